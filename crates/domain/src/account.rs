@@ -1,0 +1,366 @@
+//! An account owns keys, and its policy says what they look like and may be.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use regex::RegexBuilder;
+
+use crate::access::ProjectAccess;
+use crate::id::{AccountId, Revision};
+use crate::refusal::{Refusal, Rejection};
+use crate::text::Invalid;
+use crate::time::{LIFETIME_MAX, LIFETIME_MIN, Timestamp};
+use crate::token::TokenPrefix;
+
+/// Most entries of a policy's `lifetimes`.
+pub const LIFETIMES_MAX: usize = 32;
+/// The longest overlap of two secrets where the policy names none, 30 days.
+pub const OVERLAP_DEFAULT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+const PATTERN_LEN_MAX: usize = 256;
+/// Bytes a compiled pattern may take: enough for any rule a person would write, too little to hurt.
+const PATTERN_SIZE_MAX: usize = 256 * 1024;
+
+/// An owner of keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Its name, for good.
+    pub id: AccountId,
+    /// A label for people.
+    pub display_name: String,
+    /// While suspended, none of its keys passes Verify.
+    pub suspended: bool,
+    /// What its keys look like and may be.
+    pub policy: KeyPolicy,
+    /// When it was created.
+    pub create_time: Timestamp,
+    /// When it was last changed.
+    pub update_time: Timestamp,
+    /// The revision that created it.
+    pub create_revision: Revision,
+    /// The revision that last changed it; its etag.
+    pub revision: Revision,
+}
+
+/// What the keys of an account look like and may be. It is asked when a key is made or changed; keys that exist stay
+/// as they are when it changes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KeyPolicy {
+    /// What tokens begin with.
+    pub token_prefix: TokenPrefix,
+    /// What a display name must match, anywhere in it.
+    pub display_name_pattern: Option<NamePattern>,
+    /// Most keys the account may have.
+    pub max_keys: Option<u32>,
+    /// Which keys `max_keys` counts.
+    pub counted: CountedKeys,
+    /// When keys may expire.
+    pub lifetimes: LifetimeRule,
+    /// Which projects keys may name.
+    pub project_rule: ProjectRule,
+    /// Whether tokens are kept, sealed, so that they can be shown again.
+    pub recoverable: bool,
+    /// A key used within this time is deleted only on insistence. None: no guard.
+    pub recently_used_window: Option<Duration>,
+    /// The longest time for which the old secret may live on beside the new one. None: [`OVERLAP_DEFAULT`].
+    pub max_overlap: Option<Duration>,
+}
+
+/// Which keys count towards `max_keys`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CountedKeys {
+    /// All that exist, whatever their state.
+    #[default]
+    All,
+    /// Those that are active: neither disabled, revoked nor expired.
+    Active,
+}
+
+/// Which projects a key may name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ProjectRule {
+    /// Each key may choose; it covers all when it does not.
+    #[default]
+    Free,
+    /// Every key covers all projects.
+    All,
+    /// Each key names its own; none until it does.
+    Chosen,
+}
+
+/// A regular expression that a display name must match: searched for, not anchored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamePattern(Arc<str>);
+
+impl NamePattern {
+    /// Takes `pattern`, if it is a regular expression of the `regex` crate within the limits.
+    ///
+    /// # Errors
+    /// The rule in words.
+    pub fn new(pattern: &str) -> Result<Self, Invalid> {
+        if pattern.len() > PATTERN_LEN_MAX {
+            return Err(Invalid::rule(format!("must be at most {PATTERN_LEN_MAX} bytes")));
+        }
+        compile(pattern).map_err(|error| match error {
+            regex::Error::CompiledTooBig(_) => Invalid::rule("must be a regular expression that compiles to less"),
+            error => Invalid::rule(format!("must be a regular expression of the regex crate: {error}")),
+        })?;
+        Ok(Self(pattern.into()))
+    }
+
+    /// The pattern as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn is_match(&self, text: &str) -> bool {
+        // It compiled when it was made.
+        compile(&self.0).is_ok_and(|regex| regex.is_match(text))
+    }
+}
+
+fn compile(pattern: &str) -> Result<regex::Regex, regex::Error> {
+    RegexBuilder::new(pattern).size_limit(PATTERN_SIZE_MAX).dfa_size_limit(PATTERN_SIZE_MAX).nest_limit(32).build()
+}
+
+/// When keys may expire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LifetimeRule {
+    /// The lifetimes that may be chosen; empty means any.
+    pub allowed: BTreeSet<Duration>,
+    /// The lifetime of a key that names none.
+    pub default: Option<Duration>,
+    /// Whether a key may live for ever.
+    pub may_never_expire: bool,
+}
+
+impl Default for LifetimeRule {
+    /// Any lifetime, or none.
+    fn default() -> Self {
+        Self { allowed: BTreeSet::new(), default: None, may_never_expire: true }
+    }
+}
+
+/// The expiry that a request asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExpiryChoice {
+    /// Nothing is said.
+    Unsaid,
+    /// So long from now.
+    Lifetime(Duration),
+    /// At this instant.
+    At(Timestamp),
+    /// Never.
+    Never,
+}
+
+impl LifetimeRule {
+    /// Makes a rule, if it can be followed.
+    ///
+    /// # Errors
+    /// The field that cannot be, relative to the policy, and its rule.
+    pub fn new(
+        allowed: BTreeSet<Duration>,
+        default: Option<Duration>,
+        may_never_expire: Option<bool>,
+    ) -> Result<Self, Rejection> {
+        if allowed.len() > LIFETIMES_MAX {
+            return Err(Rejection::invalid("lifetimes", format!("must be at most {LIFETIMES_MAX} durations")));
+        }
+        if let Some(index) = allowed.iter().position(|lifetime| !is_lifetime(*lifetime)) {
+            return Err(Rejection::invalid(format!("lifetimes[{index}]"), LIFETIME_RULE));
+        }
+        if let Some(default) = default {
+            if !is_lifetime(default) {
+                return Err(Rejection::invalid("default_lifetime", LIFETIME_RULE));
+            }
+            if !allowed.is_empty() && !allowed.contains(&default) {
+                return Err(Rejection::invalid("default_lifetime", "must be one of the policy's lifetimes"));
+            }
+        }
+        let may_never_expire = may_never_expire.unwrap_or(allowed.is_empty() && default.is_none());
+        Ok(Self { allowed, default, may_never_expire })
+    }
+
+    /// The expiry of a key that is made, or renewed, at `from`.
+    ///
+    /// # Errors
+    /// `LIFETIME_NOT_ALLOWED`, or a field that cannot be.
+    pub fn choose(&self, choice: ExpiryChoice, from: Timestamp) -> Result<Option<Timestamp>, Rejection> {
+        match choice {
+            ExpiryChoice::Unsaid => match (self.default, self.allowed.first(), self.may_never_expire) {
+                (Some(lifetime), _, _) => Ok(Some(from.after(lifetime))),
+                (None, Some(only), false) if self.allowed.len() == 1 => Ok(Some(from.after(*only))),
+                (None, _, true) => Ok(None),
+                (None, _, false) => Err(self.refuse()),
+            },
+            ExpiryChoice::Lifetime(lifetime) if !is_lifetime(lifetime) => {
+                Err(Rejection::invalid("lifetime", LIFETIME_RULE))
+            }
+            ExpiryChoice::Lifetime(lifetime) => self.check(Some(from.after(lifetime)), from),
+            ExpiryChoice::At(end) => self.check(Some(end), from),
+            ExpiryChoice::Never => self.check(None, from),
+        }
+    }
+
+    /// Checks an expiry counted from `from`: the creation of the key, or its renewal.
+    ///
+    /// # Errors
+    /// `LIFETIME_NOT_ALLOWED`.
+    pub fn check(&self, end: Option<Timestamp>, from: Timestamp) -> Result<Option<Timestamp>, Rejection> {
+        let is_allowed = match end {
+            None => self.may_never_expire,
+            Some(end) => self.allowed.is_empty() || self.allowed.contains(&end.since(from)),
+        };
+        if is_allowed { Ok(end) } else { Err(self.refuse()) }
+    }
+
+    fn refuse(&self) -> Rejection {
+        let mut allowed: Vec<String> = self.allowed.iter().map(|l| format!("{} s", l.as_secs_f64())).collect();
+        if self.allowed.is_empty() {
+            allowed.push("any lifetime".into());
+        }
+        if self.may_never_expire {
+            allowed.push("never_expires".into());
+        }
+        Refusal::LifetimeNotAllowed { allowed: format!("it allows {}", allowed.join(", ")) }.into()
+    }
+}
+
+const LIFETIME_RULE: &str = "must be 1 second to 100 years";
+
+fn is_lifetime(lifetime: Duration) -> bool {
+    (LIFETIME_MIN..=LIFETIME_MAX).contains(&lifetime)
+}
+
+impl KeyPolicy {
+    /// Checks the name of a key.
+    ///
+    /// # Errors
+    /// The pattern that it does not match.
+    pub fn check_display_name(&self, name: &str) -> Result<(), Rejection> {
+        match &self.display_name_pattern {
+            Some(pattern) if !pattern.is_match(name) => Err(Rejection::invalid(
+                "display_name",
+                format!("must match the pattern {} of the account's policy", pattern.as_str()),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The projects of a key that asks for `wanted`.
+    ///
+    /// # Errors
+    /// `PROJECTS_NOT_ALLOWED`.
+    pub fn choose_projects(&self, wanted: Option<ProjectAccess>) -> Result<ProjectAccess, Refusal> {
+        match (self.project_rule, wanted) {
+            (ProjectRule::Free | ProjectRule::All, None | Some(ProjectAccess::All)) => Ok(ProjectAccess::All),
+            (ProjectRule::Free | ProjectRule::Chosen, Some(only @ ProjectAccess::Only(_))) => Ok(only),
+            (ProjectRule::Chosen, None) => Ok(ProjectAccess::Only(BTreeSet::new())),
+            (ProjectRule::All, Some(ProjectAccess::Only(_))) => {
+                Err(Refusal::ProjectsNotAllowed { rule: "every key covers all projects; leave projects out" })
+            }
+            (ProjectRule::Chosen, Some(ProjectAccess::All)) => {
+                Err(Refusal::ProjectsNotAllowed { rule: "each key names its own; list them in projects.only" })
+            }
+        }
+    }
+
+    /// Checks how long an old secret may live on.
+    ///
+    /// # Errors
+    /// `OVERLAP_NOT_ALLOWED`.
+    pub fn check_overlap(&self, overlap: Duration) -> Result<(), Refusal> {
+        let max = self.max_overlap.unwrap_or(OVERLAP_DEFAULT);
+        if overlap > max { Err(Refusal::OverlapNotAllowed { max }) } else { Ok(()) }
+    }
+
+    /// Checks that one more key has room beside `count` counted ones.
+    ///
+    /// # Errors
+    /// `KEY_LIMIT_REACHED`.
+    pub fn check_room(&self, count: u64) -> Result<(), Refusal> {
+        match self.max_keys {
+            Some(max) if count >= u64::from(max) => {
+                Err(Refusal::KeyLimitReached { max, active_only: self.counted == CountedKeys::Active })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+    const NOW: Timestamp = Timestamp::from_micros(1_000_000);
+
+    fn rule(days: &[u32], default: Option<u32>, never: Option<bool>) -> LifetimeRule {
+        LifetimeRule::new(days.iter().map(|d| DAY * *d).collect(), default.map(|d| DAY * d), never).unwrap()
+    }
+
+    fn is_refused(result: &Result<Option<Timestamp>, Rejection>) -> bool {
+        matches!(result, Err(Rejection::Refused(Refusal::LifetimeNotAllowed { .. })))
+    }
+
+    #[test]
+    fn an_only_lifetime_is_the_default_and_no_other_can_be_chosen() {
+        let meko = rule(&[365], None, None);
+        assert_eq!(meko.choose(ExpiryChoice::Unsaid, NOW), Ok(Some(NOW.after(DAY * 365))));
+        assert_eq!(meko.choose(ExpiryChoice::Lifetime(DAY * 365), NOW), Ok(Some(NOW.after(DAY * 365))));
+        for other in [ExpiryChoice::Lifetime(DAY * 364), ExpiryChoice::Never, ExpiryChoice::At(NOW.after(DAY))] {
+            assert!(is_refused(&meko.choose(other, NOW)), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_policy_that_says_nothing_allows_everything() {
+        let free = LifetimeRule::new(BTreeSet::new(), None, None).unwrap();
+        assert_eq!(free, LifetimeRule::default());
+        assert_eq!(free.choose(ExpiryChoice::Unsaid, NOW), Ok(None));
+        assert_eq!(free.choose(ExpiryChoice::Never, NOW), Ok(None));
+        assert!(matches!(free.choose(ExpiryChoice::Lifetime(Duration::ZERO), NOW), Err(Rejection::Invalid { .. })));
+    }
+
+    #[test]
+    fn several_lifetimes_without_a_default_must_be_chosen_from() {
+        assert!(is_refused(&rule(&[7, 30], None, Some(false)).choose(ExpiryChoice::Unsaid, NOW)));
+        assert_eq!(rule(&[7, 30], None, Some(true)).choose(ExpiryChoice::Unsaid, NOW), Ok(None));
+        assert!(LifetimeRule::new([DAY].into(), Some(DAY * 2), None).is_err());
+    }
+
+    #[test]
+    fn project_rules() {
+        let with = |project_rule| KeyPolicy { project_rule, ..KeyPolicy::default() };
+        let none = || ProjectAccess::Only(BTreeSet::new());
+        assert_eq!(with(ProjectRule::All).choose_projects(None), Ok(ProjectAccess::All));
+        assert_eq!(with(ProjectRule::Chosen).choose_projects(None), Ok(none()));
+        assert!(with(ProjectRule::All).choose_projects(Some(none())).is_err());
+        assert!(with(ProjectRule::Chosen).choose_projects(Some(ProjectAccess::All)).is_err());
+        assert_eq!(with(ProjectRule::Free).choose_projects(Some(none())), Ok(none()));
+    }
+
+    #[test]
+    fn patterns_are_searched_and_bounded() {
+        let mecha = KeyPolicy { display_name_pattern: NamePattern::new("^[A-Za-z]").ok(), ..KeyPolicy::default() };
+        assert!(mecha.check_display_name("ci").is_ok());
+        for bad in ["", "1ci", "-ci", " ci"] {
+            let error = mecha.check_display_name(bad).unwrap_err().to_string();
+            assert!(error.starts_with("display_name must match the pattern ^[A-Za-z]"), "{error}");
+        }
+        for bad in ["(", "a{1000}{1000}", &"a".repeat(257), "\\w{5000}"] {
+            assert!(NamePattern::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_last_place_is_given_and_the_next_is_not() {
+        let policy = KeyPolicy { max_keys: Some(10), ..KeyPolicy::default() };
+        assert!(policy.check_room(9).is_ok());
+        assert!(policy.check_room(10).is_err());
+        assert!(KeyPolicy::default().check_room(u64::MAX).is_ok());
+    }
+}

@@ -1,0 +1,194 @@
+//! The authority secret and the keys that are derived from it.
+//!
+//! It is the one secret to keep: 32 random bytes a version, several versions may be valid at once, the newest makes what
+//! is new. Each use has a key of its own (`blake3::derive_key` with its own context), so that nothing made for one use
+//! can stand in for another.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::text::Invalid;
+use crate::token::{Presented, TokenDigest};
+
+/// The number of a version of the authority secret, from 1.
+pub type SecretVersion = u32;
+
+const DIGEST_CONTEXT: &str = "keyauthority.v1 2026-11 token digest";
+const SEAL_CONTEXT: &str = "keyauthority.v1 2026-11 seal";
+const TAG_CONTEXT: &str = "keyauthority.v1 2026-11 audit chain tag";
+const CHECK_CONTEXT: &str = "keyauthority.v1 2026-11 secret check value";
+
+/// The keys of one version.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub(crate) struct Keys {
+    pub(crate) digest: [u8; 32],
+    pub(crate) seal: [u8; 32],
+    pub(crate) tag: [u8; 32],
+    pub(crate) check: [u8; 32],
+}
+
+/// All valid versions of the authority secret, as derived keys. The secret itself is forgotten.
+pub struct Keyring {
+    current: SecretVersion,
+    versions: BTreeMap<SecretVersion, Keys>,
+}
+
+impl Keyring {
+    /// Reads the text of a secret file: a line a version, `<version>:<64 hexadecimal characters>`. A line without a
+    /// version is version 1. Empty lines and lines that start with `#` are passed over.
+    ///
+    /// # Errors
+    /// What is wrong and in which line, never the line.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let mut versions = BTreeMap::new();
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let rule = || {
+                Invalid::rule(format!(
+                    "must hold one version of the secret a line, <version>:<64 hexadecimal characters> with a version \
+                     from 1; line {} is not",
+                    number + 1
+                ))
+            };
+            let (version, digits) = match line.split_once(':') {
+                Some((version, digits)) => (version.trim().parse().map_err(|_| rule())?, digits.trim()),
+                None => (1, line),
+            };
+            let secret = parse_hex(digits).ok_or_else(rule)?;
+            if version == 0 {
+                return Err(rule());
+            }
+            if versions.insert(version, derive(&secret)).is_some() {
+                return Err(Invalid::rule(format!("must hold version {version} of the secret only once")));
+            }
+        }
+        match versions.last_key_value() {
+            Some((&current, _)) => Ok(Self { current, versions }),
+            None => Err(Invalid::rule("must hold at least one version of the secret")),
+        }
+    }
+
+    /// Writes the text of a secret file with one version.
+    #[must_use]
+    pub fn file_text(secret: &[u8; 32]) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(String::with_capacity(67));
+        text.push_str("1:");
+        for byte in secret {
+            for nibble in [byte >> 4, byte & 15] {
+                text.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
+            }
+        }
+        text.push('\n');
+        text
+    }
+
+    /// The version that makes what is new.
+    #[must_use]
+    pub fn current(&self) -> SecretVersion {
+        self.current
+    }
+
+    /// The digest of a token under the current version.
+    #[must_use]
+    pub fn digest(&self, token: Presented<'_>) -> TokenDigest {
+        self.versions.get(&self.current).map_or(TokenDigest([0; 32]), |keys| digest(keys, token))
+    }
+
+    /// The digests under each valid version, newest first: what to look a presented token up by.
+    pub fn digests<'a>(&'a self, token: Presented<'a>) -> impl Iterator<Item = TokenDigest> + 'a {
+        self.versions.values().rev().map(move |keys| digest(keys, token))
+    }
+
+    /// What the database keeps to know the secret again: a value a version, of which the secret cannot be learned.
+    pub fn check_values(&self) -> impl Iterator<Item = (SecretVersion, [u8; 32])> + '_ {
+        self.versions.iter().map(|(&version, keys)| (version, keys.check))
+    }
+
+    pub(crate) fn keys(&self, version: SecretVersion) -> Option<&Keys> {
+        self.versions.get(&version)
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyring").field("versions", &self.versions.keys()).finish_non_exhaustive()
+    }
+}
+
+fn digest(keys: &Keys, token: Presented<'_>) -> TokenDigest {
+    TokenDigest(*blake3::keyed_hash(&keys.digest, token.as_bytes()).as_bytes())
+}
+
+fn derive(secret: &[u8; 32]) -> Keys {
+    Keys {
+        digest: blake3::derive_key(DIGEST_CONTEXT, secret),
+        seal: blake3::derive_key(SEAL_CONTEXT, secret),
+        tag: blake3::derive_key(TAG_CONTEXT, secret),
+        check: blake3::derive_key(CHECK_CONTEXT, secret),
+    }
+}
+
+fn parse_hex(digits: &str) -> Option<Zeroizing<[u8; 32]>> {
+    let mut secret = Zeroizing::new([0; 32]);
+    if digits.len() != 64 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (byte, pair) in secret.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::{Token, TokenPrefix};
+
+    fn token() -> Token {
+        Token::mint(&TokenPrefix::default(), |bytes| {
+            bytes.fill(5);
+            Ok::<_, ()>(())
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn a_written_file_reads_back() {
+        let ring = Keyring::parse(&Keyring::file_text(&[7; 32])).unwrap();
+        let bare = Keyring::parse(&"07".repeat(32)).unwrap();
+        assert_eq!(ring.digest(token().presented()), bare.digest(token().presented()));
+        assert_eq!(ring.current(), 1);
+    }
+
+    #[test]
+    fn several_versions_digest_differently_and_the_newest_comes_first() {
+        let text = format!("# rotated in spring\n1:{}\n\n 3 : {}\n", "07".repeat(32), "08".repeat(32));
+        let ring = Keyring::parse(&text).unwrap();
+        let token = token();
+        let digests: Vec<_> = ring.digests(token.presented()).collect();
+        assert_eq!(ring.current(), 3);
+        assert_eq!(digests.len(), 2);
+        assert_eq!(digests[0], ring.digest(token.presented()));
+        assert_ne!(digests[0], digests[1]);
+    }
+
+    #[test]
+    fn errors_name_the_line_and_never_show_it() {
+        for text in ["", "# nothing", "1:beef", "0:00", "x", &"zz".repeat(32), &format!("0:{}", "00".repeat(32))] {
+            let error = Keyring::parse(text).unwrap_err();
+            assert!(!error.as_str().contains("beef") && !error.as_str().contains("zz"), "{error}");
+        }
+        let twice = format!("1:{0}\n1:{0}", "07".repeat(32));
+        assert!(Keyring::parse(&twice).unwrap_err().as_str().contains("only once"));
+    }
+
+    #[test]
+    fn debug_shows_versions_only() {
+        assert_eq!(format!("{:?}", Keyring::parse(&"07".repeat(32)).unwrap()), "Keyring { versions: [1], .. }");
+    }
+}

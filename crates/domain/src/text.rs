@@ -1,0 +1,123 @@
+//! Limits of free text, in one place, and the error that names a broken one.
+
+use std::fmt;
+
+/// A value that breaks a rule. It states the rule and never repeats the value: the value may be a secret.
+///
+/// The layer that knows the name of the field adds it (`INVALID_ARGUMENT` with a field violation).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Invalid(String);
+
+impl Invalid {
+    /// An error whose text is the rule: "must be …".
+    pub fn rule(rule: impl Into<String>) -> Self {
+        Self(rule.into())
+    }
+
+    /// The rule that was broken, as a sentence fragment that starts with "must".
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What a kind of free text may be.
+#[derive(Debug, Clone, Copy)]
+pub struct TextRule {
+    /// Fewest characters (Unicode scalar values).
+    pub characters_min: usize,
+    /// Most characters (Unicode scalar values).
+    pub characters_max: usize,
+    /// Whether line feeds and tabs are welcome. Other control characters never are.
+    pub multiline: bool,
+    /// Whether white space is welcome.
+    pub spaces: bool,
+}
+
+impl TextRule {
+    /// One line, from nothing to `characters_max` characters.
+    #[must_use]
+    pub const fn line(characters_max: usize) -> Self {
+        Self { characters_min: 0, characters_max, multiline: false, spaces: true }
+    }
+
+    /// The same, but at least one character.
+    #[must_use]
+    pub const fn required(mut self) -> Self {
+        self.characters_min = 1;
+        self
+    }
+
+    /// The same, with line feeds and tabs.
+    #[must_use]
+    pub const fn multiline(mut self) -> Self {
+        self.multiline = true;
+        self
+    }
+
+    /// The same, without white space.
+    #[must_use]
+    pub const fn without_spaces(mut self) -> Self {
+        self.spaces = false;
+        self
+    }
+
+    /// Checks `value` against the rule.
+    ///
+    /// # Errors
+    /// The rule in words, when the value breaks it.
+    pub fn check(&self, value: &str) -> Result<(), Invalid> {
+        let characters = value.chars().count();
+        let allowed = |c: char| {
+            if c.is_control() {
+                return self.multiline && matches!(c, '\n' | '\t');
+            }
+            self.spaces || !c.is_whitespace()
+        };
+        if characters < self.characters_min || characters > self.characters_max || !value.chars().all(allowed) {
+            return Err(Invalid::rule(self.to_string()));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for TextRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.characters_min {
+            0 => write!(f, "must be at most {} characters", self.characters_max)?,
+            min => write!(f, "must be {min} to {} characters", self.characters_max)?,
+        }
+        f.write_str(match (self.multiline, self.spaces) {
+            (true, _) => " without control characters other than line feed and tab",
+            (false, true) => " without control characters",
+            (false, false) => " without spaces or control characters",
+        })
+    }
+}
+
+/// `display_name` of a key or an account.
+pub const DISPLAY_NAME: TextRule = TextRule::line(200);
+/// `description` of a key.
+pub const DESCRIPTION: TextRule = TextRule::line(2000).multiline();
+/// `reason` of a revocation.
+pub const REASON: TextRule = TextRule::line(500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_are_counted_not_bytes() {
+        assert!(TextRule::line(3).check("äöü").is_ok());
+        assert!(TextRule::line(3).check("abcd").is_err());
+    }
+
+    #[test]
+    fn control_characters_are_refused_and_the_rule_is_named() {
+        let error = DISPLAY_NAME.check("a\u{0}b").unwrap_err();
+        assert_eq!(error.as_str(), "must be at most 200 characters without control characters");
+        assert!(DESCRIPTION.check("two\nlines\tand a tab").is_ok());
+        assert!(DESCRIPTION.check("a carriage return\r").is_err());
+    }
+}

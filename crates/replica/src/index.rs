@@ -1,0 +1,349 @@
+//! The resident index: every account and key, in memory, by the digest of its token.
+//!
+//! [`Index`] is what Verify reads: one look-up in a map whose readers never wait. [`Writer`] is what the replicator
+//! alone holds: it knows which digests belong to which key, so that a changed key is replaced whole.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use key_authority_domain::access::Access;
+use key_authority_domain::account::Account;
+use key_authority_domain::id::{AccountId, KeyId};
+use key_authority_domain::key::{Key, Labels};
+use key_authority_domain::time::Timestamp;
+use key_authority_domain::token::TokenDigest;
+use key_authority_domain::verdict::Standing;
+use key_authority_storage::feed::Rows;
+
+use crate::usage::UsageCell;
+
+/// A digest is as good as random, and nobody outside can choose it: its first eight bytes are its hash.
+#[derive(Default)]
+pub struct DigestHasher(u64);
+
+impl Hasher for DigestHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk() {
+            self.0 = u64::from_ne_bytes(*first);
+        }
+    }
+
+    /// The length of the digest, always the same.
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// What Verify reads.
+#[derive(Debug, Default)]
+pub struct Index {
+    secrets: papaya::HashMap<TokenDigest, Arc<ResidentSecret>, BuildHasherDefault<DigestHasher>>,
+    keys: AtomicUsize,
+    accounts: AtomicUsize,
+}
+
+/// An account, as far as Verify asks.
+#[derive(Debug)]
+struct ResidentAccount {
+    id: AccountId,
+    suspended: AtomicBool,
+}
+
+/// A key, as far as Verify asks.
+#[derive(Debug)]
+pub struct ResidentKey {
+    /// Its ID.
+    pub id: KeyId,
+    account: Arc<ResidentAccount>,
+    /// What it opens.
+    pub access: Access,
+    /// The caller's own notes.
+    pub labels: Labels,
+    disabled: bool,
+    revoked: bool,
+    expire_time: Option<Timestamp>,
+}
+
+/// A version of a key's secret: what a look-up finds.
+#[derive(Debug)]
+pub struct ResidentSecret {
+    /// The key that it belongs to.
+    pub key: Arc<ResidentKey>,
+    retire_time: Option<Timestamp>,
+    pub(crate) usage: Arc<UsageCell>,
+}
+
+impl ResidentSecret {
+    /// The facts that `decide` goes by.
+    #[must_use]
+    pub fn standing(&self) -> Standing<'_> {
+        Standing {
+            key_id: self.key.id.as_str(),
+            account: self.key.account.id.as_str(),
+            account_suspended: self.key.account.suspended.load(Ordering::Acquire),
+            revoked: self.key.revoked,
+            disabled: self.key.disabled,
+            expire_time: self.key.expire_time,
+            retire_time: self.retire_time,
+            access: &self.key.access,
+        }
+    }
+
+    /// The account of the key.
+    #[must_use]
+    pub fn account(&self) -> &AccountId {
+        &self.key.account.id
+    }
+
+    /// The first instant at which the token no longer passes: the end of the key, or of this version of its secret.
+    #[must_use]
+    pub fn end(&self) -> Option<Timestamp> {
+        match (self.key.expire_time, self.retire_time) {
+            (Some(key), Some(secret)) => Some(key.min(secret)),
+            (one, other) => one.or(other),
+        }
+    }
+}
+
+impl Index {
+    /// The secret with this digest.
+    #[must_use]
+    pub fn get(&self, digest: &TokenDigest) -> Option<Arc<ResidentSecret>> {
+        self.secrets.pin().get(digest).cloned()
+    }
+
+    /// How many keys are resident.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        self.keys.load(Ordering::Relaxed)
+    }
+
+    /// How many accounts are resident.
+    #[must_use]
+    pub fn accounts(&self) -> usize {
+        self.accounts.load(Ordering::Relaxed)
+    }
+}
+
+/// The one writer of an index.
+#[derive(Debug, Default)]
+pub struct Writer {
+    index: Arc<Index>,
+    digests: HashMap<KeyId, Vec<TokenDigest>>,
+    accounts: HashMap<AccountId, Arc<ResidentAccount>>,
+}
+
+/// What a complete reading has brought so far; all else is gone at its end.
+#[derive(Debug, Default)]
+pub struct Reload {
+    keys: HashSet<KeyId>,
+    accounts: HashSet<AccountId>,
+}
+
+impl Writer {
+    /// The index that it writes.
+    #[must_use]
+    pub fn index(&self) -> &Arc<Index> {
+        &self.index
+    }
+
+    /// Applies the rows that a part of the log names: those in `rows` are as they are now, the other named ones are gone.
+    pub fn apply(&mut self, accounts: &BTreeSet<AccountId>, keys: &BTreeSet<KeyId>, rows: Rows) {
+        let mut gone_accounts: BTreeSet<&AccountId> = accounts.iter().collect();
+        let mut gone_keys: BTreeSet<&KeyId> = keys.iter().collect();
+        for account in &rows.accounts {
+            gone_accounts.remove(&account.id);
+            self.put_account(account);
+        }
+        for key in rows.keys {
+            gone_keys.remove(&key.id);
+            self.put_key(key);
+        }
+        gone_keys.into_iter().for_each(|id| self.remove_key(id));
+        gone_accounts.into_iter().for_each(|id| drop(self.accounts.remove(id)));
+        self.count();
+    }
+
+    /// Takes a batch of a complete reading.
+    pub fn reload(&mut self, seen: &mut Reload, rows: Rows) {
+        for account in &rows.accounts {
+            seen.accounts.insert(account.id.clone());
+            self.put_account(account);
+        }
+        for key in rows.keys {
+            seen.keys.insert(key.id.clone());
+            self.put_key(key);
+        }
+        self.count();
+    }
+
+    /// Ends a complete reading: what it did not bring is gone.
+    pub fn finish_reload(&mut self, seen: &Reload) {
+        let gone: Vec<KeyId> = self.digests.keys().filter(|id| !seen.keys.contains(*id)).cloned().collect();
+        gone.iter().for_each(|id| self.remove_key(id));
+        self.accounts.retain(|id, _| seen.accounts.contains(id));
+        self.count();
+    }
+
+    fn put_account(&mut self, account: &Account) {
+        let resident = self.resident_account(&account.id);
+        resident.suspended.store(account.suspended, Ordering::Release);
+    }
+
+    /// The account with this ID. One whose row has not been read yet counts as suspended until it is.
+    fn resident_account(&mut self, id: &AccountId) -> Arc<ResidentAccount> {
+        let resident = self.accounts.entry(id.clone()).or_insert_with(|| {
+            Arc::new(ResidentAccount { id: id.clone(), suspended: AtomicBool::new(true) })
+        });
+        Arc::clone(resident)
+    }
+
+    fn put_key(&mut self, key: Key) {
+        let resident = Arc::new(ResidentKey {
+            account: self.resident_account(&key.account),
+            id: key.id,
+            access: key.access,
+            labels: key.labels,
+            disabled: key.disabled,
+            revoked: key.revocation.is_some(),
+            expire_time: key.expire_time,
+        });
+        let secrets = self.index.secrets.pin();
+        let mut digests = Vec::with_capacity(key.secrets.len());
+        for secret in key.secrets {
+            // What was counted and not written yet goes on with the key.
+            let usage = secrets.get(&secret.digest).map_or_else(
+                || Arc::new(UsageCell::new(resident.id.clone(), secret.version)),
+                |known| Arc::clone(&known.usage),
+            );
+            let entry = ResidentSecret { key: Arc::clone(&resident), retire_time: secret.retire_time, usage };
+            secrets.insert(secret.digest, Arc::new(entry));
+            digests.push(secret.digest);
+        }
+        let before = self.digests.insert(resident.id.clone(), digests.clone()).unwrap_or_default();
+        for forgotten in before.iter().filter(|digest| !digests.contains(digest)) {
+            secrets.remove(forgotten);
+        }
+    }
+
+    fn remove_key(&mut self, id: &KeyId) {
+        let secrets = self.index.secrets.pin();
+        for digest in self.digests.remove(id).unwrap_or_default() {
+            secrets.remove(&digest);
+        }
+    }
+
+    fn count(&self) {
+        self.index.keys.store(self.digests.len(), Ordering::Relaxed);
+        self.index.accounts.store(self.accounts.len(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use key_authority_domain::account::{ExpiryChoice, KeyPolicy};
+    use key_authority_domain::id::{Actor, Revision};
+    use key_authority_domain::key::{MintedSecret, NewKey};
+    use key_authority_domain::verdict::{Question, Verdict, decide};
+    use std::time::Duration;
+
+    const NOW: Timestamp = Timestamp::from_micros(1_000_000);
+
+    fn account(suspended: bool) -> Account {
+        Account {
+            id: AccountId::new("acme").unwrap(),
+            display_name: String::new(),
+            suspended,
+            policy: KeyPolicy::default(),
+            create_time: NOW,
+            update_time: NOW,
+            create_revision: Revision(1),
+            revision: Revision(1),
+        }
+    }
+
+    fn minted(byte: u8) -> MintedSecret {
+        MintedSecret { digest: TokenDigest([byte; 32]), secret_version: 1, hint: String::new(), sealed: None }
+    }
+
+    fn key(byte: u8) -> Key {
+        let new = NewKey {
+            id: KeyId::new(&format!("key_{byte}")).unwrap(),
+            display_name: String::new(),
+            description: String::new(),
+            scopes: [].into(),
+            projects: None,
+            networks: [].into(),
+            labels: Labels::new(),
+            expiry: ExpiryChoice::Never,
+            disabled: false,
+            created_by: Actor::bootstrap(),
+        };
+        Key::create(&account(false), new, minted(byte), NOW, Revision(2)).unwrap()
+    }
+
+    fn verdict(index: &Index, byte: u8) -> Verdict {
+        let secret = index.get(&TokenDigest([byte; 32]));
+        decide(secret.as_ref().map(|s| s.standing()).as_ref(), &Question::default(), NOW)
+    }
+
+    fn apply(writer: &mut Writer, accounts: Vec<Account>, keys: Vec<Key>, named: &[&str]) {
+        let account_ids = accounts.iter().map(|a| a.id.clone()).collect();
+        let mut key_ids: BTreeSet<KeyId> = keys.iter().map(|k| k.id.clone()).collect();
+        key_ids.extend(named.iter().map(|id| KeyId::new(id).unwrap()));
+        writer.apply(&account_ids, &key_ids, Rows { accounts, keys });
+    }
+
+    #[test]
+    fn a_change_replaces_a_key_whole_and_a_missing_row_removes_it() {
+        let mut writer = Writer::default();
+        apply(&mut writer, vec![account(false)], vec![key(1)], &[]);
+        assert_eq!(verdict(writer.index(), 1), Verdict::Valid);
+
+        let mut renewed = key(1);
+        renewed.renew(&account(false), minted(2), Duration::ZERO, ExpiryChoice::Unsaid, NOW).unwrap();
+        apply(&mut writer, vec![], vec![renewed.clone()], &[]);
+        assert_eq!((verdict(writer.index(), 1), verdict(writer.index(), 2)), (Verdict::Expired, Verdict::Valid));
+
+        renewed.secrets.remove(0);
+        apply(&mut writer, vec![], vec![renewed], &[]);
+        assert_eq!((verdict(writer.index(), 1), verdict(writer.index(), 2)), (Verdict::Unknown, Verdict::Valid));
+
+        apply(&mut writer, vec![], vec![], &["key_1"]);
+        assert_eq!(verdict(writer.index(), 2), Verdict::Unknown);
+        assert_eq!(writer.index().keys(), 0);
+    }
+
+    #[test]
+    fn suspending_an_account_reaches_all_its_keys() {
+        let mut writer = Writer::default();
+        apply(&mut writer, vec![account(false)], vec![key(1), key(2)], &[]);
+        apply(&mut writer, vec![account(true)], vec![], &[]);
+        assert_eq!((verdict(writer.index(), 1), verdict(writer.index(), 2)), (Verdict::AccountSuspended, Verdict::AccountSuspended));
+    }
+
+    #[test]
+    fn a_key_whose_account_is_not_there_yet_does_not_pass() {
+        let mut writer = Writer::default();
+        apply(&mut writer, vec![], vec![key(1)], &[]);
+        assert_eq!(verdict(writer.index(), 1), Verdict::AccountSuspended);
+    }
+
+    #[test]
+    fn a_reload_removes_what_it_did_not_bring() {
+        let mut writer = Writer::default();
+        apply(&mut writer, vec![account(false)], vec![key(1), key(2)], &[]);
+        let mut seen = Reload::default();
+        writer.reload(&mut seen, Rows { accounts: vec![account(false)], keys: vec![] });
+        writer.reload(&mut seen, Rows { accounts: vec![], keys: vec![key(2), key(3)] });
+        assert_eq!(verdict(writer.index(), 1), Verdict::Valid);
+        writer.finish_reload(&seen);
+        let verdicts = [1, 2, 3].map(|byte| verdict(writer.index(), byte));
+        assert_eq!(verdicts, [Verdict::Unknown, Verdict::Valid, Verdict::Valid]);
+    }
+}

@@ -1,0 +1,341 @@
+//! The lease: the right to answer from memory. The protocol of `docs/coherence.md`, without its I/O: [`Lease::on`] is
+//! told what happened and when, and says what to do next.
+//!
+//! A heartbeat is, in this order: note the time, read the log, apply it, confirm. Only when the confirmation has been
+//! acknowledged is the lease extended, and it is counted from before the heartbeat was sent.
+
+use std::time::Duration;
+
+use key_authority_domain::id::Revision;
+use key_authority_storage::feed::Feed;
+use key_authority_storage::settings::Head;
+
+use crate::clock::Boottime;
+
+/// The durations that the one knob, `--lease`, sets. All replicas agree on them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// How long a change waits for a replica that is silent.
+    pub wait: Duration,
+    /// How long a replica trusts a heartbeat: a fifth less, so that clocks whose rates differ by up to a quarter agree.
+    pub trust: Duration,
+    /// The longest time between two heartbeats.
+    pub heartbeat: Duration,
+}
+
+impl Terms {
+    /// The terms of a lease.
+    #[must_use]
+    pub fn new(lease: Duration) -> Self {
+        Self { wait: lease, trust: lease * 4 / 5, heartbeat: Duration::from_secs(1).min(lease / 8) }
+    }
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The time has come, or somebody woke us.
+    Due,
+    /// Our row is in the registry.
+    Joined,
+    /// Everything was read from one snapshot, whose end this is, and is in the index.
+    Loaded(Head),
+    /// The log was read from the applied revision on.
+    Read(&'a Feed),
+    /// What was read is in the index.
+    Applied,
+    /// Our row was updated, if it was there.
+    Confirmed {
+        /// Whether it was.
+        is_registered: bool,
+    },
+    /// What was asked for could not be done.
+    Failed,
+}
+
+/// What to do next. Each asks for one event in return, except [`Action::Rest`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Enter a fresh row into the registry. Until then there is no lease.
+    Join,
+    /// Read everything there is.
+    Load,
+    /// Read the log from this revision on.
+    Read(Revision),
+    /// Apply what was read to the index.
+    Apply,
+    /// Confirm what is applied.
+    Confirm(Head),
+    /// Nothing, until the next heartbeat is due.
+    Rest,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Not in the registry.
+    Out,
+    Joining,
+    /// In the registry, knowing nothing.
+    Empty,
+    Loading,
+    Idle,
+    Reading {
+        t0: Boottime,
+    },
+    Applying {
+        t0: Boottime,
+        to: Head,
+        is_all: bool,
+    },
+    Confirming {
+        t0: Boottime,
+    },
+}
+
+/// The state of the protocol at one replica.
+#[derive(Debug)]
+pub struct Lease {
+    terms: Terms,
+    phase: Phase,
+    applied: Head,
+    deadline: Boottime,
+    /// What was confirmed last, and the beginning of that heartbeat.
+    confirmed: Option<(Revision, Boottime)>,
+    went_back: u64,
+}
+
+impl Lease {
+    /// A replica that has not joined yet.
+    #[must_use]
+    pub fn new(terms: Terms) -> Self {
+        let applied = Head { revision: Revision(-1), hash: key_authority_domain::audit::ChainHash::default() };
+        Self { terms, phase: Phase::Out, applied, deadline: Boottime(0), confirmed: None, went_back: 0 }
+    }
+
+    /// Until when the replica may answer; 0 when it may not.
+    #[must_use]
+    pub fn deadline(&self) -> Boottime {
+        self.deadline
+    }
+
+    /// Up to where the log is in the index.
+    #[must_use]
+    pub fn applied(&self) -> Head {
+        self.applied
+    }
+
+    /// How often the database was seen to have gone back.
+    #[must_use]
+    pub fn went_back(&self) -> u64 {
+        self.went_back
+    }
+
+    /// Takes the step that `event` asks for at `now`.
+    pub fn on(&mut self, event: &Event<'_>, now: Boottime) -> Action {
+        let (phase, action) = match (self.phase, event) {
+            (Phase::Out, Event::Due) => {
+                self.deadline = Boottime(0);
+                (Phase::Joining, Action::Join)
+            }
+            (Phase::Joining, Event::Joined) | (Phase::Empty, Event::Due) => (Phase::Loading, Action::Load),
+            (Phase::Loading, Event::Loaded(head)) => {
+                (self.applied, self.confirmed) = (*head, None);
+                self.begin(now)
+            }
+            (Phase::Idle, Event::Due) => self.begin(now),
+            (Phase::Reading { t0 }, Event::Read(feed)) => self.read(t0, feed, now),
+            (Phase::Applying { t0, to, is_all }, Event::Applied) => {
+                self.applied = to;
+                if is_all {
+                    (Phase::Confirming { t0 }, Action::Confirm(to))
+                } else {
+                    (Phase::Reading { t0 }, Action::Read(to.revision))
+                }
+            }
+            (Phase::Confirming { t0 }, Event::Confirmed { is_registered: true }) => {
+                self.confirmed = Some((self.applied.revision, t0));
+                self.deadline = t0.after(self.terms.trust);
+                (Phase::Idle, Action::Rest)
+            }
+            (Phase::Confirming { .. }, Event::Confirmed { is_registered: false }) => {
+                // Somebody waited us out and removed our row. What we know may be old: begin anew.
+                self.deadline = Boottime(0);
+                (Phase::Joining, Action::Join)
+            }
+            // A step that failed leaves the deadline alone: it says how long what we know may still be told.
+            (Phase::Joining, Event::Failed) => (Phase::Out, Action::Rest),
+            (Phase::Loading, Event::Failed) => (Phase::Empty, Action::Rest),
+            (Phase::Reading { .. } | Phase::Applying { .. } | Phase::Confirming { .. }, Event::Failed) => {
+                (Phase::Idle, Action::Rest)
+            }
+            // An event that does not belong to the phase changes nothing.
+            (phase, _) => (phase, Action::Rest),
+        };
+        self.phase = phase;
+        action
+    }
+
+    fn begin(&self, now: Boottime) -> (Phase, Action) {
+        (Phase::Reading { t0: now }, Action::Read(self.applied.revision))
+    }
+
+    fn read(&mut self, t0: Boottime, feed: &Feed, now: Boottime) -> (Phase, Action) {
+        let Some(to) = follow(self.applied, feed) else {
+            self.went_back += 1;
+            return (Phase::Loading, Action::Load);
+        };
+        if to.revision > self.applied.revision {
+            return (Phase::Applying { t0, to, is_all: to.revision >= feed.head.revision }, Action::Apply);
+        }
+        let is_due = self.confirmed.is_none_or(|(revision, last)| {
+            revision < to.revision || now.since(last) >= self.terms.heartbeat
+        });
+        if is_due { (Phase::Confirming { t0 }, Action::Confirm(to)) } else { (Phase::Idle, Action::Rest) }
+    }
+}
+
+/// Where the log leads from `applied` on. None when it does not go on from there: the event at the applied revision is
+/// not there or is another, the head lies before it, or an event is missing.
+fn follow(applied: Head, feed: &Feed) -> Option<Head> {
+    let mut last = applied;
+    let mut events = feed.events.iter();
+    if applied.revision.0 > 0 {
+        events.next().filter(|event| event.revision == applied.revision && event.hash == applied.hash)?;
+    }
+    for event in events {
+        if event.revision != last.revision.next() {
+            return None;
+        }
+        last = Head { revision: event.revision, hash: event.hash };
+    }
+    let is_whole = last.revision < feed.head.revision || last == feed.head;
+    // An incomplete reading is only followed when it is one for its length.
+    let is_cut = last.revision < feed.head.revision && feed.events.len() < 2;
+    (is_whole && !is_cut).then_some(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use key_authority_domain::audit::ChainHash;
+    use key_authority_domain::id::AccountId;
+    use key_authority_domain::time::Timestamp;
+    use key_authority_storage::feed::FeedEvent;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn head(revision: i64) -> Head {
+        Head { revision: Revision(revision), hash: hash(revision) }
+    }
+
+    fn hash(revision: i64) -> ChainHash {
+        if revision == 0 { ChainHash::default() } else { ChainHash([u8::try_from(revision).unwrap(); 32]) }
+    }
+
+    fn feed(from: i64, to: i64) -> Feed {
+        let event = |revision| FeedEvent {
+            revision: Revision(revision),
+            hash: hash(revision),
+            account: AccountId::new("acme").unwrap(),
+            key_id: None,
+        };
+        Feed {
+            head: head(to),
+            lease: Duration::from_secs(10),
+            now: Timestamp::from_micros(0),
+            events: (from.max(1)..=to).map(event).collect(),
+        }
+    }
+
+    /// A replica that has loaded revision 3 and confirmed it in a heartbeat that began at second 1.
+    fn following() -> Lease {
+        let mut lease = Lease::new(Terms::new(Duration::from_secs(10)));
+        let now = Boottime(SECOND);
+        assert_eq!(lease.on(&Event::Due, now), Action::Join);
+        assert_eq!(lease.on(&Event::Joined, now), Action::Load);
+        assert_eq!(lease.on(&Event::Loaded(head(3)), now), Action::Read(Revision(3)));
+        assert_eq!(lease.on(&Event::Read(&feed(3, 3)), now), Action::Confirm(head(3)));
+        assert_eq!(lease.deadline(), Boottime(0));
+        assert_eq!(lease.on(&Event::Confirmed { is_registered: true }, Boottime(3 * SECOND)), Action::Rest);
+        lease
+    }
+
+    #[test]
+    fn the_lease_counts_from_before_the_heartbeat_was_sent() {
+        assert_eq!(following().deadline(), Boottime(9 * SECOND));
+    }
+
+    #[test]
+    fn a_change_is_applied_before_it_is_confirmed() {
+        let mut lease = following();
+        let now = Boottime(4 * SECOND);
+        assert_eq!(lease.on(&Event::Due, now), Action::Read(Revision(3)));
+        assert_eq!(lease.on(&Event::Read(&feed(3, 5)), now), Action::Apply);
+        assert_eq!(lease.applied(), head(3));
+        assert_eq!(lease.on(&Event::Applied, now), Action::Confirm(head(5)));
+        assert_eq!(lease.applied(), head(5));
+        assert_eq!(lease.deadline(), Boottime(9 * SECOND));
+        lease.on(&Event::Confirmed { is_registered: true }, now);
+        assert_eq!(lease.deadline(), Boottime(12 * SECOND));
+    }
+
+    #[test]
+    fn a_fenced_replica_stops_and_joins_anew() {
+        let mut lease = following();
+        let now = Boottime(5 * SECOND);
+        lease.on(&Event::Due, now);
+        assert_eq!(lease.on(&Event::Read(&feed(3, 3)), now), Action::Confirm(head(3)));
+        assert_eq!(lease.on(&Event::Confirmed { is_registered: false }, now), Action::Join);
+        assert_eq!(lease.deadline(), Boottime(0));
+    }
+
+    #[test]
+    fn an_outage_leaves_the_deadline_alone() {
+        let mut lease = following();
+        for second in 4..9 {
+            assert_eq!(lease.on(&Event::Due, Boottime(second * SECOND)), Action::Read(Revision(3)));
+            assert_eq!(lease.on(&Event::Failed, Boottime(second * SECOND)), Action::Rest);
+        }
+        assert_eq!(lease.deadline(), Boottime(9 * SECOND));
+    }
+
+    #[test]
+    fn a_quiet_log_is_confirmed_once_a_heartbeat() {
+        let mut lease = following();
+        lease.on(&Event::Due, Boottime(SECOND + SECOND / 2));
+        assert_eq!(lease.on(&Event::Read(&feed(3, 3)), Boottime(SECOND + SECOND / 2)), Action::Rest);
+        lease.on(&Event::Due, Boottime(2 * SECOND));
+        assert_eq!(lease.on(&Event::Read(&feed(3, 3)), Boottime(2 * SECOND)), Action::Confirm(head(3)));
+    }
+
+    #[test]
+    fn a_database_that_went_back_is_read_anew() {
+        let other = |mut feed: Feed| {
+            feed.events[0].hash = ChainHash([99; 32]);
+            feed
+        };
+        let gap = |mut feed: Feed| {
+            feed.events.remove(1);
+            feed
+        };
+        for feed in [other(feed(3, 4)), feed(3, 2), gap(feed(3, 5)), Feed { head: head(2), ..feed(3, 3) }] {
+            let mut lease = following();
+            lease.on(&Event::Due, Boottime(4 * SECOND));
+            assert_eq!(lease.on(&Event::Read(&feed), Boottime(4 * SECOND)), Action::Load, "{feed:?}");
+            assert_eq!(lease.went_back(), 1);
+        }
+    }
+
+    #[test]
+    fn a_long_log_is_followed_in_parts_within_one_heartbeat() {
+        let mut lease = following();
+        lease.on(&Event::Due, Boottime(4 * SECOND));
+        let part = Feed { head: head(9), ..feed(3, 6) };
+        assert_eq!(lease.on(&Event::Read(&part), Boottime(4 * SECOND)), Action::Apply);
+        assert_eq!(lease.on(&Event::Applied, Boottime(5 * SECOND)), Action::Read(Revision(6)));
+        assert_eq!(lease.on(&Event::Read(&feed(6, 9)), Boottime(6 * SECOND)), Action::Apply);
+        assert_eq!(lease.on(&Event::Applied, Boottime(6 * SECOND)), Action::Confirm(head(9)));
+        lease.on(&Event::Confirmed { is_registered: true }, Boottime(7 * SECOND));
+        assert_eq!(lease.deadline(), Boottime(12 * SECOND));
+    }
+}

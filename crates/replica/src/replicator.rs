@@ -1,0 +1,243 @@
+//! The thread that keeps a replica up to date: it drives the lease's state machine with a connection of its own, so that
+//! no traffic and no pool can make it wait.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use key_authority_domain::id::ReplicaId;
+use key_authority_domain::secret::Keyring;
+use key_authority_storage::feed::Feed;
+use key_authority_storage::{StorageError, Store};
+use tokio::sync::watch;
+
+use crate::clock::{Boottime, boottime};
+use crate::index::{Reload, Writer};
+use crate::lease::{Action, Event, Lease, Terms};
+use crate::view::{Entropy, View};
+
+/// How often the log is asked for changes that nobody woke us for.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// How often it is asked when it did not answer.
+const RETRY_INTERVAL: Duration = Duration::from_millis(200);
+/// How often the registry is read, so that a replica that fell silent long ago is known to be.
+const SCAN_INTERVAL: Duration = Duration::from_secs(1);
+/// Connections of the replicator: it does one thing at a time.
+const CONNECTIONS: u32 = 1;
+
+/// What a replicator needs to know.
+#[derive(Debug)]
+pub struct Settings {
+    /// The database.
+    pub database_url: String,
+    /// The keys of the authority secret.
+    pub keyring: Arc<Keyring>,
+    /// The durations that all replicas agree on.
+    pub terms: Terms,
+    /// Which build this is, for the registry.
+    pub build: String,
+    /// Where this replica listens, for the registry.
+    pub address: String,
+    /// Where names and nonces come from.
+    pub entropy: Entropy,
+}
+
+/// The replicator could not be started.
+#[derive(Debug, thiserror::Error)]
+#[error("the replicator's thread could not be started")]
+pub struct StartError(#[source] std::io::Error);
+
+/// A running replicator. Dropped, it goes on; [`Replicator::stop`] ends it.
+#[derive(Debug)]
+pub struct Replicator {
+    view: Arc<View>,
+    stop: watch::Sender<bool>,
+    thread: JoinHandle<()>,
+}
+
+impl Replicator {
+    /// Starts the thread. The view has no lease until the first heartbeat is through.
+    ///
+    /// # Errors
+    /// When there is no thread to be had.
+    pub fn start(settings: Settings) -> Result<Self, StartError> {
+        let writer = Writer::default();
+        let view = Arc::new(View::new(Arc::clone(writer.index()), settings.terms));
+        let (stop, stopped) = watch::channel(false);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError)?;
+        let shared = Arc::clone(&view);
+        let thread = std::thread::Builder::new()
+            .name("replicator".into())
+            .spawn(move || runtime.block_on(run(settings, shared, writer, stopped)))
+            .map_err(StartError)?;
+        Ok(Self { view, stop, thread })
+    }
+
+    /// What the replica knows.
+    #[must_use]
+    pub fn view(&self) -> &Arc<View> {
+        &self.view
+    }
+
+    /// Gives the lease up, leaves the registry and ends the thread.
+    pub async fn stop(self) {
+        let _ = self.stop.send(true);
+        let _ = tokio::task::spawn_blocking(move || self.thread.join()).await;
+    }
+}
+
+async fn run(settings: Settings, view: Arc<View>, writer: Writer, mut stopped: watch::Receiver<bool>) {
+    let store = tokio::select! {
+        store = connect(&settings) => store,
+        _ = stopped.wait_for(|stop| *stop) => return,
+    };
+    let lease = Lease::new(settings.terms);
+    let mut driver = Driver { settings, view, writer, store, lease, feed: None, me: None };
+    let mut scanned = Boottime(0);
+    loop {
+        let pause = if driver.heartbeat().await { POLL_INTERVAL } else { RETRY_INTERVAL };
+        if boottime().since(scanned) >= SCAN_INTERVAL {
+            scanned = boottime();
+            driver.scan().await;
+        }
+        tokio::select! {
+            _ = stopped.wait_for(|stop| *stop) => break,
+            () = driver.view.wake.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+    driver.leave().await;
+}
+
+async fn connect(settings: &Settings) -> Store {
+    loop {
+        match Store::connect(&settings.database_url, CONNECTIONS, Arc::clone(&settings.keyring)).await {
+            Ok(store) => return store,
+            Err(error) => tracing::warn!(error = %error, "the replicator cannot connect"),
+        }
+        tokio::time::sleep(RETRY_INTERVAL).await;
+    }
+}
+
+/// Does what the lease says.
+struct Driver {
+    settings: Settings,
+    view: Arc<View>,
+    writer: Writer,
+    store: Store,
+    lease: Lease,
+    feed: Option<Feed>,
+    me: Option<ReplicaId>,
+}
+
+impl Driver {
+    /// Runs a heartbeat to its end, and says whether every step of it could be done.
+    async fn heartbeat(&mut self) -> bool {
+        let mut event = Event::Due;
+        let mut feed;
+        loop {
+            let action = self.lease.on(&event, boottime());
+            self.view.set_lease(self.lease.deadline(), self.lease.applied().revision, self.lease.went_back());
+            let done = match action {
+                Action::Rest => return !matches!(event, Event::Failed),
+                Action::Join => self.join().await.map(|()| Event::Joined),
+                Action::Load => self.load().await,
+                Action::Apply => self.apply().await.map(|()| Event::Applied),
+                Action::Confirm(head) => self.confirm(head).await,
+                Action::Read(from) => match self.read(from).await {
+                    Ok(read) => {
+                        feed = read;
+                        self.feed = Some(feed.clone());
+                        Ok(Event::Read(&feed))
+                    }
+                    Err(error) => Err(error),
+                },
+            };
+            self.note(action, done.as_ref().err());
+            event = done.unwrap_or(Event::Failed);
+        }
+    }
+
+    async fn join(&mut self) -> Result<(), StorageError> {
+        let id = ReplicaId(self.random()?);
+        self.store.join(id, self.random()?, &self.settings.build, &self.settings.address).await?;
+        self.me = Some(id);
+        self.view.set_me(self.me);
+        Ok(())
+    }
+
+    async fn load(&mut self) -> Result<Event<'static>, StorageError> {
+        let mut seen = Reload::default();
+        let head = self.store.snapshot(|rows| self.writer.reload(&mut seen, rows)).await?;
+        self.writer.finish_reload(&seen);
+        let (keys, accounts) = (self.writer.index().keys(), self.writer.index().accounts());
+        tracing::info!(revision = %head.revision, keys, accounts, "everything is resident");
+        Ok(Event::Loaded(head))
+    }
+
+    async fn read(&mut self, from: key_authority_domain::id::Revision) -> Result<Feed, StorageError> {
+        let asked = boottime();
+        let feed = self.store.feed(from).await?;
+        self.view.set_clock(feed.now, asked);
+        Ok(feed)
+    }
+
+    async fn apply(&mut self) -> Result<(), StorageError> {
+        let Some(feed) = self.feed.take() else { return Ok(()) };
+        let accounts: BTreeSet<_> = feed.events.iter().map(|event| event.account.clone()).collect();
+        let keys: BTreeSet<_> = feed.events.iter().filter_map(|event| event.key_id.clone()).collect();
+        let ids = (accounts.iter().cloned().collect::<Vec<_>>(), keys.iter().cloned().collect::<Vec<_>>());
+        let rows = self.store.rows(&ids.0, &ids.1).await?;
+        self.writer.apply(&accounts, &keys, rows);
+        Ok(())
+    }
+
+    async fn confirm(&self, head: key_authority_storage::settings::Head) -> Result<Event<'static>, StorageError> {
+        let Some(me) = self.me else { return Ok(Event::Confirmed { is_registered: false }) };
+        let is_registered = self.store.confirm(me, head, self.random()?).await?;
+        if !is_registered {
+            tracing::warn!(replica = %me, "this replica was removed from the registry; it joins anew");
+        }
+        Ok(Event::Confirmed { is_registered })
+    }
+
+    async fn scan(&self) {
+        match self.view.scan(&self.store).await {
+            Ok(rows) => {
+                self.view.fence_silent(&self.store, &rows.iter().collect::<Vec<_>>()).await;
+            }
+            Err(error) => tracing::debug!(error = %error, "reading the registry"),
+        }
+    }
+
+    async fn leave(self) {
+        self.view.set_lease(Boottime(0), self.lease.applied().revision, self.lease.went_back());
+        if let Some(me) = self.me
+            && let Err(error) = self.store.leave(me).await
+        {
+            tracing::warn!(replica = %me, error = %error, "leaving the registry; the next change waits this replica out");
+        }
+        self.store.close().await;
+    }
+
+    /// Tells of the database's coming and going once each, not at every heartbeat.
+    fn note(&self, action: Action, error: Option<&StorageError>) {
+        let is_new = self.view.set_storage_answers(error.is_none());
+        match error {
+            Some(error) if is_new => {
+                let cause = std::error::Error::source(error).map(ToString::to_string);
+                tracing::warn!(?action, error = %error, cause, "the database does not answer the replicator");
+            }
+            Some(error) => tracing::debug!(?action, error = %error, "the database does not answer the replicator"),
+            None if is_new => tracing::info!("the database answers the replicator"),
+            None => {}
+        }
+    }
+
+    fn random<const N: usize>(&self) -> Result<[u8; N], StorageError> {
+        let mut bytes = [0; N];
+        (self.settings.entropy)(&mut bytes).map_err(StorageError::File)?;
+        Ok(bytes)
+    }
+}

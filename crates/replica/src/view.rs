@@ -1,0 +1,189 @@
+//! What the replicator shares with those who answer: the index, the deadline of the lease, the authority's clock, and up
+//! to where the log is applied.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use key_authority_domain::id::{ReplicaId, Revision};
+use key_authority_domain::time::Timestamp;
+use key_authority_domain::token::TokenDigest;
+use tokio::sync::{Notify, watch};
+
+use crate::clock::{Boottime, WallClock, boottime};
+use crate::index::{Index, ResidentSecret};
+use crate::lease::Terms;
+use crate::propagation::Observed;
+use crate::usage::Usage;
+
+/// A source of random bytes.
+pub type Entropy = fn(&mut [u8]) -> Result<(), std::io::Error>;
+
+/// The replica may not answer: it has not heard of changes for too long. Not a denial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this replica has no lease: it cannot tell whether what it knows still holds")]
+pub struct NoLease;
+
+/// What one replica knows. Written by the replicator alone.
+#[derive(Debug)]
+pub struct View {
+    pub(crate) index: Arc<Index>,
+    /// Boottime in nanoseconds; 0 is no lease.
+    deadline: AtomicU64,
+    clock: WallClock,
+    usage: Usage,
+    applied: watch::Sender<Revision>,
+    storage_answers: AtomicBool,
+    went_back: AtomicU64,
+    fenced: AtomicU64,
+    pub(crate) wake: Notify,
+    pub(crate) terms: Terms,
+    pub(crate) observed: Mutex<Observed>,
+    pub(crate) me: Mutex<Option<ReplicaId>>,
+}
+
+/// The answer to a look-up, with the instant at which it holds.
+#[derive(Debug)]
+pub struct Found {
+    /// The secret, if there is one.
+    pub secret: Option<Arc<ResidentSecret>>,
+    /// What the authority's clock says.
+    pub now: Timestamp,
+    /// Up to where the log is applied.
+    pub revision: Revision,
+}
+
+impl View {
+    pub(crate) fn new(index: Arc<Index>, terms: Terms) -> Self {
+        Self {
+            index,
+            deadline: AtomicU64::new(0),
+            clock: WallClock::default(),
+            usage: Usage::default(),
+            applied: watch::Sender::new(Revision(-1)),
+            storage_answers: AtomicBool::new(false),
+            went_back: AtomicU64::new(0),
+            fenced: AtomicU64::new(0),
+            wake: Notify::new(),
+            terms,
+            observed: Mutex::new(Observed::default()),
+            me: Mutex::new(None),
+        }
+    }
+
+    /// Looks a token up by its digests under each version of the authority secret.
+    ///
+    /// The lease is checked before the index is read. A change that had returned when this was called is then in what is
+    /// read: a replica that does not have it has no lease any more, or was waited for.
+    ///
+    /// # Errors
+    /// [`NoLease`].
+    pub fn find(&self, digests: impl IntoIterator<Item = TokenDigest>) -> Result<Found, NoLease> {
+        let now = self.now()?;
+        let secret = digests.into_iter().find_map(|digest| self.index.get(&digest));
+        Ok(Found { secret, now, revision: self.applied() })
+    }
+
+    /// What the authority's clock says, if this replica may answer.
+    ///
+    /// # Errors
+    /// [`NoLease`].
+    pub fn now(&self) -> Result<Timestamp, NoLease> {
+        let deadline = Boottime(self.deadline.load(Ordering::Acquire));
+        let now = boottime();
+        if now >= deadline { Err(NoLease) } else { Ok(self.clock.at(now)) }
+    }
+
+    /// Notes that a token passed.
+    pub fn note_use(&self, secret: &ResidentSecret, now: Timestamp) {
+        self.usage.note(&secret.usage, now);
+    }
+
+    /// What was noted and is not written down yet.
+    #[must_use]
+    pub fn usage(&self) -> &Usage {
+        &self.usage
+    }
+
+    /// Up to where the log is applied; -1 before the first.
+    #[must_use]
+    pub fn applied(&self) -> Revision {
+        *self.applied.borrow()
+    }
+
+    pub(crate) fn watch_applied(&self) -> watch::Receiver<Revision> {
+        self.applied.subscribe()
+    }
+
+    /// How long the lease still lasts; nothing when there is none.
+    #[must_use]
+    pub fn lease_remaining(&self) -> Duration {
+        Boottime(self.deadline.load(Ordering::Acquire)).since(boottime())
+    }
+
+    /// Whether the database answered when it was last asked.
+    #[must_use]
+    pub fn storage_answers(&self) -> bool {
+        self.storage_answers.load(Ordering::Relaxed)
+    }
+
+    /// How often the database was seen to have gone back.
+    #[must_use]
+    pub fn went_back(&self) -> u64 {
+        self.went_back.load(Ordering::Relaxed)
+    }
+
+    /// How many silent replicas this one has removed from the registry.
+    #[must_use]
+    pub fn fenced(&self) -> u64 {
+        self.fenced.load(Ordering::Relaxed)
+    }
+
+    /// The resident index.
+    #[must_use]
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The durations that the lease sets.
+    #[must_use]
+    pub fn terms(&self) -> Terms {
+        self.terms
+    }
+
+    /// The name of this replica; None while it joins.
+    #[must_use]
+    pub fn me(&self) -> Option<ReplicaId> {
+        *self.me.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For each replica, how long ago its row was seen to change.
+    #[must_use]
+    pub fn silences(&self) -> HashMap<ReplicaId, Duration> {
+        self.observed.lock().unwrap_or_else(PoisonError::into_inner).silences(boottime())
+    }
+
+    pub(crate) fn set_me(&self, id: Option<ReplicaId>) {
+        *self.me.lock().unwrap_or_else(PoisonError::into_inner) = id;
+    }
+
+    pub(crate) fn set_lease(&self, deadline: Boottime, applied: Revision, went_back: u64) {
+        self.deadline.store(deadline.0, Ordering::Release);
+        self.went_back.store(went_back, Ordering::Relaxed);
+        self.applied.send_if_modified(|current| std::mem::replace(current, applied) != applied);
+    }
+
+    pub(crate) fn set_clock(&self, said: Timestamp, asked: Boottime) {
+        self.clock.set(said, asked, boottime());
+    }
+
+    /// Notes whether the database answers, and says whether that is new.
+    pub(crate) fn set_storage_answers(&self, answers: bool) -> bool {
+        self.storage_answers.swap(answers, Ordering::Relaxed) != answers
+    }
+
+    pub(crate) fn count_fenced(&self) {
+        self.fenced.fetch_add(1, Ordering::Relaxed);
+    }
+}

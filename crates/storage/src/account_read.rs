@@ -1,0 +1,60 @@
+//! Reading accounts.
+
+use key_authority_domain::account::Account;
+use key_authority_domain::id::{AccountId, Revision};
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+
+use crate::entity::account::{Column, Entity};
+use crate::error::StorageError;
+use crate::page::{AccountScope, Newest, Page, cut};
+use crate::rows::account::to_domain;
+use crate::store::{Store, bounded};
+
+impl Store {
+    /// The account with this ID.
+    ///
+    /// # Errors
+    /// When nobody could look.
+    pub async fn account(&self, id: &AccountId) -> Result<Option<Account>, StorageError> {
+        bounded(find(&self.db, id)).await
+    }
+
+    /// A page of accounts, newest first.
+    ///
+    /// # Errors
+    /// When nobody could look.
+    pub async fn accounts(
+        &self,
+        scope: &AccountScope,
+        size: u32,
+        after: Option<&Newest>,
+    ) -> Result<Page<Account, Newest>, StorageError> {
+        let mut query = Entity::find()
+            .order_by_desc(Column::CreateRevision)
+            .order_by_desc(Column::Id)
+            .limit(u64::from(size) + 1);
+        if let AccountScope::Only(ids) = scope {
+            query = query.filter(Column::Id.is_in(ids.iter().map(AccountId::as_str)));
+        }
+        if let Some(Newest { create_revision: Revision(revision), id }) = after {
+            query = query.filter(Condition::any().add(Column::CreateRevision.lt(*revision)).add(
+                Condition::all().add(Column::CreateRevision.eq(*revision)).add(Column::Id.lt(id.as_str())),
+            ));
+        }
+        bounded(async {
+            let rows = query.all(&self.db).await?;
+            let accounts = rows.into_iter().map(to_domain).collect::<Result<Vec<_>, _>>()?;
+            Ok(cut(accounts, size, |a| Newest { create_revision: a.create_revision, id: a.id.as_str().to_owned() }))
+        })
+        .await
+    }
+}
+
+pub(crate) async fn find(db: &impl ConnectionTrait, id: &AccountId) -> Result<Option<Account>, StorageError> {
+    Entity::find_by_id(id.as_str()).one(db).await?.map(to_domain).transpose()
+}
+
+pub(crate) async fn find_all(db: &impl ConnectionTrait, ids: &[AccountId]) -> Result<Vec<Account>, StorageError> {
+    let rows = Entity::find().filter(Column::Id.is_in(ids.iter().map(AccountId::as_str))).all(db).await?;
+    rows.into_iter().map(to_domain).collect()
+}

@@ -1,0 +1,136 @@
+//! What can go wrong, and the one place where a driver's error gets its meaning.
+
+use sea_orm::{DbErr, RuntimeErr, sqlx};
+
+/// Why storage gives no answer.
+///
+/// None of these is a denial: each means that nobody could look, or that what was seen cannot be right.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The database cannot be reached, or did not answer in time. Nothing was changed.
+    #[error("the database cannot be reached")]
+    Unavailable(#[source] DbErr),
+    /// The database did not answer in time. Nothing was changed.
+    #[error("the database did not answer in time")]
+    TimedOut,
+    /// The database has no room, or may not write. Nothing was changed.
+    #[error("the database cannot write")]
+    CannotWrite(#[source] DbErr),
+    /// The connection was lost around COMMIT and the database could not be asked again: the change may stand or not.
+    #[error("the outcome of the change is unknown")]
+    OutcomeUnknown(#[source] Box<StorageError>),
+    /// A row that cannot be right.
+    #[error("corrupt row in table {table}, column {column}, of {id}")]
+    Corrupt {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+        /// The row's ID.
+        id: String,
+    },
+    /// The database refused a statement that should have been right: a fault of ours, or a schema that was changed.
+    #[error("the database refused a statement")]
+    Refused(#[source] DbErr),
+    /// A file beside the database could not be used.
+    #[error("a file of the database could not be used")]
+    File(#[source] std::io::Error),
+}
+
+impl From<DbErr> for StorageError {
+    fn from(error: DbErr) -> Self {
+        match kind_of(&error) {
+            Kind::Unreachable => Self::Unavailable(error),
+            Kind::CannotWrite => Self::CannotWrite(error),
+            Kind::Refused => Self::Refused(error),
+        }
+    }
+}
+
+enum Kind {
+    Unreachable,
+    CannotWrite,
+    Refused,
+}
+
+fn kind_of(error: &DbErr) -> Kind {
+    let runtime = match error {
+        DbErr::ConnectionAcquire(_) => return Kind::Unreachable,
+        DbErr::Conn(runtime) | DbErr::Exec(runtime) | DbErr::Query(runtime) => runtime,
+        _ => return Kind::Refused,
+    };
+    let RuntimeErr::SqlxError(driver) = runtime else {
+        // What sea-orm says itself about a connection is that there is none.
+        return if matches!(error, DbErr::Conn(_)) { Kind::Unreachable } else { Kind::Refused };
+    };
+    match driver.as_ref() {
+        sqlx::Error::Database(database) => kind_of_code(database.code().as_deref().unwrap_or_default(), database.message()),
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::Protocol(_) => Kind::Unreachable,
+        _ => Kind::Refused,
+    }
+}
+
+/// The meaning of SQLSTATEs (PostgreSQL, MySQL, MariaDB: five characters) and of SQLite's numbers.
+fn kind_of_code(code: &str, message: &str) -> Kind {
+    match code {
+        // PostgreSQL: connection exceptions, too many connections, shutdown, cannot connect now, cancelled statement,
+        // lock not available, deadlock, serialization failure.
+        code if code.starts_with("08") => Kind::Unreachable,
+        "53300" | "57P01" | "57P02" | "57P03" | "57P05" | "57014" | "55P03" | "40P01" | "40001" => Kind::Unreachable,
+        // PostgreSQL: disk full, out of memory, read-only transaction (a standby), I/O error.
+        "53100" | "53200" | "25006" | "58030" => Kind::CannotWrite,
+        // SQLite primary result codes 5 BUSY, 6 LOCKED; 8 READONLY, 10 IOERR, 13 FULL, 14 CANTOPEN. Extended ones
+        // carry the primary one in the low byte.
+        number if number.len() < 5 && number.parse::<u32>().is_ok() => match number.parse::<u32>().unwrap_or(0) & 0xff {
+            5 | 6 => Kind::Unreachable,
+            8 | 10 | 13 | 14 => Kind::CannotWrite,
+            _ => Kind::Refused,
+        },
+        // MySQL and MariaDB put most of it under HY000: tell by the text, which starts alike on both.
+        "HY000" if is_full(message) => Kind::CannotWrite,
+        "HY000" if message.contains("Lock wait timeout") || message.contains("shutdown") => Kind::Unreachable,
+        "70100" | "1053" => Kind::Unreachable,
+        _ => Kind::Refused,
+    }
+}
+
+fn is_full(message: &str) -> bool {
+    ["is full", "Disk full", "read-only", "read only", "No space left"].iter().any(|mark| message.contains(mark))
+}
+
+impl StorageError {
+    /// A row that cannot be right.
+    pub(crate) fn corrupt(table: &'static str, column: &'static str, id: impl Into<String>) -> Self {
+        Self::Corrupt { table, column, id: id.into() }
+    }
+
+    /// Whether asking again later may help, because the database was not there.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::TimedOut | Self::CannotWrite(_) | Self::OutcomeUnknown(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_have_their_meaning() {
+        for code in ["08006", "57P01", "53300", "5", "517", "6"] {
+            assert!(matches!(kind_of_code(code, ""), Kind::Unreachable), "{code}");
+        }
+        for code in ["53100", "13", "10", "778", "8", "25006"] {
+            assert!(matches!(kind_of_code(code, ""), Kind::CannotWrite), "{code}");
+        }
+        assert!(matches!(kind_of_code("HY000", "The table 'api_key' is full"), Kind::CannotWrite));
+        for code in ["23505", "42P01", "19", "1"] {
+            assert!(matches!(kind_of_code(code, ""), Kind::Refused), "{code}");
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! What a replica reads: the log from a revision on, the rows it names, and at first everything.
+
+use std::time::Duration;
+
+use key_authority_domain::account::Account;
+use key_authority_domain::audit::ChainHash;
+use key_authority_domain::id::{AccountId, KeyId, Revision};
+use key_authority_domain::key::Key;
+use key_authority_domain::time::Timestamp;
+use sea_orm::sea_query::{Expr, ExprTrait, JoinType, Order, Query, SelectStatement};
+use sea_orm::{
+    ColumnTrait, DatabaseTransaction, DbBackend, EntityTrait, FromQueryResult, IsolationLevel,
+    QueryFilter, QueryOrder, QuerySelect, TransactionTrait,
+};
+
+use crate::entity::{account, api_key, audit_event, authority};
+use crate::error::StorageError;
+use crate::rows::Row;
+use crate::settings::{Head, row};
+use crate::store::{Store, bounded, now_expr};
+use crate::{account_read, key_read};
+
+/// Most events one reading of the log returns.
+pub const FEED_LIMIT: u64 = 1_000;
+/// How many rows of a table one reading of the snapshot returns.
+const SNAPSHOT_BATCH: u64 = 5_000;
+
+/// The log from a revision on, itself included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Feed {
+    /// The end of the log.
+    pub head: Head,
+    /// The lease that all replicas keep to.
+    pub lease: Duration,
+    /// The database's clock.
+    pub now: Timestamp,
+    /// At most [`FEED_LIMIT`] events, in order.
+    pub events: Vec<FeedEvent>,
+}
+
+/// What a replica needs of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedEvent {
+    /// Its number.
+    pub revision: Revision,
+    /// Its link in the chain.
+    pub hash: ChainHash,
+    /// The account it names.
+    pub account: AccountId,
+    /// The key it names.
+    pub key_id: Option<KeyId>,
+}
+
+/// Rows as they are now; what was asked for and is not among them is gone.
+#[derive(Debug, Clone, Default)]
+pub struct Rows {
+    /// The accounts.
+    pub accounts: Vec<Account>,
+    /// The keys.
+    pub keys: Vec<Key>,
+}
+
+#[derive(FromQueryResult)]
+struct FeedRow {
+    head_revision: i64,
+    head_hash: Vec<u8>,
+    lease_ms: i64,
+    now: i64,
+    revision: Option<i64>,
+    hash: Option<Vec<u8>>,
+    account: Option<String>,
+    key_id: Option<String>,
+}
+
+impl Store {
+    /// Reads the head of the log and its events from `from` on, `from` included, in one statement.
+    ///
+    /// # Errors
+    /// When nobody could look.
+    pub async fn feed(&self, from: Revision) -> Result<Feed, StorageError> {
+        bounded(async {
+            let backend = self.db.get_database_backend();
+            let statement = backend.build(&feed_statement(backend, from));
+            let rows = FeedRow::find_by_statement(statement).all(&self.db).await?;
+            to_feed(rows)
+        })
+        .await
+    }
+
+    /// The named rows as they are now.
+    ///
+    /// # Errors
+    /// When nobody could look.
+    pub async fn rows(&self, accounts: &[AccountId], keys: &[KeyId]) -> Result<Rows, StorageError> {
+        bounded(async {
+            let accounts =
+                if accounts.is_empty() { Vec::new() } else { account_read::find_all(&self.db, accounts).await? };
+            let keys = if keys.is_empty() { Vec::new() } else { key_read::find_all(&self.db, keys).await? };
+            Ok(Rows { accounts, keys })
+        })
+        .await
+    }
+
+    /// Reads everything there is, from one snapshot, in batches: all accounts first, then all keys.
+    ///
+    /// # Errors
+    /// When nobody could look.
+    pub async fn snapshot(&self, mut take: impl FnMut(Rows)) -> Result<Head, StorageError> {
+        let tx = self.begin_snapshot().await?;
+        let head = row(&tx).await?;
+        let mut after = String::new();
+        loop {
+            let select = account::Entity::find().filter(account::Column::Id.gt(after.as_str()));
+            let models = select.order_by_asc(account::Column::Id).limit(SNAPSHOT_BATCH).all(&tx).await?;
+            let Some(last) = models.last() else { break };
+            after.clone_from(&last.id);
+            let accounts = models.into_iter().map(crate::rows::account::to_domain).collect::<Result<_, _>>()?;
+            take(Rows { accounts, keys: Vec::new() });
+        }
+        after.clear();
+        loop {
+            let select = api_key::Entity::find().filter(api_key::Column::Id.gt(after.as_str()));
+            let select = select.order_by_asc(api_key::Column::Id).limit(SNAPSHOT_BATCH);
+            let keys = key_read::with_secrets(&tx, select).await?;
+            let Some(last) = keys.last() else { break };
+            last.id.as_str().clone_into(&mut after);
+            take(Rows { accounts: Vec::new(), keys });
+        }
+        tx.rollback().await?;
+        let hash = Row { table: "authority", id: "1" }.hash("head_hash", &head.head_hash)?;
+        Ok(Head { revision: Revision(head.revision), hash })
+    }
+
+    /// A transaction in which every statement sees the same. SQLite's always do.
+    async fn begin_snapshot(&self) -> Result<DatabaseTransaction, StorageError> {
+        Ok(match self.db.get_database_backend() {
+            DbBackend::Sqlite => self.db.begin().await?,
+            _ => self.db.begin_with_config(Some(IsolationLevel::RepeatableRead), None).await?,
+        })
+    }
+}
+
+fn feed_statement(backend: DbBackend, from: Revision) -> SelectStatement {
+    use {audit_event::Column as Event, audit_event::Entity as Log, authority::Column as Head, authority::Entity as Authority};
+    Query::select()
+        .expr_as(Expr::col((Authority, Head::Revision)), "head_revision")
+        .expr_as(Expr::col((Authority, Head::HeadHash)), "head_hash")
+        .expr_as(Expr::col((Authority, Head::LeaseMs)), "lease_ms")
+        .expr_as(now_expr(backend), "now")
+        .expr_as(Expr::col((Log, Event::Revision)), "revision")
+        .expr_as(Expr::col((Log, Event::Hash)), "hash")
+        .expr_as(Expr::col((Log, Event::Account)), "account")
+        .expr_as(Expr::col((Log, Event::KeyId)), "key_id")
+        .from(Authority)
+        .join(JoinType::LeftJoin, Log, Expr::col((Log, Event::Revision)).gte(from.0))
+        .and_where(Expr::col((Authority, Head::Id)).eq(1))
+        .order_by((Log, Event::Revision), Order::Asc)
+        .limit(FEED_LIMIT)
+        .take()
+}
+
+fn to_feed(rows: Vec<FeedRow>) -> Result<Feed, StorageError> {
+    let authority = Row { table: "authority", id: "1" };
+    let first = rows.first().ok_or_else(|| authority.corrupt("id"))?;
+    let head = Head { revision: Revision(first.head_revision), hash: authority.hash("head_hash", &first.head_hash)? };
+    let lease = Duration::from_millis(authority.number("lease_ms", first.lease_ms)?);
+    let now = Timestamp::from_micros(first.now);
+    let events = rows.into_iter().filter_map(|row| to_feed_event(row).transpose()).collect::<Result<_, _>>()?;
+    Ok(Feed { head, lease, now, events })
+}
+
+/// An event, or nothing when the log has none from there on.
+fn to_feed_event(row: FeedRow) -> Result<Option<FeedEvent>, StorageError> {
+    let (Some(revision), Some(hash), Some(account)) = (row.revision, row.hash, row.account) else { return Ok(None) };
+    let id = revision.to_string();
+    let event = Row { table: "audit_event", id: &id };
+    Ok(Some(FeedEvent {
+        revision: Revision(revision),
+        hash: event.hash("hash", &hash)?,
+        account: event.valid("account", AccountId::new(&account))?,
+        key_id: event.valid("key_id", row.key_id.as_deref().map(KeyId::new).transpose())?,
+    }))
+}

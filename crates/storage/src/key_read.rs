@@ -1,0 +1,150 @@
+//! Reading keys, each with all versions of its secret.
+
+use key_authority_domain::id::{AccountId, KeyId, Revision};
+use key_authority_domain::key::{Key, KeyState};
+use key_authority_domain::time::Timestamp;
+use sea_orm::sea_query::LikeExpr;
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+
+use crate::entity::api_key::{self, Column};
+use crate::entity::api_key_secret;
+use crate::error::StorageError;
+use crate::page::{AccountScope, Newest, Page, cut};
+use crate::rows::key::to_domain_all;
+use crate::store::{Store, bounded};
+
+/// Which keys to list.
+#[derive(Debug, Clone)]
+pub struct KeyQuery {
+    /// Of which accounts.
+    pub accounts: AccountScope,
+    /// In which states at `now`; empty means in any.
+    pub states: Vec<KeyState>,
+    /// Covering which project; those that cover all are among them.
+    pub project: Option<String>,
+    /// The instant at which states are judged.
+    pub now: Timestamp,
+}
+
+impl Store {
+    /// The key with this ID.
+    ///
+    /// # Errors
+    /// When nobody could look.
+    pub async fn key(&self, id: &KeyId) -> Result<Option<Key>, StorageError> {
+        bounded(find(&self.db, id)).await
+    }
+
+    /// A page of keys, newest first. With a project, it may hold fewer than `size` although more follow.
+    ///
+    /// # Errors
+    /// When nobody could look.
+    pub async fn keys(
+        &self,
+        query: &KeyQuery,
+        size: u32,
+        after: Option<&Newest>,
+    ) -> Result<Page<Key, Newest>, StorageError> {
+        let mut select = api_key::Entity::find()
+            .filter(in_states(&query.states, query.now))
+            .order_by_desc(Column::CreateRevision)
+            .order_by_desc(Column::Id)
+            .limit(u64::from(size) + 1);
+        if let AccountScope::Only(ids) = &query.accounts {
+            select = select.filter(Column::Account.is_in(ids.iter().map(AccountId::as_str)));
+        }
+        if let Some(project) = &query.project {
+            select = select.filter(may_cover(project));
+        }
+        if let Some(Newest { create_revision: Revision(revision), id }) = after {
+            select = select.filter(Condition::any().add(Column::CreateRevision.lt(*revision)).add(
+                Condition::all().add(Column::CreateRevision.eq(*revision)).add(Column::Id.lt(id.as_str())),
+            ));
+        }
+        let keys = bounded(with_secrets(&self.db, select)).await?;
+        let mut page =
+            cut(keys, size, |key| Newest { create_revision: key.create_revision, id: key.id.as_str().to_owned() });
+        // The database matched text; whether a project is covered is the domain's to say.
+        page.items.retain(|key| query.project.as_deref().is_none_or(|project| key.access.projects.covers(Some(project))));
+        Ok(page)
+    }
+}
+
+/// The same order of states as [`Key::state`], as a condition.
+fn in_states(states: &[KeyState], now: Timestamp) -> Condition {
+    if states.is_empty() {
+        return Condition::all();
+    }
+    let unrevoked = || Condition::all().add(Column::RevokeTime.is_null());
+    let expired = || Column::ExpireTime.lte(now.micros());
+    states.iter().fold(Condition::any(), |any, state| {
+        any.add(match state {
+            KeyState::Revoked => Condition::all().add(Column::RevokeTime.is_not_null()),
+            KeyState::Disabled => unrevoked().add(Column::Disabled.eq(true)),
+            KeyState::Expired => unrevoked().add(Column::Disabled.eq(false)).add(expired()),
+            KeyState::Active => unrevoked()
+                .add(Column::Disabled.eq(false))
+                .add(Condition::any().add(Column::ExpireTime.is_null()).add(Column::ExpireTime.gt(now.micros()))),
+        })
+    })
+}
+
+/// Whether the JSON list of projects contains `project` as text: never misses one, may find one too many.
+fn may_cover(project: &str) -> Condition {
+    let quoted = serde_json::Value::from(project).to_string();
+    let mut pattern = String::from("%");
+    for c in quoted.chars() {
+        if matches!(c, '%' | '_' | '!') {
+            pattern.push('!');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    Condition::any().add(Column::AllProjects.eq(true)).add(Column::Projects.like(LikeExpr::new(pattern).escape('!')))
+}
+
+pub(crate) async fn find(db: &impl ConnectionTrait, id: &KeyId) -> Result<Option<Key>, StorageError> {
+    Ok(with_secrets(db, api_key::Entity::find_by_id(id.as_str())).await?.pop())
+}
+
+pub(crate) async fn find_all(db: &impl ConnectionTrait, ids: &[KeyId]) -> Result<Vec<Key>, StorageError> {
+    with_secrets(db, api_key::Entity::find().filter(Column::Id.is_in(ids.iter().map(KeyId::as_str)))).await
+}
+
+/// How many keys of the account count at `now`: all, or the active ones.
+pub(crate) async fn count(
+    db: &impl ConnectionTrait,
+    account: &AccountId,
+    states: &[KeyState],
+    now: Timestamp,
+) -> Result<u64, StorageError> {
+    use sea_orm::PaginatorTrait;
+    let of_account = api_key::Entity::find().filter(Column::Account.eq(account.as_str()));
+    Ok(of_account.filter(in_states(states, now)).count(db).await?)
+}
+
+/// Reads keys and then their secrets. Between the two a key may have been changed, so the secrets may be newer than the
+/// key; one that was deleted meanwhile has none and is left out.
+pub(crate) async fn with_secrets(
+    db: &impl ConnectionTrait,
+    select: Select<api_key::Entity>,
+) -> Result<Vec<Key>, StorageError> {
+    let mut keys = select.all(db).await?;
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<&str> = keys.iter().map(|key| key.id.as_str()).collect();
+    let secrets =
+        api_key_secret::Entity::find().filter(api_key_secret::Column::KeyId.is_in(ids)).all(db).await?;
+    let owners: std::collections::HashSet<&str> = secrets.iter().map(|secret| secret.key_id.as_str()).collect();
+    let gone: Vec<String> =
+        keys.iter().filter(|key| !owners.contains(key.id.as_str())).map(|key| key.id.clone()).collect();
+    if !gone.is_empty() {
+        let still_there = api_key::Entity::find().filter(Column::Id.is_in(gone.clone())).one(db).await?;
+        if let Some(key) = still_there {
+            return Err(StorageError::corrupt("api_key_secret", "key_id", key.id));
+        }
+        keys.retain(|key| !gone.contains(&key.id));
+    }
+    to_domain_all(keys, secrets)
+}

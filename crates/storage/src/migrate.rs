@@ -1,0 +1,166 @@
+//! Bringing the schema up to date, one process at a time.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use key_authority_migrations::Migrator;
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, TransactionTrait};
+use sea_orm_migration::MigratorTrait;
+
+use crate::error::StorageError;
+use crate::store::Store;
+
+/// The name under which MySQL knows the lock, and the number under which PostgreSQL does.
+const LOCK_NAME: &str = "key_authority_migrations";
+const LOCK_NUMBER: i64 = 0x6b65_7961_7574_6801;
+const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Why the schema does not fit this build.
+#[derive(Debug, thiserror::Error)]
+pub enum SchemaError {
+    /// A newer build has changed the schema.
+    #[error("the database has the migration {name}, which this build does not know; use the build that made it, or a newer one")]
+    Newer {
+        /// The migration.
+        name: String,
+    },
+    /// The schema is older, and this process was told not to touch it.
+    #[error("the database lacks {pending} migrations; run `key-authority migrate`, or start without --no-migrate")]
+    Older {
+        /// How many.
+        pending: usize,
+    },
+    /// Somebody else was migrating all the time.
+    #[error("another process holds the migration lock for more than {LOCK_TIMEOUT:?}")]
+    Locked,
+    /// The database refused.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl From<sea_orm::DbErr> for SchemaError {
+    fn from(error: sea_orm::DbErr) -> Self {
+        Self::Storage(error.into())
+    }
+}
+
+impl Store {
+    /// Applies all migrations that are pending, and says how many.
+    ///
+    /// # Errors
+    /// [`SchemaError`].
+    pub async fn migrate(&self) -> Result<usize, SchemaError> {
+        let lock = self.lock_schema().await?;
+        let result = self.migrate_locked().await;
+        lock.release().await?;
+        result
+    }
+
+    async fn migrate_locked(&self) -> Result<usize, SchemaError> {
+        let pending = self.pending().await?;
+        if pending > 0 {
+            Migrator::up(&self.db, None).await?;
+        }
+        Ok(pending)
+    }
+
+    /// Checks that the schema is the one this build knows.
+    ///
+    /// # Errors
+    /// [`SchemaError`].
+    pub async fn check_schema(&self) -> Result<(), SchemaError> {
+        match self.pending().await? {
+            0 => Ok(()),
+            pending => Err(SchemaError::Older { pending }),
+        }
+    }
+
+    async fn pending(&self) -> Result<usize, SchemaError> {
+        let known = Migrator::migrations();
+        let applied: Vec<String> = if self.has_migrations().await? {
+            let sql = "SELECT version FROM seaql_migrations";
+            let rows = self.db.query_all_raw(Statement::from_string(self.db.get_database_backend(), sql)).await?;
+            rows.iter().map(|row| row.try_get("", "version")).collect::<Result<_, _>>()?
+        } else {
+            Vec::new()
+        };
+        if let Some(name) = applied.iter().find(|name| !known.iter().any(|migration| migration.name() == *name)) {
+            return Err(SchemaError::Newer { name: name.clone() });
+        }
+        Ok(known.len() - applied.len())
+    }
+
+    async fn has_migrations(&self) -> Result<bool, SchemaError> {
+        let sql = match self.db.get_database_backend() {
+            DbBackend::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'seaql_migrations'",
+            DbBackend::Postgres => {
+                "SELECT table_name FROM information_schema.tables \
+                 WHERE table_schema = current_schema() AND table_name = 'seaql_migrations'"
+            }
+            _ => {
+                "SELECT table_name FROM information_schema.tables \
+                 WHERE table_schema = DATABASE() AND table_name = 'seaql_migrations'"
+            }
+        };
+        Ok(self.db.query_one_raw(Statement::from_string(self.db.get_database_backend(), sql)).await?.is_some())
+    }
+
+    /// Takes the lock on a connection of its own, which it keeps until it is released.
+    async fn lock_schema(&self) -> Result<SchemaLock, SchemaError> {
+        let backend = self.db.get_database_backend();
+        if backend == DbBackend::Sqlite {
+            return self.lock_file().await;
+        }
+        let tx = self.db.begin().await?;
+        if backend == DbBackend::Postgres {
+            // The lock of a transaction ends with it, however it ends. The default limit is shorter than a migration.
+            tx.execute_unprepared("SET LOCAL statement_timeout = '60s'; SET LOCAL idle_in_transaction_session_timeout = 0").await?;
+            tx.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({LOCK_NUMBER})")).await.map_err(|_| SchemaError::Locked)?;
+        } else {
+            let sql = format!("SELECT GET_LOCK('{LOCK_NAME}', {}) AS held", LOCK_TIMEOUT.as_secs());
+            let row = tx.query_one_raw(Statement::from_string(backend, sql)).await?;
+            if row.map(|row| row.try_get::<i64>("", "held")).transpose()? != Some(1) {
+                return Err(SchemaError::Locked);
+            }
+        }
+        Ok(SchemaLock::Session(tx))
+    }
+
+    /// SQLite's own locks end with each transaction, and a migration is several: a file beside the database stands in.
+    async fn lock_file(&self) -> Result<SchemaLock, SchemaError> {
+        let statement = Statement::from_string(DbBackend::Sqlite, "SELECT file FROM pragma_database_list WHERE name = 'main'");
+        let row = self.db.query_one_raw(statement).await?;
+        let path = row.map(|row| row.try_get::<String>("", "file")).transpose()?.unwrap_or_default();
+        let path = PathBuf::from(format!("{path}.migrating"));
+        let locked = tokio::task::spawn_blocking(move || {
+            let file = File::options().create(true).truncate(false).write(true).open(&path)?;
+            file.lock().map(|()| file)
+        })
+        .await;
+        match locked {
+            Ok(Ok(file)) => Ok(SchemaLock::File(file)),
+            Ok(Err(error)) => Err(StorageError::File(error).into()),
+            Err(_) => Err(SchemaError::Locked),
+        }
+    }
+}
+
+enum SchemaLock {
+    Session(DatabaseTransaction),
+    File(File),
+}
+
+impl SchemaLock {
+    async fn release(self) -> Result<(), SchemaError> {
+        match self {
+            Self::Session(tx) => {
+                if tx.get_database_backend() == DbBackend::MySql {
+                    tx.execute_unprepared(&format!("DO RELEASE_LOCK('{LOCK_NAME}')")).await?;
+                }
+                Ok(tx.rollback().await?)
+            }
+            Self::File(file) => file.unlock().map_err(|error| StorageError::File(error).into()),
+        }
+    }
+}

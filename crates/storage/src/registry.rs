@@ -1,0 +1,121 @@
+//! The replicas' rows: who answers Verify, up to which revision, and whether it still moves.
+
+use key_authority_domain::audit::ChainHash;
+use key_authority_domain::id::{ReplicaId, Revision};
+use key_authority_domain::time::Timestamp;
+use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::ExprTrait;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+
+use crate::entity::replica::{self, Column, Entity};
+use crate::error::StorageError;
+use crate::rows::Row;
+use crate::settings::Head;
+use crate::store::{Store, bounded, now_expr};
+
+/// A random value that a replica changes with each heartbeat. Not a counter: after a crash a counter could come round
+/// to a value that somebody has observed.
+pub type Nonce = [u8; 8];
+
+/// A replica, as its row shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicaRow {
+    /// Its name.
+    pub id: ReplicaId,
+    /// Up to where it has applied the log; -1 while it joins.
+    pub applied: Revision,
+    /// The value of its last heartbeat.
+    pub nonce: Nonce,
+    /// Which build it runs.
+    pub build: String,
+    /// Where it listens.
+    pub address: String,
+    /// When it joined, by the database's clock.
+    pub join_time: Timestamp,
+    /// When its last heartbeat was, by the database's clock.
+    pub seen_time: Timestamp,
+}
+
+impl Store {
+    /// Enters a replica that has applied nothing yet. It must be there before anything is read.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub async fn join(&self, id: ReplicaId, nonce: Nonce, build: &str, address: &str) -> Result<(), StorageError> {
+        let row = replica::ActiveModel {
+            id: Set(id.to_string()),
+            applied_revision: Set(-1),
+            applied_hash: Set(ChainHash::default().0.to_vec()),
+            nonce: Set(nonce.to_vec()),
+            build: Set(build.chars().take(64).collect()),
+            address: Set(address.chars().take(255).collect()),
+            join_time: Set(0),
+            seen_time: Set(0),
+        };
+        bounded(async {
+            Entity::insert(row).exec_without_returning(&self.db).await?;
+            let now = now_expr(self.db.get_database_backend());
+            Entity::update_many()
+                .col_expr(Column::JoinTime, now.clone())
+                .col_expr(Column::SeenTime, now)
+                .filter(Column::Id.eq(id.to_string()))
+                .exec(&self.db)
+                .await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Confirms that a replica has applied the log up to `applied`. False when its row is gone: it was fenced.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub async fn confirm(&self, id: ReplicaId, applied: Head, nonce: Nonce) -> Result<bool, StorageError> {
+        let update = Entity::update_many()
+            .col_expr(Column::AppliedRevision, Expr::value(applied.revision.0))
+            .col_expr(Column::AppliedHash, Expr::value(applied.hash.0.to_vec()))
+            .col_expr(Column::Nonce, Expr::value(nonce.to_vec()))
+            .col_expr(Column::SeenTime, now_expr(self.db.get_database_backend()))
+            .filter(Column::Id.eq(id.to_string()));
+        bounded(async { Ok(update.exec(&self.db).await?.rows_affected > 0) }).await
+    }
+
+    /// All replicas.
+    ///
+    /// # Errors
+    /// When nobody could look.
+    pub async fn replicas(&self) -> Result<Vec<ReplicaRow>, StorageError> {
+        bounded(async { Entity::find().all(&self.db).await?.into_iter().map(to_replica).collect() }).await
+    }
+
+    /// Removes a replica whose last heartbeat is still the one that was observed, and says whether it did.
+    ///
+    /// # Errors
+    /// When it could not be removed.
+    pub async fn fence(&self, id: ReplicaId, observed: Nonce) -> Result<bool, StorageError> {
+        let row = Column::Id.eq(id.to_string()).and(Column::Nonce.eq(observed.to_vec()));
+        bounded(async { Ok(Entity::delete_many().filter(row).exec(&self.db).await?.rows_affected > 0) }).await
+    }
+
+    /// Removes a replica that ends of its own will.
+    ///
+    /// # Errors
+    /// When it could not be removed.
+    pub async fn leave(&self, id: ReplicaId) -> Result<(), StorageError> {
+        bounded(async { Ok(Entity::delete_by_id(id.to_string()).exec(&self.db).await.map(|_| ())?) }).await
+    }
+}
+
+fn to_replica(model: replica::Model) -> Result<ReplicaRow, StorageError> {
+    let row = Row { table: "replica", id: &model.id };
+    Ok(ReplicaRow {
+        id: ReplicaId::parse(&model.id).ok_or_else(|| row.corrupt("id"))?,
+        applied: Revision(model.applied_revision),
+        nonce: row.bytes("nonce", &model.nonce)?,
+        join_time: Timestamp::from_micros(model.join_time),
+        seen_time: Timestamp::from_micros(model.seen_time),
+        build: model.build,
+        address: model.address,
+    })
+}

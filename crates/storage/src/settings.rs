@@ -1,0 +1,175 @@
+//! What the `authority` row holds beside the head of the log: settings that all replicas must agree on.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use key_authority_domain::audit::ChainHash;
+use key_authority_domain::id::Revision;
+use key_authority_domain::secret::Keyring;
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, TransactionTrait};
+
+use crate::entity::{authority, replica};
+use crate::error::StorageError;
+use crate::rows::Row;
+use crate::store::{Store, bounded};
+
+/// The end of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// The revision of the last event; 0 before the first.
+    pub revision: Revision,
+    /// Its hash.
+    pub hash: ChainHash,
+}
+
+/// Why a server must not work with this database.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The authority secret is another than the one the database was filled with.
+    #[error(
+        "the authority secret is not the one this database was filled with (version {version} differs); \
+         start with the secret file that belongs to it"
+    )]
+    OtherSecret {
+        /// The version that differs.
+        version: u32,
+    },
+    /// A version of the authority secret is missing from the secret file.
+    #[error("version {version} of the authority secret, which this database was filled with, is not in the secret file")]
+    SecretMissing {
+        /// The version.
+        version: u32,
+    },
+    /// Other replicas run with another lease.
+    #[error(
+        "the lease is {configured:?} here and {stored:?} in the database; all replicas must agree: stop them all to \
+         change it, or leave --lease out"
+    )]
+    OtherLease {
+        /// What was configured.
+        configured: Duration,
+        /// What the database says.
+        stored: Duration,
+    },
+    /// Nobody could look.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl Store {
+    /// The end of the log.
+    ///
+    /// # Errors
+    /// When nobody could look.
+    pub async fn head(&self) -> Result<Head, StorageError> {
+        bounded(async {
+            let row = row(&self.db).await?;
+            let hash = Row { table: "authority", id: "1" }.hash("head_hash", &row.head_hash)?;
+            Ok(Head { revision: Revision(row.revision), hash })
+        })
+        .await
+    }
+
+    /// Checks the authority secret against the database and notes the versions that are new to it.
+    ///
+    /// # Errors
+    /// [`SettingsError`].
+    pub async fn check_secret(&self) -> Result<(), SettingsError> {
+        let _turn = self.writers_turn().await;
+        let tx = self.db.begin().await.map_err(StorageError::from)?;
+        let stored = row(&tx).await?.secret_checks;
+        let noted = merge_checks(&stored, &self.keyring)?;
+        if noted != stored {
+            let update = authority::Entity::update_many()
+                .col_expr(authority::Column::SecretChecks, Expr::value(noted))
+                .filter(authority::Column::Id.eq(1))
+                .filter(authority::Column::SecretChecks.eq(stored));
+            if update.exec(&tx).await.map_err(StorageError::from)?.rows_affected == 0 {
+                // Another replica noted its own meanwhile: what it noted must be looked at first.
+                drop(tx);
+                return Box::pin(self.check_secret_again()).await;
+            }
+        }
+        Ok(tx.commit().await.map_err(StorageError::from)?)
+    }
+
+    async fn check_secret_again(&self) -> Result<(), SettingsError> {
+        let stored = row(&self.db).await?.secret_checks;
+        let noted = merge_checks(&stored, &self.keyring)?;
+        if noted == stored { Ok(()) } else { Err(StorageError::TimedOut.into()) }
+    }
+
+    /// The lease that all replicas keep to: the configured one, if no replica runs with another.
+    ///
+    /// # Errors
+    /// [`SettingsError`].
+    pub async fn agree_on_lease(&self, configured: Option<Duration>) -> Result<Duration, SettingsError> {
+        let stored = u64::try_from(row(&self.db).await?.lease_ms).map(Duration::from_millis);
+        let stored = stored.map_err(|_| StorageError::corrupt("authority", "lease_ms", "1"))?;
+        let Some(configured) = configured.filter(|configured| *configured != stored) else { return Ok(stored) };
+        if replica::Entity::find().count(&self.db).await.map_err(StorageError::from)? > 0 {
+            return Err(SettingsError::OtherLease { configured, stored });
+        }
+        let lease_ms = i64::try_from(configured.as_millis()).unwrap_or(i64::MAX);
+        authority::Entity::update_many()
+            .col_expr(authority::Column::LeaseMs, Expr::value(lease_ms))
+            .filter(authority::Column::Id.eq(1))
+            .exec(&self.db)
+            .await
+            .map_err(StorageError::from)?;
+        Ok(configured)
+    }
+}
+
+pub(crate) async fn row(db: &impl ConnectionTrait) -> Result<authority::Model, StorageError> {
+    authority::Entity::find_by_id(1).one(db).await?.ok_or(StorageError::corrupt("authority", "id", "1"))
+}
+
+/// The check values of all versions, stored and held, as `<version>:<hexadecimal>` joined by commas.
+fn merge_checks(stored: &str, keyring: &Keyring) -> Result<String, SettingsError> {
+    let mut held: std::collections::BTreeMap<u32, String> = keyring
+        .check_values()
+        .map(|(version, value)| {
+            let mut hex = String::new();
+            for byte in value {
+                let _ = write!(hex, "{byte:02x}");
+            }
+            (version, hex)
+        })
+        .collect();
+    for entry in stored.split(',').filter(|entry| !entry.is_empty()) {
+        let (version, value) =
+            entry.split_once(':').ok_or(StorageError::corrupt("authority", "secret_checks", "1"))?;
+        let version: u32 = version.parse().map_err(|_| StorageError::corrupt("authority", "secret_checks", "1"))?;
+        match held.get(&version) {
+            None => return Err(SettingsError::SecretMissing { version }),
+            Some(mine) if mine != value => return Err(SettingsError::OtherSecret { version }),
+            Some(_) => {}
+        }
+    }
+    let all: Vec<String> = std::mem::take(&mut held).into_iter().map(|(version, hex)| format!("{version}:{hex}")).collect();
+    Ok(all.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ring(text: &str) -> Keyring {
+        Keyring::parse(text).unwrap()
+    }
+
+    #[test]
+    fn the_first_secret_is_noted_and_known_again_and_another_is_refused() {
+        let one = format!("1:{}", "07".repeat(32));
+        let noted = merge_checks("", &ring(&one)).unwrap();
+        assert_eq!(merge_checks(&noted, &ring(&one)).unwrap(), noted);
+        let other = ring(&"08".repeat(32));
+        assert!(matches!(merge_checks(&noted, &other), Err(SettingsError::OtherSecret { version: 1 })));
+        let both = ring(&format!("{one}\n2:{}", "08".repeat(32)));
+        let noted_both = merge_checks(&noted, &both).unwrap();
+        assert!(matches!(merge_checks(&noted_both, &ring(&one)), Err(SettingsError::SecretMissing { version: 2 })));
+        assert!(!noted_both.contains(&"07".repeat(8)));
+    }
+}

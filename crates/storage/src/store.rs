@@ -1,0 +1,213 @@
+//! The way to the database: what kind it is, how its connections are set up, and the writers' queue.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use key_authority_domain::secret::Keyring;
+use key_authority_domain::time::Timestamp;
+use sea_orm::sea_query::{Expr, SimpleExpr};
+use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, FromQueryResult, Statement,
+};
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::error::StorageError;
+
+/// How long a call waits for a connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a statement may take, waiting for a lock included, before storage gives up on it.
+pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Which database it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StorageKind {
+    /// The embedded default.
+    Sqlite,
+    /// PostgreSQL 13 or later.
+    Postgres,
+    /// MySQL 8 or later.
+    MySql,
+    /// MariaDB 10.6 or later.
+    MariaDb,
+}
+
+impl fmt::Display for StorageKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sqlite => "SQLite",
+            Self::Postgres => "PostgreSQL",
+            Self::MySql => "MySQL",
+            Self::MariaDb => "MariaDB",
+        })
+    }
+}
+
+/// A pool of connections to the one database. Clones share it.
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) db: DatabaseConnection,
+    pub(crate) keyring: Arc<Keyring>,
+    kind: StorageKind,
+    statements: Arc<AtomicU64>,
+    writers: Arc<Mutex<()>>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Connects with at most `connections` connections to `url`: `sqlite://<path>`, `postgres://…` or `mysql://…`.
+    ///
+    /// # Errors
+    /// When the database cannot be reached, or not be opened.
+    pub async fn connect(url: &str, connections: u32, keyring: Arc<Keyring>) -> Result<Self, StorageError> {
+        let statements = Arc::new(AtomicU64::new(0));
+        let mut db = Database::connect(options(url, connections)).await?;
+        let counted = Arc::clone(&statements);
+        db.set_metric_callback(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+        });
+        let kind = kind_of(&db).await?;
+        Ok(Self { db, keyring, kind, statements, writers: Arc::default() })
+    }
+
+    /// The URL of an SQLite database in a file.
+    #[must_use]
+    pub fn sqlite_url(file: &Path) -> String {
+        format!("sqlite://{}", file.display())
+    }
+
+    /// Which database it is.
+    #[must_use]
+    pub fn kind(&self) -> StorageKind {
+        self.kind
+    }
+
+    /// How many statements this pool has executed.
+    #[must_use]
+    pub fn statements(&self) -> u64 {
+        self.statements.load(Ordering::Relaxed)
+    }
+
+    /// The keys of the authority secret.
+    #[must_use]
+    pub fn keyring(&self) -> &Arc<Keyring> {
+        &self.keyring
+    }
+
+    /// Asks the database what time it is; that it answers says that it is there.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn now(&self) -> Result<Timestamp, StorageError> {
+        bounded(async {
+            let sql = format!("SELECT {} AS now", now_sql(self.db.get_database_backend()));
+            let row = self.db.query_one_raw(Statement::from_string(self.db.get_database_backend(), sql)).await?;
+            let micros = row.map(|row| row.try_get("", "now")).transpose()?;
+            micros.map(Timestamp::from_micros).ok_or(StorageError::corrupt("authority", "now", ""))
+        })
+        .await
+    }
+
+    /// Closes all connections.
+    pub async fn close(&self) {
+        if let Err(error) = self.db.clone().close().await {
+            tracing::debug!(error = %error, "closing the pool");
+        }
+    }
+
+    /// The place at the head of this process's queue of writers.
+    ///
+    /// All changes wait for the lock of the one `authority` row. Waiting in here first keeps the pool's connections
+    /// free for readers, and is fair, which SQLite's own waiting is not.
+    pub(crate) async fn writers_turn(&self) -> MutexGuard<'_, ()> {
+        self.writers.lock().await
+    }
+}
+
+/// Gives up on what takes longer than [`STATEMENT_TIMEOUT`]: a connection over a link that is silently cut never errs.
+pub(crate) async fn bounded<T>(work: impl Future<Output = Result<T, StorageError>>) -> Result<T, StorageError> {
+    match tokio::time::timeout(STATEMENT_TIMEOUT, work).await {
+        Ok(result) => result,
+        Err(_) => Err(StorageError::TimedOut),
+    }
+}
+
+fn options(url: &str, connections: u32) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(connections)
+        .min_connections(1)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_timeout(ACQUIRE_TIMEOUT)
+        // Statements are logged with their values' places, never the values; they are of use to nobody but us.
+        .sqlx_logging(false)
+        .record_stmt_in_spans(false)
+        .map_sqlx_sqlite_opts(|sqlite| {
+            sqlite
+                .create_if_missing(true)
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(SqliteSynchronous::Full)
+                .foreign_keys(true)
+                .busy_timeout(STATEMENT_TIMEOUT)
+        })
+        .after_connect(|db| Box::pin(async move { set_up(&db).await }));
+    options
+}
+
+/// Sets a session's limits, so that a lock whose holder was cut off is given up by the database too.
+async fn set_up(db: &DatabaseConnection) -> Result<(), sea_orm::DbErr> {
+    match db.get_database_backend() {
+        DbBackend::Postgres => {
+            db.execute_unprepared(
+                "SET statement_timeout = '5s'; SET idle_in_transaction_session_timeout = '10s'; \
+                 SET default_transaction_isolation = 'read committed'",
+            )
+            .await?;
+        }
+        DbBackend::MySql => {
+            db.execute_unprepared("SET SESSION innodb_lock_wait_timeout = 5").await?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+async fn kind_of(db: &DatabaseConnection) -> Result<StorageKind, StorageError> {
+    #[derive(FromQueryResult)]
+    struct Version {
+        version: String,
+    }
+    let backend = db.get_database_backend();
+    match backend {
+        DbBackend::Sqlite => Ok(StorageKind::Sqlite),
+        DbBackend::Postgres => Ok(StorageKind::Postgres),
+        _ => {
+            let statement = Statement::from_string(backend, "SELECT VERSION() AS version");
+            let version = Version::find_by_statement(statement).one(db).await?;
+            let is_maria = version.is_some_and(|row| row.version.contains("MariaDB"));
+            Ok(if is_maria { StorageKind::MariaDb } else { StorageKind::MySql })
+        }
+    }
+}
+
+/// The database's clock, in microseconds since the Unix epoch.
+fn now_sql(backend: DbBackend) -> &'static str {
+    match backend {
+        DbBackend::Postgres => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)",
+        DbBackend::MySql => "CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS SIGNED)",
+        _ => "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
+    }
+}
+
+/// The same, as part of a statement.
+pub(crate) fn now_expr(backend: DbBackend) -> SimpleExpr {
+    Expr::cust(now_sql(backend))
+}

@@ -1,0 +1,346 @@
+//! A change: begin, the writes, and `commit(AuditEvent)` as the only way out.
+//!
+//! `begin` takes the lock of the `authority` row first of all, by an UPDATE, and holds it to the end. From there on the
+//! process is alone in the database as far as changes go: what it reads is what it will change, counts are exact, a
+//! request that was seen is seen. Dropping it rolls everything back.
+
+use key_authority_domain::account::{Account, CountedKeys};
+use key_authority_domain::audit::{AuditEvent, ChainHash, LoggedEvent, RequestMark};
+use key_authority_domain::id::{AccountId, Actor, KeyId, Revision};
+use key_authority_domain::key::{Key, KeyState};
+use key_authority_domain::time::Timestamp;
+use key_authority_domain::token::TokenDigest;
+use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait,
+    PaginatorTrait, QueryFilter, QuerySelect, Statement, TransactionTrait,
+};
+use tokio::sync::MutexGuard;
+
+use crate::entity::{account, api_key, api_key_secret, audit_event, authority};
+use crate::error::StorageError;
+use crate::rows::{self, Row};
+use crate::store::{Store, bounded, now_expr};
+use crate::{account_read, key_read};
+
+/// How often the database is asked again what became of a COMMIT whose answer was lost.
+const OUTCOME_ATTEMPTS: u32 = 3;
+
+/// A change that has begun.
+pub struct WriteTx<'a> {
+    tx: DatabaseTransaction,
+    store: &'a Store,
+    head_hash: ChainHash,
+    revision: Revision,
+    now: Timestamp,
+    _turn: MutexGuard<'a, ()>,
+}
+
+/// A change that stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// The revision it made.
+    pub revision: Revision,
+    /// When, by the database's clock.
+    pub time: Timestamp,
+}
+
+/// A request ID that was used before, with other parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestIdReused;
+
+impl Store {
+    /// Begins a change: waits for its turn and takes the lock.
+    ///
+    /// # Errors
+    /// When the database is not there or the lock is not to be had in time.
+    pub async fn begin(&self) -> Result<WriteTx<'_>, StorageError> {
+        let turn = self.writers_turn().await;
+        let (tx, row, now) = bounded(self.lock_authority()).await?;
+        let head_hash = Row { table: "authority", id: "1" }.hash("head_hash", &row.head_hash)?;
+        let revision = Revision(row.revision).next();
+        Ok(WriteTx { tx, store: self, head_hash, revision, now, _turn: turn })
+    }
+
+    /// Takes the lock by an UPDATE that changes nothing, and only then reads: so the read sees what the last holder
+    /// committed, at every isolation level, and SQLite has no read lock to upgrade.
+    async fn lock_authority(&self) -> Result<(DatabaseTransaction, authority::Model, Timestamp), StorageError> {
+        let tx = self.db.begin().await?;
+        authority::Entity::update_many()
+            .col_expr(authority::Column::Revision, Expr::col(authority::Column::Revision))
+            .filter(authority::Column::Id.eq(1))
+            .exec(&tx)
+            .await?;
+        let row = authority::Entity::find_by_id(1)
+            .expr_as(now_expr(tx.get_database_backend()), "now")
+            .into_model::<WithNow>()
+            .one(&tx)
+            .await?
+            .ok_or(StorageError::corrupt("authority", "id", "1"))?;
+        let now = Timestamp::from_micros(row.now);
+        Ok((tx, row.into_model(), now))
+    }
+}
+
+#[derive(sea_orm::FromQueryResult)]
+struct WithNow {
+    id: i32,
+    revision: i64,
+    head_hash: Vec<u8>,
+    lease_ms: i64,
+    secret_checks: String,
+    now: i64,
+}
+
+impl WithNow {
+    fn into_model(self) -> authority::Model {
+        let Self { id, revision, head_hash, lease_ms, secret_checks, now: _ } = self;
+        authority::Model { id, revision, head_hash, lease_ms, secret_checks }
+    }
+}
+
+impl WriteTx<'_> {
+    /// The instant of the change, by the database's clock.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The revision that the change will make.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The event of the same request, if it was made before.
+    ///
+    /// # Errors
+    /// When nobody could look; `Ok(Err(_))` when it was another request of that name.
+    pub async fn seen(
+        &self,
+        actor: &Actor,
+        mark: &RequestMark,
+    ) -> Result<Result<Option<LoggedEvent>, RequestIdReused>, StorageError> {
+        let event = audit_event::Entity::find()
+            .filter(audit_event::Column::Actor.eq(actor.as_str()))
+            .filter(audit_event::Column::RequestId.eq(mark.id.as_str()));
+        let event = bounded(async { event.one(&self.tx).await?.map(rows::event::to_domain).transpose() }).await?;
+        let is_same = |logged: &LoggedEvent| logged.event.request.as_ref().is_some_and(|r| r.digest == mark.digest);
+        Ok(match event {
+            Some(logged) if !is_same(&logged) => Err(RequestIdReused),
+            seen => Ok(seen),
+        })
+    }
+
+    /// The account with this ID.
+    ///
+    /// # Errors
+    /// When nobody could look.
+    pub async fn account(&self, id: &AccountId) -> Result<Option<Account>, StorageError> {
+        bounded(account_read::find(&self.tx, id)).await
+    }
+
+    /// The key with this ID.
+    ///
+    /// # Errors
+    /// When nobody could look.
+    pub async fn key(&self, id: &KeyId) -> Result<Option<Key>, StorageError> {
+        bounded(key_read::find(&self.tx, id)).await
+    }
+
+    /// Whether some key has a secret with this digest.
+    ///
+    /// # Errors
+    /// When nobody could look.
+    pub async fn has_digest(&self, digest: &TokenDigest) -> Result<bool, StorageError> {
+        let found = api_key_secret::Entity::find().filter(api_key_secret::Column::Digest.eq(digest.0.to_vec()));
+        bounded(async { Ok(found.count(&self.tx).await? > 0) }).await
+    }
+
+    /// How many keys of the account count towards its limit.
+    ///
+    /// # Errors
+    /// When nobody could look.
+    pub async fn count_keys(&self, account: &AccountId, counted: CountedKeys) -> Result<u64, StorageError> {
+        let states: &[KeyState] = match counted {
+            CountedKeys::All => &[],
+            CountedKeys::Active => &[KeyState::Active],
+        };
+        bounded(key_read::count(&self.tx, account, states, self.now)).await
+    }
+
+    /// Writes a new account.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub async fn insert_account(&self, account: &Account) -> Result<(), StorageError> {
+        let insert = account::Entity::insert(rows::account::to_row(account));
+        bounded(async { Ok(insert.exec_without_returning(&self.tx).await.map(|_| ())?) }).await
+    }
+
+    /// Writes an account that exists, and notes the change in it.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub async fn update_account(&self, account: &mut Account) -> Result<(), StorageError> {
+        (account.update_time, account.revision) = (self.now, self.revision);
+        let update = account::Entity::update_many()
+            .set(rows::account::to_row(account))
+            .filter(account::Column::Id.eq(account.id.as_str()));
+        bounded(async { Ok(update.exec(&self.tx).await.map(|_| ())?) }).await
+    }
+
+    /// Removes an account that has no keys.
+    ///
+    /// # Errors
+    /// When it could not be removed.
+    pub async fn delete_account(&self, id: &AccountId) -> Result<(), StorageError> {
+        bounded(async { Ok(account::Entity::delete_by_id(id.as_str()).exec(&self.tx).await.map(|_| ())?) }).await
+    }
+
+    /// Writes a new key and its secrets.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub async fn insert_key(&self, key: &Key) -> Result<(), StorageError> {
+        let mut row = rows::key::to_row(key);
+        row.use_count = Set(0);
+        bounded(async {
+            api_key::Entity::insert(row).exec_without_returning(&self.tx).await?;
+            for secret in &key.secrets {
+                let row = rows::key::secret_to_row(key, secret)?;
+                api_key_secret::Entity::insert(row).exec_without_returning(&self.tx).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Writes a key that exists, and notes the change in it. Its secrets and its usage stay.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub async fn update_key(&self, key: &mut Key) -> Result<(), StorageError> {
+        (key.update_time, key.revision) = (self.now, self.revision);
+        let update =
+            api_key::Entity::update_many().set(rows::key::to_row(key)).filter(api_key::Column::Id.eq(key.id.as_str()));
+        bounded(async { Ok(update.exec(&self.tx).await.map(|_| ())?) }).await
+    }
+
+    /// Writes a key whose secrets changed: retired ones, a new one, forgotten ones.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub async fn update_key_and_secrets(&self, key: &mut Key) -> Result<(), StorageError> {
+        self.update_key(key).await?;
+        let of_key = || api_key_secret::Column::KeyId.eq(key.id.as_str());
+        let row = Row { table: "api_key_secret", id: key.id.as_str() };
+        bounded(async {
+            let stored: Vec<i32> = api_key_secret::Entity::find()
+                .select_only()
+                .column(api_key_secret::Column::Version)
+                .filter(of_key())
+                .into_tuple()
+                .all(&self.tx)
+                .await?;
+            let mut kept = Vec::with_capacity(key.secrets.len());
+            for secret in &key.secrets {
+                let version: i32 = row.number("version", secret.version)?;
+                kept.push(version);
+                if stored.contains(&version) {
+                    api_key_secret::Entity::update_many()
+                        .col_expr(
+                            api_key_secret::Column::RetireTime,
+                            Expr::value(secret.retire_time.map(Timestamp::micros)),
+                        )
+                        .filter(of_key())
+                        .filter(api_key_secret::Column::Version.eq(version))
+                        .exec(&self.tx)
+                        .await?;
+                } else {
+                    let row = rows::key::secret_to_row(key, secret)?;
+                    api_key_secret::Entity::insert(row).exec_without_returning(&self.tx).await?;
+                }
+            }
+            let forgotten = of_key().and(api_key_secret::Column::Version.is_not_in(kept));
+            api_key_secret::Entity::delete_many().filter(forgotten).exec(&self.tx).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Removes a key and its secrets.
+    ///
+    /// # Errors
+    /// When it could not be removed.
+    pub async fn delete_key(&self, id: &KeyId) -> Result<(), StorageError> {
+        bounded(async {
+            let secrets = api_key_secret::Column::KeyId.eq(id.as_str());
+            api_key_secret::Entity::delete_many().filter(secrets).exec(&self.tx).await?;
+            api_key::Entity::delete_by_id(id.as_str()).exec(&self.tx).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Writes the event, moves the head of the log, and commits.
+    ///
+    /// When the answer to COMMIT is lost, the database is asked what became of it: whoever gets the lock of the
+    /// `authority` row knows that the lost transaction has ended, and its event is there or not.
+    ///
+    /// # Errors
+    /// [`StorageError::OutcomeUnknown`] when the database could not be asked; any other means that nothing was changed.
+    pub async fn commit(self, event: AuditEvent) -> Result<Committed, StorageError> {
+        let Self { tx, store, head_hash, revision, now, _turn } = self;
+        let secret_version = store.keyring.current();
+        let hash = store
+            .keyring
+            .chain(head_hash, revision, now, &event, secret_version)
+            .ok_or(StorageError::corrupt("authority", "secret_checks", "1"))?;
+        bounded(async {
+            let logged = LoggedEvent { revision, time: now, event, secret_version, hash };
+            audit_event::Entity::insert(rows::event::to_row(logged)?).exec_without_returning(&tx).await?;
+            let head = authority::ActiveModel { revision: Set(revision.0), head_hash: Set(hash.0.to_vec()), ..Default::default() };
+            authority::Entity::update_many().set(head).filter(authority::Column::Id.eq(1)).exec(&tx).await?;
+            if tx.get_database_backend() == DbBackend::Postgres {
+                let wake = Statement::from_sql_and_values(
+                    DbBackend::Postgres,
+                    "SELECT pg_notify('key_authority_revision', $1)",
+                    [revision.to_string().into()],
+                );
+                tx.query_one_raw(wake).await?;
+            }
+            Ok(())
+        })
+        .await?;
+        let committed = Committed { revision, time: now };
+        match bounded(async { Ok(tx.commit().await?) }).await {
+            Ok(()) => Ok(committed),
+            Err(lost) => store.settle(lost, revision, hash).await.map(|()| committed),
+        }
+    }
+}
+
+impl Store {
+    /// Finds out whether the change that would have made `revision` stands.
+    async fn settle(&self, lost: StorageError, revision: Revision, hash: ChainHash) -> Result<(), StorageError> {
+        let mut last = lost;
+        for attempt in 1..=OUTCOME_ATTEMPTS {
+            let found = bounded(async {
+                let (tx, ..) = self.lock_authority().await?;
+                let event = audit_event::Entity::find_by_id(revision.0).one(&tx).await?;
+                tx.rollback().await?;
+                Ok(event)
+            })
+            .await;
+            match found {
+                Ok(Some(event)) if event.hash == hash.0 => return Ok(()),
+                Ok(_) => return Err(last),
+                Err(error) => tracing::warn!(attempt, error = %error, "asking what became of a lost COMMIT"),
+            }
+        }
+        last = StorageError::OutcomeUnknown(Box::new(last));
+        Err(last)
+    }
+}

@@ -1,0 +1,19 @@
+//! The schema, step by step.
+//!
+//! A migration that has been released is never edited: names are written out in it, not taken from the entities, so that
+//! it does tomorrow what it did the day it was written. To change the schema, add `m0002_<what>.rs` and list it last.
+
+use sea_orm_migration::prelude::*;
+
+mod m0001_initial;
+
+/// The list of migrations, oldest first.
+#[derive(Debug)]
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m0001_initial::Migration)]
+    }
+}
