@@ -54,7 +54,11 @@ impl Schema {
     /// Text without a practical limit. MySQL's `text` ends at 64 KiB.
     fn long_text(&self, name: &'static str) -> ColumnDef {
         let mut column = ColumnDef::new(name);
-        if self.backend == DbBackend::MySql { column.custom("longtext") } else { column.text() };
+        if self.backend == DbBackend::MySql {
+            column.custom("longtext")
+        } else {
+            column.text()
+        };
         column
     }
 

@@ -198,7 +198,9 @@ pub enum ChainFault {
         head: Revision,
     },
     /// The version of the authority secret that keyed an event is not held.
-    #[error("revision {revision} was keyed with version {version} of the authority secret, which is not in the secret file")]
+    #[error(
+        "revision {revision} was keyed with version {version} of the authority secret, which is not in the secret file"
+    )]
     SecretNotHeld {
         /// Its revision.
         revision: Revision,
@@ -227,8 +229,10 @@ impl<'a> ChainCheck<'a> {
     /// All that is wrong with it.
     pub fn event(&mut self, logged: &LoggedEvent) -> Result<(), Vec<ChainFault>> {
         let LoggedEvent { revision, time, ref event, secret_version, hash } = *logged;
-        let mut faults: Vec<_> =
-            (self.next.0..revision.0).take(100).map(|missing| ChainFault::Missing { missing: Revision(missing) }).collect();
+        let mut faults: Vec<_> = (self.next.0..revision.0)
+            .take(100)
+            .map(|missing| ChainFault::Missing { missing: Revision(missing) })
+            .collect();
         match self.keyring.chain(self.previous, revision, time, event, secret_version) {
             None => faults.push(ChainFault::SecretNotHeld { revision, version: secret_version }),
             // After a gap the hash cannot fit; the gap is the fault that was found.
@@ -246,10 +250,14 @@ impl<'a> ChainCheck<'a> {
     /// # Errors
     /// All that is wrong with it.
     pub fn finish(self, head: Revision, head_hash: ChainHash) -> Result<u64, Vec<ChainFault>> {
-        let mut faults: Vec<_> =
-            (self.next.0..=head.0).take(100).map(|missing| ChainFault::Missing { missing: Revision(missing) }).collect();
+        let mut faults: Vec<_> = (self.next.0..=head.0)
+            .take(100)
+            .map(|missing| ChainFault::Missing { missing: Revision(missing) })
+            .collect();
         faults.extend(
-            (head.0 + 1..self.next.0).take(100).map(|revision| ChainFault::BeyondHead { revision: Revision(revision), head }),
+            (head.0 + 1..self.next.0)
+                .take(100)
+                .map(|revision| ChainFault::BeyondHead { revision: Revision(revision), head }),
         );
         if faults.is_empty() && self.previous != head_hash {
             faults.push(ChainFault::Head { head });

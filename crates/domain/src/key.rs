@@ -434,7 +434,8 @@ mod tests {
 
     #[test]
     fn an_expiry_in_the_past_is_a_mistake() {
-        let error = Key::create(&account(KeyPolicy::default()), new_key(ExpiryChoice::At(NOW)), minted(1), NOW, Revision(2));
+        let error =
+            Key::create(&account(KeyPolicy::default()), new_key(ExpiryChoice::At(NOW)), minted(1), NOW, Revision(2));
         assert_eq!(error.unwrap_err().to_string(), "expire_time must be in the future");
     }
 

@@ -14,6 +14,7 @@ pub mod permission;
 pub mod refusal;
 pub mod seal;
 pub mod secret;
+pub mod snapshot;
 pub mod text;
 pub mod time;
 pub mod token;

@@ -112,9 +112,14 @@ mod tests {
     fn extremes_of_protobuf_are_accepted_and_one_beyond_is_refused() {
         assert!(Timestamp::from_parts(SECONDS_MIN, 0).is_ok());
         assert!(Timestamp::from_parts(SECONDS_MAX, 999_999_999).is_ok());
-        for (seconds, nanos) in
-            [(SECONDS_MIN - 1, 0), (SECONDS_MAX + 1, 0), (0, -1), (0, 1_000_000_000), (i64::MAX, 0), (i64::MIN, i32::MIN)]
-        {
+        for (seconds, nanos) in [
+            (SECONDS_MIN - 1, 0),
+            (SECONDS_MAX + 1, 0),
+            (0, -1),
+            (0, 1_000_000_000),
+            (i64::MAX, 0),
+            (i64::MIN, i32::MIN),
+        ] {
             assert!(Timestamp::from_parts(seconds, nanos).is_err(), "{seconds} {nanos}");
         }
     }

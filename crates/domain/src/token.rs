@@ -237,7 +237,10 @@ mod tests {
         assert!(token.reveal().starts_with(&signed));
         assert_eq!(token.reveal().len(), 8 + 40 + 6);
         assert_eq!(token.hint(), "mko_tkn_0000");
-        assert_eq!(format!("{token:?}{:?}{:?}", token.presented(), TokenDigest([1; 32])), "Token(…)Presented(…)TokenDigest(…)");
+        assert_eq!(
+            format!("{token:?}{:?}{:?}", token.presented(), TokenDigest([1; 32])),
+            "Token(…)Presented(…)TokenDigest(…)"
+        );
     }
 
     #[test]

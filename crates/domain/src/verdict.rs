@@ -44,6 +44,23 @@ impl Verdict {
         Self::ScopeDenied,
         Self::NetworkDenied,
     ];
+
+    /// Its name in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Valid => "VALID",
+            Self::Malformed => "MALFORMED",
+            Self::Unknown => "UNKNOWN",
+            Self::Disabled => "DISABLED",
+            Self::Revoked => "REVOKED",
+            Self::Expired => "EXPIRED",
+            Self::AccountSuspended => "ACCOUNT_SUSPENDED",
+            Self::ProjectDenied => "PROJECT_DENIED",
+            Self::ScopeDenied => "SCOPE_DENIED",
+            Self::NetworkDenied => "NETWORK_DENIED",
+        }
+    }
 }
 
 /// What is asked about the token, beside whether it is one.

@@ -196,9 +196,10 @@ impl Writer {
 
     /// The account with this ID. One whose row has not been read yet counts as suspended until it is.
     fn resident_account(&mut self, id: &AccountId) -> Arc<ResidentAccount> {
-        let resident = self.accounts.entry(id.clone()).or_insert_with(|| {
-            Arc::new(ResidentAccount { id: id.clone(), suspended: AtomicBool::new(true) })
-        });
+        let resident = self
+            .accounts
+            .entry(id.clone())
+            .or_insert_with(|| Arc::new(ResidentAccount { id: id.clone(), suspended: AtomicBool::new(true) }));
         Arc::clone(resident)
     }
 
@@ -324,7 +325,10 @@ mod tests {
         let mut writer = Writer::default();
         apply(&mut writer, vec![account(false)], vec![key(1), key(2)], &[]);
         apply(&mut writer, vec![account(true)], vec![], &[]);
-        assert_eq!((verdict(writer.index(), 1), verdict(writer.index(), 2)), (Verdict::AccountSuspended, Verdict::AccountSuspended));
+        assert_eq!(
+            (verdict(writer.index(), 1), verdict(writer.index(), 2)),
+            (Verdict::AccountSuspended, Verdict::AccountSuspended)
+        );
     }
 
     #[test]

@@ -187,9 +187,9 @@ impl Lease {
         if to.revision > self.applied.revision {
             return (Phase::Applying { t0, to, is_all: to.revision >= feed.head.revision }, Action::Apply);
         }
-        let is_due = self.confirmed.is_none_or(|(revision, last)| {
-            revision < to.revision || now.since(last) >= self.terms.heartbeat
-        });
+        let is_due = self
+            .confirmed
+            .is_none_or(|(revision, last)| revision < to.revision || now.since(last) >= self.terms.heartbeat);
         if is_due { (Phase::Confirming { t0 }, Action::Confirm(to)) } else { (Phase::Idle, Action::Rest) }
     }
 }

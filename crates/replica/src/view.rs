@@ -95,6 +95,12 @@ impl View {
         if now >= deadline { Err(NoLease) } else { Ok(self.clock.at(now)) }
     }
 
+    /// What the authority's clock says, lease or not: for showing states, never for letting a token pass.
+    #[must_use]
+    pub fn time(&self) -> Timestamp {
+        self.clock.at(boottime())
+    }
+
     /// Notes that a token passed.
     pub fn note_use(&self, secret: &ResidentSecret, now: Timestamp) {
         self.usage.note(&secret.usage, now);

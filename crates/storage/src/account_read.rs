@@ -29,17 +29,17 @@ impl Store {
         size: u32,
         after: Option<&Newest>,
     ) -> Result<Page<Account, Newest>, StorageError> {
-        let mut query = Entity::find()
-            .order_by_desc(Column::CreateRevision)
-            .order_by_desc(Column::Id)
-            .limit(u64::from(size) + 1);
+        let mut query =
+            Entity::find().order_by_desc(Column::CreateRevision).order_by_desc(Column::Id).limit(u64::from(size) + 1);
         if let AccountScope::Only(ids) = scope {
             query = query.filter(Column::Id.is_in(ids.iter().map(AccountId::as_str)));
         }
         if let Some(Newest { create_revision: Revision(revision), id }) = after {
-            query = query.filter(Condition::any().add(Column::CreateRevision.lt(*revision)).add(
-                Condition::all().add(Column::CreateRevision.eq(*revision)).add(Column::Id.lt(id.as_str())),
-            ));
+            query = query.filter(
+                Condition::any()
+                    .add(Column::CreateRevision.lt(*revision))
+                    .add(Condition::all().add(Column::CreateRevision.eq(*revision)).add(Column::Id.lt(id.as_str()))),
+            );
         }
         bounded(async {
             let rows = query.all(&self.db).await?;

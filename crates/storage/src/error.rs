@@ -64,7 +64,9 @@ fn kind_of(error: &DbErr) -> Kind {
         return if matches!(error, DbErr::Conn(_)) { Kind::Unreachable } else { Kind::Refused };
     };
     match driver.as_ref() {
-        sqlx::Error::Database(database) => kind_of_code(database.code().as_deref().unwrap_or_default(), database.message()),
+        sqlx::Error::Database(database) => {
+            kind_of_code(database.code().as_deref().unwrap_or_default(), database.message())
+        }
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
         | sqlx::Error::PoolTimedOut
@@ -86,11 +88,13 @@ fn kind_of_code(code: &str, message: &str) -> Kind {
         "53100" | "53200" | "25006" | "58030" => Kind::CannotWrite,
         // SQLite primary result codes 5 BUSY, 6 LOCKED; 8 READONLY, 10 IOERR, 13 FULL, 14 CANTOPEN. Extended ones
         // carry the primary one in the low byte.
-        number if number.len() < 5 && number.parse::<u32>().is_ok() => match number.parse::<u32>().unwrap_or(0) & 0xff {
-            5 | 6 => Kind::Unreachable,
-            8 | 10 | 13 | 14 => Kind::CannotWrite,
-            _ => Kind::Refused,
-        },
+        number if number.len() < 5 && number.parse::<u32>().is_ok() => {
+            match number.parse::<u32>().unwrap_or(0) & 0xff {
+                5 | 6 => Kind::Unreachable,
+                8 | 10 | 13 | 14 => Kind::CannotWrite,
+                _ => Kind::Refused,
+            }
+        }
         // MySQL and MariaDB put most of it under HY000: tell by the text, which starts alike on both.
         "HY000" if is_full(message) => Kind::CannotWrite,
         "HY000" if message.contains("Lock wait timeout") || message.contains("shutdown") => Kind::Unreachable,

@@ -9,8 +9,8 @@ use key_authority_domain::key::Key;
 use key_authority_domain::time::Timestamp;
 use sea_orm::sea_query::{Expr, ExprTrait, JoinType, Order, Query, SelectStatement};
 use sea_orm::{
-    ColumnTrait, DatabaseTransaction, DbBackend, EntityTrait, FromQueryResult, IsolationLevel,
-    QueryFilter, QueryOrder, QuerySelect, TransactionTrait,
+    ColumnTrait, DatabaseTransaction, DbBackend, EntityTrait, FromQueryResult, IsolationLevel, QueryFilter, QueryOrder,
+    QuerySelect, TransactionTrait,
 };
 
 use crate::entity::{account, api_key, audit_event, authority};
@@ -141,7 +141,10 @@ impl Store {
 }
 
 fn feed_statement(backend: DbBackend, from: Revision) -> SelectStatement {
-    use {audit_event::Column as Event, audit_event::Entity as Log, authority::Column as Head, authority::Entity as Authority};
+    use {
+        audit_event::Column as Event, audit_event::Entity as Log, authority::Column as Head,
+        authority::Entity as Authority,
+    };
     Query::select()
         .expr_as(Expr::col((Authority, Head::Revision)), "head_revision")
         .expr_as(Expr::col((Authority, Head::HeadHash)), "head_hash")

@@ -57,15 +57,18 @@ impl Store {
             select = select.filter(may_cover(project));
         }
         if let Some(Newest { create_revision: Revision(revision), id }) = after {
-            select = select.filter(Condition::any().add(Column::CreateRevision.lt(*revision)).add(
-                Condition::all().add(Column::CreateRevision.eq(*revision)).add(Column::Id.lt(id.as_str())),
-            ));
+            select = select.filter(
+                Condition::any()
+                    .add(Column::CreateRevision.lt(*revision))
+                    .add(Condition::all().add(Column::CreateRevision.eq(*revision)).add(Column::Id.lt(id.as_str()))),
+            );
         }
         let keys = bounded(with_secrets(&self.db, select)).await?;
         let mut page =
             cut(keys, size, |key| Newest { create_revision: key.create_revision, id: key.id.as_str().to_owned() });
         // The database matched text; whether a project is covered is the domain's to say.
-        page.items.retain(|key| query.project.as_deref().is_none_or(|project| key.access.projects.covers(Some(project))));
+        page.items
+            .retain(|key| query.project.as_deref().is_none_or(|project| key.access.projects.covers(Some(project))));
         Ok(page)
     }
 }
@@ -134,8 +137,7 @@ pub(crate) async fn with_secrets(
         return Ok(Vec::new());
     }
     let ids: Vec<&str> = keys.iter().map(|key| key.id.as_str()).collect();
-    let secrets =
-        api_key_secret::Entity::find().filter(api_key_secret::Column::KeyId.is_in(ids)).all(db).await?;
+    let secrets = api_key_secret::Entity::find().filter(api_key_secret::Column::KeyId.is_in(ids)).all(db).await?;
     let owners: std::collections::HashSet<&str> = secrets.iter().map(|secret| secret.key_id.as_str()).collect();
     let gone: Vec<String> =
         keys.iter().filter(|key| !owners.contains(key.id.as_str())).map(|key| key.id.clone()).collect();

@@ -29,4 +29,4 @@ pub mod usage;
 pub mod write_tx;
 
 pub use error::StorageError;
-pub use store::{Store, StorageKind};
+pub use store::{StorageKind, Store};

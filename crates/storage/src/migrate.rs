@@ -20,7 +20,9 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
     /// A newer build has changed the schema.
-    #[error("the database has the migration {name}, which this build does not know; use the build that made it, or a newer one")]
+    #[error(
+        "the database has the migration {name}, which this build does not know; use the build that made it, or a newer one"
+    )]
     Newer {
         /// The migration.
         name: String,
@@ -115,8 +117,13 @@ impl Store {
         let tx = self.db.begin().await?;
         if backend == DbBackend::Postgres {
             // The lock of a transaction ends with it, however it ends. The default limit is shorter than a migration.
-            tx.execute_unprepared("SET LOCAL statement_timeout = '60s'; SET LOCAL idle_in_transaction_session_timeout = 0").await?;
-            tx.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({LOCK_NUMBER})")).await.map_err(|_| SchemaError::Locked)?;
+            tx.execute_unprepared(
+                "SET LOCAL statement_timeout = '60s'; SET LOCAL idle_in_transaction_session_timeout = 0",
+            )
+            .await?;
+            tx.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({LOCK_NUMBER})"))
+                .await
+                .map_err(|_| SchemaError::Locked)?;
         } else {
             let sql = format!("SELECT GET_LOCK('{LOCK_NAME}', {}) AS held", LOCK_TIMEOUT.as_secs());
             let row = tx.query_one_raw(Statement::from_string(backend, sql)).await?;
@@ -129,7 +136,8 @@ impl Store {
 
     /// SQLite's own locks end with each transaction, and a migration is several: a file beside the database stands in.
     async fn lock_file(&self) -> Result<SchemaLock, SchemaError> {
-        let statement = Statement::from_string(DbBackend::Sqlite, "SELECT file FROM pragma_database_list WHERE name = 'main'");
+        let statement =
+            Statement::from_string(DbBackend::Sqlite, "SELECT file FROM pragma_database_list WHERE name = 'main'");
         let row = self.db.query_one_raw(statement).await?;
         let path = row.map(|row| row.try_get::<String>("", "file")).transpose()?.unwrap_or_default();
         let path = PathBuf::from(format!("{path}.migrating"));

@@ -21,7 +21,11 @@ impl Row<'_> {
         value.map_err(|_| self.corrupt(column))
     }
 
-    pub(crate) fn json<T: serde::de::DeserializeOwned>(self, column: &'static str, text: &str) -> Result<T, StorageError> {
+    pub(crate) fn json<T: serde::de::DeserializeOwned>(
+        self,
+        column: &'static str,
+        text: &str,
+    ) -> Result<T, StorageError> {
         serde_json::from_str(text).map_err(|_| self.corrupt(column))
     }
 

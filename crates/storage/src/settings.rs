@@ -36,7 +36,9 @@ pub enum SettingsError {
         version: u32,
     },
     /// A version of the authority secret is missing from the secret file.
-    #[error("version {version} of the authority secret, which this database was filled with, is not in the secret file")]
+    #[error(
+        "version {version} of the authority secret, which this database was filled with, is not in the secret file"
+    )]
     SecretMissing {
         /// The version.
         version: u32,
@@ -139,8 +141,7 @@ fn merge_checks(stored: &str, keyring: &Keyring) -> Result<String, SettingsError
         })
         .collect();
     for entry in stored.split(',').filter(|entry| !entry.is_empty()) {
-        let (version, value) =
-            entry.split_once(':').ok_or(StorageError::corrupt("authority", "secret_checks", "1"))?;
+        let (version, value) = entry.split_once(':').ok_or(StorageError::corrupt("authority", "secret_checks", "1"))?;
         let version: u32 = version.parse().map_err(|_| StorageError::corrupt("authority", "secret_checks", "1"))?;
         match held.get(&version) {
             None => return Err(SettingsError::SecretMissing { version }),
@@ -148,7 +149,8 @@ fn merge_checks(stored: &str, keyring: &Keyring) -> Result<String, SettingsError
             Some(_) => {}
         }
     }
-    let all: Vec<String> = std::mem::take(&mut held).into_iter().map(|(version, hex)| format!("{version}:{hex}")).collect();
+    let all: Vec<String> =
+        std::mem::take(&mut held).into_iter().map(|(version, hex)| format!("{version}:{hex}")).collect();
     Ok(all.join(","))
 }
 

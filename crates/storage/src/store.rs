@@ -10,9 +10,7 @@ use key_authority_domain::secret::Keyring;
 use key_authority_domain::time::Timestamp;
 use sea_orm::sea_query::{Expr, SimpleExpr};
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
-use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, FromQueryResult, Statement,
-};
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, FromQueryResult, Statement};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::error::StorageError;

@@ -13,8 +13,8 @@ use key_authority_domain::token::TokenDigest;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait,
-    PaginatorTrait, QueryFilter, QuerySelect, Statement, TransactionTrait,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, PaginatorTrait, QueryFilter,
+    QuerySelect, Statement, TransactionTrait,
 };
 use tokio::sync::MutexGuard;
 
@@ -301,7 +301,11 @@ impl WriteTx<'_> {
         bounded(async {
             let logged = LoggedEvent { revision, time: now, event, secret_version, hash };
             audit_event::Entity::insert(rows::event::to_row(logged)?).exec_without_returning(&tx).await?;
-            let head = authority::ActiveModel { revision: Set(revision.0), head_hash: Set(hash.0.to_vec()), ..Default::default() };
+            let head = authority::ActiveModel {
+                revision: Set(revision.0),
+                head_hash: Set(hash.0.to_vec()),
+                ..Default::default()
+            };
             authority::Entity::update_many().set(head).filter(authority::Column::Id.eq(1)).exec(&tx).await?;
             if tx.get_database_backend() == DbBackend::Postgres {
                 let wake = Statement::from_sql_and_values(

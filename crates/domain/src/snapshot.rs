@@ -1,0 +1,154 @@
+//! What the audit log keeps of a key or an account before and after a change: JSON with the field names of the API,
+//! without tokens, digests and sealed tokens. The token's hint stays: lists show it too.
+
+use serde_json::{Map, Value, json};
+
+use crate::access::ProjectAccess;
+use crate::account::{Account, CountedKeys, KeyPolicy, ProjectRule};
+use crate::key::{Key, KeyState, Secret};
+use crate::time::Timestamp;
+
+/// A key as the audit log keeps it, in its state at `now`.
+#[must_use]
+pub fn of_key(key: &Key, now: Timestamp) -> String {
+    let projects = match &key.access.projects {
+        ProjectAccess::All => json!({ "all": true }),
+        ProjectAccess::Only(only) => json!({ "only": texts(only) }),
+    };
+    let state = match key.state(now) {
+        KeyState::Active => "KEY_STATE_ACTIVE",
+        KeyState::Disabled => "KEY_STATE_DISABLED",
+        KeyState::Revoked => "KEY_STATE_REVOKED",
+        KeyState::Expired => "KEY_STATE_EXPIRED",
+    };
+    without_nulls(json!({
+        "id": key.id.as_str(),
+        "account": key.account.as_str(),
+        "display_name": key.display_name,
+        "description": key.description,
+        "state": state,
+        "scopes": texts(&key.access.scopes),
+        "projects": projects,
+        "labels": key.labels,
+        "allowed_networks": texts(&key.access.networks),
+        "create_time": time(key.create_time),
+        "expire_time": key.expire_time.map(time),
+        "revoke_time": key.revocation.as_ref().map(|revocation| time(revocation.time)),
+        "revoke_reason": key.revocation.as_ref().map(|revocation| revocation.reason.as_str()),
+        "created_by": key.created_by.as_str(),
+        "secrets": key.secrets.iter().map(secret).collect::<Vec<_>>(),
+    }))
+}
+
+/// An account as the audit log keeps it.
+#[must_use]
+pub fn of_account(account: &Account) -> String {
+    without_nulls(json!({
+        "id": account.id.as_str(),
+        "display_name": account.display_name,
+        "state": if account.suspended { "ACCOUNT_STATE_SUSPENDED" } else { "ACCOUNT_STATE_ACTIVE" },
+        "policy": policy(&account.policy),
+        "create_time": time(account.create_time),
+    }))
+}
+
+fn secret(secret: &Secret) -> Value {
+    json!({
+        "version": secret.version,
+        "token_hint": secret.hint,
+        "create_time": time(secret.create_time),
+        "retire_time": secret.retire_time.map(time),
+    })
+}
+
+fn policy(policy: &KeyPolicy) -> Value {
+    let seconds = |duration: std::time::Duration| format!("{}s", duration.as_secs_f64());
+    json!({
+        "token_prefix": policy.token_prefix.as_str(),
+        "display_name_pattern": policy.display_name_pattern.as_ref().map(|pattern| pattern.as_str()),
+        "max_keys": policy.max_keys,
+        "counted_states": match policy.counted {
+            CountedKeys::All => "COUNTED_STATES_ALL",
+            CountedKeys::Active => "COUNTED_STATES_ACTIVE",
+        },
+        "lifetimes": policy.lifetimes.allowed.iter().copied().map(seconds).collect::<Vec<_>>(),
+        "default_lifetime": policy.lifetimes.default.map(seconds),
+        "may_never_expire": policy.lifetimes.may_never_expire,
+        "project_rule": match policy.project_rule {
+            ProjectRule::Free => "PROJECT_RULE_UNSPECIFIED",
+            ProjectRule::All => "PROJECT_RULE_ALL",
+            ProjectRule::Chosen => "PROJECT_RULE_CHOSEN",
+        },
+        "recoverable": policy.recoverable,
+        "recently_used_window": policy.recently_used_window.map(seconds),
+        "max_overlap": policy.max_overlap.map(seconds),
+    })
+}
+
+fn texts<T: ToString>(items: impl IntoIterator<Item = T>) -> Vec<String> {
+    items.into_iter().map(|item| item.to_string()).collect()
+}
+
+fn time(time: Timestamp) -> String {
+    time.to_string()
+}
+
+/// What is absent is left out, at every depth.
+fn without_nulls(value: Value) -> String {
+    fn strip(value: Value) -> Value {
+        match value {
+            Value::Object(fields) => Value::Object(
+                fields.into_iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k, strip(v))).collect::<Map<_, _>>(),
+            ),
+            Value::Array(items) => Value::Array(items.into_iter().map(strip).collect()),
+            other => other,
+        }
+    }
+    strip(value).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::ExpiryChoice;
+    use crate::id::{AccountId, Actor, KeyId, Revision};
+    use crate::key::{Labels, MintedSecret, NewKey};
+    use crate::token::TokenDigest;
+
+    #[test]
+    fn a_snapshot_holds_no_secret_and_no_null() {
+        let now = Timestamp::from_micros(0);
+        let account = Account {
+            id: AccountId::new("acme").unwrap(),
+            display_name: "Acme".into(),
+            suspended: false,
+            policy: KeyPolicy::default(),
+            create_time: now,
+            update_time: now,
+            create_revision: Revision(1),
+            revision: Revision(1),
+        };
+        let new = NewKey {
+            id: KeyId::new("key_1").unwrap(),
+            display_name: "ci".into(),
+            description: String::new(),
+            scopes: [].into(),
+            projects: None,
+            networks: [].into(),
+            labels: Labels::new(),
+            expiry: ExpiryChoice::Never,
+            disabled: false,
+            created_by: Actor::bootstrap(),
+        };
+        let sealed = Some(b"sealed".to_vec());
+        let minted =
+            MintedSecret { digest: TokenDigest([0xab; 32]), secret_version: 1, hint: "key_aaaa".into(), sealed };
+        let key = Key::create(&account, new, minted, now, Revision(2)).unwrap();
+        let text = of_key(&key, now);
+        assert!(
+            !text.contains("null") && !text.contains("digest") && !text.contains("sealed") && !text.contains("171")
+        );
+        assert!(text.contains("\"token_hint\":\"key_aaaa\"") && text.contains("KEY_STATE_ACTIVE"), "{text}");
+        assert!(of_account(&account).contains("\"may_never_expire\":true"));
+    }
+}

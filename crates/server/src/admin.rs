@@ -1,0 +1,123 @@
+//! The admin handlers. Each is thin: what is asked, who asks; the domain says whether it is allowed; storage makes it
+//! one commit; propagation waits until it is everywhere.
+
+mod accounts;
+mod audit;
+mod cursor;
+mod keys;
+mod operations;
+
+use std::sync::Arc;
+
+use key_authority_domain::account::Account;
+use key_authority_domain::audit::{Action, AuditEvent, LoggedEvent, RequestMark};
+use key_authority_domain::id::{AccountId, KeyId, Revision};
+use key_authority_domain::key::Key;
+use key_authority_domain::secret::Keyring;
+use key_authority_domain::snapshot;
+use key_authority_domain::time::Timestamp;
+use key_authority_replica::View;
+use key_authority_replica::clock::boottime;
+use key_authority_replica::propagation::Propagation;
+use key_authority_storage::Store;
+use key_authority_storage::write_tx::WriteTx;
+
+use crate::caller::Permit;
+use crate::status::Failure;
+
+/// What all admin handlers work with.
+#[derive(Clone)]
+pub struct Admin {
+    pub(crate) store: Store,
+    pub(crate) view: Arc<View>,
+    pub(crate) keyring: Arc<Keyring>,
+}
+
+/// A change that has begun, or the one that the same request made before.
+pub(crate) enum Begun<'a> {
+    New(WriteTx<'a>),
+    Seen(LoggedEvent),
+}
+
+impl Admin {
+    /// Works on the store, waits by the view.
+    #[must_use]
+    pub fn new(store: Store, view: Arc<View>) -> Self {
+        let keyring = Arc::clone(store.keyring());
+        Self { store, view, keyring }
+    }
+
+    /// Begins a change, unless the same request has made it before.
+    pub(crate) async fn begin(&self, permit: &Permit, mark: Option<&RequestMark>) -> Result<Begun<'_>, Failure> {
+        let actor = permit.actor()?;
+        let tx = self.store.begin().await?;
+        if let Some(mark) = mark {
+            match tx.seen(&actor, mark).await? {
+                Ok(Some(logged)) => return Ok(Begun::Seen(logged)),
+                Ok(None) => {}
+                Err(_) => return Err(Failure::RequestIdReused),
+            }
+        }
+        Ok(Begun::New(tx))
+    }
+
+    /// Commits a change and waits until it is everywhere.
+    pub(crate) async fn finish(&self, tx: WriteTx<'_>, event: AuditEvent) -> Result<Propagation, Failure> {
+        let committed = tx.commit(event).await?;
+        Ok(self.everywhere(committed.revision).await)
+    }
+
+    /// Waits until a change that was committed is everywhere. A repeated request waits again: that a change stands does
+    /// not say that all replicas know of it.
+    pub(crate) async fn everywhere(&self, revision: Revision) -> Propagation {
+        self.view.everywhere(&self.store, revision, boottime()).await
+    }
+
+    /// The key, if the caller may know of it.
+    pub(crate) async fn visible_key(&self, permit: &Permit, id: &KeyId) -> Result<Key, Failure> {
+        visible(self.store.key(id).await?, |key| permit.covers(&key.account), Failure::KeyNotFound)
+    }
+
+    /// The account, if the caller may know of it.
+    pub(crate) async fn visible_account(&self, permit: &Permit, id: &AccountId) -> Result<Account, Failure> {
+        visible(self.store.account(id).await?, |account| permit.covers(&account.id), Failure::AccountNotFound)
+    }
+}
+
+/// What is found and may be seen. That it is not there and that it must not be seen are the same answer.
+pub(crate) fn visible<T>(found: Option<T>, may_see: impl Fn(&T) -> bool, missing: Failure) -> Result<T, Failure> {
+    found.filter(may_see).ok_or(missing)
+}
+
+/// The key, within a change, if the caller may know of it, with its account.
+pub(crate) async fn key_in(tx: &WriteTx<'_>, permit: &Permit, id: &KeyId) -> Result<(Key, Account), Failure> {
+    let key = visible(tx.key(id).await?, |key| permit.covers(&key.account), Failure::KeyNotFound)?;
+    let account = tx.account(&key.account).await?.ok_or(Failure::AccountNotFound)?;
+    Ok((key, account))
+}
+
+/// The account, within a change, if the caller may know of it.
+pub(crate) async fn account_in(tx: &WriteTx<'_>, permit: &Permit, id: &AccountId) -> Result<Account, Failure> {
+    visible(tx.account(id).await?, |account| permit.covers(&account.id), Failure::AccountNotFound)
+}
+
+/// The event of a change to a key.
+pub(crate) fn key_event(
+    permit: &Permit,
+    action: Action,
+    mark: Option<RequestMark>,
+    before: Option<&Key>,
+    after: Option<&Key>,
+    now: Timestamp,
+) -> Result<AuditEvent, Failure> {
+    let key = after.or(before).ok_or(Failure::KeyNotFound)?;
+    Ok(AuditEvent {
+        actor: permit.actor()?,
+        action,
+        account: key.account.clone(),
+        key_id: Some(key.id.clone()),
+        request: mark,
+        before: before.map(|key| snapshot::of_key(key, now)),
+        after: after.map(|key| snapshot::of_key(key, now)),
+    })
+}

@@ -1,0 +1,204 @@
+//! Accounts: the owners of keys, and the policies that say what their keys are.
+
+use key_authority_domain::account::{Account, CountedKeys};
+use key_authority_domain::audit::{Action, AuditEvent, RequestMark};
+use key_authority_domain::id::AccountId;
+use key_authority_domain::refusal::Refusal;
+use key_authority_domain::snapshot;
+use key_authority_proto::v1;
+
+use super::{Admin, Begun, account_in, cursor};
+use crate::caller::Permit;
+use crate::status::Failure;
+use crate::wire::account::account_to_proto;
+use crate::wire::{self, propagation::propagation_to_proto};
+
+impl Admin {
+    /// `CreateAccount`.
+    pub(crate) async fn create_account(
+        &self,
+        permit: &Permit,
+        request: v1::CreateAccountRequest,
+    ) -> Result<v1::CreateAccountResponse, Failure> {
+        let mut new = wire::account::new_account(&request)?;
+        let mark = new.request.take();
+        // Whether an account exists that the caller may not know of is not told, not even by a name being taken.
+        if !permit.covers(&new.id) {
+            return Err(Failure::AccountNotFound);
+        }
+        let (account, propagation) = match self.begin(permit, mark.as_ref()).await? {
+            Begun::Seen(logged) => {
+                let propagation = self.everywhere(logged.revision).await;
+                (self.visible_account(permit, &new.id).await?, propagation)
+            }
+            Begun::New(tx) => {
+                if new.id.is_system() {
+                    return Err(Refusal::AccountReserved.into());
+                }
+                if tx.account(&new.id).await?.is_some() {
+                    return Err(Failure::AccountExists);
+                }
+                let account = new.into_account(tx.now(), tx.revision());
+                tx.insert_account(&account).await?;
+                let event = account_event(permit, Action::CreateAccount, mark, None, Some(&account))?;
+                let propagation = self.finish(tx, event).await?;
+                (account, propagation)
+            }
+        };
+        Ok(v1::CreateAccountResponse {
+            account: Some(account_to_proto(&account)),
+            propagation: Some(propagation_to_proto(&propagation)),
+        })
+    }
+
+    /// `GetAccount`.
+    pub(crate) async fn get_account(
+        &self,
+        permit: &Permit,
+        request: v1::GetAccountRequest,
+    ) -> Result<v1::Account, Failure> {
+        let id = wire::account::get_account(&request)?;
+        Ok(account_to_proto(&self.visible_account(permit, &id).await?))
+    }
+
+    /// `ListAccounts`.
+    pub(crate) async fn list_accounts(
+        &self,
+        permit: &Permit,
+        request: v1::ListAccountsRequest,
+    ) -> Result<v1::ListAccountsResponse, Failure> {
+        let size = wire::page::list_accounts(&request)?;
+        let caller = permit.actor()?;
+        let after = cursor::open(&self.keyring, caller.as_str(), &request)?;
+        let page = self.store.accounts(&permit.accounts(), size, after.as_ref()).await?;
+        Ok(v1::ListAccountsResponse {
+            accounts: page.items.iter().map(account_to_proto).collect(),
+            next_page_token: cursor::seal(&self.keyring, caller.as_str(), &request, page.next.as_ref())?,
+        })
+    }
+
+    /// `UpdateAccount`.
+    pub(crate) async fn update_account(
+        &self,
+        permit: &Permit,
+        request: v1::UpdateAccountRequest,
+    ) -> Result<v1::UpdateAccountResponse, Failure> {
+        let asked = wire::account::account_change(&request)?;
+        let (account, propagation) = self
+            .change_account(permit, &asked.id, asked.request, Action::UpdateAccount, |account| {
+                if asked.etag.is_some_and(|etag| etag != account.revision) {
+                    return Err(Failure::EtagMismatch);
+                }
+                Ok(asked.change.apply(account)?)
+            })
+            .await?;
+        Ok(v1::UpdateAccountResponse { account: Some(account), propagation: Some(propagation) })
+    }
+
+    /// `SuspendAccount`.
+    pub(crate) async fn suspend_account(
+        &self,
+        permit: &Permit,
+        request: v1::SuspendAccountRequest,
+    ) -> Result<v1::SuspendAccountResponse, Failure> {
+        let asked = wire::account::suspend_account(&request)?;
+        let suspend = |account: &mut Account| {
+            if account.id.is_system() {
+                return Err(Refusal::AccountReserved.into());
+            }
+            account.suspended = true;
+            Ok(())
+        };
+        let (account, propagation) =
+            self.change_account(permit, &asked.account, asked.request, Action::SuspendAccount, suspend).await?;
+        Ok(v1::SuspendAccountResponse { account: Some(account), propagation: Some(propagation) })
+    }
+
+    /// `ResumeAccount`.
+    pub(crate) async fn resume_account(
+        &self,
+        permit: &Permit,
+        request: v1::ResumeAccountRequest,
+    ) -> Result<v1::ResumeAccountResponse, Failure> {
+        let asked = wire::account::resume_account(&request)?;
+        let resume = |account: &mut Account| {
+            account.suspended = false;
+            Ok(())
+        };
+        let (account, propagation) =
+            self.change_account(permit, &asked.account, asked.request, Action::ResumeAccount, resume).await?;
+        Ok(v1::ResumeAccountResponse { account: Some(account), propagation: Some(propagation) })
+    }
+
+    /// `DeleteAccount`.
+    pub(crate) async fn delete_account(
+        &self,
+        permit: &Permit,
+        request: v1::DeleteAccountRequest,
+    ) -> Result<v1::DeleteAccountResponse, Failure> {
+        let asked = wire::account::delete_account(&request)?;
+        let propagation = match self.begin(permit, asked.request.as_ref()).await? {
+            Begun::Seen(logged) => self.everywhere(logged.revision).await,
+            Begun::New(tx) => {
+                let account = account_in(&tx, permit, &asked.account).await?;
+                if account.id.is_system() {
+                    return Err(Refusal::AccountReserved.into());
+                }
+                if tx.count_keys(&account.id, CountedKeys::All).await? > 0 {
+                    return Err(Refusal::AccountNotEmpty.into());
+                }
+                tx.delete_account(&account.id).await?;
+                let event = account_event(permit, Action::DeleteAccount, asked.request, Some(&account), None)?;
+                self.finish(tx, event).await?
+            }
+        };
+        Ok(v1::DeleteAccountResponse { propagation: Some(propagation_to_proto(&propagation)) })
+    }
+
+    /// Changes an account by `change`, unless the same request has done so before.
+    async fn change_account(
+        &self,
+        permit: &Permit,
+        id: &AccountId,
+        mark: Option<RequestMark>,
+        action: Action,
+        change: impl FnOnce(&mut Account) -> Result<(), Failure>,
+    ) -> Result<(v1::Account, v1::Propagation), Failure> {
+        let (account, propagation) = match self.begin(permit, mark.as_ref()).await? {
+            Begun::Seen(logged) => {
+                let propagation = self.everywhere(logged.revision).await;
+                (self.visible_account(permit, id).await?, propagation)
+            }
+            Begun::New(tx) => {
+                let mut account = account_in(&tx, permit, id).await?;
+                let before = account.clone();
+                change(&mut account)?;
+                tx.update_account(&mut account).await?;
+                let event = account_event(permit, action, mark, Some(&before), Some(&account))?;
+                let propagation = self.finish(tx, event).await?;
+                (account, propagation)
+            }
+        };
+        Ok((account_to_proto(&account), propagation_to_proto(&propagation)))
+    }
+}
+
+/// The event of a change to an account.
+fn account_event(
+    permit: &Permit,
+    action: Action,
+    mark: Option<RequestMark>,
+    before: Option<&Account>,
+    after: Option<&Account>,
+) -> Result<AuditEvent, Failure> {
+    let account = after.or(before).ok_or(Failure::AccountNotFound)?;
+    Ok(AuditEvent {
+        actor: permit.actor()?,
+        action,
+        account: account.id.clone(),
+        key_id: None,
+        request: mark,
+        before: before.map(snapshot::of_account),
+        after: after.map(snapshot::of_account),
+    })
+}

@@ -1,0 +1,42 @@
+//! The audit log, for those who may see it.
+
+use key_authority_domain::id::Revision;
+use key_authority_proto::v1;
+use key_authority_storage::audit_read::EventQuery;
+use key_authority_storage::page::AccountScope;
+
+use super::{Admin, cursor};
+use crate::caller::Permit;
+use crate::status::Failure;
+use crate::wire;
+
+impl Admin {
+    /// `ListAuditEvents`. The events of keys and accounts that were deleted stay listed.
+    pub(crate) async fn list_audit_events(
+        &self,
+        permit: &Permit,
+        request: v1::ListAuditEventsRequest,
+    ) -> Result<v1::ListAuditEventsResponse, Failure> {
+        let filter = wire::audit::list_events(&request)?;
+        let accounts = match filter.account {
+            None => permit.accounts(),
+            Some(id) if permit.covers(&id) => AccountScope::Only(vec![id]),
+            Some(_) => return Err(Failure::AccountNotFound),
+        };
+        let caller = permit.actor()?;
+        let after = cursor::open(&self.keyring, caller.as_str(), &request)?;
+        let query = EventQuery {
+            accounts,
+            key_id: filter.key_id,
+            actor: filter.actor,
+            actions: filter.actions,
+            start: filter.start,
+            end: filter.end,
+        };
+        let page = self.store.events(&query, filter.page_size, after.unwrap_or(Revision(0))).await?;
+        Ok(v1::ListAuditEventsResponse {
+            events: page.items.iter().map(wire::audit::event_to_proto).collect(),
+            next_page_token: cursor::seal(&self.keyring, caller.as_str(), &request, page.next.as_ref())?,
+        })
+    }
+}

@@ -1,0 +1,58 @@
+//! Where a listing goes on, as the bytes that a page token seals.
+
+use key_authority_domain::id::Revision;
+use key_authority_domain::secret::Keyring;
+use key_authority_storage::page::Newest;
+
+use crate::entropy;
+use crate::status::Failure;
+use crate::wire::page::{self, Listing};
+
+/// A place in a listing.
+pub(super) trait Cursor: Sized {
+    fn to_bytes(&self) -> Vec<u8>;
+    fn from_bytes(bytes: &[u8]) -> Option<Self>;
+}
+
+impl Cursor for Revision {
+    fn to_bytes(&self) -> Vec<u8> {
+        self.0.to_be_bytes().to_vec()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        Some(Self(i64::from_be_bytes(bytes.try_into().ok()?)))
+    }
+}
+
+impl Cursor for Newest {
+    fn to_bytes(&self) -> Vec<u8> {
+        [&self.create_revision.to_bytes()[..], self.id.as_bytes()].concat()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (revision, id) = bytes.split_first_chunk::<8>()?;
+        Some(Self {
+            create_revision: Revision(i64::from_be_bytes(*revision)),
+            id: String::from_utf8(id.to_vec()).ok()?,
+        })
+    }
+}
+
+/// Where the page that is asked for begins; None for the first.
+pub(super) fn open<C: Cursor>(keyring: &Keyring, caller: &str, request: &impl Listing) -> Result<Option<C>, Failure> {
+    let Some(bytes) = page::open_page(keyring, &request.query_digest(caller), request.page_token())? else {
+        return Ok(None);
+    };
+    C::from_bytes(&bytes).map(Some).ok_or_else(|| Failure::invalid("page_token", page::PAGE_TOKEN_RULE))
+}
+
+/// The token of the next page; empty after the last.
+pub(super) fn seal<C: Cursor>(
+    keyring: &Keyring,
+    caller: &str,
+    request: &impl Listing,
+    next: Option<&C>,
+) -> Result<String, Failure> {
+    let Some(next) = next else { return Ok(String::new()) };
+    Ok(page::seal_page(keyring, &request.query_digest(caller), &next.to_bytes(), entropy::bytes()?))
+}

@@ -1,0 +1,77 @@
+//! How the authority itself is: revisions, replicas, leases.
+
+use std::time::Duration;
+
+use key_authority_proto::v1;
+use key_authority_storage::StorageKind;
+
+use super::Admin;
+use crate::caller::Permit;
+use crate::status::Failure;
+use crate::wire;
+
+impl Admin {
+    /// `AwaitRevision`.
+    pub(crate) async fn await_revision(
+        &self,
+        _: &Permit,
+        request: v1::AwaitRevisionRequest,
+    ) -> Result<v1::AwaitRevisionResponse, Failure> {
+        let revision = wire::revision::awaited(&request)?;
+        if revision > self.store.head().await?.revision {
+            return Err(Failure::invalid("revision", wire::revision::AWAITED_RULE));
+        }
+        let propagation = self.everywhere(revision).await;
+        Ok(v1::AwaitRevisionResponse { propagation: Some(wire::propagation::propagation_to_proto(&propagation)) })
+    }
+
+    /// `GetAuthorityStatus`.
+    pub(crate) async fn get_authority_status(
+        &self,
+        _: &Permit,
+        _: v1::GetAuthorityStatusRequest,
+    ) -> Result<v1::GetAuthorityStatusResponse, Failure> {
+        let head = self.store.head().await?;
+        let me = self.view.me();
+        let silences = self.view.silences();
+        let trust = self.view.terms().trust;
+        let replicas = self.store.replicas().await?.into_iter().map(|row| {
+            let is_self = me == Some(row.id);
+            let remaining = if is_self {
+                self.view.lease_remaining()
+            } else {
+                // Of another replica, this is an upper bound: its lease counts from before the heartbeat that we saw.
+                trust.saturating_sub(silences.get(&row.id).copied().unwrap_or(Duration::ZERO))
+            };
+            v1::ReplicaStatus {
+                id: row.id.to_string(),
+                address: row.address,
+                build: row.build,
+                applied_revision: wire::revision::number(row.applied),
+                lease_remaining: Some(wire::time::duration_to_proto(remaining)),
+                join_time: Some(wire::time::timestamp_to_proto(row.join_time)),
+                seen_time: Some(wire::time::timestamp_to_proto(row.seen_time)),
+                self_: is_self,
+            }
+        });
+        Ok(v1::GetAuthorityStatusResponse {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            storage: storage_kind(self.store.kind()).into(),
+            revision: wire::revision::number(head.revision),
+            replica: me.map(|me| me.to_string()).unwrap_or_default(),
+            replicas: replicas.collect(),
+            resident_keys: self.view.index().keys() as u64,
+            resident_accounts: self.view.index().accounts() as u64,
+            lease: Some(wire::time::duration_to_proto(self.view.terms().wait)),
+        })
+    }
+}
+
+fn storage_kind(kind: StorageKind) -> v1::StorageKind {
+    match kind {
+        StorageKind::Sqlite => v1::StorageKind::Sqlite,
+        StorageKind::Postgres => v1::StorageKind::Postgres,
+        StorageKind::MySql => v1::StorageKind::Mysql,
+        StorageKind::MariaDb => v1::StorageKind::Mariadb,
+    }
+}

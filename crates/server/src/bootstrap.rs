@@ -1,0 +1,200 @@
+//! The first key: without one, nobody could ask for another.
+//!
+//! A root key is a key of account `system` with every permission on every account. It is made by whoever holds the
+//! machine: at the first start from a token file, or by the subcommand `bootstrap` when all others are lost.
+
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use key_authority_domain::access::{Access, ProjectAccess, Scope};
+use key_authority_domain::account::{Account, ExpiryChoice, KeyPolicy};
+use key_authority_domain::audit::{Action, AuditEvent};
+use key_authority_domain::id::{AccountId, Actor, KeyId};
+use key_authority_domain::key::{Key, Labels, MintedSecret, NewKey};
+use key_authority_domain::permission::Permission;
+use key_authority_domain::refusal::Rejection;
+use key_authority_domain::snapshot;
+use key_authority_domain::text::Invalid;
+use key_authority_domain::token::{Token, TokenPrefix};
+use key_authority_storage::write_tx::WriteTx;
+use key_authority_storage::{StorageError, Store};
+use zeroize::Zeroizing;
+
+use crate::entropy::{self, EntropyError};
+
+/// What the tokens of account `system` begin with.
+const SYSTEM_PREFIX: &str = "ka_sys_";
+
+/// Why there is no root key.
+#[derive(Debug, thiserror::Error)]
+pub enum BootstrapError {
+    /// The file could not be used.
+    #[error("the token file {path} cannot be used: {source}")]
+    File {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// What the file holds is no token.
+    #[error("the token file {path} must hold one token as `key-authority generate-token` prints it")]
+    NotAToken {
+        /// The file.
+        path: String,
+    },
+    /// Nobody could look, or write.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// No random bytes.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+    /// A rule of our own forbids the root key.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+}
+
+impl From<Invalid> for BootstrapError {
+    fn from(rule: Invalid) -> Self {
+        Self::Rejected(rule.in_field("root key"))
+    }
+}
+
+/// A fresh token for a root key.
+///
+/// # Errors
+/// When there are no random bytes.
+pub fn mint() -> Result<Token, BootstrapError> {
+    Ok(Token::mint(&TokenPrefix::new(SYSTEM_PREFIX)?, entropy::fill)?)
+}
+
+/// Makes the first root key from the token in `file`, if there is no account `system` yet. So replicas that start at
+/// once with one file make one key, and a root key that was revoked or deleted does not come back with a restart.
+///
+/// # Errors
+/// [`BootstrapError`].
+pub async fn from_file(store: &Store, file: &Path) -> Result<bool, BootstrapError> {
+    if store.account(&AccountId::system()).await?.is_some() {
+        return Ok(false);
+    }
+    let token = read_token(file)?;
+    let tx = store.begin().await?;
+    if tx.account(&AccountId::system()).await?.is_some() {
+        return Ok(false);
+    }
+    make_root_key(tx, store, &token).await?;
+    Ok(true)
+}
+
+/// Makes another root key and returns its token.
+///
+/// # Errors
+/// [`BootstrapError`].
+pub async fn another(store: &Store) -> Result<Token, BootstrapError> {
+    let token = mint()?;
+    make_root_key(store.begin().await?, store, &token).await?;
+    Ok(token)
+}
+
+/// Writes a fresh token to `file`, which only its owner may read, if there is neither the file nor an account `system`.
+/// It is written before the key is made: a token that opens nothing yet is better than a key nobody has.
+///
+/// # Errors
+/// [`BootstrapError`].
+pub async fn prepare_file(store: &Store, file: &Path) -> Result<(), BootstrapError> {
+    if file.exists() || store.account(&AccountId::system()).await?.is_some() {
+        return Ok(());
+    }
+    let mut text = Zeroizing::new(mint()?.reveal().to_owned());
+    text.push('\n');
+    write_private(file, text.as_bytes()).map_err(|source| unusable(file, source))
+}
+
+/// Writes a file that is not there yet and that only its owner may read. It is there whole or not at all.
+///
+/// # Errors
+/// When it cannot be written, or is there.
+pub fn write_private(file: &Path, content: &[u8]) -> std::io::Result<()> {
+    let mut partial = file.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = Path::new(&partial);
+    let mut out = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(partial)?;
+    out.write_all(content)?;
+    out.sync_all()?;
+    // A hard link, unlike a rename, does not replace a file that another process has put there meanwhile.
+    let linked = std::fs::hard_link(partial, file);
+    std::fs::remove_file(partial)?;
+    linked
+}
+
+fn read_token(file: &Path) -> Result<Token, BootstrapError> {
+    let text = std::fs::read_to_string(file).map(Zeroizing::new).map_err(|source| unusable(file, source))?;
+    let presented = Token::parse(text.trim());
+    presented.map(|token| token.to_token()).map_err(|_| BootstrapError::NotAToken { path: file.display().to_string() })
+}
+
+fn unusable(file: &Path, source: std::io::Error) -> BootstrapError {
+    BootstrapError::File { path: file.display().to_string(), source }
+}
+
+async fn make_root_key(tx: WriteTx<'_>, store: &Store, token: &Token) -> Result<(), BootstrapError> {
+    let account = match tx.account(&AccountId::system()).await? {
+        Some(account) => account,
+        None => {
+            let account = Account {
+                id: AccountId::system(),
+                display_name: "Callers of the key authority".into(),
+                suspended: false,
+                policy: KeyPolicy { token_prefix: TokenPrefix::new(SYSTEM_PREFIX)?, ..KeyPolicy::default() },
+                create_time: tx.now(),
+                update_time: tx.now(),
+                create_revision: tx.revision(),
+                revision: tx.revision(),
+            };
+            tx.insert_account(&account).await?;
+            account
+        }
+    };
+    let keyring = store.keyring();
+    let minted = MintedSecret {
+        digest: keyring.digest(token.presented()),
+        secret_version: keyring.current(),
+        hint: token.hint(),
+        sealed: None,
+    };
+    // A policy that was put on the account later must not stand in the way of getting back in.
+    let unrestricted = Account { policy: KeyPolicy::default(), suspended: false, ..account.clone() };
+    let key = Key::create(&unrestricted, root_key()?, minted, tx.now(), tx.revision())?;
+    tx.insert_key(&key).await?;
+    let event = AuditEvent {
+        actor: Actor::bootstrap(),
+        action: Action::Bootstrap,
+        account: account.id.clone(),
+        key_id: Some(key.id.clone()),
+        request: None,
+        before: None,
+        after: Some(snapshot::of_key(&key, tx.now())),
+    };
+    tx.commit(event).await?;
+    Ok(())
+}
+
+fn root_key() -> Result<NewKey, BootstrapError> {
+    let access = Access {
+        scopes: Permission::ALL.iter().map(|p| Scope::new(p.as_str())).collect::<Result<_, _>>()?,
+        projects: ProjectAccess::All,
+        networks: [].into(),
+    };
+    Ok(NewKey {
+        id: KeyId::generate(entropy::fill)?,
+        display_name: "root".into(),
+        description: "Every permission on every account. Make narrower keys for daily use.".into(),
+        scopes: access.scopes,
+        projects: Some(access.projects),
+        networks: access.networks,
+        labels: Labels::new(),
+        expiry: ExpiryChoice::Never,
+        disabled: false,
+        created_by: Actor::bootstrap(),
+    })
+}

@@ -1,0 +1,167 @@
+//! Who calls, and what they may: the only place where a [`Permit`] is made.
+//!
+//! A caller presents a token of a key of account `system`, and is judged by the same `decide` as everybody else. The
+//! key's scopes are permissions, its projects are the accounts that it may act on.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use key_authority_domain::access::{Access, ProjectAccess};
+use key_authority_domain::id::{AccountId, Actor, SYSTEM_ACCOUNT};
+use key_authority_domain::permission::Permission;
+use key_authority_domain::secret::Keyring;
+use key_authority_domain::token::Token;
+use key_authority_domain::verdict::{Question, Verdict, decide};
+use key_authority_replica::View;
+use key_authority_replica::index::ResidentSecret;
+use key_authority_storage::page::AccountScope;
+use tonic::metadata::MetadataMap;
+use zeroize::Zeroizing;
+
+use crate::status::Failure;
+
+/// What a call brings along to say who makes it. It can be judged again and again: a stream's is, for every question.
+#[derive(Clone)]
+pub struct Credential {
+    token: Option<Zeroizing<String>>,
+    address: Option<IpAddr>,
+}
+
+impl Credential {
+    /// Reads the `authorization` header.
+    ///
+    /// # Errors
+    /// When there is one that is not a bearer token.
+    pub fn of(metadata: &MetadataMap, address: Option<IpAddr>) -> Result<Self, Failure> {
+        let Some(value) = metadata.get("authorization") else { return Ok(Self { token: None, address }) };
+        let text = value.to_str().map_err(|_| Failure::CallerUnknown("the authorization header is not ASCII text"))?;
+        let token = match text.split_once(' ') {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+            _ => return Err(Failure::CallerUnknown("the authorization header is not of the form Bearer <token>")),
+        };
+        Ok(Self { token: Some(Zeroizing::new(token.to_owned())), address })
+    }
+}
+
+/// The right to do one thing, as whoever holds it.
+pub struct Permit {
+    holder: Option<Arc<ResidentSecret>>,
+}
+
+impl Permit {
+    /// Who the caller is, for the audit log.
+    ///
+    /// # Errors
+    /// When it is nobody: nobody changes anything.
+    pub fn actor(&self) -> Result<Actor, Failure> {
+        let holder = self.holder.as_ref().ok_or(Failure::CallerUnknown("the authorization header is missing"))?;
+        Ok(Actor::from(&holder.key.id))
+    }
+
+    /// Whether the caller may act on the account.
+    #[must_use]
+    pub fn covers(&self, account: &AccountId) -> bool {
+        self.access().is_none_or(|access| access.projects.covers(Some(account.as_str())))
+    }
+
+    /// The accounts that the caller may act on.
+    #[must_use]
+    pub fn accounts(&self) -> AccountScope {
+        match self.access().map(|access| &access.projects) {
+            None | Some(ProjectAccess::All) => AccountScope::All,
+            // What is no account ID names no account.
+            Some(ProjectAccess::Only(names)) => {
+                AccountScope::Only(names.iter().filter_map(|name| AccountId::new(name.as_str()).ok()).collect())
+            }
+        }
+    }
+
+    /// Checks that the caller holds all that it would hand out.
+    ///
+    /// # Errors
+    /// `GRANT_EXCEEDS_CALLER`.
+    pub fn check_grant(&self, account: &AccountId, granted: &Access) -> Result<(), Failure> {
+        let is_held = self.access().is_some_and(|held| Permission::may_grant(held, granted));
+        if !account.is_system() || is_held { Ok(()) } else { Err(Failure::GrantExceedsCaller) }
+    }
+
+    /// None for an anonymous caller, who may only verify, and that everywhere.
+    fn access(&self) -> Option<&Access> {
+        self.holder.as_ref().map(|holder| &holder.key.access)
+    }
+}
+
+/// Judges callers.
+pub struct Callers {
+    view: Arc<View>,
+    keyring: Arc<Keyring>,
+    is_verify_open: bool,
+    /// Each permission as the list of scopes that it asks for, made once: Verify's callers are judged on the hot path.
+    scopes: [(Permission, [String; 1]); Permission::ALL.len()],
+}
+
+impl Callers {
+    /// Judges by what the replica knows. With `is_verify_open`, a call without a token may verify.
+    #[must_use]
+    pub fn new(view: Arc<View>, keyring: Arc<Keyring>, is_verify_open: bool) -> Self {
+        let scopes = Permission::ALL.map(|permission| (permission, [permission.as_str().to_owned()]));
+        Self { view, keyring, is_verify_open, scopes }
+    }
+
+    /// The right to do what `permission` is for.
+    ///
+    /// # Errors
+    /// UNAUTHENTICATED, PERMISSION_DENIED, or that this replica cannot tell.
+    pub fn permit(&self, credential: &Credential, permission: Permission) -> Result<Permit, Failure> {
+        self.permit_any(credential, &[permission])
+    }
+
+    /// The right to do what any of the `permissions` is for. They are tried in turn; the first is named when none is held.
+    ///
+    /// # Errors
+    /// UNAUTHENTICATED, PERMISSION_DENIED, or that this replica cannot tell.
+    pub fn permit_any(&self, credential: &Credential, permissions: &[Permission]) -> Result<Permit, Failure> {
+        let Some(token) = &credential.token else {
+            return if self.is_verify_open && permissions == [Permission::Verify] {
+                Ok(Permit { holder: None })
+            } else {
+                Err(Failure::CallerUnknown("the authorization header is missing"))
+            };
+        };
+        const UNKNOWN: Failure = Failure::CallerUnknown("the caller's token is not valid");
+        let token = Token::parse(token).map_err(|_malformed| UNKNOWN)?;
+        let found = self.view.find(self.keyring.digests(token))?;
+        let Some(secret) = found.secret else { return Err(UNKNOWN) };
+        let mut missing = None;
+        for permission in permissions {
+            let question = Question {
+                account: Some(SYSTEM_ACCOUNT),
+                scopes: self.scopes_of(*permission),
+                client_ip: credential.address,
+                ..Question::default()
+            };
+            match decide(Some(&secret.standing()), &question, found.now) {
+                Verdict::Valid => {
+                    self.view.note_use(&secret, found.now);
+                    return Ok(Permit { holder: Some(secret) });
+                }
+                Verdict::ScopeDenied => {
+                    missing.get_or_insert(*permission);
+                }
+                Verdict::ProjectDenied => return Err(Failure::NoAccounts),
+                Verdict::NetworkDenied => return Err(Failure::CallerNetworkDenied),
+                Verdict::Malformed
+                | Verdict::Unknown
+                | Verdict::Disabled
+                | Verdict::Revoked
+                | Verdict::Expired
+                | Verdict::AccountSuspended => return Err(UNKNOWN),
+            }
+        }
+        Err(missing.map_or(UNKNOWN, Failure::PermissionMissing))
+    }
+
+    fn scopes_of(&self, permission: Permission) -> &[String] {
+        self.scopes.iter().find(|(known, _)| *known == permission).map_or(&[], |(_, scopes)| scopes)
+    }
+}

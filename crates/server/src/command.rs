@@ -1,0 +1,156 @@
+//! The subcommands.
+
+use std::fmt::Display;
+use std::io::Write;
+use std::process::ExitCode;
+
+use key_authority_domain::secret::Keyring;
+use key_authority_storage::Store;
+use zeroize::Zeroizing;
+
+use crate::config::{AuditCommand, Command, Config, ConfigErrors, Purpose, Settings};
+use crate::lifecycle::Shutdown;
+use crate::{bootstrap, entropy, healthcheck, open, serve, telemetry};
+
+/// Why a subcommand failed: what is printed, and nothing that is secret.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// Settings.
+    #[error("the settings are wrong:\n{0}")]
+    Config(#[from] ConfigErrors),
+    /// The server did not start.
+    #[error(transparent)]
+    Serve(#[from] serve::ServeError),
+    /// Secret or database.
+    #[error(transparent)]
+    Open(#[from] open::OpenError),
+    /// The schema.
+    #[error(transparent)]
+    Schema(#[from] key_authority_storage::migrate::SchemaError),
+    /// The root key.
+    #[error(transparent)]
+    Bootstrap(#[from] bootstrap::BootstrapError),
+    /// Reading the log.
+    #[error("the audit log cannot be read: {0}")]
+    Storage(#[from] key_authority_storage::StorageError),
+    /// No random bytes.
+    #[error(transparent)]
+    Entropy(#[from] entropy::EntropyError),
+    /// The server is not ready.
+    #[error(transparent)]
+    Healthcheck(#[from] healthcheck::HealthcheckError),
+    /// Logging.
+    #[error(transparent)]
+    Telemetry(#[from] telemetry::TelemetryError),
+    /// The console, signals, the runtime.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// Runs a subcommand.
+///
+/// # Errors
+/// [`CommandError`].
+pub fn run(command: Command) -> Result<ExitCode, CommandError> {
+    match command {
+        Command::Serve(settings) => {
+            let config = read(&settings, Purpose::Serve)?;
+            runtime()?.block_on(async {
+                let telemetry = telemetry::init(&config.log)?;
+                serve::serve(config, telemetry.is_tracing(), Shutdown::on_signals()?).await?;
+                drop(telemetry);
+                Ok(ExitCode::SUCCESS)
+            })
+        }
+        Command::Migrate(settings) => {
+            let config = read(&settings, Purpose::Maintain)?;
+            runtime()?.block_on(migrate(&config))
+        }
+        Command::Bootstrap(settings) => {
+            let config = read(&settings, Purpose::Serve)?;
+            runtime()?.block_on(another_root_key(&config))
+        }
+        Command::CheckConfig(settings) => {
+            read(&settings, Purpose::Serve)?;
+            say("the settings are right")
+        }
+        Command::Healthcheck(arguments) => {
+            runtime()?.block_on(healthcheck::run(&arguments))?;
+            say("ready")
+        }
+        Command::Audit(AuditCommand::Verify(settings)) => {
+            let config = read(&settings, Purpose::Serve)?;
+            runtime()?.block_on(verify_audit(&config))
+        }
+        Command::GenerateToken => say(bootstrap::mint()?.reveal()),
+        Command::GenerateSecret => {
+            let secret = Zeroizing::new(entropy::bytes::<32>()?);
+            let text = Keyring::file_text(&secret);
+            say(text.trim_end().trim_start_matches("1:"))
+        }
+    }
+}
+
+fn read(settings: &Settings, purpose: Purpose) -> Result<Config, ConfigErrors> {
+    Config::from_args(
+        settings,
+        purpose,
+        std::env::vars_os().filter_map(|(name, value)| {
+            // A name that is not UTF-8 is none of ours.
+            Some((name.into_string().ok()?, value.into_string().unwrap_or_default()))
+        }),
+    )
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+fn say(line: impl Display) -> Result<ExitCode, CommandError> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn migrate(config: &Config) -> Result<ExitCode, CommandError> {
+    if config.database.embedded {
+        open::make_data_dir(&config.data_dir)?;
+    }
+    // The schema does not depend on the secret: any will do for a connection that reads no digest.
+    let keyring = Keyring::parse(&"00".repeat(32)).map_err(std::io::Error::other)?;
+    let store = open::connect(config, &keyring.into(), 2).await?;
+    let applied = store.migrate().await?;
+    store.close().await;
+    say(format!("{applied} migrations applied; the schema is up to date"))
+}
+
+async fn another_root_key(config: &Config) -> Result<ExitCode, CommandError> {
+    let keyring = open::keyring(config)?;
+    let store = open::store(config, &keyring).await?;
+    let token = bootstrap::another(&store).await?;
+    store.close().await;
+    say(token.reveal())
+}
+
+async fn verify_audit(config: &Config) -> Result<ExitCode, CommandError> {
+    let keyring = open::keyring(config)?;
+    let store: Store = open::connect(config, &keyring, 1).await?;
+    store.check_schema().await?;
+    let proof = store.verify_log(|checked| {
+        if checked >= 100_000 {
+            let _ = write!(std::io::stderr(), "\r{checked} events checked");
+        }
+    });
+    let proof = proof.await?;
+    store.close().await;
+    for fault in &proof.faults {
+        say(fault)?;
+    }
+    if proof.faults.is_empty() {
+        say(format!("{} events up to revision {}: none altered, dropped or inserted", proof.checked, proof.head))
+    } else {
+        say(format!("{} faults in {} events up to revision {}", proof.faults.len(), proof.checked, proof.head))?;
+        Ok(ExitCode::from(2))
+    }
+}

@@ -1,0 +1,124 @@
+//! The database URL: a secret, since it mostly holds a password.
+
+use std::fmt;
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+/// What kind of database a URL names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DatabaseKind {
+    /// An `SQLite` file.
+    Sqlite,
+    /// `PostgreSQL`.
+    Postgres,
+    /// `MySQL` or `MariaDB`.
+    MySql,
+}
+
+/// A database URL. `Debug` and `Display` show no password and no query; [`DatabaseUrl::expose`] is the way to the text.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl {
+    text: Zeroizing<String>,
+    kind: DatabaseKind,
+}
+
+impl DatabaseUrl {
+    /// Reads a URL. The scheme comes out as sea-orm knows it (`postgres`, `mysql`, `sqlite`).
+    pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
+        let (scheme, rest) = text.split_once(':').ok_or("must be a URL: postgres://…, mysql://… or sqlite://…")?;
+        let (kind, scheme) = match scheme {
+            "sqlite" => (DatabaseKind::Sqlite, "sqlite"),
+            "postgres" | "postgresql" => (DatabaseKind::Postgres, "postgres"),
+            "mysql" | "mariadb" => (DatabaseKind::MySql, "mysql"),
+            _ => return Err("must begin with postgres://, mysql:// or sqlite://"),
+        };
+        if kind == DatabaseKind::Sqlite && (rest.contains(":memory:") || rest.contains("mode=memory")) {
+            return Err("must not be in memory: what was acknowledged would be lost at the exit");
+        }
+        if !rest.starts_with("//") || rest.len() == 2 {
+            return Err("must be a whole URL, such as postgres://user:password@host/database");
+        }
+        Ok(Self { text: Zeroizing::new(format!("{scheme}:{rest}")), kind })
+    }
+
+    /// The URL of an `SQLite` file that is made when it is not there.
+    pub(super) fn of_file(path: &Path) -> Self {
+        // The characters that would end or alter the path of a URL.
+        let path = path.to_string_lossy().replace('%', "%25").replace('?', "%3F").replace('#', "%23");
+        Self { text: Zeroizing::new(format!("sqlite://{path}?mode=rwc")), kind: DatabaseKind::Sqlite }
+    }
+
+    /// The URL with everything in it, for the one who connects.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.text
+    }
+
+    /// What kind of database it names.
+    #[must_use]
+    pub fn kind(&self) -> DatabaseKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, rest) = self.text.split_once("://").unwrap_or(("", &self.text));
+        // The last `@`, since people forget to encode the one in their password.
+        let (login, place) = rest.rsplit_once('@').map_or((None, rest), |(login, place)| (Some(login), place));
+        // The query may hold a password as well (`?password=`, `?sslpassword=`).
+        let (place, _query) = place.split_once('?').unwrap_or((place, ""));
+        match login {
+            None => write!(formatter, "{scheme}://{place}"),
+            // A `?` before the last `@`: nobody can say what is password, query and host.
+            Some(login) if login.contains('?') => write!(formatter, "{scheme}://***"),
+            Some(login) => {
+                let (user, password) = login.split_once(':').map_or((login, ""), |(user, _)| (user, ":***"));
+                write!(formatter, "{scheme}://{user}{password}@{place}")
+            }
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "DatabaseUrl({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_form_of_a_url_shows_a_password() {
+        for (url, shown) in [
+            ("postgres://user:secret@host:5432/db", "postgres://user:***@host:5432/db"),
+            ("postgresql://user:sec@ret/1@host/db?sslpassword=secret", "postgres://user:***@host/db"),
+            ("mysql://user:a?secret@host/db", "mysql://***"),
+            ("mysql://user@host/db?password=sec@ret", "mysql://***"),
+            ("mariadb://user@host/db?password=secret", "mysql://user@host/db"),
+            ("sqlite:///var/lib/keys.db?mode=rwc", "sqlite:///var/lib/keys.db"),
+        ] {
+            let parsed = DatabaseUrl::parse(url).unwrap();
+            assert_eq!(parsed.to_string(), shown);
+            assert_eq!(format!("{parsed:?}"), format!("DatabaseUrl({shown})"));
+        }
+    }
+
+    #[test]
+    fn what_is_no_database_of_ours_is_refused() {
+        for url in
+            ["", "host/db", "http://host/db", "postgres:", "postgres://", "sqlite::memory:", "sqlite://a?mode=memory"]
+        {
+            assert!(DatabaseUrl::parse(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_path_with_the_characters_of_a_url_stays_a_path() {
+        let url = DatabaseUrl::of_file(Path::new("/a?b#c%d/key-authority.db"));
+        assert_eq!(url.expose(), "sqlite:///a%3Fb%23c%25d/key-authority.db?mode=rwc");
+    }
+}

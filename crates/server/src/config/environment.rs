@@ -1,0 +1,130 @@
+//! Variables that look like ours and are none: a setting that was misspelt must not be silently without effect.
+
+use clap::CommandFactory as _;
+
+use super::args::Cli;
+use super::error::ConfigError;
+
+const PREFIX: &str = "KEY_AUTHORITY_";
+/// The tests' own variables: where their databases are, and their seed.
+const OF_TESTS: [&str; 2] = ["KEY_AUTHORITY_TEST_", "KEY_AUTHORITY_SEED"];
+
+/// Every variable that some flag reads, as clap knows them: there is no second list.
+fn known_names() -> Vec<String> {
+    fn collect(command: &clap::Command, names: &mut Vec<String>) {
+        names.extend(
+            command.get_arguments().filter_map(clap::Arg::get_env).map(|name| name.to_string_lossy().into_owned()),
+        );
+        command.get_subcommands().for_each(|subcommand| collect(subcommand, names));
+    }
+    let mut names = Vec::new();
+    collect(&Cli::command(), &mut names);
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// True for what Kubernetes puts into every pod of a namespace that has a Service named `key-authority` or `key-authority-…`
+/// (`KEY_AUTHORITY_SERVICE_HOST`, `KEY_AUTHORITY_PORT_50051_TCP_ADDR` and so on). Refusing them would keep the server from starting
+/// next to its own Service.
+fn is_service_link(name: &str, value: &str) -> bool {
+    let words: Vec<&str> = name.split('_').collect();
+    let follows = |first: &str, second: fn(&str) -> bool| {
+        words.windows(2).any(|pair| matches!(pair, [a, b] if *a == first && second(b)))
+    };
+    follows("SERVICE", |word| word == "HOST" || word == "PORT")
+        || follows("PORT", |word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit()))
+        || (name.ends_with("_PORT") && ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme)))
+}
+
+/// The variables that are none of ours, each as an error. Values are looked at only to know Kubernetes' own.
+pub(super) fn unknown(variables: impl IntoIterator<Item = (String, String)>) -> Vec<ConfigError> {
+    let known = known_names();
+    let mut unknown: Vec<String> = variables
+        .into_iter()
+        .filter(|(name, value)| {
+            name.starts_with(PREFIX)
+                && !OF_TESTS.iter().any(|ours| name.starts_with(ours))
+                && !known.contains(name)
+                && !is_service_link(name, value)
+        })
+        .map(|(name, _)| name)
+        .collect();
+    unknown.sort();
+    unknown
+        .into_iter()
+        .map(|name| {
+            let nearest = known.iter().min_by_key(|candidate| distance(&name, candidate));
+            let nearest = nearest.filter(|candidate| distance(&name, candidate) <= 4).cloned();
+            ConfigError::UnknownVariable { name, nearest }
+        })
+        .collect()
+}
+
+/// How many characters must be inserted, dropped or changed to make one of the other.
+fn distance(from: &str, to: &str) -> usize {
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (index, character) in from.bytes().enumerate() {
+        let mut diagonal = index;
+        let mut left = index + 1;
+        if let Some(first) = row.first_mut() {
+            *first = left;
+        }
+        for (cell, other) in row.iter_mut().skip(1).zip(to.bytes()) {
+            let changed = diagonal + usize::from(character != other);
+            diagonal = *cell;
+            left = changed.min(left + 1).min(*cell + 1);
+            *cell = left;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn messages(variables: &[(&str, &str)]) -> Vec<String> {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        unknown(variables).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_distance_counts_changes() {
+        assert_eq!(distance("lease", "lease"), 0);
+        assert_eq!(distance("leese", "lease"), 1);
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("kitten", "sitting"), 3);
+    }
+
+    #[test]
+    fn a_misspelt_variable_is_refused_with_the_name_that_was_meant() {
+        assert_eq!(
+            messages(&[("KEY_AUTHORITY_LEESE", "9s"), ("KEY_AUTHORITY_LEASE", "9s"), ("PATH", "/bin")]),
+            ["KEY_AUTHORITY_LEESE is no setting of key-authority; did you mean KEY_AUTHORITY_LEASE?"]
+        );
+        assert_eq!(
+            messages(&[("KEY_AUTHORITY_SOMETHING_ELSE_ENTIRELY", "secret")]),
+            ["KEY_AUTHORITY_SOMETHING_ELSE_ENTIRELY is no setting of key-authority"]
+        );
+    }
+
+    #[test]
+    fn what_kubernetes_sets_for_a_service_of_our_name_is_let_be() {
+        let none: [String; 0] = [];
+        assert_eq!(
+            messages(&[
+                ("KEY_AUTHORITY_SERVICE_HOST", "10.0.0.1"),
+                ("KEY_AUTHORITY_SERVICE_PORT", "50051"),
+                ("KEY_AUTHORITY_SERVICE_PORT_GRPC", "50051"),
+                ("KEY_AUTHORITY_PORT", "tcp://10.0.0.1:50051"),
+                ("KEY_AUTHORITY_PORT_50051_TCP", "tcp://10.0.0.1:50051"),
+                ("KEY_AUTHORITY_PORT_50051_TCP_ADDR", "10.0.0.1"),
+                ("KEY_AUTHORITY_METRICS_PORT_9464_TCP_PROTO", "tcp"),
+                ("KEY_AUTHORITY_HEADLESS_SERVICE_HOST", "10.0.0.2"),
+            ]),
+            none
+        );
+        assert_eq!(messages(&[("KEY_AUTHORITY_PORT", "50051")]).len(), 1);
+    }
+}

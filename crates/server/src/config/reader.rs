@@ -1,0 +1,94 @@
+//! Text to values. Whatever is wrong is noted, and reading goes on, so that all errors are reported at once.
+
+use std::fmt::Display;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::error::ConfigError;
+
+/// Reads settings and keeps what is wrong with them. A value that is wrong reads as some valid one, which nobody will use.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    pub(super) errors: Vec<ConfigError>,
+}
+
+impl Reader {
+    pub(super) fn fail(&mut self, flag: &'static str, value: Option<&str>, rule: &str) {
+        self.errors.push(ConfigError::Invalid { flag, value: value.map(str::to_owned), rule: rule.to_owned() });
+    }
+
+    /// An empty path is refused, not taken for "none": a variable that was not filled in must not switch off, say, the client CA.
+    pub(super) fn path(&mut self, flag: &'static str, text: Option<&str>) -> Option<PathBuf> {
+        let text = text?;
+        if text.is_empty() {
+            self.fail(flag, Some(text), "must not be empty; leave it out for the default");
+        }
+        Some(text.into())
+    }
+
+    pub(super) fn address(&mut self, flag: &'static str, text: &str) -> SocketAddr {
+        text.parse().unwrap_or_else(|_| {
+            self.fail(flag, Some(text), "must be an IP address and a port, such as 0.0.0.0:50051 or [::]:50051");
+            // Port 0 clashes with nothing.
+            (Ipv4Addr::LOCALHOST, 0).into()
+        })
+    }
+
+    pub(super) fn boolean(&mut self, flag: &'static str, text: &str) -> bool {
+        match text {
+            "true" => true,
+            "false" => false,
+            _ => {
+                self.fail(flag, Some(text), "must be true or false");
+                false
+            }
+        }
+    }
+
+    pub(super) fn count<N>(&mut self, flag: &'static str, text: &str, range: RangeInclusive<N>) -> N
+    where
+        N: FromStr + PartialOrd + Display + Copy,
+    {
+        match text.parse() {
+            Ok(number) if range.contains(&number) => number,
+            _ => {
+                let rule = format!("must be a whole number from {} to {}", range.start(), range.end());
+                self.fail(flag, Some(text), &rule);
+                *range.start()
+            }
+        }
+    }
+
+    pub(super) fn duration(&mut self, flag: &'static str, text: &str, range: RangeInclusive<Duration>) -> Duration {
+        match parse_duration(text) {
+            Some(duration) if range.contains(&duration) => duration,
+            _ => {
+                let rule = format!(
+                    "must be a duration from {:?} to {:?}, such as 500ms, 10s, 5m or 1h",
+                    range.start(),
+                    range.end()
+                );
+                self.fail(flag, Some(text), &rule);
+                *range.start()
+            }
+        }
+    }
+}
+
+/// Reads a duration: a whole number and one of the units `ms`, `s`, `m`, `h`.
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let unit_at = text.find(|character: char| !character.is_ascii_digit())?;
+    let (digits, unit) = text.split_at(unit_at);
+    let amount: u64 = digits.parse().ok()?;
+    match unit {
+        "ms" => Some(Duration::from_millis(amount)),
+        "s" => Some(Duration::from_secs(amount)),
+        "m" => amount.checked_mul(60).map(Duration::from_secs),
+        "h" => amount.checked_mul(3600).map(Duration::from_secs),
+        _ => None,
+    }
+}

@@ -1,0 +1,74 @@
+//! Who is at the other end, as tonic's `Request::remote_addr` and `Request::peer_certs` look for it.
+
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+
+use http::{Extensions, Request};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+use tonic::transport::server::{Connected as _, TcpConnectInfo, TlsConnectInfo};
+use tower::Service;
+
+/// The peer of one connection.
+#[derive(Debug, Clone)]
+pub(super) enum Peer {
+    Plain(TcpConnectInfo),
+    Tls(TlsConnectInfo<TcpConnectInfo>),
+}
+
+/// A socket bound to `[::]` sees IPv4 peers as `::ffff:a.b.c.d`; rules about networks are written in IPv4.
+fn canonical(mut info: TcpConnectInfo) -> TcpConnectInfo {
+    let plain = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+    info.remote_addr = info.remote_addr.map(plain);
+    info.local_addr = info.local_addr.map(plain);
+    info
+}
+
+impl Peer {
+    pub(super) fn of_plain(stream: &TcpStream) -> Self {
+        Self::Plain(canonical(stream.connect_info()))
+    }
+
+    pub(super) fn of_tls(stream: &TlsStream<TcpStream>) -> Self {
+        let mut info = stream.connect_info();
+        *info.get_mut() = canonical(info.get_ref().clone());
+        Self::Tls(info)
+    }
+
+    fn tell(&self, extensions: &mut Extensions) {
+        match self {
+            Self::Plain(info) => {
+                extensions.insert(info.clone());
+            }
+            Self::Tls(info) => {
+                extensions.insert(info.get_ref().clone());
+                extensions.insert(info.clone());
+            }
+        }
+    }
+}
+
+/// The listener's service for one connection: each request is told its peer.
+#[derive(Debug, Clone)]
+pub(super) struct WithPeer<S> {
+    pub(super) inner: S,
+    pub(super) peer: Peer,
+}
+
+impl<S, B> Service<Request<B>> for WithPeer<S>
+where
+    S: Service<Request<B>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        self.peer.tell(request.extensions_mut());
+        self.inner.call(request)
+    }
+}

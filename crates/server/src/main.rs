@@ -1,0 +1,19 @@
+//! The program `key-authority`.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use key_authority_server::command;
+use key_authority_server::config::Cli;
+
+fn main() -> ExitCode {
+    match command::run(Cli::parse().into_command()) {
+        Ok(code) => code,
+        Err(error) => {
+            // Nothing can be done about a console that is gone.
+            let _ = writeln!(std::io::stderr(), "key-authority: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

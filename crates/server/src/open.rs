@@ -1,0 +1,135 @@
+//! Opening what every subcommand works on: the authority secret and the database.
+
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use key_authority_domain::secret::Keyring;
+use key_authority_domain::text::Invalid;
+use key_authority_storage::migrate::SchemaError;
+use key_authority_storage::settings::SettingsError;
+use key_authority_storage::{StorageError, Store};
+use zeroize::Zeroizing;
+
+use crate::bootstrap::write_private;
+use crate::config::Config;
+use crate::entropy::{self, EntropyError};
+
+/// Why there is nothing to work on.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data folder could not be made.
+    #[error("the data folder {path} cannot be made: {source}")]
+    DataDir {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The secret file could not be used.
+    #[error("the secret file {path} cannot be used: {source}")]
+    SecretFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The secret file breaks a rule.
+    #[error("the secret file {path} {rule}; `key-authority generate-secret` prints one")]
+    Secret {
+        /// The file.
+        path: PathBuf,
+        /// The rule.
+        rule: Invalid,
+    },
+    /// There is no secret file.
+    #[error("--secret-file (KEY_AUTHORITY_SECRET_FILE) is needed to read the audit log's hashes")]
+    NoSecret,
+    /// The database cannot be reached.
+    #[error("the database {url} cannot be used: {}", causes(.source))]
+    Database {
+        /// Its URL, without the password.
+        url: String,
+        /// Why.
+        source: StorageError,
+    },
+    /// The schema is not the one this build knows.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// The settings are not those of this database.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// No random bytes.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+}
+
+fn causes(error: &StorageError) -> String {
+    let chain = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// The keys of the authority secret. With the embedded default, the secret is made at the first start.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn keyring(config: &Config) -> Result<Arc<Keyring>, OpenError> {
+    let path = config.secret_file.as_deref().ok_or(OpenError::NoSecret)?;
+    if config.database.embedded {
+        make_data_dir(&config.data_dir)?;
+        make_secret(path)?;
+    }
+    let text = std::fs::read_to_string(path).map(Zeroizing::new).map_err(|source| unusable(path, source))?;
+    let keyring = Keyring::parse(&text).map_err(|rule| OpenError::Secret { path: path.to_owned(), rule })?;
+    Ok(Arc::new(keyring))
+}
+
+/// Connects to the database. The schema may be anything yet.
+///
+/// # Errors
+/// [`OpenError`].
+pub async fn connect(config: &Config, keyring: &Arc<Keyring>, connections: u32) -> Result<Store, OpenError> {
+    let connected = Store::connect(config.database.url.expose(), connections, Arc::clone(keyring)).await;
+    connected.map_err(|source| OpenError::Database { url: config.database.url.to_string(), source })
+}
+
+/// Connects, brings the schema up to date or checks it, and checks the authority secret.
+///
+/// # Errors
+/// [`OpenError`].
+pub async fn store(config: &Config, keyring: &Arc<Keyring>) -> Result<Store, OpenError> {
+    let store = connect(config, keyring, config.database.connections).await?;
+    if config.database.migrate {
+        store.migrate().await?;
+    } else {
+        store.check_schema().await?;
+    }
+    store.check_secret().await?;
+    Ok(store)
+}
+
+/// Makes the data folder, which only its owner may enter.
+///
+/// # Errors
+/// [`OpenError::DataDir`].
+pub fn make_data_dir(path: &Path) -> Result<(), OpenError> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| OpenError::DataDir { path: path.to_owned(), source })
+}
+
+fn make_secret(path: &Path) -> Result<(), OpenError> {
+    if path.exists() {
+        return Ok(());
+    }
+    let secret = Zeroizing::new(entropy::bytes::<32>()?);
+    match write_private(path, Keyring::file_text(&secret).as_bytes()) {
+        // Another process was faster; its secret is as good.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        written => written.map_err(|source| unusable(path, source)),
+    }
+}
+
+fn unusable(path: &Path, source: std::io::Error) -> OpenError {
+    OpenError::SecretFile { path: path.to_owned(), source }
+}

@@ -1,0 +1,61 @@
+//! Which services a listener offers, and how large a message each may get.
+
+use key_authority_proto::FILE_DESCRIPTOR_SET;
+use key_authority_proto::v1::key_authority_server::KeyAuthorityServer;
+use tonic::service::Routes;
+
+use crate::health::HealthService;
+use crate::service::Service;
+
+/// The largest request of Verify and of one question on a stream, in bytes: a question with every field at its limit fits.
+const QUESTION_BYTES_MAX: usize = 64 * 1024;
+/// The largest request of all else: a key with every field at its limit fits, and so does a batch of ordinary questions.
+const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The paths that the listener for Verify alone offers, with the largest request of each.
+const QUESTIONS: [(&str, usize); 3] = [
+    ("/keyauthority.v1.KeyAuthority/Verify", QUESTION_BYTES_MAX),
+    ("/keyauthority.v1.KeyAuthority/VerifyStream", QUESTION_BYTES_MAX),
+    ("/keyauthority.v1.KeyAuthority/BatchVerify", REQUEST_BYTES_MAX),
+];
+const ALL_ELSE: &str = "/keyauthority.v1.KeyAuthority/{*method}";
+
+/// The descriptor sets that reflection shows: ours, health's, and those of the error details.
+pub const DESCRIPTOR_SETS: [&[u8]; 3] =
+    [FILE_DESCRIPTOR_SET, tonic_health::pb::FILE_DESCRIPTOR_SET, tonic_types::pb::FILE_DESCRIPTOR_SET];
+
+/// Reflection could not be set up: a descriptor set does not decode.
+pub type ReflectionError = tonic_reflection::server::Error;
+
+/// Everything.
+///
+/// # Errors
+/// [`ReflectionError`].
+pub fn all(service: &Service, health: HealthService) -> Result<Routes, ReflectionError> {
+    let server = KeyAuthorityServer::new(service.clone()).max_decoding_message_size(REQUEST_BYTES_MAX);
+    let router = questions(service).route_service(ALL_ELSE, server);
+    with_kin(router, health)
+}
+
+/// Verify, its batch and its stream, health and reflection; everything else is UNIMPLEMENTED.
+///
+/// # Errors
+/// [`ReflectionError`].
+pub fn verify_only(service: &Service, health: HealthService) -> Result<Routes, ReflectionError> {
+    with_kin(questions(service), health)
+}
+
+fn questions(service: &Service) -> axum::Router {
+    QUESTIONS.into_iter().fold(Routes::default().into_axum_router(), |router, (path, bytes_max)| {
+        router.route_service(path, KeyAuthorityServer::new(service.clone()).max_decoding_message_size(bytes_max))
+    })
+}
+
+fn with_kin(router: axum::Router, health: HealthService) -> Result<Routes, ReflectionError> {
+    let reflection = || {
+        DESCRIPTOR_SETS.into_iter().fold(tonic_reflection::server::Builder::configure(), |builder, set| {
+            builder.register_encoded_file_descriptor_set(set)
+        })
+    };
+    let routes = Routes::from(router);
+    Ok(routes.add_service(health).add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?))
+}

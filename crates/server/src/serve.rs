@@ -1,0 +1,285 @@
+//! `serve`: the one place where everything is constructed and wired.
+//!
+//! Up: secret → database → schema → settings → root key → sockets → replicator → first lease → ready. Down: not serving →
+//! drain → leave the registry → write usage down.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use key_authority_domain::secret::Keyring;
+use key_authority_domain::verdict::Verdict;
+use key_authority_replica::View;
+use key_authority_replica::lease::Terms;
+use key_authority_replica::replicator::{Replicator, Settings, StartError};
+use key_authority_replica::usage::FLUSH_INTERVAL;
+use key_authority_storage::Store;
+use key_authority_storage::settings::SettingsError;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceBuilder;
+
+use crate::admin::Admin;
+use crate::bootstrap::{self, BootstrapError};
+use crate::caller::Callers;
+use crate::config::Config;
+use crate::deadline::DeadlineLayer;
+use crate::entropy;
+use crate::health::Health;
+use crate::http::SidePort;
+use crate::lifecycle::{Shutdown, WindDown, wind_down};
+use crate::listener::Listener;
+use crate::methods::MethodTable;
+use crate::metrics::{Metrics, SharedMetrics};
+use crate::open::{self, OpenError};
+use crate::routes::{self, ReflectionError};
+use crate::service::Service;
+use crate::telemetry::TraceLayer;
+use crate::tls::{self, TlsError};
+use crate::verify::Verifier;
+
+/// How often health is brought up to date. A lease that ends is noticed by the calls themselves at once.
+const HEALTH_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Secret or database.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The lease.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The root key.
+    #[error(transparent)]
+    Bootstrap(#[from] BootstrapError),
+    /// A certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// An address could not be bound.
+    #[error("--{flag} {address} cannot be bound: {source}")]
+    Bind {
+        /// The flag.
+        flag: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The replicator's thread.
+    #[error(transparent)]
+    Replicator(#[from] StartError),
+    /// A descriptor set of ours does not decode.
+    #[error("reflection cannot be set up: {0}")]
+    Reflection(#[from] ReflectionError),
+    /// A descriptor set of ours does not decode.
+    #[error("the list of methods cannot be read: {0}")]
+    Methods(#[from] prost::DecodeError),
+    /// The console.
+    #[error("standard output cannot be written to: {0}")]
+    Stdout(#[source] std::io::Error),
+}
+
+/// Serves until it is told to stop.
+///
+/// # Errors
+/// [`ServeError`], before anything is served.
+pub async fn serve(config: Config, is_tracing: bool, shutdown: Shutdown) -> Result<(), ServeError> {
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let keyring = open::keyring(&config)?;
+    let store = open::store(&config, &keyring).await?;
+    let usage_store = open::connect(&config, &keyring, 1).await?;
+    let terms = Terms::new(store.agree_on_lease(config.lease).await?);
+    make_first_key(&config, &store).await?;
+
+    let methods = Arc::new(MethodTable::from_descriptor_sets(routes::DESCRIPTOR_SETS)?);
+    let metrics =
+        SharedMetrics::new(Metrics::new(env!("CARGO_PKG_VERSION"), &methods, &Verdict::ALL.map(Verdict::as_str)));
+    let (health, health_service) = Health::new();
+    let (tls, reloader) = match config.tls.clone() {
+        Some(files) => {
+            let (acceptor, reloader) = tls::load(files).await?;
+            (Some(acceptor), Some(reloader))
+        }
+        None => (None, None),
+    };
+    let bind = async |flag, address| {
+        let bound = Listener::bind(address, tls.clone(), config.limits, metrics.clone()).await;
+        bound.map_err(|source| ServeError::Bind { flag, address, source })
+    };
+    let grpc = bind("listen", config.listen).await?;
+    let verify_grpc = match config.verify_listen {
+        Some(address) => Some(bind("verify-listen", address).await?),
+        None => None,
+    };
+    let side_port = SidePort::bind(config.http_listen).await;
+    let side_port =
+        side_port.map_err(|source| ServeError::Bind { flag: "http-listen", address: config.http_listen, source })?;
+
+    let replicator = Replicator::start(settings(&config, &keyring, terms, grpc.address()))?;
+    let view = Arc::clone(replicator.view());
+    watch_metrics(&metrics, &view, &store);
+    let service = Service::new(
+        Callers::new(Arc::clone(&view), Arc::clone(&keyring), config.anonymous_verify),
+        Verifier::new(Arc::clone(&view), keyring, metrics.clone()),
+        Admin::new(store.clone(), Arc::clone(&view)),
+        metrics.clone(),
+    );
+    let layers = ServiceBuilder::new()
+        .layer(metrics.calls())
+        .layer(TraceLayer::new(is_tracing, Arc::clone(&methods)))
+        .layer(DeadlineLayer::new(methods, config.request_timeout));
+
+    let addresses = Addresses {
+        grpc: grpc.address(),
+        verify: verify_grpc.as_ref().map(Listener::address),
+        http: side_port.address(),
+    };
+    let (stop_calls, ended) = (CancellationToken::new(), CancellationToken::new());
+    let mut listeners = JoinSet::new();
+    let routes = layers.clone().service(routes::all(&service, health_service.clone())?.prepare());
+    listeners.spawn(grpc.serve(routes, stop_calls.clone(), config.drain_timeout));
+    if let Some(listener) = verify_grpc {
+        let routes = layers.service(routes::verify_only(&service, health_service)?.prepare());
+        listeners.spawn(listener.serve(routes, stop_calls.clone(), config.drain_timeout));
+    }
+    let tasks = TaskTracker::new();
+    tasks.spawn(side_port.serve(health.clone(), metrics, ended.clone()));
+    tasks.spawn(keep_health(health.clone(), Arc::clone(&view), ended.clone()));
+    tasks.spawn(keep_usage(usage_store.clone(), Arc::clone(&view), ended.clone()));
+    if let Some(reloader) = reloader {
+        tasks.spawn(reloader.run(ended.clone()));
+    }
+    health.set_alive(true);
+    if shutdown.child().run_until_cancelled(first_lease(&view)).await.is_some() {
+        announce(&config, &addresses, &store).map_err(ServeError::Stdout)?;
+        tracing::info!(grpc = %addresses.grpc, http = %addresses.http, storage = %store.kind(), "ready");
+        shutdown.requested().await;
+    }
+
+    let plan = WindDown { health, delay: config.shutdown_delay, stop_calls, listeners, drain: config.drain_timeout };
+    let flush = async {
+        if let Err(error) = view.usage().flush(&usage_store).await {
+            tracing::warn!(error = %error, "the last uses of keys were not written down");
+        }
+        ended.cancel();
+        tasks.close();
+        tasks.wait().await;
+        store.close().await;
+        usage_store.close().await;
+    };
+    wind_down(plan, replicator.stop(), flush).await;
+    tracing::info!("ended");
+    Ok(())
+}
+
+fn settings(config: &Config, keyring: &Arc<Keyring>, terms: Terms, address: SocketAddr) -> Settings {
+    Settings {
+        database_url: config.database.url.expose().to_owned(),
+        keyring: Arc::clone(keyring),
+        terms,
+        build: env!("CARGO_PKG_VERSION").to_owned(),
+        address: address.to_string(),
+        entropy: |bytes| entropy::fill(bytes).map_err(std::io::Error::other),
+    }
+}
+
+/// The root key, from the file that the operator names, or from one made for the embedded default.
+async fn make_first_key(config: &Config, store: &Store) -> Result<(), ServeError> {
+    let file = match &config.bootstrap_token_file {
+        Some(file) => file.clone(),
+        None if config.database.embedded => {
+            let file = config.root_token_file();
+            bootstrap::prepare_file(store, &file).await?;
+            file
+        }
+        None => {
+            let system = key_authority_domain::id::AccountId::system();
+            if store.account(&system).await.map_err(BootstrapError::from)?.is_none() {
+                tracing::warn!(
+                    "there is no root key yet: run `key-authority bootstrap`, or start with --bootstrap-token-file"
+                );
+            }
+            return Ok(());
+        }
+    };
+    if bootstrap::from_file(store, &file).await? {
+        tracing::info!(file = %file.display(), "made the root key");
+    }
+    Ok(())
+}
+
+async fn first_lease(view: &View) {
+    while view.now().is_err() {
+        sleep(HEALTH_INTERVAL).await;
+    }
+}
+
+async fn keep_health(health: Health, view: Arc<View>, ended: CancellationToken) {
+    loop {
+        health.set_verify(view.now().is_ok());
+        health.set_storage(view.storage_answers());
+        if ended.run_until_cancelled(sleep(HEALTH_INTERVAL)).await.is_none() {
+            return;
+        }
+    }
+}
+
+async fn keep_usage(store: Store, view: Arc<View>, ended: CancellationToken) {
+    while ended.run_until_cancelled(sleep(FLUSH_INTERVAL)).await.is_some() {
+        if let Err(error) = view.usage().flush(&store).await {
+            tracing::debug!(error = %error, "uses of keys were not written down; they are kept");
+        }
+    }
+}
+
+fn watch_metrics(metrics: &SharedMetrics, view: &Arc<View>, store: &Store) {
+    let (view, store) = (Arc::clone(view), store.clone());
+    metrics.on_scrape(move |metrics| {
+        metrics.resident_keys.set(i64::try_from(view.index().keys()).unwrap_or(i64::MAX));
+        metrics.applied_revision.set(view.applied().0);
+        metrics.lease_remaining.set(view.lease_remaining().as_secs_f64());
+        metrics.set_statements("requests", store.statements());
+        metrics.set_fenced(view.fenced());
+        metrics.set_went_back(view.went_back());
+    });
+}
+
+struct Addresses {
+    grpc: SocketAddr,
+    verify: Option<SocketAddr>,
+    http: SocketAddr,
+}
+
+/// Says where everything is, on standard output, once it can be used. Whoever starts the server as a child can wait for it.
+fn announce(config: &Config, addresses: &Addresses, store: &Store) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "key-authority {}", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "  gRPC        {}", addresses.grpc)?;
+    if let Some(verify) = addresses.verify {
+        writeln!(out, "  Verify      {verify}")?;
+    }
+    writeln!(out, "  HTTP        {} (/metrics /livez /readyz)", addresses.http)?;
+    writeln!(out, "  storage     {} {}", store.kind(), config.database.url)?;
+    if config.database.embedded {
+        let token = config.root_token_file();
+        writeln!(out, "  data        {}", config.data_dir.display())?;
+        if token.exists() {
+            let plaintext = if config.tls.is_some() { "" } else { "-plaintext " };
+            writeln!(out, "  root token  {}", token.display())?;
+            writeln!(
+                out,
+                "  try         grpcurl {plaintext}-H \"authorization: Bearer $(cat {})\" {} {}",
+                token.display(),
+                addresses.grpc,
+                "keyauthority.v1.KeyAuthority/GetAuthorityStatus"
+            )?;
+        }
+    }
+    out.flush()
+}

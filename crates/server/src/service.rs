@@ -1,0 +1,243 @@
+//! `keyauthority.v1.KeyAuthority`: each RPC with the permission it takes and the handler that does it.
+
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::{Stream, StreamExt};
+use key_authority_domain::permission::Permission;
+use key_authority_proto::v1;
+use key_authority_proto::v1::key_authority_server::KeyAuthority;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::admin::Admin;
+use crate::caller::{Callers, Credential, Permit};
+use crate::metrics::SharedMetrics;
+use crate::status::Failure;
+use crate::verify::Verifier;
+
+/// The service. Clones are the same one.
+#[derive(Clone)]
+pub struct Service {
+    callers: Arc<Callers>,
+    verifier: Arc<Verifier>,
+    admin: Admin,
+    metrics: SharedMetrics,
+}
+
+impl Service {
+    /// A service of these parts.
+    #[must_use]
+    pub fn new(callers: Callers, verifier: Verifier, admin: Admin, metrics: SharedMetrics) -> Self {
+        Self { callers: Arc::new(callers), verifier: Arc::new(verifier), admin, metrics }
+    }
+
+    fn permit<T>(&self, request: &Request<T>, permissions: &[Permission]) -> Result<Permit, Failure> {
+        self.callers.permit_any(&credential(request)?, permissions)
+    }
+
+    /// Turns the outcome of an admin call into its answer. Refused calls are logged and counted.
+    fn answer<T>(&self, method: &'static str, outcome: Result<T, Failure>) -> Result<Response<T>, Status> {
+        outcome.map(Response::new).map_err(|failure| {
+            let (code, reason) = failure.code();
+            self.metrics.admin_refused(reason);
+            tracing::info!(method, ?code, reason, "refused");
+            failure.into()
+        })
+    }
+}
+
+fn credential<T>(request: &Request<T>) -> Result<Credential, Failure> {
+    Credential::of(request.metadata(), address(request))
+}
+
+fn address<T>(request: &Request<T>) -> Option<IpAddr> {
+    request.remote_addr().map(|address| address.ip())
+}
+
+/// One admin RPC: `name: Request => Response, permissions, handler`. The handler gets the permit and the request.
+macro_rules! admin {
+    ($self:ident, $request:ident, $method:literal, [$($permission:ident),+], $handler:ident) => {{
+        let outcome = match $self.permit(&$request, &[$(Permission::$permission),+]) {
+            Ok(permit) => $self.admin.$handler(&permit, $request.into_inner()).await,
+            Err(failure) => Err(failure),
+        };
+        $self.answer($method, outcome)
+    }};
+}
+
+#[tonic::async_trait]
+impl KeyAuthority for Service {
+    async fn verify(&self, request: Request<v1::VerifyRequest>) -> Result<Response<v1::VerifyResponse>, Status> {
+        let permit = self.permit(&request, &[Permission::Verify])?;
+        Ok(Response::new(self.verifier.answer(&permit, request.get_ref())?))
+    }
+
+    async fn batch_verify(
+        &self,
+        request: Request<v1::BatchVerifyRequest>,
+    ) -> Result<Response<v1::BatchVerifyResponse>, Status> {
+        let permit = self.permit(&request, &[Permission::Verify])?;
+        Ok(Response::new(self.verifier.answer_all(&permit, request.get_ref())?))
+    }
+
+    type VerifyStreamStream = Pin<Box<dyn Stream<Item = Result<v1::VerifyStreamResponse, Status>> + Send>>;
+
+    async fn verify_stream(
+        &self,
+        request: Request<Streaming<v1::VerifyStreamRequest>>,
+    ) -> Result<Response<Self::VerifyStreamStream>, Status> {
+        let credential = credential(&request)?;
+        self.callers.permit(&credential, Permission::Verify)?;
+        let service = self.clone();
+        let answers = request.into_inner().map(move |question| {
+            let question = question?;
+            // The caller is judged again for each question: its key may be revoked meanwhile.
+            let outcome = service.callers.permit(&credential, Permission::Verify).and_then(|permit| {
+                let request =
+                    question.request.as_ref().ok_or_else(|| Failure::invalid("request", "must be present"))?;
+                service.verifier.answer(&permit, request)
+            });
+            let outcome = match outcome {
+                Ok(response) => v1::verify_stream_response::Outcome::Response(response),
+                Err(failure) => v1::verify_stream_response::Outcome::Error(stream_error(&failure)),
+            };
+            Ok(v1::VerifyStreamResponse { id: question.id, outcome: Some(outcome) })
+        });
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn create_key(
+        &self,
+        request: Request<v1::CreateKeyRequest>,
+    ) -> Result<Response<v1::CreateKeyResponse>, Status> {
+        admin!(self, request, "CreateKey", [KeysWrite], create_key)
+    }
+
+    async fn get_key(&self, request: Request<v1::GetKeyRequest>) -> Result<Response<v1::Key>, Status> {
+        admin!(self, request, "GetKey", [KeysRead], get_key)
+    }
+
+    async fn list_keys(&self, request: Request<v1::ListKeysRequest>) -> Result<Response<v1::ListKeysResponse>, Status> {
+        admin!(self, request, "ListKeys", [KeysRead], list_keys)
+    }
+
+    async fn update_key(
+        &self,
+        request: Request<v1::UpdateKeyRequest>,
+    ) -> Result<Response<v1::UpdateKeyResponse>, Status> {
+        admin!(self, request, "UpdateKey", [KeysWrite], update_key)
+    }
+
+    async fn disable_key(
+        &self,
+        request: Request<v1::DisableKeyRequest>,
+    ) -> Result<Response<v1::DisableKeyResponse>, Status> {
+        admin!(self, request, "DisableKey", [KeysWrite], disable_key)
+    }
+
+    async fn enable_key(
+        &self,
+        request: Request<v1::EnableKeyRequest>,
+    ) -> Result<Response<v1::EnableKeyResponse>, Status> {
+        admin!(self, request, "EnableKey", [KeysWrite], enable_key)
+    }
+
+    async fn revoke_key(
+        &self,
+        request: Request<v1::RevokeKeyRequest>,
+    ) -> Result<Response<v1::RevokeKeyResponse>, Status> {
+        admin!(self, request, "RevokeKey", [KeysWrite, KeysRevoke], revoke_key)
+    }
+
+    async fn renew_key(&self, request: Request<v1::RenewKeyRequest>) -> Result<Response<v1::RenewKeyResponse>, Status> {
+        admin!(self, request, "RenewKey", [KeysWrite], renew_key)
+    }
+
+    async fn delete_key(
+        &self,
+        request: Request<v1::DeleteKeyRequest>,
+    ) -> Result<Response<v1::DeleteKeyResponse>, Status> {
+        admin!(self, request, "DeleteKey", [KeysWrite], delete_key)
+    }
+
+    async fn reveal_token(
+        &self,
+        request: Request<v1::RevealTokenRequest>,
+    ) -> Result<Response<v1::RevealTokenResponse>, Status> {
+        admin!(self, request, "RevealToken", [TokensReveal], reveal_token)
+    }
+
+    async fn create_account(
+        &self,
+        request: Request<v1::CreateAccountRequest>,
+    ) -> Result<Response<v1::CreateAccountResponse>, Status> {
+        admin!(self, request, "CreateAccount", [AccountsWrite], create_account)
+    }
+
+    async fn get_account(&self, request: Request<v1::GetAccountRequest>) -> Result<Response<v1::Account>, Status> {
+        admin!(self, request, "GetAccount", [AccountsRead], get_account)
+    }
+
+    async fn list_accounts(
+        &self,
+        request: Request<v1::ListAccountsRequest>,
+    ) -> Result<Response<v1::ListAccountsResponse>, Status> {
+        admin!(self, request, "ListAccounts", [AccountsRead], list_accounts)
+    }
+
+    async fn update_account(
+        &self,
+        request: Request<v1::UpdateAccountRequest>,
+    ) -> Result<Response<v1::UpdateAccountResponse>, Status> {
+        admin!(self, request, "UpdateAccount", [AccountsWrite], update_account)
+    }
+
+    async fn suspend_account(
+        &self,
+        request: Request<v1::SuspendAccountRequest>,
+    ) -> Result<Response<v1::SuspendAccountResponse>, Status> {
+        admin!(self, request, "SuspendAccount", [AccountsWrite], suspend_account)
+    }
+
+    async fn resume_account(
+        &self,
+        request: Request<v1::ResumeAccountRequest>,
+    ) -> Result<Response<v1::ResumeAccountResponse>, Status> {
+        admin!(self, request, "ResumeAccount", [AccountsWrite], resume_account)
+    }
+
+    async fn delete_account(
+        &self,
+        request: Request<v1::DeleteAccountRequest>,
+    ) -> Result<Response<v1::DeleteAccountResponse>, Status> {
+        admin!(self, request, "DeleteAccount", [AccountsWrite], delete_account)
+    }
+
+    async fn list_audit_events(
+        &self,
+        request: Request<v1::ListAuditEventsRequest>,
+    ) -> Result<Response<v1::ListAuditEventsResponse>, Status> {
+        admin!(self, request, "ListAuditEvents", [AuditRead], list_audit_events)
+    }
+
+    async fn await_revision(
+        &self,
+        request: Request<v1::AwaitRevisionRequest>,
+    ) -> Result<Response<v1::AwaitRevisionResponse>, Status> {
+        admin!(self, request, "AwaitRevision", [KeysRead], await_revision)
+    }
+
+    async fn get_authority_status(
+        &self,
+        request: Request<v1::GetAuthorityStatusRequest>,
+    ) -> Result<Response<v1::GetAuthorityStatusResponse>, Status> {
+        admin!(self, request, "GetAuthorityStatus", [Operate], get_authority_status)
+    }
+}
+
+/// A failure of one question on a stream, which goes on.
+fn stream_error(failure: &Failure) -> v1::StreamError {
+    let (code, reason) = failure.code();
+    v1::StreamError { code: code.into(), reason: reason.to_owned(), message: failure.message() }
+}

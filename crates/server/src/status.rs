@@ -1,0 +1,218 @@
+//! Why a call fails, and the one table that turns it into a status.
+//!
+//! A verdict is no failure. Each status carries `ErrorInfo{reason, domain}`; what the caller reads and what the log keeps
+//! are separate: the cause of an outage goes to the log alone, once, here.
+
+use key_authority_domain::permission::Permission;
+use key_authority_domain::refusal::{Refusal, Rejection};
+use key_authority_replica::NoLease;
+use key_authority_storage::StorageError;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::entropy::EntropyError;
+use crate::wire::violations::Violations;
+
+/// The domain of every `ErrorInfo`.
+pub const ERROR_DOMAIN: &str = "keyauthority";
+
+/// Why a call fails.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Fields of the request break their rules.
+    #[error("the request is not valid")]
+    Invalid(Violations),
+    /// The caller's token is missing, malformed, unknown, or of a key that does not pass.
+    #[error("the caller is not known")]
+    CallerUnknown(&'static str),
+    /// The caller's key may not be used from where the call comes from.
+    #[error("the caller's key may not be used from this address")]
+    CallerNetworkDenied,
+    /// The caller's key has not the permission.
+    #[error("the caller's key has not the permission {0}")]
+    PermissionMissing(Permission),
+    /// The caller's key covers no account.
+    #[error("the caller's key covers no account")]
+    NoAccounts,
+    /// A key of account `system` would hold more than the caller does.
+    #[error("nobody grants more than they hold")]
+    GrantExceedsCaller,
+    /// There is no such key that the caller may know of.
+    #[error("the key was not found")]
+    KeyNotFound,
+    /// There is no such account that the caller may know of.
+    #[error("the account was not found")]
+    AccountNotFound,
+    /// The ID is taken.
+    #[error("a key of this ID exists")]
+    KeyExists,
+    /// The ID is taken.
+    #[error("an account of this ID exists")]
+    AccountExists,
+    /// The request ID was used for another request.
+    #[error("the request ID was used for a request with other parameters")]
+    RequestIdReused,
+    /// The thing was changed since it was read.
+    #[error("the etag is not the current one")]
+    EtagMismatch,
+    /// Policy or state does not allow the change.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The facts cannot be had, or not be written.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// This replica cannot tell.
+    #[error(transparent)]
+    NoLease(#[from] NoLease),
+    /// No random bytes.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+    /// A kept token does not open, although the authority secret is the right one.
+    #[error("a kept token does not open")]
+    SealBroken,
+}
+
+impl From<Violations> for Failure {
+    fn from(violations: Violations) -> Self {
+        Self::Invalid(violations)
+    }
+}
+
+impl From<Rejection> for Failure {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::Invalid { field, rule } => Self::Invalid(Violations::one(field, rule.as_str())),
+            Rejection::Refused(refusal) => Self::Refused(refusal),
+        }
+    }
+}
+
+impl Failure {
+    /// A field that breaks a rule.
+    pub fn invalid(field: &str, rule: &str) -> Self {
+        Self::Invalid(Violations::one(field, rule))
+    }
+
+    /// Code and reason: the table.
+    #[must_use]
+    pub fn code(&self) -> (Code, &'static str) {
+        match self {
+            Self::Invalid(_) => (Code::InvalidArgument, "FIELD_INVALID"),
+            Self::CallerUnknown(_) => (Code::Unauthenticated, "CALLER_UNKNOWN"),
+            Self::CallerNetworkDenied => (Code::PermissionDenied, "CALLER_NETWORK_DENIED"),
+            Self::PermissionMissing(_) => (Code::PermissionDenied, "PERMISSION_MISSING"),
+            Self::NoAccounts => (Code::PermissionDenied, "CALLER_COVERS_NO_ACCOUNT"),
+            Self::GrantExceedsCaller => (Code::PermissionDenied, "GRANT_EXCEEDS_CALLER"),
+            Self::KeyNotFound => (Code::NotFound, "KEY_NOT_FOUND"),
+            Self::AccountNotFound => (Code::NotFound, "ACCOUNT_NOT_FOUND"),
+            Self::KeyExists => (Code::AlreadyExists, "KEY_EXISTS"),
+            Self::AccountExists => (Code::AlreadyExists, "ACCOUNT_EXISTS"),
+            Self::RequestIdReused => (Code::AlreadyExists, "REQUEST_ID_REUSED"),
+            Self::EtagMismatch => (Code::Aborted, "ETAG_MISMATCH"),
+            Self::Refused(refusal) => (Code::FailedPrecondition, refusal.reason()),
+            Self::NoLease(_) => (Code::Unavailable, "LEASE_EXPIRED"),
+            Self::Storage(error) => match error {
+                StorageError::OutcomeUnknown(_) => (Code::Unavailable, "OUTCOME_UNKNOWN"),
+                StorageError::Unavailable(_) | StorageError::TimedOut | StorageError::CannotWrite(_) => {
+                    (Code::Unavailable, "STORAGE_UNAVAILABLE")
+                }
+                StorageError::Corrupt { .. } => (Code::DataLoss, "ROW_CORRUPT"),
+                StorageError::Refused(_) | StorageError::File(_) => (Code::Internal, "STORAGE_FAULT"),
+            },
+            Self::Entropy(_) => (Code::Internal, "NO_RANDOMNESS"),
+            Self::SealBroken => (Code::DataLoss, "SEAL_BROKEN"),
+        }
+    }
+
+    /// What the caller reads: what is wrong, and what to do about it.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match self {
+            Self::Invalid(violations) => violations.to_string(),
+            Self::CallerUnknown(why) => {
+                format!("{why}; send `authorization: Bearer <token of a key of account system>`")
+            }
+            Self::PermissionMissing(permission) => {
+                format!("the caller's key has not the scope {permission}, which this call needs")
+            }
+            Self::GrantExceedsCaller => {
+                "a key of account system cannot be given scopes or accounts that the caller's own key has not".into()
+            }
+            Self::KeyNotFound => "there is no such key, or not in an account that the caller's key covers".into(),
+            Self::AccountNotFound => "there is no such account, or not one that the caller's key covers".into(),
+            Self::RequestIdReused => {
+                "this request_id was used for a request with other parameters; use a fresh one for each request".into()
+            }
+            Self::EtagMismatch => "it was changed since it was read; read it again and send the new etag".into(),
+            Self::NoLease(_) => "this replica cannot tell at the moment; ask again, or ask another".into(),
+            Self::Storage(StorageError::OutcomeUnknown(_)) => {
+                "outcome unknown, retry with the same request_id: it will be made once, or told".into()
+            }
+            Self::Storage(StorageError::CannotWrite(_)) => "the database cannot write; nothing was changed".into(),
+            Self::Storage(StorageError::Unavailable(_) | StorageError::TimedOut) => {
+                "the database cannot be reached; nothing was changed, ask again".into()
+            }
+            Self::Storage(_) | Self::Entropy(_) | Self::SealBroken => "an internal fault; see the server's log".into(),
+            Self::CallerNetworkDenied | Self::NoAccounts | Self::KeyExists | Self::AccountExists | Self::Refused(_) => {
+                self.to_string()
+            }
+        }
+    }
+
+    fn details(&self, reason: &str) -> ErrorDetails {
+        let mut details = ErrorDetails::new();
+        let mut metadata = std::collections::HashMap::new();
+        match self {
+            Self::Invalid(violations) => {
+                for violation in violations.iter() {
+                    details.add_bad_request_violation(violation.field.clone(), violation.rule.clone());
+                }
+            }
+            Self::Refused(Refusal::KeyRecentlyUsed { last_used_time }) => {
+                metadata.insert("last_used_time".into(), last_used_time.to_string());
+            }
+            Self::Refused(Refusal::KeyLimitReached { max, .. }) => {
+                metadata.insert("max_keys".into(), max.to_string());
+            }
+            Self::PermissionMissing(permission) => {
+                metadata.insert("permission".into(), permission.to_string());
+            }
+            _ => {}
+        }
+        details.set_error_info(reason, ERROR_DOMAIN, metadata);
+        details
+    }
+
+    /// Keeps the cause of a failure that is ours, once.
+    fn log(&self) {
+        let is_fault = !matches!(self.code().0, Code::Unavailable);
+        match self {
+            Self::Storage(error) => {
+                let cause = causes(error);
+                if is_fault {
+                    tracing::error!(error = %error, cause, "storage failed");
+                } else {
+                    tracing::warn!(error = %error, cause, "storage failed");
+                }
+            }
+            Self::Entropy(_) | Self::SealBroken => {
+                tracing::error!(error = %self, cause = causes(self), "internal fault")
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The sources of an error, joined.
+fn causes(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(error.source(), |source| source.source());
+    sources.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+impl From<Failure> for Status {
+    fn from(failure: Failure) -> Self {
+        failure.log();
+        let (code, reason) = failure.code();
+        Self::with_error_details(code, failure.message(), failure.details(reason))
+    }
+}

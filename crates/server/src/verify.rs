@@ -1,0 +1,109 @@
+//! The hot handlers: Verify, one by one, in a batch, or over a stream.
+//!
+//! Nothing here awaits a database, takes a lock, or formats a text that is not sent. A question goes the way
+//! shape and checksum → digest → one look-up under the lease → `decide` → wire.
+
+use std::sync::Arc;
+
+use key_authority_domain::secret::Keyring;
+use key_authority_domain::token::{TOKEN_LEN_MAX, Token};
+use key_authority_domain::verdict::{Question, Verdict, decide};
+use key_authority_proto::v1;
+use key_authority_replica::View;
+use key_authority_replica::index::ResidentSecret;
+
+use crate::caller::Permit;
+use crate::metrics::SharedMetrics;
+use crate::status::Failure;
+use crate::wire;
+
+/// Answers questions about tokens from memory.
+pub struct Verifier {
+    view: Arc<View>,
+    keyring: Arc<Keyring>,
+    metrics: SharedMetrics,
+}
+
+impl Verifier {
+    /// Answers by what the replica knows.
+    #[must_use]
+    pub fn new(view: Arc<View>, keyring: Arc<Keyring>, metrics: SharedMetrics) -> Self {
+        Self { view, keyring, metrics }
+    }
+
+    /// Answers one question.
+    ///
+    /// # Errors
+    /// When a field breaks its rule, or this replica cannot tell.
+    pub fn answer(&self, permit: &Permit, request: &v1::VerifyRequest) -> Result<v1::VerifyResponse, Failure> {
+        self.decide(permit, request, &wire::verify::question(request)?)
+    }
+
+    fn decide(
+        &self,
+        permit: &Permit,
+        request: &v1::VerifyRequest,
+        question: &Question<'_>,
+    ) -> Result<v1::VerifyResponse, Failure> {
+        let token = match Token::parse(&request.token) {
+            Ok(token) if request.token.len() <= TOKEN_LEN_MAX => token,
+            _ => {
+                // What is no token needs no look-up, but a replica without a lease says nothing at all.
+                self.view.now()?;
+                return Ok(self.respond(Verdict::Malformed, None, request));
+            }
+        };
+        let found = self.view.find(self.keyring.digests(token))?;
+        let secret = found.secret.filter(|secret| permit.covers(secret.account()));
+        let verdict = decide(secret.as_ref().map(|secret| secret.standing()).as_ref(), question, found.now);
+        if let (Verdict::Valid, Some(secret)) = (verdict, &secret) {
+            self.view.note_use(secret, found.now);
+        }
+        Ok(self.respond(verdict, secret.as_deref(), request))
+    }
+
+    /// Answers many questions, in their order.
+    ///
+    /// # Errors
+    /// When a field of any breaks its rule, or this replica cannot tell.
+    pub fn answer_all(
+        &self,
+        permit: &Permit,
+        request: &v1::BatchVerifyRequest,
+    ) -> Result<v1::BatchVerifyResponse, Failure> {
+        let questions = wire::verify::batch(request)?;
+        let asked = request.requests.iter().zip(&questions);
+        let responses = asked.map(|(request, question)| self.decide(permit, request, question));
+        Ok(v1::BatchVerifyResponse { responses: responses.collect::<Result<_, _>>()? })
+    }
+
+    fn respond(
+        &self,
+        verdict: Verdict,
+        secret: Option<&ResidentSecret>,
+        request: &v1::VerifyRequest,
+    ) -> v1::VerifyResponse {
+        self.metrics.verified(verdict as usize, 1);
+        let mut response = v1::VerifyResponse {
+            verdict: wire::verify::verdict_to_proto(verdict).into(),
+            revision: wire::revision::number(self.view.applied()),
+            ..Default::default()
+        };
+        // Nothing about a key is told before its secret has matched.
+        let Some(secret) = secret.filter(|_| verdict != Verdict::Unknown) else { return response };
+        secret.key.id.as_str().clone_into(&mut response.key_id);
+        secret.account().as_str().clone_into(&mut response.account);
+        match verdict {
+            Verdict::Valid => {
+                response.scopes = secret.key.access.scopes.iter().map(|scope| scope.as_str().to_owned()).collect();
+                response.labels.clone_from(&secret.key.labels);
+                response.expire_time = secret.end().map(wire::time::timestamp_to_proto);
+            }
+            Verdict::ScopeDenied => {
+                response.missing_scopes = secret.key.access.missing_scopes(&request.scopes).cloned().collect();
+            }
+            _ => {}
+        }
+        response
+    }
+}

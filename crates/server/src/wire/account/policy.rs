@@ -1,0 +1,196 @@
+//! Policies, whole and field by field.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use key_authority_domain::account::{CountedKeys, KeyPolicy, LIFETIMES_MAX, LifetimeRule, NamePattern, ProjectRule};
+use key_authority_domain::refusal::Rejection;
+use key_authority_domain::text::Invalid;
+use key_authority_domain::token::TokenPrefix;
+use key_authority_proto::v1;
+
+use crate::wire::time;
+use crate::wire::violations::{Check, Violations};
+
+/// A value, or the one that was there before.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum Edit<T> {
+    /// The one that was there.
+    #[default]
+    Keep,
+    /// This one.
+    Set(T),
+}
+
+impl<T: Clone> Edit<T> {
+    fn or(self, before: &T) -> T {
+        match self {
+            Self::Keep => before.clone(),
+            Self::Set(value) => value,
+        }
+    }
+}
+
+/// What shall change about a policy. A whole policy is a change of every field.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PolicyChange {
+    token_prefix: Edit<TokenPrefix>,
+    display_name_pattern: Edit<Option<NamePattern>>,
+    max_keys: Edit<Option<u32>>,
+    counted: Edit<CountedKeys>,
+    lifetimes: Edit<BTreeSet<Duration>>,
+    default_lifetime: Edit<Option<Duration>>,
+    /// None: as the lifetimes have it.
+    may_never_expire: Edit<Option<bool>>,
+    project_rule: Edit<ProjectRule>,
+    recoverable: Edit<bool>,
+    recently_used_window: Edit<Option<Duration>>,
+    max_overlap: Edit<Option<Duration>>,
+}
+
+impl PolicyChange {
+    /// Reads the fields whose path, such as `policy.max_keys`, is `named`. What is wrong is noted, and stays as it was.
+    pub(crate) fn read(check: &mut Check, policy: &v1::KeyPolicy, named: impl Fn(&str) -> bool) -> Self {
+        let mut change = Self::default();
+        if named("policy.token_prefix") {
+            let prefix = check.optional("token_prefix", &policy.token_prefix, TokenPrefix::new);
+            change.token_prefix = Edit::Set(prefix.unwrap_or_default());
+        }
+        if named("policy.display_name_pattern") {
+            let pattern = check.optional("display_name_pattern", &policy.display_name_pattern, NamePattern::new);
+            change.display_name_pattern = Edit::Set(pattern);
+        }
+        if named("policy.max_keys") {
+            change.max_keys = Edit::Set(Some(policy.max_keys).filter(|max| *max > 0));
+        }
+        if named("policy.counted_states") {
+            change.counted = set(check.field("counted_states", counted(policy.counted_states)));
+        }
+        if named("policy.lifetimes") {
+            change.lifetimes = Edit::Set(lifetimes(check, &policy.lifetimes));
+        }
+        if named("policy.default_lifetime") {
+            let default = policy.default_lifetime.as_ref();
+            let default = default.and_then(|default| check.field("default_lifetime", time::lifetime(default)));
+            change.default_lifetime = Edit::Set(default);
+        }
+        if named("policy.may_never_expire") {
+            change.may_never_expire = Edit::Set(policy.may_never_expire);
+        }
+        if named("policy.project_rule") {
+            change.project_rule = set(check.field("project_rule", project_rule(policy.project_rule)));
+        }
+        if named("policy.recoverable") {
+            change.recoverable = Edit::Set(policy.recoverable);
+        }
+        if named("policy.recently_used_window") {
+            let window = optional_duration(check, "recently_used_window", policy.recently_used_window.as_ref());
+            change.recently_used_window = Edit::Set(window.filter(|window| !window.is_zero()));
+        }
+        if named("policy.max_overlap") {
+            change.max_overlap = Edit::Set(optional_duration(check, "max_overlap", policy.max_overlap.as_ref()));
+        }
+        change
+    }
+
+    /// The policy that the change makes of `before`; None when its lifetimes cannot be followed.
+    pub(crate) fn onto(self, check: &mut Check, before: &KeyPolicy) -> Option<KeyPolicy> {
+        let rule = &before.lifetimes;
+        let may_never_expire = self.may_never_expire.or(&Some(rule.may_never_expire));
+        let lifetimes = LifetimeRule::new(
+            self.lifetimes.or(&rule.allowed),
+            self.default_lifetime.or(&rule.default),
+            may_never_expire,
+        )
+        .map_err(|rejection| absorb(check, rejection))
+        .ok();
+        Some(KeyPolicy {
+            token_prefix: self.token_prefix.or(&before.token_prefix),
+            display_name_pattern: self.display_name_pattern.or(&before.display_name_pattern),
+            max_keys: self.max_keys.or(&before.max_keys),
+            counted: self.counted.or(&before.counted),
+            lifetimes: lifetimes?,
+            project_rule: self.project_rule.or(&before.project_rule),
+            recoverable: self.recoverable.or(&before.recoverable),
+            recently_used_window: self.recently_used_window.or(&before.recently_used_window),
+            max_overlap: self.max_overlap.or(&before.max_overlap),
+        })
+    }
+}
+
+fn set<T>(value: Option<T>) -> Edit<T> {
+    value.map_or(Edit::Keep, Edit::Set)
+}
+
+/// Rules of lifetimes name fields; a refusal cannot come from there.
+fn absorb(check: &mut Check, rejection: Rejection) {
+    match Violations::rejected(rejection) {
+        Ok(violations) => check.absorb(violations),
+        Err(refusal) => check.violation("lifetimes", refusal.to_string()),
+    }
+}
+
+fn lifetimes(check: &mut Check, given: &[prost_types::Duration]) -> BTreeSet<Duration> {
+    let mut allowed = BTreeSet::new();
+    for (index, lifetime) in given.iter().enumerate() {
+        allowed.extend(check.field(format_args!("lifetimes[{index}]"), time::lifetime(lifetime)));
+        // One too many is enough for the domain to refuse the set.
+        if allowed.len() > LIFETIMES_MAX {
+            break;
+        }
+    }
+    allowed
+}
+
+fn optional_duration(check: &mut Check, field: &str, value: Option<&prost_types::Duration>) -> Option<Duration> {
+    value.and_then(|value| check.field(field, time::duration(value)))
+}
+
+fn counted(number: i32) -> Result<CountedKeys, Invalid> {
+    match v1::CountedStates::try_from(number) {
+        Ok(v1::CountedStates::Unspecified | v1::CountedStates::All) => Ok(CountedKeys::All),
+        Ok(v1::CountedStates::Active) => Ok(CountedKeys::Active),
+        Err(_) => Err(Invalid::rule("must be COUNTED_STATES_ACTIVE or COUNTED_STATES_ALL")),
+    }
+}
+
+fn project_rule(number: i32) -> Result<ProjectRule, Invalid> {
+    match v1::ProjectRule::try_from(number) {
+        Ok(v1::ProjectRule::Unspecified) => Ok(ProjectRule::Free),
+        Ok(v1::ProjectRule::All) => Ok(ProjectRule::All),
+        Ok(v1::ProjectRule::Chosen) => Ok(ProjectRule::Chosen),
+        Err(_) => Err(Invalid::rule("must be PROJECT_RULE_ALL or PROJECT_RULE_CHOSEN, or left out")),
+    }
+}
+
+/// A policy. What follows from other fields is written out, so that it can be sent back as it is.
+#[must_use]
+pub fn policy_to_proto(policy: &KeyPolicy) -> v1::KeyPolicy {
+    let counted = match policy.counted {
+        CountedKeys::All => v1::CountedStates::All,
+        CountedKeys::Active => v1::CountedStates::Active,
+    };
+    let project_rule = match policy.project_rule {
+        ProjectRule::Free => v1::ProjectRule::Unspecified,
+        ProjectRule::All => v1::ProjectRule::All,
+        ProjectRule::Chosen => v1::ProjectRule::Chosen,
+    };
+    v1::KeyPolicy {
+        token_prefix: policy.token_prefix.as_str().to_owned(),
+        display_name_pattern: policy
+            .display_name_pattern
+            .as_ref()
+            .map(NamePattern::as_str)
+            .unwrap_or_default()
+            .to_owned(),
+        max_keys: policy.max_keys.unwrap_or_default(),
+        counted_states: counted as i32,
+        lifetimes: policy.lifetimes.allowed.iter().copied().map(time::duration_to_proto).collect(),
+        default_lifetime: policy.lifetimes.default.map(time::duration_to_proto),
+        may_never_expire: Some(policy.lifetimes.may_never_expire),
+        project_rule: project_rule as i32,
+        recoverable: policy.recoverable,
+        recently_used_window: policy.recently_used_window.map(time::duration_to_proto),
+        max_overlap: policy.max_overlap.map(time::duration_to_proto),
+    }
+}

@@ -1,0 +1,196 @@
+//! Pages of a listing: how many items, and the token by which the next page is asked for.
+//!
+//! A page token is a cursor, sealed for one query of one caller: it can be neither read nor altered, and opens with no
+//! other filters, no other method and for no other caller.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use key_authority_domain::seal::Purpose;
+use key_authority_domain::secret::Keyring;
+use key_authority_domain::text::Invalid;
+use key_authority_proto::v1;
+
+use super::violations::{Check, Violations};
+
+/// How many items a page has when the request does not say.
+pub const PAGE_SIZE_DEFAULT: u32 = 50;
+/// Most items of a page.
+pub const PAGE_SIZE_MAX: u32 = 1000;
+/// The longest page token that is looked at, in bytes. Ours are about a hundred longer than their cursor.
+pub const PAGE_TOKEN_LEN_MAX: usize = 1024;
+/// Most items of a repeated filter.
+pub(crate) const FILTER_ITEMS_MAX: usize = 100;
+
+/// Keeps these digests apart from all others that are made of requests.
+const CONTEXT: &str = "keyauthority.v1 2026-11 page query";
+
+/// Reads how many items a page may have.
+///
+/// # Errors
+/// The rule, when it is negative or too large.
+pub fn page_size(value: i32) -> Result<u32, Invalid> {
+    match u32::try_from(value) {
+        Ok(0) => Ok(PAGE_SIZE_DEFAULT),
+        Ok(size @ 1..=PAGE_SIZE_MAX) => Ok(size),
+        _ => Err(Invalid::rule(format!("must be 0 to {PAGE_SIZE_MAX}"))),
+    }
+}
+
+/// A request for a page.
+pub trait Listing: prost::Message + Sized {
+    /// The RPC that it belongs to.
+    const METHOD: &'static str;
+
+    /// The page token; empty for the first page.
+    fn page_token(&self) -> &str;
+
+    /// What it asks for, whatever the page and its size.
+    #[must_use]
+    fn query(&self) -> Self;
+
+    /// A digest of what is asked, and by which caller: the same for each page of one listing, and for nothing else.
+    fn query_digest(&self, caller: &str) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
+        // Neither a method nor the ID of a key has a NUL in it: where each ends is clear.
+        for text in [Self::METHOD, caller] {
+            hasher.update(text.as_bytes()).update(&[0]);
+        }
+        hasher.update(&self.query().encode_to_vec());
+        *hasher.finalize().as_bytes()
+    }
+}
+
+macro_rules! listings {
+    ($($method:literal, $request:ident;)*) => {$(
+        impl Listing for v1::$request {
+            const METHOD: &'static str = $method;
+
+            fn page_token(&self) -> &str {
+                &self.page_token
+            }
+
+            fn query(&self) -> Self {
+                let mut query = self.clone();
+                query.page_token.clear();
+                query.page_size = 0;
+                query
+            }
+        }
+    )*};
+}
+
+listings! {
+    "ListKeys", ListKeysRequest;
+    "ListAccounts", ListAccountsRequest;
+    "ListAuditEvents", ListAuditEventsRequest;
+}
+
+/// The token of the page that begins at `cursor`. The nonce must be random.
+#[must_use]
+pub fn seal_page(keyring: &Keyring, query_digest: &[u8; 32], cursor: &[u8], nonce: [u8; 24]) -> String {
+    URL_SAFE_NO_PAD.encode(keyring.seal(Purpose::Page { query: query_digest }, cursor, nonce))
+}
+
+/// The cursor in a page token; None for the first page.
+///
+/// # Errors
+/// When the token was not made by [`seal_page`] for the same query.
+pub fn open_page(keyring: &Keyring, query_digest: &[u8; 32], token: &str) -> Result<Option<Vec<u8>>, Violations> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    let sealed = if token.len() <= PAGE_TOKEN_LEN_MAX { URL_SAFE_NO_PAD.decode(token).ok() } else { None };
+    sealed
+        .and_then(|sealed| keyring.open(Purpose::Page { query: query_digest }, &sealed).ok())
+        .map(|cursor| Some(cursor.to_vec()))
+        .ok_or_else(|| Violations::one("page_token", PAGE_TOKEN_RULE))
+}
+
+/// The rule of a page token, also for one that opens to a cursor which cannot be read.
+pub const PAGE_TOKEN_RULE: &str = "must be a page token of this same query, unaltered";
+
+/// Reads which accounts to list: only how many.
+///
+/// # Errors
+/// When `page_size` is over its limit.
+pub fn list_accounts(request: &v1::ListAccountsRequest) -> Result<u32, Violations> {
+    let mut check = Check::new();
+    let size = check.field("page_size", page_size(request.page_size));
+    check.finish(|| size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const DIGEST: [u8; 32] = [1; 32];
+
+    fn ring(byte: &str) -> Keyring {
+        Keyring::parse(&byte.repeat(32)).unwrap()
+    }
+
+    #[test]
+    fn sizes_end_exactly_at_their_limits() {
+        assert_eq!([0, 1, 50, 1000].map(|size| page_size(size).unwrap()), [50, 1, 50, 1000]);
+        for wrong in [-1, 1001, i32::MIN, i32::MAX] {
+            let request = v1::ListAccountsRequest { page_size: wrong, ..Default::default() };
+            assert_eq!(list_accounts(&request).unwrap_err().to_string(), "page_size must be 0 to 1000");
+        }
+    }
+
+    #[test]
+    fn a_page_token_opens_for_its_own_query_alone() {
+        let keyring = ring("07");
+        let asked = v1::ListKeysRequest { account: "acme".into(), ..Default::default() };
+        let digest = asked.query_digest("key_1");
+        let token = seal_page(&keyring, &digest, b"cursor", [9; 24]);
+        assert_eq!(open_page(&keyring, &digest, &token), Ok(Some(b"cursor".to_vec())));
+        assert_eq!(open_page(&keyring, &digest, ""), Ok(None));
+
+        let next = v1::ListKeysRequest { page_size: 7, page_token: token.clone(), ..asked.clone() };
+        assert_eq!(next.query_digest("key_1"), digest);
+
+        let filtered = v1::ListKeysRequest { project: "p".into(), ..asked.clone() };
+        let events = v1::ListAuditEventsRequest { account: "acme".into(), ..Default::default() };
+        let refused = Err(Violations::one("page_token", PAGE_TOKEN_RULE));
+        for other in [filtered.query_digest("key_1"), asked.query_digest("key_2"), events.query_digest("key_1")] {
+            assert_eq!(open_page(&keyring, &other, &token), refused);
+        }
+        assert_eq!(open_page(&ring("08"), &digest, &token), refused);
+    }
+
+    #[test]
+    fn an_altered_token_is_refused() {
+        let keyring = ring("07");
+        let token = seal_page(&keyring, &DIGEST, &[7; 100], [9; 24]);
+        for at in 0..token.len() {
+            let mut altered: Vec<char> = token.chars().collect();
+            altered[at] = if altered[at] == 'A' { 'B' } else { 'A' };
+            assert!(open_page(&keyring, &DIGEST, &altered.iter().collect::<String>()).is_err(), "character {at}");
+        }
+        for wrong in [format!("{token}="), format!("{token}A"), format!(" {token}"), token[1..].to_owned()] {
+            assert!(open_page(&keyring, &DIGEST, &wrong).is_err());
+        }
+    }
+
+    #[test]
+    fn a_token_longer_than_a_kibibyte_is_not_looked_at() {
+        let keyring = ring("07");
+        let opens = |cursor_len| {
+            let token = seal_page(&keyring, &DIGEST, &vec![7; cursor_len], [9; 24]);
+            (token.len(), open_page(&keyring, &DIGEST, &token).is_ok())
+        };
+        assert_eq!(opens(724), (1024, true));
+        assert_eq!(opens(725), (1026, false));
+    }
+
+    proptest! {
+        #[test]
+        fn opening_is_total(token in any::<String>(), bytes in prop::collection::vec(any::<u8>(), 1..200)) {
+            let keyring = ring("07");
+            let _ = open_page(&keyring, &DIGEST, &token);
+            prop_assert!(open_page(&keyring, &DIGEST, &URL_SAFE_NO_PAD.encode(bytes)).is_err());
+        }
+    }
+}

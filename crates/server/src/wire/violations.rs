@@ -1,0 +1,218 @@
+//! What is wrong with a request, and the collector that finds all of it before it says no.
+
+use std::fmt;
+
+use key_authority_domain::refusal::{Refusal, Rejection};
+use key_authority_domain::text::{Invalid, TextRule};
+
+/// Most violations that are told of one request. They travel in a header, and common clients drop a call whose headers
+/// exceed 8 KiB: a caller with more mistakes than this still learns of the first ones, and how many more there are.
+pub const VIOLATIONS_MAX: usize = 16;
+/// How many of them stand in the text, which travels beside the list.
+const SPELT_OUT_MAX: usize = 4;
+
+/// The rule of a field that cannot be left out.
+pub(crate) const PRESENT: &str = "must be present";
+
+/// One field that breaks a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The field, as the request names it: `scopes[3]`, `key.display_name`, `requests[7].client_ip`.
+    pub field: String,
+    /// The rule, a sentence fragment that starts with "must". It never contains the value.
+    pub rule: String,
+}
+
+/// All that is wrong with a request: field paths as the request names them, each with its rule. Never a value: it may be a
+/// secret that somebody put into the wrong field.
+#[derive(Debug, Clone, PartialEq, Eq, Default, thiserror::Error)]
+pub struct Violations {
+    found: Vec<Violation>,
+    left_off: usize,
+}
+
+impl Violations {
+    /// One broken rule.
+    #[must_use]
+    pub fn one(field: impl Into<String>, rule: impl Into<String>) -> Self {
+        Self { found: vec![Violation { field: field.into(), rule: rule.into() }], left_off: 0 }
+    }
+
+    /// A rejection of the domain as a violation, if it is one of a field. The domain does not know in which message of the
+    /// request the field stands: [`Violations::within`] adds it.
+    ///
+    /// # Errors
+    /// The refusal, when it was policy or state that did not allow the change.
+    pub fn rejected(rejection: Rejection) -> Result<Self, Refusal> {
+        match rejection {
+            Rejection::Invalid { field, rule } => Ok(Self::one(field, rule.as_str())),
+            Rejection::Refused(refusal) => Err(refusal),
+        }
+    }
+
+    /// The same violations of the message in field `path`: `client_ip` in `requests[7]` is `requests[7].client_ip`.
+    #[must_use]
+    pub fn within(mut self, path: impl fmt::Display) -> Self {
+        for violation in &mut self.found {
+            violation.field = format!("{path}.{}", violation.field);
+        }
+        self
+    }
+
+    /// The violations, in the order of the fields; at most [`VIOLATIONS_MAX`].
+    pub fn iter(&self) -> std::slice::Iter<'_, Violation> {
+        self.found.iter()
+    }
+
+    /// How many more there are than [`Violations::iter`] tells.
+    #[must_use]
+    pub const fn left_off(&self) -> usize {
+        self.left_off
+    }
+}
+
+impl<'a> IntoIterator for &'a Violations {
+    type Item = &'a Violation;
+    type IntoIter = std::slice::Iter<'a, Violation>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl IntoIterator for Violations {
+    type Item = Violation;
+    type IntoIter = std::vec::IntoIter<Violation>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.found.into_iter()
+    }
+}
+
+impl fmt::Display for Violations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, Violation { field, rule }) in self.found.iter().take(SPELT_OUT_MAX).enumerate() {
+            write!(f, "{}{field} {rule}", if index == 0 { "" } else { "; " })?;
+        }
+        match self.found.len().saturating_sub(SPELT_OUT_MAX) + self.left_off {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
+    }
+}
+
+/// Checks a request whole. Each check gives its value or notes what is wrong; [`Check::finish`] gives all values or all
+/// violations. Paths are formatted only when something is wrong.
+#[derive(Debug, Default)]
+pub struct Check(Violations);
+
+impl Check {
+    /// A check that has found nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Notes that `field` breaks `rule`.
+    pub fn violation(&mut self, field: impl fmt::Display, rule: impl Into<String>) {
+        if self.0.found.len() < VIOLATIONS_MAX {
+            self.0.found.push(Violation { field: field.to_string(), rule: rule.into() });
+        } else {
+            self.0.left_off += 1;
+        }
+    }
+
+    /// The value of `field`, unless it is invalid.
+    pub fn field<T>(&mut self, field: impl fmt::Display, value: Result<T, Invalid>) -> Option<T> {
+        value.map_err(|rule| self.violation(field, rule.as_str())).ok()
+    }
+
+    /// The value of `field`, which says nothing when it is empty.
+    pub fn optional<T>(
+        &mut self,
+        field: impl fmt::Display,
+        text: &str,
+        read: impl FnOnce(&str) -> Result<T, Invalid>,
+    ) -> Option<T> {
+        if text.is_empty() { None } else { self.field(field, read(text)) }
+    }
+
+    /// The text of `field`.
+    pub fn text(&mut self, field: impl fmt::Display, text: &str, rule: TextRule) -> String {
+        self.field(field, rule.check(text)).map(|()| text.to_owned()).unwrap_or_default()
+    }
+
+    /// Checks the message in field `path`.
+    pub fn inside<T>(&mut self, path: impl fmt::Display, read: impl FnOnce(&mut Self) -> T) -> T {
+        let mut inner = Self::new();
+        let value = read(&mut inner);
+        self.absorb(inner.0.within(path));
+        value
+    }
+
+    /// Notes violations that were found elsewhere.
+    pub fn absorb(&mut self, violations: Violations) {
+        self.0.left_off += violations.left_off;
+        for Violation { field, rule } in violations.found {
+            self.violation(field, rule);
+        }
+    }
+
+    /// What the request says, if nothing was wrong with it. `value` returns None exactly where a check gave None.
+    ///
+    /// # Errors
+    /// All that was found.
+    pub fn finish<T>(self, value: impl FnOnce() -> Option<T>) -> Result<T, Violations> {
+        match value() {
+            Some(value) if self.0.found.is_empty() => Ok(value),
+            _ => Err(self.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use key_authority_domain::id::KeyId;
+    use key_authority_domain::text::DISPLAY_NAME;
+
+    #[test]
+    fn all_that_is_wrong_is_told_at_once_and_no_value_is_repeated() {
+        let mut check = Check::new();
+        let id = check.field("key_id", KeyId::new("canary id"));
+        let name = check.text("display_name", "canary\0", DISPLAY_NAME);
+        check.inside(format_args!("requests[{}]", 7), |check| check.violation("client_ip", "must be an address"));
+        let violations = check.finish(|| Some((id?, name))).unwrap_err();
+        let fields: Vec<_> = violations.iter().map(|violation| violation.field.as_str()).collect();
+        assert_eq!(fields, ["key_id", "display_name", "requests[7].client_ip"]);
+        assert!(!violations.to_string().contains("canary"), "{violations}");
+    }
+
+    #[test]
+    fn nothing_wrong_gives_the_value() {
+        let mut check = Check::new();
+        let id = check.optional("key_id", "", KeyId::new);
+        assert_eq!(check.finish(|| Some(id)), Ok(None));
+    }
+
+    #[test]
+    fn beyond_the_limit_violations_are_counted_only() {
+        let mut check = Check::new();
+        check.inside("outer", |check| {
+            for index in 0..=VIOLATIONS_MAX {
+                check.violation(format_args!("scopes[{index}]"), "must be less");
+            }
+        });
+        check.violation("last", "must be less");
+        let violations = check.finish(|| Some(())).unwrap_err();
+        assert_eq!((violations.iter().count(), violations.left_off()), (VIOLATIONS_MAX, 2));
+        assert!(violations.to_string().ends_with("; outer.scopes[3] must be less; and 14 more"), "{violations}");
+    }
+
+    #[test]
+    fn a_rejection_is_a_violation_only_when_it_names_a_field() {
+        let violations = Violations::rejected(Rejection::invalid("expire_time", "must be in the future")).unwrap();
+        assert_eq!(violations.within("key").to_string(), "key.expire_time must be in the future");
+        assert_eq!(Violations::rejected(Refusal::KeyRevoked.into()), Err(Refusal::KeyRevoked));
+    }
+}

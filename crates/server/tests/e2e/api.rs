@@ -1,0 +1,9 @@
+//! Each RPC's ordinary way and its errors, as far as the products' scenarios have not shown them.
+
+mod accounts;
+mod audit;
+mod keys;
+mod lists;
+mod questions;
+mod renewal;
+mod repeats;

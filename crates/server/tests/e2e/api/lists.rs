@@ -1,0 +1,181 @@
+//! ListKeys and ListAccounts: order, pages, filters.
+
+use key_authority_proto::v1::*;
+
+use crate::support::client::{key_for, only};
+use crate::support::{Authority, Client, assert_same_set, eventually, invalid, on_every_database, seconds};
+
+/// Creates an account with so many keys and returns their IDs, the newest first.
+async fn filled(client: &Client, account: &str, count: usize) -> Vec<String> {
+    client.new_account(account, KeyPolicy::default()).await;
+    let mut ids = Vec::new();
+    for _ in 0..count {
+        ids.insert(0, client.key_in(account).await.id());
+    }
+    ids
+}
+
+fn list(account: &str) -> ListKeysRequest {
+    ListKeysRequest { account: account.into(), ..Default::default() }
+}
+
+/// All pages of a query: their lengths, and the IDs.
+async fn pages(client: &Client, query: ListKeysRequest) -> (Vec<usize>, Vec<String>) {
+    let (mut lengths, mut ids, mut page_token) = (Vec::new(), Vec::new(), String::new());
+    loop {
+        let page = client.list_keys(ListKeysRequest { page_token, ..query.clone() }).await.unwrap();
+        lengths.push(page.keys.len());
+        ids.extend(page.keys.into_iter().map(|key| key.id));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            return (lengths, ids);
+        }
+    }
+}
+
+async fn keys_come_in_pages_the_newest_first(authority: Authority) {
+    let client = authority.client();
+    let ids = filled(&client, "acme", 6).await;
+    for page_size in [1, 2, 3, 4, 6, 1000] {
+        let (lengths, listed) = pages(&client, ListKeysRequest { page_size, ..list("acme") }).await;
+        assert_eq!(listed, ids, "pages of {page_size}");
+        let longest = usize::try_from(page_size).unwrap();
+        assert!(lengths.iter().all(|length| (1..=longest).contains(length)), "pages of {page_size}: {lengths:?}");
+    }
+    // `page_size` may change from page to page, and what is created meanwhile shifts nothing.
+    let first = client.list_keys(ListKeysRequest { page_size: 2, ..list("acme") }).await.unwrap();
+    client.key_in("acme").await;
+    let rest = ListKeysRequest { page_size: 5, page_token: first.next_page_token, ..list("acme") };
+    let rest = client.list_keys(rest).await.unwrap();
+    let listed: Vec<_> = first.keys.into_iter().chain(rest.keys).map(|key| key.id).collect();
+    assert_eq!((listed, rest.next_page_token.as_str()), (ids, ""));
+    let empty = filled(&client, "empty", 0).await;
+    assert_eq!(pages(&client, list("empty")).await, (vec![0], empty));
+}
+
+async fn a_page_holds_fifty_keys_if_nothing_is_said(authority: Authority) {
+    let client = authority.client();
+    let ids = filled(&client, "acme", 51).await;
+    assert_eq!(pages(&client, list("acme")).await, (vec![50, 1], ids));
+}
+
+async fn a_page_token_fits_only_the_query_it_was_made_with(authority: Authority) {
+    let client = authority.client();
+    filled(&client, "acme", 3).await;
+    filled(&client, "other", 3).await;
+    let query = ListKeysRequest { page_size: 1, ..list("acme") };
+    let page_token = client.list_keys(query.clone()).await.unwrap().next_page_token;
+    let with =
+        |query: &ListKeysRequest, page_token: &str| ListKeysRequest { page_token: page_token.into(), ..query.clone() };
+
+    let active = vec![KeyState::Active.into()];
+    for other in [
+        list("other"),
+        list(""),
+        ListKeysRequest { states: active, ..list("acme") },
+        ListKeysRequest { project: "p".into(), ..list("acme") },
+    ] {
+        let rule = invalid(client.list_keys(with(&other, &page_token)).await, "page_token");
+        assert!(!rule.contains(&page_token));
+    }
+    let accounts = ListAccountsRequest { page_token: page_token.clone(), ..Default::default() };
+    invalid(client.list_accounts(accounts).await, "page_token");
+    let events = ListAuditEventsRequest { page_token: page_token.clone(), ..Default::default() };
+    invalid(client.list_audit_events(events).await, "page_token");
+    let (_, another_caller) = authority.new_caller(&["keys.read"], None).await;
+    invalid(another_caller.list_keys(with(&query, &page_token)).await, "page_token");
+
+    // Altered in one place, cut, longer, or made up.
+    for at in 0..page_token.len() {
+        let mut altered = page_token.clone().into_bytes();
+        altered[at] = if altered[at] == b'A' { b'B' } else { b'A' };
+        // The last character of base64 may hold bits that mean nothing.
+        let altered = String::from_utf8(altered).unwrap();
+        if at + 2 < page_token.len() {
+            invalid(client.list_keys(with(&query, &altered)).await, "page_token");
+        }
+    }
+    let longer = format!("{page_token}AAAA");
+    for made_up in [&page_token[..page_token.len() / 2], &longer, "x", "🔑", "\u{0}", &"A".repeat(5000)] {
+        invalid(client.list_keys(with(&query, made_up)).await, "page_token");
+    }
+    client.list_keys(with(&query, &page_token)).await.unwrap();
+}
+
+async fn keys_are_listed_by_state(authority: Authority) {
+    let client = authority.client();
+    client.new_account("acme", KeyPolicy::default()).await;
+    let soon = create_key_request::Expiry::Lifetime(seconds(1).unwrap());
+    let expired = client.new_key(CreateKeyRequest { expiry: Some(soon), ..key_for("acme") }).await.id();
+    let disabled = client.new_key(CreateKeyRequest { disabled: true, ..key_for("acme") }).await.id();
+    let revoked = client.key_in("acme").await.id();
+    client.revoke(&revoked).await;
+    let active = client.key_in("acme").await.id();
+    eventually("a second passes", async || (client.key(&expired).await.state() == KeyState::Expired).then_some(()))
+        .await;
+
+    let of = async |states: &[KeyState]| {
+        let states = states.iter().map(|&state| state.into()).collect();
+        pages(&client, ListKeysRequest { states, page_size: 1, ..list("acme") }).await.1
+    };
+    assert_eq!(of(&[KeyState::Active]).await, [active.clone()]);
+    assert_eq!(of(&[KeyState::Revoked]).await, [revoked.clone()]);
+    assert_eq!(of(&[KeyState::Disabled]).await, [disabled.clone()]);
+    assert_eq!(of(&[KeyState::Expired]).await, [expired.clone()]);
+    let ended = [KeyState::Expired, KeyState::Revoked, KeyState::Expired];
+    assert_eq!(of(&ended).await, [revoked.clone(), expired.clone()]);
+    assert_eq!(of(&[]).await, [active, revoked, disabled, expired]);
+}
+
+async fn keys_are_listed_by_project(authority: Authority) {
+    let client = authority.client();
+    client.new_account("acme", KeyPolicy::default()).await;
+    let all = client.key_in("acme").await.id();
+    let mut with = Vec::new();
+    for projects in [&["p1"][..], &["p1", "P1", "p 2"], &[]] {
+        with.push(client.new_key(CreateKeyRequest { projects: only(projects), ..key_for("acme") }).await.id());
+    }
+    let of = async |project: &str| {
+        pages(&client, ListKeysRequest { project: project.into(), page_size: 1, ..list("acme") }).await.1
+    };
+    assert_eq!(of("p1").await, [with[1].clone(), with[0].clone(), all.clone()], "those that cover all included");
+    assert_eq!(of("P1").await, [with[1].clone(), all.clone()], "byte for byte");
+    assert_eq!(of("p 2").await, [with[1].clone(), all.clone()]);
+    for nobodys in ["p", "p1%", "p_", "\"", "p2", "é"] {
+        assert_eq!(of(nobodys).await, [all.clone()], "{nobodys:?}");
+    }
+    assert_eq!(of("").await.len(), 4);
+}
+
+async fn accounts_come_in_pages_the_newest_first(authority: Authority) {
+    let client = authority.client();
+    for id in ["c", "a", "b"] {
+        client.new_account(id, KeyPolicy::default()).await;
+    }
+    let (mut ids, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let page = client.list_accounts(ListAccountsRequest { page_size: 1, page_token }).await.unwrap();
+        assert_eq!(page.accounts.len(), 1);
+        ids.extend(page.accounts.into_iter().map(|account| account.id));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(ids, ["b", "a", "c", "system"]);
+    let all = client.list_accounts(ListAccountsRequest::default()).await.unwrap();
+    assert_eq!((all.accounts.len(), all.next_page_token.as_str()), (4, ""));
+
+    let (_, limited) = authority.new_caller(&["accounts.read"], Some(&["a", "c", "nobody"])).await;
+    let seen = limited.list_accounts(ListAccountsRequest::default()).await.unwrap().accounts;
+    assert_same_set(seen.into_iter().map(|account| account.id), ["a".to_owned(), "c".to_owned()]);
+}
+
+on_every_database! {
+    keys_come_in_pages_the_newest_first,
+    a_page_holds_fifty_keys_if_nothing_is_said,
+    a_page_token_fits_only_the_query_it_was_made_with,
+    keys_are_listed_by_state,
+    keys_are_listed_by_project,
+    accounts_come_in_pages_the_newest_first,
+}

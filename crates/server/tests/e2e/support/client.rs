@@ -1,0 +1,205 @@
+//! The generated client with a credential, and short words for what every scenario does.
+
+use key_authority_proto::v1::key_authority_client::KeyAuthorityClient;
+use key_authority_proto::v1::*;
+use tokio_stream::Stream;
+use tonic::metadata::Ascii;
+use tonic::metadata::MetadataValue;
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Channel;
+use tonic::{Request, Status, Streaming};
+
+/// Sets `authorization: Bearer <token>`, if there is a token.
+#[derive(Debug, Clone)]
+pub(crate) struct Credential(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Credential {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(value) = &self.0 {
+            request.metadata_mut().insert("authorization", value.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// A caller. Clones share the connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    rpc: KeyAuthorityClient<InterceptedService<Channel, Credential>>,
+}
+
+/// A key with its token, as the answer to its creation has them.
+#[derive(Debug, Clone)]
+pub(crate) struct NewKey {
+    pub(crate) key: Key,
+    pub(crate) token: String,
+}
+
+impl NewKey {
+    /// The ID of the key.
+    pub(crate) fn id(&self) -> String {
+        self.key.id.clone()
+    }
+}
+
+macro_rules! unary {
+    ($($name:ident($request:ident) -> $response:ident;)*) => {
+        impl Client {
+            $(pub(crate) async fn $name(&self, request: $request) -> Result<$response, Status> {
+                Ok(self.rpc.clone().$name(request).await?.into_inner())
+            })*
+        }
+    };
+}
+
+unary! {
+    verify(VerifyRequest) -> VerifyResponse;
+    batch_verify(BatchVerifyRequest) -> BatchVerifyResponse;
+    create_key(CreateKeyRequest) -> CreateKeyResponse;
+    get_key(GetKeyRequest) -> Key;
+    list_keys(ListKeysRequest) -> ListKeysResponse;
+    update_key(UpdateKeyRequest) -> UpdateKeyResponse;
+    disable_key(DisableKeyRequest) -> DisableKeyResponse;
+    enable_key(EnableKeyRequest) -> EnableKeyResponse;
+    revoke_key(RevokeKeyRequest) -> RevokeKeyResponse;
+    renew_key(RenewKeyRequest) -> RenewKeyResponse;
+    delete_key(DeleteKeyRequest) -> DeleteKeyResponse;
+    reveal_token(RevealTokenRequest) -> RevealTokenResponse;
+    create_account(CreateAccountRequest) -> CreateAccountResponse;
+    get_account(GetAccountRequest) -> Account;
+    list_accounts(ListAccountsRequest) -> ListAccountsResponse;
+    update_account(UpdateAccountRequest) -> UpdateAccountResponse;
+    suspend_account(SuspendAccountRequest) -> SuspendAccountResponse;
+    resume_account(ResumeAccountRequest) -> ResumeAccountResponse;
+    delete_account(DeleteAccountRequest) -> DeleteAccountResponse;
+    list_audit_events(ListAuditEventsRequest) -> ListAuditEventsResponse;
+    await_revision(AwaitRevisionRequest) -> AwaitRevisionResponse;
+    get_authority_status(GetAuthorityStatusRequest) -> GetAuthorityStatusResponse;
+}
+
+impl Client {
+    /// A caller with this `authorization`, whole.
+    pub(crate) fn with_authorization(channel: Channel, value: Option<&str>) -> Self {
+        let value = value.map(|value| value.parse().expect("a token is ASCII"));
+        // The limit of the server is what the tests are about, not the client's.
+        let rpc = KeyAuthorityClient::with_interceptor(channel, Credential(value)).max_decoding_message_size(64 << 20);
+        Self { rpc }
+    }
+
+    /// The generated client, for what the words here do not say.
+    pub(crate) fn rpc(&self) -> KeyAuthorityClient<InterceptedService<Channel, Credential>> {
+        self.rpc.clone()
+    }
+
+    /// Opens a stream of questions.
+    pub(crate) async fn verify_stream(
+        &self,
+        questions: impl Stream<Item = VerifyStreamRequest> + Send + 'static,
+    ) -> Result<Streaming<VerifyStreamResponse>, Status> {
+        Ok(self.rpc.clone().verify_stream(questions).await?.into_inner())
+    }
+
+    /// Creates an account.
+    pub(crate) async fn new_account(&self, id: &str, policy: KeyPolicy) -> Account {
+        let account = Account { id: id.into(), policy: Some(policy), ..Account::default() };
+        let request = CreateAccountRequest { account: Some(account), request_id: String::new() };
+        self.create_account(request).await.unwrap().account.unwrap()
+    }
+
+    /// Creates a key.
+    pub(crate) async fn new_key(&self, request: CreateKeyRequest) -> NewKey {
+        let answer = self.create_key(request).await.unwrap();
+        NewKey { key: answer.key.unwrap(), token: answer.token }
+    }
+
+    /// Creates a key of which nothing is said but the account.
+    pub(crate) async fn key_in(&self, account: &str) -> NewKey {
+        self.new_key(key_for(account)).await
+    }
+
+    /// Reads a key.
+    pub(crate) async fn key(&self, id: &str) -> Key {
+        self.get_key(GetKeyRequest { key_id: id.into() }).await.unwrap()
+    }
+
+    /// Revokes a key.
+    pub(crate) async fn revoke(&self, id: &str) -> Key {
+        let request = RevokeKeyRequest { key_id: id.into(), ..RevokeKeyRequest::default() };
+        self.revoke_key(request).await.unwrap().key.unwrap()
+    }
+
+    /// All keys of an account, on one page.
+    pub(crate) async fn keys_of(&self, account: &str) -> Vec<Key> {
+        let request = ListKeysRequest { account: account.into(), page_size: 1000, ..ListKeysRequest::default() };
+        self.list_keys(request).await.unwrap().keys
+    }
+
+    /// All events, page by page.
+    pub(crate) async fn events(&self, filter: ListAuditEventsRequest) -> Vec<AuditEvent> {
+        let mut request = ListAuditEventsRequest { page_size: 1000, ..filter };
+        let mut events = Vec::new();
+        loop {
+            let page = self.list_audit_events(request.clone()).await.unwrap();
+            events.extend(page.events);
+            if page.next_page_token.is_empty() {
+                return events;
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+
+    /// The answer to a question about a token.
+    pub(crate) async fn ask(&self, token: &str) -> VerifyResponse {
+        self.verify(question(token)).await.unwrap()
+    }
+
+    /// The verdict about a token.
+    pub(crate) async fn verdict(&self, token: &str) -> Verdict {
+        self.ask(token).await.verdict()
+    }
+
+    /// The verdict about a token in a project.
+    pub(crate) async fn verdict_in(&self, token: &str, project: &str) -> Verdict {
+        let question = VerifyRequest { project: project.into(), ..question(token) };
+        self.verify(question).await.unwrap().verdict()
+    }
+}
+
+/// A question about a token, and nothing else.
+pub(crate) fn question(token: &str) -> VerifyRequest {
+    VerifyRequest { token: token.into(), ..VerifyRequest::default() }
+}
+
+/// A key of which nothing is said but the account.
+pub(crate) fn key_for(account: &str) -> CreateKeyRequest {
+    CreateKeyRequest { account: account.into(), ..CreateKeyRequest::default() }
+}
+
+/// These projects and no others.
+pub(crate) fn only(projects: &[&str]) -> Option<ProjectAccess> {
+    Some(ProjectAccess { all: false, only: projects.iter().map(|&project| project.into()).collect() })
+}
+
+/// All projects.
+pub(crate) fn all_projects() -> Option<ProjectAccess> {
+    Some(ProjectAccess { all: true, only: Vec::new() })
+}
+
+/// The paths of a mask.
+pub(crate) fn mask(paths: &[&str]) -> Option<prost_types::FieldMask> {
+    Some(prost_types::FieldMask { paths: paths.iter().map(|&path| path.into()).collect() })
+}
+
+/// Every permission there is.
+pub(crate) const PERMISSIONS: [&str; 9] = [
+    "verify",
+    "keys.read",
+    "keys.write",
+    "keys.revoke",
+    "tokens.reveal",
+    "accounts.read",
+    "accounts.write",
+    "audit.read",
+    "operate",
+];

@@ -1,0 +1,238 @@
+//! The databases: a fresh one for each authority, in the instances that `scripts/services` starts.
+//!
+//! SQL goes through the databases' own clients, as processes: sea-orm belongs to storage alone.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Where the facts are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Database {
+    Sqlite,
+    Postgres,
+    MariaDb,
+}
+
+impl Database {
+    fn variable(self) -> &'static str {
+        match self {
+            Self::Sqlite => unreachable!("SQLite is a file"),
+            Self::Postgres => "KEY_AUTHORITY_TEST_POSTGRES_URL",
+            Self::MariaDb => "KEY_AUTHORITY_TEST_MARIADB_URL",
+        }
+    }
+
+    fn instance(self) -> Login {
+        let name = self.variable();
+        let url = std::env::var(name).unwrap_or_else(|_| {
+            panic!(
+                "{name} is not set: run the tests with scripts/test, or with `scripts/services run cargo nextest run`"
+            )
+        });
+        Login::parse(&url).unwrap_or_else(|| panic!("{name} must be scheme://user:password@host:port/…"))
+    }
+}
+
+/// Who logs in, and where.
+#[derive(Debug, Clone)]
+pub(crate) struct Login {
+    scheme: String,
+    user: String,
+    pub(crate) password: String,
+    host: String,
+    port: u16,
+}
+
+impl Login {
+    fn parse(url: &str) -> Option<Self> {
+        let (scheme, rest) = url.split_once("://")?;
+        let (user, rest) = rest.split_once(':')?;
+        let (password, rest) = rest.split_once('@')?;
+        let (host, port) = rest.split('/').next()?.split_once(':')?;
+        let owned = str::to_owned;
+        Some(Self {
+            scheme: owned(scheme),
+            user: owned(user),
+            password: owned(password),
+            host: owned(host),
+            port: port.parse().ok()?,
+        })
+    }
+
+    fn url(&self, database: &str) -> String {
+        let Self { scheme, user, password, host, port } = self;
+        format!("{scheme}://{user}:{password}@{host}:{port}/{database}")
+    }
+}
+
+/// A database of one authority. Dropping it drops the database.
+pub(crate) struct Provisioned {
+    pub(crate) database: Database,
+    name: String,
+    /// How the tests reach it; none for SQLite.
+    login: Option<Login>,
+    /// A role of its own that the server logs in with, where the tests look for its password.
+    server_login: Option<Login>,
+    sqlite_file: PathBuf,
+}
+
+impl Provisioned {
+    /// Makes a fresh database; with `password`, a user for it who has that password.
+    pub(crate) fn new(database: Database, folder: &Path, password: Option<&str>) -> Self {
+        let folder_name = folder.file_name().unwrap().to_string_lossy().to_lowercase();
+        let name = format!("{}_{}", folder_name.replace(|c: char| !c.is_ascii_alphanumeric(), "_"), std::process::id());
+        let sqlite_file = folder.join("key-authority.db");
+        let login = (database != Database::Sqlite).then(|| database.instance());
+        let mut provisioned = Self { database, name, login, server_login: None, sqlite_file };
+        let name = &provisioned.name;
+        if provisioned.login.is_some() {
+            provisioned.admin(&format!("CREATE DATABASE {name}"));
+        }
+        if let (Some(login), Some(password)) = (&provisioned.login, password) {
+            let statements = match database {
+                Database::Postgres => vec![
+                    format!("CREATE ROLE {name} LOGIN PASSWORD '{password}'"),
+                    format!("ALTER DATABASE {name} OWNER TO {name}"),
+                ],
+                _ => vec![
+                    format!("CREATE USER '{name}'@'%' IDENTIFIED BY '{password}'"),
+                    format!("GRANT ALL ON {name}.* TO '{name}'@'%'"),
+                ],
+            };
+            let server_login = Login { user: name.clone(), password: password.to_owned(), ..login.clone() };
+            for statement in statements {
+                provisioned.admin(&statement);
+            }
+            provisioned.server_login = Some(server_login);
+        }
+        provisioned
+    }
+
+    /// What the server is told, through the address `via` if there is one. None leaves it the embedded default.
+    pub(crate) fn url(&self, via: Option<&str>) -> Option<String> {
+        let mut login = self.server_login.as_ref().or(self.login.as_ref())?.clone();
+        if let Some((host, port)) = via.and_then(|address| address.split_once(':')) {
+            host.clone_into(&mut login.host);
+            login.port = port.parse().unwrap();
+        }
+        Some(login.url(&self.name))
+    }
+
+    /// Where the database listens.
+    pub(crate) fn address(&self) -> String {
+        let login = self.login.as_ref().expect("SQLite has no address");
+        format!("{}:{}", login.host, login.port)
+    }
+
+    /// The password that the server logs in with.
+    pub(crate) fn password(&self) -> Option<&str> {
+        self.server_login.as_ref().or(self.login.as_ref()).map(|login| login.password.as_str())
+    }
+
+    /// Executes statements, separated by `;`, and returns the rows of the last: a line a row, `|` between columns.
+    pub(crate) fn sql(&self, statements: &str) -> String {
+        match self.database {
+            Database::Sqlite => {
+                let script = "import sqlite3, sys\n\
+                    db = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+                    rows = []\n\
+                    for statement in sys.argv[2].split(';'):\n    rows = db.execute(statement).fetchall()\n\
+                    print('\\n'.join('|'.join(map(str, row)) for row in rows))";
+                succeed(Command::new("python3").args(["-c", script]).arg(self.sqlite_file()).arg(statements))
+            }
+            Database::Postgres => self.psql(&self.name, statements),
+            Database::MariaDb => self.mariadb(&self.name, statements).replace('\t', "|"),
+        }
+        .trim()
+        .to_owned()
+    }
+
+    /// All that is stored, as bytes: of SQLite the file and its log, else a dump.
+    pub(crate) fn dump(&self) -> Vec<u8> {
+        let file = self.sqlite_file();
+        let Some(login) = &self.login else {
+            let beside = ["-wal", "-shm"].map(|end| PathBuf::from(format!("{}{end}", file.display())));
+            let rest = beside.iter().flat_map(|path| std::fs::read(path).unwrap_or_default());
+            return std::fs::read(&file).unwrap().into_iter().chain(rest).collect();
+        };
+        let mut command;
+        if self.database == Database::Postgres {
+            command = Command::new("pg_dump");
+            command.args(["--inserts", "-d", &login.url(&self.name)]);
+        } else {
+            command = Command::new("mariadb-dump");
+            Self::mariadb_login(&mut command, login).args(["--hex-blob", "--skip-extended-insert", &self.name]);
+        }
+        succeed(&mut command).into_bytes()
+    }
+
+    /// The file of the embedded database: the one in the data folder that is neither a log nor a secret.
+    fn sqlite_file(&self) -> PathBuf {
+        if self.sqlite_file.exists() {
+            return self.sqlite_file.clone();
+        }
+        let folder = self.sqlite_file.parent().unwrap();
+        let is_database =
+            |path: &PathBuf| std::fs::read(path).is_ok_and(|bytes| bytes.starts_with(b"SQLite format 3\0"));
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        files.into_iter().find(is_database).unwrap_or_else(|| panic!("no SQLite database in {}", folder.display()))
+    }
+
+    fn admin(&self, statement: &str) -> String {
+        if self.database == Database::Postgres { self.psql("postgres", statement) } else { self.mariadb("", statement) }
+    }
+
+    fn psql(&self, database: &str, statements: &str) -> String {
+        let login = self.login.as_ref().unwrap();
+        let mut command = Command::new("psql");
+        command.args(["--no-psqlrc", "-qAt", "-v", "ON_ERROR_STOP=1", "-c", statements, "-d"]).arg(login.url(database));
+        succeed(&mut command)
+    }
+
+    fn mariadb(&self, database: &str, statements: &str) -> String {
+        let mut command = Command::new("mariadb");
+        Self::mariadb_login(&mut command, self.login.as_ref().unwrap());
+        command.args(["-N", "-B", "-e", statements, database]);
+        succeed(&mut command)
+    }
+
+    fn mariadb_login<'a>(command: &'a mut Command, login: &Login) -> &'a mut Command {
+        let Login { user, password, host, port, .. } = login;
+        command.env("MYSQL_PWD", password).args(["--no-defaults", "--protocol=tcp"]);
+        command.args([format!("--host={host}"), format!("--port={port}"), format!("--user={user}")])
+    }
+}
+
+/// Runs a client of a database, whose failure is a failure of the test.
+fn succeed(command: &mut Command) -> String {
+    let output = execute(command);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{}: {}", command.get_program().display(), text(&output.stderr));
+    text(&output.stdout)
+}
+
+fn execute(command: &mut Command) -> Output {
+    command.output().unwrap_or_else(|error| {
+        panic!("{}: {error}; scripts/install-tools installs the databases' clients", command.get_program().display())
+    })
+}
+
+impl Drop for Provisioned {
+    fn drop(&mut self) {
+        let Some(login) = &self.login else { return };
+        let name = &self.name;
+        let mut command;
+        // What is left over goes with the instance, so nothing here may hide why a test failed.
+        if self.database == Database::Postgres {
+            command = Command::new("psql");
+            command.args(["--no-psqlrc", "-q", "-d"]).arg(login.url("postgres"));
+            command.args(["-c", &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")]);
+            command.args(["-c", &format!("DROP ROLE IF EXISTS {name}")]);
+        } else {
+            command = Command::new("mariadb");
+            let drop = format!("DROP DATABASE IF EXISTS {name}; DROP USER IF EXISTS '{name}'@'%'");
+            Self::mariadb_login(&mut command, login).args(["-e", &drop]);
+        }
+        let _ = command.output();
+    }
+}

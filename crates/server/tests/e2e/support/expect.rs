@@ -1,0 +1,64 @@
+//! What to expect of a call that is refused: the code, the reason, and the field at fault.
+
+use prost::Message as _;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+/// The domain of every reason.
+pub(crate) const DOMAIN: &str = "keyauthority";
+
+/// Fails unless the call was refused with this code and reason; returns what the error says.
+#[track_caller]
+pub(crate) fn refused<T>(result: Result<T, Status>, code: Code, reason: &str) -> (Status, ErrorDetails) {
+    let Err(status) = result else { panic!("the call succeeded; expected {code:?}, {reason}") };
+    let details = status.get_error_details();
+    assert_eq!(status.code(), code, "expected {reason}, got: {}", status.message());
+    let info = details.error_info().unwrap_or_else(|| panic!("no ErrorInfo in: {status:?}"));
+    assert_eq!((info.domain.as_str(), info.reason.as_str()), (DOMAIN, reason), "{}", status.message());
+    assert!(!status.message().is_empty(), "an error explains itself");
+    (status, details)
+}
+
+/// Fails unless the call was refused with `INVALID_ARGUMENT` and a violation of `field` or of a part of it (`field[3]`,
+/// `field.part`) with its rule; returns the rule.
+#[track_caller]
+pub(crate) fn invalid<T>(result: Result<T, Status>, field: &str) -> String {
+    let Err(status) = result else { panic!("the call succeeded; expected a violation of {field}") };
+    invalid_status(&status, field)
+}
+
+#[track_caller]
+pub(crate) fn invalid_status(status: &Status, field: &str) -> String {
+    let (_, details) = refused::<()>(Err(status.clone()), Code::InvalidArgument, "FIELD_INVALID");
+    let violations = &details.bad_request().expect("INVALID_ARGUMENT carries a BadRequest").field_violations;
+    let is_named = |named: &str| {
+        named.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with('[') || rest.starts_with('.'))
+    };
+    let violation = violations.iter().find(|violation| is_named(&violation.field));
+    let violation = violation.unwrap_or_else(|| panic!("{field} is not named: {violations:?}"));
+    assert!(!violation.description.is_empty(), "{field}: the rule is told");
+    violation.description.clone()
+}
+
+/// A method of the service, as the descriptor set has it.
+#[derive(Debug, Clone)]
+pub(crate) struct Method {
+    pub(crate) name: String,
+    pub(crate) is_streaming: bool,
+}
+
+/// The methods of `keyauthority.v1.KeyAuthority`, out of the descriptor set that reflection serves.
+pub(crate) fn methods() -> Vec<Method> {
+    let set = prost_types::FileDescriptorSet::decode(key_authority_proto::FILE_DESCRIPTOR_SET).unwrap();
+    let services =
+        set.file.into_iter().filter(|file| file.package() == "keyauthority.v1").flat_map(|file| file.service);
+    let methods: Vec<_> = services
+        .flat_map(|service| service.method)
+        .map(|method| Method {
+            is_streaming: method.client_streaming() || method.server_streaming(),
+            name: method.name.unwrap_or_default(),
+        })
+        .collect();
+    assert!(methods.len() > 20, "the descriptor set is whole: {methods:?}");
+    methods
+}
