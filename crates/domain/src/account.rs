@@ -16,7 +16,7 @@ use crate::token::TokenPrefix;
 /// Most entries of a policy's `lifetimes`.
 pub const LIFETIMES_MAX: usize = 32;
 /// The longest overlap of two secrets where the policy names none, 30 days.
-pub const OVERLAP_DEFAULT: Duration = Duration::from_secs(30 * 24 * 3600);
+pub const OVERLAP_DEFAULT: Duration = Duration::from_hours(720);
 
 const PATTERN_LEN_MAX: usize = 256;
 /// Bytes a compiled pattern may take: enough for any rule a person would write, too little to hurt.

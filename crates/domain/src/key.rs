@@ -11,7 +11,7 @@ use crate::id::{AccountId, Actor, KeyId, Revision};
 use crate::refusal::{Refusal, Rejection};
 use crate::secret::SecretVersion;
 use crate::text::{Invalid, TextRule};
-use crate::time::Timestamp;
+use crate::time::{LIFETIME_MAX, LIFETIME_MIN, Timestamp};
 use crate::token::TokenDigest;
 
 /// Most labels of a key.
@@ -262,14 +262,15 @@ impl Key {
     /// `KEY_REVOKED`, or the field or policy that forbids it.
     pub fn update(&mut self, account: &Account, change: KeyChange, now: Timestamp) -> Result<(), Rejection> {
         self.check_not_revoked()?;
-        if let Some(name) = change.display_name {
+        // What stays as it is is not judged again: a key from before a change of policy can still be edited.
+        if let Some(name) = change.display_name.filter(|name| *name != self.display_name) {
             account.policy.check_display_name(&name)?;
             self.display_name = name;
         }
-        if let Some(projects) = change.projects {
+        if let Some(projects) = change.projects.filter(|wanted| wanted.as_ref() != Some(&self.access.projects)) {
             self.access.projects = account.policy.choose_projects(projects)?;
         }
-        if let Some(end) = change.expire_time {
+        if let Some(end) = change.expire_time.filter(|end| *end != self.expire_time) {
             let choice = end.map_or(ExpiryChoice::Never, ExpiryChoice::At);
             self.expire_time = account.policy.lifetimes.choose(future(choice, now)?, self.create_time)?;
         }
@@ -318,6 +319,9 @@ impl Key {
         now: Timestamp,
     ) -> Result<(), Rejection> {
         self.check_not_revoked()?;
+        if account.suspended {
+            return Err(Refusal::AccountSuspended.into());
+        }
         account.policy.check_overlap(overlap)?;
         match future(expiry, now)? {
             ExpiryChoice::Unsaid if now.is_past(self.expire_time) => return Err(Refusal::KeyExpired.into()),
@@ -354,11 +358,11 @@ impl Key {
     }
 }
 
-/// An expiry that is past already is a mistake, not a wish.
+/// An expiry that is past already is a mistake, not a wish, and so is one beyond a lifetime.
 fn future(choice: ExpiryChoice, now: Timestamp) -> Result<ExpiryChoice, Rejection> {
     match choice {
-        ExpiryChoice::At(end) if now.is_past(Some(end)) => {
-            Err(Rejection::invalid("expire_time", "must be in the future"))
+        ExpiryChoice::At(end) if !(LIFETIME_MIN..=LIFETIME_MAX).contains(&end.since(now)) => {
+            Err(Rejection::invalid("expire_time", "must be 1 second to 100 years ahead"))
         }
         choice => Ok(choice),
     }
@@ -436,7 +440,7 @@ mod tests {
     fn an_expiry_in_the_past_is_a_mistake() {
         let error =
             Key::create(&account(KeyPolicy::default()), new_key(ExpiryChoice::At(NOW)), minted(1), NOW, Revision(2));
-        assert_eq!(error.unwrap_err().to_string(), "expire_time must be in the future");
+        assert_eq!(error.unwrap_err().to_string(), "expire_time must be 1 second to 100 years ahead");
     }
 
     #[test]
@@ -495,7 +499,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_follow_the_policy() {
+    fn changes_follow_the_policy_and_what_stays_is_not_judged_again() {
         let lifetimes = LifetimeRule::new([HOUR].into(), None, None).unwrap();
         let account = account(KeyPolicy { lifetimes, ..KeyPolicy::default() });
         let mut key = key(ExpiryChoice::Lifetime(HOUR));
@@ -503,6 +507,8 @@ mod tests {
         assert!(key.update(&account, change(None), NOW).is_err());
         assert!(key.update(&account, change(Some(NOW.after(HOUR * 2))), NOW).is_err());
         assert!(key.update(&account, change(Some(NOW.after(HOUR))), NOW).is_ok());
+        key.expire_time = None;
+        assert!(key.update(&account, change(None), NOW).is_ok());
     }
 
     #[test]

@@ -65,7 +65,7 @@ fn policy(policy: &KeyPolicy) -> Value {
     let seconds = |duration: std::time::Duration| format!("{}s", duration.as_secs_f64());
     json!({
         "token_prefix": policy.token_prefix.as_str(),
-        "display_name_pattern": policy.display_name_pattern.as_ref().map(|pattern| pattern.as_str()),
+        "display_name_pattern": policy.display_name_pattern.as_ref().map(super::account::NamePattern::as_str),
         "max_keys": policy.max_keys,
         "counted_states": match policy.counted {
             CountedKeys::All => "COUNTED_STATES_ALL",

@@ -89,7 +89,7 @@ impl fmt::Display for Timestamp {
 /// The shortest lifetime of a key.
 pub const LIFETIME_MIN: Duration = Duration::from_secs(1);
 /// The longest lifetime of a key, 100 years.
-pub const LIFETIME_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+pub const LIFETIME_MAX: Duration = Duration::from_hours(100 * 366 * 24);
 
 /// The duration of a protobuf `Duration`. Digits beyond microseconds are cut off.
 ///

@@ -4,7 +4,7 @@
 
 /// Package `keyauthority.v1`.
 pub mod v1 {
-    #![allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub, reason = "generated")]
+    #![allow(clippy::all, reason = "generated")]
     tonic::include_proto!("keyauthority.v1");
 }
 

@@ -163,8 +163,12 @@ impl Writer {
             gone_keys.remove(&key.id);
             self.put_key(key);
         }
-        gone_keys.into_iter().for_each(|id| self.remove_key(id));
-        gone_accounts.into_iter().for_each(|id| drop(self.accounts.remove(id)));
+        for id in gone_keys {
+            self.remove_key(id);
+        }
+        for id in gone_accounts {
+            self.accounts.remove(id);
+        }
         self.count();
     }
 
@@ -184,7 +188,9 @@ impl Writer {
     /// Ends a complete reading: what it did not bring is gone.
     pub fn finish_reload(&mut self, seen: &Reload) {
         let gone: Vec<KeyId> = self.digests.keys().filter(|id| !seen.keys.contains(*id)).cloned().collect();
-        gone.iter().for_each(|id| self.remove_key(id));
+        for id in &gone {
+            self.remove_key(id);
+        }
         self.accounts.retain(|id, _| seen.accounts.contains(id));
         self.count();
     }

@@ -69,11 +69,11 @@ impl Observed {
 }
 
 /// The replicas that a change is still waiting for.
-fn pending<'a>(
-    rows: &'a [ReplicaRow],
+fn pending(
+    rows: &[ReplicaRow],
     revision: Revision,
     mine: Option<(ReplicaId, Revision)>,
-) -> impl Iterator<Item = &'a ReplicaRow> {
+) -> impl Iterator<Item = &ReplicaRow> {
     rows.iter().filter(move |row| match mine {
         // What is applied here need not have been confirmed to the database to be known here.
         Some((me, applied)) if me == row.id => applied < revision,

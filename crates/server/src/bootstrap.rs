@@ -138,22 +138,12 @@ fn unusable(file: &Path, source: std::io::Error) -> BootstrapError {
 }
 
 async fn make_root_key(tx: WriteTx<'_>, store: &Store, token: &Token) -> Result<(), BootstrapError> {
-    let account = match tx.account(&AccountId::system()).await? {
-        Some(account) => account,
-        None => {
-            let account = Account {
-                id: AccountId::system(),
-                display_name: "Callers of the key authority".into(),
-                suspended: false,
-                policy: KeyPolicy { token_prefix: TokenPrefix::new(SYSTEM_PREFIX)?, ..KeyPolicy::default() },
-                create_time: tx.now(),
-                update_time: tx.now(),
-                create_revision: tx.revision(),
-                revision: tx.revision(),
-            };
-            tx.insert_account(&account).await?;
-            account
-        }
+    let account = if let Some(account) = tx.account(&AccountId::system()).await? {
+        account
+    } else {
+        let account = system_account(&tx)?;
+        tx.insert_account(&account).await?;
+        account
     };
     let keyring = store.keyring();
     let minted = MintedSecret {
@@ -177,6 +167,19 @@ async fn make_root_key(tx: WriteTx<'_>, store: &Store, token: &Token) -> Result<
     };
     tx.commit(event).await?;
     Ok(())
+}
+
+fn system_account(tx: &WriteTx<'_>) -> Result<Account, BootstrapError> {
+    Ok(Account {
+        id: AccountId::system(),
+        display_name: "Callers of the key authority".into(),
+        suspended: false,
+        policy: KeyPolicy { token_prefix: TokenPrefix::new(SYSTEM_PREFIX)?, ..KeyPolicy::default() },
+        create_time: tx.now(),
+        update_time: tx.now(),
+        create_revision: tx.revision(),
+        revision: tx.revision(),
+    })
 }
 
 fn root_key() -> Result<NewKey, BootstrapError> {

@@ -91,6 +91,9 @@ impl Permit {
     }
 }
 
+/// What a caller is told whose token does not pass, whatever the cause.
+const UNKNOWN: Failure = Failure::CallerUnknown("the caller's token is not valid");
+
 /// Judges callers.
 pub struct Callers {
     view: Arc<View>,
@@ -111,7 +114,7 @@ impl Callers {
     /// The right to do what `permission` is for.
     ///
     /// # Errors
-    /// UNAUTHENTICATED, PERMISSION_DENIED, or that this replica cannot tell.
+    /// `UNAUTHENTICATED`, `PERMISSION_DENIED`, or that this replica cannot tell.
     pub fn permit(&self, credential: &Credential, permission: Permission) -> Result<Permit, Failure> {
         self.permit_any(credential, &[permission])
     }
@@ -119,7 +122,7 @@ impl Callers {
     /// The right to do what any of the `permissions` is for. They are tried in turn; the first is named when none is held.
     ///
     /// # Errors
-    /// UNAUTHENTICATED, PERMISSION_DENIED, or that this replica cannot tell.
+    /// `UNAUTHENTICATED`, `PERMISSION_DENIED`, or that this replica cannot tell.
     pub fn permit_any(&self, credential: &Credential, permissions: &[Permission]) -> Result<Permit, Failure> {
         let Some(token) = &credential.token else {
             return if self.is_verify_open && permissions == [Permission::Verify] {
@@ -128,7 +131,6 @@ impl Callers {
                 Err(Failure::CallerUnknown("the authorization header is missing"))
             };
         };
-        const UNKNOWN: Failure = Failure::CallerUnknown("the caller's token is not valid");
         let token = Token::parse(token).map_err(|_malformed| UNKNOWN)?;
         let found = self.view.find(self.keyring.digests(token))?;
         let Some(secret) = found.secret else { return Err(UNKNOWN) };

@@ -28,10 +28,11 @@ use crate::listener::Limits;
 use crate::telemetry::LogFormat;
 use crate::tls::TlsFiles;
 
-/// The whole of an exit: what is left of it after delay and drain goes to flushing.
-pub const EXIT_LIMIT: Duration = Duration::from_secs(10);
-/// How much of [`EXIT_LIMIT`] `--shutdown-delay` and `--drain-timeout` may take together.
-const DELAY_AND_DRAIN_LIMIT: Duration = Duration::from_secs(9);
+/// The whole of an exit, a little under the 10 s that are promised.
+pub const EXIT_LIMIT: Duration = Duration::from_millis(9_800);
+/// How much of [`EXIT_LIMIT`] `--shutdown-delay` and `--drain-timeout` may take together; the rest is for leaving the registry
+/// and for flushing.
+const DELAY_AND_DRAIN_LIMIT: Duration = Duration::from_secs(8);
 
 /// What the configuration is wanted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -261,7 +262,7 @@ fn shutdown(read: &mut Reader, settings: &Settings) -> (Duration, Duration) {
         read.fail(
             "drain-timeout",
             Some(&settings.drain_timeout),
-            "together with --shutdown-delay must leave 1s of the 10s that an exit may take: at most 9s",
+            "together with --shutdown-delay must leave 2s of the 10s that an exit may take: at most 8s",
         );
     }
     (delay, drain)

@@ -1,6 +1,6 @@
 //! Chance: the one file of the server that asks the operating system for random bytes.
 //!
-//! Everything that must not be guessed comes from [`fill`] or [`bytes`], straight from the kernel, with no generator of our own
+//! Everything that must not be guessed comes from [`fill`] or [`bytes()`], straight from the kernel, with no generator of our own
 //! between. A kernel that cannot answer is an error for the caller to report, never a panic and never a weaker source.
 //! [`jitter`] spreads timers; it is the only function here that may go on without randomness, because nothing secret hangs on it.
 

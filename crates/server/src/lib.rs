@@ -1,6 +1,7 @@
 //! The door of Key Authority: gRPC, callers, configuration, telemetry.
 
 pub mod admin;
+pub mod announce;
 pub mod bootstrap;
 pub mod caller;
 pub mod command;

@@ -23,7 +23,7 @@ use crate::listener::Drained;
 
 /// Leaving the registry is one statement.
 const LEAVE_LIMIT: Duration = Duration::from_secs(1);
-/// What is left of the exit for the last writes when delay and drain have taken all they may.
+/// The last writes. When delay and drain took all they may, the limit of the whole exit cuts this shorter.
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
 /// The wish to end, and the signals that utter it. Clones are the same wish.
@@ -130,19 +130,20 @@ pub struct WindDown {
     pub drain: Duration,
 }
 
-/// Ends in order: not serving → the delay for load balancers → `leave` (the registry) → GOAWAY and drain → `flush` (what is only
-/// in memory). Both callbacks are limited, since they need a database that may be the very reason of the exit.
+/// Ends in order: not serving → the delay for load balancers → GOAWAY and drain → `leave` (the registry) → `flush` (what is only
+/// in memory). Until the drain is over the replica holds its lease and goes on confirming: no call in flight fails and no
+/// change waits for it. Both callbacks are limited, since they need a database that may be the very reason of the exit.
 pub async fn wind_down(plan: WindDown, leave: impl Future<Output = ()>, flush: impl Future<Output = ()>) {
     let WindDown { health, delay, stop_calls, mut listeners, drain } = plan;
     health.stop_serving();
     sleep(delay).await;
-    step("leave the registry", LEAVE_LIMIT, leave).await;
     // Ends the watches that clients opened by themselves; each would be a call in flight until the drain is cut.
     health.close();
     stop_calls.cancel();
     let all_drained = async { while listeners.join_next().await.is_some() {} };
     // A moment more than the listeners allow themselves.
     step("drain", drain + Duration::from_millis(200), all_drained).await;
+    step("leave the registry", LEAVE_LIMIT, leave).await;
     step("flush", FLUSH_LIMIT, flush).await;
     tracing::info!("ended");
 }
@@ -186,7 +187,7 @@ mod tests {
         };
         let leave = async {
             order.lock().unwrap().push("leave");
-            assert!(!health.state().verify && !stop_calls.is_cancelled());
+            assert!(!health.state().verify && stop_calls.is_cancelled());
             std::future::pending::<()>().await;
         };
         let flush = async {

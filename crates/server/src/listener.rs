@@ -9,7 +9,7 @@
 //! at a jittered `max_connection_age` or at shutdown a GOAWAY, after which calls in flight end and new ones go elsewhere → closed. At
 //! shutdown what has not ended when the drain time is over is dropped.
 //!
-//! To add a limit: a field of [`Limits`], its flag in `config`, its use in [`http2`] or `connection`.
+//! To add a limit: a field of [`Limits`], its flag in `config`, its use in `http2` or `connection`.
 
 mod connection;
 mod http2;

@@ -23,6 +23,15 @@ const ALL_ELSE: &str = "/keyauthority.v1.KeyAuthority/{*method}";
 pub const DESCRIPTOR_SETS: [&[u8]; 3] =
     [FILE_DESCRIPTOR_SET, tonic_health::pb::FILE_DESCRIPTOR_SET, tonic_types::pb::FILE_DESCRIPTOR_SET];
 
+/// The descriptor sets of every service that a listener offers, reflection's own among them.
+pub const SERVED: [&[u8]; 5] = [
+    FILE_DESCRIPTOR_SET,
+    tonic_health::pb::FILE_DESCRIPTOR_SET,
+    tonic_types::pb::FILE_DESCRIPTOR_SET,
+    tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+    tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+];
+
 /// Reflection could not be set up: a descriptor set does not decode.
 pub type ReflectionError = tonic_reflection::server::Error;
 
@@ -56,6 +65,8 @@ fn with_kin(router: axum::Router, health: HealthService) -> Result<Routes, Refle
             builder.register_encoded_file_descriptor_set(set)
         })
     };
-    let routes = Routes::from(router);
-    Ok(routes.add_service(health).add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?))
+    Ok(Routes::from(router)
+        .add_service(health)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?))
 }

@@ -3,7 +3,6 @@
 //! Up: secret → database → schema → settings → root key → sockets → replicator → first lease → ready. Down: not serving →
 //! drain → leave the registry → write usage down.
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceBuilder;
 
 use crate::admin::Admin;
+use crate::announce::{Addresses, announce};
 use crate::bootstrap::{self, BootstrapError};
 use crate::caller::Callers;
 use crate::config::Config;
@@ -30,7 +30,7 @@ use crate::deadline::DeadlineLayer;
 use crate::entropy;
 use crate::health::Health;
 use crate::http::SidePort;
-use crate::lifecycle::{Shutdown, WindDown, wind_down};
+use crate::lifecycle::{Shutdown, WindDown, raise_open_files_limit, wind_down};
 use crate::listener::Listener;
 use crate::methods::MethodTable;
 use crate::metrics::{Metrics, SharedMetrics};
@@ -91,98 +91,129 @@ pub async fn serve(config: Config, is_tracing: bool, shutdown: Shutdown) -> Resu
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
-    let keyring = open::keyring(&config)?;
-    let store = open::store(&config, &keyring).await?;
-    let usage_store = open::connect(&config, &keyring, 1).await?;
-    let terms = Terms::new(store.agree_on_lease(config.lease).await?);
-    make_first_key(&config, &store).await?;
+    if let Some(files) = raise_open_files_limit().filter(|files| *files < config.limits.max_connections as u64) {
+        tracing::warn!(files, "the system allows fewer open files than --max-connections connections");
+    }
+    let methods = Arc::new(MethodTable::from_descriptor_sets(routes::SERVED)?);
+    let verdicts = Verdict::ALL.map(Verdict::as_str);
+    let metrics = SharedMetrics::new(Metrics::new(env!("CARGO_PKG_VERSION"), &methods, &verdicts));
+    let facts = Facts::open(&config).await?;
+    let doors = Doors::open(&config, &metrics).await?;
+    let addresses = doors.addresses();
 
-    let methods = Arc::new(MethodTable::from_descriptor_sets(routes::DESCRIPTOR_SETS)?);
-    let metrics =
-        SharedMetrics::new(Metrics::new(env!("CARGO_PKG_VERSION"), &methods, &Verdict::ALL.map(Verdict::as_str)));
-    let (health, health_service) = Health::new();
-    let (tls, reloader) = match config.tls.clone() {
-        Some(files) => {
-            let (acceptor, reloader) = tls::load(files).await?;
-            (Some(acceptor), Some(reloader))
-        }
-        None => (None, None),
-    };
-    let bind = async |flag, address| {
-        let bound = Listener::bind(address, tls.clone(), config.limits, metrics.clone()).await;
-        bound.map_err(|source| ServeError::Bind { flag, address, source })
-    };
-    let grpc = bind("listen", config.listen).await?;
-    let verify_grpc = match config.verify_listen {
-        Some(address) => Some(bind("verify-listen", address).await?),
-        None => None,
-    };
-    let side_port = SidePort::bind(config.http_listen).await;
-    let side_port =
-        side_port.map_err(|source| ServeError::Bind { flag: "http-listen", address: config.http_listen, source })?;
-
-    let replicator = Replicator::start(settings(&config, &keyring, terms, grpc.address()))?;
+    let replicator = Replicator::start(settings(&config, &facts, addresses.grpc))?;
     let view = Arc::clone(replicator.view());
-    watch_metrics(&metrics, &view, &store);
+    watch_metrics(&metrics, &view, &facts);
     let service = Service::new(
-        Callers::new(Arc::clone(&view), Arc::clone(&keyring), config.anonymous_verify),
-        Verifier::new(Arc::clone(&view), keyring, metrics.clone()),
-        Admin::new(store.clone(), Arc::clone(&view)),
+        Callers::new(Arc::clone(&view), Arc::clone(&facts.keyring), config.anonymous_verify),
+        Verifier::new(Arc::clone(&view), Arc::clone(&facts.keyring), metrics.clone()),
+        Admin::new(facts.store.clone(), Arc::clone(&view)),
         metrics.clone(),
     );
+    let (health, health_service) = Health::new();
     let layers = ServiceBuilder::new()
         .layer(metrics.calls())
         .layer(TraceLayer::new(is_tracing, Arc::clone(&methods)))
         .layer(DeadlineLayer::new(methods, config.request_timeout));
 
-    let addresses = Addresses {
-        grpc: grpc.address(),
-        verify: verify_grpc.as_ref().map(Listener::address),
-        http: side_port.address(),
-    };
     let (stop_calls, ended) = (CancellationToken::new(), CancellationToken::new());
     let mut listeners = JoinSet::new();
-    let routes = layers.clone().service(routes::all(&service, health_service.clone())?.prepare());
-    listeners.spawn(grpc.serve(routes, stop_calls.clone(), config.drain_timeout));
-    if let Some(listener) = verify_grpc {
-        let routes = layers.service(routes::verify_only(&service, health_service)?.prepare());
-        listeners.spawn(listener.serve(routes, stop_calls.clone(), config.drain_timeout));
+    let all = layers.clone().service(routes::all(&service, health_service.clone())?.prepare());
+    listeners.spawn(doors.grpc.serve(all, stop_calls.clone(), config.drain_timeout));
+    if let Some(listener) = doors.verify {
+        let some = layers.service(routes::verify_only(&service, health_service)?.prepare());
+        listeners.spawn(listener.serve(some, stop_calls.clone(), config.drain_timeout));
     }
     let tasks = TaskTracker::new();
-    tasks.spawn(side_port.serve(health.clone(), metrics, ended.clone()));
+    tasks.spawn(doors.side_port.serve(health.clone(), metrics, ended.clone()));
     tasks.spawn(keep_health(health.clone(), Arc::clone(&view), ended.clone()));
-    tasks.spawn(keep_usage(usage_store.clone(), Arc::clone(&view), ended.clone()));
-    if let Some(reloader) = reloader {
+    tasks.spawn(keep_usage(facts.usage.clone(), Arc::clone(&view), ended.clone()));
+    if let Some(reloader) = doors.reloader {
         tasks.spawn(reloader.run(ended.clone()));
     }
     health.set_alive(true);
     if shutdown.child().run_until_cancelled(first_lease(&view)).await.is_some() {
-        announce(&config, &addresses, &store).map_err(ServeError::Stdout)?;
-        tracing::info!(grpc = %addresses.grpc, http = %addresses.http, storage = %store.kind(), "ready");
+        announce(&config, &addresses, facts.store.kind()).map_err(ServeError::Stdout)?;
+        tracing::info!(grpc = %addresses.grpc, http = %addresses.http, storage = %facts.store.kind(), "ready");
         shutdown.requested().await;
     }
 
     let plan = WindDown { health, delay: config.shutdown_delay, stop_calls, listeners, drain: config.drain_timeout };
     let flush = async {
-        if let Err(error) = view.usage().flush(&usage_store).await {
+        if let Err(error) = view.usage().flush(&facts.usage).await {
             tracing::warn!(error = %error, "the last uses of keys were not written down");
         }
         ended.cancel();
         tasks.close();
         tasks.wait().await;
-        store.close().await;
-        usage_store.close().await;
+        facts.store.close().await;
+        facts.usage.close().await;
     };
-    wind_down(plan, replicator.stop(), flush).await;
-    tracing::info!("ended");
+    Box::pin(wind_down(plan, replicator.stop(), flush)).await;
     Ok(())
 }
 
-fn settings(config: &Config, keyring: &Arc<Keyring>, terms: Terms, address: SocketAddr) -> Settings {
+/// What the server works on.
+struct Facts {
+    keyring: Arc<Keyring>,
+    store: Store,
+    /// A connection of its own, so that writing usage down never stands in an operator's way.
+    usage: Store,
+    terms: Terms,
+}
+
+impl Facts {
+    async fn open(config: &Config) -> Result<Self, ServeError> {
+        let keyring = open::keyring(config)?;
+        let store = open::store(config, &keyring).await?;
+        let usage = open::connect(config, &keyring, 1).await?;
+        let terms = Terms::new(store.agree_on_lease(config.lease).await?);
+        make_first_key(config, &store).await?;
+        Ok(Self { keyring, store, usage, terms })
+    }
+}
+
+/// The sockets, bound before anything is answered, so that a port that is taken ends the start.
+struct Doors {
+    grpc: Listener,
+    verify: Option<Listener>,
+    side_port: SidePort,
+    reloader: Option<tls::Reloader>,
+}
+
+impl Doors {
+    async fn open(config: &Config, metrics: &SharedMetrics) -> Result<Self, ServeError> {
+        let (tls, reloader) = match config.tls.clone() {
+            Some(files) => tls::load(files).await.map(|(acceptor, reloader)| (Some(acceptor), Some(reloader)))?,
+            None => (None, None),
+        };
+        let bind = async |flag, address| {
+            let bound = Listener::bind(address, tls.clone(), config.limits, metrics.clone()).await;
+            bound.map_err(|source| ServeError::Bind { flag, address, source })
+        };
+        let verify = match config.verify_listen {
+            Some(address) => Some(bind("verify-listen", address).await?),
+            None => None,
+        };
+        let (flag, address) = ("http-listen", config.http_listen);
+        let side_port = SidePort::bind(address).await.map_err(|source| ServeError::Bind { flag, address, source })?;
+        Ok(Self { grpc: bind("listen", config.listen).await?, verify, side_port, reloader })
+    }
+
+    fn addresses(&self) -> Addresses {
+        Addresses {
+            grpc: self.grpc.address(),
+            verify: self.verify.as_ref().map(Listener::address),
+            http: self.side_port.address(),
+        }
+    }
+}
+
+fn settings(config: &Config, facts: &Facts, address: SocketAddr) -> Settings {
     Settings {
         database_url: config.database.url.expose().to_owned(),
-        keyring: Arc::clone(keyring),
-        terms,
+        keyring: Arc::clone(&facts.keyring),
+        terms: facts.terms,
         build: env!("CARGO_PKG_VERSION").to_owned(),
         address: address.to_string(),
         entropy: |bytes| entropy::fill(bytes).map_err(std::io::Error::other),
@@ -238,48 +269,15 @@ async fn keep_usage(store: Store, view: Arc<View>, ended: CancellationToken) {
     }
 }
 
-fn watch_metrics(metrics: &SharedMetrics, view: &Arc<View>, store: &Store) {
-    let (view, store) = (Arc::clone(view), store.clone());
+fn watch_metrics(metrics: &SharedMetrics, view: &Arc<View>, facts: &Facts) {
+    let (view, store, usage) = (Arc::clone(view), facts.store.clone(), facts.usage.clone());
     metrics.on_scrape(move |metrics| {
         metrics.resident_keys.set(i64::try_from(view.index().keys()).unwrap_or(i64::MAX));
         metrics.applied_revision.set(view.applied().0);
         metrics.lease_remaining.set(view.lease_remaining().as_secs_f64());
         metrics.set_statements("requests", store.statements());
+        metrics.set_statements("usage", usage.statements());
         metrics.set_fenced(view.fenced());
         metrics.set_went_back(view.went_back());
     });
-}
-
-struct Addresses {
-    grpc: SocketAddr,
-    verify: Option<SocketAddr>,
-    http: SocketAddr,
-}
-
-/// Says where everything is, on standard output, once it can be used. Whoever starts the server as a child can wait for it.
-fn announce(config: &Config, addresses: &Addresses, store: &Store) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "key-authority {}", env!("CARGO_PKG_VERSION"))?;
-    writeln!(out, "  gRPC        {}", addresses.grpc)?;
-    if let Some(verify) = addresses.verify {
-        writeln!(out, "  Verify      {verify}")?;
-    }
-    writeln!(out, "  HTTP        {} (/metrics /livez /readyz)", addresses.http)?;
-    writeln!(out, "  storage     {} {}", store.kind(), config.database.url)?;
-    if config.database.embedded {
-        let token = config.root_token_file();
-        writeln!(out, "  data        {}", config.data_dir.display())?;
-        if token.exists() {
-            let plaintext = if config.tls.is_some() { "" } else { "-plaintext " };
-            writeln!(out, "  root token  {}", token.display())?;
-            writeln!(
-                out,
-                "  try         grpcurl {plaintext}-H \"authorization: Bearer $(cat {})\" {} {}",
-                token.display(),
-                addresses.grpc,
-                "keyauthority.v1.KeyAuthority/GetAuthorityStatus"
-            )?;
-        }
-    }
-    out.flush()
 }

@@ -89,6 +89,7 @@ impl From<Rejection> for Failure {
 
 impl Failure {
     /// A field that breaks a rule.
+    #[must_use]
     pub fn invalid(field: &str, rule: &str) -> Self {
         Self::Invalid(Violations::one(field, rule))
     }
@@ -164,7 +165,7 @@ impl Failure {
         let mut metadata = std::collections::HashMap::new();
         match self {
             Self::Invalid(violations) => {
-                for violation in violations.iter() {
+                for violation in violations {
                     details.add_bad_request_violation(violation.field.clone(), violation.rule.clone());
                 }
             }
@@ -196,7 +197,7 @@ impl Failure {
                 }
             }
             Self::Entropy(_) | Self::SealBroken => {
-                tracing::error!(error = %self, cause = causes(self), "internal fault")
+                tracing::error!(error = %self, cause = causes(self), "internal fault");
             }
             _ => {}
         }

@@ -32,8 +32,6 @@ use tower::Layer as _;
 
 /// Longer than any wait that goes well.
 const FOREVER: Duration = Duration::from_mins(10);
-/// The deadline of calls that name none: far beyond what an answer takes, and short enough to wait for.
-const UNARY_LONGEST: Duration = Duration::from_secs(2);
 const LIMITS: Limits = Limits {
     max_connections: 100,
     preface_timeout: FOREVER,
@@ -56,13 +54,14 @@ struct Server {
 impl Server {
     async fn start(limits: Limits, drain: Duration, tls: Option<tls::Acceptor>) -> Self {
         let (health, service) = Health::new();
-        Self::start_with(Routes::new(service), health, limits, drain, tls).await
+        Self::start_with(Routes::new(service), health, limits, FOREVER, drain, tls).await
     }
 
     async fn start_with(
         routes: Routes,
         health: Health,
         limits: Limits,
+        longest: Duration,
         drain: Duration,
         tls: Option<tls::Acceptor>,
     ) -> Self {
@@ -70,7 +69,7 @@ impl Server {
         let metrics = Arc::new(Metrics::new("0", &methods, &[]));
         let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), tls, limits, metrics.clone()).await.unwrap();
         // The layers as `serve` has them, so that they are proved to fit together.
-        let service = DeadlineLayer::new(methods.clone(), UNARY_LONGEST).layer(routes.prepare());
+        let service = DeadlineLayer::new(methods.clone(), longest).layer(routes.prepare());
         let service = TraceLayer::new(false, methods).layer(metrics.calls().layer(service));
         let (address, stop) = (listener.address(), CancellationToken::new());
         let served = tokio::spawn(listener.serve(service, stop.clone(), drain));
@@ -217,16 +216,16 @@ impl HealthRpc for Noting {
     }
 }
 
-async fn noting(limits: Limits, tls: Option<tls::Acceptor>) -> (Noting, Server) {
+async fn noting(limits: Limits, longest: Duration, tls: Option<tls::Acceptor>) -> (Noting, Server) {
     let noting = Noting::default();
     let routes = Routes::new(HealthServer::new(noting.clone()));
-    (noting, Server::start_with(routes, Health::new().0, limits, FOREVER, tls).await)
+    (noting, Server::start_with(routes, Health::new().0, limits, longest, FOREVER, tls).await)
 }
 
 #[tokio::test]
 async fn an_aged_connection_ends_its_calls_while_new_ones_go_to_another() {
     let limits = Limits { max_connection_age: Duration::from_millis(50), ..LIMITS };
-    let (noting, server) = noting(limits, None).await;
+    let (noting, server) = noting(limits, FOREVER, None).await;
     let mut client = server.client().await;
     let mut other = client.clone();
     let slow = tokio::spawn(async move { other.check(of("slow")).await });
@@ -244,7 +243,7 @@ async fn an_aged_connection_ends_its_calls_while_new_ones_go_to_another() {
 
 #[tokio::test]
 async fn a_call_in_flight_ends_well_at_shutdown() {
-    let (noting, server) = noting(LIMITS, None).await;
+    let (noting, server) = noting(LIMITS, FOREVER, None).await;
     let mut client = server.client().await;
     let slow = tokio::spawn(async move { client.check(of("slow")).await });
     noting.waiting.notified().await;
@@ -256,7 +255,7 @@ async fn a_call_in_flight_ends_well_at_shutdown() {
 
 #[tokio::test]
 async fn a_call_that_takes_too_long_is_told_so_and_counted() {
-    let (noting, server) = noting(LIMITS, None).await;
+    let (noting, server) = noting(LIMITS, Duration::from_secs(1), None).await;
     let mut client = server.client().await;
     let status = in_time("the deadline", client.check(of("slow"))).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
@@ -306,7 +305,7 @@ async fn a_new_certificate_is_taken_up_and_a_bad_one_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let files = files(folder.path(), None);
     let (acceptor, mut reloader) = tls::load(files.clone()).await.unwrap();
-    let (_, server) = noting(LIMITS, Some(acceptor)).await;
+    let (_, server) = noting(LIMITS, FOREVER, Some(acceptor)).await;
     assert!(call_tls(&server, FIRST_PEM, None).await);
     assert!(!call_tls(&server, SECOND_PEM, None).await);
     assert!(matches!(reloader.check().await, Reload::Unchanged));
@@ -331,7 +330,7 @@ async fn a_new_certificate_is_taken_up_and_a_bad_one_is_not() {
 async fn with_a_client_ca_only_clients_with_its_certificate_come_in() {
     let folder = tempfile::tempdir().unwrap();
     let (acceptor, _) = tls::load(files(folder.path(), Some(SECOND_PEM))).await.unwrap();
-    let (noting, server) = noting(LIMITS, Some(acceptor)).await;
+    let (noting, server) = noting(LIMITS, FOREVER, Some(acceptor)).await;
     assert!(!call_tls(&server, FIRST_PEM, None).await);
     let stranger = Identity::from_pem(FIRST_PEM, FIRST_KEY);
     assert!(!call_tls(&server, FIRST_PEM, Some(stranger)).await);

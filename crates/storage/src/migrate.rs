@@ -14,7 +14,7 @@ use crate::store::Store;
 /// The name under which MySQL knows the lock, and the number under which PostgreSQL does.
 const LOCK_NAME: &str = "key_authority_migrations";
 const LOCK_NUMBER: i64 = 0x6b65_7961_7574_6801;
-const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
+const LOCK_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Why the schema does not fit this build.
 #[derive(Debug, thiserror::Error)]

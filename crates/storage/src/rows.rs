@@ -51,5 +51,5 @@ impl Row<'_> {
 
 /// A list as JSON text.
 pub(crate) fn json_list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
-    serde_json::Value::from_iter(items.into_iter().map(|item| item.to_string())).to_string()
+    items.into_iter().map(|item| item.to_string()).collect::<serde_json::Value>().to_string()
 }

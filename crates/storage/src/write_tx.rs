@@ -329,7 +329,6 @@ impl WriteTx<'_> {
 impl Store {
     /// Finds out whether the change that would have made `revision` stands.
     async fn settle(&self, lost: StorageError, revision: Revision, hash: ChainHash) -> Result<(), StorageError> {
-        let mut last = lost;
         for attempt in 1..=OUTCOME_ATTEMPTS {
             let found = bounded(async {
                 let (tx, ..) = self.lock_authority().await?;
@@ -340,11 +339,10 @@ impl Store {
             .await;
             match found {
                 Ok(Some(event)) if event.hash == hash.0 => return Ok(()),
-                Ok(_) => return Err(last),
+                Ok(_) => return Err(lost),
                 Err(error) => tracing::warn!(attempt, error = %error, "asking what became of a lost COMMIT"),
             }
         }
-        last = StorageError::OutcomeUnknown(Box::new(last));
-        Err(last)
+        Err(StorageError::OutcomeUnknown(Box::new(lost)))
     }
 }

@@ -61,7 +61,7 @@ pub enum AuditCommand {
 /// How `healthcheck` asks.
 #[derive(Debug, Clone, Args)]
 pub struct HealthcheckArgs {
-    /// HTTP address of the server; 0.0.0.0 and [::] mean this machine
+    /// HTTP address of the server; a wildcard address means this machine
     #[arg(long, env = "KEY_AUTHORITY_HTTP_LISTEN", default_value = "127.0.0.1:9464", value_name = "ADDRESS")]
     pub http_listen: String,
     /// How long to wait for the answer, such as 500ms or 2s
@@ -139,11 +139,11 @@ pub struct Settings {
     /// Deadline of calls that name none, and the most that a call may name, 100ms to 10m; streams are exempt
     #[arg(long, env = "KEY_AUTHORITY_REQUEST_TIMEOUT", default_value = "30s", value_name = "DURATION")]
     pub request_timeout: String,
-    /// Pause between "not serving" and the end of connections, for load balancers that are slow to look; 0s to 9s
+    /// Pause between "not serving" and the end of connections, for load balancers that are slow to look; 0s to 8s
     #[arg(long, env = "KEY_AUTHORITY_SHUTDOWN_DELAY", default_value = "0s", value_name = "DURATION")]
     pub shutdown_delay: String,
-    /// Time that calls in flight have when the server ends; with --shutdown-delay at most 9s
-    #[arg(long, env = "KEY_AUTHORITY_DRAIN_TIMEOUT", default_value = "7s", value_name = "DURATION")]
+    /// Time that calls in flight have when the server ends; with --shutdown-delay at most 8s
+    #[arg(long, env = "KEY_AUTHORITY_DRAIN_TIMEOUT", default_value = "6s", value_name = "DURATION")]
     pub drain_timeout: String,
     /// Form of the log on standard error: text or json
     #[arg(long, env = "KEY_AUTHORITY_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]

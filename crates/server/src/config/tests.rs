@@ -90,7 +90,7 @@ fn settings_that_do_not_go_together_are_refused() {
         (&["--listen", "0.0.0.0:9464"], "must differ from --listen"),
         (&["--verify-listen", "127.0.0.1:50051"], "must differ from --listen"),
         (&["--verify-listen", "127.0.0.1:9464"], "must differ from --http-listen"),
-        (&["--shutdown-delay", "5s"], "at most 9s"),
+        (&["--shutdown-delay", "5s"], "at most 8s"),
         (&["--database-url", "postgres://h/d"], "--secret-file"),
         (&["--database-url", "oracle://h/d", "--secret-file", "/s"], "must begin with"),
         (&["--database-url", "mysql://h/d", "--database-url-file", "/f", "--secret-file", "/s"], "together with"),

@@ -116,8 +116,8 @@ fn client_ip(check: &mut Check, text: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    fn wrong(request: v1::VerifyRequest) -> String {
-        question(&request).unwrap_err().into_iter().map(|violation| violation.field).collect::<Vec<_>>().join(" ")
+    fn wrong(request: &v1::VerifyRequest) -> String {
+        question(request).unwrap_err().into_iter().map(|violation| violation.field).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
@@ -141,12 +141,12 @@ mod tests {
         let read = question(&at_limit).unwrap();
         assert_eq!((read.account, read.scopes.len()), (Some(at_limit.account.as_str()), 100));
 
-        assert_eq!(wrong(v1::VerifyRequest { project: "é".repeat(257), ..Default::default() }), "project");
-        assert_eq!(wrong(v1::VerifyRequest { account: "é".repeat(65), ..Default::default() }), "account");
-        assert_eq!(wrong(v1::VerifyRequest { key_id: "a".repeat(65), ..Default::default() }), "key_id");
-        assert_eq!(wrong(v1::VerifyRequest { scopes: vec!["a".into(); 101], ..Default::default() }), "scopes");
+        assert_eq!(wrong(&v1::VerifyRequest { project: "é".repeat(257), ..Default::default() }), "project");
+        assert_eq!(wrong(&v1::VerifyRequest { account: "é".repeat(65), ..Default::default() }), "account");
+        assert_eq!(wrong(&v1::VerifyRequest { key_id: "a".repeat(65), ..Default::default() }), "key_id");
+        assert_eq!(wrong(&v1::VerifyRequest { scopes: vec!["a".into(); 101], ..Default::default() }), "scopes");
         let scopes = vec!["a b".into(), String::new(), "é".repeat(129)];
-        assert_eq!(wrong(v1::VerifyRequest { scopes, ..Default::default() }), "scopes[1] scopes[2]");
+        assert_eq!(wrong(&v1::VerifyRequest { scopes, ..Default::default() }), "scopes[1] scopes[2]");
     }
 
     #[test]
@@ -156,7 +156,7 @@ mod tests {
             assert_eq!(question(&request).unwrap().client_ip, good.parse().ok());
         }
         for bad in ["192.0.2.7:80", "[::1]", "10.0.0.0/8", "fe80::1%eth0", "localhost", " ", "010.0.0.1"] {
-            assert_eq!(wrong(v1::VerifyRequest { client_ip: bad.into(), ..Default::default() }), "client_ip", "{bad}");
+            assert_eq!(wrong(&v1::VerifyRequest { client_ip: bad.into(), ..Default::default() }), "client_ip", "{bad}");
         }
     }
 

@@ -1,9 +1,12 @@
-//! What is wrong with a request, and the collector that finds all of it before it says no.
+//! What is wrong with a request.
 
 use std::fmt;
 
 use key_authority_domain::refusal::{Refusal, Rejection};
-use key_authority_domain::text::{Invalid, TextRule};
+
+mod check;
+
+pub use check::Check;
 
 /// Most violations that are told of one request. They travel in a header, and common clients drop a call whose headers
 /// exceed 8 KiB: a caller with more mistakes than this still learns of the first ones, and how many more there are.
@@ -97,75 +100,6 @@ impl fmt::Display for Violations {
         match self.found.len().saturating_sub(SPELT_OUT_MAX) + self.left_off {
             0 => Ok(()),
             more => write!(f, "; and {more} more"),
-        }
-    }
-}
-
-/// Checks a request whole. Each check gives its value or notes what is wrong; [`Check::finish`] gives all values or all
-/// violations. Paths are formatted only when something is wrong.
-#[derive(Debug, Default)]
-pub struct Check(Violations);
-
-impl Check {
-    /// A check that has found nothing yet.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Notes that `field` breaks `rule`.
-    pub fn violation(&mut self, field: impl fmt::Display, rule: impl Into<String>) {
-        if self.0.found.len() < VIOLATIONS_MAX {
-            self.0.found.push(Violation { field: field.to_string(), rule: rule.into() });
-        } else {
-            self.0.left_off += 1;
-        }
-    }
-
-    /// The value of `field`, unless it is invalid.
-    pub fn field<T>(&mut self, field: impl fmt::Display, value: Result<T, Invalid>) -> Option<T> {
-        value.map_err(|rule| self.violation(field, rule.as_str())).ok()
-    }
-
-    /// The value of `field`, which says nothing when it is empty.
-    pub fn optional<T>(
-        &mut self,
-        field: impl fmt::Display,
-        text: &str,
-        read: impl FnOnce(&str) -> Result<T, Invalid>,
-    ) -> Option<T> {
-        if text.is_empty() { None } else { self.field(field, read(text)) }
-    }
-
-    /// The text of `field`.
-    pub fn text(&mut self, field: impl fmt::Display, text: &str, rule: TextRule) -> String {
-        self.field(field, rule.check(text)).map(|()| text.to_owned()).unwrap_or_default()
-    }
-
-    /// Checks the message in field `path`.
-    pub fn inside<T>(&mut self, path: impl fmt::Display, read: impl FnOnce(&mut Self) -> T) -> T {
-        let mut inner = Self::new();
-        let value = read(&mut inner);
-        self.absorb(inner.0.within(path));
-        value
-    }
-
-    /// Notes violations that were found elsewhere.
-    pub fn absorb(&mut self, violations: Violations) {
-        self.0.left_off += violations.left_off;
-        for Violation { field, rule } in violations.found {
-            self.violation(field, rule);
-        }
-    }
-
-    /// What the request says, if nothing was wrong with it. `value` returns None exactly where a check gave None.
-    ///
-    /// # Errors
-    /// All that was found.
-    pub fn finish<T>(self, value: impl FnOnce() -> Option<T>) -> Result<T, Violations> {
-        match value() {
-            Some(value) if self.0.found.is_empty() => Ok(value),
-            _ => Err(self.0),
         }
     }
 }

@@ -4,6 +4,6 @@ mod accounts;
 mod audit;
 mod keys;
 mod lists;
-mod questions;
+pub(crate) mod questions;
 mod renewal;
 mod repeats;

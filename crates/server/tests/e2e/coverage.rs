@@ -1,1 +1,134 @@
-//! To come.
+//! Every RPC of the descriptor set: its permission, its tenancy, its event. One that is not in the table fails the build.
+
+mod table;
+
+use std::collections::BTreeSet;
+
+use key_authority_proto::v1::*;
+use table::{Case, Failure, Outcome, Ready, TABLE, Target, Tenancy};
+use tonic::Code;
+
+use crate::support::client::{PERMISSIONS, key_for};
+use crate::support::expect::methods;
+use crate::support::{Authority, Client, NewKey, on_every_database};
+
+#[test]
+fn every_rpc_is_in_the_table() {
+    let served: BTreeSet<_> = methods().into_iter().map(|method| method.name).collect();
+    let tested: BTreeSet<_> = TABLE.iter().map(|case| case.method.to_owned()).collect();
+    assert_eq!(tested.len(), TABLE.len(), "each once");
+    assert_eq!(served, tested, "left: what the descriptor set has, right: what the table has");
+    // Each action is some RPC's, but for the first start.
+    let left: Vec<_> = TABLE.iter().filter_map(|case| case.action).collect();
+    let actions = (1..=14).map(|number| Action::try_from(number).unwrap()).filter(|action| !left.contains(action));
+    assert_eq!(actions.collect::<Vec<_>>(), [Action::Bootstrap]);
+    assert!(Action::try_from(15).is_err(), "a new action needs an RPC here");
+}
+
+/// Makes what the call is to be about, in the account `account`.
+async fn make_ready(root: &Client, account: &str, ready: Ready) -> Target {
+    let mut key = NewKey { key: Key { id: "none".into(), ..Key::default() }, token: String::new() };
+    if ready != Ready::Nothing {
+        root.new_account(account, KeyPolicy { recoverable: true, ..KeyPolicy::default() }).await;
+    }
+    match ready {
+        Ready::Nothing | Ready::Account => {}
+        Ready::SuspendedAccount => {
+            let request = SuspendAccountRequest { account: account.into(), ..Default::default() };
+            root.suspend_account(request).await.unwrap();
+        }
+        Ready::Key => key = root.key_in(account).await,
+        Ready::DisabledKey => key = root.new_key(CreateKeyRequest { disabled: true, ..key_for(account) }).await,
+    }
+    Target { account: account.into(), key }
+}
+
+async fn every_rpc_needs_its_permission(authority: Authority) {
+    let root = authority.client();
+    let denied = Err(Failure { code: Code::PermissionDenied, reason: "PERMISSION_MISSING".into() });
+    for case in TABLE {
+        let Case { method, permissions, .. } = case;
+        let target = make_ready(&root, &format!("of-{method}"), case.ready).await;
+        let nothing = Target { account: "nobody".into(), key: NewKey { key: Key::default(), ..target.key.clone() } };
+        let nothing =
+            Target { key: NewKey { key: Key { id: "nothing".into(), ..nothing.key.key }, ..nothing.key }, ..nothing };
+
+        let others: Vec<_> = PERMISSIONS.into_iter().filter(|name| !permissions.contains(name)).collect();
+        let (_, without) = authority.new_caller(&others, None).await;
+        assert_eq!((case.call)(without.clone(), target.clone()).await, denied, "{method} with all others: {others:?}");
+        assert_eq!((case.call)(without, nothing).await, denied, "{method}: permission is checked before existence");
+
+        for permission in *permissions {
+            let account = format!("{permission}-of-{method}");
+            let target = make_ready(&root, &account, case.ready).await;
+            let (_, with) = authority.new_caller(&[permission], None).await;
+            let outcome = (case.call)(with, target).await;
+            assert!(outcome.is_ok(), "{method} with {permission} alone: {outcome:?}");
+        }
+    }
+}
+
+async fn no_rpc_reaches_another_tenant(authority: Authority) {
+    let root = authority.client();
+    root.new_account("mine", KeyPolicy::default()).await;
+    let (_, limited) = authority.new_caller(&PERMISSIONS, Some(&["mine"])).await;
+    for case in TABLE {
+        let Case { method, tenancy, .. } = case;
+        let target = make_ready(&root, &format!("of-{method}"), case.ready).await;
+        let before = root.events(ListAuditEventsRequest::default()).await.len();
+        let outcome = (case.call)(limited.clone(), target.clone()).await;
+        match tenancy {
+            Tenancy::NotFound(reason) => {
+                let failure = Failure { code: Code::NotFound, reason: (*reason).to_owned() };
+                assert_eq!(outcome, Err(failure.clone()), "{method}");
+                // Neither is there a difference between what is out of reach and what is not there.
+                let key = Key { id: "nothing".into(), ..target.key.key.clone() };
+                let nothing = Target { account: "nobody".into(), key: NewKey { key, ..target.key.clone() } };
+                assert_eq!((case.call)(limited.clone(), nothing).await, Err(failure), "{method}");
+            }
+            Tenancy::Unknown => assert_eq!(outcome, Ok(Outcome::Verdict(Verdict::Unknown)), "{method}"),
+            Tenancy::Hidden => {
+                let Ok(Outcome::Accounts(accounts)) = outcome else { panic!("{method}: {outcome:?}") };
+                assert_eq!(accounts, ["mine"], "{method}");
+            }
+            Tenancy::OfTheWhole => assert_eq!(outcome, Ok(Outcome::Done), "{method}"),
+        }
+        let after = root.events(ListAuditEventsRequest::default()).await.len();
+        assert_eq!(after, before, "{method} changed nothing");
+        if !target.key.token.is_empty() && case.ready == Ready::Key {
+            assert_eq!(root.verdict(&target.key.token).await, Verdict::Valid, "{method} did no harm");
+        }
+    }
+}
+
+async fn every_change_leaves_exactly_one_event(authority: Authority) {
+    let root = authority.client();
+    for case in TABLE {
+        let method = case.method;
+        let target = make_ready(&root, &format!("of-{method}"), case.ready).await;
+        let (caller, client) = authority.new_caller(&PERMISSIONS, None).await;
+        let before = root.events(ListAuditEventsRequest::default()).await;
+        (case.call)(client, target.clone()).await.unwrap_or_else(|failure| panic!("{method}: {failure:?}"));
+        let after = root.events(ListAuditEventsRequest::default()).await;
+        assert_eq!(after[..before.len()], before, "{method}: events are never altered");
+        let new: Vec<_> =
+            after[before.len()..].iter().map(|event| (event.action(), &event.actor, &event.account)).collect();
+        let caller = caller.id();
+        let expected: Vec<_> = case.action.iter().map(|&action| (action, &caller, &target.account)).collect();
+        assert_eq!(new, expected, "{method}");
+        let event = after.last().unwrap();
+        if case.action.is_some() && method != "CreateKey" && !method.ends_with("Account") {
+            assert_eq!(event.key_id, target.key.id(), "{method}");
+        }
+        if case.action.is_some() {
+            assert_eq!(event.before.is_none(), method.starts_with("Create"), "{method}: what was before");
+            assert_eq!(event.after.is_none(), method.starts_with("Delete"), "{method}: what is after");
+        }
+    }
+}
+
+on_every_database! {
+    every_rpc_needs_its_permission,
+    no_rpc_reaches_another_tenant,
+    every_change_leaves_exactly_one_event,
+}

@@ -1,1 +1,118 @@
-//! To come.
+//! Nobody grants more than they hold: no call leaves a key of `system` usable, or shows a token of one, with a permission
+//! or an account that the caller lacks.
+
+use key_authority_proto::v1::*;
+use tonic::{Code, Status};
+
+use crate::support::client::{all_projects, key_for, mask, only};
+use crate::support::{Authority, Client, NewKey, on_every_database, refused};
+
+const HELD: [&str; 5] = ["keys.read", "keys.write", "tokens.reveal", "accounts.write", "verify"];
+
+/// A caller with [`HELD`] for the accounts `system` and `a`, and a key that holds more.
+struct Scene {
+    root: Client,
+    deputy: Client,
+    mightier: NewKey,
+}
+
+async fn scene(authority: &Authority) -> Scene {
+    let root = authority.client();
+    for account in ["a", "b"] {
+        root.new_account(account, KeyPolicy::default()).await;
+    }
+    let policy = Some(KeyPolicy { recoverable: true, ..KeyPolicy::default() });
+    let account = Account { id: "system".into(), policy, ..Account::default() };
+    let update_mask = mask(&["policy.recoverable"]);
+    let request = UpdateAccountRequest { account: Some(account), update_mask, ..Default::default() };
+    root.update_account(request).await.unwrap();
+    let (_, deputy) = authority.new_caller(&HELD, Some(&["system", "a"])).await;
+    let (mightier, _) = authority.new_caller(&["verify", "operate"], Some(&["a"])).await;
+    Scene { root, deputy, mightier }
+}
+
+fn scopes(names: &[&str]) -> Vec<String> {
+    names.iter().map(|&name| name.into()).collect()
+}
+
+#[track_caller]
+fn exceeds<T>(result: Result<T, Status>) {
+    refused(result, Code::PermissionDenied, "GRANT_EXCEEDS_CALLER");
+}
+
+async fn no_key_is_created_with_more_than_its_creator_holds(authority: Authority) {
+    let Scene { deputy, .. } = scene(&authority).await;
+    let create = async |names: &[&str], projects| {
+        deputy.create_key(CreateKeyRequest { scopes: scopes(names), projects, ..key_for("system") }).await
+    };
+    create(&[], only(&[])).await.unwrap();
+    create(&["verify", "keys.write"], only(&["a", "system"])).await.unwrap();
+    create(&HELD, only(&["a"])).await.unwrap();
+    exceeds(create(&["keys.revoke"], only(&["a"])).await);
+    exceeds(create(&["verify", "operate"], only(&["a"])).await);
+    exceeds(create(&["verify"], only(&["b"])).await);
+    exceeds(create(&["verify"], only(&["a", "an-account-to-come"])).await);
+    exceeds(create(&["verify"], all_projects()).await);
+    exceeds(create(&["verify"], None).await);
+    // The keys of other accounts hold no permissions of ours: their scopes are their own affair.
+    let elsewhere = CreateKeyRequest { scopes: scopes(&["operate"]), ..key_for("a") };
+    deputy.create_key(elsewhere).await.unwrap();
+}
+
+async fn no_key_is_changed_into_more_than_the_caller_holds(authority: Authority) {
+    let Scene { root, deputy, mightier } = scene(&authority).await;
+    let lesser = CreateKeyRequest { scopes: scopes(&["verify"]), projects: only(&["a"]), ..key_for("system") };
+    let lesser = deputy.new_key(lesser).await;
+    let update = async |key_id: String, key: Key, paths: &[&str]| {
+        let key = Some(Key { id: key_id, ..key });
+        deputy.update_key(UpdateKeyRequest { key, update_mask: mask(paths), ..Default::default() }).await
+    };
+    let with_scopes = |names: &[&str]| Key { scopes: scopes(names), ..Key::default() };
+    let with_projects = |projects| Key { projects, ..Key::default() };
+    update(lesser.id(), with_scopes(&["verify", "keys.read"]), &["scopes"]).await.unwrap();
+    exceeds(update(lesser.id(), with_scopes(&["keys.revoke"]), &["scopes"]).await);
+    exceeds(update(lesser.id(), with_projects(only(&["b"])), &["projects"]).await);
+    exceeds(update(lesser.id(), with_projects(None), &["projects"]).await);
+    assert_eq!(root.key(&lesser.id()).await.projects, only(&["a"]));
+
+    // It may not extend the life of a mightier one, but may make it less.
+    let name = Key { display_name: "mine".into(), ..Key::default() };
+    exceeds(update(mightier.id(), name, &["display_name"]).await);
+    exceeds(update(mightier.id(), Key::default(), &["expire_time"]).await);
+    update(mightier.id(), with_scopes(&["verify"]), &["scopes"]).await.unwrap();
+}
+
+async fn no_token_is_given_out_that_holds_more_than_the_caller(authority: Authority) {
+    let Scene { root, deputy, mightier } = scene(&authority).await;
+    let renew = RenewKeyRequest { key_id: mightier.id(), ..Default::default() };
+    exceeds(deputy.renew_key(renew.clone()).await);
+    exceeds(deputy.reveal_token(RevealTokenRequest { key_id: mightier.id() }).await);
+    assert_eq!(root.key(&mightier.id()).await.secrets.len(), 1);
+    assert_eq!(root.verdict(&mightier.token).await, Verdict::Valid);
+
+    // What is no more than it holds, it may.
+    let lesser = CreateKeyRequest { scopes: scopes(&["verify"]), projects: only(&["a"]), ..key_for("system") };
+    let lesser = root.new_key(lesser).await;
+    let renewed = deputy.renew_key(RenewKeyRequest { key_id: lesser.id(), ..Default::default() }).await.unwrap();
+    let shown = deputy.reveal_token(RevealTokenRequest { key_id: lesser.id() }).await.unwrap();
+    assert_eq!(shown.token, renewed.token);
+    root.renew_key(renew).await.unwrap();
+}
+
+async fn a_mightier_key_can_be_switched_off_but_not_on(authority: Authority) {
+    let Scene { root, deputy, mightier } = scene(&authority).await;
+    let key_id = || mightier.id();
+    deputy.disable_key(DisableKeyRequest { key_id: key_id(), ..Default::default() }).await.unwrap();
+    exceeds(deputy.enable_key(EnableKeyRequest { key_id: key_id(), ..Default::default() }).await);
+    assert_eq!(root.key(&key_id()).await.state(), KeyState::Disabled);
+    root.enable_key(EnableKeyRequest { key_id: key_id(), ..Default::default() }).await.unwrap();
+    deputy.revoke_key(RevokeKeyRequest { key_id: key_id(), ..Default::default() }).await.unwrap();
+    deputy.delete_key(DeleteKeyRequest { key_id: key_id(), ..Default::default() }).await.unwrap();
+}
+
+on_every_database! {
+    no_key_is_created_with_more_than_its_creator_holds,
+    no_key_is_changed_into_more_than_the_caller_holds,
+    no_token_is_given_out_that_holds_more_than_the_caller,
+    a_mightier_key_can_be_switched_off_but_not_on,
+}

@@ -162,35 +162,3 @@ fn project_rule(number: i32) -> Result<ProjectRule, Invalid> {
         Err(_) => Err(Invalid::rule("must be PROJECT_RULE_ALL or PROJECT_RULE_CHOSEN, or left out")),
     }
 }
-
-/// A policy. What follows from other fields is written out, so that it can be sent back as it is.
-#[must_use]
-pub fn policy_to_proto(policy: &KeyPolicy) -> v1::KeyPolicy {
-    let counted = match policy.counted {
-        CountedKeys::All => v1::CountedStates::All,
-        CountedKeys::Active => v1::CountedStates::Active,
-    };
-    let project_rule = match policy.project_rule {
-        ProjectRule::Free => v1::ProjectRule::Unspecified,
-        ProjectRule::All => v1::ProjectRule::All,
-        ProjectRule::Chosen => v1::ProjectRule::Chosen,
-    };
-    v1::KeyPolicy {
-        token_prefix: policy.token_prefix.as_str().to_owned(),
-        display_name_pattern: policy
-            .display_name_pattern
-            .as_ref()
-            .map(NamePattern::as_str)
-            .unwrap_or_default()
-            .to_owned(),
-        max_keys: policy.max_keys.unwrap_or_default(),
-        counted_states: counted as i32,
-        lifetimes: policy.lifetimes.allowed.iter().copied().map(time::duration_to_proto).collect(),
-        default_lifetime: policy.lifetimes.default.map(time::duration_to_proto),
-        may_never_expire: Some(policy.lifetimes.may_never_expire),
-        project_rule: project_rule as i32,
-        recoverable: policy.recoverable,
-        recently_used_window: policy.recently_used_window.map(time::duration_to_proto),
-        max_overlap: policy.max_overlap.map(time::duration_to_proto),
-    }
-}

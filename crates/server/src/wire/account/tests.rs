@@ -3,6 +3,7 @@ use std::time::Duration;
 use key_authority_domain::account::{CountedKeys, LifetimeRule, ProjectRule};
 use proptest::prelude::*;
 
+use super::change::PATHS;
 use super::*;
 
 const DAY: i64 = 86_400;

@@ -10,7 +10,7 @@ use key_authority_domain::key::{Labels, NewKey};
 use key_authority_domain::text::{DESCRIPTION, DISPLAY_NAME};
 use key_authority_proto::v1;
 
-use super::{Said, expiry};
+use super::expiry::{Said, expiry};
 use crate::wire::access::{Holder, labels, networks, projects, scopes};
 use crate::wire::mark::mark;
 use crate::wire::violations::{Check, Violations};

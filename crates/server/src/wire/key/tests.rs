@@ -2,10 +2,11 @@ use std::time::Duration;
 
 use key_authority_domain::access::ProjectAccess;
 use key_authority_domain::account::{Account, KeyPolicy};
-use key_authority_domain::id::{Actor, Revision};
-use key_authority_domain::key::{Key, KeyChange, Labels, MintedSecret};
+use key_authority_domain::id::{AccountId, Actor, Revision};
+use key_authority_domain::key::{Key, KeyChange, KeyState, Labels, MintedSecret};
 use key_authority_domain::time::{LIFETIME_MAX, Timestamp};
 use key_authority_domain::token::TokenDigest;
+use key_authority_proto::v1::{create_key_request, renew_key_request};
 
 use super::*;
 
@@ -257,7 +258,7 @@ fn a_key_is_shown_with_all_but_its_secrets() {
     };
     let new = new_key(&request).unwrap().into_new_key(KeyId::new("key_1").unwrap(), Actor::bootstrap());
     let mut key = Key::create(&account, new, minted(1), now, Revision(2)).unwrap();
-    key.renew(&account, minted(2), Duration::from_secs(60), ExpiryChoice::Unsaid, now).unwrap();
+    key.renew(&account, minted(2), Duration::from_mins(1), ExpiryChoice::Unsaid, now).unwrap();
     key.usage.use_count = u64::MAX;
 
     let shown = key_to_proto(&key, now);
@@ -270,7 +271,7 @@ fn a_key_is_shown_with_all_but_its_secrets() {
     let secrets: Vec<_> = shown.secrets.iter().map(|secret| (secret.version, secret.retire_time)).collect();
     assert_eq!(secrets, [(2, None), (1, at(61))]);
 
-    assert_eq!(key_to_proto(&key, now.after(Duration::from_secs(3600))).state(), v1::KeyState::Expired);
+    assert_eq!(key_to_proto(&key, now.after(Duration::from_hours(1))).state(), v1::KeyState::Expired);
     key.disable().unwrap();
     assert_eq!(key_to_proto(&key, now).state(), v1::KeyState::Disabled);
     key.revoke("leaked".into(), now);

@@ -263,6 +263,10 @@ async fn list_keys_takes_what_its_limits_allow(authority: Authority) {
         case("page_token", base, |r, v| r.page_token = v, vec![], texts(["x", " "])),
     ];
     check(cases, async |request| client.list_keys(request).await).await;
+    // No key covers it, and no database must choke on it.
+    if let Err(status) = client.list_keys(ListKeysRequest { project: "a\0b".into(), ..base.clone() }).await {
+        crate::support::expect::invalid_status(&status, "project");
+    }
 }
 
 on_every_database! {

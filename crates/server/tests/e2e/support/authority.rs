@@ -15,7 +15,7 @@ use super::client::{Client, NewKey, only};
 use super::database::{Database, Provisioned};
 use super::link::Link;
 use super::process::{self, Ended, Server};
-use super::{DEADLINE, http, in_time, v1};
+use super::{DEADLINE, eventually, http, in_time, v1};
 
 /// The health name of Verify.
 pub(crate) const VERIFY: &str = "keyauthority.v1.KeyAuthority";
@@ -146,8 +146,11 @@ impl Authority {
     }
 
     /// Where it says that the root token lies.
-    pub(crate) fn printed_token_path(&self) -> Option<&Path> {
-        self.server().root_token.as_deref()
+    pub(crate) async fn printed_token_path(&self) -> PathBuf {
+        eventually("the path of the root token is printed", async || {
+            self.output().lines().find_map(|line| line.trim().strip_prefix("root token").map(|path| path.trim().into()))
+        })
+        .await
     }
 
     /// The flags that say which database and which secret: for `serve` and every other subcommand.

@@ -2,11 +2,12 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
 
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
@@ -94,46 +95,25 @@ pub(crate) struct Server {
     pub(crate) grpc: String,
     /// Where it says that it serves HTTP.
     pub(crate) http: String,
-    /// Where it says that the root token lies.
-    pub(crate) root_token: Option<PathBuf>,
 }
 
 impl Server {
-    /// Starts `command` and reads from its output where it listens; the output goes on into `stdout.log` and `stderr.log`
-    /// in `folder`.
+    /// Starts `command` and reads from its output where it listens; all output goes into `stdout.log` and `stderr.log` in
+    /// `folder`.
     pub(crate) async fn start(mut command: Command, folder: &Path) -> Self {
-        let append = |name: &str| File::options().create(true).append(true).open(folder.join(name)).unwrap();
-        command.stdout(Stdio::piped()).stderr(append("stderr.log"));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let (sender, mut lines) = mpsc::unbounded_channel();
-        let mut output = BufReader::new(child.stdout.take().unwrap()).split(b'\n');
-        let mut log = tokio::fs::File::from_std(append("stdout.log"));
-        tokio::spawn(async move {
-            while let Ok(Some(line)) = output.next_segment().await {
-                log.write_all(&[&line[..], b"\n"].concat()).await.unwrap();
-                log.flush().await.unwrap();
-                let _ = sender.send(String::from_utf8_lossy(&line).into_owned());
-            }
-        });
-        let mut server = Self { child, grpc: String::new(), http: String::new(), root_token: None };
-        let mut is_printed = false;
-        while !is_printed {
+        let mut lines = drain(child.stdout.take().unwrap(), folder.join("stdout.log"));
+        drain(child.stderr.take().unwrap(), folder.join("stderr.log"));
+        let mut server = Self { child, grpc: String::new(), http: String::new() };
+        while server.grpc.is_empty() || server.http.is_empty() {
             let line = in_time("the server prints where it listens", lines.recv()).await;
             let Some(line) = line else { server.fail_to_start(folder).await };
-            if let Some((label, value)) = line.trim().split_once("  ") {
-                match label {
-                    "gRPC" => value.trim().clone_into(&mut server.grpc),
-                    "HTTP" => value.trim().clone_into(&mut server.http),
-                    "root token" => server.root_token = Some(value.trim().into()),
-                    _ => {}
-                }
-            }
-            is_printed = !server.grpc.is_empty() && !server.http.is_empty();
-        }
-        // The line about the root token may be the last of the block.
-        while let Ok(line) = lines.try_recv() {
-            if let Some(("root token", value)) = line.trim().split_once("  ") {
-                server.root_token = Some(value.trim().into());
+            let mut words = line.split_whitespace();
+            match (words.next(), words.next()) {
+                (Some("gRPC"), Some(address)) => address.clone_into(&mut server.grpc),
+                (Some("HTTP"), Some(address)) => address.clone_into(&mut server.http),
+                _ => {}
             }
         }
         server
@@ -171,6 +151,22 @@ impl Server {
     pub(crate) fn start_kill(&mut self) {
         let _ = self.child.start_kill();
     }
+}
+
+/// Writes what comes to the end of a file, so that whoever writes never waits; sends each line on.
+fn drain(from: impl AsyncRead + Unpin + Send + 'static, to: PathBuf) -> mpsc::UnboundedReceiver<String> {
+    let (sender, lines) = mpsc::unbounded_channel();
+    let mut log =
+        File::options().create(true).append(true).open(&to).unwrap_or_else(|error| panic!("{}: {error}", to.display()));
+    let mut from = BufReader::new(from).split(b'\n');
+    tokio::spawn(async move {
+        while let Ok(Some(line)) = from.next_segment().await {
+            // The folder may be gone by now, with whoever wanted to read it.
+            let _ = log.write_all(&[&line[..], b"\n"].concat());
+            let _ = sender.send(String::from_utf8_lossy(&line).into_owned());
+        }
+    });
+    lines
 }
 
 /// All that a server wrote.

@@ -1,0 +1,62 @@
+//! Which keys to list.
+
+use key_authority_domain::id::AccountId;
+use key_authority_domain::key::KeyState;
+use key_authority_proto::v1;
+
+use crate::wire::page::{FILTER_ITEMS_MAX, page_size};
+use crate::wire::verify::is_longer;
+use crate::wire::violations::{Check, Violations};
+
+const PROJECT_LEN_MAX: usize = 256;
+
+/// Which keys to list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyFilter {
+    /// Of which account; None means of each that the caller may act on.
+    pub account: Option<AccountId>,
+    /// In which states; empty means in any.
+    pub states: Vec<KeyState>,
+    /// Covering which project. A text that no project can be called is covered by keys that cover all.
+    pub project: Option<String>,
+    /// How many at most.
+    pub page_size: u32,
+}
+
+/// Reads which keys to list. The page token is opened by [`crate::wire::page::open_page`].
+///
+/// # Errors
+/// What is wrong with the request.
+pub fn list_keys(request: &v1::ListKeysRequest) -> Result<KeyFilter, Violations> {
+    let mut check = Check::new();
+    let account = check.optional("account", &request.account, AccountId::new);
+    let states = states(&mut check, &request.states);
+    if is_longer(&request.project, PROJECT_LEN_MAX) {
+        check.violation("project", format!("must be at most {PROJECT_LEN_MAX} characters"));
+    }
+    let project = if request.project.is_empty() { None } else { Some(request.project.clone()) };
+    let page_size = check.field("page_size", page_size(request.page_size));
+    check.finish(|| Some(KeyFilter { account, states, project, page_size: page_size? }))
+}
+
+fn states(check: &mut Check, numbers: &[i32]) -> Vec<KeyState> {
+    if numbers.len() > FILTER_ITEMS_MAX {
+        check.violation("states", format!("must be at most {FILTER_ITEMS_MAX}"));
+        return Vec::new();
+    }
+    let mut states = Vec::new();
+    for (index, number) in numbers.iter().enumerate() {
+        match v1::KeyState::try_from(*number) {
+            Ok(v1::KeyState::Active) => states.push(KeyState::Active),
+            Ok(v1::KeyState::Disabled) => states.push(KeyState::Disabled),
+            Ok(v1::KeyState::Revoked) => states.push(KeyState::Revoked),
+            Ok(v1::KeyState::Expired) => states.push(KeyState::Expired),
+            Ok(v1::KeyState::Unspecified) | Err(_) => {
+                check.violation(format_args!("states[{index}]"), "must be a state that a key can be in");
+            }
+        }
+    }
+    states.sort_unstable();
+    states.dedup();
+    states
+}
