@@ -18,9 +18,9 @@ pub const LIFETIMES_MAX: usize = 32;
 /// The longest overlap of two secrets where the policy names none, 30 days.
 pub const OVERLAP_DEFAULT: Duration = Duration::from_hours(720);
 
-const PATTERN_LEN_MAX: usize = 256;
-/// Bytes a compiled pattern may take: enough for any rule a person would write, too little to hurt.
-const PATTERN_SIZE_MAX: usize = 256 * 1024;
+const PATTERN_CHARACTERS_MAX: usize = 256;
+/// Bytes a compiled pattern may take: a hundred letters of any script fit, `\w{5000}` does not.
+const PATTERN_SIZE_MAX: usize = 2 * 1024 * 1024;
 
 /// An owner of keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,12 +99,12 @@ impl NamePattern {
     /// # Errors
     /// The rule in words.
     pub fn new(pattern: &str) -> Result<Self, Invalid> {
-        if pattern.len() > PATTERN_LEN_MAX {
-            return Err(Invalid::rule(format!("must be at most {PATTERN_LEN_MAX} bytes")));
+        if pattern.chars().count() > PATTERN_CHARACTERS_MAX {
+            return Err(Invalid::rule(format!("must be at most {PATTERN_CHARACTERS_MAX} characters")));
         }
         compile(pattern).map_err(|error| match error {
             regex::Error::CompiledTooBig(_) => Invalid::rule("must be a regular expression that compiles to less"),
-            error => Invalid::rule(format!("must be a regular expression of the regex crate: {error}")),
+            error => Invalid::rule(format!("must be a regular expression of the regex crate: {}", reason(&error))),
         })?;
         Ok(Self(pattern.into()))
     }
@@ -121,6 +121,13 @@ impl NamePattern {
     }
 }
 
+/// What the error says, without the pattern that it draws above.
+fn reason(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text.lines().last().unwrap_or_default();
+    last.strip_prefix("error: ").unwrap_or(last).to_owned()
+}
+
 fn compile(pattern: &str) -> Result<regex::Regex, regex::Error> {
     RegexBuilder::new(pattern).size_limit(PATTERN_SIZE_MAX).dfa_size_limit(PATTERN_SIZE_MAX).nest_limit(32).build()
 }
@@ -132,14 +139,14 @@ pub struct LifetimeRule {
     pub allowed: BTreeSet<Duration>,
     /// The lifetime of a key that names none.
     pub default: Option<Duration>,
-    /// Whether a key may live for ever.
-    pub may_never_expire: bool,
+    /// Whether a key may live for ever, where the policy says so. See [`LifetimeRule::allows_never`].
+    pub may_never_expire: Option<bool>,
 }
 
 impl Default for LifetimeRule {
     /// Any lifetime, or none.
     fn default() -> Self {
-        Self { allowed: BTreeSet::new(), default: None, may_never_expire: true }
+        Self { allowed: BTreeSet::new(), default: None, may_never_expire: None }
     }
 }
 
@@ -180,8 +187,13 @@ impl LifetimeRule {
                 return Err(Rejection::invalid("default_lifetime", "must be one of the policy's lifetimes"));
             }
         }
-        let may_never_expire = may_never_expire.unwrap_or(allowed.is_empty() && default.is_none());
         Ok(Self { allowed, default, may_never_expire })
+    }
+
+    /// Whether a key may live for ever: where nothing is said, only if nothing is said of lifetimes either.
+    #[must_use]
+    pub fn allows_never(&self) -> bool {
+        self.may_never_expire.unwrap_or(self.allowed.is_empty() && self.default.is_none())
     }
 
     /// The expiry of a key that is made, or renewed, at `from`.
@@ -190,11 +202,10 @@ impl LifetimeRule {
     /// `LIFETIME_NOT_ALLOWED`, or a field that cannot be.
     pub fn choose(&self, choice: ExpiryChoice, from: Timestamp) -> Result<Option<Timestamp>, Rejection> {
         match choice {
-            ExpiryChoice::Unsaid => match (self.default, self.allowed.first(), self.may_never_expire) {
-                (Some(lifetime), _, _) => Ok(Some(from.after(lifetime))),
-                (None, Some(only), false) if self.allowed.len() == 1 => Ok(Some(from.after(*only))),
-                (None, _, true) => Ok(None),
-                (None, _, false) => Err(self.refuse()),
+            ExpiryChoice::Unsaid => match (self.default, self.allowed.first()) {
+                (Some(lifetime), _) => Ok(Some(from.after(lifetime))),
+                (None, Some(only)) if self.allowed.len() == 1 => Ok(Some(from.after(*only))),
+                _ => self.check(None, from),
             },
             ExpiryChoice::Lifetime(lifetime) if !is_lifetime(lifetime) => {
                 Err(Rejection::invalid("lifetime", LIFETIME_RULE))
@@ -211,7 +222,7 @@ impl LifetimeRule {
     /// `LIFETIME_NOT_ALLOWED`.
     pub fn check(&self, end: Option<Timestamp>, from: Timestamp) -> Result<Option<Timestamp>, Rejection> {
         let is_allowed = match end {
-            None => self.may_never_expire,
+            None => self.allows_never(),
             Some(end) => self.allowed.is_empty() || self.allowed.contains(&end.since(from)),
         };
         if is_allowed { Ok(end) } else { Err(self.refuse()) }
@@ -222,7 +233,7 @@ impl LifetimeRule {
         if self.allowed.is_empty() {
             allowed.push("any lifetime".into());
         }
-        if self.may_never_expire {
+        if self.allows_never() {
             allowed.push("never_expires".into());
         }
         Refusal::LifetimeNotAllowed { allowed: format!("it allows {}", allowed.join(", ")) }.into()
@@ -329,6 +340,7 @@ mod tests {
     fn several_lifetimes_without_a_default_must_be_chosen_from() {
         assert!(is_refused(&rule(&[7, 30], None, Some(false)).choose(ExpiryChoice::Unsaid, NOW)));
         assert_eq!(rule(&[7, 30], None, Some(true)).choose(ExpiryChoice::Unsaid, NOW), Ok(None));
+        assert_eq!(rule(&[7], None, Some(true)).choose(ExpiryChoice::Unsaid, NOW), Ok(Some(NOW.after(DAY * 7))));
         assert!(LifetimeRule::new([DAY].into(), Some(DAY * 2), None).is_err());
     }
 

@@ -101,7 +101,7 @@ pub const DISPLAY_NAME: TextRule = TextRule::line(200);
 /// `description` of a key.
 pub const DESCRIPTION: TextRule = TextRule::line(2000).multiline();
 /// `reason` of a revocation.
-pub const REASON: TextRule = TextRule::line(500);
+pub const REASON: TextRule = TextRule::line(500).multiline();
 
 #[cfg(test)]
 mod tests {

@@ -13,6 +13,7 @@ pub mod healthcheck;
 pub mod http;
 pub mod lifecycle;
 pub mod listener;
+pub mod malformed;
 pub mod methods;
 pub mod metrics;
 pub mod open;

@@ -32,6 +32,7 @@ use crate::health::Health;
 use crate::http::SidePort;
 use crate::lifecycle::{Shutdown, WindDown, raise_open_files_limit, wind_down};
 use crate::listener::Listener;
+use crate::malformed::MalformedLayer;
 use crate::methods::MethodTable;
 use crate::metrics::{Metrics, SharedMetrics};
 use crate::open::{self, OpenError};
@@ -114,7 +115,8 @@ pub async fn serve(config: Config, is_tracing: bool, shutdown: Shutdown) -> Resu
     let layers = ServiceBuilder::new()
         .layer(metrics.calls())
         .layer(TraceLayer::new(is_tracing, Arc::clone(&methods)))
-        .layer(DeadlineLayer::new(methods, config.request_timeout));
+        .layer(DeadlineLayer::new(methods, config.request_timeout))
+        .layer(MalformedLayer);
 
     let (stop_calls, ended) = (CancellationToken::new(), CancellationToken::new());
     let mut listeners = JoinSet::new();

@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::admin::Admin;
 use crate::caller::{Callers, Credential, Permit};
+use crate::malformed;
 use crate::metrics::SharedMetrics;
 use crate::status::Failure;
 use crate::verify::Verifier;
@@ -91,7 +92,7 @@ impl KeyAuthority for Service {
         self.callers.permit(&credential, Permission::Verify)?;
         let service = self.clone();
         let answers = request.into_inner().map(move |question| {
-            let question = question?;
+            let question = question.map_err(|status| malformed::failure(&status).map_or(status, Status::from))?;
             // The caller is judged again for each question: its key may be revoked meanwhile.
             let outcome = service.callers.permit(&credential, Permission::Verify).and_then(|permit| {
                 let request =

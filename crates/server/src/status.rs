@@ -94,6 +94,15 @@ impl Failure {
         Self::Invalid(Violations::one(field, rule))
     }
 
+    /// The same failure of a field of the message in field `path`.
+    #[must_use]
+    pub fn within(self, path: &str) -> Self {
+        match self {
+            Self::Invalid(violations) => Self::Invalid(violations.within(path)),
+            failure => failure,
+        }
+    }
+
     /// Code and reason: the table.
     #[must_use]
     pub fn code(&self) -> (Code, &'static str) {

@@ -141,7 +141,7 @@ impl Admin {
                 if account.id.is_system() {
                     wire::key::check_caller_change(&asked.change)?;
                 }
-                key.update(account, asked.change, now)?;
+                key.update(account, asked.change, now).map_err(|rejection| Failure::from(rejection).within("key"))?;
                 permit.check_grant(&key.account, &key.access)
             })
             .await?;
@@ -272,7 +272,7 @@ impl Admin {
         let purpose = Purpose::Token { key_id: key.id.as_str(), version: secret.version };
         let opened = self.keyring.open(purpose, sealed).map_err(|_sealed| Failure::SealBroken)?;
         let token = String::from_utf8(opened.to_vec()).map_err(|_bytes| Failure::SealBroken)?;
-        let event = key_event(permit, Action::RevealToken, None, None, Some(&key), tx.now())?;
+        let event = key_event(permit, Action::RevealToken, None, Some(&key), Some(&key), tx.now())?;
         tx.commit(event).await?;
         Ok(v1::RevealTokenResponse { token })
     }

@@ -5,7 +5,7 @@ mod table;
 use std::collections::BTreeSet;
 
 use key_authority_proto::v1::*;
-use table::{Case, Failure, Outcome, Ready, TABLE, Target, Tenancy};
+pub(crate) use table::{Case, Failure, Outcome, Ready, TABLE, Target, Tenancy};
 use tonic::Code;
 
 use crate::support::client::{PERMISSIONS, key_for};
@@ -26,7 +26,7 @@ fn every_rpc_is_in_the_table() {
 }
 
 /// Makes what the call is to be about, in the account `account`.
-async fn make_ready(root: &Client, account: &str, ready: Ready) -> Target {
+pub(crate) async fn make_ready(root: &Client, account: &str, ready: Ready) -> Target {
     let mut key = NewKey { key: Key { id: "none".into(), ..Key::default() }, token: String::new() };
     if ready != Ready::Nothing {
         root.new_account(account, KeyPolicy { recoverable: true, ..KeyPolicy::default() }).await;
@@ -49,14 +49,14 @@ async fn every_rpc_needs_its_permission(authority: Authority) {
     for case in TABLE {
         let Case { method, permissions, .. } = case;
         let target = make_ready(&root, &format!("of-{method}"), case.ready).await;
-        let nothing = Target { account: "nobody".into(), key: NewKey { key: Key::default(), ..target.key.clone() } };
         let nothing =
             Target { key: NewKey { key: Key { id: "nothing".into(), ..nothing.key.key }, ..nothing.key }, ..nothing };
 
         let others: Vec<_> = PERMISSIONS.into_iter().filter(|name| !permissions.contains(name)).collect();
         let (_, without) = authority.new_caller(&others, None).await;
         assert_eq!((case.call)(without.clone(), target.clone()).await, denied, "{method} with all others: {others:?}");
-        assert_eq!((case.call)(without, nothing).await, denied, "{method}: permission is checked before existence");
+        let of_nothing = (case.call)(without, target.of_nothing()).await;
+        assert_eq!(of_nothing, denied, "{method}: permission is checked before existence");
 
         for permission in *permissions {
             let account = format!("{permission}-of-{method}");
@@ -83,7 +83,6 @@ async fn no_rpc_reaches_another_tenant(authority: Authority) {
                 assert_eq!(outcome, Err(failure.clone()), "{method}");
                 // Neither is there a difference between what is out of reach and what is not there.
                 let key = Key { id: "nothing".into(), ..target.key.key.clone() };
-                let nothing = Target { account: "nobody".into(), key: NewKey { key, ..target.key.clone() } };
                 assert_eq!((case.call)(limited.clone(), nothing).await, Err(failure), "{method}");
             }
             Tenancy::Unknown => assert_eq!(outcome, Ok(Outcome::Verdict(Verdict::Unknown)), "{method}"),

@@ -1,1 +1,175 @@
-//! To come.
+//! The database goes away and comes back: admin RPCs say so and heal by themselves, Verify goes on for its lease, and no
+//! outage is ever told as a denial.
+
+mod full;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use key_authority_proto::v1::*;
+use tonic::{Code, Status};
+use tonic_health::pb::health_check_response::ServingStatus;
+
+use crate::support::authority::{STORAGE, VERIFY};
+use crate::support::client::{key_for, question};
+use crate::support::{Authority, Chance, Database, Setup, eventually, http, on_database_servers, refused, seed};
+
+/// How long an admin RPC may take to say that the database is away.
+const TOLD_WITHIN: Duration = Duration::from_secs(6);
+
+async fn linked(database: Database) -> Authority {
+    let authority = Setup::on(database).linked().start().await;
+    authority.client().new_account("acme", KeyPolicy::default()).await;
+    authority
+}
+
+/// Fails unless the call says in time that the database is away.
+async fn assert_away<T>(what: &str, call: impl Future<Output = Result<T, Status>>) {
+    let result = tokio::time::timeout(TOLD_WITHIN, call).await;
+    let result = result.unwrap_or_else(|_| panic!("{what}: no answer within {TOLD_WITHIN:?}"));
+    refused(result, Code::Unavailable, "STORAGE_UNAVAILABLE");
+}
+
+async fn when_the_database_is_cut_off_verify_goes_on_for_its_lease(database: Database) {
+    let authority = linked(database).await;
+    let client = authority.client();
+    let (good, bad) = (client.key_in("acme").await, client.key_in("acme").await);
+    client.revoke(&bad.id()).await;
+    authority.link().cut();
+    assert_eq!(client.verdict(&good.token).await, Verdict::Valid, "the moment it is cut");
+    assert_eq!(client.verdict(&bad.token).await, Verdict::Revoked);
+
+    authority.await_health(STORAGE, ServingStatus::NotServing).await;
+    assert_eq!(authority.health_of(VERIFY).await, ServingStatus::Serving, "Verify can still answer");
+    assert_eq!(authority.health_of("").await, ServingStatus::Serving);
+    assert_eq!(http::get(authority.http(), "/readyz").await.0, 200);
+    assert_eq!(client.verdict(&good.token).await, Verdict::Valid);
+    assert_away("GetKey", client.get_key(GetKeyRequest { key_id: good.id() })).await;
+    assert_eq!(client.verdict(&good.token).await, Verdict::Valid, "a call that fails costs no lease");
+
+    // Then it may not answer any more; until then it answers right, and afterwards it does not deny.
+    let unavailable = eventually("the lease ends", async || match client.verify(question(&good.token)).await {
+        Ok(answer) => {
+            assert_eq!(answer.verdict(), Verdict::Valid);
+            None
+        }
+        Err(status) => Some(status),
+    })
+    .await;
+    refused::<()>(Err(unavailable), Code::Unavailable, "LEASE_EXPIRED");
+    refused(client.verify(question("no token")).await, Code::Unavailable, "LEASE_EXPIRED");
+    refused(client.get_key(GetKeyRequest { key_id: good.id() }).await, Code::Unavailable, "LEASE_EXPIRED");
+    authority.await_health(VERIFY, ServingStatus::NotServing).await;
+    assert_eq!(http::get(authority.http(), "/readyz").await.0, 503);
+    assert_eq!(http::get(authority.http(), "/livez").await.0, 200, "it is no reason to kill it");
+
+    authority.link().open();
+    authority.await_health(VERIFY, ServingStatus::Serving).await;
+    authority.await_health(STORAGE, ServingStatus::Serving).await;
+    assert_eq!(client.verdict(&good.token).await, Verdict::Valid);
+    assert_eq!(client.verdict(&bad.token).await, Verdict::Revoked);
+    client.key_in("acme").await;
+}
+
+async fn when_the_database_is_cut_off_every_admin_call_says_so(database: Database) {
+    let authority = linked(database).await;
+    let client = authority.client();
+    let key = client.key_in("acme").await;
+    let key_id = || key.id();
+    authority.link().cut();
+    let create = CreateKeyRequest { request_id: "during".into(), ..key_for("acme") };
+    // All at once, so that all are asked while the lease lasts.
+    tokio::join!(
+        assert_away("GetKey", client.get_key(GetKeyRequest { key_id: key_id() })),
+        assert_away("ListKeys", client.list_keys(ListKeysRequest { account: "acme".into(), ..Default::default() })),
+        assert_away("ListAccounts", client.list_accounts(ListAccountsRequest::default())),
+        assert_away("ListAuditEvents", client.list_audit_events(ListAuditEventsRequest::default())),
+        assert_away("CreateKey", client.create_key(create.clone())),
+        assert_away("RevokeKey", client.revoke_key(RevokeKeyRequest { key_id: key_id(), ..Default::default() })),
+    );
+    assert_eq!(client.verdict(&key.token).await, Verdict::Valid, "what was refused was not done");
+
+    authority.link().open();
+    let created = eventually("admin calls work again", async || client.create_key(create.clone()).await.ok()).await;
+    assert!(!created.token.is_empty(), "the call that was refused is made under its request_id");
+    assert_eq!(client.key(&key_id()).await.state(), KeyState::Active);
+    authority.await_health(STORAGE, ServingStatus::Serving).await;
+}
+
+async fn when_the_database_falls_silent_admin_calls_end_in_time(database: Database) {
+    let authority = linked(database).await;
+    let client = authority.client();
+    let key = client.key_in("acme").await;
+    // Nobody hangs up: packets are lost, and no socket tells.
+    authority.link().pause();
+    let create = CreateKeyRequest { request_id: "silence".into(), ..key_for("acme") };
+    tokio::join!(
+        assert_away("GetKey", client.get_key(GetKeyRequest { key_id: key.id() })),
+        assert_away("CreateKey", client.create_key(create.clone())),
+        async { assert_eq!(client.verdict(&key.token).await, Verdict::Valid) },
+    );
+    authority.link().open();
+    authority.await_health(STORAGE, ServingStatus::Serving).await;
+    eventually("admin calls work again", async || client.create_key(create.clone()).await.ok()).await;
+    assert_eq!(client.keys_of("acme").await.len(), 2);
+}
+
+/// Calls that the cut caught anywhere, also between COMMIT and its answer: each, repeated under its `request_id`, has
+/// exactly one effect.
+async fn of_calls_that_a_cut_interrupts_each_has_one_effect(database: Database) {
+    const ROUNDS: usize = 6;
+    const CALLS: usize = 12;
+    let mut chance = Chance(seed());
+    let authority = linked(database).await;
+    let client = authority.client();
+    for round in 0..ROUNDS {
+        let (answered, mut answers) = tokio::sync::mpsc::unbounded_channel();
+        let mut calls = tokio::task::JoinSet::new();
+        for call in 0..CALLS {
+            let (client, answered) = (client.clone(), answered.clone());
+            let request = CreateKeyRequest { request_id: format!("{round}-{call}"), ..key_for("acme") };
+            calls.spawn(async move {
+                let first = client.create_key(request.clone()).await;
+                let _ = answered.send(());
+                (request, first)
+            });
+        }
+        for _ in 0..chance.below(CALLS as u64) {
+            answers.recv().await;
+        }
+        authority.link().cut();
+        let outcomes = calls.join_all().await;
+        authority.link().open();
+        let mut tokens = BTreeMap::new();
+        for (request, first) in outcomes {
+            match first {
+                Ok(created) => drop(tokens.insert(created.key.unwrap().id, created.token)),
+                Err(status) => assert_eq!(status.code(), Code::Unavailable, "never a denial: {status:?}"),
+            }
+            let again =
+                eventually("the call is repeated", async || client.create_key(request.clone()).await.ok()).await;
+            let id = again.key.unwrap().id;
+            // A token is shown once at most: to the first call, to the second, or, where the answer was lost, to nobody.
+            assert!(again.token.is_empty() || tokens.insert(id, again.token).is_none());
+        }
+        for (id, token) in tokens {
+            assert_eq!(client.ask(&token).await.key_id, id, "an acknowledged key is there");
+        }
+        assert_eq!(client.keys_of("acme").await.len(), (round + 1) * CALLS, "one key for each request");
+    }
+    let created = ListAuditEventsRequest {
+        actions: vec![Action::CreateKey.into()],
+        account: "acme".into(),
+        ..Default::default()
+    };
+    assert_eq!(client.events(created).await.len(), ROUNDS * CALLS, "and one event");
+    let proof = authority.subcommand(&["audit", "verify"], &[]).await.well();
+    println!("{}", proof.stdout);
+}
+
+on_database_servers! {
+    when_the_database_is_cut_off_verify_goes_on_for_its_lease,
+    when_the_database_is_cut_off_every_admin_call_says_so,
+    when_the_database_falls_silent_admin_calls_end_in_time,
+    of_calls_that_a_cut_interrupts_each_has_one_effect,
+}

@@ -21,7 +21,7 @@ struct PolicyJson {
     counts_active_only: bool,
     lifetimes_us: Vec<u64>,
     default_lifetime_us: Option<u64>,
-    may_never_expire: bool,
+    may_never_expire: Option<bool>,
     project_rule: ProjectRuleJson,
     recoverable: bool,
     recently_used_window_us: Option<u64>,

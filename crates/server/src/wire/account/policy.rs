@@ -96,7 +96,7 @@ impl PolicyChange {
     /// The policy that the change makes of `before`; None when its lifetimes cannot be followed.
     pub(crate) fn onto(self, check: &mut Check, before: &KeyPolicy) -> Option<KeyPolicy> {
         let rule = &before.lifetimes;
-        let may_never_expire = self.may_never_expire.or(&Some(rule.may_never_expire));
+        let may_never_expire = self.may_never_expire.or(&rule.may_never_expire);
         let lifetimes = LifetimeRule::new(
             self.lifetimes.or(&rule.allowed),
             self.default_lifetime.or(&rule.default),

@@ -45,7 +45,7 @@ pub fn policy_to_proto(policy: &KeyPolicy) -> v1::KeyPolicy {
         counted_states: counted as i32,
         lifetimes: policy.lifetimes.allowed.iter().copied().map(duration_to_proto).collect(),
         default_lifetime: policy.lifetimes.default.map(duration_to_proto),
-        may_never_expire: Some(policy.lifetimes.may_never_expire),
+        may_never_expire: policy.lifetimes.may_never_expire,
         project_rule: project_rule as i32,
         recoverable: policy.recoverable,
         recently_used_window: policy.recently_used_window.map(duration_to_proto),

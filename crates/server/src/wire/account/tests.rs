@@ -245,7 +245,7 @@ fn an_account_is_shown_with_its_whole_policy() {
     let shown = account_to_proto(&account);
     assert_eq!((shown.state(), shown.etag.as_str()), (v1::AccountState::Active, "7"));
     let policy = shown.policy.unwrap();
-    assert_eq!((policy.may_never_expire, policy.counted_states()), (Some(true), v1::CountedStates::All));
+    assert_eq!((policy.may_never_expire, policy.counted_states()), (None, v1::CountedStates::All));
     assert_eq!((policy.project_rule(), policy.max_keys), (v1::ProjectRule::Unspecified, 0));
     assert_eq!((policy.recently_used_window, policy.max_overlap), (None, None));
     account.suspended = true;

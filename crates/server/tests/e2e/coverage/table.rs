@@ -11,14 +11,22 @@ use crate::support::{Client, NewKey, in_time};
 
 /// What a call is about.
 #[derive(Debug, Clone)]
-pub(super) struct Target {
-    pub(super) account: String,
-    pub(super) key: NewKey,
+pub(crate) struct Target {
+    pub(crate) account: String,
+    pub(crate) key: NewKey,
+}
+
+impl Target {
+    /// What is not there.
+    pub(crate) fn of_nothing(&self) -> Self {
+        let key = NewKey { key: Key { id: "nothing".into(), ..Key::default() }, token: self.key.token.clone() };
+        Self { account: "nobody".into(), key }
+    }
 }
 
 /// What must be there for a call to change something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ready {
+pub(crate) enum Ready {
     Nothing,
     Account,
     SuspendedAccount,
@@ -28,7 +36,7 @@ pub(super) enum Ready {
 
 /// What a caller who may not act on the account gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tenancy {
+pub(crate) enum Tenancy {
     /// `NOT_FOUND` with this reason.
     NotFound(&'static str),
     /// `VERDICT_UNKNOWN`.
@@ -41,7 +49,7 @@ pub(super) enum Tenancy {
 
 /// What came of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     Done,
     Verdict(Verdict),
     Accounts(Vec<String>),
@@ -49,9 +57,9 @@ pub(super) enum Outcome {
 
 /// Why nothing came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Failure {
-    pub(super) code: Code,
-    pub(super) reason: String,
+pub(crate) struct Failure {
+    pub(crate) code: Code,
+    pub(crate) reason: String,
 }
 
 impl From<Status> for Failure {
@@ -66,15 +74,15 @@ impl From<Status> for Failure {
 type Call = fn(Client, Target) -> Pin<Box<dyn Future<Output = Result<Outcome, Failure>> + Send>>;
 
 /// An RPC.
-pub(super) struct Case {
-    pub(super) method: &'static str,
+pub(crate) struct Case {
+    pub(crate) method: &'static str,
     /// Each of them will do.
-    pub(super) permissions: &'static [&'static str],
-    pub(super) tenancy: Tenancy,
+    pub(crate) permissions: &'static [&'static str],
+    pub(crate) tenancy: Tenancy,
     /// The event it leaves. None: it changes nothing.
-    pub(super) action: Option<Action>,
-    pub(super) ready: Ready,
-    pub(super) call: Call,
+    pub(crate) action: Option<Action>,
+    pub(crate) ready: Ready,
+    pub(crate) call: Call,
 }
 
 const KEY: Tenancy = Tenancy::NotFound("KEY_NOT_FOUND");
@@ -114,7 +122,7 @@ macro_rules! account_row {
     };
 }
 
-pub(super) const TABLE: &[Case] = &[
+pub(crate) const TABLE: &[Case] = &[
     row!(Verify ["verify"] Tenancy::Unknown, None, Key, |client, target| {
         Ok(Outcome::Verdict(client.verify(question(&target.key.token)).await?.verdict()))
     }),

@@ -135,6 +135,11 @@ impl Authority {
         self.server.as_ref().expect("the server runs")
     }
 
+    /// Its process ID.
+    pub(crate) fn pid(&self) -> u32 {
+        self.server().pid()
+    }
+
     /// Where it serves gRPC.
     pub(crate) fn grpc(&self) -> &str {
         &self.server().grpc
