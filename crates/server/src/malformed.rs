@@ -1,7 +1,7 @@
 //! Requests that cannot be decoded: whose mistake it is.
 //!
 //! tonic answers INTERNAL when the bytes of a request are not the message that they should be. But it is the caller who
-//! is wrong, so this layer makes it INVALID_ARGUMENT, and names the field where prost does. It looks at answers that are
+//! is wrong, so this layer makes it `INVALID_ARGUMENT`, and names the field where prost does. It looks at answers that are
 //! a status alone, and at nothing else; what was decoded is judged in `wire`.
 
 use std::future::Future;

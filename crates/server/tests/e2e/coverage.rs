@@ -49,8 +49,6 @@ async fn every_rpc_needs_its_permission(authority: Authority) {
     for case in TABLE {
         let Case { method, permissions, .. } = case;
         let target = make_ready(&root, &format!("of-{method}"), case.ready).await;
-        let nothing =
-            Target { key: NewKey { key: Key { id: "nothing".into(), ..nothing.key.key }, ..nothing.key }, ..nothing };
 
         let others: Vec<_> = PERMISSIONS.into_iter().filter(|name| !permissions.contains(name)).collect();
         let (_, without) = authority.new_caller(&others, None).await;
@@ -82,8 +80,7 @@ async fn no_rpc_reaches_another_tenant(authority: Authority) {
                 let failure = Failure { code: Code::NotFound, reason: (*reason).to_owned() };
                 assert_eq!(outcome, Err(failure.clone()), "{method}");
                 // Neither is there a difference between what is out of reach and what is not there.
-                let key = Key { id: "nothing".into(), ..target.key.key.clone() };
-                assert_eq!((case.call)(limited.clone(), nothing).await, Err(failure), "{method}");
+                assert_eq!((case.call)(limited.clone(), target.of_nothing()).await, Err(failure), "{method}");
             }
             Tenancy::Unknown => assert_eq!(outcome, Ok(Outcome::Verdict(Verdict::Unknown)), "{method}"),
             Tenancy::Hidden => {
