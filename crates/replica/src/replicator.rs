@@ -35,6 +35,8 @@ pub struct Settings {
     pub keyring: Arc<Keyring>,
     /// The durations that all replicas agree on.
     pub terms: Terms,
+    /// Whether no other server can work on this database: then what cannot be confirmed for want of room need not be.
+    pub is_alone: bool,
     /// Which build this is, for the registry.
     pub build: String,
     /// Where this replica listens, for the registry.
@@ -195,7 +197,14 @@ impl Driver {
 
     async fn confirm(&self, head: key_authority_storage::settings::Head) -> Result<Event<'static>, StorageError> {
         let Some(me) = self.me else { return Ok(Event::Confirmed { is_registered: false }) };
-        let is_registered = self.store.confirm(me, head, self.random()?).await?;
+        let is_registered = match self.store.confirm(me, head, self.random()?).await {
+            // Who cannot write on a database that nobody else serves cannot be behind: nobody changes anything.
+            Err(StorageError::CannotWrite(error)) if self.settings.is_alone => {
+                tracing::debug!(error = %error, "the database has no room");
+                true
+            }
+            confirmed => confirmed?,
+        };
         if !is_registered {
             tracing::warn!(replica = %me, "this replica was removed from the registry; it joins anew");
         }

@@ -14,6 +14,7 @@ use key_authority_replica::lease::Terms;
 use key_authority_replica::replicator::{Replicator, Settings, StartError};
 use key_authority_replica::usage::FLUSH_INTERVAL;
 use key_authority_storage::Store;
+use key_authority_storage::alone::{Alone, AloneError};
 use key_authority_storage::settings::SettingsError;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -51,6 +52,9 @@ pub enum ServeError {
     /// Secret or database.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The database is served already, and takes one server only.
+    #[error(transparent)]
+    Alone(#[from] AloneError),
     /// The lease.
     #[error(transparent)]
     Settings(#[from] SettingsError),
@@ -162,16 +166,19 @@ struct Facts {
     /// A connection of its own, so that writing usage down never stands in an operator's way.
     usage: Store,
     terms: Terms,
+    /// Held while the server runs.
+    alone: Option<Alone>,
 }
 
 impl Facts {
     async fn open(config: &Config) -> Result<Self, ServeError> {
         let keyring = open::keyring(config)?;
         let store = open::store(config, &keyring).await?;
+        let alone = store.be_alone().await?;
         let usage = open::connect(config, &keyring, 1).await?;
         let terms = Terms::new(store.agree_on_lease(config.lease).await?);
         make_first_key(config, &store).await?;
-        Ok(Self { keyring, store, usage, terms })
+        Ok(Self { keyring, store, usage, terms, alone })
     }
 }
 
@@ -216,6 +223,7 @@ fn settings(config: &Config, facts: &Facts, address: SocketAddr) -> Settings {
         database_url: config.database.url.expose().to_owned(),
         keyring: Arc::clone(&facts.keyring),
         terms: facts.terms,
+        is_alone: facts.alone.is_some(),
         build: env!("CARGO_PKG_VERSION").to_owned(),
         address: address.to_string(),
         entropy: |bytes| entropy::fill(bytes).map_err(std::io::Error::other),

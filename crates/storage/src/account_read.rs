@@ -35,11 +35,9 @@ impl Store {
             query = query.filter(Column::Id.is_in(ids.iter().map(AccountId::as_str)));
         }
         if let Some(Newest { create_revision: Revision(revision), id }) = after {
-            query = query.filter(
-                Condition::any()
-                    .add(Column::CreateRevision.lt(*revision))
-                    .add(Condition::all().add(Column::CreateRevision.eq(*revision)).add(Column::Id.lt(id.as_str()))),
-            );
+            let beyond = Condition::any().add(Column::CreateRevision.lt(*revision)).add(Column::Id.lt(id.as_str()));
+            // The first condition is where an index can begin.
+            query = query.filter(Column::CreateRevision.lte(*revision)).filter(beyond);
         }
         bounded(async {
             let rows = query.all(&self.db).await?;

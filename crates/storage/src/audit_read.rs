@@ -82,7 +82,8 @@ impl Store {
     pub async fn verify_log(&self, mut progress: impl FnMut(u64)) -> Result<LogProof, StorageError> {
         let head = self.head().await?;
         let mut check = ChainCheck::new(&self.keyring);
-        let (mut faults, mut checked, mut after) = (Vec::new(), 0_u64, 0_i64);
+        // From before the first revision on: what was inserted there is a fault too.
+        let (mut faults, mut checked, mut after) = (Vec::new(), 0_u64, i64::MIN);
         loop {
             let rows = bounded(async {
                 let select = Entity::find().filter(Column::Revision.gt(after)).order_by_asc(Column::Revision);

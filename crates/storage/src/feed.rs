@@ -106,12 +106,13 @@ impl Store {
     /// # Errors
     /// When nobody could look.
     pub async fn snapshot(&self, mut take: impl FnMut(Rows)) -> Result<Head, StorageError> {
-        let tx = self.begin_snapshot().await?;
-        let head = row(&tx).await?;
+        let tx = bounded(self.begin_snapshot()).await?;
+        let head = bounded(row(&tx)).await?;
         let mut after = String::new();
         loop {
             let select = account::Entity::find().filter(account::Column::Id.gt(after.as_str()));
-            let models = select.order_by_asc(account::Column::Id).limit(SNAPSHOT_BATCH).all(&tx).await?;
+            let select = select.order_by_asc(account::Column::Id).limit(SNAPSHOT_BATCH);
+            let models = bounded(async { Ok(select.all(&tx).await?) }).await?;
             let Some(last) = models.last() else { break };
             after.clone_from(&last.id);
             let accounts = models.into_iter().map(crate::rows::account::to_domain).collect::<Result<_, _>>()?;
@@ -121,12 +122,12 @@ impl Store {
         loop {
             let select = api_key::Entity::find().filter(api_key::Column::Id.gt(after.as_str()));
             let select = select.order_by_asc(api_key::Column::Id).limit(SNAPSHOT_BATCH);
-            let keys = key_read::with_secrets(&tx, select).await?;
+            let keys = bounded(key_read::with_secrets(&tx, select)).await?;
             let Some(last) = keys.last() else { break };
             last.id.as_str().clone_into(&mut after);
             take(Rows { accounts: Vec::new(), keys });
         }
-        tx.rollback().await?;
+        bounded(async { Ok(tx.rollback().await?) }).await?;
         let hash = Row { table: "authority", id: "1" }.hash("head_hash", &head.head_hash)?;
         Ok(Head { revision: Revision(head.revision), hash })
     }

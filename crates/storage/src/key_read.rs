@@ -57,11 +57,9 @@ impl Store {
             select = select.filter(may_cover(project));
         }
         if let Some(Newest { create_revision: Revision(revision), id }) = after {
-            select = select.filter(
-                Condition::any()
-                    .add(Column::CreateRevision.lt(*revision))
-                    .add(Condition::all().add(Column::CreateRevision.eq(*revision)).add(Column::Id.lt(id.as_str()))),
-            );
+            let beyond = Condition::any().add(Column::CreateRevision.lt(*revision)).add(Column::Id.lt(id.as_str()));
+            // The first condition is where an index can begin.
+            select = select.filter(Column::CreateRevision.lte(*revision)).filter(beyond);
         }
         let keys = bounded(with_secrets(&self.db, select)).await?;
         let mut page =

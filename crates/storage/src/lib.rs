@@ -14,8 +14,10 @@
 #[expect(unreachable_pub, reason = "sea-orm derives for pub types; the module is private")]
 mod entity;
 mod rows;
+mod session;
 
 pub mod account_read;
+pub mod alone;
 pub mod audit_read;
 pub mod error;
 pub mod feed;

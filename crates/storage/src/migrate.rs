@@ -1,15 +1,14 @@
 //! Bringing the schema up to date, one process at a time.
 
 use std::fs::File;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use key_authority_migrations::Migrator;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, TransactionTrait};
-use sea_orm_migration::MigratorTrait;
+use sea_orm_migration::{IntoSchemaManagerConnection, MigratorTrait};
 
 use crate::error::StorageError;
-use crate::store::Store;
+use crate::store::{Store, bounded};
 
 /// The name under which MySQL knows the lock, and the number under which PostgreSQL does.
 const LOCK_NAME: &str = "key_authority_migrations";
@@ -54,17 +53,13 @@ impl Store {
     /// [`SchemaError`].
     pub async fn migrate(&self) -> Result<usize, SchemaError> {
         let lock = self.lock_schema().await?;
-        let result = self.migrate_locked().await;
-        lock.release().await?;
+        let result = match &lock {
+            // In the session of the lock, which has no limit on how long a statement may take.
+            SchemaLock::Session(tx) => migrate_locked(tx).await,
+            SchemaLock::File(_) => migrate_locked(&self.db).await,
+        };
+        lock.release(result.is_ok()).await?;
         result
-    }
-
-    async fn migrate_locked(&self) -> Result<usize, SchemaError> {
-        let pending = self.pending().await?;
-        if pending > 0 {
-            Migrator::up(&self.db, None).await?;
-        }
-        Ok(pending)
     }
 
     /// Checks that the schema is the one this build knows.
@@ -72,40 +67,10 @@ impl Store {
     /// # Errors
     /// [`SchemaError`].
     pub async fn check_schema(&self) -> Result<(), SchemaError> {
-        match self.pending().await? {
+        match bounded(async { Ok(pending(&self.db).await) }).await?? {
             0 => Ok(()),
             pending => Err(SchemaError::Older { pending }),
         }
-    }
-
-    async fn pending(&self) -> Result<usize, SchemaError> {
-        let known = Migrator::migrations();
-        let applied: Vec<String> = if self.has_migrations().await? {
-            let sql = "SELECT version FROM seaql_migrations";
-            let rows = self.db.query_all_raw(Statement::from_string(self.db.get_database_backend(), sql)).await?;
-            rows.iter().map(|row| row.try_get("", "version")).collect::<Result<_, _>>()?
-        } else {
-            Vec::new()
-        };
-        if let Some(name) = applied.iter().find(|name| !known.iter().any(|migration| migration.name() == *name)) {
-            return Err(SchemaError::Newer { name: name.clone() });
-        }
-        Ok(known.len() - applied.len())
-    }
-
-    async fn has_migrations(&self) -> Result<bool, SchemaError> {
-        let sql = match self.db.get_database_backend() {
-            DbBackend::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'seaql_migrations'",
-            DbBackend::Postgres => {
-                "SELECT table_name FROM information_schema.tables \
-                 WHERE table_schema = current_schema() AND table_name = 'seaql_migrations'"
-            }
-            _ => {
-                "SELECT table_name FROM information_schema.tables \
-                 WHERE table_schema = DATABASE() AND table_name = 'seaql_migrations'"
-            }
-        };
-        Ok(self.db.query_one_raw(Statement::from_string(self.db.get_database_backend(), sql)).await?.is_some())
     }
 
     /// Takes the lock on a connection of its own, which it keeps until it is released.
@@ -124,6 +89,7 @@ impl Store {
             tx.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({LOCK_NUMBER})"))
                 .await
                 .map_err(|_| SchemaError::Locked)?;
+            tx.execute_unprepared("SET LOCAL statement_timeout = 0").await?;
         } else {
             let sql = format!("SELECT GET_LOCK('{LOCK_NAME}', {}) AS held", LOCK_TIMEOUT.as_secs());
             let row = tx.query_one_raw(Statement::from_string(backend, sql)).await?;
@@ -136,11 +102,7 @@ impl Store {
 
     /// SQLite's own locks end with each transaction, and a migration is several: a file beside the database stands in.
     async fn lock_file(&self) -> Result<SchemaLock, SchemaError> {
-        let statement =
-            Statement::from_string(DbBackend::Sqlite, "SELECT file FROM pragma_database_list WHERE name = 'main'");
-        let row = self.db.query_one_raw(statement).await?;
-        let path = row.map(|row| row.try_get::<String>("", "file")).transpose()?.unwrap_or_default();
-        let path = PathBuf::from(format!("{path}.migrating"));
+        let path = self.file_beside("migrating").await?;
         let locked = tokio::task::spawn_blocking(move || {
             let file = File::options().create(true).truncate(false).write(true).open(&path)?;
             file.lock().map(|()| file)
@@ -154,19 +116,62 @@ impl Store {
     }
 }
 
+async fn migrate_locked<'c, C>(db: &'c C) -> Result<usize, SchemaError>
+where
+    C: ConnectionTrait,
+    &'c C: IntoSchemaManagerConnection<'c>,
+{
+    let pending = pending(db).await?;
+    if pending > 0 {
+        Migrator::up(db, None).await?;
+    }
+    Ok(pending)
+}
+
+async fn pending(db: &impl ConnectionTrait) -> Result<usize, SchemaError> {
+    let known = Migrator::migrations();
+    let applied: Vec<String> = if has_migrations(db).await? {
+        let sql = "SELECT version FROM seaql_migrations";
+        let rows = db.query_all_raw(Statement::from_string(db.get_database_backend(), sql)).await?;
+        rows.iter().map(|row| row.try_get("", "version")).collect::<Result<_, _>>()?
+    } else {
+        Vec::new()
+    };
+    if let Some(name) = applied.iter().find(|name| !known.iter().any(|migration| migration.name() == *name)) {
+        return Err(SchemaError::Newer { name: name.clone() });
+    }
+    Ok(known.len() - applied.len())
+}
+
+async fn has_migrations(db: &impl ConnectionTrait) -> Result<bool, SchemaError> {
+    let sql = match db.get_database_backend() {
+        DbBackend::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'seaql_migrations'",
+        DbBackend::Postgres => {
+            "SELECT table_name FROM information_schema.tables \
+             WHERE table_schema = current_schema() AND table_name = 'seaql_migrations'"
+        }
+        _ => {
+            "SELECT table_name FROM information_schema.tables \
+             WHERE table_schema = DATABASE() AND table_name = 'seaql_migrations'"
+        }
+    };
+    Ok(db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await?.is_some())
+}
+
 enum SchemaLock {
     Session(DatabaseTransaction),
     File(File),
 }
 
 impl SchemaLock {
-    async fn release(self) -> Result<(), SchemaError> {
+    /// Lets go of the lock. On PostgreSQL, what was done under it stands with its end, or not at all.
+    async fn release(self, is_done: bool) -> Result<(), SchemaError> {
         match self {
             Self::Session(tx) => {
                 if tx.get_database_backend() == DbBackend::MySql {
                     tx.execute_unprepared(&format!("DO RELEASE_LOCK('{LOCK_NAME}')")).await?;
                 }
-                Ok(tx.rollback().await?)
+                Ok(if is_done { tx.commit().await? } else { tx.rollback().await? })
             }
             Self::File(file) => file.unlock().map_err(|error| StorageError::File(error).into()),
         }

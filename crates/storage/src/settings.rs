@@ -7,7 +7,7 @@ use key_authority_domain::audit::ChainHash;
 use key_authority_domain::id::Revision;
 use key_authority_domain::secret::Keyring;
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, TransactionTrait};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter};
 
 use crate::entity::{authority, replica};
 use crate::error::StorageError;
@@ -79,27 +79,21 @@ impl Store {
     /// [`SettingsError`].
     pub async fn check_secret(&self) -> Result<(), SettingsError> {
         let _turn = self.writers_turn().await;
-        let tx = self.db.begin().await.map_err(StorageError::from)?;
-        let stored = row(&tx).await?.secret_checks;
-        let noted = merge_checks(&stored, &self.keyring)?;
-        if noted != stored {
-            let update = authority::Entity::update_many()
-                .col_expr(authority::Column::SecretChecks, Expr::value(noted))
-                .filter(authority::Column::Id.eq(1))
-                .filter(authority::Column::SecretChecks.eq(stored));
-            if update.exec(&tx).await.map_err(StorageError::from)?.rows_affected == 0 {
-                // Another replica noted its own meanwhile: what it noted must be looked at first.
-                drop(tx);
-                return Box::pin(self.check_secret_again()).await;
+        // Under the lock, so that what another replica notes meanwhile is looked at as well.
+        let (tx, stored, _) = bounded(self.lock_authority()).await?;
+        let noted = merge_checks(&stored.secret_checks, &self.keyring)?;
+        bounded(async {
+            if noted != stored.secret_checks {
+                authority::Entity::update_many()
+                    .col_expr(authority::Column::SecretChecks, Expr::value(noted))
+                    .filter(authority::Column::Id.eq(1))
+                    .exec(&tx)
+                    .await?;
             }
-        }
-        Ok(tx.commit().await.map_err(StorageError::from)?)
-    }
-
-    async fn check_secret_again(&self) -> Result<(), SettingsError> {
-        let stored = row(&self.db).await?.secret_checks;
-        let noted = merge_checks(&stored, &self.keyring)?;
-        if noted == stored { Ok(()) } else { Err(StorageError::TimedOut.into()) }
+            Ok(tx.commit().await?)
+        })
+        .await?;
+        Ok(())
     }
 
     /// The lease that all replicas keep to: the configured one, if no replica runs with another.
@@ -107,19 +101,17 @@ impl Store {
     /// # Errors
     /// [`SettingsError`].
     pub async fn agree_on_lease(&self, configured: Option<Duration>) -> Result<Duration, SettingsError> {
-        let stored = u64::try_from(row(&self.db).await?.lease_ms).map(Duration::from_millis);
+        let stored = u64::try_from(bounded(row(&self.db)).await?.lease_ms).map(Duration::from_millis);
         let stored = stored.map_err(|_| StorageError::corrupt("authority", "lease_ms", "1"))?;
         let Some(configured) = configured.filter(|configured| *configured != stored) else { return Ok(stored) };
-        if replica::Entity::find().count(&self.db).await.map_err(StorageError::from)? > 0 {
+        if bounded(async { Ok(replica::Entity::find().count(&self.db).await?) }).await? > 0 {
             return Err(SettingsError::OtherLease { configured, stored });
         }
         let lease_ms = i64::try_from(configured.as_millis()).unwrap_or(i64::MAX);
-        authority::Entity::update_many()
+        let update = authority::Entity::update_many()
             .col_expr(authority::Column::LeaseMs, Expr::value(lease_ms))
-            .filter(authority::Column::Id.eq(1))
-            .exec(&self.db)
-            .await
-            .map_err(StorageError::from)?;
+            .filter(authority::Column::Id.eq(1));
+        bounded(async { Ok(update.exec(&self.db).await?) }).await?;
         Ok(configured)
     }
 }

@@ -1,4 +1,4 @@
-//! The way to the database: what kind it is, how its connections are set up, and the writers' queue.
+//! The way to the database: what kind it is, its clock, and the writers' queue.
 
 use std::fmt;
 use std::path::Path;
@@ -9,14 +9,12 @@ use std::time::Duration;
 use key_authority_domain::secret::Keyring;
 use key_authority_domain::time::Timestamp;
 use sea_orm::sea_query::{Expr, SimpleExpr};
-use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
-use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, FromQueryResult, Statement};
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, FromQueryResult, Statement};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::error::StorageError;
+use crate::session;
 
-/// How long a call waits for a connection.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a statement may take, waiting for a lock included, before storage gives up on it.
 pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -66,14 +64,21 @@ impl Store {
     /// # Errors
     /// When the database cannot be reached, or not be opened.
     pub async fn connect(url: &str, connections: u32, keyring: Arc<Keyring>) -> Result<Self, StorageError> {
-        let statements = Arc::new(AtomicU64::new(0));
-        let mut db = Database::connect(options(url, connections)).await?;
-        let counted = Arc::clone(&statements);
-        db.set_metric_callback(move |_| {
-            counted.fetch_add(1, Ordering::Relaxed);
-        });
+        let db = Database::connect(session::options(url, connections)).await?;
         let kind = kind_of(&db).await?;
-        Ok(Self { db, keyring, kind, statements, writers: Arc::default() })
+        let mut store = Self { db, keyring, kind, statements: Arc::default(), writers: Arc::default() };
+        store.show_statements(|_| ());
+        Ok(store)
+    }
+
+    /// Shows every statement, with its values, to `see`. For the tests of what is generated.
+    #[doc(hidden)]
+    pub fn show_statements(&mut self, see: impl Fn(&Statement) + Send + Sync + 'static) {
+        let counted = Arc::clone(&self.statements);
+        self.db.set_metric_callback(move |execution| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            see(execution.statement);
+        });
     }
 
     /// The URL of an SQLite database in a file.
@@ -136,46 +141,6 @@ pub(crate) async fn bounded<T>(work: impl Future<Output = Result<T, StorageError
         Ok(result) => result,
         Err(_) => Err(StorageError::TimedOut),
     }
-}
-
-fn options(url: &str, connections: u32) -> ConnectOptions {
-    let mut options = ConnectOptions::new(url);
-    options
-        .max_connections(connections)
-        .min_connections(1)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_timeout(ACQUIRE_TIMEOUT)
-        // Statements are logged with their values' places, never the values; they are of use to nobody but us.
-        .sqlx_logging(false)
-        .record_stmt_in_spans(false)
-        .map_sqlx_sqlite_opts(|sqlite| {
-            sqlite
-                .create_if_missing(true)
-                .journal_mode(SqliteJournalMode::Wal)
-                .synchronous(SqliteSynchronous::Full)
-                .foreign_keys(true)
-                .busy_timeout(STATEMENT_TIMEOUT)
-        })
-        .after_connect(|db| Box::pin(async move { set_up(&db).await }));
-    options
-}
-
-/// Sets a session's limits, so that a lock whose holder was cut off is given up by the database too.
-async fn set_up(db: &DatabaseConnection) -> Result<(), sea_orm::DbErr> {
-    match db.get_database_backend() {
-        DbBackend::Postgres => {
-            db.execute_unprepared(
-                "SET statement_timeout = '5s'; SET idle_in_transaction_session_timeout = '10s'; \
-                 SET default_transaction_isolation = 'read committed'",
-            )
-            .await?;
-        }
-        DbBackend::MySql => {
-            db.execute_unprepared("SET SESSION innodb_lock_wait_timeout = 5").await?;
-        }
-        _ => {}
-    }
-    Ok(())
 }
 
 async fn kind_of(db: &DatabaseConnection) -> Result<StorageKind, StorageError> {

@@ -7,7 +7,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, TransactionTrait};
 
 use crate::entity::{api_key, api_key_secret};
 use crate::error::StorageError;
-use crate::store::{Store, bounded};
+use crate::store::{StorageKind, Store, bounded};
 
 /// Most keys that one transaction writes.
 const BATCH: usize = 200;
@@ -42,6 +42,8 @@ impl Store {
     }
 
     async fn record_batch(&self, deltas: &[UsageDelta]) -> Result<(), StorageError> {
+        // SQLite has one writer at a time, and its own waiting is not fair.
+        let _turn = if self.kind() == StorageKind::Sqlite { Some(self.writers_turn().await) } else { None };
         let tx = self.db.begin().await?;
         for delta in deltas {
             let time = delta.last_used_time.micros();

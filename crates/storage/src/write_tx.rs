@@ -65,7 +65,9 @@ impl Store {
 
     /// Takes the lock by an UPDATE that changes nothing, and only then reads: so the read sees what the last holder
     /// committed, at every isolation level, and SQLite has no read lock to upgrade.
-    async fn lock_authority(&self) -> Result<(DatabaseTransaction, authority::Model, Timestamp), StorageError> {
+    pub(crate) async fn lock_authority(
+        &self,
+    ) -> Result<(DatabaseTransaction, authority::Model, Timestamp), StorageError> {
         let tx = self.db.begin().await?;
         authority::Entity::update_many()
             .col_expr(authority::Column::Revision, Expr::col(authority::Column::Revision))
@@ -276,6 +278,13 @@ impl WriteTx<'_> {
     /// When it could not be removed.
     pub async fn delete_key(&self, id: &KeyId) -> Result<(), StorageError> {
         bounded(async {
+            // The key's row is locked before those of its secrets, as it is where usage is written: in the other order
+            // the two would wait for one another.
+            api_key::Entity::update_many()
+                .col_expr(api_key::Column::Revision, Expr::value(self.revision.0))
+                .filter(api_key::Column::Id.eq(id.as_str()))
+                .exec(&self.tx)
+                .await?;
             let secrets = api_key_secret::Column::KeyId.eq(id.as_str());
             api_key_secret::Entity::delete_many().filter(secrets).exec(&self.tx).await?;
             api_key::Entity::delete_by_id(id.as_str()).exec(&self.tx).await?;

@@ -47,7 +47,8 @@ impl Admin {
                 id: row.id.to_string(),
                 address: row.address,
                 build: row.build,
-                applied_revision: wire::revision::number(row.applied),
+                // What is applied here need not be in the registry yet.
+                applied_revision: wire::revision::number(if is_self { self.view.applied() } else { row.applied }),
                 lease_remaining: Some(wire::time::duration_to_proto(remaining)),
                 join_time: Some(wire::time::timestamp_to_proto(row.join_time)),
                 seen_time: Some(wire::time::timestamp_to_proto(row.seen_time)),

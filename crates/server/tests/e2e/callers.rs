@@ -122,7 +122,10 @@ async fn a_caller_may_call_from_its_networks_only(authority: Authority) {
         if is_here {
             caller.list_accounts(ListAccountsRequest::default()).await.unwrap();
         } else {
-            assert_unauthenticated(&caller, "from elsewhere").await;
+            let call = caller.list_accounts(ListAccountsRequest::default()).await;
+            refused(call, Code::PermissionDenied, "CALLER_NETWORK_DENIED");
+            let call = caller.verify(question("no token")).await;
+            refused(call, Code::PermissionDenied, "CALLER_NETWORK_DENIED");
         }
     }
 }

@@ -12,7 +12,9 @@ use tonic_health::pb::health_check_response::ServingStatus;
 
 use crate::support::authority::{STORAGE, VERIFY};
 use crate::support::client::{key_for, question};
-use crate::support::{Authority, Chance, Database, Setup, eventually, http, on_database_servers, refused, seed};
+use crate::support::{
+    Authority, Chance, Database, Setup, eventually, http, in_time, on_database_servers, refused, seed,
+};
 
 /// How long an admin RPC may take to say that the database is away.
 const TOLD_WITHIN: Duration = Duration::from_secs(6);
@@ -96,6 +98,17 @@ async fn when_the_database_is_cut_off_every_admin_call_says_so(database: Databas
     authority.await_health(STORAGE, ServingStatus::Serving).await;
 }
 
+async fn many_changes_at_once_are_told_in_time_that_the_database_is_away(database: Database) {
+    let authority = linked(database).await;
+    authority.link().cut();
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let client = authority.client();
+        calls.spawn(async move { assert_away("CreateKey", client.create_key(key_for("acme"))).await });
+    }
+    calls.join_all().await;
+}
+
 async fn when_the_database_falls_silent_admin_calls_end_in_time(database: Database) {
     let authority = linked(database).await;
     let client = authority.client();
@@ -117,8 +130,8 @@ async fn when_the_database_falls_silent_admin_calls_end_in_time(database: Databa
 /// Calls that the cut caught anywhere, also between COMMIT and its answer: each, repeated under its `request_id`, has
 /// exactly one effect.
 async fn of_calls_that_a_cut_interrupts_each_has_one_effect(database: Database) {
-    const ROUNDS: usize = 6;
-    const CALLS: usize = 12;
+    const ROUNDS: usize = 5;
+    const CALLS: usize = 6;
     let mut chance = Chance(seed());
     let authority = linked(database).await;
     let client = authority.client();
@@ -138,7 +151,7 @@ async fn of_calls_that_a_cut_interrupts_each_has_one_effect(database: Database) 
             answers.recv().await;
         }
         authority.link().cut();
-        let outcomes = calls.join_all().await;
+        let outcomes = in_time("every call ends", calls.join_all()).await;
         authority.link().open();
         let mut tokens = BTreeMap::new();
         for (request, first) in outcomes {
@@ -170,6 +183,7 @@ async fn of_calls_that_a_cut_interrupts_each_has_one_effect(database: Database) 
 on_database_servers! {
     when_the_database_is_cut_off_verify_goes_on_for_its_lease,
     when_the_database_is_cut_off_every_admin_call_says_so,
+    many_changes_at_once_are_told_in_time_that_the_database_is_away,
     when_the_database_falls_silent_admin_calls_end_in_time,
     of_calls_that_a_cut_interrupts_each_has_one_effect,
 }

@@ -17,6 +17,7 @@ pub(crate) use client::{Client, NewKey};
 pub(crate) use database::Database;
 pub(crate) use expect::{invalid, refused};
 pub(crate) use key_authority_proto::v1;
+pub(crate) use process::subcommand;
 
 /// What a scenario asks for: the database alone, or a server on it that is ready.
 pub(crate) trait Start: Sized {

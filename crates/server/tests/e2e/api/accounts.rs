@@ -49,9 +49,16 @@ async fn an_account_is_created_with_every_field(authority: Authority) {
 
     let named = CreateKeyRequest { display_name: "deploy".into(), ..key_for("acme") };
     assert!(client.new_key(named).await.token.starts_with("acme_v2_"), "keys follow the policy");
-    // An absent policy is one with every field at its default.
+    // An absent policy is one with every field at its default; what is in force is shown.
     let plain = client.create_account(create("plain", None)).await.unwrap().account.unwrap();
-    assert_eq!(plain.policy.unwrap_or_default(), KeyPolicy::default());
+    assert_eq!(plain.policy, Some(in_force(KeyPolicy::default())));
+}
+
+/// The policy as answers show it: with the prefix and the counted states that hold where it names none.
+fn in_force(policy: KeyPolicy) -> KeyPolicy {
+    let token_prefix = if policy.token_prefix.is_empty() { "key_".into() } else { policy.token_prefix.clone() };
+    let counted_states = if policy.counted_states == 0 { CountedStates::All.into() } else { policy.counted_states };
+    KeyPolicy { token_prefix, counted_states, ..policy }
 }
 
 async fn an_account_of_a_taken_id_is_refused(authority: Authority) {
@@ -89,12 +96,12 @@ async fn an_update_changes_what_its_mask_names(authority: Authority) {
     let expected = KeyPolicy { max_keys: 1, ..full_policy() };
     assert_eq!(sorted(fewer.policy), sorted(Some(expected)), "a single field of the policy");
     let whole = update(&wanted, Some(&["policy"]), "").await.unwrap().account.unwrap();
-    assert_eq!(whole.policy, wanted.policy);
+    assert_eq!(whole.policy, wanted.policy.map(in_force));
     assert_eq!(client.key(&key.id).await, key, "existing keys stay as they are");
 
     let bare = Account { id: "acme".into(), ..Account::default() };
     let cleared = update(&bare, Some(&["*"]), "").await.unwrap().account.unwrap();
-    assert_eq!((cleared.display_name.as_str(), cleared.policy.unwrap_or_default()), ("", KeyPolicy::default()));
+    assert_eq!((cleared.display_name.as_str(), cleared.policy.unwrap_or_default()), ("", in_force(KeyPolicy::default())));
     for path in ["id", "state", "policy.no_such_field", "create_time", ""] {
         invalid(update(&bare, Some(&[path]), "").await, "update_mask");
     }

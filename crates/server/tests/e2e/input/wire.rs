@@ -127,8 +127,8 @@ async fn noise_is_answered_and_does_no_harm(authority: Authority) {
                     bytes[at] = chance.below(256) as u8;
                 }
             }
-            let shown = format!("{}: {bytes:02x?}", method.name);
-            if let Err(status) = send(&authority, &method.name, bytes).await {
+            let shown = format!("{method}: {bytes:02x?}");
+            if let Err(status) = send(&authority, &method, bytes).await {
                 assert!(!matches!(status.code(), Code::Internal | Code::Unknown), "{shown}: {status:?}");
             }
         }

@@ -87,11 +87,6 @@ impl Client {
         Self { rpc }
     }
 
-    /// The generated client, for what the words here do not say.
-    pub(crate) fn rpc(&self) -> KeyAuthorityClient<InterceptedService<Channel, Credential>> {
-        self.rpc.clone()
-    }
-
     /// Opens a stream of questions.
     pub(crate) async fn verify_stream(
         &self,

@@ -124,11 +124,6 @@ impl Provisioned {
         format!("{}:{}", login.host, login.port)
     }
 
-    /// The password that the server logs in with.
-    pub(crate) fn password(&self) -> Option<&str> {
-        self.server_login.as_ref().or(self.login.as_ref()).map(|login| login.password.as_str())
-    }
-
     /// Executes statements, separated by `;`, and returns the rows of the last: a line a row, `|` between columns.
     pub(crate) fn sql(&self, statements: &str) -> String {
         match self.database {
@@ -149,21 +144,20 @@ impl Provisioned {
 
     /// All that is stored, as bytes: of SQLite the file and its log, else a dump.
     pub(crate) fn dump(&self) -> Vec<u8> {
-        let file = self.sqlite_file();
         let Some(login) = &self.login else {
+            let file = self.sqlite_file();
             let beside = ["-wal", "-shm"].map(|end| PathBuf::from(format!("{}{end}", file.display())));
             let rest = beside.iter().flat_map(|path| std::fs::read(path).unwrap_or_default());
             return std::fs::read(&file).unwrap().into_iter().chain(rest).collect();
         };
-        let mut command;
         if self.database == Database::Postgres {
-            command = Command::new("pg_dump");
-            command.args(["--inserts", "-d", &login.url(&self.name)]);
-        } else {
-            command = Command::new("mariadb-dump");
-            Self::mariadb_login(&mut command, login).args(["--hex-blob", "--skip-extended-insert", &self.name]);
+            let url = login.url(&self.name);
+            return succeed(Command::new("pg_dump").args(["--inserts", "-d", &url])).into_bytes();
         }
-        succeed(&mut command).into_bytes()
+        // The client alone is installed, without mariadb-dump.
+        let select = |table: &str| format!("SELECT * FROM `{table}`;");
+        let all: String = self.mariadb(&self.name, "SHOW TABLES").lines().map(select).collect();
+        self.mariadb(&self.name, &all).into_bytes()
     }
 
     /// The file of the embedded database: the one in the data folder that is neither a log nor a secret.
@@ -192,7 +186,7 @@ impl Provisioned {
     fn mariadb(&self, database: &str, statements: &str) -> String {
         let mut command = Command::new("mariadb");
         Self::mariadb_login(&mut command, self.login.as_ref().unwrap());
-        command.args(["-N", "-B", "-e", statements, database]);
+        command.args(["-N", "-B", "--binary-as-hex", "-e", statements, database]);
         succeed(&mut command)
     }
 

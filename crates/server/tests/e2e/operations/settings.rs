@@ -1,0 +1,87 @@
+//! Settings: all that is wrong is told at once, what is unknown is refused, and a flag has its twin in the environment.
+
+use crate::support::process::{Ended, program, run};
+use crate::support::subcommand;
+
+/// A subcommand in an environment.
+async fn with_environment(words: &[&str], variables: &[(&str, &str)]) -> Ended {
+    let mut command = program();
+    command.args(words).envs(variables.iter().copied());
+    run(command).await
+}
+
+#[tokio::test]
+async fn check_config_tells_all_that_is_wrong_at_once() {
+    let wrong =
+        ["check-config", "--listen", "nowhere", "--database-url", "ftp://x", "--lease", "1s", "--log-format", "x"];
+    let variables = [("KEY_AUTHORITY_HTTP_LISTEN", "127.0.0.1:99999"), ("KEY_AUTHORITY_TLS_CERT", "/nothing.pem")];
+    let text = with_environment(&wrong, &variables).await.badly().text();
+    for flag in ["--listen", "--database-url", "--lease", "--log-format", "--http-listen", "--tls-key"] {
+        assert!(text.contains(flag), "{flag} is named in:\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn check_config_says_when_all_is_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let data_dir = folder.path().join("data").display().to_string();
+    subcommand(["check-config", "--data-dir", &data_dir]).await.well();
+    assert!(!folder.path().join("data").exists(), "it only looks");
+}
+
+#[tokio::test]
+async fn what_is_unknown_is_refused_by_name() {
+    let text = subcommand(["serve", "--lisen", "127.0.0.1:0"]).await.badly().text();
+    assert!(text.contains("--lisen"), "{text}");
+    let text = subcommand(["frobnicate"]).await.badly().text();
+    assert!(text.contains("frobnicate"), "{text}");
+    let variables = [("KEY_AUTHORITY_LISEN", "127.0.0.1:0")];
+    let text = with_environment(&["serve", "--listen", "127.0.0.1:0"], &variables).await.badly().text();
+    assert!(text.contains("KEY_AUTHORITY_LISEN"), "{text}");
+}
+
+#[tokio::test]
+async fn a_database_server_needs_a_secret_file() {
+    let text = subcommand(["check-config", "--database-url", "postgres://u:canary@127.0.0.1:1/x"]).await.badly().text();
+    assert!(text.contains("--secret-file"), "{text}");
+    assert!(!text.contains("canary"), "the password is not shown: {text}");
+}
+
+#[tokio::test]
+async fn help_names_every_setting_that_others_rely_on() {
+    let text = subcommand(["serve", "--help"]).await.well().stdout;
+    for flag in [
+        "data-dir",
+        "database-url",
+        "listen",
+        "verify-listen",
+        "http-listen",
+        "secret-file",
+        "bootstrap-token-file",
+        "lease",
+        "anonymous-verify",
+        "tls-cert",
+        "tls-key",
+        "client-ca",
+        "no-migrate",
+        "log-format",
+    ] {
+        let twin = format!("KEY_AUTHORITY_{}", flag.replace('-', "_").to_uppercase());
+        assert!(text.contains(&format!("--{flag}")) && text.contains(&twin), "{flag}, {twin}");
+    }
+    for default in ["127.0.0.1:50051", "127.0.0.1:9464", "./data"] {
+        assert!(text.contains(default), "{default}");
+    }
+}
+
+#[tokio::test]
+async fn secrets_and_tokens_are_made_one_a_line_and_never_twice() {
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        let secret = subcommand(["generate-secret"]).await.well().stdout;
+        assert!(secret.trim_end().len() >= 64 && secret.lines().count() == 1);
+        let token = subcommand(["generate-token"]).await.well().stdout;
+        assert!(key_authority_domain::token::Token::parse(token.trim_end()).is_ok() && token.lines().count() == 1);
+        assert!(seen.insert(secret) && seen.insert(token));
+    }
+}

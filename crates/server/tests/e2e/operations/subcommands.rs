@@ -1,0 +1,102 @@
+//! `migrate`, `healthcheck`, and what a server refuses to start with.
+
+use key_authority_proto::v1::*;
+
+use crate::support::process::{Ended, program, run};
+use crate::support::{Authority, Database, Setup, in_time, on_every_database, on_sqlite};
+
+/// What a server says that must not start.
+async fn refusal_to_start(authority: &Authority, more: &[&str]) -> Ended {
+    let mut command = authority.serve_command();
+    command.args(more);
+    in_time("the server refuses to start", run(command)).await.badly()
+}
+
+async fn migrate_makes_the_schema_and_serve_may_leave_it_alone(database: Database) {
+    let mut authority = Setup::on(database).flags(["--no-migrate"]).prepare().await;
+    refusal_to_start(&authority, &[]).await;
+    authority.subcommand(&["migrate"], &[]).await.well();
+    authority.subcommand(&["migrate"], &[]).await.well();
+    authority.restart().await;
+    authority.client().new_account("acme", KeyPolicy::default()).await;
+}
+
+async fn a_newer_schema_is_refused(database: Database) {
+    let mut authority = Setup::on(database).start().await;
+    assert!(authority.stop().await.success());
+    authority.database().sql("INSERT INTO seaql_migrations (version, applied_at) VALUES ('m9999_of_tomorrow', 1)");
+    let text = refusal_to_start(&authority, &[]).await.text();
+    assert!(text.contains("m9999_of_tomorrow"), "{text}");
+    refusal_to_start(&authority, &["--no-migrate"]).await;
+    authority.subcommand(&["migrate"], &[]).await.badly();
+    authority.database().sql("DELETE FROM seaql_migrations WHERE version = 'm9999_of_tomorrow'");
+    authority.restart().await;
+}
+
+async fn another_secret_is_refused(database: Database) {
+    let mut authority = Setup::on(database).start().await;
+    let token = authority.root_token();
+    assert!(authority.stop().await.success());
+    let kept = std::fs::read(authority.secret_file()).unwrap();
+    std::fs::write(authority.secret_file(), "07".repeat(32)).unwrap();
+    let text = refusal_to_start(&authority, &[]).await.text();
+    assert!(text.contains("secret"), "{text}");
+    assert!(!text.contains("0707"), "{text}");
+    std::fs::write(authority.secret_file(), "no secret at all").unwrap();
+    let text = refusal_to_start(&authority, &[]).await.text();
+    assert!(!text.contains("no secret at all"), "{text}");
+    std::fs::write(authority.secret_file(), kept).unwrap();
+    authority.restart().await;
+    assert_eq!(authority.client().verdict(&token).await, Verdict::Valid);
+}
+
+async fn a_second_start_changes_nothing(mut authority: Authority) {
+    let client = authority.client();
+    client.new_account("acme", KeyPolicy::default()).await;
+    let log = client.events(ListAuditEventsRequest::default()).await;
+    assert!(authority.stop().await.success());
+    authority.restart().await;
+    assert_eq!(authority.client().events(ListAuditEventsRequest::default()).await, log);
+}
+
+async fn healthcheck_tells_by_its_exit_code(mut authority: Authority) {
+    let ask = async |address: String| {
+        let mut command = program();
+        command.arg("healthcheck").env("KEY_AUTHORITY_HTTP_LISTEN", address);
+        run(command).await
+    };
+    let address = authority.http().to_owned();
+    assert_eq!(ask(address.clone()).await.well().status.code(), Some(0));
+    assert!(authority.stop().await.success());
+    assert_eq!(ask(address).await.badly().status.code(), Some(1));
+}
+
+async fn a_second_listener_serves_verify_alone(database: Database) {
+    let authority = Setup::on(database).flags(["--verify-listen", "127.0.0.1:0"]).start().await;
+    let client = authority.client();
+    client.new_account("acme", KeyPolicy::default()).await;
+    let key = client.key_in("acme").await;
+    let output = authority.output();
+    let printed = output.lines().find_map(|line| line.trim().strip_prefix("Verify "));
+    let channel = crate::support::authority::connect(printed.expect("its address is printed").trim(), None);
+    let credential = format!("Bearer {}", authority.root_token());
+    let narrow = crate::support::Client::with_authorization(channel, Some(&credential));
+    assert_eq!(narrow.verdict(&key.token).await, Verdict::Valid);
+    let refused = narrow.list_accounts(ListAccountsRequest::default()).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::Unimplemented);
+}
+
+on_every_database! {
+    migrate_makes_the_schema_and_serve_may_leave_it_alone,
+    a_newer_schema_is_refused,
+    another_secret_is_refused,
+    a_second_start_changes_nothing,
+}
+
+mod once {
+    use super::*;
+    on_sqlite! {
+        healthcheck_tells_by_its_exit_code,
+        a_second_listener_serves_verify_alone,
+    }
+}

@@ -1,0 +1,188 @@
+//! Reading the log, and proving that it is what was written.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use key_authority_domain::audit::{Action, AuditEvent, ChainFault};
+use key_authority_domain::id::Revision;
+use key_authority_storage::Store;
+use key_authority_storage::audit_read::EventQuery;
+
+use crate::changes::every_event;
+use crate::support::make::{actor, at, event, key_id, note, only, ring_of};
+use crate::support::{Database, on_every_database};
+
+on_every_database! {
+    events_are_found_by_what_they_say,
+    events_are_listed_in_commit_order_on_pages_of_any_size,
+    an_altered_event_is_named,
+    a_deleted_event_is_named,
+    a_deleted_last_event_is_named,
+    an_inserted_event_is_named,
+    an_event_inserted_before_the_first_is_named,
+    a_head_set_back_is_named,
+    a_log_is_proved_while_others_write_it,
+    without_the_secret_no_log_can_be_proved,
+}
+
+async fn log_of(database: &Database, events: usize) -> Store {
+    let store = database.store().await;
+    for _ in 0..events {
+        note(&store).await;
+    }
+    assert_eq!(faults(&store).await, []);
+    store
+}
+
+async fn faults(store: &Store) -> Vec<ChainFault> {
+    store.verify_log(|_| ()).await.unwrap().faults
+}
+
+const fn altered(revision: i64) -> ChainFault {
+    ChainFault::Altered { revision: Revision(revision) }
+}
+
+async fn events_are_found_by_what_they_say(database: Database) {
+    let store = database.store().await;
+    let mut times = Vec::new();
+    for (who, action, account, key) in [
+        ("alice", Action::CreateAccount, "acme", None),
+        ("alice", Action::CreateKey, "acme", Some("key_1")),
+        ("bob", Action::RevokeKey, "acme", Some("key_1")),
+        ("bob", Action::CreateKey, "Acme", Some("Key_1")),
+        ("Alice", Action::DeleteKey, "other", Some("key_2")),
+    ] {
+        let said = AuditEvent { actor: actor(who), ..event(action, account, key) };
+        times.push(store.begin().await.unwrap().commit(said).await.unwrap().time);
+    }
+    for (revision, time) in (1..).zip([-5, 10, 20, 30, 40]) {
+        database.tamper(&format!("UPDATE audit_event SET event_time = {time} WHERE revision = {revision}")).await;
+    }
+    for (query, expected) in [
+        (every_event(), &[1, 2, 3, 4, 5][..]),
+        (EventQuery { accounts: only(&["acme"]), ..every_event() }, &[1, 2, 3]),
+        (EventQuery { accounts: only(&["other", "Acme"]), ..every_event() }, &[4, 5]),
+        (EventQuery { accounts: only(&[]), ..every_event() }, &[]),
+        (EventQuery { key_id: Some(key_id("key_1")), ..every_event() }, &[2, 3]),
+        (EventQuery { actor: Some(actor("alice")), ..every_event() }, &[1, 2]),
+        (EventQuery { actions: vec![Action::CreateKey, Action::DeleteKey], ..every_event() }, &[2, 4, 5]),
+        (EventQuery { start: Some(at(20)), ..every_event() }, &[3, 4, 5]),
+        (EventQuery { end: Some(at(20)), ..every_event() }, &[1, 2]),
+        (EventQuery { start: Some(at(-5)), end: Some(at(-4)), ..every_event() }, &[1]),
+        (EventQuery { accounts: only(&["acme"]), actor: Some(actor("bob")), ..every_event() }, &[3]),
+    ] {
+        let page = store.events(&query, 10, Revision(0)).await.unwrap();
+        let revisions: Vec<_> = page.items.iter().map(|logged| logged.revision.0).collect();
+        assert_eq!((revisions.as_slice(), page.next), (expected, None), "{query:?}");
+    }
+}
+
+async fn events_are_listed_in_commit_order_on_pages_of_any_size(database: Database) {
+    let store = log_of(&database, 7).await;
+    for size in 1..=8 {
+        let (mut revisions, mut after) = (Vec::new(), Some(Revision(0)));
+        while let Some(from) = after {
+            let page = store.events(&every_event(), size, from).await.unwrap();
+            revisions.extend(page.items.iter().map(|logged| logged.revision.0));
+            after = page.next;
+        }
+        assert_eq!(revisions, [1, 2, 3, 4, 5, 6, 7], "pages of {size}");
+    }
+}
+
+async fn an_altered_event_is_named(database: Database) {
+    let store = log_of(&database, 5).await;
+    for (change, undo) in [
+        ("after_json = '{\"scopes\":[\"admin\"]}'", "after_json = '{}'"),
+        ("before_json = ''", "before_json = NULL"),
+        ("event_time = event_time + 1", "event_time = event_time - 1"),
+        ("actor = 'Bootstrap'", "actor = 'bootstrap'"),
+        ("action = 1", "action = 8"),
+        ("account = 'Acme'", "account = 'acme'"),
+        ("key_id = 'key_1'", "key_id = NULL"),
+    ] {
+        database.tamper(&format!("UPDATE audit_event SET {change} WHERE revision = 3")).await;
+        assert_eq!(faults(&store).await, [altered(3)], "{change}");
+        database.tamper(&format!("UPDATE audit_event SET {undo} WHERE revision = 3")).await;
+        assert_eq!(faults(&store).await, [], "{undo}");
+    }
+    let other = database.bytes(&[1; 32]);
+    database.tamper(&format!("UPDATE audit_event SET hash = {other} WHERE revision = 3")).await;
+    assert!(faults(&store).await.contains(&altered(3)));
+}
+
+async fn a_deleted_event_is_named(database: Database) {
+    let store = log_of(&database, 5).await;
+    database.tamper("DELETE FROM audit_event WHERE revision = 3").await;
+    assert_eq!(faults(&store).await, [ChainFault::Missing { missing: Revision(3) }]);
+    database.tamper("DELETE FROM audit_event WHERE revision IN (1, 4)").await;
+    assert_eq!(faults(&store).await, [1, 3, 4].map(|n| ChainFault::Missing { missing: Revision(n) }));
+}
+
+async fn a_deleted_last_event_is_named(database: Database) {
+    let store = log_of(&database, 5).await;
+    database.tamper("DELETE FROM audit_event WHERE revision = 5").await;
+    assert_eq!(faults(&store).await, [ChainFault::Missing { missing: Revision(5) }]);
+}
+
+/// Copies the event `from` to the revision `to`, as somebody without the secret would.
+async fn insert(database: &Database, from: i64, to: i64) {
+    let columns = "event_time, actor, action, account, key_id, before_json, after_json, secret_version, hash";
+    let sql = format!(
+        "INSERT INTO audit_event (revision, {columns}) SELECT {to}, {columns} FROM audit_event WHERE revision = {from}"
+    );
+    database.tamper(&sql).await;
+}
+
+async fn an_inserted_event_is_named(database: Database) {
+    let store = log_of(&database, 5).await;
+    insert(&database, 5, 6).await;
+    let beyond = ChainFault::BeyondHead { revision: Revision(6), head: Revision(5) };
+    assert_eq!(faults(&store).await, [altered(6), beyond]);
+    database.tamper("UPDATE authority SET revision = 6").await;
+    assert_eq!(faults(&store).await.first(), Some(&altered(6)), "and if the head is moved along");
+}
+
+async fn an_event_inserted_before_the_first_is_named(database: Database) {
+    let store = log_of(&database, 2).await;
+    insert(&database, 1, 0).await;
+    assert!(faults(&store).await.contains(&altered(0)));
+}
+
+async fn a_head_set_back_is_named(database: Database) {
+    let store = log_of(&database, 5).await;
+    database.tamper("UPDATE authority SET revision = 4").await;
+    assert_eq!(faults(&store).await, [ChainFault::BeyondHead { revision: Revision(5), head: Revision(4) }]);
+    let other = database.bytes(&[1; 32]);
+    database.tamper(&format!("UPDATE authority SET revision = 5, head_hash = {other}")).await;
+    assert_eq!(faults(&store).await, [ChainFault::Head { head: Revision(5) }]);
+}
+
+async fn a_log_is_proved_while_others_write_it(database: Database) {
+    let store = log_of(&database, 3).await;
+    let ended = Arc::new(AtomicBool::new(false));
+    let writer = tokio::spawn({
+        let (other, ended) = (database.connect(2).await, Arc::clone(&ended));
+        async move {
+            for _ in 0..50 {
+                note(&other).await;
+            }
+            ended.store(true, Ordering::Relaxed);
+        }
+    });
+    while !ended.load(Ordering::Relaxed) {
+        assert_eq!(faults(&store).await, []);
+    }
+    writer.await.unwrap();
+    let proof = store.verify_log(|_| ()).await.unwrap();
+    assert_eq!((proof.checked, proof.head), (53, Revision(53)));
+}
+
+async fn without_the_secret_no_log_can_be_proved(database: Database) {
+    log_of(&database, 2).await;
+    let stranger = database.connect_with(2, ring_of(&"08".repeat(32))).await;
+    assert_eq!(faults(&stranger).await, [altered(1), altered(2)]);
+    let later = database.connect_with(2, ring_of(&format!("2:{}", "08".repeat(32)))).await;
+    let missing = |n| ChainFault::SecretNotHeld { revision: Revision(n), version: 1 };
+    assert_eq!(faults(&later).await, [missing(1), missing(2)]);
+}

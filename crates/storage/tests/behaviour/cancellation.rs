@@ -1,0 +1,98 @@
+//! Work that is given up half-way, at every moment at which it can be: a caller goes away, a deadline passes.
+
+use std::pin::pin;
+use std::task::Poll;
+
+use key_authority_domain::audit::Action;
+use key_authority_domain::id::Revision;
+use key_authority_storage::{StorageError, Store};
+
+use crate::support::make::{account, account_id, date_account, event, note, replica_id};
+use crate::support::{Database, on_every_database};
+
+on_every_database! {
+    a_change_given_up_at_any_moment_stands_whole_or_not_at_all,
+    a_beginning_given_up_leaves_a_session_that_reads_and_writes_as_ever,
+    a_snapshot_given_up_leaves_a_session_that_reads_and_writes_as_ever,
+}
+
+/// Polls `work` at most so often and then drops it. None when that was before its end.
+async fn give_up_after<T>(polls: usize, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    let mut left = polls;
+    std::future::poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        work.as_mut().poll(context).map(Some)
+    })
+    .await
+}
+
+async fn create_account(store: &Store, id: &str) -> Result<Revision, StorageError> {
+    let tx = store.begin().await?;
+    let mut account = account(id);
+    date_account(&tx, &mut account);
+    tx.insert_account(&account).await?;
+    Ok(tx.commit(event(Action::CreateAccount, id, None)).await?.revision)
+}
+
+async fn a_change_given_up_at_any_moment_stands_whole_or_not_at_all(database: Database) {
+    let other = database.store().await;
+    let store = database.connect(1).await;
+    for polls in 0.. {
+        let id = format!("account-{polls}");
+        // Whatever the one before left behind, there is a session for this one.
+        store.head().await.unwrap();
+        let before = other.head().await.unwrap().revision;
+        let outcome = give_up_after(polls, create_account(&store, &id)).await;
+        // Whoever gets the lock comes after the end of the one before.
+        let after = note(&other).await.revision;
+        let is_there = other.account(&account_id(&id)).await.unwrap().is_some();
+        let changes = after.0 - before.0 - 1;
+        assert_eq!(changes, i64::from(is_there), "after {polls} polls: an account comes with an event");
+        if let Some(revision) = outcome {
+            assert_eq!(revision.unwrap(), before.next());
+            assert!(is_there);
+            break;
+        }
+    }
+    assert_eq!(other.verify_log(|_| ()).await.unwrap().faults, []);
+}
+
+async fn a_beginning_given_up_leaves_a_session_that_reads_and_writes_as_ever(database: Database) {
+    let other = database.store().await;
+    let store = database.connect(1).await;
+    for polls in 0..=u8::MAX {
+        let began = give_up_after(polls.into(), store.begin()).await.is_some();
+        check_session(&store, &other, polls).await;
+        if began {
+            return;
+        }
+    }
+}
+
+async fn a_snapshot_given_up_leaves_a_session_that_reads_and_writes_as_ever(database: Database) {
+    let other = database.store().await;
+    let store = database.connect(1).await;
+    for polls in 0..=u8::MAX {
+        let ended = give_up_after(polls.into(), store.snapshot(|_| ())).await.is_some();
+        check_session(&store, &other, polls).await;
+        if ended {
+            return;
+        }
+    }
+}
+
+/// The one session of `store` sees what others commit, again and again, and what it writes is seen by others.
+async fn check_session(store: &Store, other: &Store, polls: u8) {
+    for _ in 0..2 {
+        let committed = note(other).await;
+        assert_eq!(store.head().await.unwrap().revision, committed.revision, "after {polls} polls");
+        assert_eq!(store.feed(committed.revision).await.unwrap().events.len(), 1, "after {polls} polls");
+    }
+    store.join(replica_id(polls), [polls; 8], "build", "address").await.unwrap();
+    let is_seen = other.replicas().await.unwrap().iter().any(|row| row.id == replica_id(polls));
+    assert!(is_seen, "after {polls} polls: what was acknowledged must be committed");
+}

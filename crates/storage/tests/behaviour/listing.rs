@@ -1,0 +1,209 @@
+//! Lists: order, pages, scopes, states and projects.
+
+use std::collections::BTreeSet;
+
+use key_authority_domain::access::{Project, ProjectAccess};
+use key_authority_domain::account::CountedKeys;
+use key_authority_domain::key::{Key, KeyState, Revocation};
+use key_authority_domain::time::Timestamp;
+use key_authority_storage::Store;
+use key_authority_storage::key_read::KeyQuery;
+use key_authority_storage::page::AccountScope;
+
+use crate::support::make::{account, account_id, at, key, only, put_account, put_key, put_keys};
+use crate::support::{Database, on_every_database};
+
+on_every_database! {
+    keys_are_listed_newest_first_on_pages_of_any_size,
+    accounts_are_listed_newest_first_on_pages_of_any_size,
+    keys_of_one_change_in_any_letters_are_listed_once_each,
+    a_scope_shows_its_accounts_and_an_empty_one_nothing,
+    states_are_those_of_the_domain_to_the_microsecond,
+    a_project_finds_every_key_that_covers_it_and_no_other,
+}
+
+const STATES: [KeyState; 4] = [KeyState::Active, KeyState::Disabled, KeyState::Revoked, KeyState::Expired];
+
+fn every_key() -> KeyQuery {
+    KeyQuery { accounts: AccountScope::All, states: vec![], project: None, now: at(0) }
+}
+
+/// All pages of a listing, one after the other, of at most `size` keys each.
+async fn list(store: &Store, query: &KeyQuery, size: u32) -> Vec<String> {
+    let (mut ids, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.keys(query, size, after.as_ref()).await.unwrap();
+        assert!(page.items.len() <= size as usize);
+        ids.extend(page.items.into_iter().map(|key| key.id.as_str().to_owned()));
+        let Some(next) = page.next else { return ids };
+        after = Some(next);
+    }
+}
+
+async fn keys_are_listed_newest_first_on_pages_of_any_size(database: Database) {
+    let store = database.store().await;
+    put_account(&store, account("acme")).await;
+    for change in [&["b"][..], &["e", "a", "d"], &["c", "f"]] {
+        put_keys(&store, change.iter().map(|id| key(id, "acme")).collect()).await;
+    }
+    for size in 1..=7 {
+        assert_eq!(list(&store, &every_key(), size).await, ["f", "c", "e", "d", "a", "b"], "pages of {size}");
+    }
+    let page = store.keys(&every_key(), 6, None).await.unwrap();
+    assert_eq!((page.items.len(), page.next), (6, None), "a page that is just full is the last");
+}
+
+async fn accounts_are_listed_newest_first_on_pages_of_any_size(database: Database) {
+    let store = database.store().await;
+    for id in ["b", "a", "c", "e", "d"] {
+        put_account(&store, account(id)).await;
+    }
+    for size in 1..=6 {
+        let (mut ids, mut after) = (Vec::new(), None);
+        loop {
+            let page = store.accounts(&AccountScope::All, size, after.as_ref()).await.unwrap();
+            ids.extend(page.items.into_iter().map(|account| account.id.as_str().to_owned()));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(ids, ["d", "e", "c", "a", "b"], "pages of {size}");
+    }
+}
+
+async fn keys_of_one_change_in_any_letters_are_listed_once_each(database: Database) {
+    let store = database.store().await;
+    put_account(&store, account("acme")).await;
+    let ids = ["a", "A", "B", "b", "a-", "a.", "a1", "A1", "_x", "1"].map(|id| format!("k{id}"));
+    put_keys(&store, ids.iter().map(|id| key(id, "acme")).collect()).await;
+    for size in [1, 3] {
+        let listed = list(&store, &every_key(), size).await;
+        assert_eq!(listed.len(), ids.len());
+        assert_eq!(BTreeSet::from_iter(listed), ids.iter().cloned().collect());
+    }
+}
+
+async fn a_scope_shows_its_accounts_and_an_empty_one_nothing(database: Database) {
+    let store = database.store().await;
+    for id in ["a", "A", "b"] {
+        put_account(&store, account(id)).await;
+        put_key(&store, key(&format!("key-of-{id}"), id)).await;
+    }
+    for (scope, expected) in [
+        (only(&[]), &[][..]),
+        (only(&["a"]), &["a"]),
+        (only(&["b", "A"]), &["b", "A"]),
+        (only(&["c"]), &[]),
+        (AccountScope::All, &["b", "A", "a"]),
+    ] {
+        let keys = list(&store, &KeyQuery { accounts: scope.clone(), ..every_key() }, 10).await;
+        assert_eq!(keys, expected.iter().map(|id| format!("key-of-{id}")).collect::<Vec<_>>());
+        let accounts = store.accounts(&scope, 10, None).await.unwrap().items;
+        assert_eq!(accounts.iter().map(|account| account.id.as_str()).collect::<Vec<_>>(), expected);
+    }
+}
+
+/// Keys in every state, and in several at once, that expire at `end`.
+fn keys_in_all_states(end: Timestamp) -> Vec<Key> {
+    let mut keys = Vec::new();
+    for expire_time in [None, Some(end)] {
+        for disabled in [false, true] {
+            for revocation in [None, Some(Revocation { time: at(5), reason: String::new() })] {
+                let id = format!("key-{}", keys.len());
+                keys.push(Key { expire_time, disabled, revocation, ..key(&id, "acme") });
+            }
+        }
+    }
+    keys
+}
+
+async fn states_are_those_of_the_domain_to_the_microsecond(database: Database) {
+    let store = database.store().await;
+    put_account(&store, account("acme")).await;
+    let end = at(1_000_000_000);
+    let keys = put_keys(&store, keys_in_all_states(end)).await;
+    for now in [at(end.micros() - 1), end, at(end.micros() + 1), at(i64::MIN), at(i64::MAX)] {
+        for choice in 0..1 << STATES.len() {
+            let states: Vec<_> =
+                (0..STATES.len()).filter(|bit| choice & (1 << bit) != 0).map(|bit| STATES[bit]).collect();
+            let is_chosen = |key: &Key| states.is_empty() || states.contains(&key.state(now));
+            let mut expected: Vec<_> =
+                keys.iter().filter(|key| is_chosen(key)).map(|key| key.id.as_str().to_owned()).collect();
+            expected.reverse();
+            let query = KeyQuery { states: states.clone(), now, ..every_key() };
+            assert_eq!(list(&store, &query, 3).await, expected, "{states:?} at {now}");
+        }
+    }
+    let tx = store.begin().await.unwrap();
+    for counted in [CountedKeys::All, CountedKeys::Active] {
+        let expected = keys.iter().filter(|key| key.is_counted(counted, tx.now())).count();
+        assert_eq!(tx.count_keys(&account_id("acme"), counted).await.unwrap(), expected as u64, "{counted:?}");
+        assert_eq!(tx.count_keys(&account_id("other"), counted).await.unwrap(), 0);
+    }
+}
+
+/// Projects that text matching, JSON or SQL may take for one another.
+const PROJECTS: [&str; 33] = [
+    "acme",
+    "Acme",
+    "ACME",
+    "acm",
+    "cme",
+    "acme ",
+    " acme",
+    "ac%",
+    "ac_e",
+    "a!b",
+    "a!!b",
+    "a!%b",
+    "%",
+    "_",
+    "!",
+    "a\"b",
+    "\"",
+    "\",\"",
+    "a\\b",
+    "a\\\\b",
+    "\\",
+    "\\%",
+    "a'b",
+    "''",
+    "[",
+    "]",
+    ",",
+    "ä",
+    "Ä",
+    "a\u{308}",
+    "日本",
+    "🦀",
+    "[\"acme\"]",
+];
+
+async fn a_project_finds_every_key_that_covers_it_and_no_other(database: Database) {
+    let store = database.store().await;
+    put_account(&store, account("acme")).await;
+    let covering = |id: &str, projects: &[&str]| {
+        let mut key = key(id, "acme");
+        key.access.projects = ProjectAccess::Only(projects.iter().map(|name| Project::new(name).unwrap()).collect());
+        key
+    };
+    let mut keys = vec![key("all", "acme"), covering("none", &[]), covering("each", &PROJECTS)];
+    for (number, project) in PROJECTS.into_iter().enumerate() {
+        keys.push(covering(&format!("single-{number}"), &[project]));
+        keys.push(covering(&format!("pair-{number}"), &[project, "zebra"]));
+    }
+    let mut keys = put_keys(&store, keys).await;
+    keys.sort_by(|a, b| b.id.cmp(&a.id));
+    for project in PROJECTS.into_iter().chain(["zebra", "nobody's", "ACM"]) {
+        let query = KeyQuery { project: Some(project.into()), ..every_key() };
+        let mut expected: Vec<_> =
+            keys.iter().filter(|key| key.access.projects.covers(Some(project))).map(|key| key.id.as_str()).collect();
+        for size in [2, 100] {
+            let mut listed = list(&store, &query, size).await;
+            listed.sort();
+            expected.sort_unstable();
+            assert_eq!(listed, expected, "{project:?} on pages of {size}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The replicas' rows: joining, confirming, fencing, leaving.
+
+use key_authority_domain::audit::ChainHash;
+use key_authority_domain::id::Revision;
+use key_authority_storage::settings::Head;
+use key_authority_storage::{StorageError, Store};
+
+use crate::support::make::{at, replica_id};
+use crate::support::{Database, on_every_database};
+
+on_every_database! {
+    a_replica_joins_with_nothing_applied,
+    a_confirmation_shows_what_is_applied_and_a_new_nonce,
+    a_fence_hits_only_a_replica_that_has_not_moved,
+    a_fenced_replica_confirms_in_vain_until_it_joins_again,
+    a_replica_that_leaves_is_gone_and_others_stay,
+    a_name_is_taken_once,
+    of_many_fences_of_one_row_one_hits,
+    long_names_of_builds_and_addresses_are_cut,
+}
+
+const NONCE: [u8; 8] = [0, 0x20, 0xff, 0x5c, 0x27, 0x80, 0x20, 0];
+
+async fn join(store: &Store, number: u8) {
+    store.join(replica_id(number), NONCE, "build", "127.0.0.1:50051").await.unwrap();
+}
+
+fn head(revision: i64) -> Head {
+    Head { revision: Revision(revision), hash: ChainHash([0xfe; 32]) }
+}
+
+async fn a_replica_joins_with_nothing_applied(database: Database) {
+    let store = database.store().await;
+    assert_eq!(store.replicas().await.unwrap(), []);
+    let before = store.now().await.unwrap();
+    join(&store, 1).await;
+    let after = store.now().await.unwrap();
+    let rows = store.replicas().await.unwrap();
+    assert_eq!(rows.len(), 1);
+    let row = &rows[0];
+    assert_eq!((row.id, row.applied, row.nonce), (replica_id(1), Revision(-1), NONCE));
+    assert_eq!((row.build.as_str(), row.address.as_str()), ("build", "127.0.0.1:50051"));
+    let times = [before, row.join_time, row.seen_time, after];
+    assert!(times.is_sorted(), "by the database's clock: {times:?}");
+}
+
+async fn a_confirmation_shows_what_is_applied_and_a_new_nonce(database: Database) {
+    let store = database.store().await;
+    join(&store, 1).await;
+    join(&store, 2).await;
+    assert!(store.confirm(replica_id(1), head(7), [1; 8]).await.unwrap());
+    let rows = store.replicas().await.unwrap();
+    let row = |number| rows.iter().find(|row| row.id == replica_id(number)).unwrap();
+    assert_eq!((row(1).applied, row(1).nonce), (Revision(7), [1; 8]));
+    assert!(row(1).seen_time >= row(1).join_time && row(1).join_time > at(0));
+    assert_eq!((row(2).applied, row(2).nonce), (Revision(-1), NONCE));
+    assert!(store.confirm(replica_id(1), head(7), [1; 8]).await.unwrap(), "a row that stays as it is is still there");
+}
+
+async fn a_fence_hits_only_a_replica_that_has_not_moved(database: Database) {
+    let store = database.store().await;
+    join(&store, 1).await;
+    join(&store, 2).await;
+    store.confirm(replica_id(1), head(1), [1; 8]).await.unwrap();
+    for other in [NONCE, [0; 8], [1, 1, 1, 1, 1, 1, 1, 0]] {
+        assert!(!store.fence(replica_id(1), other).await.unwrap(), "{other:?}");
+    }
+    assert!(!store.fence(replica_id(3), [1; 8]).await.unwrap());
+    assert_eq!(store.replicas().await.unwrap().len(), 2);
+    assert!(store.fence(replica_id(1), [1; 8]).await.unwrap());
+    assert!(!store.fence(replica_id(1), [1; 8]).await.unwrap());
+    assert_eq!(store.replicas().await.unwrap().len(), 1);
+}
+
+async fn a_fenced_replica_confirms_in_vain_until_it_joins_again(database: Database) {
+    let store = database.store().await;
+    assert!(!store.confirm(replica_id(1), head(1), [1; 8]).await.unwrap(), "it never joined");
+    join(&store, 1).await;
+    assert!(store.fence(replica_id(1), NONCE).await.unwrap());
+    assert!(!store.confirm(replica_id(1), head(1), [1; 8]).await.unwrap());
+    assert_eq!(store.replicas().await.unwrap(), []);
+    join(&store, 2).await;
+    assert!(store.confirm(replica_id(2), head(1), [1; 8]).await.unwrap());
+}
+
+async fn a_replica_that_leaves_is_gone_and_others_stay(database: Database) {
+    let store = database.store().await;
+    join(&store, 1).await;
+    join(&store, 2).await;
+    store.leave(replica_id(1)).await.unwrap();
+    store.leave(replica_id(1)).await.unwrap();
+    let ids: Vec<_> = store.replicas().await.unwrap().into_iter().map(|row| row.id).collect();
+    assert_eq!(ids, [replica_id(2)]);
+}
+
+async fn a_name_is_taken_once(database: Database) {
+    let store = database.store().await;
+    join(&store, 1).await;
+    let error = store.join(replica_id(1), NONCE, "", "").await.unwrap_err();
+    assert!(matches!(error, StorageError::Refused(_)), "{error:?}");
+}
+
+async fn of_many_fences_of_one_row_one_hits(database: Database) {
+    let stores = [database.store().await, database.connect(5).await];
+    join(&stores[0], 1).await;
+    let mut mutators = tokio::task::JoinSet::new();
+    for mutator in 0..8 {
+        let store = stores[mutator % 2].clone();
+        mutators.spawn(async move { store.fence(replica_id(1), NONCE).await.unwrap() });
+    }
+    assert_eq!(mutators.join_all().await.into_iter().filter(|hit| *hit).count(), 1);
+}
+
+async fn long_names_of_builds_and_addresses_are_cut(database: Database) {
+    let store = database.store().await;
+    store.join(replica_id(1), NONCE, &"🦀".repeat(65), &"🦀".repeat(256)).await.unwrap();
+    let row = store.replicas().await.unwrap().remove(0);
+    assert_eq!((row.build, row.address), ("🦀".repeat(64), "🦀".repeat(255)));
+}

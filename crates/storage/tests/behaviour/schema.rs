@@ -1,0 +1,55 @@
+//! Bringing the schema up to date, and refusing one that this build does not know.
+
+use key_authority_storage::migrate::SchemaError;
+use tokio::task::JoinSet;
+
+use crate::support::database::query;
+use crate::support::make::{account, put_account};
+use crate::support::{Database, on_every_database};
+
+on_every_database! {
+    an_empty_database_is_older_until_it_is_migrated,
+    of_many_processes_that_migrate_at_once_one_does,
+    a_migration_that_this_build_does_not_know_is_newer,
+    a_migration_leaves_the_data_alone,
+}
+
+async fn an_empty_database_is_older_until_it_is_migrated(database: Database) {
+    let store = database.connect(2).await;
+    let error = store.check_schema().await.unwrap_err();
+    assert!(matches!(error, SchemaError::Older { pending: 1 }), "{error:?}");
+    assert_eq!(store.migrate().await.unwrap(), 1);
+    store.check_schema().await.unwrap();
+    assert_eq!(store.migrate().await.unwrap(), 0);
+}
+
+async fn of_many_processes_that_migrate_at_once_one_does(database: Database) {
+    let mut processes = JoinSet::new();
+    for _ in 0..4 {
+        let store = database.connect(2).await;
+        processes.spawn(async move { store.migrate().await.unwrap() });
+    }
+    let mut applied = processes.join_all().await;
+    applied.sort_unstable();
+    assert_eq!(applied, [0, 0, 0, 1]);
+    let session = database.session().await;
+    assert_eq!(query(&session, "SELECT id FROM authority").await.len(), 1);
+    assert_eq!(query(&session, "SELECT version FROM seaql_migrations").await.len(), 1);
+}
+
+async fn a_migration_that_this_build_does_not_know_is_newer(database: Database) {
+    let store = database.store().await;
+    database.tamper("INSERT INTO seaql_migrations (version, applied_at) VALUES ('m9999_future', 0)").await;
+    for error in [store.check_schema().await.unwrap_err(), store.migrate().await.unwrap_err()] {
+        assert!(matches!(&error, SchemaError::Newer { name } if name == "m9999_future"), "{error:?}");
+    }
+    database.tamper("DELETE FROM seaql_migrations WHERE version = 'm9999_future'").await;
+    store.check_schema().await.unwrap();
+}
+
+async fn a_migration_leaves_the_data_alone(database: Database) {
+    let store = database.store().await;
+    let kept = put_account(&store, account("acme")).await;
+    assert_eq!(database.connect(2).await.migrate().await.unwrap(), 0);
+    assert_eq!(store.account(&kept.id).await.unwrap(), Some(kept));
+}

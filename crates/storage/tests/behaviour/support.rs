@@ -1,0 +1,62 @@
+//! What the tests stand on: fresh databases, things to keep in them, and a link that can be cut.
+
+pub(crate) mod database;
+pub(crate) mod make;
+pub(crate) mod proxy;
+
+use std::error::Error;
+use std::fmt::Write;
+
+pub(crate) use database::{Database, Kind, run};
+
+/// Makes a test of each function on the databases named: `…::sqlite::name`, `…::postgres::name`, `…::mariadb::name`.
+macro_rules! on_databases {
+    ([$($module:ident $kind:ident),*] $tests:tt) => {
+        $(mod $module { $crate::support::tests_on!($kind $tests); })*
+    };
+}
+
+macro_rules! tests_on {
+    ($kind:ident { $($name:ident),* $(,)? }) => {
+        $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                $crate::support::run($crate::support::Kind::$kind, super::$name).await;
+            }
+        )*
+    };
+}
+
+/// Makes three tests of each function, one a database.
+macro_rules! on_every_database {
+    ($($name:ident),* $(,)?) => {
+        $crate::support::on_databases!([sqlite Sqlite, postgres Postgres, mariadb MariaDb] { $($name),* });
+    };
+}
+
+/// Makes two tests of each function, for what has a link that can be cut.
+macro_rules! on_database_servers {
+    ($($name:ident),* $(,)?) => {
+        $crate::support::on_databases!([postgres Postgres, mariadb MariaDb] { $($name),* });
+    };
+}
+
+/// Makes one test of each function, for what concerns a file.
+macro_rules! on_sqlite {
+    ($($name:ident),* $(,)?) => {
+        $crate::support::on_databases!([sqlite Sqlite] { $($name),* });
+    };
+}
+
+pub(crate) use {on_database_servers, on_databases, on_every_database, on_sqlite, tests_on};
+
+/// Everything that an error says: its text and those of its sources, as a log shows them, and its `Debug`.
+pub(crate) fn all_words(error: &dyn Error) -> String {
+    let mut text = format!("{error:?} {error}");
+    let mut source = error.source();
+    while let Some(error) = source {
+        let _ = write!(text, ": {error}");
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,149 @@
+//! How keys have been used: only ever forward, and in nobody's way.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use key_authority_domain::audit::Action;
+use key_authority_domain::key::Usage;
+use key_authority_storage::Store;
+use key_authority_storage::usage::UsageDelta;
+use tokio::task::JoinSet;
+
+use crate::support::make::{account, at, event, key, key_id, put_account, put_key, put_keys, secret};
+use crate::support::{Database, Kind, on_every_database};
+
+on_every_database! {
+    counts_add_up_and_times_only_move_forward,
+    usage_of_what_is_gone_is_passed_over,
+    a_change_leaves_the_usage_as_it_is,
+    counts_of_two_processes_add_up_and_none_waits_for_ever,
+    keys_can_be_deleted_while_their_usage_is_written,
+    a_key_can_be_changed_while_its_usage_is_written,
+}
+
+fn delta(key: &str, version: u32, count: u64, time: i64) -> UsageDelta {
+    UsageDelta { key_id: key_id(key), version, count, last_used_time: at(time) }
+}
+
+async fn record(store: &Store, deltas: impl IntoIterator<Item = UsageDelta>) {
+    let mut deltas: Vec<_> = deltas.into_iter().collect();
+    store.record_usage(&mut deltas).await.unwrap();
+}
+
+async fn counts_add_up_and_times_only_move_forward(database: Database) {
+    let store = database.store().await;
+    put_account(&store, account("acme")).await;
+    let mut two = key("key_1", "acme");
+    two.secrets.push(secret("key_1", 2));
+    put_key(&store, two).await;
+    record(&store, [delta("key_1", 2, 3, 2_000), delta("key_1", 1, 1, 1_000)]).await;
+    record(&store, [delta("key_1", 1, 1, 500), delta("key_1", 2, 0, 2_000), delta("key_1", 2, 2, 1_999)]).await;
+    let read = store.key(&key_id("key_1")).await.unwrap().unwrap();
+    assert_eq!(read.usage, Usage { last_used_time: Some(at(2_000)), use_count: 7 });
+    let times: Vec<_> = read.secrets.iter().map(|secret| secret.last_used_time).collect();
+    assert_eq!(times, [Some(at(1_000)), Some(at(2_000))]);
+    assert_eq!(store.head().await.unwrap().revision.0, 2, "usage is no change");
+}
+
+async fn usage_of_what_is_gone_is_passed_over(database: Database) {
+    let store = database.store().await;
+    put_account(&store, account("acme")).await;
+    put_key(&store, key("key_1", "acme")).await;
+    record(&store, []).await;
+    record(&store, [delta("gone", 1, 1, 1), delta("key_1", 9, 1, 1), delta("KEY_1", 1, 1, 1)]).await;
+    let read = store.key(&key_id("key_1")).await.unwrap().unwrap();
+    assert_eq!(read.usage, Usage { last_used_time: Some(at(1)), use_count: 1 });
+    assert_eq!(read.secrets[0].last_used_time, None);
+}
+
+async fn a_change_leaves_the_usage_as_it_is(database: Database) {
+    let store = database.store().await;
+    put_account(&store, account("acme")).await;
+    let mut stale = put_key(&store, key("key_1", "acme")).await;
+    record(&store, [delta("key_1", 1, 5, 9)]).await;
+    let tx = store.begin().await.unwrap();
+    stale.disabled = true;
+    tx.update_key_and_secrets(&mut stale).await.unwrap();
+    tx.commit(event(Action::DisableKey, "acme", Some("key_1"))).await.unwrap();
+    let read = store.key(&stale.id).await.unwrap().unwrap();
+    assert_eq!((read.disabled, read.usage.use_count, read.usage.last_used_time), (true, 5, Some(at(9))));
+    assert_eq!(read.secrets[0].last_used_time, Some(at(9)));
+}
+
+async fn counts_of_two_processes_add_up_and_none_waits_for_ever(database: Database) {
+    const KEYS: u64 = 230;
+    let stores = [database.store().await, database.connect(5).await];
+    put_account(&stores[0], account("acme")).await;
+    put_keys(&stores[0], (0..KEYS).map(|n| key(&format!("key-{n}"), "acme")).collect()).await;
+    let mut writers = JoinSet::new();
+    for writer in 0..4 {
+        let store = stores[writer % 2].clone();
+        writers.spawn(async move {
+            let deltas = (0..KEYS).map(|n| delta(&format!("key-{n}"), 1, n + 1, 7));
+            // Each brings them in another order.
+            let mut deltas: Vec<_> = deltas.collect();
+            deltas.rotate_left(writer * 50);
+            if writer % 2 == 0 {
+                deltas.reverse();
+            }
+            store.record_usage(&mut deltas).await.unwrap();
+        });
+    }
+    writers.join_all().await;
+    for n in [0, 1, 199, 200, KEYS - 1] {
+        let read = stores[0].key(&key_id(&format!("key-{n}"))).await.unwrap().unwrap();
+        assert_eq!(read.usage, Usage { last_used_time: Some(at(7)), use_count: 4 * (n + 1) });
+    }
+}
+
+async fn keys_can_be_deleted_while_their_usage_is_written(database: Database) {
+    const KEYS: usize = 120;
+    let first = database.store().await;
+    // One process has an SQLite database to itself.
+    let second = if database.kind == Kind::Sqlite { first.clone() } else { database.connect(5).await };
+    let stores = [first, second];
+    put_account(&stores[0], account("acme")).await;
+    let ids: Vec<_> = (0..KEYS).map(|n| format!("key-{n:03}")).collect();
+    put_keys(&stores[0], ids.iter().map(|id| key(id, "acme")).collect()).await;
+    let deleted = Arc::new(AtomicBool::new(false));
+    let mut writers = JoinSet::new();
+    for store in stores.clone() {
+        let (ids, deleted) = (ids.clone(), Arc::clone(&deleted));
+        writers.spawn(async move {
+            for round in 0.. {
+                record(&store, ids.iter().map(|id| delta(id, 1, 1, round))).await;
+                if deleted.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        });
+    }
+    for id in &ids {
+        let tx = stores[0].begin().await.unwrap();
+        tx.delete_key(&key_id(id)).await.unwrap();
+        tx.commit(event(Action::DeleteKey, "acme", Some(id))).await.unwrap();
+    }
+    deleted.store(true, Ordering::Relaxed);
+    writers.join_all().await;
+    assert!(stores[0].rows(&[], &[key_id("key-000"), key_id("key-119")]).await.unwrap().keys.is_empty());
+}
+
+async fn a_key_can_be_changed_while_its_usage_is_written(database: Database) {
+    let stores = [database.store().await, database.connect(5).await];
+    put_account(&stores[0], account("acme")).await;
+    put_key(&stores[0], key("key_1", "acme")).await;
+    // SQLite has one writer at a time: the usage is written when the change is not begun yet.
+    if database.kind == Kind::Sqlite {
+        record(&stores[1], [delta("key_1", 1, 1, 1)]).await;
+    }
+    let tx = stores[0].begin().await.unwrap();
+    let mut used = tx.key(&key_id("key_1")).await.unwrap().unwrap();
+    if database.kind != Kind::Sqlite {
+        record(&stores[1], [delta("key_1", 1, 1, 1)]).await;
+    }
+    used.revoke("leaked".into(), tx.now());
+    tx.update_key_and_secrets(&mut used).await.unwrap();
+    tx.commit(event(Action::RevokeKey, "acme", Some("key_1"))).await.unwrap();
+    let read = stores[1].key(&used.id).await.unwrap().unwrap();
+    assert_eq!((read.usage.use_count, read.revocation), (1, used.revocation));
+}
