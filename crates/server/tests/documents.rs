@@ -3,8 +3,8 @@
 //! The `sh` blocks of a document are run in its order, in one `bash -euo pipefail`, against a fresh server. A `json` or
 //! `text` block is the answer to the `sh` block before it. The rule:
 //!
-//! - An answer and what a command printed, on both its outputs, are compared line by line. Spaces at a line's ends do not
-//!   count, runs of them count as one, and `…` within a line of the answer stands for anything.
+//! - An answer and what a command printed, on both its outputs, are compared line by line. Space at a line's ends does not
+//!   count, and `…` within a line of the answer stands for anything.
 //! - `json` shows what matters: each of its lines must be a line of the output, in this order, with others in between or not.
 //! - `text` is the whole output.
 //! - Commands whose answer begins with `ERROR:` must fail, all others must succeed.
@@ -52,12 +52,12 @@ impl Answer {
 
     /// Says what is wrong with an output.
     fn check(&self, output: &str) -> Result<(), String> {
-        let mut output = output.lines().map(normal);
+        let mut output = output.lines().map(str::trim);
         for wanted in &self.lines {
             let found = if self.is_whole {
-                output.next().is_some_and(|line| fits(&line, wanted))
+                output.next().is_some_and(|line| fits(line, wanted))
             } else {
-                output.any(|line| fits(&line, wanted))
+                output.any(|line| fits(line, wanted))
             };
             if !found {
                 return Err(format!("the answer lacks, or has elsewhere: {wanted}"));
@@ -68,11 +68,6 @@ impl Answer {
             _ => Ok(()),
         }
     }
-}
-
-/// A line without the spaces that do not count.
-fn normal(line: &str) -> String {
-    line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Whether a line is what a line of an answer says.
@@ -100,7 +95,7 @@ fn steps(document: &str) -> Vec<Step> {
             "json" | "text" => {
                 let step = steps.last_mut().unwrap_or_else(|| panic!("line {}: an answer to nothing", number + 1));
                 assert!(step.answer.is_none(), "line {}: a second answer", number + 1);
-                let lines = block.into_iter().map(normal).collect();
+                let lines = block.into_iter().map(|line| line.trim().to_owned()).collect();
                 step.answer = Some(Answer { is_whole: language == "text", lines });
             }
             _ => panic!("line {}: a block is sh, json or text, not {language:?}", number + 1),
@@ -111,19 +106,20 @@ fn steps(document: &str) -> Vec<Step> {
 
 /// What bash is to do: the commands of each step, and a mark after each.
 fn script(steps: &[Step]) -> String {
-    let mut script = "exec 2>&1\n".to_owned();
+    let mut lines = vec!["exec 2>&1".to_owned()];
     for Step { line, commands, answer } in steps {
         if answer.as_ref().is_some_and(Answer::is_error) {
-            script += &format!(
-                "set +e\n(set -e\n{commands}\n)\n(($? != 0)) || {{ echo 'it should have failed'; exit 1; }}\nset -e\n"
-            );
+            // In a shell of their own, whose end is not the end of all.
+            lines.extend(["set +e", "(set -e", commands, ")"].map(str::to_owned));
+            lines.push("(($? != 0)) || { echo 'it should have failed'; exit 1; }".to_owned());
+            lines.push("set -e".to_owned());
         } else {
-            script += &format!("{commands}\n");
+            lines.push(commands.clone());
         }
-        // On a line of its own, even when an answer ends without one.
-        script += &format!("printf '\\n%s\\n' '{END} {line}'\n");
+        // On a line of its own, even when an output ends without one.
+        lines.push(format!("printf '\\n%s\\n' '{END} {line}'"));
     }
-    script
+    lines.join("\n")
 }
 
 /// Checks the output of a script, and says all that is wrong.

@@ -141,25 +141,27 @@ impl Store {
     }
 }
 
+/// The head, beside each event from `from` on. The events are limited before they are joined: a database that may sort
+/// after a join reads the whole rest of the log for it.
 fn feed_statement(backend: DbBackend, from: Revision) -> SelectStatement {
-    use {
-        audit_event::Column as Event, audit_event::Entity as Log, authority::Column as Head,
-        authority::Entity as Authority,
-    };
+    use {audit_event::Column as Event, authority::Column as Head, authority::Entity as Authority};
+    let events = Query::select()
+        .columns([Event::Revision, Event::Hash, Event::Account, Event::KeyId])
+        .from(audit_event::Entity)
+        .and_where(Expr::col(Event::Revision).gte(from.0))
+        .order_by(Event::Revision, Order::Asc)
+        .limit(FEED_LIMIT)
+        .take();
     Query::select()
         .expr_as(Expr::col((Authority, Head::Revision)), "head_revision")
         .expr_as(Expr::col((Authority, Head::HeadHash)), "head_hash")
         .expr_as(Expr::col((Authority, Head::LeaseMs)), "lease_ms")
         .expr_as(now_expr(backend), "now")
-        .expr_as(Expr::col((Log, Event::Revision)), "revision")
-        .expr_as(Expr::col((Log, Event::Hash)), "hash")
-        .expr_as(Expr::col((Log, Event::Account)), "account")
-        .expr_as(Expr::col((Log, Event::KeyId)), "key_id")
+        .columns([Event::Revision, Event::Hash, Event::Account, Event::KeyId].map(|column| ("event", column)))
         .from(Authority)
-        .join(JoinType::LeftJoin, Log, Expr::col((Log, Event::Revision)).gte(from.0))
+        .join_subquery(JoinType::LeftJoin, events, "event", Expr::cust("1 = 1"))
         .and_where(Expr::col((Authority, Head::Id)).eq(1))
-        .order_by((Log, Event::Revision), Order::Asc)
-        .limit(FEED_LIMIT)
+        .order_by(("event", Event::Revision), Order::Asc)
         .take()
 }
 

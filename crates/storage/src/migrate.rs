@@ -171,7 +171,7 @@ impl SchemaLock {
                 if tx.get_database_backend() == DbBackend::MySql {
                     tx.execute_unprepared(&format!("DO RELEASE_LOCK('{LOCK_NAME}')")).await?;
                 }
-                Ok(if is_done { tx.commit().await? } else { tx.rollback().await? })
+                if is_done { Ok(tx.commit().await?) } else { Ok(tx.rollback().await?) }
             }
             Self::File(file) => file.unlock().map_err(|error| StorageError::File(error).into()),
         }

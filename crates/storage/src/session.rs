@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use sea_orm::ConnectOptions;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
-use sea_orm::sqlx::{AssertSqlSafe, Error, Executor, MySqlConnection, PgConnection, Row};
+use sea_orm::sqlx::{AssertSqlSafe, Connection, Error, Executor, MySqlConnection, PgConnection, Row, SqliteConnection};
 
 use crate::store::STATEMENT_TIMEOUT;
 
@@ -27,7 +27,7 @@ const POSTGRES_BEGINNING: &str = "SET statement_timeout = '5s'; SET idle_in_tran
 
 /// The same on MySQL and MariaDB, where each reads the comment that is meant for it: MySQL cannot end idle transactions,
 /// only idle sessions, which the pool notices. Under REPEATABLE READ a change would read usage as it was when it began,
-/// and newer MariaDBs would refuse to change a key whose usage was written since.
+/// and MariaDB from 11.6 on would refuse to change a key whose usage was written since.
 const MYSQL_BEGINNING: &str = "SET SESSION autocommit = 1, innodb_lock_wait_timeout = 5 \
      /*M! , idle_transaction_timeout = 10 */ /*!80000 , wait_timeout = 30 */; \
      SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
@@ -56,6 +56,7 @@ pub(crate) fn options(url: &str, connections: u32) -> ConnectOptions {
             pool.after_connect(|session, _| Box::pin(async { session.execute(POSTGRES_BEGINNING).await.map(drop) }))
                 .after_release(|session, _| Box::pin(in_time(end_transaction(session))))
         })
+        .map_sqlx_sqlite_pool_opts(|pool| pool.after_release(|session, _| Box::pin(in_time(is_at_rest(session)))))
         .map_sqlx_mysql_pool_opts(|pool| {
             pool.after_connect(|session, _| Box::pin(async { session.execute(MYSQL_BEGINNING).await.map(drop) }))
                 .after_release(|session, _| Box::pin(in_time(end_transaction_and_answer(session))))
@@ -83,4 +84,12 @@ async fn end_transaction_and_answer(session: &mut MySqlConnection) -> Result<boo
         [row] => Ok(row.try_get::<String, _>(0)? == text),
         _ => Ok(false),
     }
+}
+
+/// Whether a transaction has come to its end. Where SQLite ends one by itself, for want of room, the driver goes on
+/// counting it: the next BEGIN would be a savepoint, and its ROLLBACK would keep the lock on the database for ever.
+async fn is_at_rest(session: &mut SqliteConnection) -> Result<bool, Error> {
+    // Answered after the ROLLBACK that was sent when the transaction was given up.
+    session.ping().await?;
+    Ok(!session.is_in_transaction())
 }

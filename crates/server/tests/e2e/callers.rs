@@ -130,6 +130,14 @@ async fn a_caller_may_call_from_its_networks_only(authority: Authority) {
     }
 }
 
+async fn a_caller_that_covers_no_account_may_do_nothing(authority: Authority) {
+    let (_, caller) = authority.new_caller(&PERMISSIONS, Some(&[])).await;
+    let denied = "CALLER_COVERS_NO_ACCOUNT";
+    refused(caller.list_accounts(ListAccountsRequest::default()).await, Code::PermissionDenied, denied);
+    refused(caller.get_key(GetKeyRequest { key_id: "nothing".into() }).await, Code::PermissionDenied, denied);
+    refused(caller.verify(question("no token")).await, Code::PermissionDenied, denied);
+}
+
 async fn a_limited_caller_sees_nothing_of_other_accounts(authority: Authority) {
     let root = authority.client();
     let mut tokens = Vec::new();
@@ -268,6 +276,7 @@ on_every_database! {
     a_call_without_a_good_credential_is_unauthenticated,
     a_caller_whose_key_ends_is_turned_away_at_once,
     a_caller_may_call_from_its_networks_only,
+    a_caller_that_covers_no_account_may_do_nothing,
     a_limited_caller_sees_nothing_of_other_accounts,
     a_change_of_a_callers_reach_holds_from_its_return_on,
     anonymous_callers_may_ask_where_that_is_set,

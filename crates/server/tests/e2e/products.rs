@@ -36,9 +36,9 @@ fn example(product: &str) -> CreateAccountRequest {
         id: take(&mut account, "id"),
         display_name: take(&mut account, "displayName"),
         policy: Some(policy_of(policy)),
-        ..left_of(account)
+        ..left_of(&account)
     };
-    CreateAccountRequest { account: Some(account), ..left_of(request) }
+    CreateAccountRequest { account: Some(account), ..left_of(&request) }
 }
 
 fn policy_of(mut json: Map<String, Value>) -> KeyPolicy {
@@ -59,7 +59,7 @@ fn policy_of(mut json: Map<String, Value>) -> KeyPolicy {
         recently_used_window: duration(&take::<String>(json, "recentlyUsedWindow")),
         max_overlap: duration(&take::<String>(json, "maxOverlap")),
     };
-    left_of::<()>(std::mem::take(json));
+    left_of::<()>(json);
     policy
 }
 
@@ -69,7 +69,7 @@ fn take<T: Default + serde::de::DeserializeOwned>(json: &mut Map<String, Value>,
 }
 
 /// Nothing, where nothing is left: a name that nobody took is a mistake in the file.
-fn left_of<T: Default>(json: Map<String, Value>) -> T {
+fn left_of<T: Default>(json: &Map<String, Value>) -> T {
     assert!(json.is_empty(), "unknown names: {json:?}");
     T::default()
 }

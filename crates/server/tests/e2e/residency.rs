@@ -43,7 +43,7 @@ async fn ten_thousand_questions_send_no_statement(authority: Authority) {
     }
     callers.join_all().await;
     let after = statements(&authority).await;
-    assert_eq!(after - before, 0.0, "statements for {} questions", kinds.len() * CALLERS * TIMES);
+    assert!(after <= before, "{before} to {after} statements for {} questions", kinds.len() * CALLERS * TIMES);
 
     // The counter does count.
     client.key(&valid.id()).await;

@@ -120,7 +120,7 @@ pub(crate) fn seed() -> u64 {
     seed
 }
 
-/// Chance out of a seed (SplitMix64).
+/// Chance out of a seed (`SplitMix64`).
 pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {
@@ -132,9 +132,15 @@ impl Chance {
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         (z ^ (z >> 31)) % bound
     }
+
+    /// A byte.
+    pub(crate) fn byte(&mut self) -> u8 {
+        self.below(256).to_le_bytes()[0]
+    }
 }
 
 /// A protobuf duration of whole seconds.
+#[expect(clippy::unnecessary_wraps, reason = "as the fields of requests have it")]
 pub(crate) fn seconds(seconds: i64) -> Option<prost_types::Duration> {
     Some(prost_types::Duration { seconds, nanos: 0 })
 }

@@ -46,7 +46,7 @@ async fn a_change_given_up_at_any_moment_stands_whole_or_not_at_all(database: Da
         // Whatever the one before left behind, there is a session for this one.
         store.head().await.unwrap();
         let before = other.head().await.unwrap().revision;
-        let outcome = give_up_after(polls, create_account(&store, &id)).await;
+        let outcome = give_up_after(polls, Box::pin(create_account(&store, &id))).await;
         // Whoever gets the lock comes after the end of the one before.
         let after = note(&other).await.revision;
         let is_there = other.account(&account_id(&id)).await.unwrap().is_some();

@@ -36,7 +36,7 @@ async fn a_renewal_retires_the_old_secret_and_adds_the_new_one(database: Databas
     put_account(&store, account("acme")).await;
     let bystander = put_key(&store, key("key_2", "acme")).await;
     let mut renewed = put_key(&store, key("key_1", "acme")).await;
-    renew(&store, &mut renewed, 2, Duration::from_secs(60)).await;
+    renew(&store, &mut renewed, 2, Duration::from_mins(1)).await;
     renew(&store, &mut renewed, 3, Duration::ZERO).await;
 
     let read = store.key(&renewed.id).await.unwrap().unwrap();

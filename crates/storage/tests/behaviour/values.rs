@@ -160,8 +160,8 @@ async fn policies_read_back(database: Database) {
         max_keys: Some(u32::MAX),
         counted: CountedKeys::Active,
         lifetimes: LifetimeRule::new(
-            (1..=32).map(|n| LIFETIME_MAX - Duration::from_micros(n)).collect(),
-            Some(LIFETIME_MAX - Duration::from_micros(1)),
+            (1..=32).map(|n| LIFETIME_MAX.saturating_sub(Duration::from_micros(n))).collect(),
+            Some(LIFETIME_MAX.saturating_sub(Duration::from_micros(1))),
             Some(false),
         )
         .unwrap(),

@@ -1,4 +1,4 @@
-//! CreateAccount, GetAccount, UpdateAccount, SuspendAccount, ResumeAccount, DeleteAccount, GetAuthorityStatus.
+//! `CreateAccount`, `GetAccount`, `UpdateAccount`, `SuspendAccount`, `ResumeAccount`, `DeleteAccount`, `GetAuthorityStatus`.
 
 use key_authority_proto::v1::*;
 use tonic::Code;
@@ -101,7 +101,10 @@ async fn an_update_changes_what_its_mask_names(authority: Authority) {
 
     let bare = Account { id: "acme".into(), ..Account::default() };
     let cleared = update(&bare, Some(&["*"]), "").await.unwrap().account.unwrap();
-    assert_eq!((cleared.display_name.as_str(), cleared.policy.unwrap_or_default()), ("", in_force(KeyPolicy::default())));
+    assert_eq!(
+        (cleared.display_name.as_str(), cleared.policy.unwrap_or_default()),
+        ("", in_force(KeyPolicy::default()))
+    );
     for path in ["id", "state", "policy.no_such_field", "create_time", ""] {
         invalid(update(&bare, Some(&[path]), "").await, "update_mask");
     }

@@ -1,4 +1,4 @@
-//! ListAuditEvents: the log, its filters and its pages.
+//! `ListAuditEvents`: the log, its filters and its pages.
 
 use key_authority_proto::v1::*;
 use tonic::Code;
@@ -31,6 +31,7 @@ async fn history(authority: &Authority) -> String {
 }
 
 async fn the_log_holds_every_change_in_the_order_of_commits(authority: Authority) {
+    use Action::{Bootstrap, CreateAccount, CreateKey, DeleteAccount, DeleteKey, DisableKey, EnableKey};
     let client = authority.client();
     let operator = history(&authority).await;
     let root = authority.root_id().await;
@@ -39,7 +40,6 @@ async fn the_log_holds_every_change_in_the_order_of_commits(authority: Authority
         .iter()
         .map(|event| (event.action(), event.actor.as_str(), event.account.as_str(), event.key_id.as_str()))
         .collect();
-    use Action::{Bootstrap, CreateAccount, CreateKey, DeleteAccount, DeleteKey, DisableKey, EnableKey};
     let (root, operator) = (root.as_str(), operator.as_str());
     let expected = [
         (Bootstrap, "bootstrap", "system", root),
@@ -76,12 +76,14 @@ fn assert_is_whole(events: &[AuditEvent]) {
     }
 }
 
+/// Whether an event meets a filter.
+type Test<'a> = Box<dyn Fn(&AuditEvent) -> bool + 'a>;
+
 async fn each_filter_narrows_the_log(authority: Authority) {
     let client = authority.client();
     let operator = history(&authority).await;
     let log = client.events(all()).await;
     let (from, to) = (log[4].time, log[9].time);
-    type Test<'a> = Box<dyn Fn(&AuditEvent) -> bool + 'a>;
     let kinds = vec![Action::DisableKey.into(), Action::CreateAccount.into()];
     let cases: Vec<(ListAuditEventsRequest, Test)> = vec![
         (ListAuditEventsRequest { account: "acme".into(), ..all() }, Box::new(|event| event.account == "acme")),

@@ -1,4 +1,4 @@
-//! CreateKey, GetKey, UpdateKey, DisableKey, EnableKey, RevokeKey, DeleteKey.
+//! `CreateKey`, `GetKey`, `UpdateKey`, `DisableKey`, `EnableKey`, `RevokeKey`, `DeleteKey`.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,8 @@ use crate::support::{Authority, assert_same_set, days, invalid, later, nanos_bet
 async fn a_key_is_created_with_every_field(authority: Authority) {
     let client = authority.client();
     client.new_account("acme", KeyPolicy::default()).await;
-    let labels = BTreeMap::from([("team/env".to_owned(), "platform: prod ✓".to_owned()), ("empty".into(), "".into())]);
+    let labels =
+        BTreeMap::from([("team/env".to_owned(), "platform: prod ✓".to_owned()), ("empty".into(), String::new())]);
     let request = CreateKeyRequest {
         account: "acme".into(),
         key_id: "my:key@1".into(),
@@ -98,6 +99,9 @@ async fn a_key_of_a_taken_id_or_of_no_account_is_refused(authority: Authority) {
     refused(client.get_key(GetKeyRequest { key_id: "nothing".into() }).await, Code::NotFound, "KEY_NOT_FOUND");
 }
 
+/// Takes a field over from another key.
+type Take = fn(&mut Key, &Key);
+
 async fn an_update_changes_what_its_mask_names(authority: Authority) {
     let client = authority.client();
     client.new_account("acme", KeyPolicy::default()).await;
@@ -128,7 +132,7 @@ async fn an_update_changes_what_its_mask_names(authority: Authority) {
         use_count: 9,
         ..Key::default()
     };
-    let take: [(&str, fn(&mut Key, &Key)); 7] = [
+    let take: [(&str, Take); 7] = [
         ("display_name", |to, from| to.display_name.clone_from(&from.display_name)),
         ("description", |to, from| to.description.clone_from(&from.description)),
         ("scopes", |to, from| to.scopes.clone_from(&from.scopes)),

@@ -1,4 +1,4 @@
-//! Verify, BatchVerify, VerifyStream.
+//! Verify, `BatchVerify`, `VerifyStream`.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! RenewKey, RevealToken and the passing of time.
+//! `RenewKey`, `RevealToken` and the passing of time.
 
 use key_authority_proto::v1::*;
 use tonic::Code;

@@ -1,4 +1,4 @@
-//! `request_id`: a mutation that is safe to repeat. AwaitRevision: a wait that goes on.
+//! `request_id`: a mutation that is safe to repeat. `AwaitRevision`: a wait that goes on.
 
 use key_authority_proto::v1::*;
 use tonic::Code;

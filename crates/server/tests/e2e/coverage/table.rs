@@ -146,7 +146,10 @@ pub(crate) const TABLE: &[Case] = &[
         client.create_key(key_for(&target.account)).await?;
         Ok(Outcome::Done)
     }),
-    key_row!(GetKey get_key GetKeyRequest ["keys.read"] None, Key),
+    row!(GetKey ["keys.read"] KEY, None, Key, |client, target| {
+        client.get_key(GetKeyRequest { key_id: target.key.id() }).await?;
+        Ok(Outcome::Done)
+    }),
     account_row!(ListKeys list_keys ListKeysRequest ["keys.read"] None, Key),
     row!(UpdateKey ["keys.write"] KEY, Some(Action::UpdateKey), Key, |client, target| {
         let key = Some(Key { id: target.key.id(), display_name: "changed".into(), ..Key::default() });

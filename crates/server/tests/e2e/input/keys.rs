@@ -13,6 +13,7 @@ fn labels(names: Vec<String>, value: &str) -> BTreeMap<String, String> {
     names.into_iter().map(|name| (name, value.to_owned())).collect()
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as the fields of requests have it")]
 fn projects(only: Vec<String>) -> Option<ProjectAccess> {
     Some(ProjectAccess { all: false, only })
 }
@@ -115,12 +116,13 @@ async fn expire_times(client: &Client) -> (Vec<Timestamp>, Vec<Timestamp>) {
 }
 
 async fn create_key_takes_what_its_limits_allow(authority: Authority) {
+    use create_key_request::Expiry;
+
     let client = authority.client();
     let long = "x".repeat(64);
     for account in ["acme", &long] {
         client.new_account(account, KeyPolicy::default()).await;
     }
-    use create_key_request::Expiry;
     let base = &key_for("acme");
     let (good, bad) = expire_times(&client).await;
     let mut cases = content_cases();
@@ -182,10 +184,11 @@ async fn update_key_takes_what_its_limits_allow(authority: Authority) {
 }
 
 async fn renew_key_takes_what_its_limits_allow(authority: Authority) {
+    use renew_key_request::Expiry;
+
     let client = authority.client();
     let max_overlap = Some(span(100 * YEAR, 0));
     client.new_account("acme", KeyPolicy { max_overlap, ..Default::default() }).await;
-    use renew_key_request::Expiry;
     let base = &RenewKeyRequest { key_id: client.key_in("acme").await.id(), ..Default::default() };
     let (good, bad) = expire_times(&client).await;
     let overlaps = vec![span(0, 0), span(0, 1), span(30 * 86_400, 0), span(100 * YEAR, 0)];

@@ -120,11 +120,11 @@ async fn noise_is_answered_and_does_no_harm(authority: Authority) {
             // Half of it is noise, half a request with a few bytes exchanged.
             let mut bytes = template.encode_to_vec();
             if round % 2 == 0 {
-                bytes = (0..chance.below(64)).map(|_| chance.below(256) as u8).collect();
+                bytes = (0..chance.below(64)).map(|_| chance.byte()).collect();
             } else {
                 for _ in 0..=chance.below(3) {
                     let at = usize::try_from(chance.below(bytes.len() as u64)).unwrap();
-                    bytes[at] = chance.below(256) as u8;
+                    bytes[at] = chance.byte();
                 }
             }
             let shown = format!("{method}: {bytes:02x?}");

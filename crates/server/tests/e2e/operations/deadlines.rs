@@ -1,4 +1,4 @@
-//! A deadline that passes is answered with DEADLINE_EXCEEDED, by the server: clients' libraries must not have to guess.
+//! A deadline that passes is answered with `DEADLINE_EXCEEDED`, by the server: clients' libraries must not have to guess.
 
 use std::time::Duration;
 

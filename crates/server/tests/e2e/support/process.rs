@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{ExitStatus, Output, Stdio};
 
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
@@ -103,8 +103,8 @@ impl Server {
     pub(crate) async fn start(mut command: Command, folder: &Path) -> Self {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let mut lines = drain(child.stdout.take().unwrap(), folder.join("stdout.log"));
-        drain(child.stderr.take().unwrap(), folder.join("stderr.log"));
+        let mut lines = drain(child.stdout.take().unwrap(), &folder.join("stdout.log"));
+        drain(child.stderr.take().unwrap(), &folder.join("stderr.log"));
         let mut server = Self { child, grpc: String::new(), http: String::new() };
         while server.grpc.is_empty() || server.http.is_empty() {
             let line = in_time("the server prints where it listens", lines.recv()).await;
@@ -154,10 +154,10 @@ impl Server {
 }
 
 /// Writes what comes to the end of a file, so that whoever writes never waits; sends each line on.
-fn drain(from: impl AsyncRead + Unpin + Send + 'static, to: PathBuf) -> mpsc::UnboundedReceiver<String> {
+fn drain(from: impl AsyncRead + Unpin + Send + 'static, to: &Path) -> mpsc::UnboundedReceiver<String> {
     let (sender, lines) = mpsc::unbounded_channel();
     let mut log =
-        File::options().create(true).append(true).open(&to).unwrap_or_else(|error| panic!("{}: {error}", to.display()));
+        File::options().create(true).append(true).open(to).unwrap_or_else(|error| panic!("{}: {error}", to.display()));
     let mut from = BufReader::new(from).split(b'\n');
     tokio::spawn(async move {
         while let Ok(Some(line)) = from.next_segment().await {

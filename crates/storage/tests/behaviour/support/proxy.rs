@@ -131,7 +131,7 @@ async fn meet(fate: Fate, commit: &[u8], mut server: TcpStream, link: &Link) {
 impl Link {
     /// What shall become of the connection, if this is the COMMIT that was waited for.
     fn fate_of(&self, bytes: &[u8]) -> Option<Fate> {
-        let is_commit = bytes.windows(6).any(|word| word == b"COMMIT");
+        let is_commit = bytes.strip_suffix(b"\0").unwrap_or(bytes).ends_with(b"COMMIT");
         if is_commit { self.next.lock().expect("no panic").take() } else { None }
     }
 }
