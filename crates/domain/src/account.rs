@@ -229,7 +229,7 @@ impl LifetimeRule {
     }
 
     fn refuse(&self) -> Rejection {
-        let mut allowed: Vec<String> = self.allowed.iter().map(|l| format!("{} s", l.as_secs_f64())).collect();
+        let mut allowed: Vec<String> = self.allowed.iter().copied().map(in_words).collect();
         if self.allowed.is_empty() {
             allowed.push("any lifetime".into());
         }
@@ -237,6 +237,15 @@ impl LifetimeRule {
             allowed.push("never_expires".into());
         }
         Refusal::LifetimeNotAllowed { allowed: format!("it allows {}", allowed.join(", ")) }.into()
+    }
+}
+
+/// A lifetime in days where it is a whole number of them, else in seconds.
+fn in_words(lifetime: Duration) -> String {
+    match (lifetime.subsec_nanos(), lifetime.as_secs() % 86_400, lifetime.as_secs() / 86_400) {
+        (0, 0, 1) => "1 day".into(),
+        (0, 0, days) => format!("{days} days"),
+        _ => format!("{} s", lifetime.as_secs_f64()),
     }
 }
 
@@ -306,7 +315,7 @@ impl KeyPolicy {
 mod tests {
     use super::*;
 
-    const DAY: Duration = Duration::from_secs(86_400);
+    const DAY: Duration = Duration::from_hours(24);
     const NOW: Timestamp = Timestamp::from_micros(1_000_000);
 
     fn rule(days: &[u32], default: Option<u32>, never: Option<bool>) -> LifetimeRule {

@@ -390,7 +390,7 @@ mod tests {
     use crate::text::DISPLAY_NAME;
 
     const NOW: Timestamp = Timestamp::from_micros(1_000_000_000);
-    const HOUR: Duration = Duration::from_secs(3600);
+    const HOUR: Duration = Duration::from_hours(1);
 
     fn account(policy: KeyPolicy) -> Account {
         Account {

@@ -10,8 +10,8 @@ use crate::time::Timestamp;
 pub enum Refusal {
     /// The account holds as many keys as its policy allows.
     #[error(
-        "the account has {max} {} keys, the most its policy allows; {} to make room",
-        if *.active_only { "active" } else { "" },
+        "the account has {max} {}, the most its policy allows; {} to make room",
+        if *.active_only { "active keys" } else { "keys" },
         if *.active_only { "revoke, disable or delete one" } else { "delete one" }
     )]
     KeyLimitReached {

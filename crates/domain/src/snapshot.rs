@@ -149,6 +149,6 @@ mod tests {
             !text.contains("null") && !text.contains("digest") && !text.contains("sealed") && !text.contains("171")
         );
         assert!(text.contains("\"token_hint\":\"key_aaaa\"") && text.contains("KEY_STATE_ACTIVE"), "{text}");
-        assert!(of_account(&account).contains("\"token_prefix\":\"key_\"") && !of_account(&account).contains("null"));
+        assert!(of_account(&account).contains("\"token_prefix\":\"ka_\"") && !of_account(&account).contains("null"));
     }
 }

@@ -51,9 +51,9 @@ impl TokenPrefix {
 }
 
 impl Default for TokenPrefix {
-    /// `key_`, for accounts whose policy names none.
+    /// `ka_`, for accounts whose policy names none. Unlike `key_`, what generated IDs begin with, which are no secret.
     fn default() -> Self {
-        Self("key_".into())
+        Self("ka_".into())
     }
 }
 

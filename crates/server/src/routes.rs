@@ -19,12 +19,8 @@ const QUESTIONS: [(&str, usize); 3] = [
 ];
 const ALL_ELSE: &str = "/keyauthority.v1.KeyAuthority/{*method}";
 
-/// The descriptor sets that reflection shows: ours, health's, and those of the error details.
-pub const DESCRIPTOR_SETS: [&[u8]; 3] =
-    [FILE_DESCRIPTOR_SET, tonic_health::pb::FILE_DESCRIPTOR_SET, tonic_types::pb::FILE_DESCRIPTOR_SET];
-
-/// The descriptor sets of every service that a listener offers, reflection's own among them.
-pub const SERVED: [&[u8]; 5] = [
+/// What is served and what reflection shows of it: ours, health, reflection in both versions, and the error details.
+pub const DESCRIPTOR_SETS: [&[u8]; 5] = [
     FILE_DESCRIPTOR_SET,
     tonic_health::pb::FILE_DESCRIPTOR_SET,
     tonic_types::pb::FILE_DESCRIPTOR_SET,

@@ -3,8 +3,10 @@
 use key_authority_domain::audit::Action;
 use key_authority_domain::id::Revision;
 use key_authority_storage::{StorageError, Store};
+use tokio::runtime::Handle;
+use tokio::task::block_in_place;
 
-use crate::support::make::{account, account_id, date_account, event, note, ring};
+use crate::support::make::{account, account_id, date_account, event, note, put_account, ring};
 use crate::support::proxy::{Fate, Proxy};
 use crate::support::{Database, on_database_servers};
 
@@ -77,10 +79,16 @@ async fn a_commit_that_was_answered_is_told_as_done(database: Database) {
 
 async fn a_commit_whose_link_falls_silent_is_told_as_nothing_changed_and_its_lock_is_free(database: Database) {
     let (proxy, store, direct) = link(&database).await;
-    // So that the pool has more than the session that it was opened with.
-    let (one, two, three) = tokio::join!(store.now(), store.head(), store.replicas());
-    assert!(one.is_ok() && two.is_ok() && three.is_ok());
-    assert!(!try_it(&proxy, &store, &direct, "silent", Fate::Silence).await);
+    put_account(&direct, account("there")).await;
+    // While the session that the pool was opened with is busy, so that it is another: each must have its limits.
+    let mut stands = None;
+    let snapshot = store.snapshot(|_| {
+        let trial = || Handle::current().block_on(try_it(&proxy, &store, &direct, "silent", Fate::Silence));
+        stands.get_or_insert_with(|| block_in_place(trial));
+    });
+    // It was silent for too long itself.
+    drop(snapshot.await);
+    assert_eq!(stands, Some(false));
     note(&direct).await;
     note(&store).await;
 }

@@ -56,7 +56,7 @@ async fn an_account_is_created_with_every_field(authority: Authority) {
 
 /// The policy as answers show it: with the prefix and the counted states that hold where it names none.
 fn in_force(policy: KeyPolicy) -> KeyPolicy {
-    let token_prefix = if policy.token_prefix.is_empty() { "key_".into() } else { policy.token_prefix.clone() };
+    let token_prefix = if policy.token_prefix.is_empty() { "ka_".into() } else { policy.token_prefix.clone() };
     let counted_states = if policy.counted_states == 0 { CountedStates::All.into() } else { policy.counted_states };
     KeyPolicy { token_prefix, counted_states, ..policy }
 }

@@ -43,7 +43,7 @@ async fn a_key_is_created_with_every_field(authority: Authority) {
     assert_eq!((key.last_used_time, key.use_count), (None, 0));
     assert_eq!((key.revoke_time, key.revoke_reason.as_str()), (None, ""));
     assert_eq!(key.created_by, authority.root_id().await);
-    assert_eq!(key.token_hint, created.token[.."key_".len() + 4], "the prefix where the policy names none");
+    assert_eq!(key.token_hint, created.token[.."ka_".len() + 4], "the prefix where the policy names none");
     let [secret] = &key.secrets[..] else { panic!("one secret") };
     assert_eq!((secret.version, &secret.token_hint), (1, &key.token_hint));
     assert_eq!((secret.create_time, secret.retire_time, secret.last_used_time), (key.create_time, None, None));
@@ -78,7 +78,7 @@ async fn a_key_of_which_nothing_is_said_covers_all_and_never_expires(authority: 
     assert!(generated.len() == 22 && generated.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{generated}");
     assert_eq!(created.key.projects, all_projects());
     assert_eq!((created.key.expire_time, created.key.scopes.len(), created.key.labels.len()), (None, 0, 0));
-    assert!(created.token.starts_with("key_"));
+    assert!(created.token.starts_with("ka_"));
     // False says nothing.
     let never = CreateKeyRequest { expiry: Some(create_key_request::Expiry::NeverExpires(false)), ..key_for("acme") };
     assert_eq!(client.new_key(never).await.key.expire_time, None);
