@@ -149,6 +149,13 @@ impl Access {
         wanted.iter().filter(|scope| !self.scopes.contains(scope.as_str()))
     }
 
+    /// Whether all places from which `other` may be used are places from which this may be.
+    #[must_use]
+    pub fn confines(&self, other: &Self) -> bool {
+        let is_within = |theirs: &Network| self.networks.iter().any(|mine| mine.0.contains(&theirs.0));
+        self.networks.is_empty() || (!other.networks.is_empty() && other.networks.iter().all(is_within))
+    }
+
     /// Whether a client at `address` may use the key. An unknown address may only where any may.
     #[must_use]
     pub fn admits(&self, address: Option<IpAddr>) -> bool {

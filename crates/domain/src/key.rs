@@ -332,11 +332,13 @@ impl Key {
         for secret in &mut self.secrets {
             secret.retire_time = Some(secret.retire_time.map_or(retire_time, |earlier| earlier.min(retire_time)));
         }
+        // Only what is over is forgotten: an overlap that was promised is kept.
+        while self.secrets.len() >= SECRETS_MAX {
+            let over = self.secrets.iter().position(|secret| now.is_past(secret.retire_time));
+            self.secrets.remove(over.ok_or(Refusal::SecretLimitReached)?);
+        }
         let version = self.newest_secret().map_or(1, |newest| newest.version.saturating_add(1));
         self.secrets.push(minted.into_secret(version, now));
-        while self.secrets.len() > SECRETS_MAX {
-            self.secrets.remove(0);
-        }
         Ok(())
     }
 
@@ -485,6 +487,18 @@ mod tests {
         }
         assert_eq!(key.secrets.len(), SECRETS_MAX);
         assert_eq!(key.newest_secret().unwrap().version, 20);
+    }
+
+    #[test]
+    fn a_promised_overlap_is_kept_and_one_secret_too_many_is_refused() {
+        let account = account(KeyPolicy::default());
+        let mut key = key(ExpiryChoice::Never);
+        let mut renew = |n, now| key.renew(&account, minted(n), HOUR, ExpiryChoice::Unsaid, now);
+        for n in 2..=10 {
+            renew(n, NOW).unwrap();
+        }
+        assert_eq!(renew(11, NOW), Err(Refusal::SecretLimitReached.into()));
+        renew(11, NOW.after(HOUR)).unwrap();
     }
 
     #[test]

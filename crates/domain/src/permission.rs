@@ -5,6 +5,7 @@ use std::fmt;
 use crate::access::Access;
 use crate::access::Scope;
 use crate::text::Invalid;
+use crate::time::Timestamp;
 
 /// One permission. Its name is the scope that a caller's key must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -71,10 +72,19 @@ impl Permission {
         Err(Invalid::rule(format!("must be a permission, for a key of account system: {}", names.join(", "))))
     }
 
-    /// Whether a caller who holds `held` may hand out `granted`: nobody grants more than they hold.
+    /// Whether a caller who holds `held` until `held_end` may hand out `granted` until `granted_end`: nobody grants more
+    /// than they hold, nor for longer, nor usable from where they could not use it themselves.
     #[must_use]
-    pub fn may_grant(held: &Access, granted: &Access) -> bool {
-        granted.scopes.is_subset(&held.scopes) && held.projects.includes(&granted.projects)
+    pub fn may_grant(
+        held: &Access,
+        held_end: Option<Timestamp>,
+        granted: &Access,
+        granted_end: Option<Timestamp>,
+    ) -> bool {
+        granted.scopes.is_subset(&held.scopes)
+            && held.projects.includes(&granted.projects)
+            && held.confines(granted)
+            && held_end.is_none_or(|held| granted_end.is_some_and(|granted| granted <= held))
     }
 }
 
@@ -87,7 +97,7 @@ impl fmt::Display for Permission {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::{Project, ProjectAccess};
+    use crate::access::{Network, Project, ProjectAccess};
 
     fn access(scopes: &[&str], projects: Option<&[&str]>) -> Access {
         Access {
@@ -102,11 +112,27 @@ mod tests {
     #[test]
     fn nobody_grants_more_than_they_hold() {
         let held = access(&["verify", "keys.read"], Some(&["a", "b"]));
-        assert!(Permission::may_grant(&held, &access(&["verify"], Some(&["a"]))));
-        assert!(Permission::may_grant(&held, &access(&[], Some(&[]))));
-        assert!(!Permission::may_grant(&held, &access(&["keys.write"], Some(&["a"]))));
-        assert!(!Permission::may_grant(&held, &access(&["verify"], Some(&["c"]))));
-        assert!(!Permission::may_grant(&held, &access(&["verify"], None)));
+        let may = |granted: &Access| Permission::may_grant(&held, None, granted, None);
+        assert!(may(&access(&["verify"], Some(&["a"]))));
+        assert!(may(&access(&[], Some(&[]))));
+        assert!(!may(&access(&["keys.write"], Some(&["a"]))));
+        assert!(!may(&access(&["verify"], Some(&["c"]))));
+        assert!(!may(&access(&["verify"], None)));
+    }
+
+    #[test]
+    fn nobody_grants_for_longer_or_from_elsewhere() {
+        let within = |networks: &[&str]| Access {
+            networks: networks.iter().map(|n| Network::new(n).unwrap()).collect(),
+            ..access(&["verify"], None)
+        };
+        let (early, late) = (Some(Timestamp::from_micros(1)), Some(Timestamp::from_micros(2)));
+        let may = |held: &Access, held_end, granted: &Access, end| Permission::may_grant(held, held_end, granted, end);
+        let (free, bound) = (within(&[]), within(&["10.0.0.0/8"]));
+        assert!(may(&free, late, &free, early) && may(&free, late, &free, late) && may(&free, None, &free, None));
+        assert!(!may(&free, early, &free, late) && !may(&free, early, &free, None));
+        assert!(may(&free, None, &bound, None) && may(&bound, None, &within(&["10.1.0.0/16"]), None));
+        assert!(!may(&bound, None, &free, None) && !may(&bound, None, &within(&["10.1.0.0/16", "11.0.0.0/8"]), None));
     }
 
     #[test]

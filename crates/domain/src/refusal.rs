@@ -47,6 +47,9 @@ pub enum Refusal {
         /// The policy's `max_overlap`.
         max: Duration,
     },
+    /// As many secrets as a key remembers are still passing.
+    #[error("ten tokens of the key still pass; wait until an overlap is over, or renew without one")]
+    SecretLimitReached,
     /// The projects asked for are not what the policy's `project_rule` allows.
     #[error("the account's policy does not allow these projects: {rule}")]
     ProjectsNotAllowed {
@@ -76,6 +79,7 @@ impl Refusal {
             Self::LifetimeNotAllowed { .. } => "LIFETIME_NOT_ALLOWED",
             Self::NotRecoverable => "NOT_RECOVERABLE",
             Self::OverlapNotAllowed { .. } => "OVERLAP_NOT_ALLOWED",
+            Self::SecretLimitReached => "SECRET_LIMIT_REACHED",
             Self::ProjectsNotAllowed { .. } => "PROJECTS_NOT_ALLOWED",
             Self::AccountNotEmpty => "ACCOUNT_NOT_EMPTY",
             Self::AccountReserved => "ACCOUNT_RESERVED",

@@ -99,6 +99,12 @@ impl ResidentSecret {
         &self.key.account.id
     }
 
+    /// The first instant at which the key no longer passes.
+    #[must_use]
+    pub fn expire_time(&self) -> Option<Timestamp> {
+        self.key.expire_time
+    }
+
     /// The first instant at which the token no longer passes: the end of the key, or of this version of its secret.
     #[must_use]
     pub fn end(&self) -> Option<Timestamp> {
@@ -224,7 +230,7 @@ impl Writer {
         for secret in key.secrets {
             // What was counted and not written yet goes on with the key.
             let usage = secrets.get(&secret.digest).map_or_else(
-                || Arc::new(UsageCell::new(resident.id.clone(), secret.version)),
+                || Arc::new(UsageCell::new(resident.id.clone(), secret.digest, key.create_revision)),
                 |known| Arc::clone(&known.usage),
             );
             let entry = ResidentSecret { key: Arc::clone(&resident), retire_time: secret.retire_time, usage };

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_queue::SegQueue;
-use key_authority_domain::id::KeyId;
+use key_authority_domain::id::{KeyId, Revision};
 use key_authority_domain::time::Timestamp;
+use key_authority_domain::token::TokenDigest;
 use key_authority_storage::Store;
 use key_authority_storage::usage::UsageDelta;
 
@@ -20,17 +21,19 @@ pub const FLUSH_INTERVAL: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct UsageCell {
     key_id: KeyId,
-    version: u32,
+    digest: TokenDigest,
+    create_revision: Revision,
     count: AtomicU64,
     last_used_us: AtomicI64,
     is_queued: AtomicBool,
 }
 
 impl UsageCell {
-    pub(crate) fn new(key_id: KeyId, version: u32) -> Self {
+    pub(crate) fn new(key_id: KeyId, digest: TokenDigest, create_revision: Revision) -> Self {
         Self {
             key_id,
-            version,
+            digest,
+            create_revision,
             count: AtomicU64::new(0),
             last_used_us: AtomicI64::new(i64::MIN),
             is_queued: AtomicBool::new(false),
@@ -43,7 +46,13 @@ impl UsageCell {
         self.is_queued.store(false, Ordering::Release);
         let count = self.count.swap(0, Ordering::AcqRel);
         let last_used_time = Timestamp::from_micros(self.last_used_us.load(Ordering::Acquire));
-        (count > 0).then(|| UsageDelta { key_id: self.key_id.clone(), version: self.version, count, last_used_time })
+        (count > 0).then(|| UsageDelta {
+            key_id: self.key_id.clone(),
+            digest: self.digest,
+            create_revision: self.create_revision,
+            count,
+            last_used_time,
+        })
     }
 }
 
@@ -91,7 +100,7 @@ mod tests {
     #[test]
     fn uses_are_counted_once_and_times_move_forward() {
         let usage = Usage::default();
-        let cell = Arc::new(UsageCell::new(KeyId::new("key_1").unwrap(), 1));
+        let cell = Arc::new(UsageCell::new(KeyId::new("key_1").unwrap(), TokenDigest([1; 32]), Revision(1)));
         for micros in [5, 9, 7] {
             usage.note(&cell, Timestamp::from_micros(micros));
         }

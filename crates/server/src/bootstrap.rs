@@ -107,24 +107,29 @@ pub async fn prepare_file(store: &Store, file: &Path) -> Result<(), BootstrapErr
     }
     let mut text = Zeroizing::new(mint()?.reveal().to_owned());
     text.push('\n');
-    write_private(file, text.as_bytes()).map_err(|source| unusable(file, source))
+    make_private(file, text.as_bytes()).map_err(|source| unusable(file, source))
 }
 
-/// Writes a file that is not there yet and that only its owner may read. It is there whole or not at all.
+/// Makes a file that only its owner may read, unless it is there already: whoever comes first has made it, and what it
+/// holds then stands. It is there whole or not at all.
 ///
 /// # Errors
-/// When it cannot be written, or is there.
-pub fn write_private(file: &Path, content: &[u8]) -> std::io::Result<()> {
+/// When it cannot be written.
+pub fn make_private(file: &Path, content: &[u8]) -> std::io::Result<()> {
+    // A name of its own, and a file of its own: two processes that start at once must not write into one.
+    let name: [u8; 8] = entropy::bytes().map_err(std::io::Error::other)?;
     let mut partial = file.as_os_str().to_owned();
-    partial.push(".partial");
+    partial.push(format!(".{:016x}.partial", u64::from_ne_bytes(name)));
     let partial = Path::new(&partial);
-    let mut out = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(partial)?;
-    out.write_all(content)?;
-    out.sync_all()?;
+    let mut out = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(partial)?;
+    let written = out.write_all(content).and_then(|()| out.sync_all());
     // A hard link, unlike a rename, does not replace a file that another process has put there meanwhile.
-    let linked = std::fs::hard_link(partial, file);
-    std::fs::remove_file(partial)?;
-    linked
+    let linked = written.and_then(|()| std::fs::hard_link(partial, file));
+    let removed = std::fs::remove_file(partial);
+    match linked {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => removed,
+        linked => linked.and(removed),
+    }
 }
 
 fn read_token(file: &Path) -> Result<Token, BootstrapError> {
@@ -200,4 +205,31 @@ fn root_key() -> Result<NewKey, BootstrapError> {
         disabled: false,
         created_by: Actor::bootstrap(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_who_make_a_file_at_once_one_wins_and_all_read_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secret");
+        let contents: Vec<String> = std::thread::scope(|scope| {
+            let make = |n: u8| {
+                let file = file.clone();
+                scope.spawn(move || {
+                    make_private(&file, &[b'a' + n; 4096]).unwrap();
+                    std::fs::read_to_string(&file).unwrap()
+                })
+            };
+            let threads: Vec<_> = (0..16).map(make).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(contents.iter().all(|content| *content == contents[0] && content.len() == 4096));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
+        std::os::unix::fs::symlink("elsewhere", folder.path().join("link")).unwrap();
+        make_private(&folder.path().join("link"), b"x").unwrap();
+        assert!(!folder.path().join("elsewhere").exists());
+    }
 }

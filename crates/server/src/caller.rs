@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use key_authority_domain::access::{Access, ProjectAccess};
 use key_authority_domain::id::{AccountId, Actor, SYSTEM_ACCOUNT};
+use key_authority_domain::key::Key;
 use key_authority_domain::permission::Permission;
 use key_authority_domain::secret::Keyring;
 use key_authority_domain::token::Token;
@@ -76,13 +77,25 @@ impl Permit {
         }
     }
 
-    /// Checks that the caller holds all that it would hand out.
+    /// Checks that the caller holds all that a key of account `system` holds: before it is handed out, and before
+    /// somebody who holds less changes or ends it.
     ///
     /// # Errors
     /// `GRANT_EXCEEDS_CALLER`.
-    pub fn check_grant(&self, account: &AccountId, granted: &Access) -> Result<(), Failure> {
-        let is_held = self.access().is_some_and(|held| Permission::may_grant(held, granted));
-        if !account.is_system() || is_held { Ok(()) } else { Err(Failure::GrantExceedsCaller) }
+    pub fn check_grant(&self, key: &Key) -> Result<(), Failure> {
+        let is_held = self.holder.as_ref().is_some_and(|holder| {
+            Permission::may_grant(&holder.key.access, holder.expire_time(), &key.access, key.expire_time)
+        });
+        if !key.account.is_system() || is_held { Ok(()) } else { Err(Failure::GrantExceedsCaller) }
+    }
+
+    /// Checks that the caller may change the account: what the account `system` is, all callers feel.
+    ///
+    /// # Errors
+    /// `GRANT_EXCEEDS_CALLER`.
+    pub fn check_policy(&self, account: &AccountId) -> Result<(), Failure> {
+        let covers_all = self.access().is_some_and(|access| access.projects == ProjectAccess::All);
+        if !account.is_system() || covers_all { Ok(()) } else { Err(Failure::GrantExceedsCaller) }
     }
 
     /// None for an anonymous caller, who may only verify, and that everywhere.

@@ -52,6 +52,8 @@ pub enum CommandError {
 /// # Errors
 /// [`CommandError`].
 pub fn run(command: Command) -> Result<ExitCode, CommandError> {
+    // Whatever is written, the database above all, is for its owner alone.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     match command {
         Command::Serve(settings) => {
             let config = read(&settings, Purpose::Serve)?;

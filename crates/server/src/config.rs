@@ -28,6 +28,8 @@ use crate::listener::Limits;
 use crate::telemetry::LogFormat;
 use crate::tls::TlsFiles;
 
+/// The name of the embedded database's file in the data folder.
+pub const EMBEDDED_FILE: &str = "key-authority.db";
 /// The whole of an exit, a little under the 10 s that are promised.
 pub const EXIT_LIMIT: Duration = Duration::from_millis(9_800);
 /// How much of [`EXIT_LIMIT`] `--shutdown-delay` and `--drain-timeout` may take together; the rest is for leaving the registry
@@ -203,7 +205,7 @@ fn database(read: &mut Reader, settings: &Settings, data_dir: &Path) -> Option<D
             }
         },
         (None, None) => {
-            let url = DatabaseUrl::of_file(&data_dir.join("key-authority.db"));
+            let url = DatabaseUrl::of_file(&data_dir.join(EMBEDDED_FILE));
             return Some(DatabaseConfig { url, embedded: true, connections, migrate });
         }
     };

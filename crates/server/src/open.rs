@@ -1,6 +1,5 @@
 //! Opening what every subcommand works on: the authority secret and the database.
 
-use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,8 +11,8 @@ use key_authority_storage::settings::SettingsError;
 use key_authority_storage::{StorageError, Store};
 use zeroize::Zeroizing;
 
-use crate::bootstrap::write_private;
-use crate::config::Config;
+use crate::bootstrap::make_private;
+use crate::config::{Config, EMBEDDED_FILE};
 use crate::entropy::{self, EntropyError};
 
 /// Why there is nothing to work on.
@@ -42,6 +41,12 @@ pub enum OpenError {
         path: PathBuf,
         /// The rule.
         rule: Invalid,
+    },
+    /// The secret file is gone, the database is not.
+    #[error("the secret file {path} is missing beside a database; without it no token verifies: put it back")]
+    SecretLost {
+        /// The file.
+        path: PathBuf,
     },
     /// There is no secret file.
     #[error("--secret-file (KEY_AUTHORITY_SECRET_FILE) is needed to read the audit log's hashes")]
@@ -78,7 +83,7 @@ pub fn keyring(config: &Config) -> Result<Arc<Keyring>, OpenError> {
     let path = config.secret_file.as_deref().ok_or(OpenError::NoSecret)?;
     if config.database.embedded {
         make_data_dir(&config.data_dir)?;
-        make_secret(path)?;
+        make_secret(path, &config.data_dir)?;
     }
     let text = std::fs::read_to_string(path).map(Zeroizing::new).map_err(|source| unusable(path, source))?;
     let keyring = Keyring::parse(&text).map_err(|rule| OpenError::Secret { path: path.to_owned(), rule })?;
@@ -118,16 +123,16 @@ pub fn make_data_dir(path: &Path) -> Result<(), OpenError> {
     made.map_err(|source| OpenError::DataDir { path: path.to_owned(), source })
 }
 
-fn make_secret(path: &Path) -> Result<(), OpenError> {
+/// Makes the secret with the database: one that is missing beside a database is lost, and another would not do.
+fn make_secret(path: &Path, data_dir: &Path) -> Result<(), OpenError> {
     if path.exists() {
         return Ok(());
     }
-    let secret = Zeroizing::new(entropy::bytes::<32>()?);
-    match write_private(path, Keyring::file_text(&secret).as_bytes()) {
-        // Another process was faster; its secret is as good.
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        written => written.map_err(|source| unusable(path, source)),
+    if data_dir.join(EMBEDDED_FILE).exists() {
+        return Err(OpenError::SecretLost { path: path.to_owned() });
     }
+    let secret = Zeroizing::new(entropy::bytes::<32>()?);
+    make_private(path, Keyring::file_text(&secret).as_bytes()).map_err(|source| unusable(path, source))
 }
 
 fn unusable(path: &Path, source: std::io::Error) -> OpenError {

@@ -109,11 +109,13 @@ pub async fn serve(config: Config, is_tracing: bool, shutdown: Shutdown) -> Resu
     let replicator = Replicator::start(settings(&config, &facts, addresses.grpc))?;
     let view = Arc::clone(replicator.view());
     watch_metrics(&metrics, &view, &facts);
+    let (stop_calls, ended) = (CancellationToken::new(), CancellationToken::new());
     let service = Service::new(
         Callers::new(Arc::clone(&view), Arc::clone(&facts.keyring), config.anonymous_verify),
         Verifier::new(Arc::clone(&view), Arc::clone(&facts.keyring), metrics.clone()),
         Admin::new(facts.store.clone(), Arc::clone(&view)),
         metrics.clone(),
+        stop_calls.clone(),
     );
     let (health, health_service) = Health::new();
     let layers = ServiceBuilder::new()
@@ -122,7 +124,6 @@ pub async fn serve(config: Config, is_tracing: bool, shutdown: Shutdown) -> Resu
         .layer(DeadlineLayer::new(methods, config.request_timeout))
         .layer(MalformedLayer);
 
-    let (stop_calls, ended) = (CancellationToken::new(), CancellationToken::new());
     let mut listeners = JoinSet::new();
     let all = layers.clone().service(routes::all(&service, health_service.clone())?.prepare());
     listeners.spawn(doors.grpc.serve(all, stop_calls.clone(), config.drain_timeout));

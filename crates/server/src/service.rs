@@ -8,6 +8,7 @@ use futures_util::{Stream, StreamExt};
 use key_authority_domain::permission::Permission;
 use key_authority_proto::v1;
 use key_authority_proto::v1::key_authority_server::KeyAuthority;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::admin::Admin;
@@ -24,13 +25,21 @@ pub struct Service {
     verifier: Arc<Verifier>,
     admin: Admin,
     metrics: SharedMetrics,
+    /// Cancelled when the server ends: then its streams end as well, in order.
+    ending: CancellationToken,
 }
 
 impl Service {
     /// A service of these parts.
     #[must_use]
-    pub fn new(callers: Callers, verifier: Verifier, admin: Admin, metrics: SharedMetrics) -> Self {
-        Self { callers: Arc::new(callers), verifier: Arc::new(verifier), admin, metrics }
+    pub fn new(
+        callers: Callers,
+        verifier: Verifier,
+        admin: Admin,
+        metrics: SharedMetrics,
+        ending: CancellationToken,
+    ) -> Self {
+        Self { callers: Arc::new(callers), verifier: Arc::new(verifier), admin, metrics, ending }
     }
 
     fn permit<T>(&self, request: &Request<T>, permissions: &[Permission]) -> Result<Permit, Failure> {
@@ -105,7 +114,7 @@ impl KeyAuthority for Service {
             };
             Ok(v1::VerifyStreamResponse { id: question.id, outcome: Some(outcome) })
         });
-        Ok(Response::new(Box::pin(answers)))
+        Ok(Response::new(Box::pin(answers.take_until(self.ending.clone().cancelled_owned()))))
     }
 
     async fn create_key(

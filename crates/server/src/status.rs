@@ -67,6 +67,9 @@ pub enum Failure {
     /// No random bytes.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
+    /// The answer to a batch would be larger than clients read.
+    #[error("the answer would be larger than 4 MiB; ask in smaller batches")]
+    AnswerTooLarge,
     /// A kept token does not open, although the authority secret is the right one.
     #[error("a kept token does not open")]
     SealBroken,
@@ -129,6 +132,7 @@ impl Failure {
                 StorageError::Corrupt { .. } => (Code::DataLoss, "ROW_CORRUPT"),
                 StorageError::Refused(_) | StorageError::File(_) => (Code::Internal, "STORAGE_FAULT"),
             },
+            Self::AnswerTooLarge => (Code::ResourceExhausted, "ANSWER_TOO_LARGE"),
             Self::Entropy(_) => (Code::Internal, "NO_RANDOMNESS"),
             Self::SealBroken => (Code::DataLoss, "SEAL_BROKEN"),
         }
@@ -146,7 +150,9 @@ impl Failure {
                 format!("the caller's key has not the scope {permission}, which this call needs")
             }
             Self::GrantExceedsCaller => {
-                "a key of account system cannot be given scopes or accounts that the caller's own key has not".into()
+                "a key of account system can be given, changed and ended only by a caller that holds as much: its scopes, its \
+                 accounts, for as long, and within its networks"
+                    .into()
             }
             Self::KeyNotFound => "there is no such key, or not in an account that the caller's key covers".into(),
             Self::AccountNotFound => "there is no such account, or not one that the caller's key covers".into(),
@@ -163,7 +169,7 @@ impl Failure {
                 "the database cannot be reached; nothing was changed, ask again".into()
             }
             Self::Storage(_) | Self::Entropy(_) | Self::SealBroken => "an internal fault; see the server's log".into(),
-            Self::CallerNetworkDenied | Self::NoAccounts | Self::KeyExists | Self::AccountExists | Self::Refused(_) => {
+            Self::CallerNetworkDenied | Self::NoAccounts | Self::KeyExists | Self::AccountExists | Self::AnswerTooLarge | Self::Refused(_) => {
                 self.to_string()
             }
         }

@@ -11,11 +11,16 @@ use key_authority_domain::verdict::{Question, Verdict, decide};
 use key_authority_proto::v1;
 use key_authority_replica::View;
 use key_authority_replica::index::ResidentSecret;
+use prost::Message;
 
 use crate::caller::Permit;
 use crate::metrics::SharedMetrics;
 use crate::status::Failure;
 use crate::wire;
+
+/// The largest answer to a batch, in bytes: what clients read by default. A key may have scopes and labels of 50 KiB, and a
+/// batch may ask for one key a thousand times.
+const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024 - 64 * 1024;
 
 /// Answers questions about tokens from memory.
 pub struct Verifier {
@@ -73,8 +78,17 @@ impl Verifier {
     ) -> Result<v1::BatchVerifyResponse, Failure> {
         let questions = wire::verify::batch(request)?;
         let asked = request.requests.iter().zip(&questions);
-        let responses = asked.map(|(request, question)| self.decide(permit, request, question));
-        Ok(v1::BatchVerifyResponse { responses: responses.collect::<Result<_, _>>()? })
+        let mut responses = Vec::with_capacity(questions.len());
+        let mut bytes = 0;
+        for (request, question) in asked {
+            let response = self.decide(permit, request, question)?;
+            bytes += response.encoded_len();
+            if bytes > ANSWER_BYTES_MAX {
+                return Err(Failure::AnswerTooLarge);
+            }
+            responses.push(response);
+        }
+        Ok(v1::BatchVerifyResponse { responses })
     }
 
     fn respond(

@@ -135,6 +135,18 @@ impl Store {
     }
 }
 
+/// Whether the driver understands the URL. It does not say what is wrong: its words would repeat the password.
+#[must_use]
+pub fn is_url(url: &str) -> bool {
+    use sea_orm::sqlx::{mysql::MySqlConnectOptions, postgres::PgConnectOptions, sqlite::SqliteConnectOptions};
+    match url.split_once(':').map(|(scheme, _)| scheme) {
+        Some("sqlite") => url.parse::<SqliteConnectOptions>().is_ok(),
+        Some("postgres") => url.parse::<PgConnectOptions>().is_ok(),
+        Some("mysql") => url.parse::<MySqlConnectOptions>().is_ok(),
+        _ => false,
+    }
+}
+
 /// Gives up on what takes longer than [`STATEMENT_TIMEOUT`]: a connection over a link that is silently cut never errs.
 pub(crate) async fn bounded<T>(work: impl Future<Output = Result<T, StorageError>>) -> Result<T, StorageError> {
     match tokio::time::timeout(STATEMENT_TIMEOUT, work).await {

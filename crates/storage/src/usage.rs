@@ -1,7 +1,8 @@
 //! Writing down how keys have been used. Not a change: it takes no revision, and a crash may lose the last few seconds.
 
-use key_authority_domain::id::KeyId;
+use key_authority_domain::id::{KeyId, Revision};
 use key_authority_domain::time::Timestamp;
+use key_authority_domain::token::TokenDigest;
 use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, SimpleExpr};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, TransactionTrait};
 
@@ -17,8 +18,10 @@ const BATCH: usize = 200;
 pub struct UsageDelta {
     /// Which key.
     pub key_id: KeyId,
-    /// Which version of its secret.
-    pub version: u32,
+    /// Which secret of it. An ID may come to name another key; a digest never names another secret.
+    pub digest: TokenDigest,
+    /// The revision that created the key, for the same reason.
+    pub create_revision: Revision,
     /// How often it passed.
     pub count: u64,
     /// When last.
@@ -52,12 +55,12 @@ impl Store {
                 .col_expr(api_key::Column::UseCount, Expr::col(api_key::Column::UseCount).add(count))
                 .col_expr(api_key::Column::LastUsedTime, later(api_key::Column::LastUsedTime, time))
                 .filter(api_key::Column::Id.eq(delta.key_id.as_str()))
+                .filter(api_key::Column::CreateRevision.eq(delta.create_revision.0))
                 .exec(&tx)
                 .await?;
             api_key_secret::Entity::update_many()
                 .col_expr(api_key_secret::Column::LastUsedTime, later(api_key_secret::Column::LastUsedTime, time))
-                .filter(api_key_secret::Column::KeyId.eq(delta.key_id.as_str()))
-                .filter(api_key_secret::Column::Version.eq(delta.version))
+                .filter(api_key_secret::Column::Digest.eq(delta.digest.0.to_vec()))
                 .exec(&tx)
                 .await?;
         }

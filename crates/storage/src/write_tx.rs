@@ -160,6 +160,16 @@ impl WriteTx<'_> {
         bounded(async { Ok(found.count(&self.tx).await? > 0) }).await
     }
 
+    /// Whether the log has a change by, or of, a key of this ID.
+    ///
+    /// # Errors
+    /// When nobody could look.
+    pub async fn has_acted(&self, id: &KeyId) -> Result<bool, StorageError> {
+        let by = audit_event::Entity::find().filter(audit_event::Column::Actor.eq(id.as_str())).limit(1);
+        let of = audit_event::Entity::find().filter(audit_event::Column::KeyId.eq(id.as_str())).limit(1);
+        bounded(async { Ok(by.one(&self.tx).await?.is_some() || of.one(&self.tx).await?.is_some()) }).await
+    }
+
     /// How many keys of the account count towards its limit.
     ///
     /// # Errors

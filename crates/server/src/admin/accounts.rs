@@ -86,6 +86,7 @@ impl Admin {
         let asked = wire::account::account_change(&request)?;
         let (account, propagation) = self
             .change_account(permit, &asked.id, asked.request, Action::UpdateAccount, |account| {
+                permit.check_policy(&account.id)?;
                 if asked.etag.is_some_and(|etag| etag != account.revision) {
                     return Err(Failure::EtagMismatch);
                 }

@@ -39,7 +39,16 @@ impl DatabaseUrl {
         if !rest.starts_with("//") || rest.len() == 2 {
             return Err("must be a whole URL, such as postgres://user:password@host/database");
         }
-        Ok(Self { text: Zeroizing::new(format!("{scheme}:{rest}")), kind })
+        if rest.contains('#') {
+            return Err("must not contain a '#'; in a password, write %23");
+        }
+        let text = Zeroizing::new(format!("{scheme}:{rest}"));
+        if !key_authority_storage::store::is_url(&text) {
+            // The driver's own words would repeat the password.
+            return Err("must be a URL that the driver understands: check host, port and options, and write special \
+                        characters of a password in percent encoding");
+        }
+        Ok(Self { text, kind })
     }
 
     /// The URL of an `SQLite` file that is made when it is not there.
