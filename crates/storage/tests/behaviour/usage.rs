@@ -4,25 +4,29 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use key_authority_domain::audit::Action;
-use key_authority_domain::key::Usage;
+use key_authority_domain::id::Revision;
+use key_authority_domain::key::{Key, Usage};
 use key_authority_storage::Store;
 use key_authority_storage::usage::UsageDelta;
 use tokio::task::JoinSet;
 
-use crate::support::make::{account, at, event, key, key_id, put_account, put_key, put_keys, secret};
+use crate::support::make::{account, at, digest, event, key, key_id, put_account, put_key, put_keys, secret};
 use crate::support::{Database, Kind, on_every_database};
 
 on_every_database! {
     counts_add_up_and_times_only_move_forward,
     usage_of_what_is_gone_is_passed_over,
+    usage_of_a_deleted_key_is_not_credited_to_the_next_of_its_id,
     a_change_leaves_the_usage_as_it_is,
     counts_of_two_processes_add_up_and_none_waits_for_ever,
     keys_can_be_deleted_while_their_usage_is_written,
     a_key_can_be_changed_while_its_usage_is_written,
 }
 
+/// A use of a key that was made right after its account.
 fn delta(key: &str, version: u32, count: u64, time: i64) -> UsageDelta {
-    UsageDelta { key_id: key_id(key), version, count, last_used_time: at(time) }
+    let (digest, create_revision) = (digest(key, version), Revision(2));
+    UsageDelta { key_id: key_id(key), digest, create_revision, count, last_used_time: at(time) }
 }
 
 async fn record(store: &Store, deltas: impl IntoIterator<Item = UsageDelta>) {
@@ -54,6 +58,20 @@ async fn usage_of_what_is_gone_is_passed_over(database: Database) {
     let read = store.key(&key_id("key_1")).await.unwrap().unwrap();
     assert_eq!(read.usage, Usage { last_used_time: Some(at(1)), use_count: 1 });
     assert_eq!(read.secrets[0].last_used_time, None);
+}
+
+async fn usage_of_a_deleted_key_is_not_credited_to_the_next_of_its_id(database: Database) {
+    let store = database.store().await;
+    put_account(&store, account("acme")).await;
+    put_key(&store, key("key_1", "acme")).await;
+    let late = delta("key_1", 1, 5, 9);
+    let tx = store.begin().await.unwrap();
+    tx.delete_key(&key_id("key_1")).await.unwrap();
+    tx.commit(event(Action::DeleteKey, "acme", Some("key_1"))).await.unwrap();
+    put_key(&store, Key { secrets: vec![secret("another", 1)], ..key("key_1", "acme") }).await;
+    record(&store, [late]).await;
+    let read = store.key(&key_id("key_1")).await.unwrap().unwrap();
+    assert_eq!((read.usage, read.secrets[0].last_used_time), (Usage::default(), None));
 }
 
 async fn a_change_leaves_the_usage_as_it_is(database: Database) {

@@ -145,7 +145,9 @@ async fn times_before_and_after_everything_read_back(database: Database) {
         };
         write(&store, &timed).await;
         assert_eq!(store.key(&timed.id).await.unwrap().as_ref(), Some(&timed), "{time}");
-        let delta = UsageDelta { key_id: timed.id.clone(), version: 1, count: 1, last_used_time: time };
+        let (digest, create_revision) = (timed.secrets[0].digest, timed.create_revision);
+        let key_id = timed.id.clone();
+        let delta = UsageDelta { key_id, digest, create_revision, count: 1, last_used_time: time };
         store.record_usage(&mut [delta]).await.unwrap();
         (timed.usage.last_used_time, timed.usage.use_count) = (Some(time), 1);
         assert_eq!(store.key(&timed.id).await.unwrap(), Some(timed), "{time}");
