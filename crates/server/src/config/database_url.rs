@@ -110,9 +110,13 @@ mod tests {
             ("mariadb://user@host/db?password=secret", "mysql://user@host/db"),
             ("sqlite:///var/lib/keys.db?mode=rwc", "sqlite:///var/lib/keys.db"),
         ] {
-            let parsed = DatabaseUrl::parse(url).unwrap();
-            assert_eq!(parsed.to_string(), shown);
-            assert_eq!(format!("{parsed:?}"), format!("DatabaseUrl({shown})"));
+            // Also of URLs that `parse` refuses: it may be shown before anybody has judged it.
+            let (_, rest) = url.split_once(':').unwrap();
+            let scheme = shown.split_once(':').unwrap().0;
+            let text = Zeroizing::new(format!("{scheme}:{rest}"));
+            let url = DatabaseUrl { text, kind: DatabaseKind::Postgres };
+            assert_eq!(url.to_string(), shown);
+            assert_eq!(format!("{url:?}"), format!("DatabaseUrl({shown})"));
         }
     }
 
@@ -123,6 +127,11 @@ mod tests {
         {
             assert!(DatabaseUrl::parse(url).is_err(), "{url}");
         }
+        for canary in ["postgres://u:CANARY@h:notaport/db", "postgres://u:CANARY@[::bad/db", "mysql://h/db#CANARY"] {
+            let rule = DatabaseUrl::parse(canary).unwrap_err();
+            assert!(!rule.contains("CANARY"), "{rule}");
+        }
+        assert!(DatabaseUrl::parse("postgres://u:p%40w@127.0.0.1:5432/db?sslmode=disable").is_ok());
     }
 
     #[test]

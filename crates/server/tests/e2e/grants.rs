@@ -75,11 +75,11 @@ async fn no_key_is_changed_into_more_than_the_caller_holds(authority: Authority)
     exceeds(update(lesser.id(), with_projects(None), &["projects"]).await);
     assert_eq!(root.key(&lesser.id()).await.projects, only(&["a"]));
 
-    // It may not extend the life of a mightier one, but may make it less.
+    // A mightier one is not its to change, not even into less.
     let name = Key { display_name: "mine".into(), ..Key::default() };
     exceeds(update(mightier.id(), name, &["display_name"]).await);
     exceeds(update(mightier.id(), Key::default(), &["expire_time"]).await);
-    update(mightier.id(), with_scopes(&["verify"]), &["scopes"]).await.unwrap();
+    exceeds(update(mightier.id(), with_scopes(&["verify"]), &["scopes"]).await);
 }
 
 async fn no_token_is_given_out_that_holds_more_than_the_caller(authority: Authority) {
@@ -99,20 +99,65 @@ async fn no_token_is_given_out_that_holds_more_than_the_caller(authority: Author
     root.renew_key(renew).await.unwrap();
 }
 
-async fn a_mightier_key_can_be_switched_off_but_not_on(authority: Authority) {
+async fn a_mightier_key_can_only_be_revoked(authority: Authority) {
     let Scene { root, deputy, mightier } = scene(&authority).await;
     let key_id = || mightier.id();
-    deputy.disable_key(DisableKeyRequest { key_id: key_id(), ..Default::default() }).await.unwrap();
+    exceeds(deputy.disable_key(DisableKeyRequest { key_id: key_id(), ..Default::default() }).await);
+    exceeds(deputy.delete_key(DeleteKeyRequest { key_id: key_id(), ..Default::default() }).await);
+    root.disable_key(DisableKeyRequest { key_id: key_id(), ..Default::default() }).await.unwrap();
     exceeds(deputy.enable_key(EnableKeyRequest { key_id: key_id(), ..Default::default() }).await);
     assert_eq!(root.key(&key_id()).await.state(), KeyState::Disabled);
-    root.enable_key(EnableKeyRequest { key_id: key_id(), ..Default::default() }).await.unwrap();
     deputy.revoke_key(RevokeKeyRequest { key_id: key_id(), ..Default::default() }).await.unwrap();
-    deputy.delete_key(DeleteKeyRequest { key_id: key_id(), ..Default::default() }).await.unwrap();
+    assert_eq!(root.key(&key_id()).await.state(), KeyState::Revoked);
+}
+
+async fn a_bound_caller_cannot_free_itself(authority: Authority) {
+    let root = authority.client();
+    let bound = CreateKeyRequest {
+        scopes: scopes(&["keys.write", "keys.read", "accounts.write"]),
+        projects: only(&["a", "system"]),
+        allowed_networks: vec!["127.0.0.0/8".into()],
+        expiry: Some(create_key_request::Expiry::Lifetime(prost_types::Duration { seconds: 3600, nanos: 0 })),
+        ..key_for("system")
+    };
+    let bound = root.new_key(bound).await;
+    let caller = authority.client_with(&bound.token);
+    let same = |expiry, networks: &[&str]| CreateKeyRequest {
+        scopes: scopes(&["keys.read"]),
+        projects: only(&["a"]),
+        allowed_networks: scopes(networks),
+        expiry,
+        ..key_for("system")
+    };
+    let short = Some(create_key_request::Expiry::Lifetime(prost_types::Duration { seconds: 60, nanos: 0 }));
+    let long = Some(create_key_request::Expiry::Lifetime(prost_types::Duration { seconds: 7200, nanos: 0 }));
+    caller.create_key(same(short, &["127.0.0.1"])).await.unwrap();
+    exceeds(caller.create_key(same(short, &[])).await);
+    exceeds(caller.create_key(same(long, &["127.0.0.1"])).await);
+    exceeds(caller.create_key(same(None, &["127.0.0.1"])).await);
+    for path in ["allowed_networks", "expire_time"] {
+        let key = Some(Key { id: bound.id(), ..Key::default() });
+        exceeds(caller.update_key(UpdateKeyRequest { key, update_mask: mask(&[path]), ..Default::default() }).await);
+    }
+    // What the account of all callers is, is not for one of them to say.
+    let system = Some(Account { id: "system".into(), display_name: "mine".into(), ..Account::default() });
+    exceeds(caller.update_account(UpdateAccountRequest { account: system, ..Default::default() }).await);
+}
+
+async fn no_caller_takes_the_name_of_another(authority: Authority) {
+    let root = authority.client();
+    let named = |id: &str| CreateKeyRequest { key_id: id.into(), scopes: scopes(&["verify"]), ..key_for("system") };
+    refused(root.create_key(named("bootstrap")).await, Code::AlreadyExists, "KEY_EXISTS");
+    root.create_key(named("alice")).await.unwrap();
+    root.delete_key(DeleteKeyRequest { key_id: "alice".into(), ..Default::default() }).await.unwrap();
+    refused(root.create_key(named("alice")).await, Code::AlreadyExists, "KEY_EXISTS");
 }
 
 on_every_database! {
     no_key_is_created_with_more_than_its_creator_holds,
     no_key_is_changed_into_more_than_the_caller_holds,
     no_token_is_given_out_that_holds_more_than_the_caller,
-    a_mightier_key_can_be_switched_off_but_not_on,
+    a_mightier_key_can_only_be_revoked,
+    a_bound_caller_cannot_free_itself,
+    no_caller_takes_the_name_of_another,
 }

@@ -107,16 +107,17 @@ async fn secrets_that_cannot_be_right_are_corrupt(database: Database) {
 
 async fn accounts_that_cannot_be_right_are_corrupt(database: Database) {
     let store = database.store().await;
-    let whole = |change: &str| {
-        format!("replace(policy, '{}', '{}')", change.split_once("->").unwrap().0, change.split_once("->").unwrap().1)
+    let but = |change: &str| {
+        let (right, wrong) = change.split_once("->").unwrap();
+        format!("replace(policy, '{right}', '{wrong}')")
     };
     for (number, policy) in [
         "'canary'".to_owned(),
         "'{}'".to_owned(),
-        whole("\"key_\"->\"CANARY canary\""),
-        whole("\"display_name_pattern\":null->\"display_name_pattern\":\"(canary\""),
-        whole("\"max_keys\":null->\"max_keys\":-1"),
-        whole("\"free\"->\"canary\""),
+        but("\"token_prefix\":\"->\"token_prefix\":\"CANARY canary"),
+        but("\"display_name_pattern\":null->\"display_name_pattern\":\"(canary\""),
+        but("\"max_keys\":null->\"max_keys\":-1"),
+        but("\"free\"->\"canary\""),
     ]
     .into_iter()
     .enumerate()
