@@ -182,6 +182,7 @@ impl Driver {
         let asked = boottime();
         let feed = self.store.feed(from).await?;
         self.view.set_clock(feed.now, asked);
+        self.view.set_head(feed.head.revision);
         Ok(feed)
     }
 

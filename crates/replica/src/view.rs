@@ -2,7 +2,7 @@
 //! to where the log is applied.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +34,7 @@ pub struct View {
     clock: WallClock,
     usage: Usage,
     applied: watch::Sender<Revision>,
+    head: AtomicI64,
     storage_answers: AtomicBool,
     went_back: AtomicU64,
     fenced: AtomicU64,
@@ -62,6 +63,7 @@ impl View {
             clock: WallClock::default(),
             usage: Usage::default(),
             applied: watch::Sender::new(Revision(-1)),
+            head: AtomicI64::new(-1),
             storage_answers: AtomicBool::new(false),
             went_back: AtomicU64::new(0),
             fenced: AtomicU64::new(0),
@@ -116,6 +118,16 @@ impl View {
     #[must_use]
     pub fn applied(&self) -> Revision {
         *self.applied.borrow()
+    }
+
+    /// The end of the log, when it was last read; -1 before the first time.
+    #[must_use]
+    pub fn head(&self) -> Revision {
+        Revision(self.head.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_head(&self, head: Revision) {
+        self.head.store(head.0, Ordering::Relaxed);
     }
 
     pub(crate) fn watch_applied(&self) -> watch::Receiver<Revision> {

@@ -176,6 +176,10 @@ impl Facts {
         let keyring = open::keyring(config)?;
         let store = open::store(config, &keyring).await?;
         let alone = store.be_alone().await?;
+        if let Some(alone) = &alone {
+            // A server before this one may have been killed: no change shall wait for it.
+            store.clear_registry(alone).await.map_err(BootstrapError::from)?;
+        }
         let usage = open::connect(config, &keyring, 1).await?;
         let terms = Terms::new(store.agree_on_lease(config.lease).await?);
         make_first_key(config, &store).await?;
@@ -285,6 +289,7 @@ fn watch_metrics(metrics: &SharedMetrics, view: &Arc<View>, facts: &Facts) {
     metrics.on_scrape(move |metrics| {
         metrics.resident_keys.set(i64::try_from(view.index().keys()).unwrap_or(i64::MAX));
         metrics.applied_revision.set(view.applied().0);
+        metrics.revision.set(view.head().0);
         metrics.lease_remaining.set(view.lease_remaining().as_secs_f64());
         metrics.set_statements("requests", store.statements());
         metrics.set_statements("usage", usage.statements());

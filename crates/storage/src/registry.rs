@@ -8,6 +8,7 @@ use sea_orm::sea_query::Expr;
 use sea_orm::sea_query::ExprTrait;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
+use crate::alone::Alone;
 use crate::entity::replica::{self, Column, Entity};
 use crate::error::StorageError;
 use crate::rows::Row;
@@ -96,6 +97,14 @@ impl Store {
     pub async fn fence(&self, id: ReplicaId, observed: Nonce) -> Result<bool, StorageError> {
         let row = Column::Id.eq(id.to_string()).and(Column::Nonce.eq(observed.to_vec()));
         bounded(async { Ok(Entity::delete_many().filter(row).exec(&self.db).await?.rows_affected > 0) }).await
+    }
+
+    /// Removes all replicas: for the one server that has the database to itself, who knows that the others are gone.
+    ///
+    /// # Errors
+    /// When they could not be removed.
+    pub async fn clear_registry(&self, _: &Alone) -> Result<(), StorageError> {
+        bounded(async { Ok(Entity::delete_many().exec(&self.db).await.map(|_| ())?) }).await
     }
 
     /// Removes a replica that ends of its own will.
