@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::stream::{Stream, unfold};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tonic::{Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::{Health as HealthRpc, HealthServer};
@@ -22,6 +22,9 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 pub const VERIFY_SERVICE: &str = "keyauthority.v1.KeyAuthority";
 /// The health name of the database behind the admin RPCs.
 pub const STORAGE_SERVICE: &str = "storage";
+
+/// Most watches at once. Nobody has to say who they are to open one, and none has a deadline.
+const WATCHES_MAX: usize = 2_000;
 
 /// What is true now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -66,7 +69,7 @@ impl Health {
     #[must_use]
     pub fn new() -> (Self, HealthService) {
         let health = Self(Arc::new(watch::Sender::default()));
-        let service = HealthServer::new(Rpc(health.clone()));
+        let service = HealthServer::new(Rpc::new(health.clone()));
         (health, service)
     }
 
@@ -115,7 +118,16 @@ impl Health {
 
 /// The implementation behind [`HealthService`].
 #[derive(Debug)]
-pub struct Rpc(Health);
+pub struct Rpc {
+    health: Health,
+    watches: Arc<Semaphore>,
+}
+
+impl Rpc {
+    fn new(health: Health) -> Self {
+        Self { health, watches: Arc::new(Semaphore::new(WATCHES_MAX)) }
+    }
+}
 
 type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
 
@@ -126,7 +138,7 @@ fn response(status: ServingStatus) -> HealthCheckResponse {
 #[tonic::async_trait]
 impl HealthRpc for Rpc {
     async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
-        let status = self.0.state().of(&request.get_ref().service);
+        let status = self.health.state().of(&request.get_ref().service);
         status
             .map(|status| Response::new(response(status)))
             .ok_or_else(|| Status::not_found("no service of this name has a health"))
@@ -135,17 +147,22 @@ impl HealthRpc for Rpc {
     type WatchStream = WatchStream;
 
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<WatchStream>, Status> {
+        let place = Arc::clone(&self.watches).try_acquire_owned();
+        let place = place.map_err(|_| Status::resource_exhausted("too many watches are open; Check still answers"))?;
         let service = request.into_inner().service;
-        let receiver = self.0.0.subscribe();
-        Ok(Response::new(Box::pin(unfold((receiver, service, None), |(mut receiver, service, told)| async move {
-            loop {
-                let state = *receiver.borrow_and_update();
-                let status = state.of(&service).unwrap_or(ServingStatus::ServiceUnknown);
-                if told != Some(status) {
-                    return Some((Ok(response(status)), (receiver, service, Some(status))));
-                }
-                if state.closed || receiver.changed().await.is_err() {
-                    return None;
+        let receiver = self.health.0.subscribe();
+        Ok(Response::new(Box::pin(unfold((receiver, place, None), move |(mut receiver, place, told)| {
+            let service = service.clone();
+            async move {
+                loop {
+                    let state = *receiver.borrow_and_update();
+                    let status = state.of(&service).unwrap_or(ServingStatus::ServiceUnknown);
+                    if told != Some(status) {
+                        return Some((Ok(response(status)), (receiver, place, Some(status))));
+                    }
+                    if state.closed || receiver.changed().await.is_err() {
+                        return None;
+                    }
                 }
             }
         }))))
@@ -172,26 +189,26 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_serves_until_it_is_said_to() {
-        let rpc = Rpc(Health::new().0);
+        let rpc = Rpc::new(Health::new().0);
         for service in ["", VERIFY_SERVICE, STORAGE_SERVICE] {
             assert_eq!(check(&rpc, service).await, Ok(ServingStatus::NotServing), "{service}");
         }
         assert_eq!(check(&rpc, "other").await, Err(tonic::Code::NotFound));
-        rpc.0.set_alive(true);
+        rpc.health.set_alive(true);
         assert_eq!(check(&rpc, "").await, Ok(ServingStatus::Serving));
         assert_eq!(check(&rpc, VERIFY_SERVICE).await, Ok(ServingStatus::NotServing));
     }
 
     #[tokio::test]
     async fn a_watch_hears_changes_of_its_service_only_and_ends_at_the_close() {
-        let rpc = Rpc(Health::new().0);
+        let rpc = Rpc::new(Health::new().0);
         let mut verify = watch(&rpc, VERIFY_SERVICE).await;
         assert_eq!(next(&mut verify).await, Some(ServingStatus::NotServing));
-        rpc.0.set_storage(true);
-        rpc.0.set_verify(true);
+        rpc.health.set_storage(true);
+        rpc.health.set_verify(true);
         assert_eq!(next(&mut verify).await, Some(ServingStatus::Serving));
-        rpc.0.close();
-        rpc.0.set_verify(true);
+        rpc.health.close();
+        rpc.health.set_verify(true);
         assert_eq!(next(&mut verify).await, Some(ServingStatus::NotServing));
         assert_eq!(next(&mut verify).await, None);
         assert_eq!(check(&rpc, VERIFY_SERVICE).await, Ok(ServingStatus::NotServing));
@@ -199,22 +216,35 @@ mod tests {
 
     #[tokio::test]
     async fn who_stops_serving_cannot_be_brought_back_and_watchers_hear_of_it() {
-        let rpc = Rpc(Health::new().0);
-        rpc.0.set_alive(true);
+        let rpc = Rpc::new(Health::new().0);
+        rpc.health.set_alive(true);
         let mut alive = watch(&rpc, "").await;
         assert_eq!(next(&mut alive).await, Some(ServingStatus::Serving));
-        rpc.0.stop_serving();
-        rpc.0.set_alive(true);
+        rpc.health.stop_serving();
+        rpc.health.set_alive(true);
         assert_eq!(next(&mut alive).await, Some(ServingStatus::NotServing));
-        assert!(!rpc.0.state().alive);
+        assert!(!rpc.health.state().alive);
+    }
+
+    #[tokio::test]
+    async fn watches_have_a_limit_and_give_their_places_back() {
+        let rpc = Rpc::new(Health::new().0);
+        let mut open = Vec::new();
+        for _ in 0..WATCHES_MAX {
+            open.push(watch(&rpc, "").await);
+        }
+        let refused = rpc.watch(Request::new(HealthCheckRequest::default())).await.err().unwrap();
+        assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+        open.pop();
+        let _again = watch(&rpc, "").await;
     }
 
     #[tokio::test]
     async fn a_watch_for_an_unknown_name_says_so_and_stays() {
-        let rpc = Rpc(Health::new().0);
+        let rpc = Rpc::new(Health::new().0);
         let mut other = watch(&rpc, "other").await;
         assert_eq!(next(&mut other).await, Some(ServingStatus::ServiceUnknown));
-        rpc.0.close();
+        rpc.health.close();
         assert_eq!(next(&mut other).await, None);
     }
 }

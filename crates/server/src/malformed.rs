@@ -1,6 +1,7 @@
 //! Requests that cannot be decoded: whose mistake it is.
 //!
-//! tonic answers INTERNAL when the bytes of a request are not the message that they should be. But it is the caller who
+//! tonic answers INTERNAL when the bytes of a request are not one message, or not the one that they should be. But it is
+//! the caller who
 //! is wrong, so this layer makes it `INVALID_ARGUMENT`, and names the field where prost does. It looks at answers that are
 //! a status alone, and at nothing else; what was decoded is judged in `wire`.
 
@@ -21,7 +22,13 @@ const MARK: &str = "failed to decode Protobuf message: ";
 /// The failure that an undecodable request is, if `status` says that it was one.
 #[must_use]
 pub fn failure(status: &Status) -> Option<Failure> {
-    let cause = status.message().strip_prefix(MARK).filter(|_| status.code() == Code::Internal)?;
+    // An INTERNAL of ours carries details; one without was made by tonic, before a request reached us.
+    if status.code() != Code::Internal || !status.details().is_empty() {
+        return None;
+    }
+    let Some(cause) = status.message().strip_prefix(MARK) else {
+        return Some(Failure::invalid("", "must be one whole gRPC message"));
+    };
     // Where it knows the field, prost says `Message.field: cause`.
     let field = cause.split_once(": ").and_then(|(place, _)| place.split_once('.')).map_or("", |(_, field)| field);
     let rule = if cause.contains("UTF-8") { "must be UTF-8 text" } else { "must be as the .proto file says" };
@@ -107,8 +114,15 @@ mod tests {
     }
 
     #[test]
+    fn what_tonic_cannot_frame_is_the_senders_too() {
+        assert!(told("Missing request message.").unwrap().contains("must be one whole gRPC message"));
+    }
+
+    #[test]
     fn other_faults_stay_ours() {
-        assert!(told("an internal fault").is_none());
+        let ours = Status::from(Failure::SealBroken);
+        assert!(failure(&ours).is_none());
+        assert!(failure(&Status::with_details(Code::Internal, "an internal fault", "x".into())).is_none());
         assert!(failure(&Status::unavailable("failed to decode Protobuf message: x")).is_none());
     }
 }
