@@ -13,7 +13,7 @@ use key_authority_storage::settings::Head;
 use crate::clock::Boottime;
 
 /// The durations that the one knob, `--lease`, sets. All replicas agree on them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Terms {
     /// How long a change waits for a replica that is silent.
     pub wait: Duration,
@@ -29,6 +29,12 @@ impl Terms {
     pub fn new(lease: Duration) -> Self {
         Self { wait: lease, trust: lease * 4 / 5, heartbeat: Duration::from_secs(1).min(lease / 8) }
     }
+}
+
+/// Whether a replica whose lease lasts until `deadline` may answer at `now`. To be asked before the index is read.
+#[must_use]
+pub fn may_answer(deadline: Boottime, now: Boottime) -> bool {
+    now < deadline
 }
 
 /// What happened.
@@ -70,7 +76,7 @@ pub enum Action {
     Rest,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Phase {
     /// Not in the registry.
     Out,
@@ -93,7 +99,7 @@ enum Phase {
 }
 
 /// The state of the protocol at one replica.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Lease {
     terms: Terms,
     phase: Phase,

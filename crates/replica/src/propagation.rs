@@ -5,8 +5,8 @@
 //! read, anew. And when nobody can be asked, time alone is enough: what does not know of the change has no lease any more
 //! once the lease's length has passed since the commit.
 
-use std::collections::HashMap;
-use std::sync::PoisonError;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use key_authority_domain::id::{ReplicaId, Revision};
@@ -33,7 +33,7 @@ pub struct Propagation {
 }
 
 /// See [`Propagation`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PropagationState {
     /// Every replica has applied it.
     Confirmed,
@@ -42,8 +42,8 @@ pub enum PropagationState {
 }
 
 /// When each replica's row was last seen to change.
-#[derive(Debug, Default)]
-pub struct Observed(HashMap<ReplicaId, (Nonce, Boottime)>);
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Observed(BTreeMap<ReplicaId, (Nonce, Boottime)>);
 
 impl Observed {
     /// Notes what the registry showed. `now` is when it was received, not when it was asked for.
@@ -68,86 +68,155 @@ impl Observed {
     }
 }
 
-/// The replicas that a change is still waiting for.
-fn pending(
-    rows: &[ReplicaRow],
+/// Waiting for one change, without its I/O: it is told what the registry showed, and says what to do next.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Wait {
     revision: Revision,
-    mine: Option<(ReplicaId, Revision)>,
-) -> impl Iterator<Item = &ReplicaRow> {
-    rows.iter().filter(move |row| match mine {
-        // What is applied here need not have been confirmed to the database to be known here.
-        Some((me, applied)) if me == row.id => applied < revision,
-        _ => row.applied < revision,
-    })
+    committed: Boottime,
+    wait: Duration,
+    state: PropagationState,
+}
+
+/// What to do next in a [`Wait`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// The change is over.
+    Over(PropagationState),
+    /// Remove these rows, whose nonces are the observed ones; then tell [`Wait::fenced`], and read the registry again.
+    Fence(Vec<(ReplicaId, Nonce)>),
+    /// Read the registry again, after a pause.
+    Ask,
+}
+
+impl Wait {
+    /// A wait for `revision`. `committed` is an instant after its commit was acknowledged; the wait is over at the latest
+    /// `wait`, the length of the lease, after it.
+    #[must_use]
+    pub fn new(revision: Revision, committed: Boottime, wait: Duration) -> Self {
+        Self { revision, committed, wait, state: PropagationState::Confirmed }
+    }
+
+    /// When the wait is over by time alone: who does not know of the change by then has no lease any more.
+    #[must_use]
+    pub fn end(&self) -> Boottime {
+        self.committed.after(self.wait)
+    }
+
+    /// The registry showed `rows`, `observed` has noted them, and it is `now`. `mine` is the replica that waits and what it
+    /// has applied, which need not have been confirmed to the database to be known here.
+    pub fn on_rows(
+        &self,
+        rows: &[ReplicaRow],
+        mine: Option<(ReplicaId, Revision)>,
+        observed: &Observed,
+        now: Boottime,
+    ) -> Step {
+        let is_pending = |row: &&ReplicaRow| match mine {
+            Some((me, applied)) if me == row.id => applied < self.revision,
+            _ => row.applied < self.revision,
+        };
+        let pending: Vec<&ReplicaRow> = rows.iter().filter(is_pending).collect();
+        if pending.is_empty() {
+            return Step::Over(self.state);
+        }
+        let is_me = |row: &ReplicaRow| mine.is_some_and(|(me, _)| me == row.id);
+        let silent = pending.iter().filter(|row| !is_me(row) && observed.is_silent(row, self.wait, now));
+        let silent: Vec<_> = silent.map(|row| (row.id, row.nonce)).collect();
+        if silent.is_empty() { self.on_time(now) } else { Step::Fence(silent) }
+    }
+
+    /// A silent row was removed.
+    pub fn fenced(&mut self) {
+        self.state = PropagationState::Lapsed;
+    }
+
+    /// It is `now`, and the registry could not be read.
+    #[must_use]
+    pub fn on_time(&self, now: Boottime) -> Step {
+        if now >= self.end() { Step::Over(PropagationState::Lapsed) } else { Step::Ask }
+    }
 }
 
 impl View {
     /// Waits until every replica has applied `revision` or has no lease any more. `committed` is an instant after the
     /// commit was acknowledged; the wait ends at the latest one lease after it.
     pub async fn everywhere(&self, store: &Store, revision: Revision, committed: Boottime) -> Propagation {
+        let mut wait = Wait::new(revision, committed, self.terms.wait);
         let mut replicas = 1;
-        let mut state = PropagationState::Confirmed;
-        let end = committed.after(self.terms.wait);
         let mut pause = PAUSE_MIN;
         self.wake.notify_one();
-        let mut applied = self.watch_applied();
-        let _ = tokio::time::timeout(end.since(boottime()), applied.wait_for(|applied| *applied >= revision)).await;
-        loop {
-            match tokio::time::timeout(end.since(boottime()), self.scan(store)).await {
+        self.here(&wait).await;
+        let state = loop {
+            let left = wait.end().since(boottime());
+            let step = match tokio::time::timeout(left, self.scan(store)).await {
                 Ok(Ok(rows)) => {
-                    let mine = self.me().map(|me| (me, self.applied()));
                     replicas = u32::try_from(rows.len()).unwrap_or(u32::MAX).max(replicas);
-                    let waiting: Vec<_> = pending(&rows, revision, mine).collect();
-                    if waiting.is_empty() && self.applied() >= revision {
-                        break;
-                    }
-                    if self.fence_silent(store, &waiting).await {
-                        state = PropagationState::Lapsed;
+                    let mine = self.me().map(|me| (me, self.applied()));
+                    wait.on_rows(&rows, mine, &self.observed(), boottime())
+                }
+                Ok(Err(error)) => {
+                    tracing::warn!(%revision, error = %error, "asking who has applied a change");
+                    wait.on_time(boottime())
+                }
+                Err(_) => wait.on_time(boottime()),
+            };
+            match step {
+                Step::Over(state) => break state,
+                Step::Fence(silent) => {
+                    if self.fence(store, &silent).await {
+                        wait.fenced();
                         continue;
                     }
                 }
-                Ok(Err(error)) => tracing::warn!(%revision, error = %error, "asking who has applied a change"),
-                Err(_) => {}
+                Step::Ask => {}
             }
-            if boottime() >= end {
-                state = PropagationState::Lapsed;
-                break;
-            }
-            tokio::time::sleep(pause.min(end.since(boottime()))).await;
+            tokio::time::sleep(pause.min(wait.end().since(boottime()))).await;
             pause = (pause * 2).min(PAUSE_MAX);
-        }
+        };
         Propagation { revision, state, replicas, waited: boottime().since(committed) }
+    }
+
+    /// Waits until the change is known here, or the wait is over.
+    async fn here(&self, wait: &Wait) {
+        let mut applied = self.watch_applied();
+        let known = applied.wait_for(|applied| *applied >= wait.revision);
+        let _ = tokio::time::timeout(wait.end().since(boottime()), known).await;
     }
 
     /// Reads the registry and notes what it shows.
     pub(crate) async fn scan(&self, store: &Store) -> Result<Vec<ReplicaRow>, StorageError> {
         let rows = store.replicas().await?;
-        self.observed.lock().unwrap_or_else(PoisonError::into_inner).note(&rows, boottime());
+        self.observed().note(&rows, boottime());
         Ok(rows)
     }
 
-    /// Removes those of `rows` that are silent, and says whether there were any.
-    pub(crate) async fn fence_silent(&self, store: &Store, rows: &[&ReplicaRow]) -> bool {
+    /// Removes the replicas that have been silent for the length of the lease, so that no change need wait for them.
+    pub(crate) async fn fence_silent(&self, store: &Store, rows: &[ReplicaRow]) {
+        let silent = rows.iter().filter(|row| self.me() != Some(row.id));
+        let silent = silent.filter(|row| self.observed().is_silent(row, self.terms.wait, boottime()));
+        let silent: Vec<_> = silent.map(|row| (row.id, row.nonce)).collect();
+        self.fence(store, &silent).await;
+    }
+
+    /// Removes rows whose nonces are still those that were observed, and says whether there were any.
+    async fn fence(&self, store: &Store, silent: &[(ReplicaId, Nonce)]) -> bool {
         let mut any = false;
-        for row in rows {
-            let is_silent = {
-                let observed = self.observed.lock().unwrap_or_else(PoisonError::into_inner);
-                observed.is_silent(row, self.terms.wait, boottime())
-            };
-            if !is_silent || self.me() == Some(row.id) {
-                continue;
-            }
-            match store.fence(row.id, row.nonce).await {
+        for (id, nonce) in silent {
+            match store.fence(*id, *nonce).await {
                 Ok(true) => {
                     any = true;
                     self.count_fenced();
-                    tracing::warn!(replica = %row.id, address = row.address, "removed a silent replica from the registry");
+                    tracing::warn!(replica = %id, "removed a silent replica from the registry");
                 }
                 Ok(false) => {}
-                Err(error) => tracing::warn!(replica = %row.id, error = %error, "removing a silent replica"),
+                Err(error) => tracing::warn!(replica = %id, error = %error, "removing a silent replica"),
             }
         }
         any
+    }
+
+    fn observed(&self) -> MutexGuard<'_, Observed> {
+        self.observed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -191,10 +260,32 @@ mod tests {
 
     #[test]
     fn joining_replicas_are_waited_for_and_what_is_applied_here_counts() {
-        let rows = [row(1, 4, 0), row(2, -1, 0), row(3, 5, 0)];
-        let ids = |mine| pending(&rows, Revision(5), mine).map(|row| row.id.0[0]).collect::<Vec<_>>();
-        assert_eq!(ids(None), [1, 2]);
-        assert_eq!(ids(Some((ReplicaId([1; 16]), Revision(5)))), [2]);
-        assert_eq!(ids(Some((ReplicaId([3; 16]), Revision(4)))), [1, 2, 3]);
+        let wait = Wait::new(Revision(5), at(1), WAIT);
+        let step = |rows: &[ReplicaRow], mine| wait.on_rows(rows, mine, &Observed::default(), at(2));
+        let me = |id, applied| Some((ReplicaId([id; 16]), Revision(applied)));
+        assert_eq!(step(&[row(1, 4, 0)], None), Step::Ask);
+        assert_eq!(step(&[row(1, -1, 0)], None), Step::Ask);
+        assert_eq!(step(&[row(1, 5, 0)], None), Step::Over(PropagationState::Confirmed));
+        assert_eq!(step(&[row(1, 4, 0)], me(1, 5)), Step::Over(PropagationState::Confirmed));
+        assert_eq!(step(&[row(1, 5, 0)], me(1, 4)), Step::Ask);
+    }
+
+    #[test]
+    fn a_silent_row_is_fenced_and_the_change_has_lapsed() {
+        let mut observed = Observed::default();
+        let rows = [row(1, 4, 7), row(2, 5, 7)];
+        observed.note(&rows, at(1));
+        let mut wait = Wait::new(Revision(5), at(3), WAIT);
+        assert_eq!(wait.on_rows(&rows, None, &observed, at(10)), Step::Ask);
+        assert_eq!(wait.on_rows(&rows, None, &observed, at(11)), Step::Fence(vec![(ReplicaId([1; 16]), [7; 8])]));
+        wait.fenced();
+        assert_eq!(wait.on_rows(&rows[1..], None, &observed, at(11)), Step::Over(PropagationState::Lapsed));
+    }
+
+    #[test]
+    fn time_alone_ends_the_wait_one_lease_after_the_commit() {
+        let wait = Wait::new(Revision(5), at(3), WAIT);
+        assert_eq!(wait.on_time(at(12)), Step::Ask);
+        assert_eq!(wait.on_time(at(13)), Step::Over(PropagationState::Lapsed));
     }
 }

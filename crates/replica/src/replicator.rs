@@ -214,9 +214,7 @@ impl Driver {
 
     async fn scan(&self) {
         match self.view.scan(&self.store).await {
-            Ok(rows) => {
-                self.view.fence_silent(&self.store, &rows.iter().collect::<Vec<_>>()).await;
-            }
+            Ok(rows) => self.view.fence_silent(&self.store, &rows).await,
             Err(error) => tracing::debug!(error = %error, "reading the registry"),
         }
     }

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::clock::{Boottime, WallClock, boottime};
 use crate::index::{Index, ResidentSecret};
-use crate::lease::Terms;
+use crate::lease::{self, Terms};
 use crate::propagation::Observed;
 use crate::usage::Usage;
 
@@ -94,7 +94,7 @@ impl View {
     pub fn now(&self) -> Result<Timestamp, NoLease> {
         let deadline = Boottime(self.deadline.load(Ordering::Acquire));
         let now = boottime();
-        if now >= deadline { Err(NoLease) } else { Ok(self.clock.at(now)) }
+        if lease::may_answer(deadline, now) { Ok(self.clock.at(now)) } else { Err(NoLease) }
     }
 
     /// What the authority's clock says, lease or not: for showing states, never for letting a token pass.

@@ -15,7 +15,7 @@ use crate::rows::Row;
 use crate::store::{Store, bounded};
 
 /// The end of the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Head {
     /// The revision of the last event; 0 before the first.
     pub revision: Revision,

@@ -1,0 +1,1 @@
+//! Proof of the coherence protocol, over the transition functions that production runs.
