@@ -4,32 +4,12 @@
 //! A heartbeat is, in this order: note the time, read the log, apply it, confirm. Only when the confirmation has been
 //! acknowledged is the lease extended, and it is counted from before the heartbeat was sent.
 
-use std::time::Duration;
-
 use key_authority_domain::id::Revision;
 use key_authority_storage::feed::Feed;
 use key_authority_storage::settings::Head;
 
 use crate::clock::Boottime;
-
-/// The durations that the one knob, `--lease`, sets. All replicas agree on them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Terms {
-    /// How long a change waits for a replica that is silent.
-    pub wait: Duration,
-    /// How long a replica trusts a heartbeat: a fifth less, so that clocks whose rates differ by up to a quarter agree.
-    pub trust: Duration,
-    /// The longest time between two heartbeats.
-    pub heartbeat: Duration,
-}
-
-impl Terms {
-    /// The terms of a lease.
-    #[must_use]
-    pub fn new(lease: Duration) -> Self {
-        Self { wait: lease, trust: lease * 4 / 5, heartbeat: Duration::from_secs(1).min(lease / 8) }
-    }
-}
+use crate::terms::Terms;
 
 /// Whether a replica whose lease lasts until `deadline` may answer at `now`. To be asked before the index is read.
 #[must_use]
@@ -223,6 +203,8 @@ fn follow(applied: Head, feed: &Feed) -> Option<Head> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
     use key_authority_domain::audit::ChainHash;
     use key_authority_domain::id::AccountId;
     use key_authority_domain::time::Timestamp;

@@ -4,6 +4,7 @@
 //! - [`lease`]: the right to answer from memory, as a state machine without I/O.
 //! - [`replicator`]: the thread that drives it: join, follow the log, apply, confirm.
 //! - [`propagation`]: waiting until a change is everywhere.
+//! - [`terms`]: how long things last, on which all replicas agree.
 //! - [`usage`]: when keys were last used, gathered off the path and written in batches.
 //! - [`clock`]: the one place that asks what time it is.
 //!
@@ -13,8 +14,10 @@
 pub mod clock;
 pub mod index;
 pub mod lease;
+mod pace;
 pub mod propagation;
 pub mod replicator;
+pub mod terms;
 pub mod usage;
 mod view;
 

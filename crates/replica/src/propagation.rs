@@ -46,15 +46,24 @@ pub enum PropagationState {
 pub struct Observed(BTreeMap<ReplicaId, (Nonce, Boottime)>);
 
 impl Observed {
-    /// Notes what the registry showed. `now` is when it was received, not when it was asked for.
-    pub fn note(&mut self, rows: &[ReplicaRow], now: Boottime) {
+    /// Notes what the registry showed, and says whether any of it is new. `now` is when it was received, not when it was
+    /// asked for.
+    pub fn note(&mut self, rows: &[ReplicaRow], now: Boottime) -> bool {
         self.0.retain(|id, _| rows.iter().any(|row| row.id == *id));
+        let mut is_new = false;
         for row in rows {
-            let seen = self.0.entry(row.id).or_insert((row.nonce, now));
-            if seen.0 != row.nonce {
-                *seen = (row.nonce, now);
+            if self.0.get(&row.id).is_none_or(|(nonce, _)| *nonce != row.nonce) {
+                self.0.insert(row.id, (row.nonce, now));
+                is_new = true;
             }
         }
+        is_new
+    }
+
+    /// Whether the row was noted before with another value: its replica runs.
+    #[must_use]
+    pub fn has_changed(&self, row: &ReplicaRow) -> bool {
+        self.0.get(&row.id).is_some_and(|(nonce, _)| *nonce != row.nonce)
     }
 
     /// Whether the row has not changed for `wait`.
@@ -73,7 +82,7 @@ impl Observed {
 pub struct Wait {
     revision: Revision,
     committed: Boottime,
-    wait: Duration,
+    lease: Duration,
     state: PropagationState,
 }
 
@@ -90,20 +99,21 @@ pub enum Step {
 
 impl Wait {
     /// A wait for `revision`. `committed` is an instant after its commit was acknowledged; the wait is over at the latest
-    /// `wait`, the length of the lease, after it.
+    /// one `lease` after it.
     #[must_use]
-    pub fn new(revision: Revision, committed: Boottime, wait: Duration) -> Self {
-        Self { revision, committed, wait, state: PropagationState::Confirmed }
+    pub fn new(revision: Revision, committed: Boottime, lease: Duration) -> Self {
+        Self { revision, committed, lease, state: PropagationState::Confirmed }
     }
 
     /// When the wait is over by time alone: who does not know of the change by then has no lease any more.
     #[must_use]
     pub fn end(&self) -> Boottime {
-        self.committed.after(self.wait)
+        self.committed.after(self.lease)
     }
 
     /// The registry showed `rows`, `observed` has noted them, and it is `now`. `mine` is the replica that waits and what it
     /// has applied, which need not have been confirmed to the database to be known here.
+    #[must_use]
     pub fn on_rows(
         &self,
         rows: &[ReplicaRow],
@@ -120,7 +130,7 @@ impl Wait {
             return Step::Over(self.state);
         }
         let is_me = |row: &ReplicaRow| mine.is_some_and(|(me, _)| me == row.id);
-        let silent = pending.iter().filter(|row| !is_me(row) && observed.is_silent(row, self.wait, now));
+        let silent = pending.iter().filter(|row| !is_me(row) && observed.is_silent(row, self.lease, now));
         let silent: Vec<_> = silent.map(|row| (row.id, row.nonce)).collect();
         if silent.is_empty() { self.on_time(now) } else { Step::Fence(silent) }
     }
@@ -171,7 +181,7 @@ impl View {
                 Step::Ask => {}
             }
             tokio::time::sleep(pause.min(wait.end().since(boottime()))).await;
-            pause = (pause * 2).min(PAUSE_MAX);
+            pause = (pause * 3 / 2).min(PAUSE_MAX);
         };
         Propagation { revision, state, replicas, waited: boottime().since(committed) }
     }

@@ -9,18 +9,19 @@ use std::time::Duration;
 use key_authority_domain::id::ReplicaId;
 use key_authority_domain::secret::Keyring;
 use key_authority_storage::feed::Feed;
+use key_authority_storage::registry::Joining;
 use key_authority_storage::{StorageError, Store};
 use tokio::sync::watch;
 
 use crate::clock::{Boottime, boottime};
 use crate::index::{Reload, Writer};
-use crate::lease::{Action, Event, Lease, Terms};
+use crate::lease::{Action, Event, Lease};
+use crate::pace::Pace;
+use crate::terms::Terms;
 use crate::view::{Entropy, View};
 
-/// How often the log is asked for changes that nobody woke us for.
-const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// How often it is asked when it did not answer.
-const RETRY_INTERVAL: Duration = Duration::from_millis(200);
+/// How often a database that could not be connected to is tried again.
+const RECONNECT_INTERVAL: Duration = Duration::from_millis(200);
 /// How often the registry is read, so that a replica that fell silent long ago is known to be.
 const SCAN_INTERVAL: Duration = Duration::from_secs(1);
 /// Connections of the replicator: it does one thing at a time.
@@ -31,6 +32,8 @@ const CONNECTIONS: u32 = 1;
 pub struct Settings {
     /// The database.
     pub database_url: String,
+    /// Where it tells of changes, if it does: PostgreSQL alone.
+    pub notify_url: Option<String>,
     /// The keys of the authority secret.
     pub keyring: Arc<Keyring>,
     /// The durations that all replicas agree on.
@@ -94,15 +97,20 @@ async fn run(settings: Settings, view: Arc<View>, writer: Writer, mut stopped: w
         store = connect(&settings) => store,
         _ = stopped.wait_for(|stop| *stop) => return,
     };
-    let lease = Lease::new(settings.terms);
-    let mut driver = Driver { settings, view, writer, store, lease, feed: None, me: None };
+    let mut pace = Pace::default();
+    if let Some(url) = settings.notify_url.clone() {
+        // Ends with the runtime.
+        tokio::spawn(pace.listen(url, Arc::clone(&view)));
+    }
+    let mut driver = Driver::new(settings, view, writer, store);
     let mut scanned = Boottime(0);
     loop {
-        let pause = if driver.heartbeat().await { POLL_INTERVAL } else { RETRY_INTERVAL };
+        let is_done = driver.heartbeat().await;
         if boottime().since(scanned) >= SCAN_INTERVAL {
             scanned = boottime();
             driver.scan().await;
         }
+        let pause = pace.pause(!is_done, driver.lease.applied().revision, boottime());
         tokio::select! {
             _ = stopped.wait_for(|stop| *stop) => break,
             () = driver.view.wake.notified() => {}
@@ -118,7 +126,7 @@ async fn connect(settings: &Settings) -> Store {
             Ok(store) => return store,
             Err(error) => tracing::warn!(error = %error, "the replicator cannot connect"),
         }
-        tokio::time::sleep(RETRY_INTERVAL).await;
+        tokio::time::sleep(RECONNECT_INTERVAL).await;
     }
 }
 
@@ -130,10 +138,20 @@ struct Driver {
     store: Store,
     lease: Lease,
     feed: Option<Feed>,
+    /// The name under which it is registered.
     me: Option<ReplicaId>,
+    /// The name under which it tries to be.
+    joining: Option<ReplicaId>,
+    /// The session that the log was read in.
+    session: u64,
 }
 
 impl Driver {
+    fn new(settings: Settings, view: Arc<View>, writer: Writer, store: Store) -> Self {
+        let lease = Lease::new(settings.terms);
+        Self { settings, view, writer, store, lease, feed: None, me: None, joining: None, session: 0 }
+    }
+
     /// Runs a heartbeat to its end, and says whether every step of it could be done.
     async fn heartbeat(&mut self) -> bool {
         let mut event = Event::Due;
@@ -143,7 +161,7 @@ impl Driver {
             self.view.set_lease(self.lease.deadline(), self.lease.applied().revision, self.lease.went_back());
             let done = match action {
                 Action::Rest => return !matches!(event, Event::Failed),
-                Action::Join => self.join().await.map(|()| Event::Joined),
+                Action::Join => self.join().await,
                 Action::Load => self.load().await,
                 Action::Apply => self.apply().await.map(|()| Event::Applied),
                 Action::Confirm(head) => self.confirm(head).await,
@@ -161,12 +179,24 @@ impl Driver {
         }
     }
 
-    async fn join(&mut self) -> Result<(), StorageError> {
-        let id = ReplicaId(self.random()?);
-        self.store.join(id, self.random()?, &self.settings.build, &self.settings.address).await?;
-        self.me = Some(id);
+    /// Joins under a fresh name; under the same one again until that is known to have come about.
+    async fn join(&mut self) -> Result<Event<'static>, StorageError> {
+        let id = match self.joining {
+            Some(id) => id,
+            None => *self.joining.insert(ReplicaId(self.random()?)),
+        };
+        let Settings { build, address, terms, .. } = &self.settings;
+        let joining = Joining { id, nonce: self.random()?, lease: terms.wait, build, address };
+        if let Err(other) = self.store.join(joining).await? {
+            tracing::error!(
+                mine = ?terms.wait, stored = ?other.stored,
+                "the lease was changed while this replica was out: restart it, so that it agrees with the others"
+            );
+            return Ok(Event::Failed);
+        }
+        (self.me, self.joining) = (Some(id), None);
         self.view.set_me(self.me);
-        Ok(())
+        Ok(Event::Joined)
     }
 
     async fn load(&mut self) -> Result<Event<'static>, StorageError> {
@@ -183,6 +213,7 @@ impl Driver {
         let feed = self.store.feed(from).await?;
         self.view.set_clock(feed.now, asked);
         self.view.set_head(feed.head.revision);
+        self.session = self.store.sessions();
         Ok(feed)
     }
 
@@ -206,6 +237,12 @@ impl Driver {
             }
             confirmed => confirmed?,
         };
+        // What was read and what was written must have been the same server: one that was the primary once, and does not
+        // know yet that it is not, would show an old log, and the new one would take the confirmation of it.
+        if self.store.sessions() != self.session {
+            tracing::debug!("the session changed within a heartbeat, which does not count");
+            return Ok(Event::Failed);
+        }
         if !is_registered {
             tracing::warn!(replica = %me, "this replica was removed from the registry; it joins anew");
         }

@@ -13,8 +13,9 @@ use tokio::sync::{Notify, watch};
 
 use crate::clock::{Boottime, WallClock, boottime};
 use crate::index::{Index, ResidentSecret};
-use crate::lease::{self, Terms};
+use crate::lease;
 use crate::propagation::Observed;
+use crate::terms::Terms;
 use crate::usage::Usage;
 
 /// A source of random bytes.

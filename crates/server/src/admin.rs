@@ -8,6 +8,7 @@ mod keys;
 mod operations;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use key_authority_domain::account::Account;
 use key_authority_domain::audit::{Action, AuditEvent, LoggedEvent, RequestMark};
@@ -23,7 +24,11 @@ use key_authority_storage::Store;
 use key_authority_storage::write_tx::WriteTx;
 
 use crate::caller::Permit;
+use crate::deadline::Deadline;
 use crate::status::Failure;
+
+/// How long before a caller's deadline it is told that the change stands, but is not everywhere yet.
+const ANSWER_TIME: Duration = Duration::from_millis(100);
 
 /// What all admin handlers work with.
 #[derive(Clone)]
@@ -31,6 +36,7 @@ pub struct Admin {
     pub(crate) store: Store,
     pub(crate) view: Arc<View>,
     pub(crate) keyring: Arc<Keyring>,
+    deadline: Option<Deadline>,
 }
 
 /// A change that has begun, or the one that the same request made before.
@@ -44,7 +50,13 @@ impl Admin {
     #[must_use]
     pub fn new(store: Store, view: Arc<View>) -> Self {
         let keyring = Arc::clone(store.keyring());
-        Self { store, view, keyring }
+        Self { store, view, keyring, deadline: None }
+    }
+
+    /// The same, for a caller that waits until `deadline`.
+    #[must_use]
+    pub fn until(&self, deadline: Option<Deadline>) -> Self {
+        Self { deadline, ..self.clone() }
     }
 
     /// Begins a change, unless the same request has made it before.
@@ -64,13 +76,20 @@ impl Admin {
     /// Commits a change and waits until it is everywhere.
     pub(crate) async fn finish(&self, tx: WriteTx<'_>, event: AuditEvent) -> Result<Propagation, Failure> {
         let committed = tx.commit(event).await?;
-        Ok(self.everywhere(committed.revision).await)
+        self.everywhere(committed.revision).await
     }
 
     /// Waits until a change that was committed is everywhere. A repeated request waits again: that a change stands does
     /// not say that all replicas know of it.
-    pub(crate) async fn everywhere(&self, revision: Revision) -> Propagation {
-        self.view.everywhere(&self.store, revision, boottime()).await
+    pub(crate) async fn everywhere(&self, revision: Revision) -> Result<Propagation, Failure> {
+        let committed = boottime();
+        let safe_after = self.view.time().after(self.view.terms().wait);
+        let wait = self.view.everywhere(&self.store, revision, committed);
+        let Some(deadline) = self.deadline else { return Ok(wait.await) };
+        let patience = deadline.remaining();
+        // The answer has a way to go as well, and what comes too late tells the caller nothing.
+        let patience = patience.saturating_sub(ANSWER_TIME.min(patience / 4));
+        tokio::time::timeout(patience, wait).await.map_err(|_| Failure::NotYetEverywhere { revision, safe_after })
     }
 
     /// The key, if the caller may know of it.

@@ -53,6 +53,8 @@ pub struct DatabaseConfig {
     /// True for the `SQLite` file in the data folder, which nobody has asked for by URL: then the secret and the root token are
     /// made in the data folder as well.
     pub embedded: bool,
+    /// Where PostgreSQL tells of changes; `None` for other databases.
+    pub notify_url: Option<DatabaseUrl>,
     /// Connections in the pool.
     pub connections: u32,
     /// True when the server brings the schema up to date at start.
@@ -206,14 +208,38 @@ fn database(read: &mut Reader, settings: &Settings, data_dir: &Path) -> Option<D
         },
         (None, None) => {
             let url = DatabaseUrl::of_file(&data_dir.join(EMBEDDED_FILE));
-            return Some(DatabaseConfig { url, embedded: true, connections, migrate });
+            let notify_url = notify_url(read, settings, &url);
+            return Some(DatabaseConfig { url, embedded: true, notify_url, connections, migrate });
         }
     };
     match DatabaseUrl::parse(text.trim()) {
-        Ok(url) => Some(DatabaseConfig { url, embedded: false, connections, migrate }),
+        Ok(url) => {
+            let notify_url = notify_url(read, settings, &url);
+            Some(DatabaseConfig { url, embedded: false, notify_url, connections, migrate })
+        }
         Err(rule) => {
             // Without the value: it may hold a password.
             read.fail(flag, None, rule);
+            None
+        }
+    }
+}
+
+/// Where PostgreSQL tells of changes: at its own URL, unless a pooler stands before it.
+fn notify_url(read: &mut Reader, settings: &Settings, database: &DatabaseUrl) -> Option<DatabaseUrl> {
+    let is_postgres = database.kind() == DatabaseKind::Postgres;
+    let Some(text) = settings.notify_url.as_deref() else { return is_postgres.then(|| database.clone()) };
+    if !is_postgres {
+        read.fail("notify-url", None, "is for PostgreSQL only; leave it out with other databases");
+    }
+    match DatabaseUrl::parse(text.trim()) {
+        Ok(url) if url.kind() == DatabaseKind::Postgres => Some(url),
+        Ok(_) => {
+            read.fail("notify-url", None, "must begin with postgres://");
+            None
+        }
+        Err(rule) => {
+            read.fail("notify-url", None, rule);
             None
         }
     }

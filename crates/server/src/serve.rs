@@ -10,12 +10,11 @@ use std::time::Duration;
 use key_authority_domain::secret::Keyring;
 use key_authority_domain::verdict::Verdict;
 use key_authority_replica::View;
-use key_authority_replica::lease::Terms;
 use key_authority_replica::replicator::{Replicator, Settings, StartError};
+use key_authority_replica::terms::{Terms, TermsError};
 use key_authority_replica::usage::FLUSH_INTERVAL;
 use key_authority_storage::Store;
 use key_authority_storage::alone::{Alone, AloneError};
-use key_authority_storage::settings::SettingsError;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -57,7 +56,7 @@ pub enum ServeError {
     Alone(#[from] AloneError),
     /// The lease.
     #[error(transparent)]
-    Settings(#[from] SettingsError),
+    Terms(#[from] TermsError),
     /// The root key.
     #[error(transparent)]
     Bootstrap(#[from] BootstrapError),
@@ -181,7 +180,7 @@ impl Facts {
             store.clear_registry(alone).await.map_err(BootstrapError::from)?;
         }
         let usage = open::connect(config, &keyring, 1).await?;
-        let terms = Terms::new(store.agree_on_lease(config.lease).await?);
+        let terms = Terms::agree(&store, config.lease).await?;
         make_first_key(config, &store).await?;
         Ok(Self { keyring, store, usage, terms, alone })
     }
@@ -226,6 +225,7 @@ impl Doors {
 fn settings(config: &Config, facts: &Facts, address: SocketAddr) -> Settings {
     Settings {
         database_url: config.database.url.expose().to_owned(),
+        notify_url: config.database.notify_url.as_ref().map(|url| url.expose().to_owned()),
         keyring: Arc::clone(&facts.keyring),
         terms: facts.terms,
         is_alone: facts.alone.is_some(),

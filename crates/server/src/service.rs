@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::admin::Admin;
 use crate::caller::{Callers, Credential, Permit};
+use crate::deadline::Deadline;
 use crate::malformed;
 use crate::metrics::SharedMetrics;
 use crate::status::Failure;
@@ -69,7 +70,10 @@ fn address<T>(request: &Request<T>) -> Option<IpAddr> {
 macro_rules! admin {
     ($self:ident, $request:ident, $method:literal, [$($permission:ident),+], $handler:ident) => {{
         let outcome = match $self.permit(&$request, &[$(Permission::$permission),+]) {
-            Ok(permit) => $self.admin.$handler(&permit, $request.into_inner()).await,
+            Ok(permit) => {
+                let deadline = $request.extensions().get::<Deadline>().copied();
+                $self.admin.until(deadline).$handler(&permit, $request.into_inner()).await
+            }
             Err(failure) => Err(failure),
         };
         $self.answer($method, outcome)

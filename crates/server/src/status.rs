@@ -3,8 +3,10 @@
 //! A verdict is no failure. Each status carries `ErrorInfo{reason, domain}`; what the caller reads and what the log keeps
 //! are separate: the cause of an outage goes to the log alone, once, here.
 
+use key_authority_domain::id::Revision;
 use key_authority_domain::permission::Permission;
 use key_authority_domain::refusal::{Refusal, Rejection};
+use key_authority_domain::time::Timestamp;
 use key_authority_replica::NoLease;
 use key_authority_storage::StorageError;
 use tonic::{Code, Status};
@@ -61,6 +63,14 @@ pub enum Failure {
     /// The facts cannot be had, or not be written.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The change stands, and the caller's deadline passes before every replica is known to have it.
+    #[error("revision {revision} was committed, and is not known to be everywhere yet")]
+    NotYetEverywhere {
+        /// The change.
+        revision: Revision,
+        /// From when on no replica can be without it and answer.
+        safe_after: Timestamp,
+    },
     /// This replica cannot tell.
     #[error(transparent)]
     NoLease(#[from] NoLease),
@@ -123,6 +133,7 @@ impl Failure {
             Self::RequestIdReused => (Code::AlreadyExists, "REQUEST_ID_REUSED"),
             Self::EtagMismatch => (Code::Aborted, "ETAG_MISMATCH"),
             Self::Refused(refusal) => (Code::FailedPrecondition, refusal.reason()),
+            Self::NotYetEverywhere { .. } => (Code::DeadlineExceeded, "PROPAGATION_PENDING"),
             Self::NoLease(_) => (Code::Unavailable, "LEASE_EXPIRED"),
             Self::Storage(error) => match error {
                 StorageError::OutcomeUnknown(_) => (Code::Unavailable, "OUTCOME_UNKNOWN"),
@@ -160,6 +171,10 @@ impl Failure {
                 "this request_id was used for a request with other parameters; use a fresh one for each request".into()
             }
             Self::EtagMismatch => "it was changed since it was read; read it again and send the new etag".into(),
+            Self::NotYetEverywhere { revision, safe_after } => format!(
+                "the change was committed as revision {revision}, but the deadline came before every replica had it; call \
+                 AwaitRevision with {revision}, or this again with the same request_id, or wait until {safe_after}"
+            ),
             Self::NoLease(_) => "this replica cannot tell at the moment; ask again, or ask another".into(),
             Self::Storage(StorageError::OutcomeUnknown(_)) => {
                 "outcome unknown, retry with the same request_id: it will be made once, or told".into()
@@ -192,6 +207,11 @@ impl Failure {
             }
             Self::PermissionMissing(permission) => {
                 metadata.insert("permission".into(), permission.to_string());
+            }
+            Self::NotYetEverywhere { revision, safe_after } => {
+                metadata.insert("committed".into(), true.to_string());
+                metadata.insert("revision".into(), revision.to_string());
+                metadata.insert("safe_after".into(), safe_after.to_string());
             }
             _ => {}
         }

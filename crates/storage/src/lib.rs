@@ -28,6 +28,7 @@ pub mod registry;
 pub mod settings;
 pub mod store;
 pub mod usage;
+pub mod wake;
 pub mod write_tx;
 
 pub use error::StorageError;

@@ -1,5 +1,7 @@
 //! The replicas' rows: who answers Verify, up to which revision, and whether it still moves.
 
+use std::time::Duration;
+
 use key_authority_domain::audit::ChainHash;
 use key_authority_domain::id::{ReplicaId, Revision};
 use key_authority_domain::time::Timestamp;
@@ -12,7 +14,7 @@ use crate::alone::Alone;
 use crate::entity::replica::{self, Column, Entity};
 use crate::error::StorageError;
 use crate::rows::Row;
-use crate::settings::Head;
+use crate::settings::{Head, lease_of};
 use crate::store::{Store, bounded, now_expr};
 
 /// A random value that a replica changes with each heartbeat. Not a counter: after a crash a counter could come round
@@ -38,32 +40,57 @@ pub struct ReplicaRow {
     pub seen_time: Timestamp,
 }
 
+/// A replica that joins.
+#[derive(Debug, Clone, Copy)]
+pub struct Joining<'a> {
+    /// Its name, fresh at each join.
+    pub id: ReplicaId,
+    /// The value of its first heartbeat.
+    pub nonce: Nonce,
+    /// The lease that it would keep to.
+    pub lease: Duration,
+    /// Which build it runs; the first 64 characters are kept.
+    pub build: &'a str,
+    /// Where it listens; the first 255 characters are kept.
+    pub address: &'a str,
+}
+
+/// A replica that would keep to another lease than the others must not join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OtherLease {
+    /// The lease that all keep to.
+    pub stored: Duration,
+}
+
 impl Store {
-    /// Enters a replica that has applied nothing yet. It must be there before anything is read.
+    /// Enters a replica that has applied nothing yet. It must be there before anything is read. A row that an earlier
+    /// attempt left, whose answer was lost, is replaced.
     ///
     /// # Errors
     /// When it could not be written.
-    pub async fn join(&self, id: ReplicaId, nonce: Nonce, build: &str, address: &str) -> Result<(), StorageError> {
+    pub async fn join(&self, joining: Joining<'_>) -> Result<Result<(), OtherLease>, StorageError> {
+        let _turn = self.writers_turn().await;
+        let (tx, authority, now) = bounded(self.lock_authority()).await?;
+        let stored = lease_of(&authority)?;
+        if stored != joining.lease {
+            return Ok(Err(OtherLease { stored }));
+        }
+        let id = joining.id.to_string();
         let row = replica::ActiveModel {
-            id: Set(id.to_string()),
+            id: Set(id.clone()),
             applied_revision: Set(-1),
             applied_hash: Set(ChainHash::default().0.to_vec()),
-            nonce: Set(nonce.to_vec()),
-            build: Set(build.chars().take(64).collect()),
-            address: Set(address.chars().take(255).collect()),
-            join_time: Set(0),
-            seen_time: Set(0),
+            nonce: Set(joining.nonce.to_vec()),
+            build: Set(joining.build.chars().take(64).collect()),
+            address: Set(joining.address.chars().take(255).collect()),
+            join_time: Set(now.micros()),
+            seen_time: Set(now.micros()),
         };
         bounded(async {
-            Entity::insert(row).exec_without_returning(&self.db).await?;
-            let now = now_expr(self.db.get_database_backend());
-            Entity::update_many()
-                .col_expr(Column::JoinTime, now.clone())
-                .col_expr(Column::SeenTime, now)
-                .filter(Column::Id.eq(id.to_string()))
-                .exec(&self.db)
-                .await?;
-            Ok(())
+            Entity::delete_by_id(id).exec(&tx).await?;
+            Entity::insert(row).exec_without_returning(&tx).await?;
+            tx.commit().await?;
+            Ok(Ok(()))
         })
         .await
     }

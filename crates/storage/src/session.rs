@@ -6,6 +6,7 @@
 //! was prepared reads the answers to other questions than it asked. So each session is tried when it comes back, with a
 //! time limit, and closed when it fails.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -32,8 +33,10 @@ const MYSQL_BEGINNING: &str = "SET SESSION autocommit = 1, innodb_lock_wait_time
      /*M! , idle_transaction_timeout = 10 */ /*!80000 , wait_timeout = 30 */; \
      SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
 
-/// How to connect to `url` with at most so many sessions.
-pub(crate) fn options(url: &str, connections: u32) -> ConnectOptions {
+/// How to connect to `url` with at most so many sessions. `opened` counts those to a database server; to a file, one is
+/// like another.
+pub(crate) fn options(url: &str, connections: u32, opened: &Arc<AtomicU64>) -> ConnectOptions {
+    let (postgres_opened, mysql_opened) = (Arc::clone(opened), Arc::clone(opened));
     let mut options = ConnectOptions::new(url);
     options
         .max_connections(connections)
@@ -52,14 +55,22 @@ pub(crate) fn options(url: &str, connections: u32) -> ConnectOptions {
                 .busy_timeout(STATEMENT_TIMEOUT)
         })
         // sea-orm's own `after_connect` is called once for the whole pool; these are for each session.
-        .map_sqlx_postgres_pool_opts(|pool| {
-            pool.after_connect(|session, _| Box::pin(async { session.execute(POSTGRES_BEGINNING).await.map(drop) }))
-                .after_release(|session, _| Box::pin(in_time(end_transaction(session))))
+        .map_sqlx_postgres_pool_opts(move |pool| {
+            let opened = Arc::clone(&postgres_opened);
+            pool.after_connect(move |session, _| {
+                opened.fetch_add(1, Ordering::AcqRel);
+                Box::pin(async { session.execute(POSTGRES_BEGINNING).await.map(drop) })
+            })
+            .after_release(|session, _| Box::pin(in_time(end_transaction(session))))
         })
         .map_sqlx_sqlite_pool_opts(|pool| pool.after_release(|session, _| Box::pin(in_time(is_at_rest(session)))))
-        .map_sqlx_mysql_pool_opts(|pool| {
-            pool.after_connect(|session, _| Box::pin(async { session.execute(MYSQL_BEGINNING).await.map(drop) }))
-                .after_release(|session, _| Box::pin(in_time(end_transaction_and_answer(session))))
+        .map_sqlx_mysql_pool_opts(move |pool| {
+            let opened = Arc::clone(&mysql_opened);
+            pool.after_connect(move |session, _| {
+                opened.fetch_add(1, Ordering::AcqRel);
+                Box::pin(async { session.execute(MYSQL_BEGINNING).await.map(drop) })
+            })
+            .after_release(|session, _| Box::pin(in_time(end_transaction_and_answer(session))))
         });
     options
 }

@@ -43,17 +43,6 @@ pub enum SettingsError {
         /// The version.
         version: u32,
     },
-    /// Other replicas run with another lease.
-    #[error(
-        "the lease is {configured:?} here and {stored:?} in the database; all replicas must agree: stop them all to \
-         change it, or leave --lease out"
-    )]
-    OtherLease {
-        /// What was configured.
-        configured: Duration,
-        /// What the database says.
-        stored: Duration,
-    },
     /// Nobody could look.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -96,24 +85,42 @@ impl Store {
         Ok(())
     }
 
-    /// The lease that all replicas keep to: the configured one, if no replica runs with another.
+    /// The lease that all replicas keep to.
     ///
     /// # Errors
-    /// [`SettingsError`].
-    pub async fn agree_on_lease(&self, configured: Option<Duration>) -> Result<Duration, SettingsError> {
-        let stored = u64::try_from(bounded(row(&self.db)).await?.lease_ms).map(Duration::from_millis);
-        let stored = stored.map_err(|_| StorageError::corrupt("authority", "lease_ms", "1"))?;
-        let Some(configured) = configured.filter(|configured| *configured != stored) else { return Ok(stored) };
-        if bounded(async { Ok(replica::Entity::find().count(&self.db).await?) }).await? > 0 {
-            return Err(SettingsError::OtherLease { configured, stored });
-        }
-        let lease_ms = i64::try_from(configured.as_millis()).unwrap_or(i64::MAX);
-        let update = authority::Entity::update_many()
-            .col_expr(authority::Column::LeaseMs, Expr::value(lease_ms))
-            .filter(authority::Column::Id.eq(1));
-        bounded(async { Ok(update.exec(&self.db).await?) }).await?;
-        Ok(configured)
+    /// When nobody could look.
+    pub async fn lease(&self) -> Result<Duration, StorageError> {
+        lease_of(&bounded(row(&self.db)).await?)
     }
+
+    /// Sets the lease that all replicas keep to, unless one is registered, and says whether it did.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub async fn set_lease(&self, lease: Duration) -> Result<bool, StorageError> {
+        let _turn = self.writers_turn().await;
+        // Under the lock that replicas take to join, so that none does so meanwhile.
+        let (tx, ..) = bounded(self.lock_authority()).await?;
+        bounded(async {
+            if replica::Entity::find().count(&tx).await? > 0 {
+                return Ok(false);
+            }
+            let lease_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
+            authority::Entity::update_many()
+                .col_expr(authority::Column::LeaseMs, Expr::value(lease_ms))
+                .filter(authority::Column::Id.eq(1))
+                .exec(&tx)
+                .await?;
+            tx.commit().await?;
+            Ok(true)
+        })
+        .await
+    }
+}
+
+/// The lease in the `authority` row.
+pub(crate) fn lease_of(row: &authority::Model) -> Result<Duration, StorageError> {
+    Ok(Duration::from_millis(Row { table: "authority", id: "1" }.number("lease_ms", row.lease_ms)?))
 }
 
 pub(crate) async fn row(db: &impl ConnectionTrait) -> Result<authority::Model, StorageError> {

@@ -48,6 +48,7 @@ pub struct Store {
     pub(crate) db: DatabaseConnection,
     pub(crate) keyring: Arc<Keyring>,
     kind: StorageKind,
+    sessions: Arc<AtomicU64>,
     statements: Arc<AtomicU64>,
     writers: Arc<Mutex<()>>,
 }
@@ -64,9 +65,10 @@ impl Store {
     /// # Errors
     /// When the database cannot be reached, or not be opened.
     pub async fn connect(url: &str, connections: u32, keyring: Arc<Keyring>) -> Result<Self, StorageError> {
-        let db = Database::connect(session::options(url, connections)).await?;
+        let sessions = Arc::default();
+        let db = Database::connect(session::options(url, connections, &sessions)).await?;
         let kind = kind_of(&db).await?;
-        let mut store = Self { db, keyring, kind, statements: Arc::default(), writers: Arc::default() };
+        let mut store = Self { db, keyring, kind, sessions, statements: Arc::default(), writers: Arc::default() };
         store.show_statements(|_| ());
         Ok(store)
     }
@@ -97,6 +99,13 @@ impl Store {
     #[must_use]
     pub fn statements(&self) -> u64 {
         self.statements.load(Ordering::Relaxed)
+    }
+
+    /// How many sessions the pool has opened so far. In a pool of one, what was read and written while the number stayed
+    /// the same was read from and written to the same server, whatever name it goes by.
+    #[must_use]
+    pub fn sessions(&self) -> u64 {
+        self.sessions.load(Ordering::Acquire)
     }
 
     /// The keys of the authority secret.

@@ -22,6 +22,7 @@ use crate::entity::{account, api_key, api_key_secret, audit_event, authority};
 use crate::error::StorageError;
 use crate::rows::{self, Row};
 use crate::store::{Store, bounded, now_expr};
+use crate::wake::CHANNEL;
 use crate::{account_read, key_read};
 
 /// How often the database is asked again what became of a COMMIT whose answer was lost.
@@ -329,8 +330,8 @@ impl WriteTx<'_> {
             if tx.get_database_backend() == DbBackend::Postgres {
                 let wake = Statement::from_sql_and_values(
                     DbBackend::Postgres,
-                    "SELECT pg_notify('key_authority_revision', $1)",
-                    [revision.to_string().into()],
+                    "SELECT pg_notify($1, $2)",
+                    [CHANNEL.into(), revision.to_string().into()],
                 );
                 tx.query_one_raw(wake).await?;
             }

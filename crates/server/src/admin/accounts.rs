@@ -28,7 +28,7 @@ impl Admin {
         }
         let (account, propagation) = match self.begin(permit, mark.as_ref()).await? {
             Begun::Seen(logged) => {
-                let propagation = self.everywhere(logged.revision).await;
+                let propagation = self.everywhere(logged.revision).await?;
                 (self.visible_account(permit, &new.id).await?, propagation)
             }
             Begun::New(tx) => {
@@ -139,7 +139,7 @@ impl Admin {
     ) -> Result<v1::DeleteAccountResponse, Failure> {
         let asked = wire::account::delete_account(&request)?;
         let propagation = match self.begin(permit, asked.request.as_ref()).await? {
-            Begun::Seen(logged) => self.everywhere(logged.revision).await,
+            Begun::Seen(logged) => self.everywhere(logged.revision).await?,
             Begun::New(tx) => {
                 let account = account_in(&tx, permit, &asked.account).await?;
                 if account.id.is_system() {
@@ -167,7 +167,7 @@ impl Admin {
     ) -> Result<(v1::Account, v1::Propagation), Failure> {
         let (account, propagation) = match self.begin(permit, mark.as_ref()).await? {
             Begun::Seen(logged) => {
-                let propagation = self.everywhere(logged.revision).await;
+                let propagation = self.everywhere(logged.revision).await?;
                 (self.visible_account(permit, id).await?, propagation)
             }
             Begun::New(tx) => {

@@ -68,7 +68,7 @@ impl Admin {
         let tx = match self.begin(permit, mark.as_ref()).await? {
             Begun::New(tx) => tx,
             Begun::Seen(logged) => {
-                let propagation = self.everywhere(logged.revision).await;
+                let propagation = self.everywhere(logged.revision).await?;
                 let id = logged.event.key_id.ok_or(Failure::KeyNotFound)?;
                 let key = self.visible_key(permit, &id).await?;
                 return Ok(v1::CreateKeyResponse {
@@ -215,7 +215,7 @@ impl Admin {
         let tx = match self.begin(permit, mark.as_ref()).await? {
             Begun::New(tx) => tx,
             Begun::Seen(logged) => {
-                let propagation = self.everywhere(logged.revision).await;
+                let propagation = self.everywhere(logged.revision).await?;
                 let key = self.visible_key(permit, &asked.key_id).await?;
                 return Ok(v1::RenewKeyResponse {
                     key: Some(self.show(&key)),
@@ -254,7 +254,7 @@ impl Admin {
             tracing::debug!(error = %error, "writing usage down before a deletion");
         }
         let propagation = match self.begin(permit, asked.request.as_ref()).await? {
-            Begun::Seen(logged) => self.everywhere(logged.revision).await,
+            Begun::Seen(logged) => self.everywhere(logged.revision).await?,
             Begun::New(tx) => {
                 let (key, account) = key_in(&tx, permit, &asked.key_id).await?;
                 permit.check_grant(&key)?;
@@ -300,7 +300,7 @@ impl Admin {
     ) -> Result<(v1::Key, v1::Propagation), Failure> {
         let (key, propagation) = match self.begin(permit, mark.as_ref()).await? {
             Begun::Seen(logged) => {
-                let propagation = self.everywhere(logged.revision).await;
+                let propagation = self.everywhere(logged.revision).await?;
                 (self.visible_key(permit, id).await?, propagation)
             }
             Begun::New(tx) => {

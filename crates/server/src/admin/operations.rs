@@ -21,7 +21,7 @@ impl Admin {
         if revision > self.store.head().await?.revision {
             return Err(Failure::invalid("revision", wire::revision::AWAITED_RULE));
         }
-        let propagation = self.everywhere(revision).await;
+        let propagation = self.everywhere(revision).await?;
         Ok(v1::AwaitRevisionResponse { propagation: Some(wire::propagation::propagation_to_proto(&propagation)) })
     }
 

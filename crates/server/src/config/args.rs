@@ -81,6 +81,10 @@ pub struct Settings {
     /// File that holds the database URL, in place of --database-url
     #[arg(long, env = "KEY_AUTHORITY_DATABASE_URL_FILE", value_name = "PATH")]
     pub database_url_file: Option<String>,
+    /// PostgreSQL only: a URL that leads to the database past any pooler, for being told of changes (LISTEN); without it
+    /// changes are looked for every few milliseconds [default: --database-url]
+    #[arg(long, env = "KEY_AUTHORITY_NOTIFY_URL", value_name = "URL", hide_env_values = true)]
+    pub notify_url: Option<RedactedText>,
     /// Connections to the database, 1 to 200
     #[arg(long, env = "KEY_AUTHORITY_DATABASE_CONNECTIONS", default_value = "10", value_name = "COUNT")]
     pub database_connections: String,

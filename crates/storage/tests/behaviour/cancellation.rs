@@ -7,7 +7,7 @@ use key_authority_domain::audit::Action;
 use key_authority_domain::id::Revision;
 use key_authority_storage::{StorageError, Store};
 
-use crate::support::make::{account, account_id, date_account, event, note, replica_id};
+use crate::support::make::{account, account_id, date_account, event, join_as, note, replica_id};
 use crate::support::{Database, on_every_database};
 
 on_every_database! {
@@ -92,7 +92,7 @@ async fn check_session(store: &Store, other: &Store, polls: u8) {
         assert_eq!(store.head().await.unwrap().revision, committed.revision, "after {polls} polls");
         assert_eq!(store.feed(committed.revision).await.unwrap().events.len(), 1, "after {polls} polls");
     }
-    store.join(replica_id(polls), [polls; 8], "build", "address").await.unwrap();
+    join_as(store, polls, [polls; 8]).await;
     let is_seen = other.replicas().await.unwrap().iter().any(|row| row.id == replica_id(polls));
     assert!(is_seen, "after {polls} polls: what was acknowledged must be committed");
 }

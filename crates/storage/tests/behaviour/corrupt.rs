@@ -9,7 +9,7 @@ use key_authority_storage::settings::SettingsError;
 use key_authority_storage::{StorageError, Store};
 
 use crate::changes::every_event;
-use crate::support::make::{account, account_id, at, event, key, key_id, put_account, put_key, replica_id};
+use crate::support::make::{account, account_id, at, event, join_as, key, key_id, put_account, put_key, replica_id};
 use crate::support::{Database, Kind, all_words, on_every_database};
 
 on_every_database! {
@@ -175,7 +175,7 @@ async fn an_authority_that_cannot_be_right_is_corrupt(database: Database) {
         other => panic!("{other:?}"),
     };
     database.tamper("UPDATE authority SET lease_ms = -1").await;
-    assert_corrupt(store.agree_on_lease(None).await.map_err(storage), "authority", "lease_ms", "1");
+    assert_corrupt(store.lease().await, "authority", "lease_ms", "1");
     assert_corrupt(store.feed(Revision(0)).await, "authority", "lease_ms", "1");
     for checks in ["canary", "1canary:00", "1"] {
         database.tamper(&format!("UPDATE authority SET secret_checks = '{checks}'")).await;
@@ -198,7 +198,7 @@ async fn replicas_that_cannot_be_right_are_corrupt(database: Database) {
     if database.kind == Kind::MariaDb {
         database.tamper("ALTER TABLE replica MODIFY nonce varbinary(64) NOT NULL").await;
     }
-    store.join(replica_id(1), [1; 8], "build", "address").await.unwrap();
+    join_as(&store, 1, [1; 8]).await;
     let id = replica_id(1).to_string();
     database.tamper(&format!("UPDATE replica SET nonce = {}", database.bytes(&[1; 7]))).await;
     assert_corrupt(store.replicas().await, "replica", "nonce", &id);

@@ -1,11 +1,14 @@
 //! The replicas' rows: joining, confirming, fencing, leaving.
 
+use std::time::Duration;
+
 use key_authority_domain::audit::ChainHash;
 use key_authority_domain::id::Revision;
+use key_authority_storage::Store;
+use key_authority_storage::registry::{Joining, OtherLease};
 use key_authority_storage::settings::Head;
-use key_authority_storage::{StorageError, Store};
 
-use crate::support::make::{at, replica_id};
+use crate::support::make::{at, join_as, joining, replica_id};
 use crate::support::{Database, on_every_database};
 
 on_every_database! {
@@ -14,7 +17,8 @@ on_every_database! {
     a_fence_hits_only_a_replica_that_has_not_moved,
     a_fenced_replica_confirms_in_vain_until_it_joins_again,
     a_replica_that_leaves_is_gone_and_others_stay,
-    a_name_is_taken_once,
+    an_attempt_to_join_whose_answer_was_lost_can_be_made_again,
+    who_keeps_to_another_lease_does_not_join,
     of_many_fences_of_one_row_one_hits,
     long_names_of_builds_and_addresses_are_cut,
 }
@@ -22,7 +26,7 @@ on_every_database! {
 const NONCE: [u8; 8] = [0, 0x20, 0xff, 0x5c, 0x27, 0x80, 0x20, 0];
 
 async fn join(store: &Store, number: u8) {
-    store.join(replica_id(number), NONCE, "build", "127.0.0.1:50051").await.unwrap();
+    join_as(store, number, NONCE).await;
 }
 
 fn head(revision: i64) -> Head {
@@ -93,11 +97,21 @@ async fn a_replica_that_leaves_is_gone_and_others_stay(database: Database) {
     assert_eq!(ids, [replica_id(2)]);
 }
 
-async fn a_name_is_taken_once(database: Database) {
+async fn an_attempt_to_join_whose_answer_was_lost_can_be_made_again(database: Database) {
     let store = database.store().await;
     join(&store, 1).await;
-    let error = store.join(replica_id(1), NONCE, "", "").await.unwrap_err();
-    assert!(matches!(error, StorageError::Refused(_)), "{error:?}");
+    join_as(&store, 1, [9; 8]).await;
+    let nonces: Vec<_> = store.replicas().await.unwrap().into_iter().map(|row| row.nonce).collect();
+    assert_eq!(nonces, [[9; 8]]);
+}
+
+async fn who_keeps_to_another_lease_does_not_join(database: Database) {
+    let store = database.store().await;
+    let lease = Duration::from_secs(20);
+    let stored = Duration::from_secs(10);
+    assert_eq!(store.join(Joining { lease, ..joining(1, NONCE) }).await.unwrap(), Err(OtherLease { stored }));
+    assert_eq!(store.replicas().await.unwrap(), []);
+    join(&store, 1).await;
 }
 
 async fn of_many_fences_of_one_row_one_hits(database: Database) {
@@ -113,7 +127,8 @@ async fn of_many_fences_of_one_row_one_hits(database: Database) {
 
 async fn long_names_of_builds_and_addresses_are_cut(database: Database) {
     let store = database.store().await;
-    store.join(replica_id(1), NONCE, &"🦀".repeat(65), &"🦀".repeat(256)).await.unwrap();
+    let (build, address) = ("🦀".repeat(65), "🦀".repeat(256));
+    store.join(Joining { build: &build, address: &address, ..joining(1, NONCE) }).await.unwrap().unwrap();
     let row = store.replicas().await.unwrap().remove(0);
     assert_eq!((row.build, row.address), ("🦀".repeat(64), "🦀".repeat(255)));
 }

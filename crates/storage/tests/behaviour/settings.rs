@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use key_authority_domain::id::Revision;
 use key_authority_domain::secret::Keyring;
+use key_authority_storage::registry::Joining;
 use key_authority_storage::settings::SettingsError;
 use tokio::task::JoinSet;
 
-use crate::support::make::{replica_id, ring_of};
+use crate::support::make::{joining, replica_id, ring_of};
 use crate::support::{Database, on_every_database};
 
 on_every_database! {
@@ -77,17 +78,15 @@ async fn many_replicas_may_bring_the_first_secret_at_once(database: Database) {
 async fn the_lease_can_be_changed_while_no_replica_runs(database: Database) {
     let store = database.store().await;
     let (ten, twenty) = (Duration::from_secs(10), Duration::from_secs(20));
-    assert_eq!(store.agree_on_lease(None).await.unwrap(), ten);
-    assert_eq!(store.agree_on_lease(Some(twenty)).await.unwrap(), twenty);
-    assert_eq!(store.feed(Revision(0)).await.unwrap().lease, twenty);
+    assert_eq!(store.lease().await.unwrap(), ten);
+    assert!(store.set_lease(twenty).await.unwrap());
+    assert_eq!((store.lease().await.unwrap(), store.feed(Revision(0)).await.unwrap().lease), (twenty, twenty));
 
-    store.join(replica_id(1), [1; 8], "build", "address").await.unwrap();
-    assert_eq!(store.agree_on_lease(None).await.unwrap(), twenty);
-    assert_eq!(store.agree_on_lease(Some(twenty)).await.unwrap(), twenty);
-    let error = store.agree_on_lease(Some(ten)).await.unwrap_err();
-    assert!(matches!(error, SettingsError::OtherLease { configured, stored } if (configured, stored) == (ten, twenty)));
+    store.join(Joining { lease: twenty, ..joining(1, [1; 8]) }).await.unwrap().unwrap();
+    assert!(!store.set_lease(ten).await.unwrap());
+    assert_eq!(store.lease().await.unwrap(), twenty);
 
     store.leave(replica_id(1)).await.unwrap();
-    assert_eq!(store.agree_on_lease(Some(ten)).await.unwrap(), ten);
-    assert_eq!(store.feed(Revision(0)).await.unwrap().lease, ten);
+    assert!(store.set_lease(ten).await.unwrap());
+    assert_eq!(store.lease().await.unwrap(), ten);
 }

@@ -15,7 +15,9 @@ use key_authority_storage::settings::Head;
 use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
 
 use crate::support::database::query;
-use crate::support::make::{account, actor, at, digest, key, key_id, mark, only, put_account, put_keys, replica_id};
+use crate::support::make::{
+    account, actor, at, digest, join_as, key, key_id, mark, only, put_account, put_keys, replica_id,
+};
 use crate::support::{Database, Kind, on_every_database};
 
 on_every_database! {
@@ -117,7 +119,7 @@ async fn filled(database: &Database) -> Store {
     let values = events.collect::<Vec<_>>().join(",");
     database.tamper(&format!("INSERT INTO audit_event ({columns}) VALUES {values}")).await;
     for number in 0..20 {
-        store.join(replica_id(number), [0; 8], "build", "address").await.unwrap();
+        join_as(&store, number, [0; 8]).await;
     }
     for table in ["account", "api_key", "api_key_secret", "audit_event", "replica"] {
         let table_word = if database.kind == Kind::MariaDb { "TABLE " } else { "" };

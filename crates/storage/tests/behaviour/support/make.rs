@@ -2,6 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
 use key_authority_domain::access::{Access, ProjectAccess};
 use key_authority_domain::account::{Account, KeyPolicy};
@@ -13,6 +14,7 @@ use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::TokenDigest;
 use key_authority_storage::Store;
 use key_authority_storage::page::AccountScope;
+use key_authority_storage::registry::{Joining, Nonce};
 use key_authority_storage::write_tx::{Committed, WriteTx};
 
 /// The secrets that all stores of a test share.
@@ -39,6 +41,16 @@ pub(crate) fn actor(id: &str) -> Actor {
 
 pub(crate) fn replica_id(number: u8) -> ReplicaId {
     ReplicaId([number; 16])
+}
+
+/// A replica that joins under this number and with this nonce, keeping to the lease that a new database has.
+pub(crate) async fn join_as(store: &Store, number: u8, nonce: Nonce) {
+    store.join(joining(number, nonce)).await.unwrap().unwrap();
+}
+
+pub(crate) fn joining(number: u8, nonce: Nonce) -> Joining<'static> {
+    let lease = Duration::from_secs(10);
+    Joining { id: replica_id(number), nonce, lease, build: "build", address: "127.0.0.1:50051" }
 }
 
 pub(crate) const fn at(micros: i64) -> Timestamp {
