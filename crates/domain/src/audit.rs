@@ -64,6 +64,8 @@ actions! {
     DeleteAccount = 13, "delete_account";
     /// A root key was made by whoever holds the machine.
     Bootstrap = 14, "bootstrap";
+    /// An operator accepted the state of a database that had gone back.
+    AcceptRestore = 15, "accept_restore";
 }
 
 impl Action {

@@ -10,13 +10,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use key_authority_domain::access::Access;
 use key_authority_domain::account::Account;
-use key_authority_domain::id::{AccountId, KeyId};
-use key_authority_domain::key::{Key, Labels};
+use key_authority_domain::id::{AccountId, KeyId, Revision};
+use key_authority_domain::key::{Key, Labels, Secret};
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::TokenDigest;
 use key_authority_domain::verdict::Standing;
 use key_authority_storage::feed::Rows;
 
+use crate::ended::Ended;
 use crate::usage::UsageCell;
 
 /// A digest is as good as random, and nobody outside can choose it: its first eight bytes are its hash.
@@ -44,6 +45,7 @@ pub struct Index {
     secrets: papaya::HashMap<TokenDigest, Arc<ResidentSecret>, BuildHasherDefault<DigestHasher>>,
     keys: AtomicUsize,
     accounts: AtomicUsize,
+    held: AtomicUsize,
 }
 
 /// An account, as far as Verify asks.
@@ -64,7 +66,7 @@ pub struct ResidentKey {
     /// The caller's own notes.
     pub labels: Labels,
     disabled: bool,
-    revoked: bool,
+    pub(crate) revoked: bool,
     expire_time: Option<Timestamp>,
 }
 
@@ -73,7 +75,9 @@ pub struct ResidentKey {
 pub struct ResidentSecret {
     /// The key that it belongs to.
     pub key: Arc<ResidentKey>,
-    retire_time: Option<Timestamp>,
+    pub(crate) retire_time: Option<Timestamp>,
+    /// Whether it is refused although the database says that it passes; see [`crate::ended`].
+    is_held: AtomicBool,
     pub(crate) usage: Arc<UsageCell>,
 }
 
@@ -85,7 +89,7 @@ impl ResidentSecret {
             key_id: self.key.id.as_str(),
             account: self.key.account.id.as_str(),
             account_suspended: self.key.account.suspended.load(Ordering::Acquire),
-            revoked: self.key.revoked,
+            revoked: self.key.revoked || self.is_held.load(Ordering::Acquire),
             disabled: self.key.disabled,
             expire_time: self.key.expire_time,
             retire_time: self.retire_time,
@@ -128,6 +132,12 @@ impl Index {
         self.keys.load(Ordering::Relaxed)
     }
 
+    /// How many tokens are held; see [`crate::ended`].
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
     /// How many accounts are resident.
     #[must_use]
     pub fn accounts(&self) -> usize {
@@ -141,13 +151,26 @@ pub struct Writer {
     index: Arc<Index>,
     digests: HashMap<KeyId, Vec<TokenDigest>>,
     accounts: HashMap<AccountId, Arc<ResidentAccount>>,
+    ended: Ended,
+    /// Up to where the log is applied.
+    applied: Revision,
 }
 
 /// What a complete reading has brought so far; all else is gone at its end.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Reload {
     keys: HashSet<KeyId>,
     accounts: HashSet<AccountId>,
+    /// When it began, by the authority's clock.
+    now: Timestamp,
+}
+
+impl Reload {
+    /// A reading that begins `now`, by the authority's clock.
+    #[must_use]
+    pub fn new(now: Timestamp) -> Self {
+        Self { keys: HashSet::new(), accounts: HashSet::new(), now }
+    }
 }
 
 impl Writer {
@@ -157,8 +180,10 @@ impl Writer {
         &self.index
     }
 
-    /// Applies the rows that a part of the log names: those in `rows` are as they are now, the other named ones are gone.
-    pub fn apply(&mut self, accounts: &BTreeSet<AccountId>, keys: &BTreeSet<KeyId>, rows: Rows) {
+    /// Applies the rows that a part of the log up to `to` names: those in `rows` are as they are now, the other named ones
+    /// are gone.
+    pub fn apply(&mut self, accounts: &BTreeSet<AccountId>, keys: &BTreeSet<KeyId>, rows: Rows, to: Revision) {
+        self.applied = to;
         let mut gone_accounts: BTreeSet<&AccountId> = accounts.iter().collect();
         let mut gone_keys: BTreeSet<&KeyId> = keys.iter().collect();
         for account in &rows.accounts {
@@ -167,7 +192,7 @@ impl Writer {
         }
         for key in rows.keys {
             gone_keys.remove(&key.id);
-            self.put_key(key);
+            self.put_key(key, |_, _, _, _| false);
         }
         for id in gone_keys {
             self.remove_key(id);
@@ -186,18 +211,29 @@ impl Writer {
         }
         for key in rows.keys {
             seen.keys.insert(key.id.clone());
-            self.put_key(key);
+            let now = seen.now;
+            self.put_key(key, |ended, known, key, secret| ended.has_come_back(known, key, secret, now));
         }
         self.count();
     }
 
-    /// Ends a complete reading: what it did not bring is gone.
-    pub fn finish_reload(&mut self, seen: &Reload) {
+    /// Ends a complete reading, of the state at `to`: what it did not bring is gone.
+    pub fn finish_reload(&mut self, seen: &Reload, to: Revision) {
+        self.applied = to;
         let gone: Vec<KeyId> = self.digests.keys().filter(|id| !seen.keys.contains(*id)).cloned().collect();
         for id in &gone {
             self.remove_key(id);
         }
         self.accounts.retain(|id, _| seen.accounts.contains(id));
+        self.count();
+    }
+
+    /// Lets the tokens pass again that had ended and have come back: an operator has accepted the database as it is.
+    pub fn release_held(&mut self) {
+        let secrets = self.index.secrets.pin();
+        for secret in self.ended.release().filter_map(|digest| secrets.get(&digest)) {
+            secret.is_held.store(false, Ordering::Release);
+        }
         self.count();
     }
 
@@ -215,9 +251,23 @@ impl Writer {
         Arc::clone(resident)
     }
 
-    fn put_key(&mut self, key: Key) {
+    fn put_key(&mut self, key: Key, has_come_back: impl Fn(&Ended, Option<&ResidentSecret>, &Key, &Secret) -> bool) {
+        let account = self.resident_account(&key.account);
+        let secrets = self.index.secrets.pin();
+        let mut entries = Vec::with_capacity(key.secrets.len());
+        for secret in &key.secrets {
+            let known = secrets.get(&secret.digest);
+            let has_come_back = has_come_back(&self.ended, known.map(AsRef::as_ref), &key, secret);
+            let is_held = self.ended.hold(secret.digest, &key, has_come_back);
+            // What was counted and not written yet goes on with the key.
+            let usage = known.map_or_else(
+                || Arc::new(UsageCell::new(key.id.clone(), secret.digest, key.create_revision)),
+                |known| Arc::clone(&known.usage),
+            );
+            entries.push((secret.digest, secret.retire_time, AtomicBool::new(is_held), usage));
+        }
         let resident = Arc::new(ResidentKey {
-            account: self.resident_account(&key.account),
+            account,
             id: key.id,
             access: key.access,
             labels: key.labels,
@@ -225,21 +275,15 @@ impl Writer {
             revoked: key.revocation.is_some(),
             expire_time: key.expire_time,
         });
-        let secrets = self.index.secrets.pin();
-        let mut digests = Vec::with_capacity(key.secrets.len());
-        for secret in key.secrets {
-            // What was counted and not written yet goes on with the key.
-            let usage = secrets.get(&secret.digest).map_or_else(
-                || Arc::new(UsageCell::new(resident.id.clone(), secret.digest, key.create_revision)),
-                |known| Arc::clone(&known.usage),
-            );
-            let entry = ResidentSecret { key: Arc::clone(&resident), retire_time: secret.retire_time, usage };
-            secrets.insert(secret.digest, Arc::new(entry));
-            digests.push(secret.digest);
+        let digests: Vec<TokenDigest> = entries.iter().map(|(digest, ..)| *digest).collect();
+        for (digest, retire_time, is_held, usage) in entries {
+            let key = Arc::clone(&resident);
+            secrets.insert(digest, Arc::new(ResidentSecret { key, retire_time, is_held, usage }));
         }
         let before = self.digests.insert(resident.id.clone(), digests.clone()).unwrap_or_default();
         for forgotten in before.iter().filter(|digest| !digests.contains(digest)) {
             secrets.remove(forgotten);
+            self.ended.note_gone(*forgotten, self.applied);
         }
     }
 
@@ -247,12 +291,14 @@ impl Writer {
         let secrets = self.index.secrets.pin();
         for digest in self.digests.remove(id).unwrap_or_default() {
             secrets.remove(&digest);
+            self.ended.note_gone(digest, self.applied);
         }
     }
 
     fn count(&self) {
         self.index.keys.store(self.digests.len(), Ordering::Relaxed);
         self.index.accounts.store(self.accounts.len(), Ordering::Relaxed);
+        self.index.held.store(self.ended.held(), Ordering::Relaxed);
     }
 }
 
@@ -260,7 +306,7 @@ impl Writer {
 mod tests {
     use super::*;
     use key_authority_domain::account::{ExpiryChoice, KeyPolicy};
-    use key_authority_domain::id::{Actor, Revision};
+    use key_authority_domain::id::Actor;
     use key_authority_domain::key::{MintedSecret, NewKey};
     use key_authority_domain::verdict::{Question, Verdict, decide};
     use std::time::Duration;
@@ -309,7 +355,7 @@ mod tests {
         let account_ids = accounts.iter().map(|a| a.id.clone()).collect();
         let mut key_ids: BTreeSet<KeyId> = keys.iter().map(|k| k.id.clone()).collect();
         key_ids.extend(named.iter().map(|id| KeyId::new(id).unwrap()));
-        writer.apply(&account_ids, &key_ids, Rows { accounts, keys });
+        writer.apply(&account_ids, &key_ids, Rows { accounts, keys }, Revision(9));
     }
 
     #[test]
@@ -354,12 +400,57 @@ mod tests {
     fn a_reload_removes_what_it_did_not_bring() {
         let mut writer = Writer::default();
         apply(&mut writer, vec![account(false)], vec![key(1), key(2)], &[]);
-        let mut seen = Reload::default();
+        let mut seen = Reload::new(NOW);
         writer.reload(&mut seen, Rows { accounts: vec![account(false)], keys: vec![] });
         writer.reload(&mut seen, Rows { accounts: vec![], keys: vec![key(2), key(3)] });
         assert_eq!(verdict(writer.index(), 1), Verdict::Valid);
-        writer.finish_reload(&seen);
+        writer.finish_reload(&seen, Revision(5));
         let verdicts = [1, 2, 3].map(|byte| verdict(writer.index(), byte));
         assert_eq!(verdicts, [Verdict::Unknown, Verdict::Valid, Verdict::Valid]);
+    }
+
+    /// A complete reading of a database that went back.
+    fn reload(writer: &mut Writer, keys: Vec<Key>) {
+        let mut seen = Reload::new(NOW);
+        writer.reload(&mut seen, Rows { accounts: vec![account(false)], keys });
+        writer.finish_reload(&seen, Revision(5));
+    }
+
+    #[test]
+    fn a_token_that_had_ended_does_not_come_back_with_the_database() {
+        use Verdict::{Revoked, Unknown, Valid};
+
+        let mut writer = Writer::default();
+        let (revoked, deleted, renewed) = (key(1), key(2), key(3));
+        apply(&mut writer, vec![account(false)], vec![revoked.clone(), deleted.clone(), renewed.clone()], &[]);
+        let mut then = revoked.clone();
+        then.revoke(String::new(), NOW);
+        let mut again = renewed.clone();
+        again.renew(&account(false), minted(4), Duration::ZERO, ExpiryChoice::Unsaid, NOW).unwrap();
+        apply(&mut writer, vec![], vec![then.clone(), again], &["key_2"]);
+
+        reload(&mut writer, vec![revoked.clone(), deleted.clone(), renewed.clone(), key(5)]);
+        let verdicts = |writer: &Writer| [1, 2, 3, 4, 5].map(|byte| verdict(writer.index(), byte));
+        assert_eq!(verdicts(&writer), [Revoked, Revoked, Revoked, Unknown, Valid]);
+        assert_eq!(writer.index().held(), 3);
+
+        // It is held through other changes, and no longer counted once it is revoked again.
+        apply(&mut writer, vec![], vec![then, deleted], &[]);
+        assert_eq!(verdicts(&writer), [Revoked, Revoked, Revoked, Unknown, Valid]);
+        assert_eq!(writer.index().held(), 2);
+
+        writer.release_held();
+        assert_eq!(verdicts(&writer), [Revoked, Valid, Valid, Unknown, Valid]);
+        assert_eq!(writer.index().held(), 0);
+    }
+
+    #[test]
+    fn a_token_that_is_made_again_is_not_held() {
+        let mut writer = Writer::default();
+        apply(&mut writer, vec![account(false)], vec![key(1)], &[]);
+        apply(&mut writer, vec![], vec![], &["key_1"]);
+        let later = Key { create_revision: Revision(10), ..key(1) };
+        reload(&mut writer, vec![later]);
+        assert_eq!((verdict(writer.index(), 1), writer.index().held()), (Verdict::Valid, 0));
     }
 }

@@ -42,10 +42,10 @@ pub enum Event<'a> {
 /// What to do next. Each asks for one event in return, except [`Action::Rest`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Enter a fresh row into the registry. Until then there is no lease.
-    Join,
     /// Read everything there is.
     Load,
+    /// Enter a fresh row into the registry.
+    Join,
     /// Read the log from this revision on.
     Read(Revision),
     /// Apply what was read to the index.
@@ -58,24 +58,12 @@ pub enum Action {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Phase {
-    /// Not in the registry.
-    Out,
-    Joining,
-    /// In the registry, knowing nothing.
-    Empty,
-    Loading,
     Idle,
-    Reading {
-        t0: Boottime,
-    },
-    Applying {
-        t0: Boottime,
-        to: Head,
-        is_all: bool,
-    },
-    Confirming {
-        t0: Boottime,
-    },
+    Loading,
+    Joining,
+    Reading { t0: Boottime },
+    Applying { t0: Boottime, to: Head, is_all: bool },
+    Confirming { t0: Boottime },
 }
 
 /// The state of the protocol at one replica.
@@ -83,6 +71,10 @@ enum Phase {
 pub struct Lease {
     terms: Terms,
     phase: Phase,
+    /// Whether what is in the index is a state of the database, which the log can lead on from.
+    is_loaded: bool,
+    /// Whether our row is in the registry, as far as we know.
+    is_registered: bool,
     applied: Head,
     deadline: Boottime,
     /// What was confirmed last, and the beginning of that heartbeat.
@@ -91,11 +83,20 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// A replica that has not joined yet.
+    /// A replica that knows nothing and is not registered.
     #[must_use]
     pub fn new(terms: Terms) -> Self {
         let applied = Head { revision: Revision(-1), hash: key_authority_domain::audit::ChainHash::default() };
-        Self { terms, phase: Phase::Out, applied, deadline: Boottime(0), confirmed: None, went_back: 0 }
+        Self {
+            terms,
+            phase: Phase::Idle,
+            is_loaded: false,
+            is_registered: false,
+            applied,
+            deadline: Boottime(0),
+            confirmed: None,
+            went_back: 0,
+        }
     }
 
     /// Until when the replica may answer; 0 when it may not.
@@ -119,16 +120,15 @@ impl Lease {
     /// Takes the step that `event` asks for at `now`.
     pub fn on(&mut self, event: &Event<'_>, now: Boottime) -> Action {
         let (phase, action) = match (self.phase, event) {
-            (Phase::Out, Event::Due) => {
-                self.deadline = Boottime(0);
-                (Phase::Joining, Action::Join)
-            }
-            (Phase::Joining, Event::Joined) | (Phase::Empty, Event::Due) => (Phase::Loading, Action::Load),
+            (Phase::Idle, Event::Due) => self.begin(now),
             (Phase::Loading, Event::Loaded(head)) => {
-                (self.applied, self.confirmed) = (*head, None);
+                (self.applied, self.is_loaded) = (*head, true);
                 self.begin(now)
             }
-            (Phase::Idle, Event::Due) => self.begin(now),
+            (Phase::Joining, Event::Joined) => {
+                (self.confirmed, self.is_registered) = (None, true);
+                self.begin(now)
+            }
             (Phase::Reading { t0 }, Event::Read(feed)) => self.read(t0, feed, now),
             (Phase::Applying { t0, to, is_all }, Event::Applied) => {
                 self.applied = to;
@@ -144,16 +144,12 @@ impl Lease {
                 (Phase::Idle, Action::Rest)
             }
             (Phase::Confirming { .. }, Event::Confirmed { is_registered: false }) => {
-                // Somebody waited us out and removed our row. What we know may be old: begin anew.
-                self.deadline = Boottime(0);
-                (Phase::Joining, Action::Join)
+                // Somebody waited us out and removed our row: changes have been over without us since.
+                (self.deadline, self.is_registered) = (Boottime(0), false);
+                self.begin(now)
             }
             // A step that failed leaves the deadline alone: it says how long what we know may still be told.
-            (Phase::Joining, Event::Failed) => (Phase::Out, Action::Rest),
-            (Phase::Loading, Event::Failed) => (Phase::Empty, Action::Rest),
-            (Phase::Reading { .. } | Phase::Applying { .. } | Phase::Confirming { .. }, Event::Failed) => {
-                (Phase::Idle, Action::Rest)
-            }
+            (_, Event::Failed) => (Phase::Idle, Action::Rest),
             // An event that does not belong to the phase changes nothing.
             (phase, _) => (phase, Action::Rest),
         };
@@ -161,14 +157,25 @@ impl Lease {
         action
     }
 
+    /// The first step of a heartbeat, or what must be done before there can be one.
+    ///
+    /// Everything is read before the replica registers, so that no change waits while it is. Nor need it be read after
+    /// that: a lease comes only from a heartbeat that reads the log while the row is there, and the log leads on from what
+    /// was read, however long ago that was. For the same reason a replica that was removed only registers again.
     fn begin(&self, now: Boottime) -> (Phase, Action) {
-        (Phase::Reading { t0: now }, Action::Read(self.applied.revision))
+        if !self.is_loaded {
+            (Phase::Loading, Action::Load)
+        } else if !self.is_registered {
+            (Phase::Joining, Action::Join)
+        } else {
+            (Phase::Reading { t0: now }, Action::Read(self.applied.revision))
+        }
     }
 
     fn read(&mut self, t0: Boottime, feed: &Feed, now: Boottime) -> (Phase, Action) {
         let Some(to) = follow(self.applied, feed) else {
-            self.went_back += 1;
-            return (Phase::Loading, Action::Load);
+            (self.went_back, self.is_loaded) = (self.went_back + 1, false);
+            return self.begin(now);
         };
         if to.revision > self.applied.revision {
             return (Phase::Applying { t0, to, is_all: to.revision >= feed.head.revision }, Action::Apply);
@@ -205,7 +212,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    use key_authority_domain::audit::ChainHash;
+    use key_authority_domain::audit::{Action as Change, ChainHash};
     use key_authority_domain::id::AccountId;
     use key_authority_domain::time::Timestamp;
     use key_authority_storage::feed::FeedEvent;
@@ -226,6 +233,7 @@ mod tests {
             hash: hash(revision),
             account: AccountId::new("acme").unwrap(),
             key_id: None,
+            action: Change::CreateAccount,
         };
         Feed {
             head: head(to),
@@ -239,9 +247,9 @@ mod tests {
     fn following() -> Lease {
         let mut lease = Lease::new(Terms::new(Duration::from_secs(10)));
         let now = Boottime(SECOND);
-        assert_eq!(lease.on(&Event::Due, now), Action::Join);
-        assert_eq!(lease.on(&Event::Joined, now), Action::Load);
-        assert_eq!(lease.on(&Event::Loaded(head(3)), now), Action::Read(Revision(3)));
+        assert_eq!(lease.on(&Event::Due, now), Action::Load);
+        assert_eq!(lease.on(&Event::Loaded(head(3)), now), Action::Join);
+        assert_eq!(lease.on(&Event::Joined, now), Action::Read(Revision(3)));
         assert_eq!(lease.on(&Event::Read(&feed(3, 3)), now), Action::Confirm(head(3)));
         assert_eq!(lease.deadline(), Boottime(0));
         assert_eq!(lease.on(&Event::Confirmed { is_registered: true }, Boottime(3 * SECOND)), Action::Rest);
@@ -268,13 +276,22 @@ mod tests {
     }
 
     #[test]
-    fn a_fenced_replica_stops_and_joins_anew() {
+    fn a_fenced_replica_stops_and_joins_anew_and_goes_on_from_where_it_was() {
         let mut lease = following();
         let now = Boottime(5 * SECOND);
         lease.on(&Event::Due, now);
         assert_eq!(lease.on(&Event::Read(&feed(3, 3)), now), Action::Confirm(head(3)));
         assert_eq!(lease.on(&Event::Confirmed { is_registered: false }, now), Action::Join);
         assert_eq!(lease.deadline(), Boottime(0));
+        // Its name may be taken away again before it is through; and what it knows it still knows.
+        assert_eq!(lease.on(&Event::Failed, now), Action::Rest);
+        assert_eq!(lease.on(&Event::Due, now), Action::Join);
+        assert_eq!(lease.on(&Event::Joined, now), Action::Read(Revision(3)));
+        assert_eq!(lease.on(&Event::Read(&feed(3, 4)), now), Action::Apply);
+        assert_eq!(lease.on(&Event::Applied, now), Action::Confirm(head(4)));
+        assert_eq!(lease.deadline(), Boottime(0));
+        lease.on(&Event::Confirmed { is_registered: true }, now);
+        assert_eq!(lease.deadline(), Boottime(13 * SECOND));
     }
 
     #[test]
@@ -311,6 +328,7 @@ mod tests {
             lease.on(&Event::Due, Boottime(4 * SECOND));
             assert_eq!(lease.on(&Event::Read(&feed), Boottime(4 * SECOND)), Action::Load, "{feed:?}");
             assert_eq!(lease.went_back(), 1);
+            assert_eq!(lease.on(&Event::Loaded(head(2)), Boottime(4 * SECOND)), Action::Read(Revision(2)));
         }
     }
 

@@ -12,6 +12,7 @@
 //! takes no lock that the replicator could hold.
 
 pub mod clock;
+mod ended;
 pub mod index;
 pub mod lease;
 mod pace;
@@ -21,4 +22,4 @@ pub mod terms;
 pub mod usage;
 mod view;
 
-pub use view::{Entropy, NoLease, View};
+pub use view::{Entropy, Moment, NoLease, View};

@@ -18,6 +18,8 @@ use crate::view::View;
 
 const PAUSE_MIN: Duration = Duration::from_millis(2);
 const PAUSE_MAX: Duration = Duration::from_millis(20);
+/// How long the registry may take to answer when the time is over: it is only asked for the sake of the next change.
+const LAST_LOOK: Duration = Duration::from_millis(100);
 
 /// How a change came to be everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +85,12 @@ pub struct Wait {
     revision: Revision,
     committed: Boottime,
     lease: Duration,
-    state: PropagationState,
+    /// Who had not confirmed the change when the registry was last read.
+    pending: Vec<ReplicaId>,
+    /// Whether one of them is gone from the registry without having confirmed it.
+    has_lapsed: bool,
+    /// Whether the wait was over by time alone, and those who still had not confirmed were to be removed.
+    is_over: bool,
 }
 
 /// What to do next in a [`Wait`].
@@ -91,7 +98,7 @@ pub struct Wait {
 pub enum Step {
     /// The change is over.
     Over(PropagationState),
-    /// Remove these rows, whose nonces are the observed ones; then tell [`Wait::fenced`], and read the registry again.
+    /// Remove these rows, whose nonces are the observed ones; then read the registry again.
     Fence(Vec<(ReplicaId, Nonce)>),
     /// Read the registry again, after a pause.
     Ask,
@@ -102,7 +109,7 @@ impl Wait {
     /// one `lease` after it.
     #[must_use]
     pub fn new(revision: Revision, committed: Boottime, lease: Duration) -> Self {
-        Self { revision, committed, lease, state: PropagationState::Confirmed }
+        Self { revision, committed, lease, pending: Vec::new(), has_lapsed: false, is_over: false }
     }
 
     /// When the wait is over by time alone: who does not know of the change by then has no lease any more.
@@ -111,33 +118,41 @@ impl Wait {
         self.committed.after(self.lease)
     }
 
+    /// Who had not confirmed the change when the registry was last read.
+    #[must_use]
+    pub fn pending(&self) -> &[ReplicaId] {
+        &self.pending
+    }
+
     /// The registry showed `rows`, `observed` has noted them, and it is `now`. `mine` is the replica that waits and what it
     /// has applied, which need not have been confirmed to the database to be known here.
     #[must_use]
     pub fn on_rows(
-        &self,
+        &mut self,
         rows: &[ReplicaRow],
         mine: Option<(ReplicaId, Revision)>,
         observed: &Observed,
         now: Boottime,
     ) -> Step {
-        let is_pending = |row: &&ReplicaRow| match mine {
-            Some((me, applied)) if me == row.id => applied < self.revision,
-            _ => row.applied < self.revision,
-        };
-        let pending: Vec<&ReplicaRow> = rows.iter().filter(is_pending).collect();
-        if pending.is_empty() {
-            return Step::Over(self.state);
-        }
         let is_me = |row: &ReplicaRow| mine.is_some_and(|(me, _)| me == row.id);
-        let silent = pending.iter().filter(|row| !is_me(row) && observed.is_silent(row, self.lease, now));
+        let applied = |row: &ReplicaRow| mine.filter(|_| is_me(row)).map_or(row.applied, |(_, applied)| applied);
+        self.has_lapsed |= self.pending.iter().any(|id| rows.iter().all(|row| row.id != *id));
+        let pending: Vec<&ReplicaRow> = rows.iter().filter(|row| applied(row) < self.revision).collect();
+        self.pending = pending.iter().map(|row| row.id).collect();
+        if pending.is_empty() {
+            let state = if self.has_lapsed { PropagationState::Lapsed } else { PropagationState::Confirmed };
+            return Step::Over(state);
+        }
+        if self.is_over {
+            return Step::Over(PropagationState::Lapsed);
+        }
+        self.is_over = now >= self.end();
+        // A row that shows no confirmation after that time is of a lease from before the commit, which is over: it need not
+        // have been seen unchanged for as long, and is removed so that the next change does not wait for it.
+        let is_out = |row: &&&ReplicaRow| self.is_over || observed.is_silent(row, self.lease, now);
+        let silent = pending.iter().filter(|row| !is_me(row)).filter(is_out);
         let silent: Vec<_> = silent.map(|row| (row.id, row.nonce)).collect();
         if silent.is_empty() { self.on_time(now) } else { Step::Fence(silent) }
-    }
-
-    /// A silent row was removed.
-    pub fn fenced(&mut self) {
-        self.state = PropagationState::Lapsed;
     }
 
     /// It is `now`, and the registry could not be read.
@@ -157,7 +172,7 @@ impl View {
         self.wake.notify_one();
         self.here(&wait).await;
         let state = loop {
-            let left = wait.end().since(boottime());
+            let left = wait.end().since(boottime()).max(LAST_LOOK);
             let step = match tokio::time::timeout(left, self.scan(store)).await {
                 Ok(Ok(rows)) => {
                     replicas = u32::try_from(rows.len()).unwrap_or(u32::MAX).max(replicas);
@@ -173,16 +188,17 @@ impl View {
             match step {
                 Step::Over(state) => break state,
                 Step::Fence(silent) => {
-                    if self.fence(store, &silent).await {
-                        wait.fenced();
-                        continue;
-                    }
+                    let _ = tokio::time::timeout(left, self.fence(store, &silent)).await;
                 }
                 Step::Ask => {}
             }
             tokio::time::sleep(pause.min(wait.end().since(boottime()))).await;
             pause = (pause * 3 / 2).min(PAUSE_MAX);
         };
+        if state == PropagationState::Lapsed && !wait.pending().is_empty() {
+            // None of them can answer any more without the change; but why they did not confirm it is worth a look.
+            tracing::warn!(%revision, replicas = ?wait.pending(), "waited out replicas that did not confirm a change");
+        }
         Propagation { revision, state, replicas, waited: boottime().since(committed) }
     }
 
@@ -208,13 +224,11 @@ impl View {
         self.fence(store, &silent).await;
     }
 
-    /// Removes rows whose nonces are still those that were observed, and says whether there were any.
-    async fn fence(&self, store: &Store, silent: &[(ReplicaId, Nonce)]) -> bool {
-        let mut any = false;
+    /// Removes rows whose nonces are still those that were observed.
+    async fn fence(&self, store: &Store, silent: &[(ReplicaId, Nonce)]) {
         for (id, nonce) in silent {
             match store.fence(*id, *nonce).await {
                 Ok(true) => {
-                    any = true;
                     self.count_fenced();
                     tracing::warn!(replica = %id, "removed a silent replica from the registry");
                 }
@@ -222,7 +236,6 @@ impl View {
                 Err(error) => tracing::warn!(replica = %id, error = %error, "removing a silent replica"),
             }
         }
-        any
     }
 
     fn observed(&self) -> MutexGuard<'_, Observed> {
@@ -268,34 +281,49 @@ mod tests {
         assert!(!observed.is_silent(&row(1, 5, 2), WAIT, at(22)));
     }
 
-    #[test]
-    fn joining_replicas_are_waited_for_and_what_is_applied_here_counts() {
-        let wait = Wait::new(Revision(5), at(1), WAIT);
-        let step = |rows: &[ReplicaRow], mine| wait.on_rows(rows, mine, &Observed::default(), at(2));
-        let me = |id, applied| Some((ReplicaId([id; 16]), Revision(applied)));
-        assert_eq!(step(&[row(1, 4, 0)], None), Step::Ask);
-        assert_eq!(step(&[row(1, -1, 0)], None), Step::Ask);
-        assert_eq!(step(&[row(1, 5, 0)], None), Step::Over(PropagationState::Confirmed));
-        assert_eq!(step(&[row(1, 4, 0)], me(1, 5)), Step::Over(PropagationState::Confirmed));
-        assert_eq!(step(&[row(1, 5, 0)], me(1, 4)), Step::Ask);
+    fn over(wait: &mut Wait, rows: &[ReplicaRow]) -> Step {
+        wait.on_rows(rows, None, &Observed::default(), at(2))
     }
 
     #[test]
-    fn a_silent_row_is_fenced_and_the_change_has_lapsed() {
+    fn joining_replicas_are_waited_for_and_what_is_applied_here_counts() {
+        let mut wait = Wait::new(Revision(5), at(1), WAIT);
+        let mut step = |rows: &[ReplicaRow], mine| wait.on_rows(rows, mine, &Observed::default(), at(2));
+        let me = |id, applied| Some((ReplicaId([id; 16]), Revision(applied)));
+        assert_eq!(step(&[row(1, 4, 0)], None), Step::Ask);
+        assert_eq!(step(&[row(1, -1, 0)], None), Step::Ask);
+        assert_eq!(step(&[row(1, 5, 0)], me(1, 4)), Step::Ask);
+        assert_eq!(step(&[row(1, 4, 0)], me(1, 5)), Step::Over(PropagationState::Confirmed));
+        assert_eq!(step(&[row(1, 5, 0)], None), Step::Over(PropagationState::Confirmed));
+    }
+
+    #[test]
+    fn a_silent_row_is_fenced_and_the_change_has_lapsed_whoever_fenced_it() {
         let mut observed = Observed::default();
         let rows = [row(1, 4, 7), row(2, 5, 7)];
         observed.note(&rows, at(1));
         let mut wait = Wait::new(Revision(5), at(3), WAIT);
         assert_eq!(wait.on_rows(&rows, None, &observed, at(10)), Step::Ask);
         assert_eq!(wait.on_rows(&rows, None, &observed, at(11)), Step::Fence(vec![(ReplicaId([1; 16]), [7; 8])]));
-        wait.fenced();
-        assert_eq!(wait.on_rows(&rows[1..], None, &observed, at(11)), Step::Over(PropagationState::Lapsed));
+        assert_eq!(over(&mut wait, &rows[1..]), Step::Over(PropagationState::Lapsed));
+
+        let mut other = Wait::new(Revision(5), at(3), WAIT);
+        assert_eq!(over(&mut other, &rows), Step::Ask);
+        assert_eq!(over(&mut other, &rows[1..]), Step::Over(PropagationState::Lapsed));
+        assert_eq!(over(&mut Wait::new(Revision(5), at(3), WAIT), &rows[1..]), Step::Over(PropagationState::Confirmed));
     }
 
     #[test]
     fn time_alone_ends_the_wait_one_lease_after_the_commit() {
-        let wait = Wait::new(Revision(5), at(3), WAIT);
+        let mut wait = Wait::new(Revision(5), at(3), WAIT);
         assert_eq!(wait.on_time(at(12)), Step::Ask);
         assert_eq!(wait.on_time(at(13)), Step::Over(PropagationState::Lapsed));
+
+        // Who is still pending by then is removed first, once, whether it was seen to be silent for as long or not.
+        let rows = [row(1, 4, 7)];
+        let mut step = |now| wait.on_rows(&rows, None, &Observed::default(), now);
+        assert_eq!(step(at(12)), Step::Ask);
+        assert_eq!(step(at(13)), Step::Fence(vec![(ReplicaId([1; 16]), [7; 8])]));
+        assert_eq!(step(at(13)), Step::Over(PropagationState::Lapsed));
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use key_authority_domain::audit::Action as Change;
 use key_authority_domain::id::ReplicaId;
 use key_authority_domain::secret::Keyring;
 use key_authority_storage::feed::Feed;
@@ -158,7 +159,7 @@ impl Driver {
         let mut feed;
         loop {
             let action = self.lease.on(&event, boottime());
-            self.view.set_lease(self.lease.deadline(), self.lease.applied().revision, self.lease.went_back());
+            self.publish();
             let done = match action {
                 Action::Rest => return !matches!(event, Event::Failed),
                 Action::Join => self.join().await,
@@ -200,9 +201,9 @@ impl Driver {
     }
 
     async fn load(&mut self) -> Result<Event<'static>, StorageError> {
-        let mut seen = Reload::default();
+        let mut seen = Reload::new(self.store.now().await?);
         let head = self.store.snapshot(|rows| self.writer.reload(&mut seen, rows)).await?;
-        self.writer.finish_reload(&seen);
+        self.writer.finish_reload(&seen, head.revision);
         let (keys, accounts) = (self.writer.index().keys(), self.writer.index().accounts());
         tracing::info!(revision = %head.revision, keys, accounts, "everything is resident");
         Ok(Event::Loaded(head))
@@ -223,7 +224,17 @@ impl Driver {
         let keys: BTreeSet<_> = feed.events.iter().filter_map(|event| event.key_id.clone()).collect();
         let ids = (accounts.iter().cloned().collect::<Vec<_>>(), keys.iter().cloned().collect::<Vec<_>>());
         let rows = self.store.rows(&ids.0, &ids.1).await?;
-        self.writer.apply(&accounts, &keys, rows);
+        let to = feed.events.last().map_or(feed.head.revision, |event| event.revision);
+        self.writer.apply(&accounts, &keys, rows, to);
+        // The event at the applied revision is read again with every heartbeat; what it says was done then.
+        let mut new = feed.events.iter().filter(|event| event.revision > self.lease.applied().revision);
+        if new.any(|event| event.action == Change::AcceptRestore) {
+            tracing::warn!(
+                tokens = self.writer.index().held(),
+                "the database is accepted as it is; nothing is held any more"
+            );
+            self.writer.release_held();
+        }
         Ok(())
     }
 
@@ -247,6 +258,17 @@ impl Driver {
             tracing::warn!(replica = %me, "this replica was removed from the registry; it joins anew");
         }
         Ok(Event::Confirmed { is_registered })
+    }
+
+    /// Shows what the lease says to those who answer.
+    fn publish(&self) {
+        let applied = self.lease.applied().revision;
+        if self.view.set_lease(self.lease.deadline(), applied, self.lease.went_back()) {
+            tracing::error!(
+                %applied,
+                "the database went back: what it holds is not what this replica has applied; everything is read anew"
+            );
+        }
     }
 
     async fn scan(&self) {

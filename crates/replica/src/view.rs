@@ -34,25 +34,27 @@ pub struct View {
     deadline: AtomicU64,
     clock: WallClock,
     usage: Usage,
-    applied: watch::Sender<Revision>,
+    applied: AtomicI64,
+    /// The same, for those who wait for it; Verify does not take its lock.
+    applied_watch: watch::Sender<Revision>,
     head: AtomicI64,
     storage_answers: AtomicBool,
     went_back: AtomicU64,
     fenced: AtomicU64,
+    refused: AtomicU64,
     pub(crate) wake: Notify,
     pub(crate) terms: Terms,
     pub(crate) observed: Mutex<Observed>,
     pub(crate) me: Mutex<Option<ReplicaId>>,
 }
 
-/// The answer to a look-up, with the instant at which it holds.
-#[derive(Debug)]
-pub struct Found {
-    /// The secret, if there is one.
-    pub secret: Option<Arc<ResidentSecret>>,
-    /// What the authority's clock says.
+/// An instant at which this replica had a lease: what it looks up from then on is no older than any change that had
+/// returned before. Read once for each question, when it comes in.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// What the authority's clock said.
     pub now: Timestamp,
-    /// Up to where the log is applied.
+    /// Up to where the log was applied; what is looked up may be newer.
     pub revision: Revision,
 }
 
@@ -63,11 +65,13 @@ impl View {
             deadline: AtomicU64::new(0),
             clock: WallClock::default(),
             usage: Usage::default(),
-            applied: watch::Sender::new(Revision(-1)),
+            applied: AtomicI64::new(-1),
+            applied_watch: watch::Sender::new(Revision(-1)),
             head: AtomicI64::new(-1),
             storage_answers: AtomicBool::new(false),
             went_back: AtomicU64::new(0),
             fenced: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             wake: Notify::new(),
             terms,
             observed: Mutex::new(Observed::default()),
@@ -75,27 +79,24 @@ impl View {
         }
     }
 
-    /// Looks a token up by its digests under each version of the authority secret.
-    ///
-    /// The lease is checked before the index is read. A change that had returned when this was called is then in what is
-    /// read: a replica that does not have it has no lease any more, or was waited for.
+    /// Reads the clock, and whether this replica may answer. To be done before the index is read: a replica that does not
+    /// know of a change that had returned has no lease any more, or was waited for.
     ///
     /// # Errors
     /// [`NoLease`].
-    pub fn find(&self, digests: impl IntoIterator<Item = TokenDigest>) -> Result<Found, NoLease> {
-        let now = self.now()?;
-        let secret = digests.into_iter().find_map(|digest| self.index.get(&digest));
-        Ok(Found { secret, now, revision: self.applied() })
-    }
-
-    /// What the authority's clock says, if this replica may answer.
-    ///
-    /// # Errors
-    /// [`NoLease`].
-    pub fn now(&self) -> Result<Timestamp, NoLease> {
+    pub fn moment(&self) -> Result<Moment, NoLease> {
         let deadline = Boottime(self.deadline.load(Ordering::Acquire));
         let now = boottime();
-        if lease::may_answer(deadline, now) { Ok(self.clock.at(now)) } else { Err(NoLease) }
+        if !lease::may_answer(deadline, now) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(NoLease);
+        }
+        Ok(Moment { now: self.clock.at(now), revision: self.applied() })
+    }
+
+    /// Looks a token up by its digests under each version of the authority secret. The moment is evidence of a lease.
+    pub fn find(&self, _: Moment, digests: impl IntoIterator<Item = TokenDigest>) -> Option<Arc<ResidentSecret>> {
+        digests.into_iter().find_map(|digest| self.index.get(&digest))
     }
 
     /// What the authority's clock says, lease or not: for showing states, never for letting a token pass.
@@ -118,7 +119,7 @@ impl View {
     /// Up to where the log is applied; -1 before the first.
     #[must_use]
     pub fn applied(&self) -> Revision {
-        *self.applied.borrow()
+        Revision(self.applied.load(Ordering::Acquire))
     }
 
     /// The end of the log, when it was last read; -1 before the first time.
@@ -132,7 +133,7 @@ impl View {
     }
 
     pub(crate) fn watch_applied(&self) -> watch::Receiver<Revision> {
-        self.applied.subscribe()
+        self.applied_watch.subscribe()
     }
 
     /// How long the lease still lasts; nothing when there is none.
@@ -157,6 +158,18 @@ impl View {
     #[must_use]
     pub fn fenced(&self) -> u64 {
         self.fenced.load(Ordering::Relaxed)
+    }
+
+    /// How many questions were not answered for want of a lease.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Whether this replica may answer.
+    #[must_use]
+    pub fn has_lease(&self) -> bool {
+        !self.lease_remaining().is_zero()
     }
 
     /// The resident index.
@@ -187,10 +200,14 @@ impl View {
         *self.me.lock().unwrap_or_else(PoisonError::into_inner) = id;
     }
 
-    pub(crate) fn set_lease(&self, deadline: Boottime, applied: Revision, went_back: u64) {
+    /// Shows the state of the lease, and says whether the database was seen to go back since the last time.
+    pub(crate) fn set_lease(&self, deadline: Boottime, applied: Revision, went_back: u64) -> bool {
         self.deadline.store(deadline.0, Ordering::Release);
-        self.went_back.store(went_back, Ordering::Relaxed);
-        self.applied.send_if_modified(|current| std::mem::replace(current, applied) != applied);
+        let has_gone_back = self.went_back.swap(went_back, Ordering::Relaxed) != went_back;
+        if self.applied.swap(applied.0, Ordering::AcqRel) != applied.0 {
+            self.applied_watch.send_replace(applied);
+        }
+        has_gone_back
     }
 
     pub(crate) fn set_clock(&self, said: Timestamp, asked: Boottime) {

@@ -25,6 +25,7 @@ use key_authority_storage::write_tx::WriteTx;
 
 use crate::caller::Permit;
 use crate::deadline::Deadline;
+use crate::metrics::SharedMetrics;
 use crate::status::Failure;
 
 /// How long before a caller's deadline it is told that the change stands, but is not everywhere yet.
@@ -36,6 +37,7 @@ pub struct Admin {
     pub(crate) store: Store,
     pub(crate) view: Arc<View>,
     pub(crate) keyring: Arc<Keyring>,
+    metrics: SharedMetrics,
     deadline: Option<Deadline>,
 }
 
@@ -48,9 +50,9 @@ pub(crate) enum Begun<'a> {
 impl Admin {
     /// Works on the store, waits by the view.
     #[must_use]
-    pub fn new(store: Store, view: Arc<View>) -> Self {
+    pub fn new(store: Store, view: Arc<View>, metrics: SharedMetrics) -> Self {
         let keyring = Arc::clone(store.keyring());
-        Self { store, view, keyring, deadline: None }
+        Self { store, view, keyring, metrics, deadline: None }
     }
 
     /// The same, for a caller that waits until `deadline`.
@@ -85,11 +87,13 @@ impl Admin {
         let committed = boottime();
         let safe_after = self.view.time().after(self.view.terms().wait);
         let wait = self.view.everywhere(&self.store, revision, committed);
-        let Some(deadline) = self.deadline else { return Ok(wait.await) };
-        let patience = deadline.remaining();
+        let patience = self.deadline.map_or(Duration::MAX, |deadline| deadline.remaining());
         // The answer has a way to go as well, and what comes too late tells the caller nothing.
         let patience = patience.saturating_sub(ANSWER_TIME.min(patience / 4));
-        tokio::time::timeout(patience, wait).await.map_err(|_| Failure::NotYetEverywhere { revision, safe_after })
+        let propagation = tokio::time::timeout(patience, wait).await.ok();
+        let waited = boottime().since(committed);
+        self.metrics.replica.waited(propagation.map(|propagation| propagation.state), waited);
+        propagation.ok_or(Failure::NotYetEverywhere { revision, safe_after })
     }
 
     /// The key, if the caller may know of it.

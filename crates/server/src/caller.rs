@@ -13,8 +13,8 @@ use key_authority_domain::permission::Permission;
 use key_authority_domain::secret::Keyring;
 use key_authority_domain::token::Token;
 use key_authority_domain::verdict::{Question, Verdict, decide};
-use key_authority_replica::View;
 use key_authority_replica::index::ResidentSecret;
+use key_authority_replica::{Moment, View};
 use key_authority_storage::page::AccountScope;
 use tonic::metadata::MetadataMap;
 use zeroize::Zeroizing;
@@ -47,9 +47,16 @@ impl Credential {
 /// The right to do one thing, as whoever holds it.
 pub struct Permit {
     holder: Option<Arc<ResidentSecret>>,
+    moment: Moment,
 }
 
 impl Permit {
+    /// When it was given; a question is judged by the same instant as who asks it.
+    #[must_use]
+    pub fn moment(&self) -> Moment {
+        self.moment
+    }
+
     /// Who the caller is, for the audit log.
     ///
     /// # Errors
@@ -94,8 +101,16 @@ impl Permit {
     /// # Errors
     /// `GRANT_EXCEEDS_CALLER`.
     pub fn check_policy(&self, account: &AccountId) -> Result<(), Failure> {
+        if account.is_system() { self.check_all_accounts() } else { Ok(()) }
+    }
+
+    /// Checks that the caller covers all accounts.
+    ///
+    /// # Errors
+    /// `GRANT_EXCEEDS_CALLER`.
+    pub fn check_all_accounts(&self) -> Result<(), Failure> {
         let covers_all = self.access().is_some_and(|access| access.projects == ProjectAccess::All);
-        if !account.is_system() || covers_all { Ok(()) } else { Err(Failure::GrantExceedsCaller) }
+        if covers_all { Ok(()) } else { Err(Failure::GrantExceedsCaller) }
     }
 
     /// None for an anonymous caller, who may only verify, and that everywhere.
@@ -139,14 +154,14 @@ impl Callers {
     pub fn permit_any(&self, credential: &Credential, permissions: &[Permission]) -> Result<Permit, Failure> {
         let Some(token) = &credential.token else {
             return if self.is_verify_open && permissions == [Permission::Verify] {
-                Ok(Permit { holder: None })
+                Ok(Permit { holder: None, moment: self.view.moment()? })
             } else {
                 Err(Failure::CallerUnknown("the authorization header is missing"))
             };
         };
         let token = Token::parse(token).map_err(|_malformed| UNKNOWN)?;
-        let found = self.view.find(self.keyring.digests(token))?;
-        let Some(secret) = found.secret else { return Err(UNKNOWN) };
+        let moment = self.view.moment()?;
+        let Some(secret) = self.view.find(moment, self.keyring.digests(token)) else { return Err(UNKNOWN) };
         let mut missing = None;
         for permission in permissions {
             let question = Question {
@@ -155,10 +170,10 @@ impl Callers {
                 client_ip: credential.address,
                 ..Question::default()
             };
-            match decide(Some(&secret.standing()), &question, found.now) {
+            match decide(Some(&secret.standing()), &question, moment.now) {
                 Verdict::Valid => {
-                    self.view.note_use(&secret, found.now);
-                    return Ok(Permit { holder: Some(secret) });
+                    self.view.note_use(&secret, moment.now);
+                    return Ok(Permit { holder: Some(secret), moment });
                 }
                 Verdict::ScopeDenied => {
                     missing.get_or_insert(*permission);

@@ -9,6 +9,7 @@
 
 mod calls;
 mod histogram;
+mod replica;
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -21,6 +22,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 pub use calls::{CallMetrics, CallMetricsLayer, ObservedBody, ObservedFuture};
+pub use replica::ReplicaMetrics;
 
 use crate::methods::MethodTable;
 
@@ -84,17 +86,9 @@ pub struct Metrics {
     connections: Gauge,
     connections_refused: Family<ReasonLabel, Counter>,
     admin_refused: Family<ReasonLabel, Counter>,
-    /// Live keys in memory.
-    pub resident_keys: Gauge,
-    /// The newest revision this replica has heard of.
-    pub revision: Gauge,
-    /// The newest revision this replica has applied.
-    pub applied_revision: Gauge,
-    /// Seconds left of the lease; 0 when this replica may not answer.
-    pub lease_remaining: SecondsGauge,
+    /// What the replica knows, and how it keeps up.
+    pub replica: ReplicaMetrics,
     statements: Family<PoolLabel, Counter>,
-    fenced: Counter,
-    went_back: Counter,
     refresh: OnceLock<Refresh>,
 }
 
@@ -126,40 +120,13 @@ impl Metrics {
             "Admin calls refused, by the reason given to the caller",
             admin_refused.clone(),
         );
-        let resident_keys = Gauge::default();
-        registry.register("keyauthority_resident_keys", "Live keys held in memory", resident_keys.clone());
-        let revision = Gauge::default();
-        registry.register("keyauthority_revision", "Newest revision this replica has heard of", revision.clone());
-        let applied_revision = Gauge::default();
-        registry.register(
-            "keyauthority_applied_revision",
-            "Newest revision this replica has applied",
-            applied_revision.clone(),
-        );
-        let lease_remaining = SecondsGauge::default();
-        registry.register(
-            "keyauthority_lease_remaining_seconds",
-            "Time for which this replica may still answer from memory",
-            lease_remaining.clone(),
-        );
         let statements = Family::<PoolLabel, Counter>::default();
         registry.register(
             "keyauthority_storage_statements",
             "Statements sent to the database, by pool; Verify sends none",
             statements.clone(),
         );
-        let fenced = Counter::default();
-        registry.register(
-            "keyauthority_replicas_fenced",
-            "Silent replicas that this one has removed from the registry",
-            fenced.clone(),
-        );
-        let went_back = Counter::default();
-        registry.register(
-            "keyauthority_database_went_back",
-            "Times that the database's log was found to have gone back",
-            went_back.clone(),
-        );
+        let replica = ReplicaMetrics::register(&mut registry);
         registry.register("keyauthority_build", "The running build", Info::new(VersionLabel { version }));
 
         Self {
@@ -169,13 +136,8 @@ impl Metrics {
             connections,
             connections_refused,
             admin_refused,
-            resident_keys,
-            revision,
-            applied_revision,
-            lease_remaining,
+            replica,
             statements,
-            fenced,
-            went_back,
             refresh: OnceLock::new(),
         }
     }
@@ -221,16 +183,6 @@ impl Metrics {
     /// Sets how many statements a pool has sent. Counted where they are sent; told here.
     pub fn set_statements(&self, pool: &'static str, statements: u64) {
         set(&self.statements.get_or_create_owned(&PoolLabel { pool }), statements);
-    }
-
-    /// Sets how many silent replicas were removed.
-    pub fn set_fenced(&self, fenced: u64) {
-        set(&self.fenced, fenced);
-    }
-
-    /// Sets how often the database had gone back.
-    pub fn set_went_back(&self, went_back: u64) {
-        set(&self.went_back, went_back);
     }
 
     /// Sets what runs at each scrape, before the text is written: it brings the gauges up to date, so that no task has to
@@ -309,9 +261,7 @@ mod tests {
         metrics.verified(99, 1);
         metrics.admin_refused("PERMISSION_DENIED");
         metrics.connection_refused(Refusal::AtLimit);
-        metrics.on_scrape(|metrics| {
-            metrics.lease_remaining.set(6.5);
-        });
+        metrics.on_scrape(|metrics| metrics.set_statements("requests", 7));
         let open = metrics.connection_opened();
         let text = metrics.encode().unwrap();
         for line in [
@@ -320,7 +270,9 @@ mod tests {
             "keyauthority_admin_refused_total{reason=\"PERMISSION_DENIED\"} 1",
             "keyauthority_connections_refused_total{reason=\"at_limit\"} 1",
             "keyauthority_connections 1",
-            "keyauthority_lease_remaining_seconds 6.5",
+            "keyauthority_storage_statements_total{pool=\"requests\"} 7",
+            "keyauthority_lease_remaining_seconds 0.0",
+            "keyauthority_held_tokens 0",
             "keyauthority_build_info{version=\"1.2.3\"} 1",
             "keyauthority_resident_keys 0",
             "keyauthority_revision 0",

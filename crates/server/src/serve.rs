@@ -112,7 +112,7 @@ pub async fn serve(config: Config, is_tracing: bool, shutdown: Shutdown) -> Resu
     let service = Service::new(
         Callers::new(Arc::clone(&view), Arc::clone(&facts.keyring), config.anonymous_verify),
         Verifier::new(Arc::clone(&view), Arc::clone(&facts.keyring), metrics.clone()),
-        Admin::new(facts.store.clone(), Arc::clone(&view)),
+        Admin::new(facts.store.clone(), Arc::clone(&view), metrics.clone()),
         metrics.clone(),
         stop_calls.clone(),
     );
@@ -261,14 +261,14 @@ async fn make_first_key(config: &Config, store: &Store) -> Result<(), ServeError
 }
 
 async fn first_lease(view: &View) {
-    while view.now().is_err() {
+    while !view.has_lease() {
         sleep(HEALTH_INTERVAL).await;
     }
 }
 
 async fn keep_health(health: Health, view: Arc<View>, ended: CancellationToken) {
     loop {
-        health.set_verify(view.now().is_ok());
+        health.set_verify(view.has_lease());
         health.set_storage(view.storage_answers());
         if ended.run_until_cancelled(sleep(HEALTH_INTERVAL)).await.is_none() {
             return;
@@ -287,13 +287,8 @@ async fn keep_usage(store: Store, view: Arc<View>, ended: CancellationToken) {
 fn watch_metrics(metrics: &SharedMetrics, view: &Arc<View>, facts: &Facts) {
     let (view, store, usage) = (Arc::clone(view), facts.store.clone(), facts.usage.clone());
     metrics.on_scrape(move |metrics| {
-        metrics.resident_keys.set(i64::try_from(view.index().keys()).unwrap_or(i64::MAX));
-        metrics.applied_revision.set(view.applied().0);
-        metrics.revision.set(view.head().0);
-        metrics.lease_remaining.set(view.lease_remaining().as_secs_f64());
+        metrics.replica.refresh(&view);
         metrics.set_statements("requests", store.statements());
         metrics.set_statements("usage", usage.statements());
-        metrics.set_fenced(view.fenced());
-        metrics.set_went_back(view.went_back());
     });
 }

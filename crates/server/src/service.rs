@@ -242,6 +242,13 @@ impl KeyAuthority for Service {
         admin!(self, request, "AwaitRevision", [KeysRead], await_revision)
     }
 
+    async fn accept_restore(
+        &self,
+        request: Request<v1::AcceptRestoreRequest>,
+    ) -> Result<Response<v1::AcceptRestoreResponse>, Status> {
+        admin!(self, request, "AcceptRestore", [Operate], accept_restore)
+    }
+
     async fn get_authority_status(
         &self,
         request: Request<v1::GetAuthorityStatusRequest>,

@@ -39,32 +39,24 @@ impl Verifier {
     /// Answers one question.
     ///
     /// # Errors
-    /// When a field breaks its rule, or this replica cannot tell.
+    /// When a field breaks its rule.
     pub fn answer(&self, permit: &Permit, request: &v1::VerifyRequest) -> Result<v1::VerifyResponse, Failure> {
-        self.decide(permit, request, &wire::verify::question(request)?)
+        Ok(self.decide(permit, request, &wire::verify::question(request)?))
     }
 
-    fn decide(
-        &self,
-        permit: &Permit,
-        request: &v1::VerifyRequest,
-        question: &Question<'_>,
-    ) -> Result<v1::VerifyResponse, Failure> {
+    fn decide(&self, permit: &Permit, request: &v1::VerifyRequest, question: &Question<'_>) -> v1::VerifyResponse {
         let token = match Token::parse(&request.token) {
             Ok(token) if request.token.len() <= TOKEN_LEN_MAX => token,
-            _ => {
-                // What is no token needs no look-up, but a replica without a lease says nothing at all.
-                self.view.now()?;
-                return Ok(self.respond(Verdict::Malformed, None, request));
-            }
+            _ => return self.respond(permit, Verdict::Malformed, None, request),
         };
-        let found = self.view.find(self.keyring.digests(token))?;
-        let secret = found.secret.filter(|secret| permit.covers(secret.account()));
-        let verdict = decide(secret.as_ref().map(|secret| secret.standing()).as_ref(), question, found.now);
+        let moment = permit.moment();
+        let secret = self.view.find(moment, self.keyring.digests(token));
+        let secret = secret.filter(|secret| permit.covers(secret.account()));
+        let verdict = decide(secret.as_ref().map(|secret| secret.standing()).as_ref(), question, moment.now);
         if let (Verdict::Valid, Some(secret)) = (verdict, &secret) {
-            self.view.note_use(secret, found.now);
+            self.view.note_use(secret, moment.now);
         }
-        Ok(self.respond(verdict, secret.as_deref(), request))
+        self.respond(permit, verdict, secret.as_deref(), request)
     }
 
     /// Answers many questions, in their order.
@@ -81,7 +73,7 @@ impl Verifier {
         let mut responses = Vec::with_capacity(questions.len());
         let mut bytes = 0;
         for (request, question) in asked {
-            let response = self.decide(permit, request, question)?;
+            let response = self.decide(permit, request, question);
             bytes += response.encoded_len();
             if bytes > ANSWER_BYTES_MAX {
                 return Err(Failure::AnswerTooLarge);
@@ -93,6 +85,7 @@ impl Verifier {
 
     fn respond(
         &self,
+        permit: &Permit,
         verdict: Verdict,
         secret: Option<&ResidentSecret>,
         request: &v1::VerifyRequest,
@@ -100,7 +93,7 @@ impl Verifier {
         self.metrics.verified(verdict as usize, 1);
         let mut response = v1::VerifyResponse {
             verdict: wire::verify::verdict_to_proto(verdict).into(),
-            revision: wire::revision::number(self.view.applied()),
+            revision: wire::revision::number(permit.moment().revision),
             ..Default::default()
         };
         // Nothing about a key is told before its secret has matched.

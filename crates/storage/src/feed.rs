@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use key_authority_domain::account::Account;
-use key_authority_domain::audit::ChainHash;
+use key_authority_domain::audit::{Action, ChainHash};
 use key_authority_domain::id::{AccountId, KeyId, Revision};
 use key_authority_domain::key::Key;
 use key_authority_domain::time::Timestamp;
@@ -49,6 +49,8 @@ pub struct FeedEvent {
     pub account: AccountId,
     /// The key it names.
     pub key_id: Option<KeyId>,
+    /// What was done.
+    pub action: Action,
 }
 
 /// Rows as they are now; what was asked for and is not among them is gone.
@@ -70,6 +72,7 @@ struct FeedRow {
     hash: Option<Vec<u8>>,
     account: Option<String>,
     key_id: Option<String>,
+    action: Option<i32>,
 }
 
 impl Store {
@@ -141,12 +144,21 @@ impl Store {
     }
 }
 
+/// What is read of an event.
+const FEED_COLUMNS: [audit_event::Column; 5] = [
+    audit_event::Column::Revision,
+    audit_event::Column::Hash,
+    audit_event::Column::Account,
+    audit_event::Column::KeyId,
+    audit_event::Column::Action,
+];
+
 /// The head, beside each event from `from` on. The events are limited before they are joined: a database that may sort
 /// after a join reads the whole rest of the log for it.
 fn feed_statement(backend: DbBackend, from: Revision) -> SelectStatement {
     use {audit_event::Column as Event, authority::Column as Head, authority::Entity as Authority};
     let events = Query::select()
-        .columns([Event::Revision, Event::Hash, Event::Account, Event::KeyId])
+        .columns(FEED_COLUMNS)
         .from(audit_event::Entity)
         .and_where(Expr::col(Event::Revision).gte(from.0))
         .order_by(Event::Revision, Order::Asc)
@@ -157,7 +169,7 @@ fn feed_statement(backend: DbBackend, from: Revision) -> SelectStatement {
         .expr_as(Expr::col((Authority, Head::HeadHash)), "head_hash")
         .expr_as(Expr::col((Authority, Head::LeaseMs)), "lease_ms")
         .expr_as(now_expr(backend), "now")
-        .columns([Event::Revision, Event::Hash, Event::Account, Event::KeyId].map(|column| ("event", column)))
+        .columns(FEED_COLUMNS.map(|column| ("event", column)))
         .from(Authority)
         .join_subquery(JoinType::LeftJoin, events, "event", Expr::cust("1 = 1"))
         .and_where(Expr::col((Authority, Head::Id)).eq(1))
@@ -177,7 +189,10 @@ fn to_feed(rows: Vec<FeedRow>) -> Result<Feed, StorageError> {
 
 /// An event, or nothing when the log has none from there on.
 fn to_feed_event(row: FeedRow) -> Result<Option<FeedEvent>, StorageError> {
-    let (Some(revision), Some(hash), Some(account)) = (row.revision, row.hash, row.account) else { return Ok(None) };
+    let (Some(revision), Some(hash), Some(account), Some(action)) = (row.revision, row.hash, row.account, row.action)
+    else {
+        return Ok(None);
+    };
     let id = revision.to_string();
     let event = Row { table: "audit_event", id: &id };
     Ok(Some(FeedEvent {
@@ -185,5 +200,6 @@ fn to_feed_event(row: FeedRow) -> Result<Option<FeedEvent>, StorageError> {
         hash: event.hash("hash", &hash)?,
         account: event.valid("account", AccountId::new(&account))?,
         key_id: event.valid("key_id", row.key_id.as_deref().map(KeyId::new).transpose())?,
+        action: Action::from_number(action).ok_or_else(|| event.corrupt("action"))?,
     }))
 }

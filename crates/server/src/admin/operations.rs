@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use key_authority_domain::audit::{Action, AuditEvent};
+use key_authority_domain::id::AccountId;
 use key_authority_proto::v1;
 use key_authority_storage::StorageKind;
 
-use super::Admin;
+use super::{Admin, Begun};
 use crate::caller::Permit;
 use crate::status::Failure;
 use crate::wire;
@@ -23,6 +25,32 @@ impl Admin {
         }
         let propagation = self.everywhere(revision).await?;
         Ok(v1::AwaitRevisionResponse { propagation: Some(wire::propagation::propagation_to_proto(&propagation)) })
+    }
+
+    /// `AcceptRestore`.
+    pub(crate) async fn accept_restore(
+        &self,
+        permit: &Permit,
+        request: v1::AcceptRestoreRequest,
+    ) -> Result<v1::AcceptRestoreResponse, Failure> {
+        let mark = wire::mark::of(&request)?;
+        permit.check_all_accounts()?;
+        let propagation = match self.begin(permit, mark.as_ref()).await? {
+            Begun::Seen(logged) => self.everywhere(logged.revision).await?,
+            Begun::New(tx) => {
+                let event = AuditEvent {
+                    actor: permit.actor()?,
+                    action: Action::AcceptRestore,
+                    account: AccountId::system(),
+                    key_id: None,
+                    request: mark,
+                    before: None,
+                    after: None,
+                };
+                self.finish(tx, event).await?
+            }
+        };
+        Ok(v1::AcceptRestoreResponse { propagation: Some(wire::propagation::propagation_to_proto(&propagation)) })
     }
 
     /// `GetAuthorityStatus`.
@@ -64,6 +92,7 @@ impl Admin {
             resident_keys: self.view.index().keys() as u64,
             resident_accounts: self.view.index().accounts() as u64,
             lease: Some(wire::time::duration_to_proto(self.view.terms().wait)),
+            held_tokens: self.view.index().held() as u64,
         })
     }
 }

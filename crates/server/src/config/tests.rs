@@ -153,3 +153,20 @@ fn durations_have_a_unit() {
         assert_eq!(parse_duration(text), duration, "{text}");
     }
 }
+
+#[test]
+fn where_changes_are_told_of_is_a_matter_of_postgres() {
+    let postgres = ["--database-url", "postgres://u:p@h/d", "--secret-file", "s"];
+    let notify = |more: &[&str]| config(&[&postgres[..], more].concat()).map(|config| config.database.notify_url);
+    assert_eq!(notify(&[]).unwrap().unwrap().expose(), "postgres://u:p@h/d");
+    assert_eq!(
+        notify(&["--notify-url", "postgresql://u:p@direct/d"]).unwrap().unwrap().expose(),
+        "postgres://u:p@direct/d"
+    );
+    for url in ["mysql://u:CANARY@h/d", "CANARY"] {
+        let errors = notify(&["--notify-url", url]).unwrap_err();
+        assert!(errors.len() == 1 && errors[0].contains("--notify-url") && !errors[0].contains("CANARY"), "{errors:?}");
+    }
+    assert_eq!(config(&[]).unwrap().database.notify_url, None);
+    assert!(config(&["--notify-url", "postgres://u:p@h/d"]).unwrap_err()[0].contains("PostgreSQL only"));
+}

@@ -56,6 +56,7 @@ mutations! {
     "SuspendAccount", SuspendAccountRequest;
     "ResumeAccount", ResumeAccountRequest;
     "DeleteAccount", DeleteAccountRequest;
+    "AcceptRestore", AcceptRestoreRequest;
 }
 
 /// The mark of a request that is being checked.

@@ -15,6 +15,7 @@ mod kill;
 mod operations;
 mod outage;
 mod products;
+mod replicas;
 mod residency;
 mod secrets;
 mod support;

@@ -45,6 +45,8 @@ pub(crate) enum Tenancy {
     Hidden,
     /// It is about no account: whoever has the permission may.
     OfTheWhole,
+    /// It is about all accounts: `PERMISSION_DENIED` with this reason for who does not cover them.
+    OfAll(&'static str),
 }
 
 /// What came of a call.
@@ -190,6 +192,10 @@ pub(crate) const TABLE: &[Case] = &[
     account_row!(ListAuditEvents list_audit_events ListAuditEventsRequest ["audit.read"] None, Key),
     row!(AwaitRevision ["keys.read"] Tenancy::OfTheWhole, None, Nothing, |client, _target| {
         client.await_revision(AwaitRevisionRequest { revision: 1 }).await?;
+        Ok(Outcome::Done)
+    }),
+    row!(AcceptRestore ["operate"] Tenancy::OfAll("GRANT_EXCEEDS_CALLER"), Some(Action::AcceptRestore), Nothing, |client, _target| {
+        client.accept_restore(AcceptRestoreRequest::default()).await?;
         Ok(Outcome::Done)
     }),
     row!(GetAuthorityStatus ["operate"] Tenancy::OfTheWhole, None, Nothing, |client, _target| {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::Arc;
 
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -23,6 +24,7 @@ pub(crate) const VERIFY: &str = "keyauthority.v1.KeyAuthority";
 pub(crate) const STORAGE: &str = "storage";
 
 /// How an authority is to be started.
+#[derive(Clone)]
 pub(crate) struct Setup {
     database: Database,
     flags: Vec<String>,
@@ -79,9 +81,8 @@ impl Setup {
     /// Makes the database and what the server needs to start, but does not start it.
     pub(crate) async fn prepare(self) -> Authority {
         let folder = tempfile::Builder::new().prefix("key-authority-").tempdir().unwrap();
-        let provisioned = Provisioned::new(self.database, folder.path(), self.password.as_deref());
-        let link = if self.is_linked { Some(Link::to(provisioned.address()).await) } else { None };
-        let authority = Authority { server: None, channel: None, setup: self, provisioned, link, folder };
+        let provisioned = Arc::new(Provisioned::new(self.database, folder.path(), self.password.as_deref()));
+        let authority = self.on_provisioned(provisioned, folder).await;
         if authority.setup.database != Database::Sqlite {
             for (command, file) in [("generate-secret", "secret"), ("generate-token", "token")] {
                 let printed = process::subcommand([command]).await.well().stdout;
@@ -90,6 +91,11 @@ impl Setup {
             }
         }
         authority
+    }
+
+    async fn on_provisioned(self, provisioned: Arc<Provisioned>, folder: TempDir) -> Authority {
+        let link = if self.is_linked { Some(Link::to(provisioned.address()).await) } else { None };
+        Authority { server: None, channel: None, setup: self, provisioned, link, folder }
     }
 
     /// Starts it and awaits that it can verify.
@@ -106,12 +112,28 @@ pub(crate) struct Authority {
     server: Option<Server>,
     channel: Option<Channel>,
     setup: Setup,
-    provisioned: Provisioned,
+    provisioned: Arc<Provisioned>,
     link: Option<Link>,
     folder: TempDir,
 }
 
 impl Authority {
+    /// Starts another replica on the same database, set up as this one with a few `changes`.
+    pub(crate) async fn another(&self, changes: impl FnOnce(Setup) -> Setup) -> Self {
+        let mut replica = self.prepare_another(changes).await;
+        replica.restart().await;
+        replica
+    }
+
+    /// The same, but does not start it.
+    pub(crate) async fn prepare_another(&self, changes: impl FnOnce(Setup) -> Setup) -> Self {
+        let folder = tempfile::Builder::new().prefix("key-authority-").tempdir().unwrap();
+        for file in ["secret", "token"] {
+            std::fs::copy(self.file(file), folder.path().join(file)).unwrap();
+        }
+        changes(self.setup.clone()).on_provisioned(Arc::clone(&self.provisioned), folder).await
+    }
+
     /// Its data folder.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()

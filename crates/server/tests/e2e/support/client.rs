@@ -1,5 +1,7 @@
 //! The generated client with a credential, and short words for what every scenario does.
 
+use std::time::Duration;
+
 use key_authority_proto::v1::key_authority_client::KeyAuthorityClient;
 use key_authority_proto::v1::*;
 use tokio_stream::Stream;
@@ -75,6 +77,7 @@ unary! {
     delete_account(DeleteAccountRequest) -> DeleteAccountResponse;
     list_audit_events(ListAuditEventsRequest) -> ListAuditEventsResponse;
     await_revision(AwaitRevisionRequest) -> AwaitRevisionResponse;
+    accept_restore(AcceptRestoreRequest) -> AcceptRestoreResponse;
     get_authority_status(GetAuthorityStatusRequest) -> GetAuthorityStatusResponse;
 }
 
@@ -116,6 +119,23 @@ impl Client {
     /// Reads a key.
     pub(crate) async fn key(&self, id: &str) -> Key {
         self.get_key(GetKeyRequest { key_id: id.into() }).await.unwrap()
+    }
+
+    /// Revokes a key, and says how that reached the replicas.
+    pub(crate) async fn revoke_everywhere(&self, id: &str) -> Propagation {
+        let request = RevokeKeyRequest { key_id: id.into(), ..RevokeKeyRequest::default() };
+        self.revoke_key(request).await.unwrap().propagation.unwrap()
+    }
+
+    /// Revokes a key within a time.
+    pub(crate) async fn revoke_within(
+        &self,
+        request: RevokeKeyRequest,
+        patience: Duration,
+    ) -> Result<RevokeKeyResponse, Status> {
+        let mut request = Request::new(request);
+        request.set_timeout(patience);
+        Ok(self.rpc.clone().revoke_key(request).await?.into_inner())
     }
 
     /// Revokes a key.

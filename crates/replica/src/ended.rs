@@ -1,0 +1,79 @@
+//! Tokens that have ended for good: of keys that were revoked or deleted, and of secrets that were retired.
+//!
+//! In the order of the log none of them comes back. Where a complete reading shows one that passes again, the database has
+//! gone back, by a restore or by a failover that lost changes: the token is held, that is, refused as revoked, until it is
+//! ended again or an operator accepts the database as it is. What ended before this replica started is not known here.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use key_authority_domain::id::Revision;
+use key_authority_domain::key::{Key, Secret};
+use key_authority_domain::time::Timestamp;
+use key_authority_domain::token::TokenDigest;
+
+use crate::index::ResidentSecret;
+
+/// How many tokens are remembered that are no longer in the index; the oldest are forgotten first.
+const GONE_MAX: usize = 100_000;
+
+/// What is known of ended tokens, beside the index, which has those of revoked keys and retired secrets.
+#[derive(Debug, Default)]
+pub(crate) struct Ended {
+    /// Those that are gone from the index, and up to which revision they were known to be.
+    gone: HashMap<TokenDigest, Revision>,
+    oldest: VecDeque<TokenDigest>,
+    held: HashSet<TokenDigest>,
+}
+
+impl Ended {
+    /// Notes that the token is gone, as of a revision.
+    pub(crate) fn note_gone(&mut self, digest: TokenDigest, at: Revision) {
+        self.held.remove(&digest);
+        if self.gone.insert(digest, at).is_none() {
+            self.oldest.push_back(digest);
+        }
+        if self.oldest.len() > GONE_MAX
+            && let Some(oldest) = self.oldest.pop_front()
+        {
+            self.gone.remove(&oldest);
+        }
+    }
+
+    /// Whether a token that a complete reading shows had ended: then it has come back.
+    pub(crate) fn has_come_back(
+        &self,
+        known: Option<&ResidentSecret>,
+        key: &Key,
+        secret: &Secret,
+        now: Timestamp,
+    ) -> bool {
+        // The same token may be made again, under a later revision.
+        let was_gone = self.gone.get(&secret.digest).is_some_and(|at| key.create_revision <= *at);
+        let is_past = |end: Option<Timestamp>| now.is_past(end);
+        let was_ended =
+            known.is_some_and(|known| known.key.revoked || is_past(known.retire_time) && !is_past(secret.retire_time));
+        key.revocation.is_none() && (was_gone || was_ended)
+    }
+
+    /// Whether the token of a key that was read goes on being held, or is from now on. One whose key is revoked need not be.
+    pub(crate) fn hold(&mut self, digest: TokenDigest, key: &Key, has_come_back: bool) -> bool {
+        if key.revocation.is_some() {
+            self.held.remove(&digest);
+        } else if has_come_back && self.held.insert(digest) {
+            tracing::error!(key = %key.id, account = %key.account, "held a token that had ended and has come back");
+        }
+        self.held.contains(&digest)
+    }
+
+    /// Lets go of all that are held.
+    pub(crate) fn release(&mut self) -> impl Iterator<Item = TokenDigest> {
+        self.gone.clear();
+        self.oldest.clear();
+        self.held.drain()
+    }
+
+    /// How many are held.
+    pub(crate) fn held(&self) -> usize {
+        self.held.len()
+    }
+}

@@ -1,0 +1,121 @@
+//! What one replica knows, how it keeps up, and how long changes take to be over.
+
+use std::time::Duration;
+
+use key_authority_replica::View;
+use key_authority_replica::propagation::PropagationState;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::histogram::DurationHistogram;
+use super::{SecondsGauge, set};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, prometheus_client::encoding::EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+/// The series of a replica.
+#[derive(Debug)]
+pub struct ReplicaMetrics {
+    resident_keys: Gauge,
+    revision: Gauge,
+    applied_revision: Gauge,
+    applied_lag: Gauge,
+    lease_remaining: SecondsGauge,
+    longest_silence: SecondsGauge,
+    replicas: Gauge,
+    held_tokens: Gauge,
+    refused: Counter,
+    fenced: Counter,
+    went_back: Counter,
+    propagation: Family<OutcomeLabel, DurationHistogram>,
+}
+
+impl ReplicaMetrics {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let mut gauge = |name: &str, help: &str| {
+            let gauge = Gauge::default();
+            registry.register(format!("keyauthority_{name}"), help, gauge.clone());
+            gauge
+        };
+        let resident_keys = gauge("resident_keys", "Keys held in memory, of every state");
+        let revision = gauge("revision", "Newest revision this replica has heard of");
+        let applied_revision = gauge("applied_revision", "Newest revision this replica has applied");
+        let applied_lag = gauge("applied_lag_revisions", "Revisions this replica has heard of and not applied yet");
+        let replicas = gauge("replicas", "Replicas in the registry, this one included");
+        let held_tokens = gauge(
+            "held_tokens",
+            "Tokens refused because they had ended before the database went back; see AcceptRestore",
+        );
+        let mut seconds = |name: &str, help: &str| {
+            let gauge = SecondsGauge::default();
+            registry.register(format!("keyauthority_{name}_seconds"), help, gauge.clone());
+            gauge
+        };
+        let lease_remaining = seconds("lease_remaining", "Time for which this replica may still answer from memory");
+        let longest_silence =
+            seconds("longest_silence", "Time since the replica that is silent longest was last heard of");
+        let mut counter = |name: &str, help: &str| {
+            let counter = Counter::default();
+            registry.register(format!("keyauthority_{name}"), help, counter.clone());
+            counter
+        };
+        let refused = counter("refused_without_lease", "Questions answered UNAVAILABLE because the lease had ended");
+        let fenced = counter("replicas_fenced", "Silent replicas that this one has removed from the registry");
+        let went_back = counter("database_went_back", "Times that the database's log was found to have gone back");
+        let propagation = Family::<OutcomeLabel, DurationHistogram>::default();
+        registry.register(
+            "keyauthority_propagation_seconds",
+            "Time from a commit until the change was over, by outcome: confirmed, lapsed, or pending at the caller's deadline",
+            propagation.clone(),
+        );
+        Self {
+            resident_keys,
+            revision,
+            applied_revision,
+            applied_lag,
+            lease_remaining,
+            longest_silence,
+            replicas,
+            held_tokens,
+            refused,
+            fenced,
+            went_back,
+            propagation,
+        }
+    }
+
+    /// Notes how long a change took to be over; `None`, that its caller's deadline came first.
+    pub fn waited(&self, state: Option<PropagationState>, waited: Duration) {
+        let outcome = match state {
+            Some(PropagationState::Confirmed) => "confirmed",
+            Some(PropagationState::Lapsed) => "lapsed",
+            None => "pending",
+        };
+        self.propagation.get_or_create_owned(&OutcomeLabel { outcome }).observe(waited);
+    }
+
+    /// Brings the series up to date that are kept in the view.
+    pub fn refresh(&self, view: &View) {
+        let (head, applied) = (view.head().0, view.applied().0);
+        let silences = view.silences();
+        self.resident_keys.set(number(view.index().keys()));
+        self.revision.set(head);
+        self.applied_revision.set(applied);
+        self.applied_lag.set((head - applied).max(0));
+        self.lease_remaining.set(view.lease_remaining().as_secs_f64());
+        self.longest_silence.set(silences.values().max().copied().unwrap_or_default().as_secs_f64());
+        self.replicas.set(number(silences.len()));
+        self.held_tokens.set(number(view.index().held()));
+        set(&self.refused, view.refused());
+        set(&self.fenced, view.fenced());
+        set(&self.went_back, view.went_back());
+    }
+}
+
+fn number(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,54 @@
+//! The lease is the same for all replicas, and how they are told of changes is not what makes them know.
+
+use key_authority_proto::v1::*;
+
+use super::{outcome, verdicts};
+use crate::support::process;
+use crate::support::{Authority, Database, Setup, eventually, on_database_servers};
+
+async fn lease_of(replica: &Authority) -> i64 {
+    let status = replica.client().get_authority_status(GetAuthorityStatusRequest {}).await.unwrap();
+    status.lease.unwrap().seconds
+}
+
+async fn a_replica_with_another_lease_does_not_start_while_one_runs(database: Database) {
+    let mut first = Setup::on(database).flags(["--lease", "6s"]).start().await;
+    let other = first.prepare_another(|_| Setup::on(database).flags(["--lease", "7s"])).await;
+    let ended = process::run(other.serve_command()).await.badly();
+    for word in ["6s", "7s", "--lease"] {
+        assert!(ended.stderr.contains(word), "{word}: {}", ended.stderr);
+    }
+    // Without the flag it takes what is there.
+    let second = first.another(|_| Setup::on(database)).await;
+    assert_eq!((lease_of(&first).await, lease_of(&second).await), (6, 6));
+    // Those that were killed do not stand in the way for longer than it takes to see that they are gone.
+    drop(second);
+    first.kill().await;
+    let third = first.another(|_| Setup::on(database).flags(["--lease", "8s"])).await;
+    assert_eq!(lease_of(&third).await, 8);
+}
+
+/// Postgres tells of changes; where it cannot, and on other databases, they are looked for.
+async fn changes_are_found_by_whom_nobody_tells_of_them(database: Database) {
+    let first = Setup::on(database).start().await;
+    // Nobody answers there.
+    let nowhere = ["--notify-url", "postgres://nobody:none@127.0.0.1:9/none"];
+    let deaf = if database == Database::Postgres { &nowhere[..] } else { &[] };
+    let second = first.another(|setup| setup.flags(deaf.iter().copied())).await;
+    let client = first.client();
+    client.new_account("acme", KeyPolicy::default()).await;
+    let key = client.key_in("acme").await;
+    assert_eq!(outcome(&client.revoke_everywhere(&key.id()).await), (PropagationState::Confirmed, 2));
+    let told = "the database tells of changes";
+    let is_told = |replica: &Authority| replica.output().contains(told);
+    if database == Database::Postgres {
+        eventually("who can be told is", async || is_told(&first).then_some(())).await;
+    }
+    assert!(!is_told(&second), "{}", second.output());
+    assert_eq!(verdicts(&[first, second], &key).await, [Verdict::Revoked; 2]);
+}
+
+on_database_servers! {
+    a_replica_with_another_lease_does_not_start_while_one_runs,
+    changes_are_found_by_whom_nobody_tells_of_them,
+}

@@ -1,0 +1,82 @@
+//! A database that goes back, by a restore or a failover that lost changes.
+
+use key_authority_proto::v1::*;
+use tonic::Code;
+
+use super::{outcome, verdicts};
+use crate::support::{Authority, Database, Setup, eventually, on_database_servers, refused};
+
+const TABLES: [&str; 5] = ["account", "api_key", "api_key_secret", "audit_event", "authority"];
+
+/// Keeps a copy of the database in itself.
+fn back_up(authority: &Authority) {
+    let copy = |table: &str| format!("CREATE TABLE kept_{table} AS SELECT * FROM {table}");
+    authority.database().sql(&TABLES.map(copy).join(";"));
+}
+
+/// Brings the copy back, in one transaction.
+fn restore(authority: &Authority) {
+    let clear = TABLES.iter().rev().map(|table| format!("DELETE FROM {table}"));
+    let fill = TABLES.iter().map(|table| format!("INSERT INTO {table} SELECT * FROM kept_{table}"));
+    let statements: Vec<_> = clear.chain(fill).collect();
+    authority.database().sql(&format!("START TRANSACTION;{};COMMIT", statements.join(";")));
+}
+
+async fn held(replica: &Authority) -> u64 {
+    replica.client().get_authority_status(GetAuthorityStatusRequest {}).await.unwrap().held_tokens
+}
+
+async fn a_key_that_was_revoked_stays_refused_until_an_operator_accepts_the_restore(database: Database) {
+    let first = Setup::on(database).start().await;
+    let replicas = [first.another(|setup| setup).await, first];
+    let client = replicas[0].client();
+    client.new_account("acme", KeyPolicy::default()).await;
+    let [revoked, deleted, renewed, good] = [
+        client.key_in("acme").await,
+        client.key_in("acme").await,
+        client.key_in("acme").await,
+        client.key_in("acme").await,
+    ];
+    back_up(&replicas[0]);
+
+    client.revoke(&revoked.id()).await;
+    client.delete_key(DeleteKeyRequest { key_id: deleted.id(), ..Default::default() }).await.unwrap();
+    client.renew_key(RenewKeyRequest { key_id: renewed.id(), ..Default::default() }).await.unwrap();
+    let later = client.key_in("acme").await;
+    restore(&replicas[0]);
+
+    for replica in &replicas {
+        eventually("it is noticed", async || {
+            replica.metrics().await.contains("keyauthority_database_went_back_total 1").then_some(())
+        })
+        .await;
+        eventually("everything is read anew", async || (held(replica).await == 3).then_some(())).await;
+        assert!(replica.output().contains("the database went back"));
+    }
+    for ended in [&revoked, &deleted, &renewed] {
+        assert_eq!(client.key(&ended.id()).await.state(), KeyState::Active, "as the database says");
+        assert_eq!(verdicts(&replicas, ended).await, [Verdict::Revoked; 2], "but it had ended");
+    }
+    assert_eq!(verdicts(&replicas, &good).await, [Verdict::Valid; 2]);
+    assert_eq!(verdicts(&replicas, &later).await, [Verdict::Unknown; 2], "what was lost is lost");
+
+    // It goes on: changes reach everybody, and what is ended again need not be held.
+    assert_eq!(outcome(&client.revoke_everywhere(&revoked.id()).await), (PropagationState::Confirmed, 2));
+    assert_eq!((held(&replicas[0]).await, held(&replicas[1]).await), (2, 2));
+
+    let (_, limited) = replicas[0].new_caller(&["operate"], Some(&["acme"])).await;
+    let refusal = limited.accept_restore(AcceptRestoreRequest::default()).await;
+    refused(refusal, Code::PermissionDenied, "GRANT_EXCEEDS_CALLER");
+    assert_eq!(verdicts(&replicas, &deleted).await, [Verdict::Revoked; 2]);
+    let accepted = client.accept_restore(AcceptRestoreRequest { request_id: "r1".into() }).await.unwrap();
+    assert_eq!(accepted.propagation.unwrap().state(), PropagationState::Confirmed);
+    assert_eq!(verdicts(&replicas, &revoked).await, [Verdict::Revoked; 2]);
+    assert_eq!(verdicts(&replicas, &deleted).await, [Verdict::Valid; 2]);
+    assert_eq!(verdicts(&replicas, &renewed).await, [Verdict::Valid; 2]);
+    assert_eq!((held(&replicas[0]).await, held(&replicas[1]).await), (0, 0));
+    replicas[0].subcommand(&["audit", "verify"], &[]).await.well();
+}
+
+on_database_servers! {
+    a_key_that_was_revoked_stays_refused_until_an_operator_accepts_the_restore,
+}
