@@ -122,6 +122,7 @@ mod tests {
             v1::SuspendAccountRequest::METHOD,
             v1::ResumeAccountRequest::METHOD,
             v1::DeleteAccountRequest::METHOD,
+            v1::AcceptRestoreRequest::METHOD,
         ];
         let set = prost_types::FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
         let messages =

@@ -174,7 +174,7 @@ async fn list_audit_events_takes_what_its_limits_allow(authority: Authority) {
             base,
             |r, v| r.actions = v,
             vec![(1..=14).collect(), vec![reveal; 100]],
-            vec![vec![0], vec![reveal, 15], vec![-1], vec![reveal; 101]],
+            vec![vec![0], vec![reveal, 16], vec![-1], vec![reveal; 101]],
         ),
         case("start_time", base, |r, v| r.start_time = Some(v), times(), bad_times()),
         case("end_time", base, |r, v| r.end_time = Some(v), times(), bad_times()),
