@@ -217,15 +217,17 @@ impl View {
     }
 
     /// Removes the replicas that have been silent for the length of the lease, so that no change need wait for them.
-    pub(crate) async fn fence_silent(&self, store: &Store, rows: &[ReplicaRow]) {
+    /// Says whether it could.
+    pub(crate) async fn fence_silent(&self, store: &Store, rows: &[ReplicaRow]) -> bool {
         let silent = rows.iter().filter(|row| self.me() != Some(row.id));
         let silent = silent.filter(|row| self.observed().is_silent(row, self.terms.wait, boottime()));
         let silent: Vec<_> = silent.map(|row| (row.id, row.nonce)).collect();
-        self.fence(store, &silent).await;
+        self.fence(store, &silent).await
     }
 
-    /// Removes rows whose nonces are still those that were observed.
-    async fn fence(&self, store: &Store, silent: &[(ReplicaId, Nonce)]) {
+    /// Removes rows whose nonces are still those that were observed, and says whether that could be done.
+    async fn fence(&self, store: &Store, silent: &[(ReplicaId, Nonce)]) -> bool {
+        let mut is_done = true;
         for (id, nonce) in silent {
             match store.fence(*id, *nonce).await {
                 Ok(true) => {
@@ -233,9 +235,13 @@ impl View {
                     tracing::warn!(replica = %id, "removed a silent replica from the registry");
                 }
                 Ok(false) => {}
-                Err(error) => tracing::warn!(replica = %id, error = %error, "removing a silent replica"),
+                Err(error) => {
+                    is_done = false;
+                    tracing::warn!(replica = %id, error = %error, "removing a silent replica");
+                }
             }
         }
+        is_done
     }
 
     fn observed(&self) -> MutexGuard<'_, Observed> {

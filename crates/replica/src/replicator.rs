@@ -25,8 +25,6 @@ use crate::view::{Entropy, View};
 const RECONNECT_INTERVAL: Duration = Duration::from_millis(200);
 /// How often the registry is read, so that a replica that fell silent long ago is known to be.
 const SCAN_INTERVAL: Duration = Duration::from_secs(1);
-/// Connections of the replicator: it does one thing at a time.
-const CONNECTIONS: u32 = 1;
 
 /// What a replicator needs to know.
 #[derive(Debug)]
@@ -94,10 +92,7 @@ impl Replicator {
 }
 
 async fn run(settings: Settings, view: Arc<View>, writer: Writer, mut stopped: watch::Receiver<bool>) {
-    let store = tokio::select! {
-        store = connect(&settings) => store,
-        _ = stopped.wait_for(|stop| *stop) => return,
-    };
+    let Some(store) = connect(&settings, &mut stopped).await else { return };
     let mut pace = Pace::default();
     if let Some(url) = settings.notify_url.clone() {
         // Ends with the runtime.
@@ -106,10 +101,15 @@ async fn run(settings: Settings, view: Arc<View>, writer: Writer, mut stopped: w
     let mut driver = Driver::new(settings, view, writer, store);
     let mut scanned = Boottime(0);
     loop {
-        let is_done = driver.heartbeat().await;
-        if boottime().since(scanned) >= SCAN_INTERVAL {
+        let mut is_done = driver.heartbeat().await;
+        if is_done && boottime().since(scanned) >= SCAN_INTERVAL {
             scanned = boottime();
-            driver.scan().await;
+            is_done = driver.scan().await;
+        }
+        if !is_done {
+            // The session may be in the middle of something.
+            let Some(store) = connect(&driver.settings, &mut stopped).await else { break };
+            driver.store = store;
         }
         let pause = pace.pause(!is_done, driver.lease.applied().revision, boottime());
         tokio::select! {
@@ -121,13 +121,20 @@ async fn run(settings: Settings, view: Arc<View>, writer: Writer, mut stopped: w
     driver.leave().await;
 }
 
-async fn connect(settings: &Settings) -> Store {
-    loop {
-        match Store::connect(&settings.database_url, CONNECTIONS, Arc::clone(&settings.keyring)).await {
-            Ok(store) => return store,
-            Err(error) => tracing::warn!(error = %error, "the replicator cannot connect"),
+/// Connects, however long it takes; nothing when it is to stop before that.
+async fn connect(settings: &Settings, stopped: &mut watch::Receiver<bool>) -> Option<Store> {
+    let connected = async {
+        loop {
+            match Store::connect_one(&settings.database_url, Arc::clone(&settings.keyring)).await {
+                Ok(store) => return store,
+                Err(error) => tracing::debug!(error = %error, "the replicator cannot connect"),
+            }
+            tokio::time::sleep(RECONNECT_INTERVAL).await;
         }
-        tokio::time::sleep(RECONNECT_INTERVAL).await;
+    };
+    tokio::select! {
+        store = connected => Some(store),
+        _ = stopped.wait_for(|stop| *stop) => None,
     }
 }
 
@@ -271,10 +278,14 @@ impl Driver {
         }
     }
 
-    async fn scan(&self) {
+    /// Looks at the registry, and says whether that could be done.
+    async fn scan(&self) -> bool {
         match self.view.scan(&self.store).await {
             Ok(rows) => self.view.fence_silent(&self.store, &rows).await,
-            Err(error) => tracing::debug!(error = %error, "reading the registry"),
+            Err(error) => {
+                tracing::debug!(error = %error, "reading the registry");
+                false
+            }
         }
     }
 

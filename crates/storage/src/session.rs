@@ -33,14 +33,29 @@ const MYSQL_BEGINNING: &str = "SET SESSION autocommit = 1, innodb_lock_wait_time
      /*M! , idle_transaction_timeout = 10 */ /*!80000 , wait_timeout = 30 */; \
      SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
 
-/// How to connect to `url` with at most so many sessions. `opened` counts those to a database server; to a file, one is
-/// like another.
-pub(crate) fn options(url: &str, connections: u32, opened: &Arc<AtomicU64>) -> ConnectOptions {
+/// Who uses the sessions of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sharing {
+    /// Many, in turn, any of whom may give its work up half-way: so many sessions at most, each of them tried when it is
+    /// taken and when it comes back.
+    Pool(u32),
+    /// One, who throws the store away when anything has failed: one session, which is not tried. That spares two round
+    /// trips with every statement.
+    One,
+}
+
+/// How to connect to `url`. `opened` counts the sessions to a database server; those to a file are all alike.
+pub(crate) fn options(url: &str, sharing: Sharing, opened: &Arc<AtomicU64>) -> ConnectOptions {
+    let (connections, is_shared) = match sharing {
+        Sharing::Pool(connections) => (connections, true),
+        Sharing::One => (1, false),
+    };
     let (postgres_opened, mysql_opened) = (Arc::clone(opened), Arc::clone(opened));
     let mut options = ConnectOptions::new(url);
     options
         .max_connections(connections)
         .min_connections(1)
+        .test_before_acquire(is_shared)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .connect_timeout(ACQUIRE_TIMEOUT)
         // Statements are logged with their values' places, never the values; they are of use to nobody but us.
@@ -57,20 +72,24 @@ pub(crate) fn options(url: &str, connections: u32, opened: &Arc<AtomicU64>) -> C
         // sea-orm's own `after_connect` is called once for the whole pool; these are for each session.
         .map_sqlx_postgres_pool_opts(move |pool| {
             let opened = Arc::clone(&postgres_opened);
-            pool.after_connect(move |session, _| {
+            let pool = pool.after_connect(move |session, _| {
                 opened.fetch_add(1, Ordering::AcqRel);
                 Box::pin(async { session.execute(POSTGRES_BEGINNING).await.map(drop) })
-            })
-            .after_release(|session, _| Box::pin(in_time(end_transaction(session))))
+            });
+            if is_shared { pool.after_release(|session, _| Box::pin(in_time(end_transaction(session)))) } else { pool }
         })
         .map_sqlx_sqlite_pool_opts(|pool| pool.after_release(|session, _| Box::pin(in_time(is_at_rest(session)))))
         .map_sqlx_mysql_pool_opts(move |pool| {
             let opened = Arc::clone(&mysql_opened);
-            pool.after_connect(move |session, _| {
+            let pool = pool.after_connect(move |session, _| {
                 opened.fetch_add(1, Ordering::AcqRel);
                 Box::pin(async { session.execute(MYSQL_BEGINNING).await.map(drop) })
-            })
-            .after_release(|session, _| Box::pin(in_time(end_transaction_and_answer(session))))
+            });
+            if is_shared {
+                pool.after_release(|session, _| Box::pin(in_time(end_transaction_and_answer(session))))
+            } else {
+                pool
+            }
         });
     options
 }

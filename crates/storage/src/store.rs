@@ -13,7 +13,7 @@ use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, FromQuer
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::error::StorageError;
-use crate::session;
+use crate::session::{self, Sharing};
 
 /// How long a statement may take, waiting for a lock included, before storage gives up on it.
 pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -65,8 +65,21 @@ impl Store {
     /// # Errors
     /// When the database cannot be reached, or not be opened.
     pub async fn connect(url: &str, connections: u32, keyring: Arc<Keyring>) -> Result<Self, StorageError> {
+        Self::connect_as(url, Sharing::Pool(connections), keyring).await
+    }
+
+    /// Connects with one connection, for one user who does one thing after another and gives none up half-way: when
+    /// anything has failed, the store must be thrown away. Its statements take one round trip in place of three.
+    ///
+    /// # Errors
+    /// When the database cannot be reached, or not be opened.
+    pub async fn connect_one(url: &str, keyring: Arc<Keyring>) -> Result<Self, StorageError> {
+        Self::connect_as(url, Sharing::One, keyring).await
+    }
+
+    async fn connect_as(url: &str, sharing: Sharing, keyring: Arc<Keyring>) -> Result<Self, StorageError> {
         let sessions = Arc::default();
-        let db = Database::connect(session::options(url, connections, &sessions)).await?;
+        let db = Database::connect(session::options(url, sharing, &sessions)).await?;
         let kind = kind_of(&db).await?;
         let mut store = Self { db, keyring, kind, sessions, statements: Arc::default(), writers: Arc::default() };
         store.show_statements(|_| ());
