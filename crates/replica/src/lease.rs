@@ -76,6 +76,8 @@ pub struct Lease {
     /// Whether our row is in the registry, as far as we know.
     is_registered: bool,
     applied: Head,
+    /// The beginning of the last heartbeat that read the log to its end, and applied it.
+    known: Boottime,
     deadline: Boottime,
     /// What was confirmed last, and the beginning of that heartbeat.
     confirmed: Option<(Revision, Boottime)>,
@@ -93,6 +95,7 @@ impl Lease {
             is_loaded: false,
             is_registered: false,
             applied,
+            known: Boottime(0),
             deadline: Boottime(0),
             confirmed: None,
             went_back: 0,
@@ -109,6 +112,12 @@ impl Lease {
     #[must_use]
     pub fn applied(&self) -> Head {
         self.applied
+    }
+
+    /// Since when what is applied is known to be the log to its end: of this log, not of one that is no more.
+    #[must_use]
+    pub fn known(&self) -> Boottime {
+        self.known
     }
 
     /// How often the database was seen to have gone back.
@@ -133,6 +142,7 @@ impl Lease {
             (Phase::Applying { t0, to, is_all }, Event::Applied) => {
                 self.applied = to;
                 if is_all {
+                    self.known = t0;
                     (Phase::Confirming { t0 }, Action::Confirm(to))
                 } else {
                     (Phase::Reading { t0 }, Action::Read(to.revision))
@@ -180,6 +190,7 @@ impl Lease {
         if to.revision > self.applied.revision {
             return (Phase::Applying { t0, to, is_all: to.revision >= feed.head.revision }, Action::Apply);
         }
+        self.known = t0;
         let is_due = self
             .confirmed
             .is_none_or(|(revision, last)| revision < to.revision || now.since(last) >= self.terms.heartbeat);

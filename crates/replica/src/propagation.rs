@@ -176,8 +176,7 @@ impl View {
             let step = match tokio::time::timeout(left, self.scan(store)).await {
                 Ok(Ok(rows)) => {
                     replicas = u32::try_from(rows.len()).unwrap_or(u32::MAX).max(replicas);
-                    let mine = self.me().map(|me| (me, self.applied()));
-                    wait.on_rows(&rows, mine, &self.observed(), boottime())
+                    wait.on_rows(&rows, self.mine(&wait), &self.observed(), boottime())
                 }
                 Ok(Err(error)) => {
                     tracing::warn!(%revision, error = %error, "asking who has applied a change");
@@ -204,9 +203,16 @@ impl View {
 
     /// Waits until the change is known here, or the wait is over.
     async fn here(&self, wait: &Wait) {
-        let mut applied = self.watch_applied();
-        let known = applied.wait_for(|applied| *applied >= wait.revision);
-        let _ = tokio::time::timeout(wait.end().since(boottime()), known).await;
+        let mut known = self.watch_known();
+        let here = known.wait_for(|known| known.at >= wait.committed && known.revision >= wait.revision);
+        let _ = tokio::time::timeout(wait.end().since(boottime()), here).await;
+    }
+
+    /// This replica and what it has applied, if that is of a log that was read after the commit: before, it may be of one
+    /// that is no more.
+    fn mine(&self, wait: &Wait) -> Option<(ReplicaId, Revision)> {
+        let known = *self.watch_known().borrow();
+        self.me().filter(|_| known.at >= wait.committed).map(|me| (me, known.revision))
     }
 
     /// Reads the registry and notes what it shows.

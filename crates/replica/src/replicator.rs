@@ -269,10 +269,9 @@ impl Driver {
 
     /// Shows what the lease says to those who answer.
     fn publish(&self) {
-        let applied = self.lease.applied().revision;
-        if self.view.set_lease(self.lease.deadline(), applied, self.lease.went_back()) {
+        if self.view.set_lease(&self.lease) {
             tracing::error!(
-                %applied,
+                applied = %self.lease.applied().revision,
                 "the database went back: what it holds is not what this replica has applied; everything is read anew"
             );
         }
@@ -290,7 +289,7 @@ impl Driver {
     }
 
     async fn leave(self) {
-        self.view.set_lease(Boottime(0), self.lease.applied().revision, self.lease.went_back());
+        self.view.end_lease();
         if let Some(me) = self.me
             && let Err(error) = self.store.leave(me).await
         {

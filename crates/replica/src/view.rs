@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::clock::{Boottime, WallClock, boottime};
 use crate::index::{Index, ResidentSecret};
-use crate::lease;
+use crate::lease::{self, Lease};
 use crate::propagation::Observed;
 use crate::terms::Terms;
 use crate::usage::Usage;
@@ -36,7 +36,7 @@ pub struct View {
     usage: Usage,
     applied: AtomicI64,
     /// The same, for those who wait for it; Verify does not take its lock.
-    applied_watch: watch::Sender<Revision>,
+    known: watch::Sender<Known>,
     head: AtomicI64,
     storage_answers: AtomicBool,
     went_back: AtomicU64,
@@ -58,6 +58,13 @@ pub struct Moment {
     pub revision: Revision,
 }
 
+/// Up to where the log is applied, and when that was its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) revision: Revision,
+    pub(crate) at: Boottime,
+}
+
 impl View {
     pub(crate) fn new(index: Arc<Index>, terms: Terms) -> Self {
         Self {
@@ -66,7 +73,7 @@ impl View {
             clock: WallClock::default(),
             usage: Usage::default(),
             applied: AtomicI64::new(-1),
-            applied_watch: watch::Sender::new(Revision(-1)),
+            known: watch::Sender::new(Known { revision: Revision(-1), at: Boottime(0) }),
             head: AtomicI64::new(-1),
             storage_answers: AtomicBool::new(false),
             went_back: AtomicU64::new(0),
@@ -132,8 +139,8 @@ impl View {
         self.head.store(head.0, Ordering::Relaxed);
     }
 
-    pub(crate) fn watch_applied(&self) -> watch::Receiver<Revision> {
-        self.applied_watch.subscribe()
+    pub(crate) fn watch_known(&self) -> watch::Receiver<Known> {
+        self.known.subscribe()
     }
 
     /// How long the lease still lasts; nothing when there is none.
@@ -201,13 +208,17 @@ impl View {
     }
 
     /// Shows the state of the lease, and says whether the database was seen to go back since the last time.
-    pub(crate) fn set_lease(&self, deadline: Boottime, applied: Revision, went_back: u64) -> bool {
-        self.deadline.store(deadline.0, Ordering::Release);
-        let has_gone_back = self.went_back.swap(went_back, Ordering::Relaxed) != went_back;
-        if self.applied.swap(applied.0, Ordering::AcqRel) != applied.0 {
-            self.applied_watch.send_replace(applied);
-        }
-        has_gone_back
+    pub(crate) fn set_lease(&self, lease: &Lease) -> bool {
+        self.deadline.store(lease.deadline().0, Ordering::Release);
+        let known = Known { revision: lease.applied().revision, at: lease.known() };
+        self.applied.store(known.revision.0, Ordering::Release);
+        self.known.send_if_modified(|before| std::mem::replace(before, known) != known);
+        self.went_back.swap(lease.went_back(), Ordering::Relaxed) != lease.went_back()
+    }
+
+    /// Gives the lease up.
+    pub(crate) fn end_lease(&self) {
+        self.deadline.store(0, Ordering::Release);
     }
 
     pub(crate) fn set_clock(&self, said: Timestamp, asked: Boottime) {

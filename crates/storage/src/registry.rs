@@ -6,11 +6,11 @@ use key_authority_domain::audit::ChainHash;
 use key_authority_domain::id::{ReplicaId, Revision};
 use key_authority_domain::time::Timestamp;
 use sea_orm::ActiveValue::Set;
-use sea_orm::sea_query::Expr;
-use sea_orm::sea_query::ExprTrait;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement};
+use sea_orm::{ColumnTrait, EntityTrait, FromQueryResult, Iterable, QueryFilter};
 
 use crate::alone::Alone;
+use crate::entity::audit_event;
 use crate::entity::replica::{self, Column, Entity};
 use crate::error::StorageError;
 use crate::rows::Row;
@@ -26,7 +26,8 @@ pub type Nonce = [u8; 8];
 pub struct ReplicaRow {
     /// Its name.
     pub id: ReplicaId,
-    /// Up to where it has applied the log; -1 while it joins.
+    /// Up to where it has applied the log; -1 while it joins, and when what it has applied is not of this log: the
+    /// database went back, and the replica has not confirmed anything since.
     pub applied: Revision,
     /// The value of its last heartbeat.
     pub nonce: Nonce,
@@ -114,7 +115,12 @@ impl Store {
     /// # Errors
     /// When nobody could look.
     pub async fn replicas(&self) -> Result<Vec<ReplicaRow>, StorageError> {
-        bounded(async { Entity::find().all(&self.db).await?.into_iter().map(to_replica).collect() }).await
+        bounded(async {
+            let statement = self.db.get_database_backend().build(&replicas_statement());
+            let rows = RegistryRow::find_by_statement(statement).all(&self.db).await?;
+            rows.into_iter().map(to_replica).collect()
+        })
+        .await
     }
 
     /// Removes a replica whose last heartbeat is still the one that was observed, and says whether it did.
@@ -143,11 +149,40 @@ impl Store {
     }
 }
 
-fn to_replica(model: replica::Model) -> Result<ReplicaRow, StorageError> {
+#[derive(FromQueryResult)]
+struct RegistryRow {
+    id: String,
+    applied_revision: i64,
+    applied_hash: Vec<u8>,
+    nonce: Vec<u8>,
+    build: String,
+    address: String,
+    join_time: i64,
+    seen_time: i64,
+    /// The hash of the event at the applied revision, if there is one.
+    hash: Option<Vec<u8>>,
+}
+
+/// Every row, beside the hash of the event that it has applied last.
+fn replicas_statement() -> SelectStatement {
+    let mut statement = Query::select();
+    for column in Column::iter() {
+        statement.column((Entity, column));
+    }
+    let event = Expr::col((audit_event::Entity, audit_event::Column::Revision));
+    statement
+        .column((audit_event::Entity, audit_event::Column::Hash))
+        .from(Entity)
+        .left_join(audit_event::Entity, event.equals((Entity, Column::AppliedRevision)))
+        .take()
+}
+
+fn to_replica(model: RegistryRow) -> Result<ReplicaRow, StorageError> {
     let row = Row { table: "replica", id: &model.id };
+    let is_of_this_log = model.applied_revision == 0 || model.hash.is_some_and(|hash| hash == model.applied_hash);
     Ok(ReplicaRow {
         id: ReplicaId::parse(&model.id).ok_or_else(|| row.corrupt("id"))?,
-        applied: Revision(model.applied_revision),
+        applied: if is_of_this_log { Revision(model.applied_revision) } else { Revision(-1) },
         nonce: row.bytes("nonce", &model.nonce)?,
         join_time: Timestamp::from_micros(model.join_time),
         seen_time: Timestamp::from_micros(model.seen_time),

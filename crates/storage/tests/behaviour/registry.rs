@@ -8,12 +8,13 @@ use key_authority_storage::Store;
 use key_authority_storage::registry::{Joining, OtherLease};
 use key_authority_storage::settings::Head;
 
-use crate::support::make::{at, join_as, joining, replica_id};
+use crate::support::make::{at, join_as, joining, note, replica_id};
 use crate::support::{Database, on_every_database};
 
 on_every_database! {
     a_replica_joins_with_nothing_applied,
     a_confirmation_shows_what_is_applied_and_a_new_nonce,
+    what_was_confirmed_of_another_log_counts_for_nothing,
     a_fence_hits_only_a_replica_that_has_not_moved,
     a_fenced_replica_confirms_in_vain_until_it_joins_again,
     a_replica_that_leaves_is_gone_and_others_stay,
@@ -52,13 +53,32 @@ async fn a_confirmation_shows_what_is_applied_and_a_new_nonce(database: Database
     let store = database.store().await;
     join(&store, 1).await;
     join(&store, 2).await;
-    assert!(store.confirm(replica_id(1), head(7), [1; 8]).await.unwrap());
+    note(&store).await;
+    let head = store.head().await.unwrap();
+    assert!(store.confirm(replica_id(1), head, [1; 8]).await.unwrap());
     let rows = store.replicas().await.unwrap();
     let row = |number| rows.iter().find(|row| row.id == replica_id(number)).unwrap();
-    assert_eq!((row(1).applied, row(1).nonce), (Revision(7), [1; 8]));
+    assert_eq!((row(1).applied, row(1).nonce), (head.revision, [1; 8]));
     assert!(row(1).seen_time >= row(1).join_time && row(1).join_time > at(0));
     assert_eq!((row(2).applied, row(2).nonce), (Revision(-1), NONCE));
-    assert!(store.confirm(replica_id(1), head(7), [1; 8]).await.unwrap(), "a row that stays as it is is still there");
+    assert!(store.confirm(replica_id(1), head, [1; 8]).await.unwrap(), "a row that stays as it is is still there");
+}
+
+async fn what_was_confirmed_of_another_log_counts_for_nothing(database: Database) {
+    let store = database.store().await;
+    join(&store, 1).await;
+    let applied = async |head| {
+        store.confirm(replica_id(1), head, [1; 8]).await.unwrap();
+        store.replicas().await.unwrap()[0].applied
+    };
+    let empty = store.head().await.unwrap();
+    assert_eq!(applied(empty).await, Revision(0));
+    note(&store).await;
+    note(&store).await;
+    let true_head = store.head().await.unwrap();
+    assert_eq!(applied(true_head).await, true_head.revision);
+    assert_eq!(applied(Head { hash: empty.hash, ..true_head }).await, Revision(-1), "an event that was another");
+    assert_eq!(applied(Head { revision: Revision(9), ..true_head }).await, Revision(-1), "an event that is no more");
 }
 
 async fn a_fence_hits_only_a_replica_that_has_not_moved(database: Database) {
