@@ -1,6 +1,9 @@
 //! The first schema: `authority`, `account`, `api_key`, `api_key_secret`, `audit_event`, `replica`.
 //!
 //! Instants are microseconds since the Unix epoch. Lists are JSON texts. IDs compare byte by byte on every database.
+//!
+//! MySQL and MariaDB commit each statement that touches the schema by itself. There, what a process that was killed had
+//! done is passed over by the next: a table is made whole, with its indexes, or found.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
@@ -18,16 +21,24 @@ impl MigrationName for Migration {
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let schema = Schema { backend: manager.get_database_backend() };
-        for table in schema.tables() {
+        for (name, mut table) in schema.tables() {
+            let mut indexes = indexes_of(name);
+            if schema.backend == DbBackend::MySql {
+                for mut index in indexes.drain(..) {
+                    table.index(&mut index);
+                }
+                table.if_not_exists();
+            }
             manager.create_table(table).await?;
-        }
-        for index in indexes() {
-            manager.create_index(index).await?;
+            for index in indexes {
+                manager.create_index(index).await?;
+            }
         }
         let first = Query::insert()
             .into_table("authority")
             .columns(["id", "revision", "head_hash", "lease_ms", "secret_checks"])
             .values_panic([1.into(), 0_i64.into(), vec![0_u8; 32].into(), 10_000_i64.into(), "".into()])
+            .on_conflict(OnConflict::column("id").do_nothing_on(["id"]).to_owned())
             .to_owned();
         manager.execute(first).await
     }
@@ -38,8 +49,15 @@ struct Schema {
 }
 
 impl Schema {
-    fn tables(&self) -> [TableCreateStatement; 6] {
-        [self.authority(), self.account(), self.api_key(), self.api_key_secret(), self.audit_event(), self.replica()]
+    fn tables(&self) -> [(&'static str, TableCreateStatement); 6] {
+        [
+            ("authority", self.authority()),
+            ("account", self.account()),
+            ("api_key", self.api_key()),
+            ("api_key_secret", self.api_key_secret()),
+            ("audit_event", self.audit_event()),
+            ("replica", self.replica()),
+        ]
     }
 
     fn table(&self, name: &'static str) -> TableCreateStatement {
@@ -160,8 +178,8 @@ impl Schema {
     }
 }
 
-fn indexes() -> [IndexCreateStatement; 8] {
-    let index = |name: &'static str, table: &'static str, columns: &[&'static str]| {
+fn indexes_of(table: &'static str) -> Vec<IndexCreateStatement> {
+    let index = |name: &'static str, columns: &[&'static str]| {
         let mut index = Index::create();
         index.name(name).table(table);
         for column in columns {
@@ -169,14 +187,19 @@ fn indexes() -> [IndexCreateStatement; 8] {
         }
         index
     };
-    [
-        index("account_newest", "account", &["create_revision", "id"]),
-        index("api_key_newest", "api_key", &["create_revision", "id"]),
-        index("api_key_account_newest", "api_key", &["account", "create_revision", "id"]),
-        index("api_key_secret_digest", "api_key_secret", &["digest"]).unique().take(),
-        index("audit_event_request", "audit_event", &["actor", "request_id"]).unique().take(),
-        index("audit_event_account", "audit_event", &["account", "revision"]),
-        index("audit_event_key", "audit_event", &["key_id", "revision"]),
-        index("audit_event_actor", "audit_event", &["actor", "revision"]),
-    ]
+    match table {
+        "account" => vec![index("account_newest", &["create_revision", "id"])],
+        "api_key" => vec![
+            index("api_key_newest", &["create_revision", "id"]),
+            index("api_key_account_newest", &["account", "create_revision", "id"]),
+        ],
+        "api_key_secret" => vec![index("api_key_secret_digest", &["digest"]).unique().take()],
+        "audit_event" => vec![
+            index("audit_event_request", &["actor", "request_id"]).unique().take(),
+            index("audit_event_account", &["account", "revision"]),
+            index("audit_event_key", &["key_id", "revision"]),
+            index("audit_event_actor", &["actor", "revision"]),
+        ],
+        _ => Vec::new(),
+    }
 }

@@ -56,10 +56,18 @@ impl Store {
         let result = match &lock {
             // In the session of the lock, which has no limit on how long a statement may take.
             SchemaLock::Session(tx) => migrate_locked(tx).await,
-            SchemaLock::File(_) => migrate_locked(&self.db).await,
+            SchemaLock::File(_) => self.migrate_whole().await,
         };
         lock.release(result.is_ok()).await?;
         result
+    }
+
+    /// Applies all migrations, or none of them where the process is killed or the disk is full half-way.
+    async fn migrate_whole(&self) -> Result<usize, SchemaError> {
+        let tx = self.db.begin().await?;
+        let applied = migrate_locked(&tx).await?;
+        tx.commit().await?;
+        Ok(applied)
     }
 
     /// Checks that the schema is the one this build knows.
@@ -100,7 +108,8 @@ impl Store {
         Ok(SchemaLock::Session(tx))
     }
 
-    /// SQLite's own locks end with each transaction, and a migration is several: a file beside the database stands in.
+    /// On SQLite, who migrates reads before it writes, and two that do so at once fail each other, however long they
+    /// would wait: a file beside the database keeps them apart.
     async fn lock_file(&self) -> Result<SchemaLock, SchemaError> {
         let path = self.file_beside("migrating").await?;
         let locked = tokio::task::spawn_blocking(move || {

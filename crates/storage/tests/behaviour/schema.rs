@@ -5,13 +5,14 @@ use tokio::task::JoinSet;
 
 use crate::support::database::query;
 use crate::support::make::{account, put_account};
-use crate::support::{Database, on_every_database};
+use crate::support::{Database, Kind, on_every_database};
 
 on_every_database! {
     an_empty_database_is_older_until_it_is_migrated,
     of_many_processes_that_migrate_at_once_one_does,
     a_migration_that_this_build_does_not_know_is_newer,
     a_migration_leaves_the_data_alone,
+    a_migration_that_was_broken_off_is_made_good,
 }
 
 async fn an_empty_database_is_older_until_it_is_migrated(database: Database) {
@@ -51,5 +52,26 @@ async fn a_migration_leaves_the_data_alone(database: Database) {
     let store = database.store().await;
     let kept = put_account(&store, account("acme")).await;
     assert_eq!(database.connect(2).await.migrate().await.unwrap(), 0);
+    assert_eq!(store.account(&kept.id).await.unwrap(), Some(kept));
+}
+
+async fn a_migration_that_was_broken_off_is_made_good(database: Database) {
+    let store = database.connect(2).await;
+    // Something is in the way, as late as can be: of the last table, or, where each statement stands by itself and a
+    // table that is there is passed over, of the row that comes after all tables.
+    let obstacle = if database.kind == Kind::MariaDb { "authority" } else { "replica" };
+    database.tamper(&format!("CREATE TABLE {obstacle} (something INTEGER)")).await;
+    store.migrate().await.unwrap_err();
+    database.tamper(&format!("DROP TABLE {obstacle}")).await;
+    assert_eq!(store.migrate().await.unwrap(), 1);
+    if database.kind == Kind::MariaDb {
+        // Nothing was left to do but to say so.
+        database.tamper("DELETE FROM seaql_migrations").await;
+        assert_eq!(store.migrate().await.unwrap(), 1);
+    }
+    store.check_schema().await.unwrap();
+    let session = database.session().await;
+    assert_eq!(query(&session, "SELECT id FROM authority").await.len(), 1);
+    let kept = put_account(&store, account("acme")).await;
     assert_eq!(store.account(&kept.id).await.unwrap(), Some(kept));
 }
