@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use crate::text::{Invalid, TextRule};
 
@@ -97,7 +97,8 @@ impl ProjectAccess {
     }
 }
 
-/// A network in CIDR form. A bare address counts as the network of that one address.
+/// A network in CIDR form. A bare address counts as the network of that one address, IPv4 in IPv6 clothing
+/// (`::ffff:10.0.0.0/104`) as IPv4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Network(IpNet);
 
@@ -116,7 +117,7 @@ impl Network {
             Ok(network) => network,
             Err(_) => IpNet::from(value.parse::<IpAddr>().map_err(|_| rule())?),
         };
-        if network.trunc() == network { Ok(Self(network)) } else { Err(rule()) }
+        if network.trunc() == network { Ok(Self(canonical(network))) } else { Err(rule()) }
     }
 
     /// Whether `address` lies within. An IPv4 address in IPv6 clothing (`::ffff:10.0.0.1`) counts as IPv4.
@@ -124,6 +125,14 @@ impl Network {
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
     }
+}
+
+/// A network within `::ffff:0:0/96` as the IPv4 network that it stands for: addresses are matched in that form.
+fn canonical(network: IpNet) -> IpNet {
+    const MAPPED_PREFIX: u8 = 96;
+    let IpNet::V6(mapped) = network else { return network };
+    let ipv4 = mapped.addr().to_ipv4_mapped().zip(mapped.prefix_len().checked_sub(MAPPED_PREFIX));
+    ipv4.and_then(|(address, prefix)| Ipv4Net::new(address, prefix).ok()).map_or(network, IpNet::V4)
 }
 
 impl fmt::Display for Network {
@@ -191,6 +200,20 @@ mod tests {
         for bad in ["", "10.0.0.1/8", "10.0.0.0/33", "10.0.0", "example.org", "2001:db8::1/32"] {
             assert!(Network::new(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_network_of_mapped_addresses_is_the_one_they_stand_for() {
+        for (mapped, plain) in
+            [("::ffff:10.0.0.0/104", "10.0.0.0/8"), ("::ffff:10.0.0.1", "10.0.0.1/32"), ("::ffff:0:0/96", "0.0.0.0/0")]
+        {
+            let network = Network::new(mapped).unwrap();
+            assert_eq!(network.to_string(), plain);
+            assert!(network.contains("10.0.0.1".parse().unwrap()), "{mapped}");
+            assert!(network.contains("::ffff:10.0.0.1".parse().unwrap()), "{mapped}");
+        }
+        assert!(Network::new("::ffff:10.0.0.1/104").is_err());
+        assert_eq!(Network::new("::/0").unwrap().to_string(), "::/0");
     }
 
     proptest! {
