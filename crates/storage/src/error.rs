@@ -77,6 +77,15 @@ fn kind_of(error: &DbErr) -> Kind {
     }
 }
 
+/// Whether PostgreSQL gave a statement up since it, or the lock it waited for, took too long.
+pub(crate) fn took_too_long(error: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(driver)) | DbErr::Query(RuntimeErr::SqlxError(driver))) = error else {
+        return false;
+    };
+    let code = driver.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    matches!(code.as_deref(), Some("57014" | "55P03"))
+}
+
 /// The meaning of SQLSTATEs (PostgreSQL, MySQL, MariaDB: five characters) and of SQLite's numbers.
 fn kind_of_code(code: &str, message: &str) -> Kind {
     match code {

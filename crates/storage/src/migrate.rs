@@ -1,19 +1,21 @@
 //! Bringing the schema up to date, one process at a time.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::time::Duration;
 
 use key_authority_migrations::Migrator;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, TransactionTrait};
 use sea_orm_migration::{IntoSchemaManagerConnection, MigratorTrait};
 
-use crate::error::StorageError;
+use crate::error::{StorageError, took_too_long};
 use crate::store::{Store, bounded};
 
 /// The name under which MySQL knows the lock, and the number under which PostgreSQL does.
 const LOCK_NAME: &str = "key_authority_migrations";
 const LOCK_NUMBER: i64 = 0x6b65_7961_7574_6801;
 const LOCK_TIMEOUT: Duration = Duration::from_mins(1);
+/// How often the file is tried that another process holds.
+const LOCK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Why the schema does not fit this build.
 #[derive(Debug, thiserror::Error)]
@@ -58,8 +60,10 @@ impl Store {
             SchemaLock::Session(tx) => migrate_locked(tx).await,
             SchemaLock::File(_) => self.migrate_whole().await,
         };
-        lock.release(result.is_ok()).await?;
-        result
+        let released = lock.release(result.is_ok()).await;
+        // Why a migration failed says more than that its session was lost with it.
+        let applied = result?;
+        released.map(|()| applied)
     }
 
     /// Applies all migrations, or none of them where the process is killed or the disk is full half-way.
@@ -96,7 +100,7 @@ impl Store {
             .await?;
             tx.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({LOCK_NUMBER})"))
                 .await
-                .map_err(|_| SchemaError::Locked)?;
+                .map_err(|error| if took_too_long(&error) { SchemaError::Locked } else { error.into() })?;
             tx.execute_unprepared("SET LOCAL statement_timeout = 0").await?;
         } else {
             let sql = format!("SELECT GET_LOCK('{LOCK_NAME}', {}) AS held", LOCK_TIMEOUT.as_secs());
@@ -112,16 +116,24 @@ impl Store {
     /// would wait: a file beside the database keeps them apart.
     async fn lock_file(&self) -> Result<SchemaLock, SchemaError> {
         let path = self.file_beside("migrating").await?;
-        let locked = tokio::task::spawn_blocking(move || {
-            let file = File::options().create(true).truncate(false).write(true).open(&path)?;
-            file.lock().map(|()| file)
-        })
-        .await;
-        match locked {
-            Ok(Ok(file)) => Ok(SchemaLock::File(file)),
-            Ok(Err(error)) => Err(StorageError::File(error).into()),
-            Err(_) => Err(SchemaError::Locked),
-        }
+        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(StorageError::File)?;
+        let locked = async {
+            let mut is_told = false;
+            loop {
+                match file.try_lock() {
+                    Ok(()) => return Ok(()),
+                    Err(TryLockError::Error(error)) => return Err(StorageError::File(error)),
+                    Err(TryLockError::WouldBlock) if !is_told => {
+                        tracing::info!(file = %path.display(), "waiting for another process that migrates");
+                        is_told = true;
+                    }
+                    Err(TryLockError::WouldBlock) => {}
+                }
+                tokio::time::sleep(LOCK_INTERVAL).await;
+            }
+        };
+        tokio::time::timeout(LOCK_TIMEOUT, locked).await.map_err(|_| SchemaError::Locked)??;
+        Ok(SchemaLock::File(file))
     }
 }
 

@@ -1,11 +1,13 @@
 //! Bringing the schema up to date, and refusing one that this build does not know.
 
 use key_authority_storage::migrate::SchemaError;
+use key_authority_storage::{StorageError, Store};
 use tokio::task::JoinSet;
 
 use crate::support::database::query;
-use crate::support::make::{account, put_account};
-use crate::support::{Database, Kind, on_every_database};
+use crate::support::make::{account, put_account, ring};
+use crate::support::proxy::Proxy;
+use crate::support::{Database, Kind, on_database_servers, on_every_database};
 
 on_every_database! {
     an_empty_database_is_older_until_it_is_migrated,
@@ -74,4 +76,31 @@ async fn a_migration_that_was_broken_off_is_made_good(database: Database) {
     assert_eq!(query(&session, "SELECT id FROM authority").await.len(), 1);
     let kept = put_account(&store, account("acme")).await;
     assert_eq!(store.account(&kept.id).await.unwrap(), Some(kept));
+}
+
+async fn a_link_that_is_lost_while_another_migrates_is_told_as_that(database: Database) {
+    let other = database.session().await;
+    let (lock, waiting) = match database.kind {
+        Kind::Postgres => (
+            "SELECT pg_advisory_lock(7738724994195417089)",
+            "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted",
+        ),
+        _ => (
+            "SELECT GET_LOCK('key_authority_migrations', 0)",
+            "SELECT 1 FROM information_schema.processlist WHERE state = 'User lock' AND db = DATABASE()",
+        ),
+    };
+    query(&other, lock).await;
+    let proxy = Proxy::open(&database).await;
+    let store = Store::connect(&proxy.url, 2, ring()).await.unwrap();
+    let migrating = tokio::spawn(async move { store.migrate().await });
+    while query(&other, waiting).await.is_empty() {}
+    proxy.cut();
+    let error = migrating.await.unwrap().unwrap_err();
+    assert!(matches!(error, SchemaError::Storage(StorageError::Unavailable(_))), "{error:?}");
+}
+
+mod over_a_link {
+    use super::*;
+    on_database_servers! { a_link_that_is_lost_while_another_migrates_is_told_as_that }
 }
