@@ -46,17 +46,17 @@ pub struct DoesNotOpen;
 
 impl Keyring {
     /// Seals `content` under the current version. The nonce must be random.
+    ///
+    /// # Panics
+    /// When `content` is longer than 256 GiB; what is sealed is at most a few hundred bytes.
     #[must_use]
     pub fn seal(&self, purpose: Purpose<'_>, content: &[u8], nonce: [u8; NONCE_LEN]) -> Vec<u8> {
         let aad = purpose.associated_data();
-        let Some(keys) = self.keys(self.current()) else { return Vec::new() };
-        let cipher = XChaCha20Poly1305::new((&keys.seal).into());
-        let mut sealed = [&self.current().to_be_bytes()[..], &nonce].concat();
-        // Encryption into memory fails only beyond 256 GiB; what is sealed here is at most a few hundred bytes.
-        if let Ok(ciphertext) = cipher.encrypt(XNonce::from_slice(&nonce), Payload { msg: content, aad: &aad }) {
-            sealed.extend_from_slice(&ciphertext);
-        }
-        sealed
+        let cipher = XChaCha20Poly1305::new((&self.current_keys().seal).into());
+        let ciphertext = cipher
+            .encrypt(XNonce::from_slice(&nonce), Payload { msg: content, aad: &aad })
+            .expect("content within the cipher's limit");
+        [&self.current().to_be_bytes()[..], &nonce, &ciphertext].concat()
     }
 
     /// Opens what [`Keyring::seal`] made for the same purpose.

@@ -31,8 +31,9 @@ pub(crate) struct Keys {
 
 /// All valid versions of the authority secret, as derived keys. The secret itself is forgotten.
 pub struct Keyring {
-    current: SecretVersion,
-    versions: BTreeMap<SecretVersion, Keys>,
+    current: (SecretVersion, Keys),
+    /// The versions before it that are valid still.
+    older: BTreeMap<SecretVersion, Keys>,
 }
 
 impl Keyring {
@@ -67,8 +68,8 @@ impl Keyring {
                 return Err(Invalid::rule(format!("must hold version {version} of the secret only once")));
             }
         }
-        match versions.last_key_value() {
-            Some((&current, _)) => Ok(Self { current, versions }),
+        match versions.pop_last() {
+            Some(current) => Ok(Self { current, older: versions }),
             None => Err(Invalid::rule("must hold at least one version of the secret")),
         }
     }
@@ -90,33 +91,44 @@ impl Keyring {
     /// The version that makes what is new.
     #[must_use]
     pub fn current(&self) -> SecretVersion {
-        self.current
+        self.current.0
     }
 
     /// The digest of a token under the current version.
     #[must_use]
     pub fn digest(&self, token: Presented<'_>) -> TokenDigest {
-        self.versions.get(&self.current).map_or(TokenDigest([0; 32]), |keys| digest(keys, token))
+        digest(self.current_keys(), token)
     }
 
     /// The digests under each valid version, newest first: what to look a presented token up by.
     pub fn digests<'a>(&'a self, token: Presented<'a>) -> impl Iterator<Item = TokenDigest> + 'a {
-        self.versions.values().rev().map(move |keys| digest(keys, token))
+        std::iter::once(self.current_keys()).chain(self.older.values().rev()).map(move |keys| digest(keys, token))
     }
 
     /// What the database keeps to know the secret again: a value a version, of which the secret cannot be learned.
     pub fn check_values(&self) -> impl Iterator<Item = (SecretVersion, [u8; 32])> + '_ {
-        self.versions.iter().map(|(&version, keys)| (version, keys.check))
+        self.all().map(|(version, keys)| (version, keys.check))
+    }
+
+    pub(crate) fn current_keys(&self) -> &Keys {
+        &self.current.1
     }
 
     pub(crate) fn keys(&self, version: SecretVersion) -> Option<&Keys> {
-        self.versions.get(&version)
+        if version == self.current.0 { Some(&self.current.1) } else { self.older.get(&version) }
+    }
+
+    /// Oldest first.
+    fn all(&self) -> impl Iterator<Item = (SecretVersion, &Keys)> {
+        let older = self.older.iter().map(|(&version, keys)| (version, keys));
+        older.chain(std::iter::once((self.current.0, &self.current.1)))
     }
 }
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keyring").field("versions", &self.versions.keys()).finish_non_exhaustive()
+        let versions: Vec<SecretVersion> = self.all().map(|(version, _)| version).collect();
+        f.debug_struct("Keyring").field("versions", &versions).finish_non_exhaustive()
     }
 }
 

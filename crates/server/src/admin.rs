@@ -20,8 +20,8 @@ use key_authority_domain::time::Timestamp;
 use key_authority_replica::View;
 use key_authority_replica::clock::boottime;
 use key_authority_replica::propagation::Propagation;
-use key_authority_storage::Store;
 use key_authority_storage::write_tx::WriteTx;
+use key_authority_storage::{StorageError, Store};
 
 use crate::caller::Permit;
 use crate::deadline::Deadline;
@@ -115,7 +115,11 @@ pub(crate) fn visible<T>(found: Option<T>, may_see: impl Fn(&T) -> bool, missing
 /// The key, within a change, if the caller may know of it, with its account.
 pub(crate) async fn key_in(tx: &WriteTx<'_>, permit: &Permit, id: &KeyId) -> Result<(Key, Account), Failure> {
     let key = visible(tx.key(id).await?, |key| permit.covers(&key.account), Failure::KeyNotFound)?;
-    let account = tx.account(&key.account).await?.ok_or(Failure::AccountNotFound)?;
+    let account = tx.account(&key.account).await?.ok_or_else(|| StorageError::Corrupt {
+        table: "api_key",
+        column: "account",
+        id: key.id.to_string(),
+    })?;
     Ok((key, account))
 }
 
