@@ -1,7 +1,8 @@
 //! When keys were last used and how often: counted in memory where Verify passes, written down in batches.
 //!
 //! Counting costs Verify two atomic writes, and once in a batch an entry in a queue. A crash loses what was not written
-//! yet: at most one interval.
+//! yet: at most one interval. When a version was last used stays in memory after it is written, so that whoever must not
+//! miss a use need not write first.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -40,6 +41,12 @@ impl UsageCell {
         }
     }
 
+    /// When the version was last used here, if it was.
+    pub(crate) fn last_used_time(&self) -> Option<Timestamp> {
+        let micros = self.last_used_us.load(Ordering::Acquire);
+        (micros != i64::MIN).then_some(Timestamp::from_micros(micros))
+    }
+
     /// Takes what was counted out of the cell. It is marked as not queued first: a use that comes in between queues it
     /// again, and at worst finds nothing left to take.
     fn take(&self) -> Option<UsageDelta> {
@@ -74,6 +81,8 @@ impl Usage {
 
     /// Writes down all that was gathered. What cannot be written is kept for the next time.
     ///
+    /// Not for a call's own task: what it has taken is lost when it is dropped half-way.
+    ///
     /// # Errors
     /// When the database could not be written to.
     pub async fn flush(&self, store: &Store) -> Result<(), key_authority_storage::StorageError> {
@@ -101,6 +110,7 @@ mod tests {
     fn uses_are_counted_once_and_times_move_forward() {
         let usage = Usage::default();
         let cell = Arc::new(UsageCell::new(KeyId::new("key_1").unwrap(), TokenDigest([1; 32]), Revision(1)));
+        assert_eq!(cell.last_used_time(), None);
         for micros in [5, 9, 7] {
             usage.note(&cell, Timestamp::from_micros(micros));
         }
@@ -108,6 +118,7 @@ mod tests {
         let delta = usage.queue.pop().unwrap().take().unwrap();
         assert_eq!((delta.count, delta.last_used_time.micros()), (3, 9));
         assert_eq!(cell.take(), None);
+        assert_eq!(cell.last_used_time(), Some(Timestamp::from_micros(9)), "it is known while it is being written");
         usage.note(&cell, Timestamp::from_micros(8));
         assert_eq!(usage.queue.len(), 1);
     }

@@ -117,6 +117,11 @@ impl View {
         self.usage.note(&secret.usage, now);
     }
 
+    /// When any of these versions of a key last passed here, written down or not.
+    pub fn last_used_time(&self, digests: impl IntoIterator<Item = TokenDigest>) -> Option<Timestamp> {
+        digests.into_iter().filter_map(|digest| self.index.get(&digest)?.usage.last_used_time()).max()
+    }
+
     /// What was noted and is not written down yet.
     #[must_use]
     pub fn usage(&self) -> &Usage {

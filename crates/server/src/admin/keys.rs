@@ -249,15 +249,14 @@ impl Admin {
         request: v1::DeleteKeyRequest,
     ) -> Result<v1::DeleteKeyResponse, Failure> {
         let asked = wire::key::delete_key(&request)?;
-        // The guard against deleting a key in use goes by what is written down. Failing that, by what was so far.
-        if let Err(error) = self.view.usage().flush(&self.store).await {
-            tracing::debug!(error = %error, "writing usage down before a deletion");
-        }
         let propagation = match self.begin(permit, asked.request.as_ref()).await? {
             Begun::Seen(logged) => self.everywhere(logged.revision).await?,
             Begun::New(tx) => {
-                let (key, account) = key_in(&tx, permit, &asked.key_id).await?;
+                let (mut key, account) = key_in(&tx, permit, &asked.key_id).await?;
                 permit.check_grant(&key)?;
+                // The guard against deleting a key in use must see a use that is not written down yet.
+                let used_here = self.view.last_used_time(key.secrets.iter().map(|secret| secret.digest));
+                key.usage.last_used_time = key.usage.last_used_time.max(used_here);
                 key.check_delete(&account, asked.allow_recently_used, tx.now())?;
                 tx.delete_key(&key.id).await?;
                 let event = key_event(permit, Action::DeleteKey, asked.request, Some(&key), None, tx.now())?;

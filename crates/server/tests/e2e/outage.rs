@@ -138,6 +138,26 @@ async fn of_calls_that_a_cut_interrupts_each_has_one_effect(database: Database) 
     for round in 0..ROUNDS {
         let (answered, mut answers) = tokio::sync::mpsc::unbounded_channel();
         let mut calls = tokio::task::JoinSet::new();
+/// Deletions that are given up while the database is silent cost no key a use.
+async fn deletions_that_are_given_up_lose_no_use(database: Database) {
+    const USES: u64 = 100;
+    let authority = linked(database).await;
+    let client = authority.client();
+    let (used, doomed) = (client.key_in("acme").await, client.key_in("acme").await);
+    authority.link().pause();
+    for _ in 0..USES {
+        assert_eq!(client.verdict(&used.token).await, Verdict::Valid);
+        let delete = client.delete_key(DeleteKeyRequest { key_id: doomed.id(), ..Default::default() });
+        let given_up = tokio::time::timeout(Duration::from_millis(10), delete).await;
+        assert!(given_up.is_err(), "the database was there: {given_up:?}");
+    }
+    authority.link().open();
+    let written = eventually("the uses are written down", async || {
+        client.get_key(GetKeyRequest { key_id: used.id() }).await.ok().filter(|key| key.use_count >= USES)
+    });
+    assert_eq!(written.await.use_count, USES);
+}
+
         for call in 0..CALLS {
             let (client, answered) = (client.clone(), answered.clone());
             let request = CreateKeyRequest { request_id: format!("{round}-{call}"), ..key_for("acme") };
@@ -187,3 +207,4 @@ on_database_servers! {
     when_the_database_falls_silent_admin_calls_end_in_time,
     of_calls_that_a_cut_interrupts_each_has_one_effect,
 }
+    deletions_that_are_given_up_lose_no_use,

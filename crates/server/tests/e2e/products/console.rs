@@ -162,9 +162,11 @@ async fn console_07_deleting_a_key_in_use_needs_insistence(authority: Authority)
     let account = account_of(&client, "console").await;
     let (busy, idle) = (client.key_in(&account).await, client.key_in(&account).await);
     assert_eq!(client.verdict(&busy.token).await, Verdict::Valid);
+    // At once: a use that is not written down yet counts as well.
+    let gently = DeleteKeyRequest { key_id: busy.id(), ..Default::default() };
+    refused(client.delete_key(gently.clone()).await, Code::FailedPrecondition, "KEY_RECENTLY_USED");
     let last_used = used(&client, &busy.id()).await.last_used_time.unwrap();
 
-    let gently = DeleteKeyRequest { key_id: busy.id(), ..Default::default() };
     let (status, details) =
         refused(client.delete_key(gently.clone()).await, Code::FailedPrecondition, "KEY_RECENTLY_USED");
     let told = &details.error_info().unwrap().metadata["last_used_time"];
