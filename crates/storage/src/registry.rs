@@ -70,8 +70,7 @@ impl Store {
     /// # Errors
     /// When it could not be written.
     pub async fn join(&self, joining: Joining<'_>) -> Result<Result<(), OtherLease>, StorageError> {
-        let _turn = self.writers_turn().await;
-        let (tx, authority, now) = bounded(self.lock_authority()).await?;
+        let (_turn, (tx, authority, now)) = bounded(self.turn_and_lock()).await?;
         let stored = lease_of(&authority)?;
         if stored != joining.lease {
             return Ok(Err(OtherLease { stored }));

@@ -67,9 +67,8 @@ impl Store {
     /// # Errors
     /// [`SettingsError`].
     pub async fn check_secret(&self) -> Result<(), SettingsError> {
-        let _turn = self.writers_turn().await;
         // Under the lock, so that what another replica notes meanwhile is looked at as well.
-        let (tx, stored, _) = bounded(self.lock_authority()).await?;
+        let (_turn, (tx, stored, _)) = bounded(self.turn_and_lock()).await?;
         let noted = merge_checks(&stored.secret_checks, &self.keyring)?;
         bounded(async {
             if noted != stored.secret_checks {
@@ -98,9 +97,8 @@ impl Store {
     /// # Errors
     /// When it could not be written.
     pub async fn set_lease(&self, lease: Duration) -> Result<bool, StorageError> {
-        let _turn = self.writers_turn().await;
         // Under the lock that replicas take to join, so that none does so meanwhile.
-        let (tx, ..) = bounded(self.lock_authority()).await?;
+        let (_turn, (tx, ..)) = bounded(self.turn_and_lock()).await?;
         bounded(async {
             if replica::Entity::find().count(&tx).await? > 0 {
                 return Ok(false);

@@ -57,11 +57,19 @@ impl Store {
     /// # Errors
     /// When the database is not there or the lock is not to be had in time.
     pub async fn begin(&self) -> Result<WriteTx<'_>, StorageError> {
-        let turn = self.writers_turn().await;
-        let (tx, row, now) = bounded(self.lock_authority()).await?;
+        let (turn, (tx, row, now)) = bounded(self.turn_and_lock()).await?;
         let head_hash = Row { table: "authority", id: "1" }.hash("head_hash", &row.head_hash)?;
         let revision = Revision(row.revision).next();
         Ok(WriteTx { tx, store: self, head_hash, revision, now, _turn: turn })
+    }
+
+    /// The place at the head of the writers' queue, and the lock. To be bounded as one: when the database falls silent,
+    /// each writer before this one may take all the time there is.
+    pub(crate) async fn turn_and_lock(
+        &self,
+    ) -> Result<(MutexGuard<'_, ()>, (DatabaseTransaction, authority::Model, Timestamp)), StorageError> {
+        let turn = self.writers_turn().await;
+        Ok((turn, self.lock_authority().await?))
     }
 
     /// Takes the lock by an UPDATE that changes nothing, and only then reads: so the read sees what the last holder

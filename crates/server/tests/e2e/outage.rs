@@ -101,6 +101,17 @@ async fn when_the_database_is_cut_off_every_admin_call_says_so(database: Databas
 async fn many_changes_at_once_are_told_in_time_that_the_database_is_away(database: Database) {
     let authority = linked(database).await;
     authority.link().cut();
+    assert_many_changes_are_told(&authority).await;
+}
+
+async fn many_changes_at_once_are_told_in_time_that_the_database_is_silent(database: Database) {
+    let authority = linked(database).await;
+    authority.link().pause();
+    assert_many_changes_are_told(&authority).await;
+}
+
+/// Fails unless twenty changes at once are each told in time, not one after the other.
+async fn assert_many_changes_are_told(authority: &Authority) {
     let mut calls = tokio::task::JoinSet::new();
     for _ in 0..20 {
         let client = authority.client();
@@ -127,17 +138,6 @@ async fn when_the_database_falls_silent_admin_calls_end_in_time(database: Databa
     assert_eq!(client.keys_of("acme").await.len(), 2);
 }
 
-/// Calls that the cut caught anywhere, also between COMMIT and its answer: each, repeated under its `request_id`, has
-/// exactly one effect.
-async fn of_calls_that_a_cut_interrupts_each_has_one_effect(database: Database) {
-    const ROUNDS: usize = 5;
-    const CALLS: usize = 6;
-    let mut chance = Chance(seed());
-    let authority = linked(database).await;
-    let client = authority.client();
-    for round in 0..ROUNDS {
-        let (answered, mut answers) = tokio::sync::mpsc::unbounded_channel();
-        let mut calls = tokio::task::JoinSet::new();
 /// Deletions that are given up while the database is silent cost no key a use.
 async fn deletions_that_are_given_up_lose_no_use(database: Database) {
     const USES: u64 = 100;
@@ -158,6 +158,17 @@ async fn deletions_that_are_given_up_lose_no_use(database: Database) {
     assert_eq!(written.await.use_count, USES);
 }
 
+/// Calls that the cut caught anywhere, also between COMMIT and its answer: each, repeated under its `request_id`, has
+/// exactly one effect.
+async fn of_calls_that_a_cut_interrupts_each_has_one_effect(database: Database) {
+    const ROUNDS: usize = 5;
+    const CALLS: usize = 6;
+    let mut chance = Chance(seed());
+    let authority = linked(database).await;
+    let client = authority.client();
+    for round in 0..ROUNDS {
+        let (answered, mut answers) = tokio::sync::mpsc::unbounded_channel();
+        let mut calls = tokio::task::JoinSet::new();
         for call in 0..CALLS {
             let (client, answered) = (client.clone(), answered.clone());
             let request = CreateKeyRequest { request_id: format!("{round}-{call}"), ..key_for("acme") };
@@ -204,7 +215,8 @@ on_database_servers! {
     when_the_database_is_cut_off_verify_goes_on_for_its_lease,
     when_the_database_is_cut_off_every_admin_call_says_so,
     many_changes_at_once_are_told_in_time_that_the_database_is_away,
+    many_changes_at_once_are_told_in_time_that_the_database_is_silent,
     when_the_database_falls_silent_admin_calls_end_in_time,
+    deletions_that_are_given_up_lose_no_use,
     of_calls_that_a_cut_interrupts_each_has_one_effect,
 }
-    deletions_that_are_given_up_lose_no_use,
