@@ -122,14 +122,15 @@ async fn migrate(config: &Config) -> Result<ExitCode, CommandError> {
     // The schema does not depend on the secret: any will do for a connection that reads no digest.
     let keyring = Keyring::parse(&"00".repeat(32)).map_err(std::io::Error::other)?;
     let store = open::connect(config, &keyring.into(), 2).await?;
-    let applied = store.migrate().await?;
+    let applied = store.migrate(None).await?;
     store.close().await;
     say(format!("{applied} migrations applied; the schema is up to date"))
 }
 
 async fn another_root_key(config: &Config) -> Result<ExitCode, CommandError> {
     let keyring = open::keyring(config)?;
-    let store = open::store(config, &keyring).await?;
+    let store = open::connect(config, &keyring, config.database.connections).await?;
+    open::prepare(config, &store, None).await?;
     let token = bootstrap::another(&store).await?;
     store.close().await;
     say(token.reveal())

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use key_authority_domain::secret::Keyring;
 use key_authority_domain::text::Invalid;
+use key_authority_storage::alone::Alone;
 use key_authority_storage::migrate::SchemaError;
 use key_authority_storage::settings::SettingsError;
 use key_authority_storage::{StorageError, Store};
@@ -99,19 +100,18 @@ pub async fn connect(config: &Config, keyring: &Arc<Keyring>, connections: u32) 
     connected.map_err(|source| OpenError::Database { url: config.database.url.to_string(), source })
 }
 
-/// Connects, brings the schema up to date or checks it, and checks the authority secret.
+/// Brings the schema up to date, or checks it, and checks the authority secret. `alone` is the right to serve an SQLite
+/// file, where the caller has it.
 ///
 /// # Errors
 /// [`OpenError`].
-pub async fn store(config: &Config, keyring: &Arc<Keyring>) -> Result<Store, OpenError> {
-    let store = connect(config, keyring, config.database.connections).await?;
+pub async fn prepare(config: &Config, store: &Store, alone: Option<&Alone>) -> Result<(), OpenError> {
     if config.database.migrate {
-        store.migrate().await?;
+        store.migrate(alone).await?;
     } else {
         store.check_schema().await?;
     }
-    store.check_secret().await?;
-    Ok(store)
+    Ok(store.check_secret().await?)
 }
 
 /// Makes the data folder, which only its owner may enter.

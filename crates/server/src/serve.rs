@@ -1,7 +1,7 @@
 //! `serve`: the one place where everything is constructed and wired.
 //!
-//! Up: secret → database → schema → settings → root key → sockets → replicator → first lease → ready. Down: not serving →
-//! drain → leave the registry → write usage down.
+//! Up: secret → database → alone on it → schema → settings → root key → sockets → replicator → first lease → ready. Down:
+//! not serving → drain → leave the registry → write usage down.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -173,8 +173,10 @@ struct Facts {
 impl Facts {
     async fn open(config: &Config) -> Result<Self, ServeError> {
         let keyring = open::keyring(config)?;
-        let store = open::store(config, &keyring).await?;
+        let store = open::connect(config, &keyring, config.database.connections).await?;
+        // Before anything is written: a server that runs on the file knows the schema as it is.
         let alone = store.be_alone().await?;
+        open::prepare(config, &store, alone.as_ref()).await?;
         if let Some(alone) = &alone {
             // A server before this one may have been killed: no change shall wait for it.
             store.clear_registry(alone).await.map_err(BootstrapError::from)?;

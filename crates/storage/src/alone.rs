@@ -36,7 +36,7 @@ pub enum AloneError {
 }
 
 impl Store {
-    /// Takes the right to be the only server, where the database is SQLite; other databases take many.
+    /// Takes the right to be the only server, before anything is written, where the database is SQLite; other databases take many.
     ///
     /// # Errors
     /// [`AloneError`].

@@ -7,6 +7,7 @@ use key_authority_migrations::Migrator;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, TransactionTrait};
 use sea_orm_migration::{IntoSchemaManagerConnection, MigratorTrait};
 
+use crate::alone::{Alone, AloneError};
 use crate::error::{StorageError, took_too_long};
 use crate::store::{Store, bounded};
 
@@ -37,6 +38,9 @@ pub enum SchemaError {
     /// Somebody else was migrating all the time.
     #[error("another process holds the migration lock for more than {LOCK_TIMEOUT:?}")]
     Locked,
+    /// A server is running on the SQLite file, and knows the schema as it is.
+    #[error(transparent)]
+    Served(#[from] AloneError),
     /// The database refused.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -49,16 +53,17 @@ impl From<sea_orm::DbErr> for SchemaError {
 }
 
 impl Store {
-    /// Applies all migrations that are pending, and says how many.
+    /// Applies all migrations that are pending, and says how many. An SQLite file that is served by another process is
+    /// left as it is: `alone` is the right to serve it, where the caller has it.
     ///
     /// # Errors
     /// [`SchemaError`].
-    pub async fn migrate(&self) -> Result<usize, SchemaError> {
+    pub async fn migrate(&self, alone: Option<&Alone>) -> Result<usize, SchemaError> {
         let lock = self.lock_schema().await?;
         let result = match &lock {
             // In the session of the lock, which has no limit on how long a statement may take.
             SchemaLock::Session(tx) => migrate_locked(tx).await,
-            SchemaLock::File(_) => self.migrate_whole().await,
+            SchemaLock::File(_) => self.migrate_whole(alone).await,
         };
         let released = lock.release(result.is_ok()).await;
         // Why a migration failed says more than that its session was lost with it.
@@ -67,7 +72,11 @@ impl Store {
     }
 
     /// Applies all migrations, or none of them where the process is killed or the disk is full half-way.
-    async fn migrate_whole(&self) -> Result<usize, SchemaError> {
+    async fn migrate_whole(&self, alone: Option<&Alone>) -> Result<usize, SchemaError> {
+        if pending(&self.db).await? == 0 {
+            return Ok(0);
+        }
+        let _held = if alone.is_none() { self.be_alone().await? } else { None };
         let tx = self.db.begin().await?;
         let applied = migrate_locked(&tx).await?;
         tx.commit().await?;

@@ -21,16 +21,16 @@ async fn an_empty_database_is_older_until_it_is_migrated(database: Database) {
     let store = database.connect(2).await;
     let error = store.check_schema().await.unwrap_err();
     assert!(matches!(error, SchemaError::Older { pending: 1 }), "{error:?}");
-    assert_eq!(store.migrate().await.unwrap(), 1);
+    assert_eq!(store.migrate(None).await.unwrap(), 1);
     store.check_schema().await.unwrap();
-    assert_eq!(store.migrate().await.unwrap(), 0);
+    assert_eq!(store.migrate(None).await.unwrap(), 0);
 }
 
 async fn of_many_processes_that_migrate_at_once_one_does(database: Database) {
     let mut processes = JoinSet::new();
     for _ in 0..4 {
         let store = database.connect(2).await;
-        processes.spawn(async move { store.migrate().await.unwrap() });
+        processes.spawn(async move { store.migrate(None).await.unwrap() });
     }
     let mut applied = processes.join_all().await;
     applied.sort_unstable();
@@ -43,7 +43,7 @@ async fn of_many_processes_that_migrate_at_once_one_does(database: Database) {
 async fn a_migration_that_this_build_does_not_know_is_newer(database: Database) {
     let store = database.store().await;
     database.tamper("INSERT INTO seaql_migrations (version, applied_at) VALUES ('m9999_future', 0)").await;
-    for error in [store.check_schema().await.unwrap_err(), store.migrate().await.unwrap_err()] {
+    for error in [store.check_schema().await.unwrap_err(), store.migrate(None).await.unwrap_err()] {
         assert!(matches!(&error, SchemaError::Newer { name } if name == "m9999_future"), "{error:?}");
     }
     database.tamper("DELETE FROM seaql_migrations WHERE version = 'm9999_future'").await;
@@ -53,7 +53,7 @@ async fn a_migration_that_this_build_does_not_know_is_newer(database: Database) 
 async fn a_migration_leaves_the_data_alone(database: Database) {
     let store = database.store().await;
     let kept = put_account(&store, account("acme")).await;
-    assert_eq!(database.connect(2).await.migrate().await.unwrap(), 0);
+    assert_eq!(database.connect(2).await.migrate(None).await.unwrap(), 0);
     assert_eq!(store.account(&kept.id).await.unwrap(), Some(kept));
 }
 
@@ -63,13 +63,13 @@ async fn a_migration_that_was_broken_off_is_made_good(database: Database) {
     // table that is there is passed over, of the row that comes after all tables.
     let obstacle = if database.kind == Kind::MariaDb { "authority" } else { "replica" };
     database.tamper(&format!("CREATE TABLE {obstacle} (something INTEGER)")).await;
-    store.migrate().await.unwrap_err();
+    store.migrate(None).await.unwrap_err();
     database.tamper(&format!("DROP TABLE {obstacle}")).await;
-    assert_eq!(store.migrate().await.unwrap(), 1);
+    assert_eq!(store.migrate(None).await.unwrap(), 1);
     if database.kind == Kind::MariaDb {
         // Nothing was left to do but to say so.
         database.tamper("DELETE FROM seaql_migrations").await;
-        assert_eq!(store.migrate().await.unwrap(), 1);
+        assert_eq!(store.migrate(None).await.unwrap(), 1);
     }
     store.check_schema().await.unwrap();
     let session = database.session().await;
@@ -93,7 +93,7 @@ async fn a_link_that_is_lost_while_another_migrates_is_told_as_that(database: Da
     query(&other, lock).await;
     let proxy = Proxy::open(&database).await;
     let store = Store::connect(&proxy.url, 2, ring()).await.unwrap();
-    let migrating = tokio::spawn(async move { store.migrate().await });
+    let migrating = tokio::spawn(async move { store.migrate(None).await });
     while query(&other, waiting).await.is_empty() {}
     proxy.cut();
     let error = migrating.await.unwrap().unwrap_err();

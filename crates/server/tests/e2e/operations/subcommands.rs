@@ -93,9 +93,23 @@ on_every_database! {
     a_second_start_changes_nothing,
 }
 
+async fn a_file_that_is_served_keeps_its_schema(database: Database) {
+    let authority = Setup::on(database).start().await;
+    // As a newer program would find it: with a migration that it has not seen done.
+    authority.database().sql("DELETE FROM seaql_migrations");
+    for text in [
+        refusal_to_start(&authority, &[]).await.text(),
+        authority.subcommand(&["migrate"], &[]).await.badly().text(),
+        authority.subcommand(&["bootstrap"], &[]).await.badly().text(),
+    ] {
+        assert!(text.contains("another key-authority serves this SQLite database"), "{text}");
+    }
+}
+
 mod once {
     use super::*;
     on_sqlite! {
+        a_file_that_is_served_keeps_its_schema,
         healthcheck_tells_by_its_exit_code,
         a_second_listener_serves_verify_alone,
     }

@@ -92,7 +92,7 @@ impl Database {
     /// A store as a server has it, on a database that has its schema.
     pub(crate) async fn store(&self) -> Store {
         let store = self.connect(5).await;
-        store.migrate().await.expect("the schema");
+        store.migrate(None).await.expect("the schema");
         store
     }
 
