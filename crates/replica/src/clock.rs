@@ -18,6 +18,12 @@ impl Boottime {
         Self(self.0.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
     }
 
+    /// The instant `duration` earlier.
+    #[must_use]
+    pub fn before(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
     /// How long it is from `earlier` to here; nothing when `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {

@@ -4,6 +4,8 @@
 //! A heartbeat is, in this order: note the time, read the log, apply it, confirm. Only when the confirmation has been
 //! acknowledged is the lease extended, and it is counted from before the heartbeat was sent.
 
+use std::time::Duration;
+
 use key_authority_domain::id::Revision;
 use key_authority_storage::feed::Feed;
 use key_authority_storage::settings::Head;
@@ -40,7 +42,7 @@ pub enum Event<'a> {
 }
 
 /// What to do next. Each asks for one event in return, except [`Action::Rest`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Read everything there is.
     Load,
@@ -167,6 +169,25 @@ impl Lease {
         action
     }
 
+    /// The same replica as it will be in `by`, told as if it still were `now`: for models, which keep time as ages so that
+    /// their states are finite. Instants of the past that differ in nothing that is yet to come become one.
+    #[must_use]
+    pub fn aged(&self, by: Duration, now: Boottime) -> Self {
+        let age = |time| now.since(time) + by;
+        // A heartbeat that began longer ago than it is trusted for gives no lease, however long ago that is.
+        let begun = |t0| if age(t0) > self.terms.trust { Boottime(0) } else { now.before(age(t0)) };
+        let phase = match self.phase {
+            Phase::Reading { t0 } => Phase::Reading { t0: begun(t0) },
+            Phase::Applying { t0, to, is_all } => Phase::Applying { t0: begun(t0), to, is_all },
+            Phase::Confirming { t0 } => Phase::Confirming { t0: begun(t0) },
+            phase => phase,
+        };
+        let is_past = self.deadline < now.after(by);
+        let deadline = if is_past { Boottime(0) } else { now.after(self.deadline.since(now.after(by))) };
+        let confirmed = self.confirmed.map(|(revision, t0)| (revision, now.before(age(t0).min(self.terms.heartbeat))));
+        Self { phase, known: Boottime(0), deadline, confirmed, ..self.clone() }
+    }
+
     /// The first step of a heartbeat, or what must be done before there can be one.
     ///
     /// Everything is read before the replica registers, so that no change waits while it is. Nor need it be read after
@@ -221,8 +242,6 @@ fn follow(applied: Head, feed: &Feed) -> Option<Head> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
-
     use key_authority_domain::audit::{Action as Change, ChainHash};
     use key_authority_domain::id::AccountId;
     use key_authority_domain::time::Timestamp;

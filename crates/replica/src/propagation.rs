@@ -19,7 +19,7 @@ use crate::view::View;
 const PAUSE_MIN: Duration = Duration::from_millis(2);
 const PAUSE_MAX: Duration = Duration::from_millis(20);
 /// How long the registry may take to answer when the time is over: it is only asked for the sake of the next change.
-const LAST_LOOK: Duration = Duration::from_millis(100);
+const LAST_LOOK: Duration = Duration::from_millis(50);
 
 /// How a change came to be everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,16 +80,12 @@ impl Observed {
 }
 
 /// Waiting for one change, without its I/O: it is told what the registry showed, and says what to do next.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Wait {
     revision: Revision,
     committed: Boottime,
     lease: Duration,
-    /// Who had not confirmed the change when the registry was last read.
-    pending: Vec<ReplicaId>,
-    /// Whether one of them is gone from the registry without having confirmed it.
-    has_lapsed: bool,
-    /// Whether the wait was over by time alone, and those who still had not confirmed were to be removed.
+    /// Whether the time was over when those who still had not confirmed were to be removed.
     is_over: bool,
 }
 
@@ -109,7 +105,7 @@ impl Wait {
     /// one `lease` after it.
     #[must_use]
     pub fn new(revision: Revision, committed: Boottime, lease: Duration) -> Self {
-        Self { revision, committed, lease, pending: Vec::new(), has_lapsed: false, is_over: false }
+        Self { revision, committed, lease, is_over: false }
     }
 
     /// When the wait is over by time alone: who does not know of the change by then has no lease any more.
@@ -118,14 +114,20 @@ impl Wait {
         self.committed.after(self.lease)
     }
 
-    /// Who had not confirmed the change when the registry was last read.
-    #[must_use]
-    pub fn pending(&self) -> &[ReplicaId] {
-        &self.pending
+    /// Those who have not confirmed the change. `mine` is the replica that waits and what it has applied, which need not
+    /// have been confirmed to the database to be known here.
+    pub fn pending<'a>(
+        &self,
+        rows: &'a [ReplicaRow],
+        mine: Option<(ReplicaId, Revision)>,
+    ) -> impl Iterator<Item = &'a ReplicaRow> {
+        let revision = self.revision;
+        let applied =
+            move |row: &ReplicaRow| mine.filter(|(me, _)| *me == row.id).map_or(row.applied, |(_, mine)| mine);
+        rows.iter().filter(move |row| applied(row) < revision)
     }
 
-    /// The registry showed `rows`, `observed` has noted them, and it is `now`. `mine` is the replica that waits and what it
-    /// has applied, which need not have been confirmed to the database to be known here.
+    /// The registry showed `rows`, `observed` has noted them, and it is `now`. `mine` is as in [`Wait::pending`].
     #[must_use]
     pub fn on_rows(
         &mut self,
@@ -134,14 +136,9 @@ impl Wait {
         observed: &Observed,
         now: Boottime,
     ) -> Step {
-        let is_me = |row: &ReplicaRow| mine.is_some_and(|(me, _)| me == row.id);
-        let applied = |row: &ReplicaRow| mine.filter(|_| is_me(row)).map_or(row.applied, |(_, applied)| applied);
-        self.has_lapsed |= self.pending.iter().any(|id| rows.iter().all(|row| row.id != *id));
-        let pending: Vec<&ReplicaRow> = rows.iter().filter(|row| applied(row) < self.revision).collect();
-        self.pending = pending.iter().map(|row| row.id).collect();
+        let pending: Vec<&ReplicaRow> = self.pending(rows, mine).collect();
         if pending.is_empty() {
-            let state = if self.has_lapsed { PropagationState::Lapsed } else { PropagationState::Confirmed };
-            return Step::Over(state);
+            return Step::Over(PropagationState::Confirmed);
         }
         if self.is_over {
             return Step::Over(PropagationState::Lapsed);
@@ -150,6 +147,7 @@ impl Wait {
         // A row that shows no confirmation after that time is of a lease from before the commit, which is over: it need not
         // have been seen unchanged for as long, and is removed so that the next change does not wait for it.
         let is_out = |row: &&&ReplicaRow| self.is_over || observed.is_silent(row, self.lease, now);
+        let is_me = |row: &ReplicaRow| mine.is_some_and(|(me, _)| me == row.id);
         let silent = pending.iter().filter(|row| !is_me(row)).filter(is_out);
         let silent: Vec<_> = silent.map(|row| (row.id, row.nonce)).collect();
         if silent.is_empty() { self.on_time(now) } else { Step::Fence(silent) }
@@ -160,6 +158,26 @@ impl Wait {
     pub fn on_time(&self, now: Boottime) -> Step {
         if now >= self.end() { Step::Over(PropagationState::Lapsed) } else { Step::Ask }
     }
+
+    /// The same wait as it will be in `by`, told as if it still were `now`; see [`crate::lease::Lease::aged`].
+    #[must_use]
+    pub fn aged(&self, by: Duration, now: Boottime) -> Self {
+        Self { committed: now.before((now.since(self.committed) + by).min(self.lease)), ..*self }
+    }
+}
+
+/// Who was waited for: at the end it is told whether each of them confirmed, or was gone before it did.
+#[derive(Debug, Default)]
+struct Awaited {
+    pending: Vec<ReplicaId>,
+    has_lost_one: bool,
+}
+
+impl Awaited {
+    fn note<'a>(&mut self, rows: &[ReplicaRow], pending: impl Iterator<Item = &'a ReplicaRow>) {
+        self.has_lost_one |= self.pending.iter().any(|id| rows.iter().all(|row| row.id != *id));
+        self.pending = pending.map(|row| row.id).collect();
+    }
 }
 
 impl View {
@@ -167,6 +185,7 @@ impl View {
     /// commit was acknowledged; the wait ends at the latest one lease after it.
     pub async fn everywhere(&self, store: &Store, revision: Revision, committed: Boottime) -> Propagation {
         let mut wait = Wait::new(revision, committed, self.terms.wait);
+        let mut awaited = Awaited::default();
         let mut replicas = 1;
         let mut pause = PAUSE_MIN;
         self.wake.notify_one();
@@ -176,7 +195,9 @@ impl View {
             let step = match tokio::time::timeout(left, self.scan(store)).await {
                 Ok(Ok(rows)) => {
                     replicas = u32::try_from(rows.len()).unwrap_or(u32::MAX).max(replicas);
-                    wait.on_rows(&rows, self.mine(&wait), &self.observed(), boottime())
+                    let mine = self.mine(&wait);
+                    awaited.note(&rows, wait.pending(&rows, mine));
+                    wait.on_rows(&rows, mine, &self.observed(), boottime())
                 }
                 Ok(Err(error)) => {
                     tracing::warn!(%revision, error = %error, "asking who has applied a change");
@@ -185,6 +206,7 @@ impl View {
                 Err(_) => wait.on_time(boottime()),
             };
             match step {
+                Step::Over(_) if awaited.has_lost_one => break PropagationState::Lapsed,
                 Step::Over(state) => break state,
                 Step::Fence(silent) => {
                     let _ = tokio::time::timeout(left, self.fence(store, &silent)).await;
@@ -194,9 +216,9 @@ impl View {
             tokio::time::sleep(pause.min(wait.end().since(boottime()))).await;
             pause = (pause * 3 / 2).min(PAUSE_MAX);
         };
-        if state == PropagationState::Lapsed && !wait.pending().is_empty() {
+        if state == PropagationState::Lapsed && !awaited.pending.is_empty() {
             // None of them can answer any more without the change; but why they did not confirm it is worth a look.
-            tracing::warn!(%revision, replicas = ?wait.pending(), "waited out replicas that did not confirm a change");
+            tracing::warn!(%revision, replicas = ?awaited.pending, "waited out replicas that did not confirm a change");
         }
         Propagation { revision, state, replicas, waited: boottime().since(committed) }
     }
@@ -293,10 +315,6 @@ mod tests {
         assert!(!observed.is_silent(&row(1, 5, 2), WAIT, at(22)));
     }
 
-    fn over(wait: &mut Wait, rows: &[ReplicaRow]) -> Step {
-        wait.on_rows(rows, None, &Observed::default(), at(2))
-    }
-
     #[test]
     fn joining_replicas_are_waited_for_and_what_is_applied_here_counts() {
         let mut wait = Wait::new(Revision(5), at(1), WAIT);
@@ -310,19 +328,29 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_row_is_fenced_and_the_change_has_lapsed_whoever_fenced_it() {
+    fn a_silent_row_is_fenced() {
         let mut observed = Observed::default();
         let rows = [row(1, 4, 7), row(2, 5, 7)];
         observed.note(&rows, at(1));
         let mut wait = Wait::new(Revision(5), at(3), WAIT);
         assert_eq!(wait.on_rows(&rows, None, &observed, at(10)), Step::Ask);
         assert_eq!(wait.on_rows(&rows, None, &observed, at(11)), Step::Fence(vec![(ReplicaId([1; 16]), [7; 8])]));
-        assert_eq!(over(&mut wait, &rows[1..]), Step::Over(PropagationState::Lapsed));
+        assert_eq!(wait.on_rows(&rows[1..], None, &observed, at(11)), Step::Over(PropagationState::Confirmed));
+    }
 
-        let mut other = Wait::new(Revision(5), at(3), WAIT);
-        assert_eq!(over(&mut other, &rows), Step::Ask);
-        assert_eq!(over(&mut other, &rows[1..]), Step::Over(PropagationState::Lapsed));
-        assert_eq!(over(&mut Wait::new(Revision(5), at(3), WAIT), &rows[1..]), Step::Over(PropagationState::Confirmed));
+    #[test]
+    fn it_is_known_of_whom_nobody_heard_that_they_have_the_change() {
+        let rows = [row(1, 4, 7), row(2, 5, 7)];
+        let wait = Wait::new(Revision(5), at(3), WAIT);
+        let mut awaited = Awaited::default();
+        awaited.note(&rows, wait.pending(&rows, None));
+        assert_eq!((awaited.pending.len(), awaited.has_lost_one), (1, false));
+        let confirmed = [row(1, 5, 8), row(2, 5, 7)];
+        let mut other = Awaited { pending: awaited.pending.clone(), has_lost_one: false };
+        other.note(&confirmed, wait.pending(&confirmed, None));
+        assert_eq!((other.pending.len(), other.has_lost_one), (0, false));
+        awaited.note(&rows[1..], wait.pending(&rows[1..], None));
+        assert_eq!((awaited.pending.len(), awaited.has_lost_one), (0, true));
     }
 
     #[test]

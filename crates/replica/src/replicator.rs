@@ -277,15 +277,19 @@ impl Driver {
         }
     }
 
-    /// Looks at the registry, and says whether that could be done.
+    /// Looks at the registry, removes who is silent, and says whether that could be done in the time between two
+    /// heartbeats: they matter more.
     async fn scan(&self) -> bool {
-        match self.view.scan(&self.store).await {
-            Ok(rows) => self.view.fence_silent(&self.store, &rows).await,
-            Err(error) => {
-                tracing::debug!(error = %error, "reading the registry");
-                false
+        let scan = async {
+            match self.view.scan(&self.store).await {
+                Ok(rows) => self.view.fence_silent(&self.store, &rows).await,
+                Err(error) => {
+                    tracing::debug!(error = %error, "reading the registry");
+                    false
+                }
             }
-        }
+        };
+        tokio::time::timeout(self.settings.terms.heartbeat, scan).await.unwrap_or(false)
     }
 
     async fn leave(self) {
