@@ -1,12 +1,16 @@
 //! The audit log, which is also the change log that replicas follow.
 //!
 //! Each event's hash covers the event and the hash before it, keyed with the tag key of the authority secret: whoever
-//! can write to the database, but has not the secret, can neither alter, drop nor insert an event unseen.
+//! can write to the database, but has not the secret, can neither alter nor insert an event unseen, nor drop one from
+//! the midst of the log. What they can do is to cut the log short and set its head back to where it then ends, as it
+//! once was: only a revision and its hash that were kept elsewhere show that.
 
 use std::fmt;
+use std::str::FromStr;
 
 use crate::id::{AccountId, Actor, KeyId, RequestId, Revision};
-use crate::secret::{Keyring, SecretVersion};
+use crate::secret::{Keyring, SecretVersion, parse_hex};
+use crate::text::Invalid;
 use crate::time::Timestamp;
 
 /// Declares the closed list of what can be recorded, with the number that is stored for each.
@@ -83,6 +87,15 @@ pub struct ChainHash(pub [u8; 32]);
 impl fmt::Display for ChainHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl FromStr for ChainHash {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let bytes = parse_hex(text).ok_or_else(|| Invalid::rule("must be 64 hexadecimal characters"))?;
+        Ok(Self(*bytes))
     }
 }
 
@@ -167,13 +180,17 @@ impl Keyring {
     }
 }
 
+/// Most events of one gap that are named.
+const GAP_MAX: usize = 100;
+
 /// Walks the log and says where it was tampered with.
 #[derive(Debug)]
 pub struct ChainCheck<'a> {
     keyring: &'a Keyring,
-    previous: ChainHash,
+    kept: Option<(Revision, ChainHash)>,
+    /// None where the event before has no hash to go on from.
+    previous: Option<ChainHash>,
     next: Revision,
-    events: u64,
 }
 
 /// Where the log is not what was written.
@@ -188,6 +205,12 @@ pub enum ChainFault {
     /// An event was altered, or inserted, or follows another one than when it was written.
     #[error("revision {revision} was altered, inserted or replaced")]
     Altered {
+        /// Its revision.
+        revision: Revision,
+    },
+    /// An event is not the one that somebody has kept the hash of.
+    #[error("revision {revision} is not the one that was kept: the log was cut short or rewritten")]
+    NotKept {
         /// Its revision.
         revision: Revision,
     },
@@ -218,10 +241,10 @@ pub enum ChainFault {
 }
 
 impl<'a> ChainCheck<'a> {
-    /// A walk from the beginning of the log.
+    /// A walk from the beginning of the log. `kept` is a revision and its hash as they once were, kept elsewhere.
     #[must_use]
-    pub fn new(keyring: &'a Keyring) -> Self {
-        Self { keyring, previous: ChainHash::default(), next: Revision(1), events: 0 }
+    pub fn new(keyring: &'a Keyring, kept: Option<(Revision, ChainHash)>) -> Self {
+        Self { keyring, kept, previous: Some(ChainHash::default()), next: Revision(1) }
     }
 
     /// Checks the next event, in order of revision. After a fault the walk goes on from the event as it stands, so that
@@ -231,40 +254,52 @@ impl<'a> ChainCheck<'a> {
     /// All that is wrong with it.
     pub fn event(&mut self, logged: &LoggedEvent) -> Result<(), Vec<ChainFault>> {
         let LoggedEvent { revision, time, ref event, secret_version, hash } = *logged;
-        let mut faults: Vec<_> = (self.next.0..revision.0)
-            .take(100)
-            .map(|missing| ChainFault::Missing { missing: Revision(missing) })
-            .collect();
-        match self.keyring.chain(self.previous, revision, time, event, secret_version) {
+        let mut faults = self.missing_before(revision);
+        // After a gap the hash cannot fit; the gap is the fault that was found.
+        let is_linked = self.previous.is_some() && faults.is_empty();
+        match self.keyring.chain(self.previous.unwrap_or_default(), revision, time, event, secret_version) {
             None => faults.push(ChainFault::SecretNotHeld { revision, version: secret_version }),
-            // After a gap the hash cannot fit; the gap is the fault that was found.
-            Some(expected) if expected != hash && faults.is_empty() => faults.push(ChainFault::Altered { revision }),
+            Some(expected) if expected != hash && is_linked => faults.push(ChainFault::Altered { revision }),
             Some(_) => {}
         }
-        self.previous = hash;
-        self.next = revision.next();
-        self.events += 1;
+        faults.extend(self.pass(revision, Some(hash)));
         if faults.is_empty() { Ok(()) } else { Err(faults) }
+    }
+
+    /// Passes over the next event, which cannot be read, and so is not what was written. `hash` is what it has in place
+    /// of one, if that could be one.
+    pub fn unreadable(&mut self, revision: Revision, hash: Option<ChainHash>) -> Vec<ChainFault> {
+        let mut faults = self.missing_before(revision);
+        faults.push(ChainFault::Altered { revision });
+        faults.extend(self.pass(revision, hash));
+        faults
+    }
+
+    fn missing_before(&self, revision: Revision) -> Vec<ChainFault> {
+        let gap = (self.next.0..revision.0).take(GAP_MAX);
+        gap.map(|missing| ChainFault::Missing { missing: Revision(missing) }).collect()
+    }
+
+    /// Goes on behind an event, and says whether it is another one than was kept.
+    fn pass(&mut self, revision: Revision, hash: Option<ChainHash>) -> Option<ChainFault> {
+        (self.previous, self.next) = (hash, revision.next());
+        let is_kept = self.kept.is_none_or(|(kept, kept_hash)| kept != revision || hash == Some(kept_hash));
+        (!is_kept).then_some(ChainFault::NotKept { revision })
     }
 
     /// Checks the end of the walk against the head that the database remembers.
     ///
     /// # Errors
     /// All that is wrong with it.
-    pub fn finish(self, head: Revision, head_hash: ChainHash) -> Result<u64, Vec<ChainFault>> {
-        let mut faults: Vec<_> = (self.next.0..=head.0)
-            .take(100)
-            .map(|missing| ChainFault::Missing { missing: Revision(missing) })
-            .collect();
-        faults.extend(
-            (head.0 + 1..self.next.0)
-                .take(100)
-                .map(|revision| ChainFault::BeyondHead { revision: Revision(revision), head }),
-        );
-        if faults.is_empty() && self.previous != head_hash {
+    pub fn finish(self, head: Revision, head_hash: ChainHash) -> Result<(), Vec<ChainFault>> {
+        let mut faults = self.missing_before(head.next());
+        if faults.is_empty() && self.previous.is_some_and(|hash| hash != head_hash) {
             faults.push(ChainFault::Head { head });
         }
-        if faults.is_empty() { Ok(self.events) } else { Err(faults) }
+        if let Some((revision, _)) = self.kept.filter(|(kept, _)| *kept > head) {
+            faults.push(ChainFault::NotKept { revision });
+        }
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
 }
 
@@ -303,7 +338,17 @@ mod tests {
     }
 
     fn faults(ring: &Keyring, log: &[LoggedEvent], head: i64, head_hash: ChainHash) -> Vec<ChainFault> {
-        let mut check = ChainCheck::new(ring);
+        faults_beside(None, ring, log, head, head_hash)
+    }
+
+    fn faults_beside(
+        kept: Option<(Revision, ChainHash)>,
+        ring: &Keyring,
+        log: &[LoggedEvent],
+        head: i64,
+        head_hash: ChainHash,
+    ) -> Vec<ChainFault> {
+        let mut check = ChainCheck::new(ring, kept);
         let mut faults: Vec<_> = log.iter().filter_map(|e| check.event(e).err()).flatten().collect();
         faults.extend(check.finish(Revision(head), head_hash).err().into_iter().flatten());
         faults
@@ -314,6 +359,7 @@ mod tests {
         let (ring, log) = (ring(), log(&ring(), 5));
         assert_eq!(faults(&ring, &log, 5, log[4].hash), []);
         assert_eq!(faults(&ring, &[], 0, ChainHash::default()), []);
+        assert_eq!(log[4].hash.to_string().parse(), Ok(log[4].hash));
     }
 
     #[test]
@@ -332,12 +378,35 @@ mod tests {
 
         let mut inserted = log.clone();
         inserted.push(LoggedEvent { revision: Revision(6), ..log[4].clone() });
-        let found = faults(&ring, &inserted, 5, hash);
-        assert!(found.contains(&ChainFault::Altered { revision: revision(6) }), "{found:?}");
-        assert!(found.contains(&ChainFault::BeyondHead { revision: revision(6), head: revision(5) }), "{found:?}");
+        assert_eq!(faults(&ring, &inserted, 6, inserted[5].hash), [ChainFault::Altered { revision: revision(6) }]);
 
         assert_eq!(faults(&ring, &log[..4], 5, hash), [ChainFault::Missing { missing: revision(5) }]);
         assert_eq!(faults(&ring, &log, 5, ChainHash([1; 32])), [ChainFault::Head { head: revision(5) }]);
+    }
+
+    #[test]
+    fn an_event_that_cannot_be_read_is_named_once() {
+        let (ring, log) = (ring(), log(&ring(), 5));
+        for hash in [Some(log[2].hash), None] {
+            let mut check = ChainCheck::new(&ring, None);
+            assert_eq!((check.event(&log[0]), check.event(&log[1])), (Ok(()), Ok(())));
+            assert_eq!(check.unreadable(Revision(3), hash), [ChainFault::Altered { revision: Revision(3) }]);
+            assert_eq!((check.event(&log[3]), check.event(&log[4])), (Ok(()), Ok(())));
+            assert_eq!(check.finish(Revision(5), log[4].hash), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_log_that_was_cut_short_with_its_head_passes_unless_its_end_was_kept() {
+        let (ring, log) = (ring(), log(&ring(), 5));
+        let cut = &log[..3];
+        assert_eq!(faults(&ring, cut, 3, log[2].hash), [], "nothing in the database tells");
+        let kept = |n: usize| Some((log[n - 1].revision, log[n - 1].hash));
+        assert_eq!(faults_beside(kept(3), &ring, cut, 3, log[2].hash), []);
+        let not_kept = |n| [ChainFault::NotKept { revision: Revision(n) }];
+        assert_eq!(faults_beside(kept(5), &ring, cut, 3, log[2].hash), not_kept(5));
+        let other = Some((Revision(2), ChainHash([1; 32])));
+        assert_eq!(faults_beside(other, &ring, cut, 3, log[2].hash), not_kept(2));
     }
 
     #[test]

@@ -145,7 +145,8 @@ fn derive(secret: &[u8; 32]) -> Keys {
     }
 }
 
-fn parse_hex(digits: &str) -> Option<Zeroizing<[u8; 32]>> {
+/// 32 bytes out of 64 hexadecimal digits.
+pub(crate) fn parse_hex(digits: &str) -> Option<Zeroizing<[u8; 32]>> {
     let mut secret = Zeroizing::new([0; 32]);
     if digits.len() != 64 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;

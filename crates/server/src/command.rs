@@ -4,8 +4,11 @@ use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
+use key_authority_domain::id::Revision;
 use key_authority_domain::secret::Keyring;
 use key_authority_storage::Store;
+use key_authority_storage::audit_read::LogProof;
+use key_authority_storage::settings::Head;
 use zeroize::Zeroizing;
 
 use crate::config::{AuditCommand, Command, Config, ConfigErrors, Purpose, Settings};
@@ -33,6 +36,11 @@ pub enum CommandError {
     /// Reading the log.
     #[error("the audit log cannot be read: {0}")]
     Storage(#[from] key_authority_storage::StorageError),
+    /// The head that the log is to be compared with.
+    #[error(
+        "--kept-head must be a revision, a colon and a hash of 64 hexadecimal characters, as `audit verify` prints it"
+    )]
+    KeptHead,
     /// No random bytes.
     #[error(transparent)]
     Entropy(#[from] entropy::EntropyError),
@@ -80,9 +88,10 @@ pub fn run(command: Command) -> Result<ExitCode, CommandError> {
             runtime()?.block_on(healthcheck::run(&arguments))?;
             say("ready")
         }
-        Command::Audit(AuditCommand::Verify(settings)) => {
-            let config = read(&settings, Purpose::Serve)?;
-            runtime()?.block_on(verify_audit(&config))
+        Command::Audit(AuditCommand::Verify(arguments)) => {
+            let kept = arguments.kept_head.as_deref().map(|text| head_of(text).ok_or(CommandError::KeptHead));
+            let config = read(&arguments.settings, Purpose::Serve)?;
+            runtime()?.block_on(verify_audit(&config, kept.transpose()?))
         }
         Command::GenerateToken => say(bootstrap::mint()?.reveal()),
         Command::GenerateSecret => {
@@ -136,11 +145,17 @@ async fn another_root_key(config: &Config) -> Result<ExitCode, CommandError> {
     say(token.reveal())
 }
 
-async fn verify_audit(config: &Config) -> Result<ExitCode, CommandError> {
+/// Reads what [`verify_audit`] printed.
+fn head_of(text: &str) -> Option<Head> {
+    let (revision, hash) = text.split_once(':')?;
+    Some(Head { revision: Revision(revision.parse().ok()?), hash: hash.parse().ok()? })
+}
+
+async fn verify_audit(config: &Config, kept: Option<Head>) -> Result<ExitCode, CommandError> {
     let keyring = open::keyring(config)?;
     let store: Store = open::connect(config, &keyring, 1).await?;
     store.check_schema().await?;
-    let proof = store.verify_log(|checked| {
+    let proof = store.verify_log(kept, |checked| {
         if checked >= 100_000 {
             let _ = write!(std::io::stderr(), "\r{checked} events checked");
         }
@@ -150,10 +165,14 @@ async fn verify_audit(config: &Config) -> Result<ExitCode, CommandError> {
     for fault in &proof.faults {
         say(fault)?;
     }
-    if proof.faults.is_empty() {
-        say(format!("{} events up to revision {}: none altered, dropped or inserted", proof.checked, proof.head))
+    let LogProof { head: Head { revision, hash }, checked, faults, unnamed } = proof;
+    if faults.is_empty() {
+        say(format!("{checked} events up to revision {revision}: none altered, dropped or inserted"))?;
+        say(format!(
+            "keep this elsewhere; it proves later that the log was not cut short: --kept-head {revision}:{hash}"
+        ))
     } else {
-        say(format!("{} faults in {} events up to revision {}", proof.faults.len(), proof.checked, proof.head))?;
+        say(format!("{} faults in {checked} events up to revision {revision}", faults.len() as u64 + unnamed))?;
         Ok(ExitCode::from(2))
     }
 }

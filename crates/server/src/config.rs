@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use args::{AuditCommand, Cli, Command, HealthcheckArgs, Settings};
+pub use args::{AuditCommand, Cli, Command, HealthcheckArgs, Settings, VerifyArgs};
 pub use database_url::{DatabaseKind, DatabaseUrl};
 pub use error::{ConfigError, ConfigErrors};
 use reader::Reader;

@@ -1,6 +1,6 @@
 //! Reading the log.
 
-use key_authority_domain::audit::{Action, ChainCheck, ChainFault, LoggedEvent};
+use key_authority_domain::audit::{Action, ChainCheck, ChainFault, ChainHash, LoggedEvent};
 use key_authority_domain::id::{AccountId, Actor, KeyId, Revision};
 use key_authority_domain::time::Timestamp;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -9,10 +9,13 @@ use crate::entity::audit_event::{Column, Entity};
 use crate::error::StorageError;
 use crate::page::{AccountScope, Page, cut};
 use crate::rows::event::to_domain;
+use crate::settings::Head;
 use crate::store::{Store, bounded};
 
 /// How many events a check of the chain reads at once.
 const CHECK_BATCH: u64 = 2_000;
+/// Most faults that are kept to be named, and most events that are looked at beyond the head.
+const FAULTS_MAX: u64 = 1_000;
 
 /// Which events to list.
 #[derive(Debug, Clone)]
@@ -72,46 +75,67 @@ impl Store {
         .await
     }
 
-    /// Walks the whole log and proves that no event was altered, dropped or inserted. `progress` is told how many were
+    /// Walks the whole log and proves that no event was altered, dropped or inserted. Only with `kept`, a head of the log
+    /// as it once was, is it proved that the log was not cut short with its head. `progress` is told how many events were
     /// checked so far.
     ///
     /// Events that are committed while it runs are not part of the proof: the walk ends at the head it began with.
     ///
     /// # Errors
     /// When nobody could look.
-    pub async fn verify_log(&self, mut progress: impl FnMut(u64)) -> Result<LogProof, StorageError> {
+    pub async fn verify_log(
+        &self,
+        kept: Option<Head>,
+        mut progress: impl FnMut(u64),
+    ) -> Result<LogProof, StorageError> {
         let head = self.head().await?;
-        let mut check = ChainCheck::new(&self.keyring);
+        let mut check = ChainCheck::new(&self.keyring, kept.map(|head| (head.revision, head.hash)));
+        let mut proof = LogProof { head, checked: 0, faults: Vec::new(), unnamed: 0 };
         // From before the first revision on: what was inserted there is a fault too.
-        let (mut faults, mut checked, mut after) = (Vec::new(), 0_u64, i64::MIN);
+        let mut after = i64::MIN;
         loop {
             let rows = bounded(async {
                 let select = Entity::find().filter(Column::Revision.gt(after)).order_by_asc(Column::Revision);
+                let select = select.filter(Column::Revision.lte(head.revision.0));
                 Ok(select.limit(CHECK_BATCH).all(&self.db).await?)
             })
             .await?;
             let is_last = (rows.len() as u64) < CHECK_BATCH;
             for row in rows {
                 after = row.revision;
-                // What stands beyond the head now may have been committed since; at the head of then it was not there.
-                if after > head.revision.0 && self.head().await?.revision.0 >= after {
-                    continue;
-                }
-                let revision = Revision(row.revision);
-                match to_domain(row) {
-                    Ok(logged) => faults.extend(check.event(&logged).err().into_iter().flatten()),
-                    Err(StorageError::Corrupt { .. }) => faults.push(ChainFault::Altered { revision }),
+                let (revision, hash) = (Revision(row.revision), row.hash.as_slice().try_into().ok().map(ChainHash));
+                proof.add(match to_domain(row) {
+                    Ok(logged) => check.event(&logged).err().unwrap_or_default(),
+                    Err(StorageError::Corrupt { .. }) => check.unreadable(revision, hash),
                     Err(error) => return Err(error),
-                }
-                checked += 1;
+                });
+                proof.checked += 1;
             }
-            progress(checked);
+            progress(proof.checked);
             if is_last {
                 break;
             }
         }
-        faults.extend(check.finish(head.revision, head.hash).err().into_iter().flatten());
-        Ok(LogProof { head: head.revision, checked, faults })
+        proof.add(check.finish(head.revision, head.hash).err().unwrap_or_default());
+        proof.add(self.beyond_head().await?);
+        Ok(proof)
+    }
+
+    /// The events that stand beyond the head. One that is committed comes with the head that it makes, and the head is
+    /// read after the events.
+    async fn beyond_head(&self) -> Result<Vec<ChainFault>, StorageError> {
+        let mut last: Vec<i64> = bounded(async {
+            let select = Entity::find().select_only().column(Column::Revision).order_by_desc(Column::Revision);
+            Ok(select.limit(FAULTS_MAX).into_tuple().all(&self.db).await?)
+        })
+        .await?;
+        let head = self.head().await?.revision;
+        last.retain(|revision| *revision > head.0);
+        Ok(last
+            .into_iter()
+            .rev()
+            .map(|revision| ChainFault::BeyondHead { revision: Revision(revision), head })
+            .collect())
     }
 }
 
@@ -119,9 +143,23 @@ impl Store {
 #[derive(Debug)]
 pub struct LogProof {
     /// The head of the log when the walk began.
-    pub head: Revision,
+    pub head: Head,
     /// How many events were checked.
     pub checked: u64,
-    /// What was found; empty when the log is what was written.
+    /// What was found, as far as it is named; empty when the log is what was written.
     pub faults: Vec<ChainFault>,
+    /// How many faults were found beyond those.
+    pub unnamed: u64,
+}
+
+impl LogProof {
+    fn add(&mut self, faults: Vec<ChainFault>) {
+        for fault in faults {
+            if (self.faults.len() as u64) < FAULTS_MAX {
+                self.faults.push(fault);
+            } else {
+                self.unnamed += 1;
+            }
+        }
+    }
 }

@@ -54,8 +54,19 @@ pub enum Command {
 /// What can be done with the audit log.
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
-    /// Recomputes the hash chain of the audit log: exit code 0 when no event was altered or dropped
-    Verify(Box<Settings>),
+    /// Recomputes the hash chain of the audit log: exit code 0 when no event was altered, inserted or dropped
+    Verify(Box<VerifyArgs>),
+}
+
+/// How `audit verify` looks.
+#[derive(Debug, Clone, Args)]
+pub struct VerifyArgs {
+    /// Head of the log as an earlier `audit verify` printed it; without it nothing tells that the log was cut short since
+    #[arg(long, value_name = "REVISION:HASH")]
+    pub kept_head: Option<String>,
+    /// The settings.
+    #[command(flatten)]
+    pub settings: Settings,
 }
 
 /// How `healthcheck` asks.

@@ -58,7 +58,7 @@ async fn a_change_given_up_at_any_moment_stands_whole_or_not_at_all(database: Da
             break;
         }
     }
-    assert_eq!(other.verify_log(|_| ()).await.unwrap().faults, []);
+    assert_eq!(other.verify_log(None, |_| ()).await.unwrap().faults, []);
 }
 
 async fn a_beginning_given_up_leaves_a_session_that_reads_and_writes_as_ever(database: Database) {

@@ -60,7 +60,7 @@ async fn trials(database: Database, fate: Fate) -> u32 {
     for trial in 0..TRIALS {
         standing += u32::from(try_it(&proxy, &store, &direct, &format!("trial-{trial}"), fate).await);
     }
-    assert_eq!(direct.verify_log(|_| ()).await.unwrap().faults, []);
+    assert_eq!(direct.verify_log(None, |_| ()).await.unwrap().faults, []);
     standing
 }
 

@@ -198,7 +198,7 @@ async fn events_read_back_whatever_their_length(database: Database) {
     let logged = store.events(&every_event(), 100, Revision(0)).await.unwrap().items;
     let events: Vec<_> = logged.into_iter().map(|logged| logged.event).collect();
     assert_eq!(events, said);
-    assert_eq!(store.verify_log(|_| ()).await.unwrap().faults, []);
+    assert_eq!(store.verify_log(None, |_| ()).await.unwrap().faults, []);
 }
 
 async fn ids_are_case_sensitive_and_byte_exact(database: Database) {

@@ -70,6 +70,23 @@ async fn a_log_that_was_cut_short_is_found(mut authority: Authority) {
     assert_found(&authority, "the last is missing", head).await;
 }
 
+async fn a_log_cut_short_with_its_head_is_found_beside_the_head_that_was_kept(mut authority: Authority) {
+    let head = history(&mut authority).await;
+    let printed = authority.subcommand(&["audit", "verify"], &[]).await.well().stdout;
+    let kept = printed.split_once("--kept-head ").expect("it prints the head").1.trim();
+    authority.subcommand(&["audit", "verify"], &["--kept-head", kept]).await.well();
+    authority.database().sql(&format!(
+        "DELETE FROM audit_event WHERE revision = {head}; \
+         UPDATE authority SET revision = revision - 1, \
+         head_hash = (SELECT hash FROM audit_event ORDER BY revision DESC LIMIT 1)"
+    ));
+    authority.subcommand(&["audit", "verify"], &[]).await.well();
+    let text = authority.subcommand(&["audit", "verify"], &["--kept-head", kept]).await.badly().text();
+    assert!(text.contains(&format!("revision {head} is not the one that was kept")), "{text}");
+    let nonsense = authority.subcommand(&["audit", "verify"], &["--kept-head", "the last one"]).await.badly();
+    assert!(nonsense.stderr.contains("--kept-head must be"), "{}", nonsense.stderr);
+}
+
 async fn an_inserted_event_is_found(mut authority: Authority) {
     history(&mut authority).await;
     let database = authority.database();
@@ -99,6 +116,7 @@ on_every_database! {
     an_altered_event_is_found,
     a_deleted_event_is_found,
     a_log_that_was_cut_short_is_found,
+    a_log_cut_short_with_its_head_is_found_beside_the_head_that_was_kept,
     an_inserted_event_is_found,
     an_event_put_beyond_the_head_is_found,
 }
