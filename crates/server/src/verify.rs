@@ -29,6 +29,13 @@ pub struct Verifier {
     metrics: SharedMetrics,
 }
 
+/// A question that is decided, and not counted yet.
+struct Decided {
+    verdict: Verdict,
+    secret: Option<Arc<ResidentSecret>>,
+    response: v1::VerifyResponse,
+}
+
 impl Verifier {
     /// Answers by what the replica knows.
     #[must_use]
@@ -41,22 +48,28 @@ impl Verifier {
     /// # Errors
     /// When a field breaks its rule.
     pub fn answer(&self, permit: &Permit, request: &v1::VerifyRequest) -> Result<v1::VerifyResponse, Failure> {
-        Ok(self.decide(permit, request, &wire::verify::question(request)?))
+        Ok(self.count(permit, self.decide(permit, request, &wire::verify::question(request)?)))
     }
 
-    fn decide(&self, permit: &Permit, request: &v1::VerifyRequest, question: &Question<'_>) -> v1::VerifyResponse {
+    fn decide(&self, permit: &Permit, request: &v1::VerifyRequest, question: &Question<'_>) -> Decided {
         let token = match Token::parse(&request.token) {
             Ok(token) if request.token.len() <= TOKEN_LEN_MAX => token,
-            _ => return self.respond(permit, Verdict::Malformed, None, request),
+            _ => return respond(permit, Verdict::Malformed, None, request),
         };
         let moment = permit.moment();
         let secret = self.view.find(moment, self.keyring.digests(token));
         let secret = secret.filter(|secret| permit.covers(secret.account()));
         let verdict = decide(secret.as_ref().map(|secret| secret.standing()).as_ref(), question, moment.now);
-        if let (Verdict::Valid, Some(secret)) = (verdict, &secret) {
-            self.view.note_use(secret, moment.now);
+        respond(permit, verdict, secret, request)
+    }
+
+    /// Counts what is about to be answered.
+    fn count(&self, permit: &Permit, Decided { verdict, secret, response }: Decided) -> v1::VerifyResponse {
+        self.metrics.verified(verdict as usize, 1);
+        if let (Verdict::Valid, Some(secret)) = (verdict, secret) {
+            self.view.note_use(&secret, permit.moment().now);
         }
-        self.respond(permit, verdict, secret.as_deref(), request)
+        response
     }
 
     /// Answers many questions, in their order.
@@ -70,34 +83,35 @@ impl Verifier {
     ) -> Result<v1::BatchVerifyResponse, Failure> {
         let questions = wire::verify::batch(request)?;
         let asked = request.requests.iter().zip(&questions);
-        let mut responses = Vec::with_capacity(questions.len());
+        let mut all = Vec::with_capacity(questions.len());
         let mut bytes = 0;
         for (request, question) in asked {
-            let response = self.decide(permit, request, question);
-            bytes += response.encoded_len();
+            let decided = self.decide(permit, request, question);
+            bytes += decided.response.encoded_len();
             if bytes > ANSWER_BYTES_MAX {
                 return Err(Failure::AnswerTooLarge);
             }
-            responses.push(response);
+            all.push(decided);
         }
+        // Only now: a batch is answered whole or not at all, and what is not answered is no use of a key.
+        let responses = all.into_iter().map(|decided| self.count(permit, decided)).collect();
         Ok(v1::BatchVerifyResponse { responses })
     }
+}
 
-    fn respond(
-        &self,
-        permit: &Permit,
-        verdict: Verdict,
-        secret: Option<&ResidentSecret>,
-        request: &v1::VerifyRequest,
-    ) -> v1::VerifyResponse {
-        self.metrics.verified(verdict as usize, 1);
-        let mut response = v1::VerifyResponse {
-            verdict: wire::verify::verdict_to_proto(verdict).into(),
-            revision: wire::revision::number(permit.moment().revision),
-            ..Default::default()
-        };
-        // Nothing about a key is told before its secret has matched.
-        let Some(secret) = secret.filter(|_| verdict != Verdict::Unknown) else { return response };
+fn respond(
+    permit: &Permit,
+    verdict: Verdict,
+    secret: Option<Arc<ResidentSecret>>,
+    request: &v1::VerifyRequest,
+) -> Decided {
+    let mut response = v1::VerifyResponse {
+        verdict: wire::verify::verdict_to_proto(verdict).into(),
+        revision: wire::revision::number(permit.moment().revision),
+        ..Default::default()
+    };
+    // Nothing about a key is told before its secret has matched.
+    if let Some(secret) = secret.as_deref().filter(|_| verdict != Verdict::Unknown) {
         secret.key.id.as_str().clone_into(&mut response.key_id);
         secret.account().as_str().clone_into(&mut response.account);
         match verdict {
@@ -111,6 +125,6 @@ impl Verifier {
             }
             _ => {}
         }
-        response
     }
+    Decided { verdict, secret, response }
 }

@@ -8,7 +8,7 @@ use tonic::Code;
 
 use crate::support::client::{key_for, only, question};
 use crate::support::expect::invalid_status;
-use crate::support::{Authority, NewKey, in_time, invalid, on_every_database};
+use crate::support::{Authority, NewKey, eventually, in_time, invalid, on_every_database, refused};
 
 /// A well-formed token that nobody was ever given: of another authority, so to speak.
 pub(crate) async fn never_issued(authority: &Authority) -> String {
@@ -175,6 +175,20 @@ async fn a_stream_answers_each_question_by_its_id(authority: Authority) {
     }
 }
 
+async fn a_batch_that_is_too_large_to_answer_is_no_use_of_a_key(authority: Authority) {
+    let client = authority.client();
+    client.new_account("acme", KeyPolicy::default()).await;
+    let labels = (0..64).map(|number| (format!("label-{number}"), "x".repeat(256))).collect();
+    let key = client.new_key(CreateKeyRequest { labels, ..key_for("acme") }).await;
+    let requests = vec![question(&key.token); 500];
+    refused(client.batch_verify(BatchVerifyRequest { requests }).await, Code::ResourceExhausted, "ANSWER_TOO_LARGE");
+    assert_eq!(client.verdict(&key.token).await, Verdict::Valid);
+    let used = eventually("the use is written down", async || {
+        Some(client.key(&key.id()).await).filter(|key| key.use_count > 0)
+    });
+    assert_eq!(used.await.use_count, 1, "only what was answered counts");
+}
+
 async fn a_stream_answers_while_it_is_open_and_knows_of_changes(authority: Authority) {
     let client = authority.client();
     client.new_account("acme", KeyPolicy::default()).await;
@@ -206,6 +220,7 @@ on_every_database! {
     each_part_of_a_question_is_decided,
     the_revision_of_answers_grows_with_every_change,
     a_batch_is_answered_in_order,
+    a_batch_that_is_too_large_to_answer_is_no_use_of_a_key,
     a_stream_answers_each_question_by_its_id,
     a_stream_answers_while_it_is_open_and_knows_of_changes,
 }
