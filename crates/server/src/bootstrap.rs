@@ -111,7 +111,7 @@ pub async fn prepare_file(store: &Store, file: &Path) -> Result<(), BootstrapErr
 }
 
 /// Makes a file that only its owner may read, unless it is there already: whoever comes first has made it, and what it
-/// holds then stands. It is there whole or not at all.
+/// holds then stands. It is there whole or not at all, and after a power cut too: what is made next may need it.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -127,9 +127,17 @@ pub fn make_private(file: &Path, content: &[u8]) -> std::io::Result<()> {
     let linked = written.and_then(|()| std::fs::hard_link(partial, file));
     let removed = std::fs::remove_file(partial);
     match linked {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => removed,
-        linked => linked.and(removed),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        linked => linked?,
     }
+    removed?;
+    sync_folder_of(file)
+}
+
+/// Puts the names in a file's folder on the disk; the file's own sync does not.
+fn sync_folder_of(file: &Path) -> std::io::Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::File::open(folder)?.sync_all()
 }
 
 fn read_token(file: &Path) -> Result<Token, BootstrapError> {
