@@ -82,9 +82,6 @@ pub enum ServeError {
     /// A descriptor set of ours does not decode.
     #[error("the list of methods cannot be read: {0}")]
     Methods(#[from] prost::DecodeError),
-    /// The console.
-    #[error("standard output cannot be written to: {0}")]
-    Stdout(#[source] std::io::Error),
 }
 
 /// Serves until it is told to stop.
@@ -139,7 +136,10 @@ pub async fn serve(config: Config, is_tracing: bool, shutdown: Shutdown) -> Resu
     }
     health.set_alive(true);
     if shutdown.child().run_until_cancelled(first_lease(&view)).await.is_some() {
-        announce(&config, &addresses, facts.store.kind()).map_err(ServeError::Stdout)?;
+        if let Err(error) = announce(&config, &addresses, facts.store.kind()) {
+            // Nobody reads it there; calls are answered all the same.
+            tracing::warn!(error = %error, "standard output cannot be written to");
+        }
         tracing::info!(grpc = %addresses.grpc, http = %addresses.http, storage = %facts.store.kind(), "ready");
         shutdown.requested().await;
     }

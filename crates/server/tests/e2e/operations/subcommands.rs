@@ -1,6 +1,9 @@
 //! `migrate`, `healthcheck`, and what a server refuses to start with.
 
+use std::process::Stdio;
+
 use key_authority_proto::v1::*;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::support::process::{Ended, program, run};
 use crate::support::{Authority, Database, Setup, in_time, on_every_database, on_sqlite};
@@ -93,6 +96,24 @@ on_every_database! {
     a_second_start_changes_nothing,
 }
 
+async fn a_server_that_cannot_print_serves_all_the_same(database: Database) {
+    let authority = Setup::on(database).prepare().await;
+    let mut command = authority.serve_command();
+    command.stdout(std::fs::File::options().write(true).open("/dev/full").unwrap()).stderr(Stdio::piped());
+    let mut server = command.spawn().unwrap();
+    let mut log = BufReader::new(server.stderr.take().unwrap()).lines();
+    let mut is_ready = false;
+    while !is_ready {
+        let line = in_time("a line of the log", log.next_line()).await.unwrap();
+        is_ready = line.expect("it goes on").contains(r#""ready""#);
+    }
+    let pid = server.id().and_then(|pid| rustix::process::Pid::from_raw(pid.try_into().unwrap())).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    // Its log is read to the end, so that it never waits for a reader.
+    while in_time("the rest of the log", log.next_line()).await.unwrap().is_some() {}
+    assert!(in_time("an orderly end", server.wait()).await.unwrap().success());
+}
+
 async fn a_file_that_is_served_keeps_its_schema(database: Database) {
     let authority = Setup::on(database).start().await;
     // As a newer program would find it: with a migration that it has not seen done.
@@ -110,6 +131,7 @@ mod once {
     use super::*;
     on_sqlite! {
         a_file_that_is_served_keeps_its_schema,
+        a_server_that_cannot_print_serves_all_the_same,
         healthcheck_tells_by_its_exit_code,
         a_second_listener_serves_verify_alone,
     }
