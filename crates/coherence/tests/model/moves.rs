@@ -74,7 +74,7 @@ pub(crate) enum Step {
 /// What can happen in this state. Not all of it need be possible.
 pub(crate) fn all(rules: &Rules, world: &World, moves: &mut Vec<Move>) {
     moves.push(Move::Tick);
-    if rules.besides == Besides::OtherChange && world.log.other.is_none_or(|entry| !entry.is_committed) {
+    if can_write_other(rules, world) {
         moves.push(Move::WriteOther);
     }
     of_change(world, moves);
@@ -84,6 +84,16 @@ pub(crate) fn all(rules: &Rules, world: &World, moves: &mut Vec<Move>) {
         of_seat(rules, world, seat, &mut steps);
         moves.extend(steps.into_iter().map(|step| Move::Of(place, step)));
     }
+}
+
+fn can_write_other(rules: &Rules, world: &World) -> bool {
+    let is_its_time = match rules.besides {
+        Besides::ChangeBefore => world.log.revocation.is_none(),
+        Besides::ChangeAfter => world.log.revocation.is_some(),
+        Besides::ChangeBetween => true,
+        Besides::Nothing | Besides::StrayUpdates => false,
+    };
+    is_its_time && world.log.other.is_none_or(|entry| !entry.is_committed)
 }
 
 fn of_change(world: &World, moves: &mut Vec<Move>) {

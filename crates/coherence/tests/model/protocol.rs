@@ -38,7 +38,7 @@ const ALONE: [Move; 12] = [
 ];
 
 /// What a replica does until it has a lease.
-const SETTLING: [Step; 14] = [
+const SETTLING: [Step; 13] = [
     Step::Start,
     Step::Due,
     Step::Execute,
@@ -51,7 +51,6 @@ const SETTLING: [Step; 14] = [
     Step::Receive,
     Step::Execute,
     Step::Receive,
-    Step::Publish,
     Step::Publish,
 ];
 

@@ -32,7 +32,7 @@ impl Rules {
         ends_by_time: true,
         seats: 1,
         is_settled: false,
-        besides: Besides::OtherChange,
+        besides: Besides::Nothing,
         flaw: None,
     };
 
@@ -45,13 +45,17 @@ impl Rules {
     }
 }
 
-/// What happens besides the revocation and the steps of replicas. Each alone multiplies the states; neither bears on the
-/// other.
+/// What happens besides the revocation and the steps of replicas. Each multiplies the states, and none bears on
+/// another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Besides {
     Nothing,
-    /// Something else is changed, before or after.
-    OtherChange,
+    /// Something else is changed before the key is revoked.
+    ChangeBefore,
+    /// Something else is changed after the key was revoked.
+    ChangeAfter,
+    /// Something else is changed while the key is revoked. Only when revisions come from a sequence.
+    ChangeBetween,
     /// An UPDATE that a replica has given up can arrive later.
     StrayUpdates,
 }
