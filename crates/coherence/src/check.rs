@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use key_authority_domain::id::Revision;
 use key_authority_replica::clock::Boottime;
+use key_authority_replica::propagation::{GRACE, LAST_LOOK};
 
 use crate::process::{Host, Process};
-use crate::propagation::LAST_LOOK;
 use crate::scheduler::{MILLISECOND, Time};
 use crate::statement::{Change, Key, KeySet, RequestId, only};
 use crate::variant::Variant;
@@ -146,8 +146,8 @@ impl Check {
 
     /// A wait ended so much later than it should, in a process that was paused for so long.
     pub(crate) fn waited(&self, host: &Host, late: Duration, paused: Time) {
-        // The registry is read twice and written once more when the time is over, for the sake of the next change.
-        let allowed = LAST_LOOK * 3 + Duration::from_nanos(MILLISECOND + paused * 6 / 5);
+        // The registry is read, and written, a little longer, for the sake of the next change.
+        let allowed = GRACE + LAST_LOOK * 3 + Duration::from_nanos(MILLISECOND + paused * 6 / 5);
         if late > allowed {
             self.fail(Kind::WaitedTooLong, || format!("a wait at {host} ended {late:?} after the length of the lease"));
         }

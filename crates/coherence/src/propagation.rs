@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use key_authority_domain::id::{ReplicaId, Revision};
 use key_authority_replica::clock::Boottime;
-use key_authority_replica::propagation::{PropagationState, Step, Wait};
+use key_authority_replica::propagation::{LAST_LOOK, PropagationState, Step, Wait};
 use key_authority_storage::registry::{Nonce, ReplicaRow};
 
 use crate::network::{Connection, Lost};
@@ -13,8 +13,6 @@ use crate::process::Server;
 use crate::variant::Variant;
 
 const PAUSE_MIN: Duration = Duration::from_millis(2);
-/// How long the registry may take to answer when the time is over.
-pub(crate) const LAST_LOOK: Duration = Duration::from_millis(50);
 
 /// The rows of silent replicas.
 type Silent = BTreeSet<(ReplicaId, Nonce)>;
@@ -23,7 +21,7 @@ impl Server {
     /// Waits until every replica has applied `revision` or has no lease any more.
     pub(crate) async fn everywhere(&self, revision: Revision, committed: Boottime) -> PropagationState {
         let terms = self.world.terms;
-        let mut wait = Wait::new(revision, committed, terms.wait);
+        let wait = Wait::new(revision, committed, terms.wait);
         let mut connection = Connection::open(&self.world, &self.process.host);
         // Rows that count as lapsed without having been removed; none but in a naive variant.
         let mut disregarded = Silent::new();
@@ -65,7 +63,7 @@ impl Server {
                 }
                 Step::Ask => {}
             }
-            let next = self.boottime().after(pause).min(wait.end());
+            let next = self.boottime().after(pause.min(wait.end().since(self.boottime()).max(PAUSE_MIN)));
             self.until(next, std::future::pending::<()>()).await;
             pause = (pause * 2).min(pause_max);
         };

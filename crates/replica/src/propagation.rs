@@ -18,8 +18,10 @@ use crate::view::View;
 
 const PAUSE_MIN: Duration = Duration::from_millis(2);
 const PAUSE_MAX: Duration = Duration::from_millis(20);
-/// How long the registry may take to answer when the time is over: it is only asked for the sake of the next change.
-const LAST_LOOK: Duration = Duration::from_millis(50);
+/// How much longer than the lease a change waits to remove who is silent, so that the next one need not wait for it.
+pub const GRACE: Duration = Duration::from_millis(100);
+/// How long the registry may take to answer when the lease is over: it is only asked for the sake of the next change.
+pub const LAST_LOOK: Duration = Duration::from_millis(50);
 
 /// How a change came to be everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,8 +87,6 @@ pub struct Wait {
     revision: Revision,
     committed: Boottime,
     lease: Duration,
-    /// Whether the time was over when those who still had not confirmed were to be removed.
-    is_over: bool,
 }
 
 /// What to do next in a [`Wait`].
@@ -101,11 +101,11 @@ pub enum Step {
 }
 
 impl Wait {
-    /// A wait for `revision`. `committed` is an instant after its commit was acknowledged; the wait is over at the latest
+    /// A wait for `revision`. `committed` is an instant after its commit was acknowledged; the change is over at the latest
     /// one `lease` after it.
     #[must_use]
     pub fn new(revision: Revision, committed: Boottime, lease: Duration) -> Self {
-        Self { revision, committed, lease, is_over: false }
+        Self { revision, committed, lease }
     }
 
     /// When the wait is over by time alone: who does not know of the change by then has no lease any more.
@@ -130,7 +130,7 @@ impl Wait {
     /// The registry showed `rows`, `observed` has noted them, and it is `now`. `mine` is as in [`Wait::pending`].
     #[must_use]
     pub fn on_rows(
-        &mut self,
+        &self,
         rows: &[ReplicaRow],
         mine: Option<(ReplicaId, Revision)>,
         observed: &Observed,
@@ -140,17 +140,16 @@ impl Wait {
         if pending.is_empty() {
             return Step::Over(PropagationState::Confirmed);
         }
-        if self.is_over {
-            return Step::Over(PropagationState::Lapsed);
-        }
-        self.is_over = now >= self.end();
-        // A row that shows no confirmation after that time is of a lease from before the commit, which is over: it need not
-        // have been seen unchanged for as long, and is removed so that the next change does not wait for it.
-        let is_out = |row: &&&ReplicaRow| self.is_over || observed.is_silent(row, self.lease, now);
         let is_me = |row: &ReplicaRow| mine.is_some_and(|(me, _)| me == row.id);
-        let silent = pending.iter().filter(|row| !is_me(row)).filter(is_out);
-        let silent: Vec<_> = silent.map(|row| (row.id, row.nonce)).collect();
-        if silent.is_empty() { self.on_time(now) } else { Step::Fence(silent) }
+        let is_silent = |row: &&&ReplicaRow| !is_me(row) && observed.is_silent(row, self.lease, now);
+        let silent: Vec<_> = pending.iter().filter(is_silent).map(|row| (row.id, row.nonce)).collect();
+        if !silent.is_empty() {
+            return Step::Fence(silent);
+        }
+        // The change is over, but who fell silent before it will have been for long enough in a moment. Nobody may be removed
+        // earlier: that a row shows no confirmation does not say that its replica has none, since an UPDATE that was given
+        // up can still arrive, and put an older one back.
+        if now >= self.end().after(GRACE) { Step::Over(PropagationState::Lapsed) } else { Step::Ask }
     }
 
     /// It is `now`, and the registry could not be read.
@@ -184,7 +183,7 @@ impl View {
     /// Waits until every replica has applied `revision` or has no lease any more. `committed` is an instant after the
     /// commit was acknowledged; the wait ends at the latest one lease after it.
     pub async fn everywhere(&self, store: &Store, revision: Revision, committed: Boottime) -> Propagation {
-        let mut wait = Wait::new(revision, committed, self.terms.wait);
+        let wait = Wait::new(revision, committed, self.terms.wait);
         let mut awaited = Awaited::default();
         let mut replicas = 1;
         let mut pause = PAUSE_MIN;
@@ -213,7 +212,7 @@ impl View {
                 }
                 Step::Ask => {}
             }
-            tokio::time::sleep(pause.min(wait.end().since(boottime()))).await;
+            tokio::time::sleep(pause).await;
             pause = (pause * 3 / 2).min(PAUSE_MAX);
         };
         if state == PropagationState::Lapsed && !awaited.pending.is_empty() {
@@ -317,8 +316,8 @@ mod tests {
 
     #[test]
     fn joining_replicas_are_waited_for_and_what_is_applied_here_counts() {
-        let mut wait = Wait::new(Revision(5), at(1), WAIT);
-        let mut step = |rows: &[ReplicaRow], mine| wait.on_rows(rows, mine, &Observed::default(), at(2));
+        let wait = Wait::new(Revision(5), at(1), WAIT);
+        let step = |rows: &[ReplicaRow], mine| wait.on_rows(rows, mine, &Observed::default(), at(2));
         let me = |id, applied| Some((ReplicaId([id; 16]), Revision(applied)));
         assert_eq!(step(&[row(1, 4, 0)], None), Step::Ask);
         assert_eq!(step(&[row(1, -1, 0)], None), Step::Ask);
@@ -332,7 +331,7 @@ mod tests {
         let mut observed = Observed::default();
         let rows = [row(1, 4, 7), row(2, 5, 7)];
         observed.note(&rows, at(1));
-        let mut wait = Wait::new(Revision(5), at(3), WAIT);
+        let wait = Wait::new(Revision(5), at(3), WAIT);
         assert_eq!(wait.on_rows(&rows, None, &observed, at(10)), Step::Ask);
         assert_eq!(wait.on_rows(&rows, None, &observed, at(11)), Step::Fence(vec![(ReplicaId([1; 16]), [7; 8])]));
         assert_eq!(wait.on_rows(&rows[1..], None, &observed, at(11)), Step::Over(PropagationState::Confirmed));
@@ -355,15 +354,18 @@ mod tests {
 
     #[test]
     fn time_alone_ends_the_wait_one_lease_after_the_commit() {
-        let mut wait = Wait::new(Revision(5), at(3), WAIT);
+        let wait = Wait::new(Revision(5), at(3), WAIT);
         assert_eq!(wait.on_time(at(12)), Step::Ask);
         assert_eq!(wait.on_time(at(13)), Step::Over(PropagationState::Lapsed));
 
-        // Who is still pending by then is removed first, once, whether it was seen to be silent for as long or not.
+        // While the registry can be read, it goes on a little longer, for who fell silent just before.
         let rows = [row(1, 4, 7)];
-        let mut step = |now| wait.on_rows(&rows, None, &Observed::default(), now);
-        assert_eq!(step(at(12)), Step::Ask);
-        assert_eq!(step(at(13)), Step::Fence(vec![(ReplicaId([1; 16]), [7; 8])]));
-        assert_eq!(step(at(13)), Step::Over(PropagationState::Lapsed));
+        let mut observed = Observed::default();
+        observed.note(&rows, at(3).after(GRACE / 2));
+        let step = |now| wait.on_rows(&rows, None, &observed, now);
+        assert_eq!(step(at(13)), Step::Ask);
+        assert_eq!(step(at(13).after(GRACE / 2)), Step::Fence(vec![(ReplicaId([1; 16]), [7; 8])]));
+        let step = |now| wait.on_rows(&rows, None, &Observed::default(), now);
+        assert_eq!(step(at(13).after(GRACE)), Step::Over(PropagationState::Lapsed));
     }
 }

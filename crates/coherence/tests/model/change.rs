@@ -107,7 +107,7 @@ impl Protocol {
 
     /// Does what the wait says of these rows.
     fn decide(&self, world: &mut World, mut rows: Vec<Option<Row>>) -> Option<Stage> {
-        let Change::Waiting(mut waiting) = world.change else { return None };
+        let Change::Waiting(waiting) = world.change else { return None };
         let mine = waiting.here.and_then(|place| {
             let replica = world.seats.get(place)?.replica.as_ref()?;
             Some((name(place, replica.me?), replica.applied))
@@ -124,7 +124,6 @@ impl Protocol {
             left.retain(|row| silent.iter().all(|(id, _)| *id != row.id));
             step = waiting.wait.on_rows(&left, mine, &observed, NOW);
         }
-        world.change = Change::Waiting(waiting);
         match step {
             Step::Over(state) => {
                 world.change = Change::Over { here: waiting.here, state, was_fenced: waiting.was_fenced };
