@@ -199,6 +199,7 @@ fn indexes_of(table: &'static str) -> Vec<IndexCreateStatement> {
             index("audit_event_account", &["account", "revision"]),
             index("audit_event_key", &["key_id", "revision"]),
             index("audit_event_actor", &["actor", "revision"]),
+            index("audit_event_time", &["event_time", "revision"]),
         ],
         _ => Vec::new(),
     }

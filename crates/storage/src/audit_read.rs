@@ -1,8 +1,11 @@
 //! Reading the log.
 
+use std::ops::RangeInclusive;
+
 use key_authority_domain::audit::{Action, ChainCheck, ChainFault, ChainHash, LoggedEvent};
 use key_authority_domain::id::{AccountId, Actor, KeyId, Revision};
 use key_authority_domain::time::Timestamp;
+use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use crate::entity::audit_event::{Column, Entity};
@@ -45,10 +48,15 @@ impl Store {
         size: u32,
         after: Revision,
     ) -> Result<Page<LoggedEvent, Revision>, StorageError> {
+        let Some(span) = self.span(query, after).await? else { return Ok(Page { items: Vec::new(), next: None }) };
         let mut select = Entity::find()
-            .filter(Column::Revision.gt(after.0))
+            .filter(Column::Revision.gte(after.next().max(*span.start()).0))
             .order_by_asc(Column::Revision)
             .limit(u64::from(size) + 1);
+        if query.end.is_some() {
+            // Where it bounds nothing it would seem to, and keep SQLite from the index of an account or a key.
+            select = select.filter(Column::Revision.lte(span.end().0));
+        }
         if let AccountScope::Only(ids) = &query.accounts {
             select = select.filter(Column::Account.is_in(ids.iter().map(AccountId::as_str)));
         }
@@ -73,6 +81,37 @@ impl Store {
             Ok(cut(events, size, |logged| logged.revision))
         })
         .await
+    }
+
+    /// Between which revisions the events of the query's time lie; None when there are none.
+    ///
+    /// Times need not follow revisions, since a clock may be set back, and the page is in order of revisions: walked from
+    /// its beginning it would pass all that is older first. A page behind another has found its beginning.
+    async fn span(
+        &self,
+        query: &EventQuery,
+        after: Revision,
+    ) -> Result<Option<RangeInclusive<Revision>>, StorageError> {
+        if query.end.is_none() && (query.start.is_none() || after.0 > 0) {
+            return Ok(Some(Revision(i64::MIN)..=Revision(i64::MAX)));
+        }
+        // An expression in place of the column: of the column itself, databases look for the least and the greatest by
+        // walking the log.
+        let revision = || Expr::col(Column::Revision).add(0);
+        let mut select =
+            Entity::find().select_only().column_as(revision().min(), "first").column_as(revision().max(), "last");
+        if let Some(start) = query.start {
+            select = select.filter(Column::EventTime.gte(start.micros()));
+        }
+        if let Some(end) = query.end {
+            select = select.filter(Column::EventTime.lt(end.micros()));
+        }
+        let found: Option<(Option<i64>, Option<i64>)> =
+            bounded(async { Ok(select.into_tuple().one(&self.db).await?) }).await?;
+        Ok(match found {
+            Some((Some(first), Some(last))) => Some(Revision(first)..=Revision(last)),
+            _ => None,
+        })
     }
 
     /// Walks the whole log and proves that no event was altered, dropped or inserted. Only with `kept`, a head of the log

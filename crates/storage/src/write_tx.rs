@@ -9,12 +9,11 @@ use key_authority_domain::audit::{AuditEvent, ChainHash, LoggedEvent, RequestMar
 use key_authority_domain::id::{AccountId, Actor, KeyId, Revision};
 use key_authority_domain::key::{Key, KeyState};
 use key_authority_domain::time::Timestamp;
-use key_authority_domain::token::TokenDigest;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, PaginatorTrait, QueryFilter,
-    QuerySelect, Statement, TransactionTrait,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, QueryFilter, QuerySelect, Statement,
+    TransactionTrait,
 };
 use tokio::sync::MutexGuard;
 
@@ -158,15 +157,6 @@ impl WriteTx<'_> {
     /// When nobody could look.
     pub async fn key(&self, id: &KeyId) -> Result<Option<Key>, StorageError> {
         bounded(key_read::find(&self.tx, id)).await
-    }
-
-    /// Whether some key has a secret with this digest.
-    ///
-    /// # Errors
-    /// When nobody could look.
-    pub async fn has_digest(&self, digest: &TokenDigest) -> Result<bool, StorageError> {
-        let found = api_key_secret::Entity::find().filter(api_key_secret::Column::Digest.eq(digest.0.to_vec()));
-        bounded(async { Ok(found.count(&self.tx).await? > 0) }).await
     }
 
     /// Whether the log has a change by, or of, a key of this ID.

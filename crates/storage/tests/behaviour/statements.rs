@@ -5,18 +5,22 @@ use std::fmt::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use key_authority_domain::account::CountedKeys;
 use key_authority_domain::audit::ChainHash;
 use key_authority_domain::id::Revision;
 use key_authority_domain::key::KeyState;
 use key_authority_storage::Store;
+use key_authority_storage::audit_read::EventQuery;
 use key_authority_storage::key_read::KeyQuery;
 use key_authority_storage::page::{AccountScope, Newest};
 use key_authority_storage::settings::Head;
+use key_authority_storage::usage::UsageDelta;
 use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
 
+use crate::changes::every_event;
 use crate::support::database::query;
 use crate::support::make::{
-    account, actor, at, digest, join_as, key, key_id, mark, only, put_account, put_keys, replica_id,
+    account, account_id, actor, at, digest, join_as, key, key_id, mark, only, put_account, put_keys, replica_id,
 };
 use crate::support::{Database, Kind, on_every_database};
 
@@ -32,12 +36,14 @@ struct Recorded(Vec<(&'static str, Vec<Statement>)>);
 enum Index {
     Named(&'static str),
     Primary(&'static str),
+    /// Either will do: both find the row at once.
+    Either(&'static Index, &'static Index),
 }
 
-use Index::{Named, Primary};
+use Index::{Either, Named, Primary};
 
 /// The index that each statement of each purpose is meant to use.
-const INDEXES: [(&str, &[Index]); 11] = [
+const INDEXES: &[(&str, &[Index])] = &[
     ("feed", &[Primary("audit_event")]),
     ("begin", &[Primary("authority"), Primary("authority")]),
     ("key by id", &[Primary("api_key"), Primary("api_key_secret")]),
@@ -45,11 +51,25 @@ const INDEXES: [(&str, &[Index]); 11] = [
     ("keys, next page", &[Named("api_key_newest"), Primary("api_key_secret")]),
     ("keys of an account, first page", &[Named("api_key_account_newest"), Primary("api_key_secret")]),
     ("keys of an account, next page", &[Named("api_key_account_newest"), Primary("api_key_secret")]),
-    ("digest", &[Named("api_key_secret_digest")]),
+    ("count of keys", &[Named("api_key_account_newest")]),
+    ("acts by and of a key", &[Named("audit_event_actor"), Named("audit_event_key")]),
+    ("key and secrets written", KEY_AND_SECRETS),
+    ("usage", &[Either(&Primary("api_key"), &Named("api_key_newest")), Named("api_key_secret_digest")]),
+    ("accounts, first page", &[Named("account_newest")]),
+    ("accounts, next page", &[Named("account_newest")]),
+    ("events", &[Primary("audit_event")]),
+    ("events of an account", &[Named("audit_event_account")]),
+    ("events of a key", &[Named("audit_event_key")]),
+    ("events of an actor", &[Named("audit_event_actor")]),
+    ("events of a time", &[Named("audit_event_time"), Primary("audit_event")]),
+    ("events of a window", &[Named("audit_event_time"), Primary("audit_event")]),
     ("event by request", &[Named("audit_event_request")]),
     ("confirm", &[Primary("replica")]),
     ("fence", &[Primary("replica")]),
 ];
+
+const KEY_AND_SECRETS: &[Index] =
+    &[Primary("api_key"), Primary("api_key_secret"), Primary("api_key_secret"), Primary("api_key_secret")];
 
 impl Recorded {
     async fn record(mut store: Store) -> Self {
@@ -65,14 +85,20 @@ impl Recorded {
         recorded.push(("feed", taken()));
         let tx = store.begin().await.unwrap();
         recorded.push(("begin", taken()));
-        tx.has_digest(&digest("key-7", 1)).await.unwrap();
-        recorded.push(("digest", taken()));
+        assert_eq!(tx.count_keys(&account_id("acme"), CountedKeys::Active).await.unwrap(), 10);
+        recorded.push(("count of keys", taken()));
+        assert!(!tx.has_acted(&key_id("nobody")).await.unwrap());
+        recorded.push(("acts by and of a key", taken()));
+        let mut written = tx.key(&key_id("key-7")).await.unwrap().unwrap();
+        taken();
+        tx.update_key_and_secrets(&mut written).await.unwrap();
+        recorded.push(("key and secrets written", taken()));
         assert!(tx.seen(&actor("caller"), &mark("request_77", 0)).await.unwrap().unwrap().is_some());
         recorded.push(("event by request", taken()));
         drop(tx);
         assert!(store.key(&key_id("key-7")).await.unwrap().is_some());
         recorded.push(("key by id", taken()));
-        let after = Newest { create_revision: Revision(3), id: "key-7".into() };
+        let after = Newest { create_revision: written.create_revision, id: "key-7".into() };
         for (name, accounts, after) in [
             ("keys, first page", AccountScope::All, None),
             ("keys, next page", AccountScope::All, Some(&after)),
@@ -83,6 +109,29 @@ impl Recorded {
             assert_eq!(store.keys(&query, 2, after).await.unwrap().items.len(), 2);
             recorded.push((name, taken()));
         }
+        let after = Newest { create_revision: Revision(1020), id: "account-1020".into() };
+        for (name, after) in [("accounts, first page", None), ("accounts, next page", Some(&after))] {
+            assert_eq!(store.accounts(&AccountScope::All, 1, after).await.unwrap().items.len(), 1);
+            recorded.push((name, taken()));
+        }
+        for (name, query, after) in [
+            ("events", every_event(), 100),
+            ("events of an account", EventQuery { accounts: only(&["acme"]), ..every_event() }, 100),
+            ("events of a key", EventQuery { key_id: Some(key_id("key-7")), ..every_event() }, 100),
+            ("events of an actor", EventQuery { actor: Some(actor("rare")), ..every_event() }, 100),
+            ("events of a time", EventQuery { start: Some(at(200)), ..every_event() }, 0),
+            ("events of a window", EventQuery { start: Some(at(200)), end: Some(at(240)), ..every_event() }, 210),
+        ] {
+            assert_eq!(store.events(&query, 2, Revision(after)).await.unwrap().items.len(), 2);
+            recorded.push((name, taken()));
+        }
+        let (key_id, digest) = (key_id("key-7"), digest("key-7", 1));
+        let create_revision = written.create_revision;
+        store
+            .record_usage(&mut [UsageDelta { key_id, digest, create_revision, count: 1, last_used_time: at(1) }])
+            .await
+            .unwrap();
+        recorded.push(("usage", taken()));
         let head = Head { revision: Revision(1), hash: ChainHash([7; 32]) };
         store.confirm(replica_id(7), head, [1; 8]).await.unwrap();
         recorded.push(("confirm", taken()));
@@ -111,11 +160,24 @@ async fn filled(database: &Database) -> Store {
     for id in ["acme", "other"] {
         put_account(&store, account(id)).await;
     }
+    let like_acme = |n| {
+        let same = "display_name, suspended, policy, create_time, update_time";
+        format!(
+            "SELECT 'account-{n}' AS id, {same}, {n} AS create_revision, {n} AS revision FROM account WHERE id = 'acme'"
+        )
+    };
+    let accounts = (1000..1250).map(like_acme).collect::<Vec<_>>().join(" UNION ALL ");
+    let columns = "id, display_name, suspended, policy, create_time, update_time, create_revision, revision";
+    database.tamper(&format!("INSERT INTO account ({columns}) {accounts}")).await;
     let keys = (0..ROWS).map(|n| key(&format!("key-{n}"), if n % 25 == 7 { "acme" } else { "other" }));
     put_keys(&store, keys.collect()).await;
     let hash = database.bytes(&[0; 32]);
-    let events = (10..250).map(|n| format!("({n}, 0, 'caller', 1, 'acme', 'request_{n}', {hash}, 1, {hash})"));
-    let columns = "revision, event_time, actor, action, account, request_id, request_digest, secret_version, hash";
+    let events = (50..290).map(|n| {
+        let (who, whose) = if n % 25 == 7 { ("rare", "acme', 'key-7") } else { ("caller", "other', 'key-8") };
+        format!("({n}, {n}, '{who}', 1, '{whose}', 'request_{n}', {hash}, 1, {hash})")
+    });
+    let columns =
+        "revision, event_time, actor, action, account, key_id, request_id, request_digest, secret_version, hash";
     let values = events.collect::<Vec<_>>().join(",");
     database.tamper(&format!("INSERT INTO audit_event ({columns}) VALUES {values}")).await;
     for number in 0..20 {
@@ -161,8 +223,9 @@ async fn statements_use_the_index_that_is_meant_for_them(database: Database) {
         assert_eq!(statements.len(), indexes.len(), "{name}: {statements:?}");
         for (statement, index) in statements.iter().zip(*indexes) {
             let plan = plan(&session, database.kind, statement).await;
-            let called = index.name(database.kind);
-            assert!(plan.iter().any(|step| step.uses(&called)), "{name} without {called}: {plan:?}");
+            let called = index.names(database.kind);
+            let is_used = |called: &String| plan.iter().any(|step| step.uses(called));
+            assert!(called.iter().any(is_used), "{name} without {called:?}: {plan:?}");
             assert!(plan.iter().all(|step| !step.reads_all()), "{name} reads a whole table: {plan:?}");
             let is_next_page = name.ends_with("next page") && matches!(index, Named(_));
             assert!(!is_next_page || plan.iter().any(Step::begins_within), "{name} walks the pages before: {plan:?}");
@@ -173,15 +236,16 @@ async fn statements_use_the_index_that_is_meant_for_them(database: Database) {
 }
 
 impl Index {
-    fn name(&self, kind: Kind) -> String {
-        match (self, kind) {
+    fn names(&self, kind: Kind) -> Vec<String> {
+        vec![match (self, kind) {
+            (Either(one, other), _) => return [one.names(kind), other.names(kind)].concat(),
             (Named(name), _) => (*name).to_owned(),
             (Primary("authority" | "audit_event"), Kind::Sqlite) => "INTEGER PRIMARY KEY".into(),
             (Primary(table), Kind::Sqlite) => format!("sqlite_autoindex_{table}_1"),
             (Primary("api_key_secret"), Kind::Postgres) => "api_key_secret_pk".into(),
             (Primary(table), Kind::Postgres) => format!("{table}_pkey"),
             (Primary(_), Kind::MariaDb) => "PRIMARY".into(),
-        }
+        }]
     }
 }
 

@@ -5,8 +5,18 @@ SELECT `authority`.`revision` AS `head_revision`, `authority`.`head_hash` AS `he
 UPDATE `authority` SET `revision` = `revision` WHERE `authority`.`id` = ?;
 SELECT `authority`.`id`, `authority`.`revision`, `authority`.`head_hash`, `authority`.`lease_ms`, `authority`.`secret_checks`, CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS SIGNED) AS `now` FROM `authority` WHERE `authority`.`id` = ? LIMIT ?;
 
--- digest
-SELECT COUNT(*) AS num_items FROM (SELECT `api_key_secret`.`key_id`, `api_key_secret`.`version`, `api_key_secret`.`digest`, `api_key_secret`.`secret_version`, `api_key_secret`.`hint`, `api_key_secret`.`sealed`, `api_key_secret`.`create_time`, `api_key_secret`.`retire_time`, `api_key_secret`.`last_used_time` FROM `api_key_secret` WHERE `api_key_secret`.`digest` = ?) AS `sub_query`;
+-- count of keys
+SELECT COUNT(*) AS num_items FROM (SELECT `api_key`.`id`, `api_key`.`account`, `api_key`.`display_name`, `api_key`.`description`, `api_key`.`scopes`, `api_key`.`all_projects`, `api_key`.`projects`, `api_key`.`networks`, `api_key`.`labels`, `api_key`.`disabled`, `api_key`.`revoke_time`, `api_key`.`revoke_reason`, `api_key`.`expire_time`, `api_key`.`create_time`, `api_key`.`update_time`, `api_key`.`created_by`, `api_key`.`create_revision`, `api_key`.`revision`, `api_key`.`last_used_time`, `api_key`.`use_count` FROM `api_key` WHERE `api_key`.`account` = ? AND (`api_key`.`revoke_time` IS NULL AND `api_key`.`disabled` = ? AND (`api_key`.`expire_time` IS NULL OR `api_key`.`expire_time` > ?))) AS `sub_query`;
+
+-- acts by and of a key
+SELECT `audit_event`.`revision`, `audit_event`.`event_time`, `audit_event`.`actor`, `audit_event`.`action`, `audit_event`.`account`, `audit_event`.`key_id`, `audit_event`.`request_id`, `audit_event`.`request_digest`, `audit_event`.`before_json`, `audit_event`.`after_json`, `audit_event`.`secret_version`, `audit_event`.`hash` FROM `audit_event` WHERE `audit_event`.`actor` = ? LIMIT ?;
+SELECT `audit_event`.`revision`, `audit_event`.`event_time`, `audit_event`.`actor`, `audit_event`.`action`, `audit_event`.`account`, `audit_event`.`key_id`, `audit_event`.`request_id`, `audit_event`.`request_digest`, `audit_event`.`before_json`, `audit_event`.`after_json`, `audit_event`.`secret_version`, `audit_event`.`hash` FROM `audit_event` WHERE `audit_event`.`key_id` = ? LIMIT ?;
+
+-- key and secrets written
+UPDATE `api_key` SET `id` = ?, `account` = ?, `display_name` = ?, `description` = ?, `scopes` = ?, `all_projects` = ?, `projects` = ?, `networks` = ?, `labels` = ?, `disabled` = ?, `revoke_time` = ?, `revoke_reason` = ?, `expire_time` = ?, `create_time` = ?, `update_time` = ?, `created_by` = ?, `create_revision` = ?, `revision` = ? WHERE `api_key`.`id` = ?;
+SELECT `api_key_secret`.`version` FROM `api_key_secret` WHERE `api_key_secret`.`key_id` = ?;
+UPDATE `api_key_secret` SET `retire_time` = ? WHERE `api_key_secret`.`key_id` = ? AND `api_key_secret`.`version` = ?;
+DELETE FROM `api_key_secret` WHERE `api_key_secret`.`key_id` = ? AND `api_key_secret`.`version` NOT IN (?);
 
 -- event by request
 SELECT `audit_event`.`revision`, `audit_event`.`event_time`, `audit_event`.`actor`, `audit_event`.`action`, `audit_event`.`account`, `audit_event`.`key_id`, `audit_event`.`request_id`, `audit_event`.`request_digest`, `audit_event`.`before_json`, `audit_event`.`after_json`, `audit_event`.`secret_version`, `audit_event`.`hash` FROM `audit_event` WHERE `audit_event`.`actor` = ? AND `audit_event`.`request_id` = ? LIMIT ?;
@@ -30,6 +40,36 @@ SELECT `api_key_secret`.`key_id`, `api_key_secret`.`version`, `api_key_secret`.`
 -- keys of an account, next page
 SELECT `api_key`.`id`, `api_key`.`account`, `api_key`.`display_name`, `api_key`.`description`, `api_key`.`scopes`, `api_key`.`all_projects`, `api_key`.`projects`, `api_key`.`networks`, `api_key`.`labels`, `api_key`.`disabled`, `api_key`.`revoke_time`, `api_key`.`revoke_reason`, `api_key`.`expire_time`, `api_key`.`create_time`, `api_key`.`update_time`, `api_key`.`created_by`, `api_key`.`create_revision`, `api_key`.`revision`, `api_key`.`last_used_time`, `api_key`.`use_count` FROM `api_key` WHERE `api_key`.`revoke_time` IS NULL AND `api_key`.`disabled` = ? AND (`api_key`.`expire_time` IS NULL OR `api_key`.`expire_time` > ?) AND `api_key`.`account` IN (?) AND `api_key`.`create_revision` <= ? AND (`api_key`.`create_revision` < ? OR `api_key`.`id` < ?) ORDER BY `api_key`.`create_revision` DESC, `api_key`.`id` DESC LIMIT ?;
 SELECT `api_key_secret`.`key_id`, `api_key_secret`.`version`, `api_key_secret`.`digest`, `api_key_secret`.`secret_version`, `api_key_secret`.`hint`, `api_key_secret`.`sealed`, `api_key_secret`.`create_time`, `api_key_secret`.`retire_time`, `api_key_secret`.`last_used_time` FROM `api_key_secret` WHERE `api_key_secret`.`key_id` IN (?, ?, ?);
+
+-- accounts, first page
+SELECT `account`.`id`, `account`.`display_name`, `account`.`suspended`, `account`.`policy`, `account`.`create_time`, `account`.`update_time`, `account`.`create_revision`, `account`.`revision` FROM `account` ORDER BY `account`.`create_revision` DESC, `account`.`id` DESC LIMIT ?;
+
+-- accounts, next page
+SELECT `account`.`id`, `account`.`display_name`, `account`.`suspended`, `account`.`policy`, `account`.`create_time`, `account`.`update_time`, `account`.`create_revision`, `account`.`revision` FROM `account` WHERE `account`.`create_revision` <= ? AND (`account`.`create_revision` < ? OR `account`.`id` < ?) ORDER BY `account`.`create_revision` DESC, `account`.`id` DESC LIMIT ?;
+
+-- events
+SELECT `audit_event`.`revision`, `audit_event`.`event_time`, `audit_event`.`actor`, `audit_event`.`action`, `audit_event`.`account`, `audit_event`.`key_id`, `audit_event`.`request_id`, `audit_event`.`request_digest`, `audit_event`.`before_json`, `audit_event`.`after_json`, `audit_event`.`secret_version`, `audit_event`.`hash` FROM `audit_event` WHERE `audit_event`.`revision` >= ? ORDER BY `audit_event`.`revision` ASC LIMIT ?;
+
+-- events of an account
+SELECT `audit_event`.`revision`, `audit_event`.`event_time`, `audit_event`.`actor`, `audit_event`.`action`, `audit_event`.`account`, `audit_event`.`key_id`, `audit_event`.`request_id`, `audit_event`.`request_digest`, `audit_event`.`before_json`, `audit_event`.`after_json`, `audit_event`.`secret_version`, `audit_event`.`hash` FROM `audit_event` WHERE `audit_event`.`revision` >= ? AND `audit_event`.`account` IN (?) ORDER BY `audit_event`.`revision` ASC LIMIT ?;
+
+-- events of a key
+SELECT `audit_event`.`revision`, `audit_event`.`event_time`, `audit_event`.`actor`, `audit_event`.`action`, `audit_event`.`account`, `audit_event`.`key_id`, `audit_event`.`request_id`, `audit_event`.`request_digest`, `audit_event`.`before_json`, `audit_event`.`after_json`, `audit_event`.`secret_version`, `audit_event`.`hash` FROM `audit_event` WHERE `audit_event`.`revision` >= ? AND `audit_event`.`key_id` = ? ORDER BY `audit_event`.`revision` ASC LIMIT ?;
+
+-- events of an actor
+SELECT `audit_event`.`revision`, `audit_event`.`event_time`, `audit_event`.`actor`, `audit_event`.`action`, `audit_event`.`account`, `audit_event`.`key_id`, `audit_event`.`request_id`, `audit_event`.`request_digest`, `audit_event`.`before_json`, `audit_event`.`after_json`, `audit_event`.`secret_version`, `audit_event`.`hash` FROM `audit_event` WHERE `audit_event`.`revision` >= ? AND `audit_event`.`actor` = ? ORDER BY `audit_event`.`revision` ASC LIMIT ?;
+
+-- events of a time
+SELECT MIN(`revision` + ?) AS `first`, MAX(`revision` + ?) AS `last` FROM `audit_event` WHERE `audit_event`.`event_time` >= ? LIMIT ?;
+SELECT `audit_event`.`revision`, `audit_event`.`event_time`, `audit_event`.`actor`, `audit_event`.`action`, `audit_event`.`account`, `audit_event`.`key_id`, `audit_event`.`request_id`, `audit_event`.`request_digest`, `audit_event`.`before_json`, `audit_event`.`after_json`, `audit_event`.`secret_version`, `audit_event`.`hash` FROM `audit_event` WHERE `audit_event`.`revision` >= ? AND `audit_event`.`event_time` >= ? ORDER BY `audit_event`.`revision` ASC LIMIT ?;
+
+-- events of a window
+SELECT MIN(`revision` + ?) AS `first`, MAX(`revision` + ?) AS `last` FROM `audit_event` WHERE `audit_event`.`event_time` >= ? AND `audit_event`.`event_time` < ? LIMIT ?;
+SELECT `audit_event`.`revision`, `audit_event`.`event_time`, `audit_event`.`actor`, `audit_event`.`action`, `audit_event`.`account`, `audit_event`.`key_id`, `audit_event`.`request_id`, `audit_event`.`request_digest`, `audit_event`.`before_json`, `audit_event`.`after_json`, `audit_event`.`secret_version`, `audit_event`.`hash` FROM `audit_event` WHERE `audit_event`.`revision` >= ? AND `audit_event`.`revision` <= ? AND `audit_event`.`event_time` >= ? AND `audit_event`.`event_time` < ? ORDER BY `audit_event`.`revision` ASC LIMIT ?;
+
+-- usage
+UPDATE `api_key` SET `use_count` = `use_count` + ?, `last_used_time` = (CASE WHEN (`last_used_time` IS NULL OR `last_used_time` < ?) THEN ? ELSE `last_used_time` END) WHERE `api_key`.`id` = ? AND `api_key`.`create_revision` = ?;
+UPDATE `api_key_secret` SET `last_used_time` = (CASE WHEN (`last_used_time` IS NULL OR `last_used_time` < ?) THEN ? ELSE `last_used_time` END) WHERE `api_key_secret`.`digest` = ?;
 
 -- confirm
 UPDATE `replica` SET `applied_revision` = ?, `applied_hash` = ?, `nonce` = ?, `seen_time` = CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS SIGNED) WHERE `replica`.`id` = ?;

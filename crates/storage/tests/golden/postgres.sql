@@ -5,8 +5,18 @@ SELECT "authority"."revision" AS "head_revision", "authority"."head_hash" AS "he
 UPDATE "authority" SET "revision" = "revision" WHERE "authority"."id" = $1;
 SELECT "authority"."id", "authority"."revision", "authority"."head_hash", "authority"."lease_ms", "authority"."secret_checks", CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) AS "now" FROM "authority" WHERE "authority"."id" = $1 LIMIT $2;
 
--- digest
-SELECT COUNT(*) AS num_items FROM (SELECT "api_key_secret"."key_id", "api_key_secret"."version", "api_key_secret"."digest", "api_key_secret"."secret_version", "api_key_secret"."hint", "api_key_secret"."sealed", "api_key_secret"."create_time", "api_key_secret"."retire_time", "api_key_secret"."last_used_time" FROM "api_key_secret" WHERE "api_key_secret"."digest" = $1) AS "sub_query";
+-- count of keys
+SELECT COUNT(*) AS num_items FROM (SELECT "api_key"."id", "api_key"."account", "api_key"."display_name", "api_key"."description", "api_key"."scopes", "api_key"."all_projects", "api_key"."projects", "api_key"."networks", "api_key"."labels", "api_key"."disabled", "api_key"."revoke_time", "api_key"."revoke_reason", "api_key"."expire_time", "api_key"."create_time", "api_key"."update_time", "api_key"."created_by", "api_key"."create_revision", "api_key"."revision", "api_key"."last_used_time", "api_key"."use_count" FROM "api_key" WHERE "api_key"."account" = $1 AND ("api_key"."revoke_time" IS NULL AND "api_key"."disabled" = $2 AND ("api_key"."expire_time" IS NULL OR "api_key"."expire_time" > $3))) AS "sub_query";
+
+-- acts by and of a key
+SELECT "audit_event"."revision", "audit_event"."event_time", "audit_event"."actor", "audit_event"."action", "audit_event"."account", "audit_event"."key_id", "audit_event"."request_id", "audit_event"."request_digest", "audit_event"."before_json", "audit_event"."after_json", "audit_event"."secret_version", "audit_event"."hash" FROM "audit_event" WHERE "audit_event"."actor" = $1 LIMIT $2;
+SELECT "audit_event"."revision", "audit_event"."event_time", "audit_event"."actor", "audit_event"."action", "audit_event"."account", "audit_event"."key_id", "audit_event"."request_id", "audit_event"."request_digest", "audit_event"."before_json", "audit_event"."after_json", "audit_event"."secret_version", "audit_event"."hash" FROM "audit_event" WHERE "audit_event"."key_id" = $1 LIMIT $2;
+
+-- key and secrets written
+UPDATE "api_key" SET "id" = $1, "account" = $2, "display_name" = $3, "description" = $4, "scopes" = $5, "all_projects" = $6, "projects" = $7, "networks" = $8, "labels" = $9, "disabled" = $10, "revoke_time" = $11, "revoke_reason" = $12, "expire_time" = $13, "create_time" = $14, "update_time" = $15, "created_by" = $16, "create_revision" = $17, "revision" = $18 WHERE "api_key"."id" = $19;
+SELECT "api_key_secret"."version" FROM "api_key_secret" WHERE "api_key_secret"."key_id" = $1;
+UPDATE "api_key_secret" SET "retire_time" = $1 WHERE "api_key_secret"."key_id" = $2 AND "api_key_secret"."version" = $3;
+DELETE FROM "api_key_secret" WHERE "api_key_secret"."key_id" = $1 AND "api_key_secret"."version" NOT IN ($2);
 
 -- event by request
 SELECT "audit_event"."revision", "audit_event"."event_time", "audit_event"."actor", "audit_event"."action", "audit_event"."account", "audit_event"."key_id", "audit_event"."request_id", "audit_event"."request_digest", "audit_event"."before_json", "audit_event"."after_json", "audit_event"."secret_version", "audit_event"."hash" FROM "audit_event" WHERE "audit_event"."actor" = $1 AND "audit_event"."request_id" = $2 LIMIT $3;
@@ -30,6 +40,36 @@ SELECT "api_key_secret"."key_id", "api_key_secret"."version", "api_key_secret"."
 -- keys of an account, next page
 SELECT "api_key"."id", "api_key"."account", "api_key"."display_name", "api_key"."description", "api_key"."scopes", "api_key"."all_projects", "api_key"."projects", "api_key"."networks", "api_key"."labels", "api_key"."disabled", "api_key"."revoke_time", "api_key"."revoke_reason", "api_key"."expire_time", "api_key"."create_time", "api_key"."update_time", "api_key"."created_by", "api_key"."create_revision", "api_key"."revision", "api_key"."last_used_time", "api_key"."use_count" FROM "api_key" WHERE "api_key"."revoke_time" IS NULL AND "api_key"."disabled" = $1 AND ("api_key"."expire_time" IS NULL OR "api_key"."expire_time" > $2) AND "api_key"."account" IN ($3) AND "api_key"."create_revision" <= $4 AND ("api_key"."create_revision" < $5 OR "api_key"."id" < $6) ORDER BY "api_key"."create_revision" DESC, "api_key"."id" DESC LIMIT $7;
 SELECT "api_key_secret"."key_id", "api_key_secret"."version", "api_key_secret"."digest", "api_key_secret"."secret_version", "api_key_secret"."hint", "api_key_secret"."sealed", "api_key_secret"."create_time", "api_key_secret"."retire_time", "api_key_secret"."last_used_time" FROM "api_key_secret" WHERE "api_key_secret"."key_id" IN ($1, $2, $3);
+
+-- accounts, first page
+SELECT "account"."id", "account"."display_name", "account"."suspended", "account"."policy", "account"."create_time", "account"."update_time", "account"."create_revision", "account"."revision" FROM "account" ORDER BY "account"."create_revision" DESC, "account"."id" DESC LIMIT $1;
+
+-- accounts, next page
+SELECT "account"."id", "account"."display_name", "account"."suspended", "account"."policy", "account"."create_time", "account"."update_time", "account"."create_revision", "account"."revision" FROM "account" WHERE "account"."create_revision" <= $1 AND ("account"."create_revision" < $2 OR "account"."id" < $3) ORDER BY "account"."create_revision" DESC, "account"."id" DESC LIMIT $4;
+
+-- events
+SELECT "audit_event"."revision", "audit_event"."event_time", "audit_event"."actor", "audit_event"."action", "audit_event"."account", "audit_event"."key_id", "audit_event"."request_id", "audit_event"."request_digest", "audit_event"."before_json", "audit_event"."after_json", "audit_event"."secret_version", "audit_event"."hash" FROM "audit_event" WHERE "audit_event"."revision" >= $1 ORDER BY "audit_event"."revision" ASC LIMIT $2;
+
+-- events of an account
+SELECT "audit_event"."revision", "audit_event"."event_time", "audit_event"."actor", "audit_event"."action", "audit_event"."account", "audit_event"."key_id", "audit_event"."request_id", "audit_event"."request_digest", "audit_event"."before_json", "audit_event"."after_json", "audit_event"."secret_version", "audit_event"."hash" FROM "audit_event" WHERE "audit_event"."revision" >= $1 AND "audit_event"."account" IN ($2) ORDER BY "audit_event"."revision" ASC LIMIT $3;
+
+-- events of a key
+SELECT "audit_event"."revision", "audit_event"."event_time", "audit_event"."actor", "audit_event"."action", "audit_event"."account", "audit_event"."key_id", "audit_event"."request_id", "audit_event"."request_digest", "audit_event"."before_json", "audit_event"."after_json", "audit_event"."secret_version", "audit_event"."hash" FROM "audit_event" WHERE "audit_event"."revision" >= $1 AND "audit_event"."key_id" = $2 ORDER BY "audit_event"."revision" ASC LIMIT $3;
+
+-- events of an actor
+SELECT "audit_event"."revision", "audit_event"."event_time", "audit_event"."actor", "audit_event"."action", "audit_event"."account", "audit_event"."key_id", "audit_event"."request_id", "audit_event"."request_digest", "audit_event"."before_json", "audit_event"."after_json", "audit_event"."secret_version", "audit_event"."hash" FROM "audit_event" WHERE "audit_event"."revision" >= $1 AND "audit_event"."actor" = $2 ORDER BY "audit_event"."revision" ASC LIMIT $3;
+
+-- events of a time
+SELECT MIN("revision" + $1) AS "first", MAX("revision" + $2) AS "last" FROM "audit_event" WHERE "audit_event"."event_time" >= $3 LIMIT $4;
+SELECT "audit_event"."revision", "audit_event"."event_time", "audit_event"."actor", "audit_event"."action", "audit_event"."account", "audit_event"."key_id", "audit_event"."request_id", "audit_event"."request_digest", "audit_event"."before_json", "audit_event"."after_json", "audit_event"."secret_version", "audit_event"."hash" FROM "audit_event" WHERE "audit_event"."revision" >= $1 AND "audit_event"."event_time" >= $2 ORDER BY "audit_event"."revision" ASC LIMIT $3;
+
+-- events of a window
+SELECT MIN("revision" + $1) AS "first", MAX("revision" + $2) AS "last" FROM "audit_event" WHERE "audit_event"."event_time" >= $3 AND "audit_event"."event_time" < $4 LIMIT $5;
+SELECT "audit_event"."revision", "audit_event"."event_time", "audit_event"."actor", "audit_event"."action", "audit_event"."account", "audit_event"."key_id", "audit_event"."request_id", "audit_event"."request_digest", "audit_event"."before_json", "audit_event"."after_json", "audit_event"."secret_version", "audit_event"."hash" FROM "audit_event" WHERE "audit_event"."revision" >= $1 AND "audit_event"."revision" <= $2 AND "audit_event"."event_time" >= $3 AND "audit_event"."event_time" < $4 ORDER BY "audit_event"."revision" ASC LIMIT $5;
+
+-- usage
+UPDATE "api_key" SET "use_count" = "use_count" + $1, "last_used_time" = (CASE WHEN ("last_used_time" IS NULL OR "last_used_time" < $2) THEN $3 ELSE "last_used_time" END) WHERE "api_key"."id" = $4 AND "api_key"."create_revision" = $5;
+UPDATE "api_key_secret" SET "last_used_time" = (CASE WHEN ("last_used_time" IS NULL OR "last_used_time" < $1) THEN $2 ELSE "last_used_time" END) WHERE "api_key_secret"."digest" = $3;
 
 -- confirm
 UPDATE "replica" SET "applied_revision" = $1, "applied_hash" = $2, "nonce" = $3, "seen_time" = CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) WHERE "replica"."id" = $4;
