@@ -64,6 +64,9 @@ pub(crate) struct Check {
     violation: RefCell<Option<Violation>>,
 }
 
+/// The pauses between those.
+const PAUSES: Duration = Duration::from_millis(20);
+
 impl Check {
     pub(crate) fn new(variant: Option<Variant>) -> Self {
         Self {
@@ -147,7 +150,7 @@ impl Check {
     /// A wait ended so much later than it should, in a process that was paused for so long.
     pub(crate) fn waited(&self, host: &Host, late: Duration, paused: Time) {
         // The registry is read, and written, a little longer, for the sake of the next change.
-        let allowed = GRACE + LAST_LOOK * 3 + Duration::from_nanos(MILLISECOND + paused * 6 / 5);
+        let allowed = GRACE + LAST_LOOK * 3 + PAUSES + Duration::from_nanos(MILLISECOND + paused * 6 / 5);
         if late > allowed {
             self.fail(Kind::WaitedTooLong, || format!("a wait at {host} ended {late:?} after the length of the lease"));
         }

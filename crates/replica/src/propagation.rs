@@ -21,7 +21,7 @@ const PAUSE_MAX: Duration = Duration::from_millis(20);
 /// How much longer than the lease a change waits to remove who is silent, so that the next one need not wait for it.
 pub const GRACE: Duration = Duration::from_millis(100);
 /// How long the registry may take to answer when the lease is over: it is only asked for the sake of the next change.
-pub const LAST_LOOK: Duration = Duration::from_millis(50);
+pub const LAST_LOOK: Duration = Duration::from_millis(40);
 
 /// How a change came to be everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
