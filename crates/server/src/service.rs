@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt};
+use key_authority_domain::id::Actor;
 use key_authority_domain::permission::Permission;
 use key_authority_proto::v1;
 use key_authority_proto::v1::key_authority_server::KeyAuthority;
@@ -47,15 +48,30 @@ impl Service {
         self.callers.permit_any(&credential(request)?, permissions)
     }
 
-    /// Turns the outcome of an admin call into its answer. Refused calls are logged and counted.
-    fn answer<T>(&self, method: &'static str, outcome: Result<T, Failure>) -> Result<Response<T>, Status> {
+    /// Turns the outcome of an admin call into its answer. Refused calls are logged and counted; what is our fault, or the
+    /// database's, is no refusal, and is logged where it becomes a status.
+    fn answer<T>(
+        &self,
+        method: &'static str,
+        caller: &Caller,
+        outcome: Result<T, Failure>,
+    ) -> Result<Response<T>, Status> {
         outcome.map(Response::new).map_err(|failure| {
             let (code, reason) = failure.code();
-            self.metrics.admin_refused(reason);
-            tracing::info!(method, ?code, reason, "refused");
+            if failure.is_refusal() {
+                self.metrics.admin_refused(reason);
+                let Caller { actor, address } = caller;
+                tracing::info!(method, ?code, reason, ?actor, ?address, "refused");
+            }
             failure.into()
         })
     }
+}
+
+/// Who called, as far as that is known, for the log.
+struct Caller {
+    actor: Option<Actor>,
+    address: Option<IpAddr>,
 }
 
 fn credential<T>(request: &Request<T>) -> Result<Credential, Failure> {
@@ -69,14 +85,17 @@ fn address<T>(request: &Request<T>) -> Option<IpAddr> {
 /// One admin RPC: `name: Request => Response, permissions, handler`. The handler gets the permit and the request.
 macro_rules! admin {
     ($self:ident, $request:ident, $method:literal, [$($permission:ident),+], $handler:ident) => {{
-        let outcome = match $self.permit(&$request, &[$(Permission::$permission),+]) {
+        let permit = $self.permit(&$request, &[$(Permission::$permission),+]);
+        let actor = permit.as_ref().ok().and_then(|permit| permit.actor().ok());
+        let caller = Caller { actor, address: address(&$request) };
+        let outcome = match permit {
             Ok(permit) => {
                 let deadline = $request.extensions().get::<Deadline>().copied();
                 $self.admin.until(deadline).$handler(&permit, $request.into_inner()).await
             }
             Err(failure) => Err(failure),
         };
-        $self.answer($method, outcome)
+        $self.answer($method, &caller, outcome)
     }};
 }
 

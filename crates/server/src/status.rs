@@ -149,6 +149,13 @@ impl Failure {
         }
     }
 
+    /// Whether it is about who asks, or what is asked; else it is about us, or the database.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        let faults = [Code::Unavailable, Code::DeadlineExceeded, Code::Internal, Code::DataLoss];
+        !faults.contains(&self.code().0)
+    }
+
     /// What the caller reads: what is wrong, and what to do about it.
     #[must_use]
     pub fn message(&self) -> String {
