@@ -83,9 +83,11 @@ impl Token {
     }
 
     /// Takes over a token that was kept sealed.
-    #[must_use]
-    pub fn from_sealed(text: String) -> Self {
-        Self(Zeroizing::new(text))
+    ///
+    /// # Errors
+    /// [`Malformed`] when what was sealed is no text.
+    pub fn from_sealed(opened: &Zeroizing<Vec<u8>>) -> Result<Self, Malformed> {
+        std::str::from_utf8(opened).map(|text| Self(Zeroizing::new(text.to_owned()))).map_err(|_bytes| Malformed)
     }
 
     /// Reads a token that somebody presents.

@@ -282,10 +282,10 @@ impl Admin {
             .ok_or(Failure::Refused(Refusal::NotRecoverable))?;
         let purpose = Purpose::Token { key_id: key.id.as_str(), version: secret.version };
         let opened = self.keyring.open(purpose, sealed).map_err(|_sealed| Failure::SealBroken)?;
-        let token = String::from_utf8(opened.to_vec()).map_err(|_bytes| Failure::SealBroken)?;
+        let token = Token::from_sealed(&opened).map_err(|_bytes| Failure::SealBroken)?;
         let event = key_event(permit, Action::RevealToken, None, Some(&key), Some(&key), tx.now())?;
         tx.commit(event).await?;
-        Ok(v1::RevealTokenResponse { token })
+        Ok(v1::RevealTokenResponse { token: token.reveal().to_owned() })
     }
 
     /// Changes a key by `change`, unless the same request has done so before.
