@@ -51,14 +51,18 @@ macro_rules! opaque {
 opaque!(
     /// A permission of the caller's world: 1 to 128 characters without spaces.
     Scope,
-    TextRule::line(128).required().without_spaces()
+    TextRule::line(SCOPE_LEN_MAX).required().without_spaces()
 );
 opaque!(
     /// A project of the caller's world: 1 to 256 characters.
     Project,
-    TextRule::line(256).required()
+    TextRule::line(PROJECT_LEN_MAX).required()
 );
 
+/// The longest scope, in characters.
+pub const SCOPE_LEN_MAX: usize = 128;
+/// The longest project, in characters.
+pub const PROJECT_LEN_MAX: usize = 256;
 /// Most scopes a key may have.
 pub const SCOPES_MAX: usize = 100;
 /// Most projects a key may name.

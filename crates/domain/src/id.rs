@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use crate::text::Invalid;
 
+/// The longest ID, in characters.
+pub const ID_LEN_MAX: usize = 64;
+
 /// Declares an identifier: a short ASCII string that has passed its rule and is cheap to clone.
 macro_rules! identifier {
     ($(#[$doc:meta])* $name:ident, $rule:literal, $is_valid:expr) => {
@@ -50,7 +53,7 @@ macro_rules! identifier {
 }
 
 fn is_resource_id(value: &str) -> bool {
-    value.len() <= 64
+    value.len() <= ID_LEN_MAX
         && value.starts_with(|c: char| c.is_ascii_alphanumeric())
         && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-:@".contains(&b))
 }

@@ -59,7 +59,6 @@ proptest! {
         let bytes = fields.concat();
         let _ = verify::question(&read(&bytes)).map(drop).map_err(|violations| check::<()>(Err(violations)));
         let _ = verify::batch(&read(&bytes)).map(drop).map_err(|violations| check::<()>(Err(violations)));
-        let _ = verify::streamed(&read(&bytes)).map(drop).map_err(|violations| check::<()>(Err(violations)));
         check(key::new_key(&read(&bytes)));
         check(key::key_change(&read(&bytes)).and_then(|update| key::check_caller_change(&update.change)));
         check(key::renew_key(&read(&bytes)));

@@ -6,18 +6,15 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use key_authority_domain::access::SCOPES_MAX;
+use key_authority_domain::access::{PROJECT_LEN_MAX, SCOPE_LEN_MAX, SCOPES_MAX};
+use key_authority_domain::id::ID_LEN_MAX;
 use key_authority_domain::verdict::{Question, Verdict};
 use key_authority_proto::v1;
 
-use super::violations::{Check, PRESENT, Violations};
+use super::violations::{Check, Violations};
 
 /// Most questions of a batch.
 pub const BATCH_MAX: usize = 1000;
-
-const PROJECT_LEN_MAX: usize = 256;
-const SCOPE_LEN_MAX: usize = 128;
-const ID_LEN_MAX: usize = 64;
 
 /// Reads a question. Empty fields ask nothing. A text within its limit that no key can have is no mistake: it matches
 /// nothing.
@@ -60,16 +57,6 @@ pub fn batch(request: &v1::BatchVerifyRequest) -> Result<Vec<Question<'_>>, Viol
         }
     }
     check.finish(|| Some(questions))
-}
-
-/// Reads a question on a stream, and returns the request that carries its token with it. Fields are named as Verify would
-/// name them.
-///
-/// # Errors
-/// When there is no question, and as [`question`].
-pub fn streamed(request: &v1::VerifyStreamRequest) -> Result<(&v1::VerifyRequest, Question<'_>), Violations> {
-    let asked = request.request.as_ref().ok_or_else(|| Violations::one("request", PRESENT))?;
-    question(asked).map(|question| (asked, question))
 }
 
 /// The verdict on the wire.
@@ -171,15 +158,6 @@ mod tests {
         requests.push(v1::VerifyRequest::default());
         let violations = batch(&v1::BatchVerifyRequest { requests }).unwrap_err().to_string();
         assert_eq!(violations, "requests must be at most 1000");
-    }
-
-    #[test]
-    fn a_stream_may_not_ask_nothing() {
-        let violations = streamed(&v1::VerifyStreamRequest::default()).unwrap_err().to_string();
-        assert_eq!(violations, "request must be present");
-        let request = Some(v1::VerifyRequest { client_ip: "x".into(), ..Default::default() });
-        let violations = streamed(&v1::VerifyStreamRequest { id: 1, request }).unwrap_err().to_string();
-        assert!(violations.starts_with("client_ip must"), "{violations}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Which keys to list.
 
+use key_authority_domain::access::PROJECT_LEN_MAX;
 use key_authority_domain::id::AccountId;
 use key_authority_domain::key::KeyState;
 use key_authority_proto::v1;
@@ -7,8 +8,6 @@ use key_authority_proto::v1;
 use crate::wire::page::{FILTER_ITEMS_MAX, page_size};
 use crate::wire::verify::is_longer;
 use crate::wire::violations::{Check, Violations};
-
-const PROJECT_LEN_MAX: usize = 256;
 
 /// Which keys to list.
 #[derive(Debug, Clone, PartialEq, Eq)]
