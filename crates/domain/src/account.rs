@@ -1,10 +1,9 @@
 //! An account owns keys, and its policy says what they look like and may be.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
-use regex::RegexBuilder;
+use regex::{Regex, RegexBuilder};
 
 use crate::access::ProjectAccess;
 use crate::id::{AccountId, Revision};
@@ -89,9 +88,18 @@ pub enum ProjectRule {
     Chosen,
 }
 
-/// A regular expression that a display name must match: searched for, not anchored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NamePattern(Arc<str>);
+/// A regular expression that a display name must match: searched for, not anchored. It is compiled once, when it is
+/// read: names are checked where all other changes wait.
+#[derive(Debug, Clone)]
+pub struct NamePattern(Regex);
+
+impl PartialEq for NamePattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for NamePattern {}
 
 impl NamePattern {
     /// Takes `pattern`, if it is a regular expression of the `regex` crate within the limits.
@@ -102,22 +110,21 @@ impl NamePattern {
         if pattern.chars().count() > PATTERN_CHARACTERS_MAX {
             return Err(Invalid::rule(format!("must be at most {PATTERN_CHARACTERS_MAX} characters")));
         }
-        compile(pattern).map_err(|error| match error {
+        let regex = compile(pattern).map_err(|error| match error {
             regex::Error::CompiledTooBig(_) => Invalid::rule("must be a regular expression that compiles to less"),
             error => Invalid::rule(format!("must be a regular expression of the regex crate: {}", reason(&error))),
         })?;
-        Ok(Self(pattern.into()))
+        Ok(Self(regex))
     }
 
     /// The pattern as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_str()
     }
 
     fn is_match(&self, text: &str) -> bool {
-        // It compiled when it was made.
-        compile(&self.0).is_ok_and(|regex| regex.is_match(text))
+        self.0.is_match(text)
     }
 }
 
@@ -128,7 +135,7 @@ fn reason(error: &regex::Error) -> String {
     last.strip_prefix("error: ").unwrap_or(last).to_owned()
 }
 
-fn compile(pattern: &str) -> Result<regex::Regex, regex::Error> {
+fn compile(pattern: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(pattern).size_limit(PATTERN_SIZE_MAX).dfa_size_limit(PATTERN_SIZE_MAX).nest_limit(32).build()
 }
 
