@@ -36,7 +36,7 @@ pub enum Command {
     Serve(Box<Settings>),
     /// Brings the database's schema up to date, and ends
     Migrate(Box<Settings>),
-    /// Makes the root key in an empty authority, and ends
+    /// Makes another root key, beside all that there are, prints its token, and ends
     Bootstrap(Box<Settings>),
     /// Says whether the settings are right, and ends
     CheckConfig(Box<Settings>),
