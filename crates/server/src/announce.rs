@@ -42,12 +42,34 @@ pub fn announce(config: &Config, addresses: &Addresses, storage: StorageKind) ->
             let file = token.display();
             let plaintext = if config.tls.is_some() { "" } else { "-plaintext " };
             writeln!(out, "  root token  {file}")?;
+            let quoted = quoted(&file.to_string());
             writeln!(
                 out,
-                "  try         grpcurl {plaintext}-H \"authorization: Bearer $(cat {file})\" {} {TRY}",
+                "  try         grpcurl {plaintext}-H \"authorization: Bearer $(cat {quoted})\" {} {TRY}",
                 addresses.grpc
             )?;
         }
     }
     out.flush()
+}
+
+/// A path as a shell reads it back: as it is, or in quotes where it needs them.
+fn quoted(path: &str) -> String {
+    if path.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c)) {
+        path.to_owned()
+    } else {
+        format!("'{}'", path.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn paths_are_quoted_for_a_shell_where_they_must_be() {
+        assert_eq!(quoted("./data/root.token"), "./data/root.token");
+        assert_eq!(quoted("/my data/it's/root.token"), r"'/my data/it'\''s/root.token'");
+        assert_eq!(quoted("$(reboot)"), "'$(reboot)'");
+    }
 }
