@@ -1,6 +1,7 @@
 //! The first schema: `authority`, `account`, `api_key`, `api_key_secret`, `audit_event`, `replica`.
 //!
-//! Instants are microseconds since the Unix epoch. Lists are JSON texts. IDs compare byte by byte on every database.
+//! Instants are microseconds since the Unix epoch. Lists are JSON texts. IDs are alike only byte by byte, on every
+//! database; their order is the database's own.
 //!
 //! MySQL and MariaDB commit each statement that touches the schema by itself. There, what a process that was killed had
 //! done is passed over by the next: a table is made whole, with its indexes, or found.

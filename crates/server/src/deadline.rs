@@ -5,7 +5,7 @@
 //! client's own. Handlers find theirs as a [`Deadline`] among the request's extensions.
 //!
 //! This layer must stand outside everything that could be slow and inside the metrics. It never decides whether work that was
-//! cut had an effect: a mutation that must go on after its caller is gone has to be a task of its own.
+//! cut had an effect: a mutation that is dropped amid its commit may stand, and its `request_id` tells.
 
 use std::collections::HashMap;
 use std::pin::Pin;
