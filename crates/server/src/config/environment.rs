@@ -6,8 +6,8 @@ use super::args::Cli;
 use super::error::ConfigError;
 
 const PREFIX: &str = "KEY_AUTHORITY_";
-/// The tests' own variables: where their databases are, and their seed.
-const OF_TESTS: [&str; 2] = ["KEY_AUTHORITY_TEST_", "KEY_AUTHORITY_SEED"];
+/// The tests' own variables: where their databases are, and their seed. A shell in which they are set may start a server.
+const OF_TESTS: [&str; 3] = ["KEY_AUTHORITY_TEST_POSTGRES_URL", "KEY_AUTHORITY_TEST_MARIADB_URL", "KEY_AUTHORITY_SEED"];
 
 /// Every variable that some flag reads, as clap knows them: there is no second list.
 fn known_names() -> Vec<String> {
@@ -44,7 +44,7 @@ pub(super) fn unknown(variables: impl IntoIterator<Item = (String, String)>) -> 
         .into_iter()
         .filter(|(name, value)| {
             name.starts_with(PREFIX)
-                && !OF_TESTS.iter().any(|ours| name.starts_with(ours))
+                && !OF_TESTS.contains(&name.as_str())
                 && !known.contains(name)
                 && !is_service_link(name, value)
         })
@@ -107,6 +107,7 @@ mod tests {
             messages(&[("KEY_AUTHORITY_SOMETHING_ELSE_ENTIRELY", "secret")]),
             ["KEY_AUTHORITY_SOMETHING_ELSE_ENTIRELY is no setting of key-authority"]
         );
+        assert_eq!(messages(&[("KEY_AUTHORITY_SEED", "7"), ("KEY_AUTHORITY_SEEDS", "7")]).len(), 1);
     }
 
     #[test]
