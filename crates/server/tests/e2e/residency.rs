@@ -10,10 +10,10 @@ use crate::support::{Authority, eventually, http, on_every_database};
 const CALLERS: usize = 10;
 const TIMES: usize = 250;
 
-/// How many statements the pool of the RPCs has sent.
-async fn statements(authority: &Authority) -> f64 {
+/// How many statements a pool has sent.
+async fn statements(authority: &Authority, pool: &str) -> f64 {
     let metrics = authority.metrics().await;
-    let labels = [("pool", "requests")];
+    let labels = [("pool", pool)];
     let count = http::series(&metrics, "keyauthority_storage_statements_total", &labels);
     count.unwrap_or_else(|| panic!("no count of statements in:\n{metrics}"))
 }
@@ -29,7 +29,8 @@ async fn ten_thousand_questions_send_no_statement(authority: Authority) {
         (mistyped(&valid.token), Verdict::Malformed),
         (revoked.token, Verdict::Revoked),
     ];
-    let before = statements(&authority).await;
+    let before = statements(&authority, "requests").await;
+    let usage_before = statements(&authority, "usage").await;
     let mut callers = tokio::task::JoinSet::new();
     for (token, wanted) in kinds.clone() {
         for _ in 0..CALLERS {
@@ -42,12 +43,15 @@ async fn ten_thousand_questions_send_no_statement(authority: Authority) {
         }
     }
     callers.join_all().await;
-    let after = statements(&authority).await;
+    let after = statements(&authority, "requests").await;
     assert!(after <= before, "{before} to {after} statements for {} questions", kinds.len() * CALLERS * TIMES);
+    // Usage is written every two seconds, two statements for each key and version, however often it was used.
+    let written = statements(&authority, "usage").await - usage_before;
+    assert!(written < 100.0, "{written} statements for the uses of one key");
 
     // The counter does count.
     client.key(&valid.id()).await;
-    assert!(statements(&authority).await > after);
+    assert!(statements(&authority, "requests").await > after);
 
     let asked = u64::try_from(CALLERS * TIMES).unwrap();
     let used = eventually("the uses are written down", async || {

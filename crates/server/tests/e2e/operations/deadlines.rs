@@ -61,7 +61,7 @@ async fn nonsense_for_a_deadline_does_no_harm(database: Database) {
     for timeout in ["", "1", "S", "-1S", "99999999999H", "1x"] {
         let nothing = GetKeyRequest { key_id: "nothing".into() };
         let code = code_of(&authority, "GetKey", &nothing, timeout).await;
-        assert!(matches!(code, Code::NotFound | Code::InvalidArgument | Code::Internal), "{timeout:?}: {code:?}");
+        assert_eq!(code, Code::NotFound, "{timeout:?} is as good as none");
     }
 }
 

@@ -8,7 +8,7 @@ use key_authority_proto::v1::*;
 use tonic::Code;
 
 use crate::support::client::key_for;
-use crate::support::{Authority, Database, Setup, eventually, on_sqlite};
+use crate::support::{Authority, Database, Setup, eventually, on_sqlite, refused};
 
 /// Becomes the program under a limit of so many bytes a file; writing beyond is an error (EFBIG), not a signal, since Python
 /// ignores SIGXFSZ and what it becomes inherits that. Only the soft limit is set, so that it can be lifted again.
@@ -33,7 +33,7 @@ async fn fill(authority: &Authority) -> Vec<CreateKeyResponse> {
         match client.create_key(filler()).await {
             Ok(answer) => created.push(answer),
             Err(status) => {
-                assert!(matches!(status.code(), Code::Unavailable | Code::ResourceExhausted), "{status:?}");
+                refused::<()>(Err(status), Code::Unavailable, "STORAGE_UNAVAILABLE");
                 return created;
             }
         }
