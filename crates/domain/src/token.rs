@@ -9,7 +9,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::text::Invalid;
@@ -20,9 +19,6 @@ const CHECKSUM_LEN: usize = 6;
 const PREFIX_LEN_MAX: usize = 32;
 /// How many random characters a hint shows.
 const HINT_LEN: usize = 4;
-
-/// The longest token that is looked at, in bytes. A longer one is malformed.
-pub const TOKEN_LEN_MAX: usize = 512;
 
 /// What the tokens of an account begin with: `[a-z][a-z0-9]*(_[a-z0-9]+)*_`, at most 32 characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,14 +159,6 @@ pub struct Malformed;
 /// What is kept of a token: BLAKE3 keyed with the digest key of one version of the authority secret.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenDigest(pub [u8; 32]);
-
-impl TokenDigest {
-    /// Compares without telling by the time it takes how much was alike.
-    #[must_use]
-    pub fn matches(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
-    }
-}
 
 impl fmt::Debug for TokenDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -117,14 +117,3 @@ impl Reloader {
         }
     }
 }
-
-/// The paths in use, for a log line at the start.
-impl fmt::Display for TlsFiles {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "certificate {}, ", self.cert.display())?;
-        match &self.client_ca {
-            Some(path) => write!(formatter, "client certificates required, signed by {}", path.display()),
-            None => formatter.write_str("client certificates not asked for"),
-        }
-    }
-}

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use key_authority_domain::secret::Keyring;
-use key_authority_domain::token::{TOKEN_LEN_MAX, Token};
+use key_authority_domain::token::Token;
 use key_authority_domain::verdict::{Question, Verdict, decide};
 use key_authority_proto::v1;
 use key_authority_replica::View;
@@ -52,9 +52,8 @@ impl Verifier {
     }
 
     fn decide(&self, permit: &Permit, request: &v1::VerifyRequest, question: &Question<'_>) -> Decided {
-        let token = match Token::parse(&request.token) {
-            Ok(token) if request.token.len() <= TOKEN_LEN_MAX => token,
-            _ => return respond(permit, Verdict::Malformed, None, request),
+        let Ok(token) = Token::parse(&request.token) else {
+            return respond(permit, Verdict::Malformed, None, request);
         };
         let moment = permit.moment();
         let secret = self.view.find(moment, self.keyring.digests(token));

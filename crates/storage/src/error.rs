@@ -107,7 +107,7 @@ fn kind_of_code(code: &str, message: &str) -> Kind {
         // MySQL and MariaDB put most of it under HY000: tell by the text, which starts alike on both.
         "HY000" if is_full(message) => Kind::CannotWrite,
         "HY000" if message.contains("Lock wait timeout") || message.contains("shutdown") => Kind::Unreachable,
-        "70100" | "1053" => Kind::Unreachable,
+        "70100" => Kind::Unreachable,
         _ => Kind::Refused,
     }
 }
@@ -120,12 +120,6 @@ impl StorageError {
     /// A row that cannot be right.
     pub(crate) fn corrupt(table: &'static str, column: &'static str, id: impl Into<String>) -> Self {
         Self::Corrupt { table, column, id: id.into() }
-    }
-
-    /// Whether asking again later may help, because the database was not there.
-    #[must_use]
-    pub fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::TimedOut | Self::CannotWrite(_) | Self::OutcomeUnknown(_))
     }
 }
 

@@ -1,7 +1,6 @@
 //! The way to the database: what kind it is, its clock, and the writers' queue.
 
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -94,12 +93,6 @@ impl Store {
             counted.fetch_add(1, Ordering::Relaxed);
             see(execution.statement);
         });
-    }
-
-    /// The URL of an SQLite database in a file.
-    #[must_use]
-    pub fn sqlite_url(file: &Path) -> String {
-        format!("sqlite://{}", file.display())
     }
 
     /// Which database it is.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use key_authority_domain::account::ExpiryChoice;
 use key_authority_domain::audit::RequestMark;
 use key_authority_domain::id::KeyId;
-use key_authority_domain::text::{self, TextRule};
+use key_authority_domain::text;
 use key_authority_proto::v1;
 
 use self::expiry::{Said, expiry};
@@ -23,8 +23,6 @@ pub use change::{KeyUpdate, check_caller_change, key_change};
 pub use create::{KeySpec, new_key};
 pub use list::{KeyFilter, list_keys};
 pub use shown::{key_to_proto, state_to_proto};
-
-const REASON: TextRule = text::REASON.multiline();
 
 /// A call that names a key and says no more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,7 +117,7 @@ calls! {
 pub fn revoke_key(request: &v1::RevokeKeyRequest) -> Result<RevokeSpec, Violations> {
     let mut check = Check::new();
     let key_id = check.field("key_id", KeyId::new(&request.key_id));
-    let reason = check.text("reason", &request.reason, REASON);
+    let reason = check.text("reason", &request.reason, text::REASON);
     let request = mark(&mut check, request);
     check.finish(|| Some(RevokeSpec { key_id: key_id?, reason, request }))
 }

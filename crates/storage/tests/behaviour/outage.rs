@@ -7,7 +7,7 @@ use key_authority_storage::{StorageError, Store};
 use crate::support::database::unreachable_file;
 use crate::support::make::{note, ring};
 use crate::support::proxy::{Fate, Proxy};
-use crate::support::{Database, all_words, on_database_servers, on_sqlite};
+use crate::support::{Database, all_words, is_away, on_database_servers, on_sqlite};
 
 on_database_servers! {
     a_wrong_port_is_unavailable_within_five_seconds,
@@ -78,11 +78,11 @@ async fn a_database_that_goes_away_is_unavailable(database: Database) {
         None,
     ));
     let error = error.await.unwrap_err();
-    assert!(error.is_unavailable(), "{error:?}");
+    assert!(is_away(&error), "{error:?}");
 }
 
 async fn a_file_that_cannot_be_made_is_unavailable(_database: Database) {
     let folder = tempfile::tempdir().unwrap();
     let error = refusal(&unreachable_file(folder.path())).await;
-    assert!(error.is_unavailable(), "{error:?}");
+    assert!(is_away(&error), "{error:?}");
 }

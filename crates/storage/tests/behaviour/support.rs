@@ -8,6 +8,7 @@ use std::error::Error;
 use std::fmt::Write;
 
 pub(crate) use database::{Database, Kind, run};
+use key_authority_storage::StorageError;
 
 /// Makes a test of each function on the databases named: `…::sqlite::name`, `…::postgres::name`, `…::mariadb::name`.
 macro_rules! on_databases {
@@ -49,6 +50,11 @@ macro_rules! on_sqlite {
 }
 
 pub(crate) use {on_database_servers, on_databases, on_every_database, on_sqlite, tests_on};
+
+/// Whether an error says that the database was not there, and nothing was changed.
+pub(crate) fn is_away(error: &StorageError) -> bool {
+    matches!(error, StorageError::Unavailable(_) | StorageError::TimedOut | StorageError::CannotWrite(_))
+}
 
 /// Everything that an error says: its text and those of its sources, as a log shows them, and its `Debug`.
 pub(crate) fn all_words(error: &dyn Error) -> String {

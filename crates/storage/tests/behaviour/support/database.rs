@@ -55,7 +55,7 @@ impl Database {
         match kind {
             Kind::Sqlite => {
                 let folder = tempfile::tempdir().expect("a folder for temporary files");
-                let url = Store::sqlite_url(&folder.path().join("authority.db"));
+                let url = sqlite_url(&folder.path().join("authority.db"));
                 Self { kind, url, server: None, _folder: Some(Arc::new(folder)) }
             }
             Kind::Postgres => Self::create_on(kind, "KEY_AUTHORITY_TEST_POSTGRES_URL").await,
@@ -143,5 +143,9 @@ pub(crate) async fn query(session: &DatabaseConnection, sql: impl Into<String>) 
 
 /// The URL of an SQLite file that cannot be made.
 pub(crate) fn unreachable_file(folder: &Path) -> String {
-    Store::sqlite_url(&folder.join("nowhere").join("authority.db"))
+    sqlite_url(&folder.join("nowhere").join("authority.db"))
+}
+
+fn sqlite_url(file: &Path) -> String {
+    format!("sqlite://{}", file.display())
 }
