@@ -30,7 +30,7 @@ const SYSTEM_PREFIX: &str = "ka_sys_";
 #[derive(Debug, thiserror::Error)]
 pub enum BootstrapError {
     /// The file could not be used.
-    #[error("the token file {path} cannot be used: {source}")]
+    #[error("the token file {path} cannot be used")]
     File {
         /// The file.
         path: String,

@@ -20,7 +20,7 @@ use crate::{bootstrap, entropy, healthcheck, open, serve, telemetry};
 pub enum CommandError {
     /// Settings.
     #[error("the settings are wrong:\n{0}")]
-    Config(#[from] ConfigErrors),
+    Config(ConfigErrors),
     /// The server did not start.
     #[error(transparent)]
     Serve(#[from] serve::ServeError),
@@ -34,7 +34,7 @@ pub enum CommandError {
     #[error(transparent)]
     Bootstrap(#[from] bootstrap::BootstrapError),
     /// Reading the log.
-    #[error("the audit log cannot be read: {0}")]
+    #[error("the audit log cannot be read")]
     Storage(#[from] key_authority_storage::StorageError),
     /// The head that the log is to be compared with.
     #[error(
@@ -51,8 +51,15 @@ pub enum CommandError {
     #[error(transparent)]
     Telemetry(#[from] telemetry::TelemetryError),
     /// The console, signals, the runtime.
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] std::io::Error),
+}
+
+impl From<ConfigErrors> for CommandError {
+    // They are a list, not a cause.
+    fn from(errors: ConfigErrors) -> Self {
+        Self::Config(errors)
+    }
 }
 
 /// Runs a subcommand.

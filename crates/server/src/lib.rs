@@ -4,6 +4,7 @@ pub mod admin;
 pub mod announce;
 pub mod bootstrap;
 pub mod caller;
+pub mod chain;
 pub mod command;
 pub mod config;
 pub mod deadline;

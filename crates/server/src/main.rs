@@ -4,15 +4,15 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use key_authority_server::command;
 use key_authority_server::config::Cli;
+use key_authority_server::{chain, command};
 
 fn main() -> ExitCode {
     match command::run(Cli::parse().into_command()) {
         Ok(code) => code,
         Err(error) => {
             // Nothing can be done about a console that is gone.
-            let _ = writeln!(std::io::stderr(), "key-authority: {error}");
+            let _ = writeln!(std::io::stderr(), "key-authority: {}", chain::whole(&error));
             ExitCode::FAILURE
         }
     }

@@ -20,7 +20,7 @@ use crate::entropy::{self, EntropyError};
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The data folder could not be made.
-    #[error("the data folder {path} cannot be made: {source}")]
+    #[error("the data folder {path} cannot be made")]
     DataDir {
         /// The folder.
         path: PathBuf,
@@ -28,7 +28,7 @@ pub enum OpenError {
         source: std::io::Error,
     },
     /// The secret file could not be used.
-    #[error("the secret file {path} cannot be used: {source}")]
+    #[error("the secret file {path} cannot be used")]
     SecretFile {
         /// The file.
         path: PathBuf,
@@ -53,7 +53,7 @@ pub enum OpenError {
     #[error("--secret-file (KEY_AUTHORITY_SECRET_FILE) is needed to read the audit log's hashes")]
     NoSecret,
     /// The database cannot be reached.
-    #[error("the database {url} cannot be used: {}", causes(.source))]
+    #[error("the database {url} cannot be used")]
     Database {
         /// Its URL, without the password.
         url: String,
@@ -69,11 +69,6 @@ pub enum OpenError {
     /// No random bytes.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
-}
-
-fn causes(error: &StorageError) -> String {
-    let chain = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// The keys of the authority secret. With the embedded default, the secret is made at the first start.

@@ -64,7 +64,7 @@ pub enum ServeError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// An address could not be bound.
-    #[error("--{flag} {address} cannot be bound: {source}")]
+    #[error("--{flag} {address} cannot be bound")]
     Bind {
         /// The flag.
         flag: &'static str,
@@ -77,10 +77,10 @@ pub enum ServeError {
     #[error(transparent)]
     Replicator(#[from] StartError),
     /// A descriptor set of ours does not decode.
-    #[error("reflection cannot be set up: {0}")]
+    #[error("reflection cannot be set up")]
     Reflection(#[from] ReflectionError),
     /// A descriptor set of ours does not decode.
-    #[error("the list of methods cannot be read: {0}")]
+    #[error("the list of methods cannot be read")]
     Methods(#[from] prost::DecodeError),
 }
 

@@ -12,6 +12,7 @@ use key_authority_storage::StorageError;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use crate::chain::causes;
 use crate::entropy::EntropyError;
 use crate::wire::violations::Violations;
 
@@ -244,12 +245,6 @@ impl Failure {
             _ => {}
         }
     }
-}
-
-/// The sources of an error, joined.
-fn causes(error: &dyn std::error::Error) -> String {
-    let sources = std::iter::successors(error.source(), |source| source.source());
-    sources.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 impl From<Failure> for Status {

@@ -96,6 +96,13 @@ on_every_database! {
     a_second_start_changes_nothing,
 }
 
+async fn what_keeps_a_server_from_starting_is_told_with_its_cause(database: Database) {
+    let authority = Setup::on(database).prepare().await;
+    let nowhere = ["--tls-cert", "/nowhere/cert.pem", "--tls-key", "/nowhere/key.pem"];
+    let text = refusal_to_start(&authority, &nowhere).await.stderr;
+    assert!(text.contains("key-authority: /nowhere/cert.pem: cannot be read: No such file or directory"), "{text}");
+}
+
 async fn a_server_that_cannot_print_serves_all_the_same(database: Database) {
     let authority = Setup::on(database).prepare().await;
     let mut command = authority.serve_command();
@@ -132,6 +139,7 @@ mod once {
     on_sqlite! {
         a_file_that_is_served_keeps_its_schema,
         a_server_that_cannot_print_serves_all_the_same,
+        what_keeps_a_server_from_starting_is_told_with_its_cause,
         healthcheck_tells_by_its_exit_code,
         a_second_listener_serves_verify_alone,
     }
