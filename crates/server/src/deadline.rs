@@ -7,7 +7,6 @@
 //! This layer must stand outside everything that could be slow and inside the metrics. It never decides whether work that was
 //! cut had an effect: a mutation that is dropped amid its commit may stand, and its `request_id` tells.
 
-use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -17,11 +16,11 @@ use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
-use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt as _};
+use tonic::Status;
 use tower::{Layer, Service};
 
 use crate::methods::MethodTable;
+use crate::status::Failure;
 
 /// The longest time `grpc-timeout` can be relied on to mean; longer ones are as good as none, and their sum with now could overflow.
 const LONGEST: Duration = Duration::from_hours(365 * 24);
@@ -49,8 +48,7 @@ fn now() -> Instant {
 
 /// The status of a call that took too long.
 fn exceeded() -> Status {
-    let details = ErrorDetails::with_error_info("DEADLINE_EXCEEDED", "keyauthority", HashMap::<String, String>::new());
-    Status::with_error_details(Code::DeadlineExceeded, "the call took longer than its deadline", details)
+    Failure::TooLate.into()
 }
 
 /// Reads `grpc-timeout`: at most eight digits and a unit. What does not parse counts as absent, as in every gRPC server.
@@ -222,7 +220,9 @@ mod tests {
     use super::*;
     use futures_util::future::poll_fn;
     use std::convert::Infallible;
+    use tonic::Code;
     use tonic::body::Body as TonicBody;
+    use tonic_types::StatusExt as _;
 
     const CHECK: &str = "/grpc.health.v1.Health/Check";
     const WATCH: &str = "/grpc.health.v1.Health/Watch";

@@ -81,6 +81,15 @@ pub enum Failure {
     /// The answer to a batch would be larger than clients read.
     #[error("the answer would be larger than 4 MiB; ask in smaller batches")]
     AnswerTooLarge,
+    /// The call took longer than its deadline.
+    #[error("the call took longer than its deadline")]
+    TooLate,
+    /// Nothing of this name has a health.
+    #[error("no service of this name has a health")]
+    HealthUnknown,
+    /// Too many clients watch the health.
+    #[error("too many watches are open; Check still answers")]
+    TooManyWatches,
     /// A kept token does not open, although the authority secret is the right one.
     #[error("a kept token does not open")]
     SealBroken,
@@ -145,6 +154,9 @@ impl Failure {
                 StorageError::Refused(_) | StorageError::File(_) => (Code::Internal, "STORAGE_FAULT"),
             },
             Self::AnswerTooLarge => (Code::ResourceExhausted, "ANSWER_TOO_LARGE"),
+            Self::TooLate => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
+            Self::HealthUnknown => (Code::NotFound, "HEALTH_UNKNOWN"),
+            Self::TooManyWatches => (Code::ResourceExhausted, "TOO_MANY_WATCHES"),
             Self::Entropy(_) => (Code::Internal, "NO_RANDOMNESS"),
             Self::SealBroken => (Code::DataLoss, "SEAL_BROKEN"),
         }
@@ -192,7 +204,7 @@ impl Failure {
                 "the database cannot be reached; nothing was changed, ask again".into()
             }
             Self::Storage(_) | Self::Entropy(_) | Self::SealBroken => "an internal fault; see the server's log".into(),
-            Self::CallerNetworkDenied | Self::NoAccounts | Self::KeyExists | Self::AccountExists | Self::AnswerTooLarge | Self::Refused(_) => {
+            Self::TooLate | Self::HealthUnknown | Self::TooManyWatches | Self::CallerNetworkDenied | Self::NoAccounts | Self::KeyExists | Self::AccountExists | Self::AnswerTooLarge | Self::Refused(_) => {
                 self.to_string()
             }
         }
@@ -252,5 +264,30 @@ impl From<Failure> for Status {
         failure.log();
         let (code, reason) = failure.code();
         Self::with_error_details(code, failure.message(), failure.details(reason))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// Every reason as it stands in a table: in quotes, in capitals.
+    fn reasons(source: &str) -> impl Iterator<Item = &str> {
+        let is_reason =
+            |text: &&str| text.len() > 2 && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+        source.split('"').filter(is_reason)
+    }
+
+    #[test]
+    fn the_comment_of_the_service_names_every_reason() {
+        let comment = include_str!("../../../proto/keyauthority/v1/key_authority.proto");
+        let ours = include_str!("status.rs").split("mod tests").next().unwrap();
+        let refusals = include_str!("../../domain/src/refusal.rs");
+        // Those of the health service are not of this one.
+        let of_health = ["HEALTH_UNKNOWN", "TOO_MANY_WATCHES"];
+        let all: Vec<_> = reasons(ours).chain(reasons(refusals)).filter(|reason| !of_health.contains(reason)).collect();
+        assert!(all.len() > 30, "{all:?}");
+        for reason in all {
+            let is_named = comment.split(|c: char| c != '_' && !c.is_ascii_uppercase()).any(|word| word == reason);
+            assert!(is_named, "{reason} is not in the proto");
+        }
     }
 }
