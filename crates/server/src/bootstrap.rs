@@ -140,7 +140,11 @@ fn sync_folder_of(file: &Path) -> std::io::Result<()> {
     std::fs::File::open(folder)?.sync_all()
 }
 
-fn read_token(file: &Path) -> Result<Token, BootstrapError> {
+/// Reads the token of a root key from its file.
+///
+/// # Errors
+/// [`BootstrapError::File`] or [`BootstrapError::NotAToken`].
+pub(crate) fn read_token(file: &Path) -> Result<Token, BootstrapError> {
     let text = std::fs::read_to_string(file).map(Zeroizing::new).map_err(|source| unusable(file, source))?;
     let presented = Token::parse(text.trim());
     presented.map(|token| token.to_token()).map_err(|_| BootstrapError::NotAToken { path: file.display().to_string() })

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::config::{AuditCommand, Command, Config, ConfigErrors, Purpose, Settings};
 use crate::lifecycle::Shutdown;
-use crate::{bootstrap, entropy, healthcheck, open, serve, telemetry};
+use crate::{bootstrap, check_config, entropy, healthcheck, open, serve, telemetry};
 
 /// Why a subcommand failed: what is printed, and nothing that is secret.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +88,7 @@ pub fn run(command: Command) -> Result<ExitCode, CommandError> {
             runtime()?.block_on(another_root_key(&config))
         }
         Command::CheckConfig(settings) => {
-            read(&settings, Purpose::Serve)?;
+            runtime()?.block_on(check_config::run(&settings, environment()))?;
             say("the settings are right")
         }
         Command::Healthcheck(arguments) => {
@@ -110,14 +110,14 @@ pub fn run(command: Command) -> Result<ExitCode, CommandError> {
 }
 
 fn read(settings: &Settings, purpose: Purpose) -> Result<Config, ConfigErrors> {
-    Config::from_args(
-        settings,
-        purpose,
-        std::env::vars_os().filter_map(|(name, value)| {
-            // A name that is not UTF-8 is none of ours.
-            Some((name.into_string().ok()?, value.into_string().unwrap_or_default()))
-        }),
-    )
+    Config::from_args(settings, purpose, environment())
+}
+
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| {
+        // A name that is not UTF-8 is none of ours.
+        Some((name.into_string().ok()?, value.into_string().unwrap_or_default()))
+    })
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {

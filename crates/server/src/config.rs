@@ -30,6 +30,8 @@ use crate::tls::TlsFiles;
 
 /// The name of the embedded database's file in the data folder.
 pub const EMBEDDED_FILE: &str = "key-authority.db";
+/// The name of the authority secret that is made in the data folder.
+pub const SECRET_FILE: &str = "authority.secret";
 /// The whole of an exit, a little under the 10 s that are promised.
 pub const EXIT_LIMIT: Duration = Duration::from_millis(9_800);
 /// How much of [`EXIT_LIMIT`] `--shutdown-delay` and `--drain-timeout` may take together; the rest is for leaving the registry
@@ -124,7 +126,7 @@ impl Config {
         let database = database(&mut read, settings, &data_dir);
         let secret_file = read.path("secret-file", settings.secret_file.as_deref());
         let secret_file = match (&database, secret_file) {
-            (Some(database), None) if database.embedded => Some(data_dir.join("authority.secret")),
+            (Some(database), None) if database.embedded => Some(data_dir.join(SECRET_FILE)),
             (Some(_), None) if purpose == Purpose::Serve => {
                 read.fail(
                     "secret-file",

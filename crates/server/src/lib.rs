@@ -5,6 +5,7 @@ pub mod announce;
 pub mod bootstrap;
 pub mod caller;
 pub mod chain;
+pub mod check_config;
 pub mod command;
 pub mod config;
 pub mod deadline;

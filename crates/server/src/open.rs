@@ -81,9 +81,16 @@ pub fn keyring(config: &Config) -> Result<Arc<Keyring>, OpenError> {
         make_data_dir(&config.data_dir)?;
         make_secret(path, &config.data_dir)?;
     }
+    read_secret(path).map(Arc::new)
+}
+
+/// Reads the file of the authority secret.
+///
+/// # Errors
+/// [`OpenError::SecretFile`] or [`OpenError::Secret`].
+pub(crate) fn read_secret(path: &Path) -> Result<Keyring, OpenError> {
     let text = std::fs::read_to_string(path).map(Zeroizing::new).map_err(|source| unusable(path, source))?;
-    let keyring = Keyring::parse(&text).map_err(|rule| OpenError::Secret { path: path.to_owned(), rule })?;
-    Ok(Arc::new(keyring))
+    Keyring::parse(&text).map_err(|rule| OpenError::Secret { path: path.to_owned(), rule })
 }
 
 /// Connects to the database. The schema may be anything yet.

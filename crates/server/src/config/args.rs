@@ -38,7 +38,7 @@ pub enum Command {
     Migrate(Box<Settings>),
     /// Makes another root key, beside all that there are, prints its token, and ends
     Bootstrap(Box<Settings>),
-    /// Says whether the settings are right, and ends
+    /// Says all that is wrong with the settings and with the files that they name, and ends; does not ask the database
     CheckConfig(Box<Settings>),
     /// Asks a running server on this machine whether it is ready; exit code 0 or 1, for container images
     Healthcheck(HealthcheckArgs),

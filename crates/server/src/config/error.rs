@@ -26,6 +26,11 @@ pub enum ConfigError {
         /// The name of ours that is nearest to it.
         nearest: Option<String>,
     },
+    /// What a setting names cannot be used.
+    Unusable {
+        /// Why, as whoever reads it says it; it begins with the flag or the variable.
+        why: String,
+    },
 }
 
 impl fmt::Display for ConfigError {
@@ -42,6 +47,7 @@ impl fmt::Display for ConfigError {
                 write!(formatter, "{name} is no setting of key-authority")?;
                 nearest.iter().try_for_each(|nearest| write!(formatter, "; did you mean {nearest}?"))
             }
+            Self::Unusable { why } => formatter.write_str(why),
         }
     }
 }

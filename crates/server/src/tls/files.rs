@@ -26,8 +26,10 @@ pub struct TlsFiles {
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The file cannot be read.
-    #[error("{path}: cannot be read")]
+    #[error("--{flag} {path}: cannot be read")]
     Unreadable {
+        /// The flag that names the file.
+        flag: &'static str,
         /// The file.
         path: PathBuf,
         /// Why not.
@@ -35,8 +37,10 @@ pub enum TlsError {
         source: io::Error,
     },
     /// The file is not PEM, or not the PEM of what it should be.
-    #[error("{path}: holds no {expected} in PEM")]
+    #[error("--{flag} {path}: holds no {expected} in PEM")]
     NotPem {
+        /// The flag that names the file.
+        flag: &'static str,
         /// The file.
         path: PathBuf,
         /// What should be in it.
@@ -46,7 +50,7 @@ pub enum TlsError {
         source: pem::Error,
     },
     /// Certificate and key do not go together, or one of them is of a kind that cannot be used.
-    #[error("{cert} and {key}: not a usable certificate with its key")]
+    #[error("--tls-cert {cert} and --tls-key {key}: not a usable certificate with its key")]
     Unusable {
         /// The certificate's file.
         cert: PathBuf,
@@ -57,7 +61,7 @@ pub enum TlsError {
         source: rustls::Error,
     },
     /// A certificate of the client CA file cannot be trusted.
-    #[error("{path}: holds a certificate that cannot be a trust anchor")]
+    #[error("--client-ca {path}: holds a certificate that cannot be a trust anchor")]
     NotAnAnchor {
         /// The file.
         path: PathBuf,
@@ -66,7 +70,7 @@ pub enum TlsError {
         source: rustls::Error,
     },
     /// The client CA file makes no verifier.
-    #[error("{path}: cannot be used to verify clients")]
+    #[error("--client-ca {path}: cannot be used to verify clients")]
     NoVerifier {
         /// The file.
         path: PathBuf,
@@ -83,12 +87,16 @@ pub(super) struct Content {
     client_ca: Option<Vec<u8>>,
 }
 
-async fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    tokio::fs::read(path).await.map_err(|source| TlsError::Unreadable { path: path.to_owned(), source })
+const CERT: &str = "tls-cert";
+const KEY: &str = "tls-key";
+const CLIENT_CA: &str = "client-ca";
+
+async fn read(flag: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
+    tokio::fs::read(path).await.map_err(|source| TlsError::Unreadable { flag, path: path.to_owned(), source })
 }
 
-fn certificates(path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let not_pem = |source| TlsError::NotPem { path: path.to_owned(), expected: "certificate", source };
+fn certificates(flag: &'static str, path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let not_pem = |source| TlsError::NotPem { flag, path: path.to_owned(), expected: "certificate", source };
     let certificates = CertificateDer::pem_slice_iter(bytes).collect::<Result<Vec<_>, _>>().map_err(not_pem)?;
     if certificates.is_empty() {
         return Err(not_pem(pem::Error::NoItemsFound));
@@ -96,13 +104,34 @@ fn certificates(path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>
     Ok(certificates)
 }
 
+fn private_key(path: &Path, bytes: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let not_pem = |source| TlsError::NotPem { flag: KEY, path: path.to_owned(), expected: "private key", source };
+    PrivateKeyDer::from_pem_slice(bytes).map_err(not_pem)
+}
+
 impl TlsFiles {
     pub(super) async fn read(&self) -> Result<Content, TlsError> {
         let client_ca = match &self.client_ca {
-            Some(path) => Some(read(path).await?),
+            Some(path) => Some(read(CLIENT_CA, path).await?),
             None => None,
         };
-        Ok(Content { cert: read(&self.cert).await?, key: Zeroizing::new(read(&self.key).await?), client_ca })
+        let key = Zeroizing::new(read(KEY, &self.key).await?);
+        Ok(Content { cert: read(CERT, &self.cert).await?, key, client_ca })
+    }
+
+    /// All that is wrong with the files: with each alone, or else with them together.
+    pub async fn faults(&self) -> Vec<TlsError> {
+        let mut faults = Vec::new();
+        faults.extend(read(CERT, &self.cert).await.and_then(|bytes| certificates(CERT, &self.cert, &bytes)).err());
+        let key = read(KEY, &self.key).await.map(Zeroizing::new);
+        faults.extend(key.and_then(|bytes| private_key(&self.key, &bytes)).err());
+        if let Some(path) = &self.client_ca {
+            faults.extend(read(CLIENT_CA, path).await.and_then(|bytes| certificates(CLIENT_CA, path, &bytes)).err());
+        }
+        if faults.is_empty() {
+            faults.extend(self.read().await.and_then(|content| content.server_config(self)).err());
+        }
+        faults
     }
 }
 
@@ -118,12 +147,8 @@ impl Content {
     }
 
     pub(super) fn server_config(&self, files: &TlsFiles) -> Result<ServerConfig, TlsError> {
-        let chain = certificates(&files.cert, &self.cert)?;
-        let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|source| TlsError::NotPem {
-            path: files.key.clone(),
-            expected: "private key",
-            source,
-        })?;
+        let chain = certificates(CERT, &files.cert, &self.cert)?;
+        let key = private_key(&files.key, &self.key)?;
         let unusable = |source| TlsError::Unusable { cert: files.cert.clone(), key: files.key.clone(), source };
         // The provider is named, not taken from the process: another library may install its own.
         let provider = Arc::new(ring::default_provider());
@@ -133,7 +158,7 @@ impl Content {
         let builder = match (&files.client_ca, &self.client_ca) {
             (Some(path), Some(bytes)) => {
                 let mut roots = RootCertStore::empty();
-                for certificate in certificates(path, bytes)? {
+                for certificate in certificates(CLIENT_CA, path, bytes)? {
                     roots.add(certificate).map_err(|source| TlsError::NotAnAnchor { path: path.clone(), source })?;
                 }
                 let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)

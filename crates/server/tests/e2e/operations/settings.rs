@@ -30,6 +30,60 @@ async fn check_config_says_when_all_is_right() {
 }
 
 #[tokio::test]
+async fn check_config_reads_every_file_that_the_settings_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(file("nonsense"), "canary\n").unwrap();
+    for named in [file("absent"), file("nonsense")] {
+        let text = subcommand([
+            "check-config",
+            "--listen",
+            "nowhere",
+            "--database-url",
+            "postgres://u:canary@127.0.0.1:1/x",
+            "--secret-file",
+            &named,
+            "--bootstrap-token-file",
+            &named,
+            "--tls-cert",
+            &named,
+            "--tls-key",
+            &named,
+            "--client-ca",
+            &named,
+        ]);
+        let text = text.await.badly().text();
+        for flag in ["--listen", "--secret-file", "--bootstrap-token-file", "--tls-cert", "--tls-key", "--client-ca"] {
+            let line = text.lines().find(|line| line.starts_with(flag)).unwrap_or_else(|| panic!("{flag} in:\n{text}"));
+            assert!(flag == "--listen" || line.contains(&named), "{line}");
+        }
+        assert!(!text.contains("canary"), "{text}");
+    }
+    // Below a file, nobody can make a folder.
+    let text = subcommand(["check-config", "--data-dir", &file("nonsense/data")]).await.badly().text();
+    assert!(text.contains("--data-dir") && text.contains("Not a directory"), "{text}");
+}
+
+#[tokio::test]
+async fn check_config_takes_files_that_are_right_and_leaves_the_folder_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    for (command, name) in [("generate-secret", "secret"), ("generate-token", "token")] {
+        std::fs::write(file(name), subcommand([command]).await.well().stdout).unwrap();
+    }
+    let files = ["--secret-file", &file("secret"), "--bootstrap-token-file", &file("token")];
+    let server = ["check-config", "--database-url", "postgres://u@127.0.0.1:1/x"];
+    subcommand(server.iter().chain(&files)).await.well();
+    let embedded = ["check-config", "--data-dir", &file("")];
+    subcommand(embedded.iter().chain(&files)).await.well();
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "it only looks");
+    // A database without its secret: the server would not start.
+    std::fs::write(file("key-authority.db"), "").unwrap();
+    let text = subcommand(embedded).await.badly().text();
+    assert!(text.contains("--secret-file") && text.contains("authority.secret"), "{text}");
+}
+
+#[tokio::test]
 async fn what_is_unknown_is_refused_by_name() {
     let text = subcommand(["serve", "--lisen", "127.0.0.1:0"]).await.badly().text();
     assert!(text.contains("--lisen"), "{text}");
