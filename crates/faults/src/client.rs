@@ -1,0 +1,132 @@
+//! A caller of one replica: the generated client with a credential, and short words for what the harness asks.
+
+use std::time::Duration;
+
+use key_authority_proto::v1::key_authority_client::KeyAuthorityClient;
+use key_authority_proto::v1::{
+    Account, AuditEvent, CreateAccountRequest, CreateKeyRequest, CreateKeyResponse, GetAuthorityStatusRequest,
+    ListAuditEventsRequest, RevokeKeyRequest, RevokeKeyResponse, VerifyRequest, VerifyResponse, VerifyStreamRequest,
+    VerifyStreamResponse,
+};
+use tokio_stream::Stream;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Status, Streaming};
+use tonic_types::StatusExt as _;
+
+use crate::trouble::{Attempt as _, Trouble};
+
+/// The account that all keys of the harness belong to.
+pub(crate) const ACCOUNT: &str = "faults";
+
+/// Sets `authorization: Bearer <token>`.
+#[derive(Debug, Clone)]
+pub(crate) struct Credential(MetadataValue<Ascii>);
+
+impl Interceptor for Credential {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
+/// A caller. Clones share the connection, which is made when it is first used and made anew when it is lost.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    rpc: KeyAuthorityClient<InterceptedService<Channel, Credential>>,
+}
+
+impl Client {
+    pub(crate) fn new(address: &str, token: &str) -> Result<Self, Trouble> {
+        let endpoint = Endpoint::try_from(format!("http://{address}")).attempt("an address")?;
+        let channel = endpoint.connect_timeout(Duration::from_secs(2)).tcp_nodelay(true).connect_lazy();
+        let credential = Credential(format!("Bearer {token}").parse().attempt("a token")?);
+        Ok(Self { rpc: KeyAuthorityClient::with_interceptor(channel, credential) })
+    }
+
+    /// What a replica says about a token.
+    pub(crate) async fn ask(&self, token: &str) -> Result<VerifyResponse, Status> {
+        Ok(self.rpc.clone().verify(question(token)).await?.into_inner())
+    }
+
+    /// Opens a stream of questions.
+    pub(crate) async fn ask_many(
+        &self,
+        questions: impl Stream<Item = VerifyStreamRequest> + Send + 'static,
+    ) -> Result<Streaming<VerifyStreamResponse>, Status> {
+        Ok(self.rpc.clone().verify_stream(questions).await?.into_inner())
+    }
+
+    /// Makes the account of the harness.
+    pub(crate) async fn create_account(&self) -> Result<(), Status> {
+        let account = Account { id: ACCOUNT.into(), ..Account::default() };
+        let request = CreateAccountRequest { account: Some(account), request_id: String::new() };
+        self.rpc.clone().create_account(request).await.map(drop)
+    }
+
+    /// Makes a key.
+    pub(crate) async fn create_key(&self, request: CreateKeyRequest) -> Result<CreateKeyResponse, Status> {
+        Ok(self.rpc.clone().create_key(request).await?.into_inner())
+    }
+
+    /// Makes a caller that may verify and nothing else, and returns its token.
+    pub(crate) async fn create_verifier(&self) -> Result<String, Status> {
+        let scopes = vec!["verify".to_owned()];
+        let request = CreateKeyRequest { account: "system".into(), scopes, ..CreateKeyRequest::default() };
+        Ok(self.create_key(request).await?.token)
+    }
+
+    /// Revokes a key.
+    pub(crate) async fn revoke(&self, key_id: &str, request_id: &str) -> Result<RevokeKeyResponse, Status> {
+        let request = RevokeKeyRequest { key_id: key_id.into(), reason: String::new(), request_id: request_id.into() };
+        Ok(self.rpc.clone().revoke_key(request).await?.into_inner())
+    }
+
+    /// How many replicas have a lease, as far as this one knows, and how many are registered.
+    pub(crate) async fn replicas_alive(&self) -> Result<(usize, usize), Status> {
+        let status = self.rpc.clone().get_authority_status(GetAuthorityStatusRequest {}).await?.into_inner();
+        let has_lease = |left: &prost_types::Duration| left.seconds > 0 || left.nanos > 0;
+        let alive = status.replicas.iter().filter(|replica| replica.lease_remaining.as_ref().is_some_and(has_lease));
+        Ok((alive.count(), status.replicas.len()))
+    }
+
+    /// All events of the account of the harness.
+    pub(crate) async fn events(&self) -> Result<Vec<AuditEvent>, Status> {
+        let mut request =
+            ListAuditEventsRequest { account: ACCOUNT.into(), page_size: 1000, ..ListAuditEventsRequest::default() };
+        let mut events = Vec::new();
+        loop {
+            let page = self.rpc.clone().list_audit_events(request.clone()).await?.into_inner();
+            events.extend(page.events);
+            if page.next_page_token.is_empty() {
+                return Ok(events);
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+}
+
+/// A key of the harness, under a name of the call.
+pub(crate) fn new_key(request_id: &str) -> CreateKeyRequest {
+    CreateKeyRequest { account: ACCOUNT.into(), request_id: request_id.into(), ..CreateKeyRequest::default() }
+}
+
+/// A question about a token, and nothing else.
+pub(crate) fn question(token: &str) -> VerifyRequest {
+    VerifyRequest { token: token.into(), ..VerifyRequest::default() }
+}
+
+/// Whether a call that got this is to be made again: it is not known what came of it, or nothing did.
+pub(crate) fn may_be_repeated(status: &Status) -> bool {
+    // A connection that ends amid a call is told by tonic under any of these.
+    matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown)
+}
+
+/// Why there is no answer: the gRPC code, and the authority's own reason if it said one.
+pub(crate) fn reason(status: &Status) -> String {
+    let details = status.get_error_details();
+    let reason = details.error_info().map_or("no connection", |info| info.reason.as_str());
+    format!("{:?}: {reason}", status.code())
+}

@@ -1,0 +1,92 @@
+//! One figure: what was measured, and what it may be at most.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+/// What a figure counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Unit {
+    Seconds,
+    Milliseconds,
+    Count,
+}
+
+/// What follows when it is more than it may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Weight {
+    /// A promise is broken, and the run has failed.
+    Promise,
+    /// It is slower than we want, on this machine at this time.
+    Target,
+    /// Nothing: it is there to compare with.
+    Context,
+}
+
+/// A figure.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Figure {
+    name: String,
+    value: f64,
+    unit: Unit,
+    at_most: Option<f64>,
+    weight: Weight,
+}
+
+impl Figure {
+    /// A number of things that must not be.
+    pub(crate) fn never(name: impl Into<String>, count: usize) -> Self {
+        Self { at_most: Some(0.0), weight: Weight::Promise, ..Self::count(name, count) }
+    }
+
+    /// A number of things.
+    pub(crate) fn count(name: impl Into<String>, count: usize) -> Self {
+        let value = f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+        Self { name: name.into(), value, unit: Unit::Count, at_most: None, weight: Weight::Context }
+    }
+
+    /// A time.
+    pub(crate) fn time(name: impl Into<String>, nanos: u64, unit: Unit) -> Self {
+        let seconds = crate::clock::seconds(nanos);
+        let value = if unit == Unit::Milliseconds { seconds * 1e3 } else { seconds };
+        Self { name: name.into(), value, unit, at_most: None, weight: Weight::Context }
+    }
+
+    /// A figure of this unit that may be this much.
+    pub(crate) fn target(self, at_most: f64) -> Self {
+        Self { at_most: Some(at_most), weight: Weight::Target, ..self }
+    }
+
+    /// The same where a promise hangs on it.
+    pub(crate) fn promise(self, at_most: f64) -> Self {
+        Self { at_most: Some(at_most), weight: Weight::Promise, ..self }
+    }
+
+    fn is_kept(&self) -> bool {
+        self.at_most.is_none_or(|most| self.value <= most)
+    }
+
+    /// Whether it breaks a promise.
+    pub(crate) fn breaks_a_promise(&self) -> bool {
+        self.weight == Weight::Promise && !self.is_kept()
+    }
+
+    /// Its line of a table: name, value, limit, verdict.
+    pub(crate) fn row(&self) -> String {
+        let show = |value: f64| match self.unit {
+            Unit::Seconds => format!("{value:.2} s"),
+            Unit::Milliseconds => format!("{value:.1} ms"),
+            Unit::Count => format!("{value:.0}"),
+        };
+        let mut row = format!("| {} | {} |", self.name, show(self.value));
+        let _ = match (self.at_most, self.is_kept(), self.weight) {
+            (None, ..) => write!(row, " | |"),
+            (Some(most), true, _) => write!(row, " {} | kept |", show(most)),
+            (Some(most), false, Weight::Promise) => write!(row, " {} | **BROKEN** |", show(most)),
+            (Some(most), false, _) => write!(row, " {} | missed |", show(most)),
+        };
+        row
+    }
+}
