@@ -147,9 +147,11 @@ impl Failure {
             Self::NoLease(_) => (Code::Unavailable, "LEASE_EXPIRED"),
             Self::Storage(error) => match error {
                 StorageError::OutcomeUnknown(_) => (Code::Unavailable, "OUTCOME_UNKNOWN"),
-                StorageError::Unavailable(_) | StorageError::TimedOut | StorageError::CannotWrite(_) => {
-                    (Code::Unavailable, "STORAGE_UNAVAILABLE")
-                }
+                StorageError::Unavailable(_)
+                | StorageError::TimedOut
+                | StorageError::CannotWrite(_)
+                | StorageError::NotAdmitted(_)
+                | StorageError::NoDatabase(_) => (Code::Unavailable, "STORAGE_UNAVAILABLE"),
                 StorageError::Corrupt { .. } => (Code::DataLoss, "ROW_CORRUPT"),
                 StorageError::Refused(_) | StorageError::File(_) => (Code::Internal, "STORAGE_FAULT"),
             },
@@ -200,9 +202,12 @@ impl Failure {
                 "outcome unknown, retry with the same request_id: it will be made once, or told".into()
             }
             Self::Storage(StorageError::CannotWrite(_)) => "the database cannot write; nothing was changed".into(),
-            Self::Storage(StorageError::Unavailable(_) | StorageError::TimedOut) => {
-                "the database cannot be reached; nothing was changed, ask again".into()
-            }
+            Self::Storage(
+                StorageError::Unavailable(_)
+                | StorageError::TimedOut
+                | StorageError::NotAdmitted(_)
+                | StorageError::NoDatabase(_),
+            ) => "the database cannot be reached; nothing was changed, ask again".into(),
             Self::Storage(_) | Self::Entropy(_) | Self::SealBroken => "an internal fault; see the server's log".into(),
             Self::TooLate | Self::HealthUnknown | Self::TooManyWatches | Self::CallerNetworkDenied | Self::NoAccounts | Self::KeyExists | Self::AccountExists | Self::AnswerTooLarge | Self::Refused(_) => {
                 self.to_string()

@@ -1,5 +1,8 @@
 //! What can go wrong, and the one place where a driver's error gets its meaning.
 
+use std::error::Error;
+use std::fmt;
+
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 
 /// Why storage gives no answer.
@@ -9,13 +12,13 @@ use sea_orm::{DbErr, RuntimeErr, sqlx};
 pub enum StorageError {
     /// The database cannot be reached, or did not answer in time. Nothing was changed.
     #[error("the database cannot be reached")]
-    Unavailable(#[source] DbErr),
+    Unavailable(#[source] DriverError),
     /// The database did not answer in time. Nothing was changed.
     #[error("the database did not answer in time")]
     TimedOut,
     /// The database has no room, or may not write. Nothing was changed.
     #[error("the database cannot write")]
-    CannotWrite(#[source] DbErr),
+    CannotWrite(#[source] DriverError),
     /// The connection was lost around COMMIT and the database could not be asked again: the change may stand or not.
     #[error("the outcome of the change is unknown")]
     OutcomeUnknown(#[source] Box<StorageError>),
@@ -29,27 +32,75 @@ pub enum StorageError {
         /// The row's ID.
         id: String,
     },
+    /// The server is there, and knows no such user, or another password.
+    #[error("the database admits nobody of this name and password")]
+    NotAdmitted(#[source] DriverError),
+    /// The server is there, and has no such database.
+    #[error("the server has no such database; create it first")]
+    NoDatabase(#[source] DriverError),
     /// The database refused a statement that should have been right: a fault of ours, or a schema that was changed.
     #[error("the database refused a statement")]
-    Refused(#[source] DbErr),
+    Refused(#[source] DriverError),
     /// A file beside the database could not be used.
     #[error("a file of the database could not be used")]
     File(#[source] std::io::Error),
 }
 
+/// What the driver says, once: each of its errors repeats the one below it, and only the last of them speaks of the
+/// database.
+#[derive(Debug)]
+pub struct DriverError(DbErr);
+
+impl From<DbErr> for DriverError {
+    fn from(error: DbErr) -> Self {
+        Self(error)
+    }
+}
+
+impl fmt::Display for DriverError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut error: &(dyn Error + 'static) = match driver(&self.0) {
+            Some(driver) => driver,
+            None => &self.0,
+        };
+        while let Some(source) = error.source() {
+            error = source;
+        }
+        write!(formatter, "{error}")
+    }
+}
+
+impl Error for DriverError {}
+
 impl From<DbErr> for StorageError {
     fn from(error: DbErr) -> Self {
-        match kind_of(&error) {
+        let kind = kind_of(&error);
+        let error = DriverError(error);
+        match kind {
             Kind::Unreachable => Self::Unavailable(error),
             Kind::CannotWrite => Self::CannotWrite(error),
+            Kind::NotAdmitted => Self::NotAdmitted(error),
+            Kind::NoDatabase => Self::NoDatabase(error),
             Kind::Refused => Self::Refused(error),
         }
+    }
+}
+
+/// The driver's own error, which sea-orm shows as text only.
+fn driver(error: &DbErr) -> Option<&sqlx::Error> {
+    match error {
+        DbErr::Conn(RuntimeErr::SqlxError(driver))
+        | DbErr::Exec(RuntimeErr::SqlxError(driver))
+        | DbErr::Query(RuntimeErr::SqlxError(driver)) => Some(driver),
+        _ => None,
     }
 }
 
 enum Kind {
     Unreachable,
     CannotWrite,
+    NotAdmitted,
+    NoDatabase,
     Refused,
 }
 
@@ -65,6 +116,12 @@ fn kind_of(error: &DbErr) -> Kind {
     };
     match driver.as_ref() {
         sqlx::Error::Database(database) => {
+            // MySQL and MariaDB put these two under the SQLSTATE of a syntax error.
+            match database.try_downcast_ref::<sea_orm::SqlxMySqlError>().map(sea_orm::SqlxMySqlError::number) {
+                Some(1044) => return Kind::NotAdmitted,
+                Some(1049) => return Kind::NoDatabase,
+                _ => {}
+            }
             kind_of_code(database.code().as_deref().unwrap_or_default(), database.message())
         }
         sqlx::Error::Io(_)
@@ -95,6 +152,9 @@ fn kind_of_code(code: &str, message: &str) -> Kind {
         "53300" | "57P01" | "57P02" | "57P03" | "57P05" | "57014" | "55P03" | "40P01" | "40001" => Kind::Unreachable,
         // PostgreSQL: disk full, out of memory, read-only transaction (a standby), I/O error.
         "53100" | "53200" | "25006" | "58030" => Kind::CannotWrite,
+        // PostgreSQL: invalid password; it and MySQL: invalid authorization; PostgreSQL: invalid catalog name.
+        "28P01" | "28000" => Kind::NotAdmitted,
+        "3D000" => Kind::NoDatabase,
         // SQLite primary result codes 5 BUSY, 6 LOCKED; 8 READONLY, 10 IOERR, 13 FULL, 14 CANTOPEN. Extended ones
         // carry the primary one in the low byte.
         number if number.len() < 5 && number.parse::<u32>().is_ok() => {
@@ -121,11 +181,24 @@ impl StorageError {
     pub(crate) fn corrupt(table: &'static str, column: &'static str, id: impl Into<String>) -> Self {
         Self::Corrupt { table, column, id: id.into() }
     }
+
+    /// Whether it says only that no connection was made, or became free, in time.
+    pub(crate) fn is_pool_timeout(&self) -> bool {
+        let Self::Unavailable(DriverError(error)) = self else { return false };
+        matches!(error, DbErr::ConnectionAcquire(_)) || matches!(driver(error), Some(sqlx::Error::PoolTimedOut))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_driver_says_is_said_once() {
+        let refused = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "nobody is there");
+        let error = DbErr::Conn(RuntimeErr::SqlxError(sqlx::Error::Io(refused).into()));
+        assert_eq!(StorageError::from(error).source().unwrap().to_string(), "nobody is there");
+    }
 
     #[test]
     fn codes_have_their_meaning() {
@@ -136,6 +209,8 @@ mod tests {
             assert!(matches!(kind_of_code(code, ""), Kind::CannotWrite), "{code}");
         }
         assert!(matches!(kind_of_code("HY000", "The table 'api_key' is full"), Kind::CannotWrite));
+        assert!(matches!(kind_of_code("28P01", ""), Kind::NotAdmitted));
+        assert!(matches!(kind_of_code("3D000", ""), Kind::NoDatabase));
         for code in ["23505", "42P01", "19", "1"] {
             assert!(matches!(kind_of_code(code, ""), Kind::Refused), "{code}");
         }

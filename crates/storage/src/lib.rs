@@ -31,5 +31,5 @@ pub mod usage;
 pub mod wake;
 pub mod write_tx;
 
-pub use error::StorageError;
+pub use error::{DriverError, StorageError};
 pub use store::{StorageKind, Store};

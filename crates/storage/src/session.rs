@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use sea_orm::ConnectOptions;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::sqlx::{AssertSqlSafe, Connection, Error, Executor, MySqlConnection, PgConnection, Row, SqliteConnection};
+use sea_orm::{ConnectOptions, DbErr, RuntimeErr};
 
+use crate::error::StorageError;
 use crate::store::STATEMENT_TIMEOUT;
 
 /// How long a call waits for a connection.
@@ -92,6 +93,20 @@ pub(crate) fn options(url: &str, sharing: Sharing, opened: &Arc<AtomicU64>) -> C
             }
         });
     options
+}
+
+/// Why nobody connects to `url`, if one more try tells.
+pub(crate) async fn why_not(url: &str) -> Option<StorageError> {
+    let connected = async {
+        match url.split_once(':').map(|(scheme, _)| scheme) {
+            Some("postgres") => PgConnection::connect(url).await?.close().await,
+            Some("mysql") => MySqlConnection::connect(url).await?.close().await,
+            _ => Ok(()),
+        }
+    };
+    let late = |_| Err(Error::Io(std::io::ErrorKind::TimedOut.into()));
+    let error = tokio::time::timeout(TRIAL_TIMEOUT, connected).await.unwrap_or_else(late).err()?;
+    Some(DbErr::Conn(RuntimeErr::SqlxError(error.into())).into())
 }
 
 async fn in_time(trial: impl Future<Output = Result<bool, Error>>) -> Result<bool, Error> {

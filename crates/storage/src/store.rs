@@ -1,6 +1,7 @@
 //! The way to the database: what kind it is, its clock, and the writers' queue.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,6 +9,9 @@ use std::time::Duration;
 use key_authority_domain::secret::Keyring;
 use key_authority_domain::time::Timestamp;
 use sea_orm::sea_query::{Expr, SimpleExpr};
+use sea_orm::sqlx::mysql::MySqlConnectOptions;
+use sea_orm::sqlx::postgres::PgConnectOptions;
+use sea_orm::sqlx::sqlite::SqliteConnectOptions;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, FromQueryResult, Statement};
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -64,7 +68,11 @@ impl Store {
     /// # Errors
     /// When the database cannot be reached, or not be opened.
     pub async fn connect(url: &str, connections: u32, keyring: Arc<Keyring>) -> Result<Self, StorageError> {
-        Self::connect_as(url, Sharing::Pool(connections), keyring).await
+        match Self::connect_as(url, Sharing::Pool(connections), keyring).await {
+            // A pool tries until its time is over, and then says only that.
+            Err(late) if late.is_pool_timeout() => Err(session::why_not(url).await.unwrap_or(late)),
+            connected => connected,
+        }
     }
 
     /// Connects with one connection, for one user who does one thing after another and gives none up half-way: when
@@ -153,13 +161,29 @@ impl Store {
 /// Whether the driver understands the URL. It does not say what is wrong: its words would repeat the password.
 #[must_use]
 pub fn is_url(url: &str) -> bool {
-    use sea_orm::sqlx::{mysql::MySqlConnectOptions, postgres::PgConnectOptions, sqlite::SqliteConnectOptions};
     match url.split_once(':').map(|(scheme, _)| scheme) {
         Some("sqlite") => url.parse::<SqliteConnectOptions>().is_ok(),
         Some("postgres") => url.parse::<PgConnectOptions>().is_ok(),
         Some("mysql") => url.parse::<MySqlConnectOptions>().is_ok(),
         _ => false,
     }
+}
+
+/// Whether a URL names a database, or leaves it to the server which one it takes. A file is a database.
+#[must_use]
+pub fn names_database(url: &str) -> bool {
+    match url.split_once(':').map(|(scheme, _)| scheme) {
+        Some("postgres") => url.parse().is_ok_and(|url: PgConnectOptions| url.get_database().is_some()),
+        Some("mysql") => url.parse().is_ok_and(|url: MySqlConnectOptions| url.get_database().is_some()),
+        _ => true,
+    }
+}
+
+/// The file of an SQLite database; none for other URLs.
+#[must_use]
+pub fn file_of(url: &str) -> Option<PathBuf> {
+    let url: SqliteConnectOptions = url.starts_with("sqlite:").then(|| url.parse().ok()).flatten()?;
+    Some(url.get_filename().to_owned())
 }
 
 /// Gives up on what takes longer than [`STATEMENT_TIMEOUT`]: a connection over a link that is silently cut never errs.

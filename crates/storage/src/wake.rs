@@ -39,5 +39,5 @@ impl Listener {
 }
 
 fn lost(error: sea_orm::sqlx::Error) -> StorageError {
-    StorageError::Unavailable(DbErr::Conn(RuntimeErr::SqlxError(error.into())))
+    StorageError::Unavailable(DbErr::Conn(RuntimeErr::SqlxError(error.into())).into())
 }

@@ -43,17 +43,20 @@ async fn a_wrong_port_is_unavailable_within_five_seconds(database: Database) {
     drop(taken);
     let error = refusal(&format!("{user}:{password}@127.0.0.1:{port}/{name}")).await;
     assert!(matches!(error, StorageError::Unavailable(_)), "{error:?}");
+    assert!(all_words(&error).contains("Connection refused"), "{}", all_words(&error));
     assert!(!all_words(&error).contains(password), "{}", all_words(&error));
 }
 
 async fn a_wrong_password_is_refused_and_not_shown(database: Database) {
     let (user, _, after) = parts(&database.url);
     let error = refusal(&format!("{user}:canary-of-a-password@{after}")).await;
+    assert!(matches!(error, StorageError::NotAdmitted(_)), "{error:?}");
     assert!(!all_words(&error).contains("canary"), "{}", all_words(&error));
 }
 
 async fn an_unknown_database_is_refused(database: Database) {
     let error = refusal(&format!("{}_unknown", database.url)).await;
+    assert!(matches!(error, StorageError::NoDatabase(_)), "{error:?}");
     assert!(!all_words(&error).contains(parts(&database.url).1), "{}", all_words(&error));
 }
 
