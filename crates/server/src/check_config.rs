@@ -5,12 +5,12 @@
 //!
 //! To add a file: a line in [`problems`].
 
-use std::error::Error;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use crate::bootstrap::{self, BootstrapError};
+use crate::chain;
 use crate::config::{Config, ConfigError, ConfigErrors, EMBEDDED_FILE, Purpose, SECRET_FILE, Settings};
 use crate::open::{self, OpenError};
 use crate::tls::TlsFiles;
@@ -24,7 +24,8 @@ pub async fn run(
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<(), ConfigErrors> {
     let mut errors = match Config::from_args(settings, Purpose::Serve, environment) {
-        Ok(_) => Vec::new(),
+        Ok(config) if config.database.embedded => Vec::new(),
+        Ok(config) => folder_problem(settings, &config).into_iter().collect(),
         Err(ConfigErrors(errors)) => errors,
     };
     errors.extend(problems(settings).await);
@@ -48,9 +49,16 @@ async fn problems(settings: &Settings) -> Vec<ConfigError> {
     if let (Some(cert), Some(key)) = (named(&settings.tls_cert), named(&settings.tls_key)) {
         let client_ca = named(&settings.client_ca).map(Into::into);
         let faults = TlsFiles { cert: cert.into(), key: key.into(), client_ca }.faults().await;
-        problems.extend(faults.iter().map(|fault| ConfigError::Unusable { why: chain(fault) }));
+        problems.extend(faults.iter().map(|fault| ConfigError::Unusable { why: chain::whole(fault) }));
     }
     problems
+}
+
+fn folder_problem(settings: &Settings, config: &Config) -> Option<ConfigError> {
+    let folder = config.database.url.missing_folder()?;
+    let flag = if settings.database_url.is_some() { "database-url" } else { "database-url-file" };
+    let rule = format!("names a file in the folder {}, which does not exist", folder.display());
+    Some(ConfigError::Invalid { flag, value: None, rule })
 }
 
 fn problem(flag: &'static str, path: &str, rule: String) -> ConfigError {
@@ -93,9 +101,4 @@ fn try_to_write(folder: &Path) -> io::Result<()> {
     let trial = folder.join(format!(".key-authority-check-config-{}", std::process::id()));
     std::fs::DirBuilder::new().mode(0o700).create(&trial)?;
     std::fs::remove_dir(&trial)
-}
-
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let errors = std::iter::successors(Some(error), |error| (*error).source());
-    errors.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

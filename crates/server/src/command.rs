@@ -140,7 +140,7 @@ async fn migrate(config: &Config) -> Result<ExitCode, CommandError> {
     let store = open::connect(config, &keyring.into(), 2).await?;
     let applied = store.migrate(None).await?;
     store.close().await;
-    say(format!("{applied} migrations applied; the schema is up to date"))
+    say(format!("migrations applied: {applied}; the schema is up to date"))
 }
 
 async fn another_root_key(config: &Config) -> Result<ExitCode, CommandError> {
@@ -159,6 +159,7 @@ fn head_of(text: &str) -> Option<Head> {
 }
 
 async fn verify_audit(config: &Config, kept: Option<Head>) -> Result<ExitCode, CommandError> {
+    open::expect_database(config)?;
     let keyring = open::keyring(config)?;
     let store: Store = open::connect(config, &keyring, 1).await?;
     store.check_schema().await?;

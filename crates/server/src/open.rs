@@ -52,8 +52,22 @@ pub enum OpenError {
     /// There is no secret file.
     #[error("--secret-file (KEY_AUTHORITY_SECRET_FILE) is needed to read the audit log's hashes")]
     NoSecret,
+    /// The folder of an SQLite database is not there.
+    #[error("the folder {folder} of the database {url} does not exist; make it first")]
+    NoFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// The database's URL.
+        url: String,
+    },
+    /// There is no database to look at.
+    #[error("there is no database at {path}")]
+    NoDatabase {
+        /// Its file.
+        path: PathBuf,
+    },
     /// The database cannot be reached.
-    #[error("the database {url} cannot be used")]
+    #[error("the database {url} cannot be used{}", advice(.source))]
     Database {
         /// Its URL, without the password.
         url: String,
@@ -69,6 +83,13 @@ pub enum OpenError {
     /// No random bytes.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
+}
+
+fn advice(error: &StorageError) -> &'static str {
+    match error {
+        StorageError::Unavailable(_) | StorageError::TimedOut => " (does it run there, and may this machine connect?)",
+        _ => "",
+    }
 }
 
 /// The keys of the authority secret. With the embedded default, the secret is made at the first start.
@@ -93,11 +114,26 @@ pub(crate) fn read_secret(path: &Path) -> Result<Keyring, OpenError> {
     Keyring::parse(&text).map_err(|rule| OpenError::Secret { path: path.to_owned(), rule })
 }
 
+/// Checks that there is a database to look at: connecting to an `SQLite` file makes it. Whether a server has it, connecting
+/// tells.
+///
+/// # Errors
+/// [`OpenError::NoDatabase`].
+pub fn expect_database(config: &Config) -> Result<(), OpenError> {
+    match config.database.url.file() {
+        Some(path) if !path.exists() => Err(OpenError::NoDatabase { path }),
+        _ => Ok(()),
+    }
+}
+
 /// Connects to the database. The schema may be anything yet.
 ///
 /// # Errors
 /// [`OpenError`].
 pub async fn connect(config: &Config, keyring: &Arc<Keyring>, connections: u32) -> Result<Store, OpenError> {
+    if let Some(folder) = config.database.url.missing_folder() {
+        return Err(OpenError::NoFolder { folder, url: config.database.url.to_string() });
+    }
     let connected = Store::connect(config.database.url.expose(), connections, Arc::clone(keyring)).await;
     connected.map_err(|source| OpenError::Database { url: config.database.url.to_string(), source })
 }

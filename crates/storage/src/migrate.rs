@@ -30,7 +30,7 @@ pub enum SchemaError {
         name: String,
     },
     /// The schema is older, and this process was told not to touch it.
-    #[error("the database lacks {pending} migrations; run `key-authority migrate`, or start without --no-migrate")]
+    #[error("the database lacks migrations ({pending}); run `key-authority migrate`, or start without --no-migrate")]
     Older {
         /// How many.
         pending: usize,

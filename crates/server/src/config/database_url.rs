@@ -1,7 +1,7 @@
 //! The database URL: a secret, since it mostly holds a password.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
@@ -48,6 +48,9 @@ impl DatabaseUrl {
             return Err("must be a URL that the driver understands: check host, port and options, and write special \
                         characters of a password in percent encoding");
         }
+        if !key_authority_storage::store::names_database(&text) {
+            return Err("must name a database: end it with /<database>");
+        }
         Ok(Self { text, kind })
     }
 
@@ -62,6 +65,19 @@ impl DatabaseUrl {
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.text
+    }
+
+    /// The file of an `SQLite` database.
+    #[must_use]
+    pub fn file(&self) -> Option<PathBuf> {
+        key_authority_storage::store::file_of(&self.text)
+    }
+
+    /// The folder that an `SQLite` database should be in, if it does not exist: the file is made, its folder is not.
+    #[must_use]
+    pub fn missing_folder(&self) -> Option<PathBuf> {
+        let folder = self.file()?.parent()?.to_owned();
+        (!folder.as_os_str().is_empty() && !folder.is_dir()).then_some(folder)
     }
 
     /// What kind of database it names.
@@ -132,6 +148,19 @@ mod tests {
             assert!(!rule.contains("CANARY"), "{rule}");
         }
         assert!(DatabaseUrl::parse("postgres://u:p%40w@127.0.0.1:5432/db?sslmode=disable").is_ok());
+    }
+
+    #[test]
+    fn a_url_that_names_no_database_is_refused_and_a_file_needs_its_folder() {
+        for url in ["mysql://u:CANARY@h:1/", "mysql://u:CANARY@h", "postgres://u:CANARY@h:1/", "postgres://u:CANARY@h"]
+        {
+            let rule = DatabaseUrl::parse(url).unwrap_err();
+            assert!(rule.contains("must name a database") && !rule.contains("CANARY"), "{rule}");
+        }
+        let missing = |url: &str| DatabaseUrl::parse(url).unwrap().missing_folder();
+        assert_eq!(missing("sqlite:///no/where/x.db"), Some("/no/where".into()));
+        assert_eq!(missing("sqlite://x.db"), None);
+        assert_eq!(missing("postgres://h/d"), None);
     }
 
     #[test]

@@ -6,7 +6,9 @@ use key_authority_proto::v1::*;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::support::process::{Ended, program, run};
-use crate::support::{Authority, Database, Setup, in_time, on_every_database, on_sqlite};
+use crate::support::{
+    Authority, Database, Setup, in_time, on_database_servers, on_every_database, on_sqlite, subcommand,
+};
 
 /// What a server says that must not start.
 async fn refusal_to_start(authority: &Authority, more: &[&str]) -> Ended {
@@ -89,6 +91,52 @@ async fn a_second_listener_serves_verify_alone(database: Database) {
     assert_eq!(refused.code(), tonic::Code::Unimplemented);
 }
 
+async fn a_log_that_is_not_there_is_not_made_by_proving_it(_database: Database) {
+    let folder = tempfile::tempdir().unwrap();
+    let absent = folder.path().join("typo").display().to_string();
+    let text = subcommand(["audit", "verify", "--data-dir", &absent]).await.badly().text();
+    assert!(text.contains("there is no database at") && text.contains(&absent), "{text}");
+    let secret = folder.path().join("secret").display().to_string();
+    std::fs::write(&secret, "07".repeat(32)).unwrap();
+    let (nowhere, no_folder) = (format!("sqlite://{absent}"), format!("sqlite://{absent}/x.db"));
+    let ask = async |words: &[&str], url: &str| {
+        let flags = ["--database-url", url, "--secret-file", &secret];
+        subcommand(words.iter().chain(&flags)).await.badly().text()
+    };
+    let text = ask(&["audit", "verify"], &nowhere).await;
+    assert!(text.contains("there is no database at"), "{text}");
+    for words in [&["serve"][..], &["migrate"], &["check-config"]] {
+        let text = ask(words, &no_folder).await;
+        assert!(text.contains(&absent) && text.contains("does not exist"), "{text}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is made");
+}
+
+async fn a_database_that_cannot_be_used_is_named_with_the_cause(database: Database) {
+    let authority = Setup::on(database).prepare().await;
+    let url = authority.database().url(None).unwrap();
+    let (login, name) = url.rsplit_once('/').unwrap();
+    let (user, address) = login.rsplit_once('@').unwrap();
+    let (user, password) = user.rsplit_once(':').unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for (url, words) in [
+        (format!("{user}:{password}@{free}/{name}"), ["Connection refused", "does it run there"]),
+        (format!("{user}:canary@{address}/{name}"), ["of this name and password", address]),
+        (format!("{login}/{name}_unknown"), ["create it first", "_unknown"]),
+        (format!("{login}/"), ["--database-url", "must name a database"]),
+    ] {
+        let secret = authority.secret_file().display().to_string();
+        let here = ["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--secret-file", &secret];
+        let ended = subcommand(["serve", "--database-url", &url].iter().chain(&here)).await.badly();
+        let text = ended.text();
+        assert!(words.iter().all(|word| text.contains(word)), "{words:?} in\n{text}");
+        assert!(!text.contains("canary") && !text.contains(password), "{text}");
+        let cause = ended.stderr.lines().last().unwrap_or_default();
+        let parts: Vec<&str> = cause.split(": ").collect();
+        assert!(parts.windows(2).all(|pair| pair[0] != pair[1]) && !cause.contains("Error:"), "said once: {cause}");
+    }
+}
+
 on_every_database! {
     migrate_makes_the_schema_and_serve_may_leave_it_alone,
     a_newer_schema_is_refused,
@@ -134,12 +182,20 @@ async fn a_file_that_is_served_keeps_its_schema(database: Database) {
     }
 }
 
+mod servers {
+    use super::*;
+    on_database_servers! {
+        a_database_that_cannot_be_used_is_named_with_the_cause,
+    }
+}
+
 mod once {
     use super::*;
     on_sqlite! {
         a_file_that_is_served_keeps_its_schema,
         a_server_that_cannot_print_serves_all_the_same,
         what_keeps_a_server_from_starting_is_told_with_its_cause,
+        a_log_that_is_not_there_is_not_made_by_proving_it,
         healthcheck_tells_by_its_exit_code,
         a_second_listener_serves_verify_alone,
     }
