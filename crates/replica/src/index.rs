@@ -132,7 +132,7 @@ impl Index {
         self.keys.load(Ordering::Relaxed)
     }
 
-    /// How many tokens are held; see [`crate::ended`].
+    /// How many tokens are held; see `ended.rs`.
     #[must_use]
     pub fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)

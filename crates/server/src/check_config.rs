@@ -3,7 +3,7 @@
 //! It reads every file that the server would read at its start, and leaves everything as it is. It does not ask the
 //! database, nor bind a socket: it is for the desk and the pipeline, where neither need be.
 //!
-//! To add a file: a line in [`problems`].
+//! To add a file: a line in `problems`.
 
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;

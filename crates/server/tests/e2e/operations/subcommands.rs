@@ -148,7 +148,10 @@ async fn what_keeps_a_server_from_starting_is_told_with_its_cause(database: Data
     let authority = Setup::on(database).prepare().await;
     let nowhere = ["--tls-cert", "/nowhere/cert.pem", "--tls-key", "/nowhere/key.pem"];
     let text = refusal_to_start(&authority, &nowhere).await.stderr;
-    assert!(text.contains("key-authority: --tls-cert /nowhere/cert.pem: cannot be read: No such file or directory"), "{text}");
+    assert!(
+        text.contains("key-authority: --tls-cert /nowhere/cert.pem: cannot be read: No such file or directory"),
+        "{text}"
+    );
 }
 
 async fn a_server_that_cannot_print_serves_all_the_same(database: Database) {
