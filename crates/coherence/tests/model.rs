@@ -104,7 +104,7 @@ fn two_replicas_are_safe_as_far_as_we_look() {
     let begun = boottime();
     let rules = Rules { seats: 2, is_settled: true, ..Rules::OURS };
     let until = HasDiscoveries::AnyFailures;
-    let checker = builder(rules).finish_when(until).target_max_depth(13).spawn_bfs().join();
+    let checker = builder(rules).finish_when(until).target_max_depth(14).spawn_bfs().join();
     let (states, depth) = (checker.unique_state_count(), checker.max_depth());
     eprintln!(
         "two replicas: {states} states, {} steps, {depth} deep, {:?}",

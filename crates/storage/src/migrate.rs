@@ -11,8 +11,9 @@ use crate::alone::{Alone, AloneError};
 use crate::error::{StorageError, took_too_long};
 use crate::store::{Store, bounded};
 
-/// The name under which MySQL knows the lock, and the number under which PostgreSQL does.
-const LOCK_NAME: &str = "key_authority_migrations";
+/// The name under which MySQL knows the lock, and the number under which PostgreSQL does. MySQL's locks are the whole
+/// server's and their names at most 64 characters long; PostgreSQL's are each database's own.
+const LOCK_NAME: &str = "CONCAT('key_authority_migrations.', MD5(DATABASE()))";
 const LOCK_NUMBER: i64 = 0x6b65_7961_7574_6801;
 const LOCK_TIMEOUT: Duration = Duration::from_mins(1);
 /// How often the file is tried that another process holds.
@@ -112,7 +113,7 @@ impl Store {
                 .map_err(|error| if took_too_long(&error) { SchemaError::Locked } else { error.into() })?;
             tx.execute_unprepared("SET LOCAL statement_timeout = 0").await?;
         } else {
-            let sql = format!("SELECT GET_LOCK('{LOCK_NAME}', {}) AS held", LOCK_TIMEOUT.as_secs());
+            let sql = format!("SELECT GET_LOCK({LOCK_NAME}, {}) AS held", LOCK_TIMEOUT.as_secs());
             let row = tx.query_one_raw(Statement::from_string(backend, sql)).await?;
             if row.map(|row| row.try_get::<i64>("", "held")).transpose()? != Some(1) {
                 return Err(SchemaError::Locked);
@@ -199,7 +200,7 @@ impl SchemaLock {
         match self {
             Self::Session(tx) => {
                 if tx.get_database_backend() == DbBackend::MySql {
-                    tx.execute_unprepared(&format!("DO RELEASE_LOCK('{LOCK_NAME}')")).await?;
+                    tx.execute_unprepared(&format!("DO RELEASE_LOCK({LOCK_NAME})")).await?;
                 }
                 if is_done { Ok(tx.commit().await?) } else { Ok(tx.rollback().await?) }
             }

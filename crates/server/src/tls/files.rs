@@ -111,12 +111,13 @@ fn private_key(path: &Path, bytes: &[u8]) -> Result<PrivateKeyDer<'static>, TlsE
 
 impl TlsFiles {
     pub(super) async fn read(&self) -> Result<Content, TlsError> {
+        let cert = read(CERT, &self.cert).await?;
+        let key = Zeroizing::new(read(KEY, &self.key).await?);
         let client_ca = match &self.client_ca {
             Some(path) => Some(read(CLIENT_CA, path).await?),
             None => None,
         };
-        let key = Zeroizing::new(read(KEY, &self.key).await?);
-        Ok(Content { cert: read(CERT, &self.cert).await?, key, client_ca })
+        Ok(Content { cert, key, client_ca })
     }
 
     /// All that is wrong with the files: with each alone, or else with them together.

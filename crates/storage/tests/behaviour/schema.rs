@@ -86,7 +86,7 @@ async fn a_link_that_is_lost_while_another_migrates_is_told_as_that(database: Da
             "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted",
         ),
         _ => (
-            "SELECT GET_LOCK('key_authority_migrations', 0)",
+            "SELECT GET_LOCK(CONCAT('key_authority_migrations.', MD5(DATABASE())), 0)",
             "SELECT 1 FROM information_schema.processlist WHERE state = 'User lock' AND db = DATABASE()",
         ),
     };
