@@ -66,6 +66,8 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    const ALL: [Self; 4] = [Self::AtLimit, Self::TimedOut, Self::Tls, Self::NotHttp2];
+
     const fn as_str(self) -> &'static str {
         match self {
             Self::AtLimit => "at_limit",
@@ -109,6 +111,10 @@ impl Metrics {
         let connections = Gauge::default();
         registry.register("keyauthority_connections", "Open gRPC connections", connections.clone());
         let connections_refused = Family::<ReasonLabel, Counter>::default();
+        // From the start, each at 0: what first appears at 1 has not increased, as Prometheus counts.
+        for refusal in Refusal::ALL {
+            connections_refused.get_or_create_owned(&ReasonLabel { reason: refusal.as_str() });
+        }
         registry.register(
             "keyauthority_connections_refused",
             "Connections closed before their first call, by reason",
@@ -269,6 +275,8 @@ mod tests {
             "keyauthority_verify_total{verdict=\"unspecified\"} 0",
             "keyauthority_admin_refused_total{reason=\"PERMISSION_DENIED\"} 1",
             "keyauthority_connections_refused_total{reason=\"at_limit\"} 1",
+            "keyauthority_connections_refused_total{reason=\"tls\"} 0",
+            "keyauthority_propagation_seconds_count{outcome=\"lapsed\"} 0",
             "keyauthority_connections 1",
             "keyauthority_storage_statements_total{pool=\"requests\"} 7",
             "keyauthority_lease_remaining_seconds 0.0",

@@ -17,6 +17,11 @@ struct OutcomeLabel {
     outcome: &'static str,
 }
 
+const CONFIRMED: &str = "confirmed";
+const LAPSED: &str = "lapsed";
+const PENDING: &str = "pending";
+const OUTCOMES: [&str; 3] = [CONFIRMED, LAPSED, PENDING];
+
 /// The series of a replica.
 #[derive(Debug)]
 pub struct ReplicaMetrics {
@@ -67,6 +72,10 @@ impl ReplicaMetrics {
         let fenced = counter("replicas_fenced", "Silent replicas that this one has removed from the registry");
         let went_back = counter("database_went_back", "Times that the database's log was found to have gone back");
         let propagation = Family::<OutcomeLabel, DurationHistogram>::default();
+        // From the start, each at 0: what first appears at 1 has not increased, as Prometheus counts.
+        for outcome in OUTCOMES {
+            propagation.get_or_create_owned(&OutcomeLabel { outcome });
+        }
         registry.register(
             "keyauthority_propagation_seconds",
             "Time from a commit until the change was over, by outcome: confirmed, lapsed, or pending at the caller's deadline",
@@ -91,9 +100,9 @@ impl ReplicaMetrics {
     /// Notes how long a change took to be over; `None`, that its caller's deadline came first.
     pub fn waited(&self, state: Option<PropagationState>, waited: Duration) {
         let outcome = match state {
-            Some(PropagationState::Confirmed) => "confirmed",
-            Some(PropagationState::Lapsed) => "lapsed",
-            None => "pending",
+            Some(PropagationState::Confirmed) => CONFIRMED,
+            Some(PropagationState::Lapsed) => LAPSED,
+            None => PENDING,
         };
         self.propagation.get_or_create_owned(&OutcomeLabel { outcome }).observe(waited);
     }

@@ -1,0 +1,257 @@
+//! The dashboard and the alerts in `deploy/observability` ask for what the server exports: every metric, every label and every
+//! value of a label is one that a server's `/metrics` shows. What they mean, `promtool` checks.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test that panics has failed, which is all that it should do"
+)]
+
+#[path = "clients/server.rs"]
+#[expect(dead_code, reason = "the server that is started here tells its HTTP address too")]
+mod server;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use server::{tools, workspace};
+
+/// The values of each label of each series, as `/metrics` shows them.
+type Exported = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
+
+/// Labels that Prometheus adds when it scrapes.
+const OF_THE_SCRAPE: [&str; 2] = ["job", "instance"];
+/// A series for each code would be many that stay at 0, so each comes with its first call.
+const COMES_WITH_CALLS: (&str, [&str; 2]) = ("grpc_server_handled_total", ["grpc_service", "grpc_method"]);
+const CODES: [&str; 5] = ["OK", "Internal", "Unknown", "DataLoss", "Unavailable"];
+/// Series that Prometheus makes itself.
+const OF_PROMETHEUS: &str = "up";
+
+/// What an expression asks for.
+#[derive(Debug, Default, PartialEq)]
+struct Asked {
+    metrics: BTreeSet<String>,
+    /// Labels that results are grouped by.
+    grouped_by: BTreeSet<String>,
+    /// Metric, label and value.
+    matched: BTreeSet<(String, String, String)>,
+}
+
+/// Reads `PromQL` as far as names go: words, strings, braces and the lists after `by` and its like.
+fn asked(expression: &str) -> Asked {
+    let mut asked = Asked::default();
+    let mut rest = expression;
+    let mut metric = String::new();
+    while let Some(first) = rest.chars().next() {
+        let word = rest.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':')).next().unwrap();
+        if word.is_empty() {
+            rest = match first {
+                '{' => {
+                    let (inside, after) =
+                        rest.get(1..).and_then(|inside| inside.split_once('}')).expect("a brace closes");
+                    asked.match_labels(&metric, inside);
+                    after
+                }
+                // A duration.
+                '[' => rest.split_once(']').expect("a bracket closes").1,
+                _ => rest.get(first.len_utf8()..).unwrap(),
+            };
+            continue;
+        }
+        rest = rest.get(word.len()..).unwrap().trim_start();
+        match word {
+            "by" | "without" | "on" | "ignoring" | "group_left" | "group_right" => {
+                let (inside, after) = rest.strip_prefix('(').and_then(|rest| rest.split_once(')')).expect("a list");
+                asked.grouped_by.extend(inside.split(',').map(|label| label.trim().to_owned()));
+                rest = after;
+            }
+            "sum" | "min" | "max" | "count" | "and" | "or" | "unless" | "offset" => {}
+            _ if rest.starts_with('(') || word.starts_with(|c: char| c.is_ascii_digit()) => {}
+            _ => {
+                word.clone_into(&mut metric);
+                asked.metrics.insert(metric.clone());
+            }
+        }
+    }
+    asked
+}
+
+impl Asked {
+    /// Notes `name="value", name=~"one|other"`.
+    fn match_labels(&mut self, metric: &str, matchers: &str) {
+        for matcher in matchers.split("\",").map(|matcher| matcher.trim().trim_end_matches('"')) {
+            let (name, values) = matcher.split_once('"').expect("a matcher has a value in quotes");
+            let name = name.trim_end_matches(['=', '~', '!']).trim();
+            // A variable of the dashboard is what the reader chooses.
+            for value in values.split('|').filter(|value| !value.starts_with('$')) {
+                self.matched.insert((metric.to_owned(), name.to_owned(), value.to_owned()));
+            }
+        }
+    }
+
+    /// What of it the server does not export.
+    fn missing(&self, exported: &Exported) -> Vec<String> {
+        let mut missing = Vec::new();
+        let ours: Vec<_> = self.metrics.iter().filter(|metric| *metric != OF_PROMETHEUS).collect();
+        missing.extend(ours.iter().filter(|metric| !exported.contains_key(**metric)).map(ToString::to_string));
+        for label in self.grouped_by.iter().filter(|label| !OF_THE_SCRAPE.contains(&label.as_str())) {
+            let has = |metric: &&&String| exported.get(**metric).is_some_and(|labels| labels.contains_key(label));
+            if !ours.iter().any(|metric| has(&metric)) {
+                missing.push(format!("{label} of {ours:?}"));
+            }
+        }
+        for (metric, label, value) in &self.matched {
+            if OF_THE_SCRAPE.contains(&label.as_str()) {
+                continue;
+            }
+            let values = exported.get(metric).and_then(|labels| labels.get(label));
+            if !values.is_some_and(|values| values.contains(value)) {
+                missing.push(format!("{metric}{{{label}=\"{value}\"}}"));
+            }
+        }
+        missing
+    }
+}
+
+/// The `/metrics` of a server that has refused one call, since a reason is a series from its first refusal on.
+fn scrape() -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_key-authority"))
+        .env_clear()
+        .arg("--data-dir")
+        .arg(folder.path().join("data"))
+        .args(["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It prints its addresses when it can be used, each behind a word, and a line to try as the last.
+    let mut printed = BTreeMap::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok) {
+        let mut words = line.split_whitespace().map(str::to_owned);
+        printed.insert(words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        if printed.contains_key("try") {
+            break;
+        }
+    }
+    let answer = printed.get("gRPC").zip(printed.get("HTTP")).map(|(grpc, http)| {
+        let call = ["-plaintext", grpc, "keyauthority.v1.KeyAuthority/ListAccounts"];
+        let refused = Command::new(tools().join("grpcurl")).args(call).output()?;
+        let mut stream = TcpStream::connect(http)?;
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: {http}\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok::<_, std::io::Error>((refused.status.success(), answer))
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let (has_passed, answer) = answer.expect("it says where it listens").unwrap();
+    assert!(!has_passed, "a call without a token was answered");
+    answer
+}
+
+fn exported(text: &str) -> Exported {
+    let mut exported = Exported::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let Some((series, _value)) = line.rsplit_once(' ') else { continue };
+        let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+        let known = exported.entry(name.to_owned()).or_default();
+        for label in labels.trim_end_matches('}').split("\",").filter(|label| !label.is_empty()) {
+            let (label, value) = label.split_once("=\"").unwrap();
+            known.entry(label.to_owned()).or_default().insert(value.trim_end_matches('"').to_owned());
+        }
+    }
+    // The series that are not there yet have the labels of the one that is.
+    let (name, labels) = COMES_WITH_CALLS;
+    let started = exported.get("grpc_server_started_total").expect("calls are counted").clone();
+    let mut handled: BTreeMap<_, _> =
+        started.into_iter().filter(|(label, _)| labels.contains(&label.as_str())).collect();
+    handled.insert("grpc_code".to_owned(), CODES.map(str::to_owned).into());
+    exported.insert(name.to_owned(), handled);
+    exported
+}
+
+/// All values of a name, wherever it stands in a document.
+fn all<'a>(name: &str, document: &'a Value, found: &mut Vec<&'a str>) {
+    match document {
+        Value::Object(fields) => {
+            found.extend(fields.get(name).and_then(Value::as_str));
+            fields.values().for_each(|field| all(name, field, found));
+        }
+        Value::Array(items) => items.iter().for_each(|item| all(name, item, found)),
+        _ => {}
+    }
+}
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(workspace().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn alerts() -> Value {
+    let script = "import json, sys, yaml; json.dump(yaml.safe_load(open(sys.argv[1])), sys.stdout)";
+    let rules = workspace().join("deploy/observability/alerts.yaml");
+    let run = Command::new(tools().join("python")).args(["-c", script]).arg(rules).output().unwrap();
+    serde_json::from_slice(&run.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&run.stderr)))
+}
+
+#[test]
+fn every_panel_and_rule_asks_for_what_the_server_exports() {
+    let exported = exported(&scrape());
+    let dashboard: Value = serde_json::from_str(&read("deploy/observability/dashboard.json")).unwrap();
+    let alerts = alerts();
+    let mut expressions = Vec::new();
+    all("expr", &dashboard, &mut expressions);
+    let panels = expressions.len();
+    all("expr", &alerts, &mut expressions);
+    assert!(panels >= 20 && expressions.len() > panels, "{panels} of {} expressions", expressions.len());
+    for expression in expressions {
+        let asked = asked(expression);
+        assert!(!asked.metrics.is_empty(), "{expression}");
+        assert_eq!(asked.missing(&exported), [""; 0], "{expression}");
+    }
+}
+
+#[test]
+fn every_alert_leads_to_a_place_in_the_runbook() {
+    let operations = read("docs/operations.md");
+    let anchors: BTreeSet<String> = operations
+        .lines()
+        .filter(|line| line.starts_with('#'))
+        .map(|line| line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-"))
+        .collect();
+    let alerts = alerts();
+    let (mut places, mut names) = (Vec::new(), Vec::new());
+    all("runbook", &alerts, &mut places);
+    all("alert", &alerts, &mut names);
+    assert_eq!(places.len(), names.len(), "an alert has no runbook");
+    for place in places {
+        assert!(anchors.contains(place), "docs/operations.md has no heading for {place}: {anchors:?}");
+    }
+}
+
+#[test]
+fn what_does_not_exist_is_noticed() {
+    let exported = exported(
+        "# TYPE verify counter\nverify_total{verdict=\"VALID\"} 0\nverify_total{verdict=\"REVOKED\"} 1\n\
+         grpc_server_started_total{grpc_service=\"s\",grpc_method=\"m\",grpc_type=\"unary\"} 0\nlag 0\n",
+    );
+    for (expression, missing) in [
+        ("sum by (job, verdict) (rate(verify_total{verdict=~\"VALID|REVOKED\", job=~\"$job\"}[5m])) > 0.5", ""),
+        ("max(lag) - min by (job) (lag{instance=\"a\"} offset 5m) or up{job=~\".*\"} == 0", ""),
+        ("histogram_quantile(0.99, rate(grpc_server_handled_total{grpc_method=\"m\", grpc_code!=\"OK\"}[1m]))", ""),
+        ("rate(verify[$__rate_interval])", "verify"),
+        ("count by (outcome) (verify_total)", "outcome of [\"verify_total\"]"),
+        ("verify_total{verdict=\"valid\"}", "verify_total{verdict=\"valid\"}"),
+        ("verify_total{verdict=~\"VALID|GONE\"}", "verify_total{verdict=\"GONE\"}"),
+        ("lag{verdict=\"VALID\"}", "lag{verdict=\"VALID\"}"),
+        ("grpc_server_handled_total{grpc_code=\"INTERNAL\"}", "grpc_server_handled_total{grpc_code=\"INTERNAL\"}"),
+    ] {
+        assert_eq!(asked(expression).missing(&exported).join("; "), missing, "{expression}");
+    }
+}
