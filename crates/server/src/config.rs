@@ -330,11 +330,12 @@ fn log(read: &mut Reader, settings: &Settings) -> LogConfig {
             LogFormat::Text
         }
     };
-    if let Err(error) = crate::telemetry::check_directives(&settings.log) {
+    if !crate::telemetry::are_directives(&settings.log) {
         read.fail(
             "log",
             Some(&settings.log),
-            &format!("is not a log filter such as info or info,key_authority=debug: {error}"),
+            "must be a level (off, error, warn, info, debug or trace), or modules with a level each and no space, such as \
+             info,key_authority_server=debug",
         );
     }
     LogConfig { format, directives: settings.log.clone() }

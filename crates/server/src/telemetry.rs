@@ -50,7 +50,7 @@ pub enum LogFormat {
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// The log directives do not parse.
-    #[error("the log filter cannot be read")]
+    #[error("--log (KEY_AUTHORITY_LOG) cannot be read")]
     Directives(#[from] ParseError),
     /// The `OTEL_*` variables make no exporter.
     #[error("the trace exporter cannot be made from the OTEL_* variables")]
@@ -60,12 +60,15 @@ pub enum TelemetryError {
     Twice(#[from] TryInitError),
 }
 
-/// Whether these directives parse.
-///
-/// # Errors
-/// What the parser says.
-pub fn check_directives(directives: &str) -> Result<(), ParseError> {
-    EnvFilter::builder().parse(directives).map(drop)
+/// Whether these directives can be read, and mean what they seem to. A word that is no level is a module to the parser, and
+/// switches on that module alone: `loud` would log nothing at all.
+#[must_use]
+pub fn are_directives(directives: &str) -> bool {
+    let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
+    let ends_in_level = |directive: &str| directive.rsplit('=').next().is_some_and(is_level);
+    !directives.contains(char::is_whitespace)
+        && directives.split(',').all(ends_in_level)
+        && EnvFilter::builder().parse(directives).is_ok()
 }
 
 /// True for what may be logged at all: see the module's words on secrets.
@@ -191,8 +194,14 @@ mod tests {
     }
 
     #[test]
-    fn directives_that_do_not_parse_are_refused() {
-        assert!(check_directives("info,key_authority_server=debug").is_ok());
-        assert!(check_directives("key_authority_server=loud").is_err());
+    fn directives_that_do_not_say_what_is_logged_are_refused() {
+        for directives in ["info", "off", "WARN", "info,key_authority_server=debug", "warn,key_authority=trace"] {
+            assert!(are_directives(directives), "{directives}");
+        }
+        for directives in
+            ["loud", "info,loud", "h2=loud", "h2=", "key_authority_server", "", "info,,warn", "info, h2=debug"]
+        {
+            assert!(!are_directives(directives), "{directives}");
+        }
     }
 }

@@ -72,9 +72,14 @@ fn all_errors_are_reported_at_once_with_flag_twin_value_and_rule() {
         "--anonymous-verify=perhaps",
         "--log-format",
         "xml",
+        "--log",
+        "loud",
     ])
     .unwrap_err();
-    assert_eq!(errors.len(), 6, "{errors:#?}");
+    assert_eq!(errors.len(), 7, "{errors:#?}");
+    let log = "--log (KEY_AUTHORITY_LOG) is \"loud\": must be a level (off, error, warn, info, debug or trace), or modules \
+               with a level each and no space, such as info,key_authority_server=debug";
+    assert!(errors.iter().any(|error| error == log), "{errors:#?}");
     let lease =
         "--lease (KEY_AUTHORITY_LEASE) is \"3s\": must be a duration from 5s to 60s, such as 500ms, 10s, 5m or 1h";
     assert!(errors.iter().any(|error| error == lease), "{errors:#?}");
