@@ -248,9 +248,9 @@ fn notify_url(read: &mut Reader, settings: &Settings, database: &DatabaseUrl) ->
 }
 
 fn listeners(read: &mut Reader, settings: &Settings) -> (SocketAddr, Option<SocketAddr>, SocketAddr) {
-    let listen = read.address("listen", &settings.listen);
-    let verify = settings.verify_listen.as_deref().map(|text| (text, read.address("verify-listen", text)));
-    let http = read.address("http-listen", &settings.http_listen);
+    let listen = read.address("listen", &settings.listen, 50051);
+    let verify = settings.verify_listen.as_deref().map(|text| (text, read.address("verify-listen", text, 50052)));
+    let http = read.address("http-listen", &settings.http_listen, 9464);
     // Port 0 is whatever is free.
     let clash = |a: SocketAddr, b: SocketAddr| {
         let same_host = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();

@@ -19,10 +19,12 @@ const ANSWER_LIMIT: u64 = 4 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum HealthcheckError {
     /// The address is none.
-    #[error("--http-listen {0:?} is not an IP address and a port")]
+    #[error(
+        "--http-listen (KEY_AUTHORITY_HTTP_LISTEN) is {0:?}: must be an IP address and a port, such as 127.0.0.1:9464"
+    )]
     Address(String),
     /// The time is none.
-    #[error("--timeout {0:?} is not a duration such as 500ms or 2s")]
+    #[error("--timeout is {0:?}: must be a whole number and ms, s, m or h, such as 500ms or 2s")]
     Timeout(String),
     /// Nobody answered in time.
     #[error("no answer from {0} within {1:?}")]

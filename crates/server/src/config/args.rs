@@ -120,7 +120,7 @@ pub struct Settings {
     /// File of the root token with which an empty authority starts, the same for all replicas
     #[arg(long, env = "KEY_AUTHORITY_BOOTSTRAP_TOKEN_FILE", value_name = "PATH")]
     pub bootstrap_token_file: Option<String>,
-    /// How long a replica may answer from memory after it last heard from the database, 5s to 60s
+    /// How long a replica may answer from memory after it last heard from the database, 5s to 1m
     /// [default: what the database says, at first 10s]
     #[arg(long, env = "KEY_AUTHORITY_LEASE", value_name = "DURATION")]
     pub lease: Option<String>,

@@ -29,9 +29,12 @@ impl Reader {
         Some(text.into())
     }
 
-    pub(super) fn address(&mut self, flag: &'static str, text: &str) -> SocketAddr {
+    /// `port` is the one of the example in the rule.
+    pub(super) fn address(&mut self, flag: &'static str, text: &str, port: u16) -> SocketAddr {
         text.parse().unwrap_or_else(|_| {
-            self.fail(flag, Some(text), "must be an IP address and a port, such as 0.0.0.0:50051 or [::]:50051");
+            let rule =
+                format!("must be an IP address and a port, such as 127.0.0.1:{port}, 0.0.0.0:{port} or [::]:{port}");
+            self.fail(flag, Some(text), &rule);
             // Port 0 clashes with nothing.
             (Ipv4Addr::LOCALHOST, 0).into()
         })
@@ -66,15 +69,27 @@ impl Reader {
         match parse_duration(text) {
             Some(duration) if range.contains(&duration) => duration,
             _ => {
-                let rule = format!(
-                    "must be a duration from {:?} to {:?}, such as 500ms, 10s, 5m or 1h",
-                    range.start(),
-                    range.end()
+                let (least, most) = (duration_text(*range.start()), duration_text(*range.end()));
+                self.fail(
+                    flag,
+                    Some(text),
+                    &format!("must be a whole number and ms, s, m or h, from {least} to {most}"),
                 );
-                self.fail(flag, Some(text), &rule);
                 *range.start()
             }
         }
+    }
+}
+
+/// Writes a duration in the largest unit that takes no fraction.
+fn duration_text(duration: Duration) -> String {
+    let ms = duration.as_millis();
+    let units = [(3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+    let unit = units.into_iter().find(|(unit, _)| ms >= *unit && ms.is_multiple_of(*unit));
+    match unit {
+        Some((unit, name)) => format!("{}{name}", ms / unit),
+        None if ms == 0 => "0s".to_owned(),
+        None => format!("{ms}ms"),
     }
 }
 

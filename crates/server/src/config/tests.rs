@@ -80,9 +80,26 @@ fn all_errors_are_reported_at_once_with_flag_twin_value_and_rule() {
     let log = "--log (KEY_AUTHORITY_LOG) is \"loud\": must be a level (off, error, warn, info, debug or trace), or modules \
                with a level each and no space, such as info,key_authority_server=debug";
     assert!(errors.iter().any(|error| error == log), "{errors:#?}");
-    let lease =
-        "--lease (KEY_AUTHORITY_LEASE) is \"3s\": must be a duration from 5s to 60s, such as 500ms, 10s, 5m or 1h";
+    let lease = "--lease (KEY_AUTHORITY_LEASE) is \"3s\": must be a whole number and ms, s, m or h, from 5s to 1m";
     assert!(errors.iter().any(|error| error == lease), "{errors:#?}");
+}
+
+#[test]
+fn what_a_rule_shows_as_right_is_right_for_that_flag() {
+    for (flag, example) in [
+        ("--listen", "127.0.0.1:50051"),
+        ("--verify-listen", "[::]:50052"),
+        ("--http-listen", "0.0.0.0:9464"),
+        ("--lease", "5s"),
+        ("--max-connection-age", "24h"),
+        ("--preface-timeout", "100ms"),
+        ("--request-timeout", "10m"),
+        ("--shutdown-delay", "0s"),
+    ] {
+        let errors = config(&[flag, "nonsense"]).unwrap_err();
+        assert!(errors.len() == 1 && errors[0].contains(example), "{flag} {example}: {errors:#?}");
+        assert!(config(&[flag, example]).is_ok(), "{flag} {example}");
+    }
 }
 
 #[test]
