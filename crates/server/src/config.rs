@@ -20,6 +20,7 @@ use std::time::Duration;
 
 pub use args::{AuditCommand, Cli, Command, HealthcheckArgs, Settings, VerifyArgs};
 pub use database_url::{DatabaseKind, DatabaseUrl};
+pub(crate) use error::twin;
 pub use error::{ConfigError, ConfigErrors};
 use reader::Reader;
 pub use reader::parse_duration;

@@ -3,6 +3,7 @@
 //! Up: secret → database → alone on it → schema → settings → root key → sockets → replicator → first lease → ready. Down:
 //! not serving → drain → leave the registry → write usage down.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,7 @@ use crate::admin::Admin;
 use crate::announce::{Addresses, announce};
 use crate::bootstrap::{self, BootstrapError};
 use crate::caller::Callers;
-use crate::config::Config;
+use crate::config::{Config, twin};
 use crate::deadline::DeadlineLayer;
 use crate::entropy;
 use crate::health::Health;
@@ -64,14 +65,14 @@ pub enum ServeError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// An address could not be bound.
-    #[error("--{flag} {address} cannot be bound")]
+    #[error("--{flag} {address} cannot be bound{}", advice(flag, .source))]
     Bind {
         /// The flag.
         flag: &'static str,
         /// The address.
         address: SocketAddr,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The replicator's thread.
     #[error(transparent)]
@@ -82,6 +83,18 @@ pub enum ServeError {
     /// A descriptor set of ours does not decode.
     #[error("the list of methods cannot be read")]
     Methods(#[from] prost::DecodeError),
+}
+
+/// What to do about an address that cannot be bound.
+fn advice(flag: &str, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            let twin = twin(flag);
+            format!(" (another program listens there: end it, or set --{flag} or {twin} to another port)")
+        }
+        io::ErrorKind::AddrNotAvailable => " (this machine has no such address; 0.0.0.0 is all that it has)".into(),
+        _ => String::new(),
+    }
 }
 
 /// Serves until it is told to stop.
@@ -233,7 +246,7 @@ fn settings(config: &Config, facts: &Facts, address: SocketAddr) -> Settings {
         is_alone: facts.alone.is_some(),
         build: env!("CARGO_PKG_VERSION").to_owned(),
         address: address.to_string(),
-        entropy: |bytes| entropy::fill(bytes).map_err(std::io::Error::other),
+        entropy: |bytes| entropy::fill(bytes).map_err(io::Error::other),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// The environment variable of a flag.
-pub(super) fn twin(flag: &str) -> String {
+pub(crate) fn twin(flag: &str) -> String {
     format!("KEY_AUTHORITY_{}", flag.replace('-', "_").to_ascii_uppercase())
 }
 

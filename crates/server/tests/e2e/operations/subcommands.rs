@@ -152,6 +152,27 @@ async fn what_keeps_a_server_from_starting_is_told_with_its_cause(database: Data
         text.contains("key-authority: --tls-cert /nowhere/cert.pem: cannot be read: No such file or directory"),
         "{text}"
     );
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for (flag, twin) in [
+        ("--listen", "KEY_AUTHORITY_LISTEN"),
+        ("--verify-listen", "KEY_AUTHORITY_VERIFY_LISTEN"),
+        ("--http-listen", "KEY_AUTHORITY_HTTP_LISTEN"),
+    ] {
+        // Each flag may be given once.
+        let mut command = program();
+        command.args(authority.storage_flags());
+        for other in ["--listen", "--http-listen"].into_iter().filter(|other| *other != flag) {
+            command.args([other, "127.0.0.1:0"]);
+        }
+        command.args([flag, &address]);
+        let text = run(command).await.badly().stderr;
+        let said = format!(
+            "key-authority: {flag} {address} cannot be bound (another program listens there: end it, or set {flag} or \
+             {twin} to another port): Address already in use"
+        );
+        assert!(text.contains(&said), "{text}");
+    }
 }
 
 async fn a_server_that_cannot_print_serves_all_the_same(database: Database) {
