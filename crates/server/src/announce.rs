@@ -37,20 +37,35 @@ pub fn announce(config: &Config, addresses: &Addresses, storage: StorageKind) ->
     writeln!(out, "  storage     {storage} {}", config.database.url)?;
     if config.database.embedded {
         writeln!(out, "  data        {}", config.data_dir.display())?;
-        let token = config.root_token_file();
-        if token.exists() {
-            let file = token.display();
-            let plaintext = if config.tls.is_some() { "" } else { "-plaintext " };
-            writeln!(out, "  root token  {file}")?;
-            let quoted = quoted(&file.to_string());
-            writeln!(
-                out,
-                "  try         grpcurl {plaintext}-H \"authorization: Bearer $(cat {quoted})\" {} {TRY}",
-                addresses.grpc
-            )?;
-        }
+        root_token(&mut out, config, addresses)?;
     }
     out.flush()
+}
+
+/// Where the root token of the embedded default is, or what to do when it is not there.
+fn root_token(out: &mut impl Write, config: &Config, addresses: &Addresses) -> io::Result<()> {
+    let path = config.root_token_file();
+    let file = path.display();
+    if path.exists() {
+        let plaintext = if config.tls.is_some() { "" } else { "-plaintext " };
+        let quoted = quoted(&file.to_string());
+        writeln!(out, "  root token  {file}")?;
+        writeln!(
+            out,
+            "  try         grpcurl {plaintext}-H \"authorization: Bearer $(cat {quoted})\" {} {TRY}",
+            addresses.grpc
+        )
+    } else if config.bootstrap_token_file.is_none() {
+        let program = std::env::args_os().next().unwrap_or_else(|| "key-authority".into());
+        let program = quoted(&program.to_string_lossy());
+        writeln!(
+            out,
+            "  root token  not in {file}; if it is lost, `{program} bootstrap` with these settings makes another"
+        )
+    } else {
+        // Whoever named a token file of their own knows where it is.
+        Ok(())
+    }
 }
 
 /// A path as a shell reads it back: as it is, or in quotes where it needs them.

@@ -270,7 +270,9 @@ async fn make_first_key(config: &Config, store: &Store) -> Result<(), ServeError
         }
     };
     if bootstrap::from_file(store, &file).await? {
-        tracing::info!(file = %file.display(), "made the root key");
+        tracing::info!(file = %file.display(), "made the root key from the token in this file");
+    } else if config.bootstrap_token_file.is_some() {
+        tracing::info!(file = %file.display(), "there was a root key before: the token in this file is not read");
     }
     Ok(())
 }

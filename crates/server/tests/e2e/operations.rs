@@ -1,5 +1,6 @@
-//! What operators rely on: health, reflection, the side port, settings, subcommands, the end, TLS, the proof of the log.
+//! What operators rely on: the beginning, health, reflection, the side port, settings, subcommands, the end, TLS, the proof of the log.
 
+mod beginning;
 mod deadlines;
 mod ending;
 mod health;

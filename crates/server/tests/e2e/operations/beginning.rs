@@ -1,0 +1,48 @@
+//! What a server says when it begins: where the root token is.
+
+use key_authority_proto::v1::*;
+
+use crate::support::{Authority, Database, Setup, eventually, on_database_servers, on_sqlite};
+
+/// Awaits that a server has written `words`, and returns the first line with them.
+async fn line_with(authority: &Authority, words: &str) -> String {
+    let what = format!("{words:?} is written");
+    eventually(&what, async || authority.output().lines().find(|line| line.contains(words)).map(str::to_owned)).await
+}
+
+async fn a_root_token_that_is_gone_is_told_with_what_makes_another(database: Database) {
+    let mut authority = Setup::on(database).start().await;
+    let file = authority.folder().join("root.token");
+    line_with(&authority, "made the root key from the token in this file").await;
+    assert!(authority.stop().await.success());
+    std::fs::remove_file(&file).unwrap();
+    authority.start_process().await;
+    let line = line_with(&authority, "root token  not in").await;
+    assert!(line.contains(file.to_str().unwrap()) && line.contains("key-authority bootstrap`"), "{line}");
+    // As it says, and while the server runs.
+    let token = authority.subcommand(&["bootstrap"], &[]).await.well().stdout;
+    let client = authority.client_with(token.trim());
+    eventually("the new root key is known", async || {
+        client.get_authority_status(GetAuthorityStatusRequest {}).await.ok()
+    })
+    .await;
+}
+
+async fn a_token_file_of_the_operator_is_read_at_the_first_start_alone(database: Database) {
+    let mut authority = Setup::on(database).start().await;
+    line_with(&authority, "made the root key from the token in this file").await;
+    assert!(authority.stop().await.success());
+    authority.restart().await;
+    line_with(&authority, "there was a root key before: the token in this file is not read").await;
+}
+
+on_sqlite! {
+    a_root_token_that_is_gone_is_told_with_what_makes_another,
+}
+
+mod servers {
+    use super::*;
+    on_database_servers! {
+        a_token_file_of_the_operator_is_read_at_the_first_start_alone,
+    }
+}
