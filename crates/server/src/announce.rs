@@ -42,6 +42,16 @@ pub fn announce(config: &Config, addresses: &Addresses, storage: StorageKind) ->
     out.flush()
 }
 
+/// What other machines may know a listener by: a wildcard is an address of every machine, the host name is this one's.
+#[must_use]
+pub fn known_as(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        format!("{}:{}", rustix::system::uname().nodename().to_string_lossy(), address.port())
+    } else {
+        address.to_string()
+    }
+}
+
 /// Where the root token of the embedded default is, or what to do when it is not there.
 fn root_token(out: &mut impl Write, config: &Config, addresses: &Addresses) -> io::Result<()> {
     let path = config.root_token_file();
@@ -79,7 +89,15 @@ fn quoted(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::quoted;
+    use super::{known_as, quoted};
+
+    #[test]
+    fn a_wildcard_is_known_by_the_name_of_the_machine() {
+        assert_eq!(known_as("192.0.2.7:50051".parse().unwrap()), "192.0.2.7:50051");
+        let everywhere = known_as("0.0.0.0:7".parse().unwrap());
+        assert_eq!(everywhere, known_as("[::]:7".parse().unwrap()));
+        assert!(everywhere.ends_with(":7") && everywhere.len() > 2 && !everywhere.contains("0.0"), "{everywhere}");
+    }
 
     #[test]
     fn paths_are_quoted_for_a_shell_where_they_must_be() {

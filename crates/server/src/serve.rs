@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceBuilder;
 
 use crate::admin::Admin;
-use crate::announce::{Addresses, announce};
+use crate::announce::{Addresses, announce, known_as};
 use crate::bootstrap::{self, BootstrapError};
 use crate::caller::Callers;
 use crate::config::{Config, twin};
@@ -245,7 +245,7 @@ fn settings(config: &Config, facts: &Facts, address: SocketAddr) -> Settings {
         terms: facts.terms,
         is_alone: facts.alone.is_some(),
         build: env!("CARGO_PKG_VERSION").to_owned(),
-        address: address.to_string(),
+        address: known_as(address),
         entropy: |bytes| entropy::fill(bytes).map_err(io::Error::other),
     }
 }

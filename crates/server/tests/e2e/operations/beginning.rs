@@ -1,8 +1,10 @@
-//! What a server says when it begins: where the root token is.
+//! What a server says when it begins: where the root token is, and where it can be reached.
 
 use key_authority_proto::v1::*;
 
-use crate::support::{Authority, Database, Setup, eventually, on_database_servers, on_sqlite};
+use crate::support::authority::connect;
+use crate::support::process::{Server, program};
+use crate::support::{Authority, Client, Database, Setup, eventually, on_database_servers, on_sqlite};
 
 /// Awaits that a server has written `words`, and returns the first line with them.
 async fn line_with(authority: &Authority, words: &str) -> String {
@@ -36,7 +38,23 @@ async fn a_token_file_of_the_operator_is_read_at_the_first_start_alone(database:
     line_with(&authority, "there was a root key before: the token in this file is not read").await;
 }
 
+async fn a_replica_that_listens_everywhere_is_known_by_the_name_of_its_machine(_database: Database) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = program();
+    command.arg("--data-dir").arg(folder.path());
+    command.args(["--listen", "0.0.0.0:0", "--http-listen", "127.0.0.1:0"]);
+    let server = Server::start(command, folder.path()).await;
+    let (_, port) = server.grpc.rsplit_once(':').unwrap();
+    let token = std::fs::read_to_string(folder.path().join("root.token")).unwrap();
+    let channel = connect(&format!("127.0.0.1:{port}"), None);
+    let client = Client::with_authorization(channel, Some(&format!("Bearer {}", token.trim())));
+    let status = client.get_authority_status(GetAuthorityStatusRequest {}).await.unwrap();
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    assert_eq!(status.replicas[0].address, format!("{name}:{port}"));
+}
+
 on_sqlite! {
+    a_replica_that_listens_everywhere_is_known_by_the_name_of_its_machine,
     a_root_token_that_is_gone_is_told_with_what_makes_another,
 }
 
