@@ -16,9 +16,10 @@ COPY --from=builder /usr/local/bin/key-authority /usr/local/bin/key-authority
 RUN install --directory --owner=65532 --group=65532 --mode=0700 /data
 USER 65532:65532
 VOLUME /data
+# Here ./data, the default, is /data. It is not set, since a folder that is named beside a database URL is warned of.
+WORKDIR /
 ENV KEY_AUTHORITY_LISTEN=0.0.0.0:50051 \
-    KEY_AUTHORITY_HTTP_LISTEN=0.0.0.0:9464 \
-    KEY_AUTHORITY_DATA_DIR=/data
+    KEY_AUTHORITY_HTTP_LISTEN=0.0.0.0:9464
 # gRPC; /metrics, /livez and /readyz.
 EXPOSE 50051 9464
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 CMD ["key-authority", "healthcheck"]

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use crate::bootstrap::{self, BootstrapError};
 use crate::chain;
-use crate::config::{Config, ConfigError, ConfigErrors, EMBEDDED_FILE, Purpose, SECRET_FILE, Settings};
+use crate::config::{Config, ConfigError, ConfigErrors, DATA_DIR, EMBEDDED_FILE, Purpose, SECRET_FILE, Settings};
 use crate::open::{self, OpenError};
 use crate::tls::TlsFiles;
 
@@ -38,8 +38,9 @@ async fn problems(settings: &Settings) -> Vec<ConfigError> {
     let mut problems = Vec::new();
     let secret_file = named(&settings.secret_file);
     let is_embedded = settings.database_url.is_none() && settings.database_url_file.is_none();
-    if is_embedded && !settings.data_dir.is_empty() {
-        let data_dir = Path::new(&settings.data_dir);
+    let data_dir = settings.data_dir.as_deref().unwrap_or(DATA_DIR);
+    if is_embedded && !data_dir.is_empty() {
+        let data_dir = Path::new(data_dir);
         problems.extend(data_dir_problem(data_dir));
         problems.extend(embedded_secret_problem(data_dir, secret_file.as_deref()));
     } else {

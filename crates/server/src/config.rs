@@ -29,6 +29,8 @@ use crate::listener::Limits;
 use crate::telemetry::LogFormat;
 use crate::tls::TlsFiles;
 
+/// The data folder when none is named.
+pub const DATA_DIR: &str = "./data";
 /// The name of the embedded database's file in the data folder.
 pub const EMBEDDED_FILE: &str = "key-authority.db";
 /// The name of the authority secret that is made in the data folder.
@@ -78,6 +80,8 @@ pub struct LogConfig {
 pub struct Config {
     /// The data folder. It may not exist yet.
     pub data_dir: PathBuf,
+    /// True when a data folder was named that nothing is kept in, since the database is elsewhere.
+    pub is_data_dir_idle: bool,
     /// Where the facts are.
     pub database: DatabaseConfig,
     /// The gRPC listener.
@@ -123,7 +127,7 @@ impl Config {
         let mut read = Reader::default();
         read.errors.extend(environment::unknown(environment));
 
-        let data_dir = read.path("data-dir", Some(&settings.data_dir)).unwrap_or_default();
+        let data_dir = read.path("data-dir", settings.data_dir.as_deref()).unwrap_or_else(|| DATA_DIR.into());
         let database = database(&mut read, settings, &data_dir);
         let secret_file = read.path("secret-file", settings.secret_file.as_deref());
         let secret_file = match (&database, secret_file) {
@@ -142,6 +146,8 @@ impl Config {
         let (shutdown_delay, drain_timeout) = shutdown(&mut read, settings);
         let (listen, verify_listen, http_listen) = listeners(&mut read, settings);
         let config = Self {
+            is_data_dir_idle: settings.data_dir.is_some()
+                && database.as_ref().is_some_and(|database| !database.embedded),
             data_dir,
             listen,
             verify_listen,
@@ -188,6 +194,10 @@ impl Config {
         }
         if reachable && self.anonymous_verify {
             warnings.push("Verify is open to whoever can reach it: the network has to keep strangers out");
+        }
+        if self.is_data_dir_idle {
+            warnings
+                .push("--data-dir (KEY_AUTHORITY_DATA_DIR) is of no use beside a database URL: nothing is kept there");
         }
         warnings
     }

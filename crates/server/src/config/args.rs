@@ -83,9 +83,10 @@ pub struct HealthcheckArgs {
 /// The settings as text. Durations are written 500ms, 10s, 5m, 1h.
 #[derive(Debug, Clone, Args)]
 pub struct Settings {
-    /// Folder of the embedded database, the generated authority secret and the root token
-    #[arg(long, env = "KEY_AUTHORITY_DATA_DIR", default_value = "./data", value_name = "PATH")]
-    pub data_dir: String,
+    /// Folder of the embedded database, the generated authority secret and the root token; of no use beside --database-url
+    /// [default: ./data]
+    #[arg(long, env = "KEY_AUTHORITY_DATA_DIR", value_name = "PATH")]
+    pub data_dir: Option<String>,
     /// Database: postgres://…, mysql://… or sqlite://… [default: an SQLite file in the data folder]
     #[arg(long, env = "KEY_AUTHORITY_DATABASE_URL", value_name = "URL", hide_env_values = true)]
     pub database_url: Option<RedactedText>,

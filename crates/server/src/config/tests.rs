@@ -151,8 +151,11 @@ fn the_url_may_stand_in_a_file_and_maintenance_needs_no_secret() {
 
 #[test]
 fn what_is_allowed_but_risky_is_said() {
-    let config = config(&["--listen", "0.0.0.0:50051", "--anonymous-verify"]).unwrap();
-    assert_eq!(config.warnings().len(), 2);
+    let warnings = |args: &[&str]| config(args).unwrap().warnings();
+    assert_eq!(warnings(&["--listen", "0.0.0.0:50051", "--anonymous-verify"]).len(), 2);
+    let elsewhere = ["--database-url", "postgres://h/d", "--secret-file", "/s", "--data-dir", "/d"];
+    assert!(matches!(warnings(&elsewhere)[..], [only] if only.contains("--data-dir")));
+    assert!(warnings(&elsewhere[..4]).is_empty() && warnings(&elsewhere[4..]).is_empty());
 }
 
 #[test]
