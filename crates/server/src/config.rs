@@ -55,6 +55,8 @@ pub enum Purpose {
 pub struct DatabaseConfig {
     /// Its URL, ready for sea-orm.
     pub url: DatabaseUrl,
+    /// The file that the URL was read from.
+    pub url_file: Option<PathBuf>,
     /// True for the `SQLite` file in the data folder, which nobody has asked for by URL: then the secret and the root token are
     /// made in the data folder as well.
     pub embedded: bool,
@@ -183,6 +185,15 @@ impl Config {
         self.data_dir.join("root.token")
     }
 
+    /// The files with a secret in them, which may not exist.
+    #[must_use]
+    pub fn secret_files(&self) -> Vec<PathBuf> {
+        let named = [&self.database.url_file, &self.secret_file, &self.bootstrap_token_file];
+        let root_token = self.database.embedded.then(|| self.root_token_file());
+        let tls_key = self.tls.as_ref().map(|files| files.key.clone());
+        named.into_iter().cloned().chain([root_token, tls_key]).flatten().collect()
+    }
+
     /// What is allowed but should be known, for the log at start.
     #[must_use]
     pub fn warnings(&self) -> Vec<&'static str> {
@@ -222,13 +233,14 @@ fn database(read: &mut Reader, settings: &Settings, data_dir: &Path) -> Option<D
         (None, None) => {
             let url = DatabaseUrl::of_file(&data_dir.join(EMBEDDED_FILE));
             let notify_url = notify_url(read, settings, &url);
-            return Some(DatabaseConfig { url, embedded: true, notify_url, connections, migrate });
+            return Some(DatabaseConfig { url, url_file: None, embedded: true, notify_url, connections, migrate });
         }
     };
     match DatabaseUrl::parse(text.trim()) {
         Ok(url) => {
             let notify_url = notify_url(read, settings, &url);
-            Some(DatabaseConfig { url, embedded: false, notify_url, connections, migrate })
+            let url_file = settings.database_url_file.as_deref().map(PathBuf::from);
+            Some(DatabaseConfig { url, url_file, embedded: false, notify_url, connections, migrate })
         }
         Err(rule) => {
             // Without the value: it may hold a password.

@@ -19,6 +19,7 @@ pub mod malformed;
 pub mod methods;
 pub mod metrics;
 pub mod open;
+pub mod private;
 pub mod routes;
 pub mod serve;
 pub mod service;

@@ -37,6 +37,7 @@ use crate::malformed::MalformedLayer;
 use crate::methods::MethodTable;
 use crate::metrics::{Metrics, SharedMetrics};
 use crate::open::{self, OpenError};
+use crate::private::warn_of_open_files;
 use crate::routes::{self, ReflectionError};
 use crate::service::Service;
 use crate::telemetry::TraceLayer;
@@ -112,6 +113,7 @@ pub async fn serve(config: Config, is_tracing: bool, shutdown: Shutdown) -> Resu
     let verdicts = Verdict::ALL.map(Verdict::as_str);
     let metrics = SharedMetrics::new(Metrics::new(env!("CARGO_PKG_VERSION"), &methods, &verdicts));
     let facts = Facts::open(&config).await?;
+    warn_of_open_files(&config);
     let doors = Doors::open(&config, &metrics).await?;
     let addresses = doors.addresses();
 

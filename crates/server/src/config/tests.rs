@@ -150,6 +150,19 @@ fn the_url_may_stand_in_a_file_and_maintenance_needs_no_secret() {
 }
 
 #[test]
+fn every_file_with_a_secret_is_known_as_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("url");
+    std::fs::write(&path, "postgres://h/d").unwrap();
+    let url = path.to_str().unwrap();
+    let server = ["--database-url-file", url, "--secret-file", "/s", "--bootstrap-token-file", "/t"];
+    let tls = ["--tls-cert", "/c", "--tls-key", "/k", "--client-ca", "/a"];
+    let files = |args: &[&str]| config(args).unwrap().secret_files();
+    assert_eq!(files(&[&server[..], &tls].concat()), [url, "/s", "/t", "/k"].map(PathBuf::from));
+    assert_eq!(files(&[]), ["./data/authority.secret", "./data/root.token"].map(PathBuf::from));
+}
+
+#[test]
 fn what_is_allowed_but_risky_is_said() {
     let warnings = |args: &[&str]| config(args).unwrap().warnings();
     assert_eq!(warnings(&["--listen", "0.0.0.0:50051", "--anonymous-verify"]).len(), 2);

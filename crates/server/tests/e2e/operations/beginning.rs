@@ -1,4 +1,6 @@
-//! What a server says when it begins: where the root token is, and where it can be reached.
+//! What a server says when it begins: where the root token is, where it can be reached, what is risky.
+
+use std::os::unix::fs::PermissionsExt as _;
 
 use key_authority_proto::v1::*;
 
@@ -53,7 +55,20 @@ async fn a_replica_that_listens_everywhere_is_known_by_the_name_of_its_machine(_
     assert_eq!(status.replicas[0].address, format!("{name}:{port}"));
 }
 
+async fn secrets_that_others_may_read_are_warned_of(database: Database) {
+    const WARNING: &str = "others than its owner may use this file";
+    let mut authority = Setup::on(database).start().await;
+    assert!(authority.stop().await.success());
+    assert!(!authority.output().contains(WARNING), "what it makes itself is for its owner alone");
+    let file = authority.folder().join("root.token");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    authority.restart().await;
+    let line = line_with(&authority, WARNING).await;
+    assert!(line.contains(file.to_str().unwrap()) && line.contains("644") && line.contains("WARN"), "{line}");
+}
+
 on_sqlite! {
+    secrets_that_others_may_read_are_warned_of,
     a_replica_that_listens_everywhere_is_known_by_the_name_of_its_machine,
     a_root_token_that_is_gone_is_told_with_what_makes_another,
 }
