@@ -126,6 +126,9 @@ impl Listener {
         }
         // Closes the socket before the drain: a client that comes now is refused at once and goes to another replica.
         drop(listener);
+        if !connections.is_empty() {
+            tracing::info!(%address, connections = connections.len(), ?drain, "waiting for calls in flight");
+        }
         let drained = drain_all(&mut connections, drain).await;
         tracing::info!(%address, cut = drained.cut, "listener closed");
         drained

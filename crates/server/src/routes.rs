@@ -1,8 +1,13 @@
 //! Which services a listener offers, and how large a message each may get.
 
+use axum::body::Body;
+use futures_util::StreamExt as _;
+use http::Request;
 use key_authority_proto::FILE_DESCRIPTOR_SET;
 use key_authority_proto::v1::key_authority_server::KeyAuthorityServer;
+use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
+use tower::util::MapRequestLayer;
 
 use crate::health::HealthService;
 use crate::service::Service;
@@ -31,22 +36,26 @@ pub const DESCRIPTOR_SETS: [&[u8]; 5] = [
 /// Reflection could not be set up: a descriptor set does not decode.
 pub type ReflectionError = tonic_reflection::server::Error;
 
-/// Everything.
+/// Everything. Streams of reflection end when the server is `ending`, as the service's own do.
 ///
 /// # Errors
 /// [`ReflectionError`].
-pub fn all(service: &Service, health: HealthService) -> Result<Routes, ReflectionError> {
+pub fn all(service: &Service, health: HealthService, ending: &CancellationToken) -> Result<Routes, ReflectionError> {
     let server = KeyAuthorityServer::new(service.clone()).max_decoding_message_size(REQUEST_BYTES_MAX);
     let router = questions(service).route_service(ALL_ELSE, server);
-    with_kin(router, health)
+    with_kin(router, health, ending)
 }
 
 /// Verify, its batch and its stream, health and reflection; everything else is UNIMPLEMENTED.
 ///
 /// # Errors
 /// [`ReflectionError`].
-pub fn verify_only(service: &Service, health: HealthService) -> Result<Routes, ReflectionError> {
-    with_kin(questions(service), health)
+pub fn verify_only(
+    service: &Service,
+    health: HealthService,
+    ending: &CancellationToken,
+) -> Result<Routes, ReflectionError> {
+    with_kin(questions(service), health, ending)
 }
 
 fn questions(service: &Service) -> axum::Router {
@@ -55,14 +64,28 @@ fn questions(service: &Service) -> axum::Router {
     })
 }
 
-fn with_kin(router: axum::Router, health: HealthService) -> Result<Routes, ReflectionError> {
+fn with_kin(
+    router: axum::Router,
+    health: HealthService,
+    ending: &CancellationToken,
+) -> Result<Routes, ReflectionError> {
     let reflection = || {
         DESCRIPTOR_SETS.into_iter().fold(tonic_reflection::server::Builder::configure(), |builder, set| {
             builder.register_encoded_file_descriptor_set(set)
         })
     };
-    Ok(Routes::from(router)
-        .add_service(health)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?))
+    let reflection = Routes::new(reflection().build_v1()?).add_service(reflection().build_v1alpha()?);
+    // Of two routers that are merged, only one may answer what is in neither.
+    let reflection = reflection.into_axum_router().reset_fallback();
+    let reflection = reflection.layer(MapRequestLayer::new(until(ending.clone())));
+    Ok(Routes::from(router.merge(reflection)).add_service(health))
+}
+
+/// Ends the questions of a stream when the server is `ending`, and so the stream: grpcurl keeps its stream of reflection
+/// open for as long as the call that it was opened for.
+fn until(ending: CancellationToken) -> impl Fn(Request<Body>) -> Request<Body> + Clone {
+    move |request| {
+        let ended = ending.clone().cancelled_owned();
+        request.map(|body| Body::from_stream(body.into_data_stream().take_until(ended)))
+    }
 }

@@ -136,10 +136,10 @@ pub async fn serve(config: Config, is_tracing: bool, shutdown: Shutdown) -> Resu
         .layer(MalformedLayer);
 
     let mut listeners = JoinSet::new();
-    let all = layers.clone().service(routes::all(&service, health_service.clone())?.prepare());
+    let all = layers.clone().service(routes::all(&service, health_service.clone(), &stop_calls)?.prepare());
     listeners.spawn(doors.grpc.serve(all, stop_calls.clone(), config.drain_timeout));
     if let Some(listener) = doors.verify {
-        let some = layers.service(routes::verify_only(&service, health_service)?.prepare());
+        let some = layers.service(routes::verify_only(&service, health_service, &stop_calls)?.prepare());
         listeners.spawn(listener.serve(some, stop_calls.clone(), config.drain_timeout));
     }
     let tasks = TaskTracker::new();

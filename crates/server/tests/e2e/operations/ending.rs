@@ -8,10 +8,13 @@ use rustix::process::Signal;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tonic_health::pb::HealthCheckRequest;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 
 use crate::support::authority::VERIFY;
 use crate::support::client::{key_for, question};
-use crate::support::{Authority, in_time, on_every_database};
+use crate::support::{Authority, eventually, in_time, on_every_database, on_sqlite};
 
 /// What an orchestrator waits before it kills.
 const GRACE: Duration = Duration::from_secs(10);
@@ -73,6 +76,33 @@ async fn it_ends_in_time_under_load_with_a_watcher_and_a_silent_connection(mut a
     authority.subcommand(&["audit", "verify"], &[]).await.well();
 }
 
+async fn streams_that_nobody_ends_hold_nothing_up(mut authority: Authority) {
+    let client = authority.client();
+    let (ask, questions) = mpsc::unbounded_channel();
+    let questions = tokio_stream::wrappers::UnboundedReceiverStream::new(questions);
+    let mut stream = client.verify_stream(questions).await.unwrap();
+    ask.send(VerifyStreamRequest { id: 1, request: Some(question("none")) }).unwrap();
+    in_time("an outcome", stream.message()).await.unwrap();
+    // As grpcurl keeps one open beside a call.
+    let (reflect, requests) = mpsc::unbounded_channel();
+    let requests = tokio_stream::wrappers::UnboundedReceiverStream::new(requests);
+    let mut reflection = ServerReflectionClient::new(authority.channel());
+    let message_request = Some(MessageRequest::ListServices(String::new()));
+    reflect.send(ServerReflectionRequest { host: String::new(), message_request }).unwrap();
+    let mut services = reflection.server_reflection_info(requests).await.unwrap().into_inner();
+    in_time("a list", services.message()).await.unwrap();
+
+    assert!(authority.stop().await.success());
+    assert!(in_time("the end of the questions", stream.message()).await.unwrap().is_none());
+    assert!(in_time("the end of the reflection", services.message()).await.unwrap().is_none());
+    let closed = eventually("the listener's end is logged", async || {
+        authority.output().lines().find(|line| line.contains("listener closed")).map(str::to_owned)
+    });
+    let closed = closed.await;
+    assert!(closed.contains(r#""cut":0"#), "nothing was waited for until the drain was over: {closed}");
+    drop((ask, reflect));
+}
+
 async fn an_interrupt_from_the_terminal_is_an_orderly_end_too(mut authority: Authority) {
     authority.signal(Signal::INT);
     let ended = tokio::time::timeout(GRACE, authority.wait()).await.expect("it ends in time");
@@ -82,4 +112,11 @@ async fn an_interrupt_from_the_terminal_is_an_orderly_end_too(mut authority: Aut
 on_every_database! {
     it_ends_in_time_under_load_with_a_watcher_and_a_silent_connection,
     an_interrupt_from_the_terminal_is_an_orderly_end_too,
+}
+
+mod once {
+    use super::*;
+    on_sqlite! {
+        streams_that_nobody_ends_hold_nothing_up,
+    }
 }
