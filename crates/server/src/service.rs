@@ -19,6 +19,7 @@ use crate::malformed;
 use crate::metrics::SharedMetrics;
 use crate::status::Failure;
 use crate::verify::Verifier;
+use crate::wire::violations::REQUIRED;
 
 /// The service. Clones are the same one.
 #[derive(Clone)]
@@ -127,8 +128,7 @@ impl KeyAuthority for Service {
             let question = question.map_err(|status| malformed::failure(&status).map_or(status, Status::from))?;
             // The caller is judged again for each question: its key may be revoked meanwhile.
             let outcome = service.callers.permit(&credential, Permission::Verify).and_then(|permit| {
-                let request =
-                    question.request.as_ref().ok_or_else(|| Failure::invalid("request", "must be present"))?;
+                let request = question.request.as_ref().ok_or_else(|| Failure::invalid("request", REQUIRED))?;
                 service.verifier.answer(&permit, request)
             });
             let outcome = match outcome {

@@ -8,7 +8,7 @@ use key_authority_domain::time::Timestamp;
 use key_authority_proto::v1;
 
 use super::mark::mark;
-use super::violations::{Check, PRESENT, Violations};
+use super::violations::{Check, REQUIRED, Violations};
 
 mod change;
 mod policy;
@@ -64,7 +64,7 @@ pub struct AccountCall {
 pub fn new_account(request: &v1::CreateAccountRequest) -> Result<AccountSpec, Violations> {
     let mut check = Check::new();
     let read = present(&mut check, request.account.as_ref(), |check, account| {
-        let id = check.field("id", AccountId::new(&account.id));
+        let id = check.required("id", &account.id, AccountId::new);
         let display_name = check.text("display_name", &account.display_name, DISPLAY_NAME);
         let given = account.policy.clone().unwrap_or_default();
         let policy = check
@@ -84,7 +84,7 @@ fn present<T>(
     read: impl FnOnce(&mut Check, &v1::Account) -> Option<T>,
 ) -> Option<T> {
     if account.is_none() {
-        check.violation("account", PRESENT);
+        check.violation("account", REQUIRED);
     }
     check.inside("account", |check| read(check, account?))
 }
@@ -94,7 +94,9 @@ fn present<T>(
 /// # Errors
 /// What is wrong with the request.
 pub fn get_account(request: &v1::GetAccountRequest) -> Result<AccountId, Violations> {
-    AccountId::new(&request.account).map_err(|rule| Violations::one("account", rule.as_str()))
+    let mut check = Check::new();
+    let account = check.required("account", &request.account, AccountId::new);
+    check.finish(|| account)
 }
 
 macro_rules! calls {
@@ -105,7 +107,7 @@ macro_rules! calls {
         /// What is wrong with the request.
         pub fn $name(request: &v1::$request) -> Result<AccountCall, Violations> {
             let mut check = Check::new();
-            let account = check.field("account", AccountId::new(&request.account));
+            let account = check.required("account", &request.account, AccountId::new);
             let request = mark(&mut check, request);
             check.finish(|| Some(AccountCall { account: account?, request }))
         }

@@ -85,7 +85,9 @@ pub fn reveal_token(request: &v1::RevealTokenRequest) -> Result<KeyId, Violation
 }
 
 fn key_id(text: &str) -> Result<KeyId, Violations> {
-    KeyId::new(text).map_err(|rule| Violations::one("key_id", rule.as_str()))
+    let mut check = Check::new();
+    let key_id = check.required("key_id", text, KeyId::new);
+    check.finish(|| key_id)
 }
 
 macro_rules! calls {
@@ -96,7 +98,7 @@ macro_rules! calls {
         /// What is wrong with the request.
         pub fn $name(request: &v1::$request) -> Result<KeyCall, Violations> {
             let mut check = Check::new();
-            let key_id = check.field("key_id", KeyId::new(&request.key_id));
+            let key_id = check.required("key_id", &request.key_id, KeyId::new);
             let request = mark(&mut check, request);
             check.finish(|| Some(KeyCall { key_id: key_id?, request }))
         }
@@ -116,7 +118,7 @@ calls! {
 /// What is wrong with the request.
 pub fn revoke_key(request: &v1::RevokeKeyRequest) -> Result<RevokeSpec, Violations> {
     let mut check = Check::new();
-    let key_id = check.field("key_id", KeyId::new(&request.key_id));
+    let key_id = check.required("key_id", &request.key_id, KeyId::new);
     let reason = check.text("reason", &request.reason, text::REASON);
     let request = mark(&mut check, request);
     check.finish(|| Some(RevokeSpec { key_id: key_id?, reason, request }))
@@ -128,7 +130,7 @@ pub fn revoke_key(request: &v1::RevokeKeyRequest) -> Result<RevokeSpec, Violatio
 /// What is wrong with the request.
 pub fn renew_key(request: &v1::RenewKeyRequest) -> Result<RenewSpec, Violations> {
     let mut check = Check::new();
-    let key_id = check.field("key_id", KeyId::new(&request.key_id));
+    let key_id = check.required("key_id", &request.key_id, KeyId::new);
     let overlap = request.overlap.as_ref().and_then(|overlap| check.field("overlap", time::duration(overlap)));
     let expiry = expiry(&mut check, request.expiry.as_ref().map(Said::from));
     let request = mark(&mut check, request);
@@ -141,7 +143,7 @@ pub fn renew_key(request: &v1::RenewKeyRequest) -> Result<RenewSpec, Violations>
 /// What is wrong with the request.
 pub fn delete_key(request: &v1::DeleteKeyRequest) -> Result<DeleteSpec, Violations> {
     let mut check = Check::new();
-    let key_id = check.field("key_id", KeyId::new(&request.key_id));
+    let key_id = check.required("key_id", &request.key_id, KeyId::new);
     let allow_recently_used = request.allow_recently_used;
     let request = mark(&mut check, request);
     check.finish(|| Some(DeleteSpec { key_id: key_id?, allow_recently_used, request }))

@@ -15,7 +15,7 @@ pub const VIOLATIONS_MAX: usize = 16;
 const SPELT_OUT_MAX: usize = 4;
 
 /// The rule of a field that cannot be left out.
-pub(crate) const PRESENT: &str = "must be present";
+pub(crate) const REQUIRED: &str = "must be set: it is required";
 
 /// One field that breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,6 +127,17 @@ mod tests {
         let mut check = Check::new();
         let id = check.optional("key_id", "", KeyId::new);
         assert_eq!(check.finish(|| Some(id)), Ok(None));
+    }
+
+    #[test]
+    fn what_is_left_out_and_what_is_wrong_are_told_apart() {
+        let rule = |text| {
+            let mut check = Check::new();
+            let id = check.required("account", text, KeyId::new);
+            check.finish(|| id).unwrap_err().to_string()
+        };
+        assert_eq!(rule(""), "account must be set: it is required");
+        assert!(rule("no id").starts_with("account must be 1 to 64 characters"));
     }
 
     #[test]

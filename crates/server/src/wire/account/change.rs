@@ -77,7 +77,7 @@ pub fn account_change(request: &v1::UpdateAccountRequest) -> Result<AccountUpdat
     let mut check = Check::new();
     let mask = Mask::read(&mut check, request.update_mask.as_ref(), &PATHS);
     let read = present(&mut check, request.account.as_ref(), |check, account| {
-        let id = check.field("id", AccountId::new(&account.id));
+        let id = check.required("id", &account.id, AccountId::new);
         let is_name_meant = mask.names("display_name", !account.display_name.is_empty());
         let display_name = is_name_meant.then(|| check.text("display_name", &account.display_name, DISPLAY_NAME));
         let given = account.policy.clone().unwrap_or_default();

@@ -11,7 +11,7 @@ use key_authority_proto::v1;
 use crate::wire::access::{Holder, labels, networks, projects, scopes};
 use crate::wire::mark::mark;
 use crate::wire::mask::Mask;
-use crate::wire::violations::{Check, PRESENT, Violations};
+use crate::wire::violations::{Check, REQUIRED, Violations};
 use crate::wire::{revision, time};
 
 /// The paths that an update mask may name.
@@ -42,11 +42,11 @@ pub fn key_change(request: &v1::UpdateKeyRequest) -> Result<KeyUpdate, Violation
     let mut check = Check::new();
     let mask = Mask::read(&mut check, request.update_mask.as_ref(), &PATHS);
     if request.key.is_none() {
-        check.violation("key", PRESENT);
+        check.violation("key", REQUIRED);
     }
     let read = check.inside("key", |check| {
         let key = request.key.as_ref()?;
-        let id = check.field("id", KeyId::new(&key.id));
+        let id = check.required("id", &key.id, KeyId::new);
         let change = change(check, key, mask);
         Some((id?, change))
     });

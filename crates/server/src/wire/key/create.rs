@@ -67,7 +67,7 @@ impl KeySpec {
 /// What is wrong with the request.
 pub fn new_key(request: &v1::CreateKeyRequest) -> Result<KeySpec, Violations> {
     let mut check = Check::new();
-    let account = check.field("account", AccountId::new(&request.account));
+    let account = check.required("account", &request.account, AccountId::new);
     let holder = Holder::of(account.as_ref());
     let id = check.optional("key_id", &request.key_id, KeyId::new);
     let display_name = check.text("display_name", &request.display_name, DISPLAY_NAME);

@@ -4,7 +4,7 @@ use std::fmt;
 
 use key_authority_domain::text::{Invalid, TextRule};
 
-use super::{VIOLATIONS_MAX, Violation, Violations};
+use super::{REQUIRED, VIOLATIONS_MAX, Violation, Violations};
 
 /// Checks a request whole. Each check gives its value or notes what is wrong; [`Check::finish`] gives all values or all
 /// violations. Paths are formatted only when something is wrong.
@@ -40,6 +40,16 @@ impl Check {
         read: impl FnOnce(&str) -> Result<T, Invalid>,
     ) -> Option<T> {
         if text.is_empty() { None } else { self.field(field, read(text)) }
+    }
+
+    /// The value of `field`, which must not be empty.
+    pub fn required<T>(
+        &mut self,
+        field: impl fmt::Display,
+        text: &str,
+        read: impl FnOnce(&str) -> Result<T, Invalid>,
+    ) -> Option<T> {
+        self.field(field, if text.is_empty() { Err(Invalid::rule(REQUIRED)) } else { read(text) })
     }
 
     /// The text of `field`.
