@@ -3,7 +3,7 @@
 //! A verdict is no failure. Each status carries `ErrorInfo{reason, domain}`; what the caller reads and what the log keeps
 //! are separate: the cause of an outage goes to the log alone, once, here.
 
-use key_authority_domain::id::Revision;
+use key_authority_domain::id::{AccountId, KeyId, Revision};
 use key_authority_domain::permission::Permission;
 use key_authority_domain::refusal::{Refusal, Rejection};
 use key_authority_domain::time::Timestamp;
@@ -47,11 +47,11 @@ pub enum Failure {
     #[error("the account was not found")]
     AccountNotFound,
     /// The ID is taken.
-    #[error("a key of this ID exists")]
-    KeyExists,
+    #[error("the key ID {0} is taken; choose another, or leave it out for a generated one")]
+    KeyExists(KeyId),
     /// The ID is taken.
-    #[error("an account of this ID exists")]
-    AccountExists,
+    #[error("the account ID {0} is taken; choose another")]
+    AccountExists(AccountId),
     /// The request ID was used for another request.
     #[error("the request ID was used for a request with other parameters")]
     RequestIdReused,
@@ -138,8 +138,8 @@ impl Failure {
             Self::GrantExceedsCaller => (Code::PermissionDenied, "GRANT_EXCEEDS_CALLER"),
             Self::KeyNotFound => (Code::NotFound, "KEY_NOT_FOUND"),
             Self::AccountNotFound => (Code::NotFound, "ACCOUNT_NOT_FOUND"),
-            Self::KeyExists => (Code::AlreadyExists, "KEY_EXISTS"),
-            Self::AccountExists => (Code::AlreadyExists, "ACCOUNT_EXISTS"),
+            Self::KeyExists(_) => (Code::AlreadyExists, "KEY_EXISTS"),
+            Self::AccountExists(_) => (Code::AlreadyExists, "ACCOUNT_EXISTS"),
             Self::RequestIdReused => (Code::AlreadyExists, "REQUEST_ID_REUSED"),
             Self::EtagMismatch => (Code::Aborted, "ETAG_MISMATCH"),
             Self::Refused(refusal) => (Code::FailedPrecondition, refusal.reason()),
@@ -209,7 +209,7 @@ impl Failure {
                 | StorageError::NoDatabase(_),
             ) => "the database cannot be reached; nothing was changed, ask again".into(),
             Self::Storage(_) | Self::Entropy(_) | Self::SealBroken => "an internal fault; see the server's log".into(),
-            Self::TooLate | Self::HealthUnknown | Self::TooManyWatches | Self::CallerNetworkDenied | Self::NoAccounts | Self::KeyExists | Self::AccountExists | Self::AnswerTooLarge | Self::Refused(_) => {
+            Self::TooLate | Self::HealthUnknown | Self::TooManyWatches | Self::CallerNetworkDenied | Self::NoAccounts | Self::KeyExists(_) | Self::AccountExists(_) | Self::AnswerTooLarge | Self::Refused(_) => {
                 self.to_string()
             }
         }

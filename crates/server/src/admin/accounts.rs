@@ -36,7 +36,7 @@ impl Admin {
                     return Err(Refusal::AccountReserved.into());
                 }
                 if tx.account(&new.id).await?.is_some() {
-                    return Err(Failure::AccountExists);
+                    return Err(Failure::AccountExists(new.id));
                 }
                 let account = new.into_account(tx.now(), tx.revision());
                 tx.insert_account(&account).await?;

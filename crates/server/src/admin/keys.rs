@@ -80,13 +80,13 @@ impl Admin {
         };
         let account = account_in(&tx, permit, &spec.account).await?;
         let id = match &spec.id {
-            Some(id) if tx.key(id).await?.is_some() => return Err(Failure::KeyExists),
+            Some(id) if tx.key(id).await?.is_some() => return Err(Failure::KeyExists(id.clone())),
             // The log knows callers by the IDs of their keys: none comes to stand for another.
             Some(id)
                 if account.id.is_system()
                     && (tx.has_acted(id).await? || id.as_str() == Actor::bootstrap().as_str()) =>
             {
-                return Err(Failure::KeyExists);
+                return Err(Failure::KeyExists(id.clone()));
             }
             Some(id) => id.clone(),
             None => KeyId::generate(entropy::fill)?,
