@@ -138,6 +138,16 @@ async fn connect(settings: &Settings, stopped: &mut watch::Receiver<bool>) -> Op
     }
 }
 
+/// Why a step of a heartbeat could not be done.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// It says nothing about the database.
+    #[error("there are no random bytes")]
+    Entropy(#[source] std::io::Error),
+}
+
 /// Does what the lease says.
 struct Driver {
     settings: Settings,
@@ -188,7 +198,7 @@ impl Driver {
     }
 
     /// Joins under a fresh name; under the same one again until that is known to have come about.
-    async fn join(&mut self) -> Result<Event<'static>, StorageError> {
+    async fn join(&mut self) -> Result<Event<'static>, Fault> {
         let id = match self.joining {
             Some(id) => id,
             None => *self.joining.insert(ReplicaId(self.random()?)),
@@ -207,7 +217,7 @@ impl Driver {
         Ok(Event::Joined)
     }
 
-    async fn load(&mut self) -> Result<Event<'static>, StorageError> {
+    async fn load(&mut self) -> Result<Event<'static>, Fault> {
         let mut seen = Reload::new(self.store.now().await?);
         let head = self.store.snapshot(|rows| self.writer.reload(&mut seen, rows)).await?;
         self.writer.finish_reload(&seen, head.revision);
@@ -216,7 +226,7 @@ impl Driver {
         Ok(Event::Loaded(head))
     }
 
-    async fn read(&mut self, from: key_authority_domain::id::Revision) -> Result<Feed, StorageError> {
+    async fn read(&mut self, from: key_authority_domain::id::Revision) -> Result<Feed, Fault> {
         let asked = boottime();
         let feed = self.store.feed(from).await?;
         self.view.set_clock(feed.now, asked);
@@ -225,7 +235,7 @@ impl Driver {
         Ok(feed)
     }
 
-    async fn apply(&mut self) -> Result<(), StorageError> {
+    async fn apply(&mut self) -> Result<(), Fault> {
         let Some(feed) = self.feed.take() else { return Ok(()) };
         let accounts: BTreeSet<_> = feed.events.iter().map(|event| event.account.clone()).collect();
         let keys: BTreeSet<_> = feed.events.iter().filter_map(|event| event.key_id.clone()).collect();
@@ -245,7 +255,7 @@ impl Driver {
         Ok(())
     }
 
-    async fn confirm(&self, head: key_authority_storage::settings::Head) -> Result<Event<'static>, StorageError> {
+    async fn confirm(&self, head: key_authority_storage::settings::Head) -> Result<Event<'static>, Fault> {
         let Some(me) = self.me else { return Ok(Event::Confirmed { is_registered: false }) };
         let is_registered = match self.store.confirm(me, head, self.random()?).await {
             // Who cannot write on a database that nobody else serves cannot be behind: nobody changes anything.
@@ -303,7 +313,15 @@ impl Driver {
     }
 
     /// Tells of the database's coming and going once each, not at every heartbeat.
-    fn note(&self, action: Action, error: Option<&StorageError>) {
+    fn note(&self, action: Action, fault: Option<&Fault>) {
+        let error = match fault {
+            None => None,
+            Some(Fault::Storage(error)) => Some(error),
+            Some(Fault::Entropy(cause)) => {
+                tracing::error!(?action, %cause, "the replicator has no random bytes");
+                return;
+            }
+        };
         let is_new = self.view.set_storage_answers(error.is_none());
         match error {
             Some(error) if is_new => {
@@ -316,9 +334,33 @@ impl Driver {
         }
     }
 
-    fn random<const N: usize>(&self) -> Result<[u8; N], StorageError> {
+    fn random<const N: usize>(&self) -> Result<[u8; N], Fault> {
         let mut bytes = [0; N];
-        (self.settings.entropy)(&mut bytes).map_err(StorageError::File)?;
+        (self.settings.entropy)(&mut bytes).map_err(Fault::Entropy)?;
         Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_want_of_random_bytes_is_not_blamed_on_the_database() {
+        let folder = tempfile::tempdir().unwrap();
+        let database_url = format!("sqlite://{}/x.db?mode=rwc", folder.path().display());
+        let keyring = Arc::new(Keyring::parse(&"07".repeat(32)).unwrap());
+        let store = Store::connect_one(&database_url, Arc::clone(&keyring)).await.unwrap();
+        store.migrate(None).await.unwrap();
+        let terms = Terms::new(Duration::from_secs(10));
+        let (build, address) = Default::default();
+        let entropy: Entropy = |_| Err(std::io::Error::other("none today"));
+        let settings =
+            Settings { database_url, notify_url: None, keyring, terms, is_alone: true, build, address, entropy };
+        let writer = Writer::default();
+        let view = Arc::new(View::new(Arc::clone(writer.index()), terms));
+        let mut driver = Driver::new(settings, Arc::clone(&view), writer, store);
+        assert!(!driver.heartbeat().await, "nobody joins without a name");
+        assert!(!view.has_lease() && view.storage_answers());
     }
 }
