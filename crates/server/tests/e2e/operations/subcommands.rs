@@ -55,6 +55,32 @@ async fn another_secret_is_refused(database: Database) {
     assert_eq!(authority.client().verdict(&token).await, Verdict::Valid);
 }
 
+async fn a_secret_gets_a_new_version_beside_the_old(database: Database) {
+    let mut authority = Setup::on(database).start().await;
+    let client = authority.client();
+    client.new_account("acme", KeyPolicy { recoverable: true, ..KeyPolicy::default() }).await;
+    let old = client.key_in("acme").await;
+    assert!(authority.stop().await.success());
+    let first = std::fs::read_to_string(authority.secret_file()).unwrap();
+    let second = subcommand(["generate-secret"]).await.well().stdout;
+    std::fs::write(authority.secret_file(), format!("{first}2:{second}")).unwrap();
+    authority.restart().await;
+    let client = authority.client();
+    let new = client.key_in("acme").await;
+    for key in [&old, &new] {
+        assert_eq!(client.verdict(&key.token).await, Verdict::Valid);
+        let shown = client.reveal_token(RevealTokenRequest { key_id: key.key.id.clone() }).await.unwrap();
+        assert_eq!(shown.token, key.token);
+    }
+    assert!(authority.stop().await.success());
+    authority.subcommand(&["audit", "verify"], &[]).await.well();
+    for (version, alone) in [("2", first), ("1", format!("2:{second}"))] {
+        std::fs::write(authority.secret_file(), alone).unwrap();
+        let text = refusal_to_start(&authority, &[]).await.text();
+        assert!(text.contains(&format!("version {version} of the authority secret")), "{text}");
+    }
+}
+
 async fn a_second_start_changes_nothing(mut authority: Authority) {
     let client = authority.client();
     client.new_account("acme", KeyPolicy::default()).await;
@@ -141,6 +167,7 @@ on_every_database! {
     migrate_makes_the_schema_and_serve_may_leave_it_alone,
     a_newer_schema_is_refused,
     another_secret_is_refused,
+    a_secret_gets_a_new_version_beside_the_old,
     a_second_start_changes_nothing,
 }
 
