@@ -240,6 +240,16 @@ async fn a_revoked_key_is_not_changed_but_can_be_deleted(authority: Authority) {
     refused(client.delete_key(delete).await, Code::NotFound, "KEY_NOT_FOUND");
 }
 
+async fn a_revoked_key_counts_until_it_is_deleted(authority: Authority) {
+    let client = authority.client();
+    client.new_account("acme", KeyPolicy { max_keys: 1, ..Default::default() }).await;
+    let revoked = client.key_in("acme").await;
+    client.revoke(&revoked.id()).await;
+    refused(client.create_key(key_for("acme")).await, Code::FailedPrecondition, "KEY_LIMIT_REACHED");
+    client.delete_key(DeleteKeyRequest { key_id: revoked.id(), ..Default::default() }).await.unwrap();
+    client.key_in("acme").await;
+}
+
 async fn enabling_beyond_the_limit_of_active_keys_is_refused(authority: Authority) {
     let client = authority.client();
     let counted_states = CountedStates::Active.into();
@@ -256,6 +266,7 @@ async fn enabling_beyond_the_limit_of_active_keys_is_refused(authority: Authorit
 
 on_every_database! {
     a_key_is_created_with_every_field,
+    a_revoked_key_counts_until_it_is_deleted,
     a_key_of_which_nothing_is_said_covers_all_and_never_expires,
     a_key_of_a_taken_id_or_of_no_account_is_refused,
     an_update_changes_what_its_mask_names,
