@@ -158,8 +158,8 @@ pub struct Access {
 
 impl Access {
     /// Those of the `wanted` scopes that the key has not, in the order in which they were asked for.
-    pub fn missing_scopes<'a>(&'a self, wanted: &'a [String]) -> impl Iterator<Item = &'a String> + 'a {
-        wanted.iter().filter(|scope| !self.scopes.contains(scope.as_str()))
+    pub fn missing_scopes<'a>(&'a self, wanted: &'a [&'a str]) -> impl Iterator<Item = &'a str> + 'a {
+        wanted.iter().copied().filter(|scope| !self.scopes.contains(*scope))
     }
 
     /// Whether all places from which `other` may be used are places from which this may be.

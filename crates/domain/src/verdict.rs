@@ -73,7 +73,7 @@ pub struct Question<'a> {
     /// It must cover this project.
     pub project: Option<&'a str>,
     /// It must have all of these.
-    pub scopes: &'a [String],
+    pub scopes: &'a [&'a str],
     /// It must be usable from here.
     pub client_ip: Option<IpAddr>,
 }
@@ -197,8 +197,9 @@ mod tests {
             let access = access();
             let (expire_time, retire_time) = (expire.map(Timestamp::from_micros), retire.map(Timestamp::from_micros));
             let key = Standing { account_suspended: suspended, revoked, disabled, expire_time, retire_time, ..standing(&access) };
+            let wanted: Vec<&str> = scopes.iter().map(String::as_str).collect();
             let question = Question {
-                key_id: key_id.as_deref(), account: account.as_deref(), project: project.as_deref(), scopes: &scopes,
+                key_id: key_id.as_deref(), account: account.as_deref(), project: project.as_deref(), scopes: &wanted,
                 client_ip: octet.map(|o| [o, 0, 0, 1].into()),
             };
             let verdict = decide(known.then_some(&key), &question, Timestamp::from_micros(now));

@@ -6,42 +6,27 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
 use key_authority_domain::access::{Access, ProjectAccess};
 use key_authority_domain::id::{AccountId, Actor, SYSTEM_ACCOUNT};
 use key_authority_domain::key::Key;
 use key_authority_domain::permission::Permission;
 use key_authority_domain::secret::Keyring;
-use key_authority_domain::token::Token;
+use key_authority_domain::token::{Token, TokenDigest};
 use key_authority_domain::verdict::{Question, Verdict, decide};
 use key_authority_replica::index::ResidentSecret;
 use key_authority_replica::{Moment, View};
 use key_authority_storage::page::AccountScope;
-use tonic::metadata::MetadataMap;
-use zeroize::Zeroizing;
 
 use crate::status::Failure;
 
 /// What a call brings along to say who makes it. It can be judged again and again: a stream's is, for every question.
 #[derive(Clone)]
 pub struct Credential {
-    token: Option<Zeroizing<String>>,
+    /// Under each version of the authority secret; none for a call without a token. The token itself is not kept.
+    digests: Option<Arc<[TokenDigest]>>,
     address: Option<IpAddr>,
-}
-
-impl Credential {
-    /// Reads the `authorization` header.
-    ///
-    /// # Errors
-    /// When there is one that is not a bearer token.
-    pub fn of(metadata: &MetadataMap, address: Option<IpAddr>) -> Result<Self, Failure> {
-        let Some(value) = metadata.get("authorization") else { return Ok(Self { token: None, address }) };
-        let text = value.to_str().map_err(|_| Failure::CallerUnknown("the authorization header is not ASCII text"))?;
-        let token = match text.split_once(' ') {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
-            _ => return Err(Failure::CallerUnknown("the authorization header is not of the form Bearer <token>")),
-        };
-        Ok(Self { token: Some(Zeroizing::new(token.to_owned())), address })
-    }
 }
 
 /// The right to do one thing, as whoever holds it.
@@ -127,24 +112,36 @@ pub struct Callers {
     view: Arc<View>,
     keyring: Arc<Keyring>,
     is_verify_open: bool,
-    /// Each permission as the list of scopes that it asks for, made once: Verify's callers are judged on the hot path.
-    scopes: [(Permission, [String; 1]); Permission::ALL.len()],
 }
 
 impl Callers {
     /// Judges by what the replica knows. With `is_verify_open`, a call without a token may verify.
     #[must_use]
     pub fn new(view: Arc<View>, keyring: Arc<Keyring>, is_verify_open: bool) -> Self {
-        let scopes = Permission::ALL.map(|permission| (permission, [permission.as_str().to_owned()]));
-        Self { view, keyring, is_verify_open, scopes }
+        Self { view, keyring, is_verify_open }
     }
 
-    /// The right to do what `permission` is for.
+    /// Reads the `authorization` header of a call from `address`.
+    ///
+    /// # Errors
+    /// When there is one that is no bearer token, or none of ours.
+    pub fn credential(&self, headers: &HeaderMap, address: Option<IpAddr>) -> Result<Credential, Failure> {
+        let Some(value) = headers.get(AUTHORIZATION) else { return Ok(Credential { digests: None, address }) };
+        let text = value.to_str().map_err(|_| Failure::CallerUnknown("the authorization header is not ASCII text"))?;
+        let token = match text.split_once(' ') {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+            _ => return Err(Failure::CallerUnknown("the authorization header is not of the form Bearer <token>")),
+        };
+        let token = Token::parse(token).map_err(|_malformed| UNKNOWN)?;
+        Ok(Credential { digests: Some(self.keyring.digests(token).collect()), address })
+    }
+
+    /// The right to ask about tokens.
     ///
     /// # Errors
     /// `UNAUTHENTICATED`, `PERMISSION_DENIED`, or that this replica cannot tell.
-    pub fn permit(&self, credential: &Credential, permission: Permission) -> Result<Permit, Failure> {
-        self.permit_any(credential, &[permission])
+    pub fn permit_verify(&self, credential: &Credential) -> Result<Permit, Failure> {
+        self.permit_any(credential, &[Permission::Verify])
     }
 
     /// The right to do what any of the `permissions` is for. They are tried in turn; the first is named when none is held.
@@ -152,21 +149,20 @@ impl Callers {
     /// # Errors
     /// `UNAUTHENTICATED`, `PERMISSION_DENIED`, or that this replica cannot tell.
     pub fn permit_any(&self, credential: &Credential, permissions: &[Permission]) -> Result<Permit, Failure> {
-        let Some(token) = &credential.token else {
+        let Some(digests) = &credential.digests else {
             return if self.is_verify_open && permissions == [Permission::Verify] {
                 Ok(Permit { holder: None, moment: self.view.moment()? })
             } else {
                 Err(Failure::CallerUnknown("the authorization header is missing"))
             };
         };
-        let token = Token::parse(token).map_err(|_malformed| UNKNOWN)?;
         let moment = self.view.moment()?;
-        let Some(secret) = self.view.find(moment, self.keyring.digests(token)) else { return Err(UNKNOWN) };
+        let Some(secret) = self.view.find(moment, digests.iter().copied()) else { return Err(UNKNOWN) };
         let mut missing = None;
         for permission in permissions {
             let question = Question {
                 account: Some(SYSTEM_ACCOUNT),
-                scopes: self.scopes_of(*permission),
+                scopes: &[permission.as_str()],
                 client_ip: credential.address,
                 ..Question::default()
             };
@@ -189,9 +185,5 @@ impl Callers {
             }
         }
         Err(missing.map_or(UNKNOWN, Failure::PermissionMissing))
-    }
-
-    fn scopes_of(&self, permission: Permission) -> &[String] {
-        self.scopes.iter().find(|(known, _)| *known == permission).map_or(&[], |(_, scopes)| scopes)
     }
 }

@@ -69,28 +69,53 @@ fn client_timeout(headers: &HeaderMap) -> Option<Duration> {
     }
 }
 
-/// Puts a deadline on each call.
-#[derive(Debug, Clone)]
-pub struct DeadlineLayer {
-    methods: Arc<MethodTable>,
+/// Which deadline a call has.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadlines {
     unary_longest: Duration,
 }
 
-impl DeadlineLayer {
+impl Deadlines {
     /// `unary_longest` is both the deadline of unary calls that name none and the most a client may ask for.
     #[must_use]
-    pub fn new(methods: Arc<MethodTable>, unary_longest: Duration) -> Self {
-        Self { methods, unary_longest }
+    pub fn new(unary_longest: Duration) -> Self {
+        Self { unary_longest }
     }
 
-    fn time_allowed<B>(&self, request: &Request<B>) -> Option<Duration> {
-        let asked = client_timeout(request.headers());
-        // A path we do not know is refused at once; treating it as unary keeps it bounded in any case.
-        if self.methods.get(request.uri().path()).is_some_and(|method| method.kind.is_streaming()) {
+    /// The deadline of a call with these headers that comes now.
+    #[must_use]
+    pub fn of(&self, headers: &HeaderMap, is_streaming: bool) -> Option<Deadline> {
+        self.time_allowed(headers, is_streaming).map(|allowed| Deadline(now() + allowed))
+    }
+
+    fn time_allowed(&self, headers: &HeaderMap, is_streaming: bool) -> Option<Duration> {
+        let asked = client_timeout(headers);
+        if is_streaming {
             asked.map(|asked| asked.min(LONGEST))
         } else {
             Some(asked.map_or(self.unary_longest, |asked| asked.min(self.unary_longest)))
         }
+    }
+}
+
+/// Puts a deadline on each call.
+#[derive(Debug, Clone)]
+pub struct DeadlineLayer {
+    methods: Arc<MethodTable>,
+    deadlines: Deadlines,
+}
+
+impl DeadlineLayer {
+    /// `methods` says which calls stream.
+    #[must_use]
+    pub fn new(methods: Arc<MethodTable>, deadlines: Deadlines) -> Self {
+        Self { methods, deadlines }
+    }
+
+    fn deadline<B>(&self, request: &Request<B>) -> Option<Deadline> {
+        // A path we do not know is refused at once; treating it as unary keeps it bounded in any case.
+        let method = self.methods.get(request.uri().path());
+        self.deadlines.of(request.headers(), method.is_some_and(|method| method.kind.is_streaming()))
     }
 }
 
@@ -123,11 +148,11 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let deadline = self.rule.time_allowed(&request).map(|allowed| Deadline(now() + allowed));
+        let deadline = self.rule.deadline(&request);
         if let Some(deadline) = deadline {
             request.extensions_mut().insert(deadline);
         }
-        DeadlineFuture { inner: self.inner.call(request), deadline, sleep: None }
+        DeadlineFuture::new(self.inner.call(request), deadline)
     }
 }
 
@@ -140,6 +165,12 @@ pin_project! {
         deadline: Option<Deadline>,
         // Made when the inner future first has to wait: a Verify that answers at once never touches the timer wheel.
         sleep: Option<Pin<Box<Sleep>>>,
+    }
+}
+
+impl<F> DeadlineFuture<F> {
+    pub(crate) fn new(inner: F, deadline: Option<Deadline>) -> Self {
+        Self { inner, deadline, sleep: None }
     }
 }
 
@@ -240,7 +271,7 @@ mod tests {
 
     fn layer() -> DeadlineLayer {
         let methods = MethodTable::from_descriptor_sets([tonic_health::pb::FILE_DESCRIPTOR_SET]).unwrap();
-        DeadlineLayer::new(Arc::new(methods), Duration::from_secs(30))
+        DeadlineLayer::new(Arc::new(methods), Deadlines::new(Duration::from_secs(30)))
     }
 
     fn request(path: &str, timeout: Option<&str>) -> Request<()> {
@@ -267,14 +298,15 @@ mod tests {
 
     #[test]
     fn a_unary_call_is_capped_and_a_stream_is_not() {
-        let layer = layer();
-        let allowed = |path, timeout| layer.time_allowed(&request(path, timeout));
-        assert_eq!(allowed(CHECK, None), Some(Duration::from_secs(30)));
-        assert_eq!(allowed(CHECK, Some("5S")), Some(Duration::from_secs(5)));
-        assert_eq!(allowed(CHECK, Some("1H")), Some(Duration::from_secs(30)));
-        assert_eq!(allowed(WATCH, None), None);
-        assert_eq!(allowed(WATCH, Some("1H")), Some(Duration::from_hours(1)));
-        assert_eq!(allowed(WATCH, Some("99999999H")), Some(LONGEST));
+        let deadlines = Deadlines::new(Duration::from_secs(30));
+        let allowed = |is_streaming, timeout| deadlines.time_allowed(request(CHECK, timeout).headers(), is_streaming);
+        assert_eq!(allowed(false, None), Some(Duration::from_secs(30)));
+        assert_eq!(allowed(false, Some("5S")), Some(Duration::from_secs(5)));
+        assert_eq!(allowed(false, Some("1H")), Some(Duration::from_secs(30)));
+        assert_eq!(allowed(true, None), None);
+        assert_eq!(allowed(true, Some("1H")), Some(Duration::from_hours(1)));
+        assert_eq!(allowed(true, Some("99999999H")), Some(LONGEST));
+        assert!(layer().deadline(&request(CHECK, None)).is_some() && layer().deadline(&request(WATCH, None)).is_none());
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@
 //!
 //! To add a limit: a field of [`Limits`], its flag in `config`, its use in `http2` or `connection`.
 
+mod calls;
 mod connection;
 mod http2;
 mod peer;
@@ -23,14 +24,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use hyper::service::Service;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tower::Service;
 
 use crate::metrics::{Refusal, SharedMetrics};
 use crate::tls;
+pub use peer::{Peer, WithPeer};
 
 /// How long the accept loop rests when the process has no file descriptor or memory left. Without a rest it would spin, since
 /// the waiting connection stays waiting.
@@ -91,11 +93,12 @@ impl Listener {
         self.address
     }
 
-    /// Serves until `stop` is cancelled, then closes the socket and drains: every connection gets a GOAWAY and up to `drain` to
+    /// Serves each connection with the service that `connect` makes for it, until `stop` is cancelled, then closes the socket and drains: every connection gets a GOAWAY and up to `drain` to
     /// finish its calls. Returns when the last connection is gone, at the latest when `drain` is over.
-    pub async fn serve<S, B>(self, service: S, stop: CancellationToken, drain: Duration) -> Drained
+    pub async fn serve<C, S, B>(self, connect: C, stop: CancellationToken, drain: Duration) -> Drained
     where
-        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        C: Fn(Peer) -> S + Clone + Send + 'static,
+        S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
         S::Future: Send + 'static,
         S::Error: Into<BoxError>,
         B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -115,7 +118,7 @@ impl Listener {
                 accepted = listener.socket.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => listener.admit(&mut connections, stream, peer, &service, &stop),
+                Ok((stream, peer)) => listener.admit(&mut connections, stream, peer, &connect, &stop),
                 Err(error) if is_exhausted(&error) => {
                     tracing::warn!(%address, %error, "cannot accept connections");
                     tokio::select! { () = stop.cancelled() => {}, () = sleep(ACCEPT_REST) => {} }
@@ -134,15 +137,16 @@ impl Listener {
         drained
     }
 
-    fn admit<S, B>(
+    fn admit<C, S, B>(
         &self,
         connections: &mut JoinSet<()>,
         stream: TcpStream,
         peer: SocketAddr,
-        service: &S,
+        connect: &C,
         stop: &CancellationToken,
     ) where
-        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        C: Fn(Peer) -> S + Clone + Send + 'static,
+        S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
         S::Future: Send + 'static,
         S::Error: Into<BoxError>,
         B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -162,7 +166,7 @@ impl Listener {
             },
             stream,
             peer,
-            service.clone(),
+            connect.clone(),
         ));
     }
 }

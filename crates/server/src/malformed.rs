@@ -26,13 +26,27 @@ pub fn failure(status: &Status) -> Option<Failure> {
     if status.code() != Code::Internal || !status.details().is_empty() {
         return None;
     }
-    let Some(cause) = status.message().strip_prefix(MARK) else {
-        return Some(Failure::invalid("", "must be one whole gRPC message"));
-    };
+    Some(status.message().strip_prefix(MARK).map_or_else(unframed, refused))
+}
+
+/// What is no gRPC message, or more than one.
+#[must_use]
+pub fn unframed() -> Failure {
+    Failure::invalid("", "must be one whole gRPC message")
+}
+
+/// What is no message of its type, as prost tells it.
+#[must_use]
+pub fn undecodable(error: &prost::DecodeError) -> Failure {
+    let text = error.to_string();
+    refused(text.strip_prefix(MARK).unwrap_or(&text))
+}
+
+fn refused(cause: &str) -> Failure {
     // Where it knows the field, prost says `Message.field: cause`.
     let field = cause.split_once(": ").and_then(|(place, _)| place.split_once('.')).map_or("", |(_, field)| field);
     let rule = if cause.contains("UTF-8") { "must be UTF-8 text" } else { "must be as the .proto file says" };
-    Some(Failure::invalid(field, rule))
+    Failure::invalid(field, rule)
 }
 
 /// Puts the blame where it belongs.

@@ -21,7 +21,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-pub use calls::{CallMetrics, CallMetricsLayer, ObservedBody, ObservedFuture};
+pub use calls::{CallMetrics, CallMetricsLayer, CallSeries, ObservedBody, ObservedFuture};
 pub use replica::ReplicaMetrics;
 
 use crate::methods::MethodTable;

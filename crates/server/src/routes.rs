@@ -11,16 +11,15 @@ use tower::util::MapRequestLayer;
 
 use crate::health::HealthService;
 use crate::service::Service;
+use crate::verify::message::{BATCH_BYTES_MAX, QUESTION_BYTES_MAX};
 
-/// The largest request of Verify and of one question on a stream, in bytes: a question with every field at its limit fits.
-const QUESTION_BYTES_MAX: usize = 64 * 1024;
-/// The largest request of all else: a key with every field at its limit fits, and so does a batch of ordinary questions.
+/// The largest request of all but the questions: a key with every field at its limit fits.
 const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The paths that the listener for Verify alone offers, with the largest request of each.
 const QUESTIONS: [(&str, usize); 3] = [
     ("/keyauthority.v1.KeyAuthority/Verify", QUESTION_BYTES_MAX),
     ("/keyauthority.v1.KeyAuthority/VerifyStream", QUESTION_BYTES_MAX),
-    ("/keyauthority.v1.KeyAuthority/BatchVerify", REQUEST_BYTES_MAX),
+    ("/keyauthority.v1.KeyAuthority/BatchVerify", BATCH_BYTES_MAX),
 ];
 const ALL_ELSE: &str = "/keyauthority.v1.KeyAuthority/{*method}";
 

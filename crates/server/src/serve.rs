@@ -27,12 +27,12 @@ use crate::announce::{Addresses, announce, known_as};
 use crate::bootstrap::{self, BootstrapError};
 use crate::caller::Callers;
 use crate::config::{Config, twin};
-use crate::deadline::DeadlineLayer;
+use crate::deadline::{DeadlineLayer, Deadlines};
 use crate::entropy;
 use crate::health::Health;
 use crate::http::SidePort;
 use crate::lifecycle::{Shutdown, WindDown, raise_open_files_limit, wind_down};
-use crate::listener::Listener;
+use crate::listener::{Listener, Peer, WithPeer};
 use crate::malformed::MalformedLayer;
 use crate::methods::MethodTable;
 use crate::metrics::{Metrics, SharedMetrics};
@@ -43,6 +43,7 @@ use crate::service::Service;
 use crate::telemetry::TraceLayer;
 use crate::tls::{self, TlsError};
 use crate::verify::Verifier;
+use crate::verify::door::{Door, Questions};
 
 /// How often health is brought up to date. A lease that ends is noticed by the calls themselves at once.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(50);
@@ -121,9 +122,16 @@ pub async fn serve(config: Config, is_tracing: bool, shutdown: Shutdown) -> Resu
     let view = Arc::clone(replicator.view());
     watch_metrics(&metrics, &view, &facts);
     let (stop_calls, ended) = (CancellationToken::new(), CancellationToken::new());
+    let callers = Arc::new(Callers::new(Arc::clone(&view), Arc::clone(&facts.keyring), config.anonymous_verify));
+    let verifier = Arc::new(Verifier::new(Arc::clone(&view), Arc::clone(&facts.keyring), metrics.clone()));
+    let deadlines = Deadlines::new(config.request_timeout);
+    let questions =
+        Questions::new(Arc::clone(&callers), Arc::clone(&verifier), deadlines, &metrics.calls(), stop_calls.clone());
+    // A span belongs to the general way.
+    let questions = (!is_tracing).then(|| Arc::new(questions));
     let service = Service::new(
-        Callers::new(Arc::clone(&view), Arc::clone(&facts.keyring), config.anonymous_verify),
-        Verifier::new(Arc::clone(&view), Arc::clone(&facts.keyring), metrics.clone()),
+        callers,
+        verifier,
         Admin::new(facts.store.clone(), Arc::clone(&view), metrics.clone()),
         metrics.clone(),
         stop_calls.clone(),
@@ -132,15 +140,15 @@ pub async fn serve(config: Config, is_tracing: bool, shutdown: Shutdown) -> Resu
     let layers = ServiceBuilder::new()
         .layer(metrics.calls())
         .layer(TraceLayer::new(is_tracing, Arc::clone(&methods)))
-        .layer(DeadlineLayer::new(methods, config.request_timeout))
+        .layer(DeadlineLayer::new(methods, deadlines))
         .layer(MalformedLayer);
 
     let mut listeners = JoinSet::new();
     let all = layers.clone().service(routes::all(&service, health_service.clone(), &stop_calls)?.prepare());
-    listeners.spawn(doors.grpc.serve(all, stop_calls.clone(), config.drain_timeout));
+    listeners.spawn(doors.grpc.serve(door(questions.clone(), all), stop_calls.clone(), config.drain_timeout));
     if let Some(listener) = doors.verify {
         let some = layers.service(routes::verify_only(&service, health_service, &stop_calls)?.prepare());
-        listeners.spawn(listener.serve(some, stop_calls.clone(), config.drain_timeout));
+        listeners.spawn(listener.serve(door(questions, some), stop_calls.clone(), config.drain_timeout));
     }
     let tasks = TaskTracker::new();
     tasks.spawn(doors.side_port.serve(health.clone(), metrics, ended.clone()));
@@ -172,6 +180,14 @@ pub async fn serve(config: Config, is_tracing: bool, shutdown: Shutdown) -> Resu
     };
     Box::pin(wind_down(plan, replicator.stop(), flush)).await;
     Ok(())
+}
+
+/// The service of each connection.
+fn door<G: Clone + Send>(
+    questions: Option<Arc<Questions>>,
+    general: G,
+) -> impl Fn(Peer) -> Door<WithPeer<G>> + Clone + Send {
+    move |peer| Door::new(questions.clone(), peer.address(), WithPeer::new(general.clone(), peer))
 }
 
 /// What the server works on.

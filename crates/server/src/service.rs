@@ -9,6 +9,7 @@ use key_authority_domain::id::Actor;
 use key_authority_domain::permission::Permission;
 use key_authority_proto::v1;
 use key_authority_proto::v1::key_authority_server::KeyAuthority;
+use prost::Message;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -19,7 +20,6 @@ use crate::malformed;
 use crate::metrics::SharedMetrics;
 use crate::status::Failure;
 use crate::verify::Verifier;
-use crate::wire::violations::REQUIRED;
 
 /// The service. Clones are the same one.
 #[derive(Clone)]
@@ -36,17 +36,21 @@ impl Service {
     /// A service of these parts.
     #[must_use]
     pub fn new(
-        callers: Callers,
-        verifier: Verifier,
+        callers: Arc<Callers>,
+        verifier: Arc<Verifier>,
         admin: Admin,
         metrics: SharedMetrics,
         ending: CancellationToken,
     ) -> Self {
-        Self { callers: Arc::new(callers), verifier: Arc::new(verifier), admin, metrics, ending }
+        Self { callers, verifier, admin, metrics, ending }
     }
 
     fn permit<T>(&self, request: &Request<T>, permissions: &[Permission]) -> Result<Permit, Failure> {
-        self.callers.permit_any(&credential(request)?, permissions)
+        self.callers.permit_any(&self.credential(request)?, permissions)
+    }
+
+    fn credential<T>(&self, request: &Request<T>) -> Result<Credential, Failure> {
+        self.callers.credential(request.metadata().as_ref(), address(request))
     }
 
     /// Turns the outcome of an admin call into its answer. Refused calls are logged and counted; what is our fault, or the
@@ -75,10 +79,6 @@ struct Caller {
     address: Option<IpAddr>,
 }
 
-fn credential<T>(request: &Request<T>) -> Result<Credential, Failure> {
-    Credential::of(request.metadata(), address(request))
-}
-
 fn address<T>(request: &Request<T>) -> Option<IpAddr> {
     request.remote_addr().map(|address| address.ip())
 }
@@ -102,9 +102,13 @@ macro_rules! admin {
 
 #[tonic::async_trait]
 impl KeyAuthority for Service {
+    // The three questions come here only while calls are traced: see `verify::door`, which answers them by the same functions.
+
     async fn verify(&self, request: Request<v1::VerifyRequest>) -> Result<Response<v1::VerifyResponse>, Status> {
         let permit = self.permit(&request, &[Permission::Verify])?;
-        Ok(Response::new(self.verifier.answer(&permit, request.get_ref())?))
+        let mut answer = Vec::new();
+        self.verifier.verify(&permit, &request.get_ref().encode_to_vec(), &mut answer)?;
+        Ok(Response::new(message(&answer)?))
     }
 
     async fn batch_verify(
@@ -112,7 +116,9 @@ impl KeyAuthority for Service {
         request: Request<v1::BatchVerifyRequest>,
     ) -> Result<Response<v1::BatchVerifyResponse>, Status> {
         let permit = self.permit(&request, &[Permission::Verify])?;
-        Ok(Response::new(self.verifier.answer_all(&permit, request.get_ref())?))
+        let mut answer = Vec::new();
+        self.verifier.batch_verify(&permit, &request.get_ref().encode_to_vec(), &mut answer)?;
+        Ok(Response::new(message(&answer)?))
     }
 
     type VerifyStreamStream = Pin<Box<dyn Stream<Item = Result<v1::VerifyStreamResponse, Status>> + Send>>;
@@ -121,21 +127,14 @@ impl KeyAuthority for Service {
         &self,
         request: Request<Streaming<v1::VerifyStreamRequest>>,
     ) -> Result<Response<Self::VerifyStreamStream>, Status> {
-        let credential = credential(&request)?;
-        self.callers.permit(&credential, Permission::Verify)?;
-        let service = self.clone();
+        let credential = self.credential(&request)?;
+        self.callers.permit_verify(&credential)?;
+        let Self { callers, verifier, .. } = self.clone();
         let answers = request.into_inner().map(move |question| {
             let question = question.map_err(|status| malformed::failure(&status).map_or(status, Status::from))?;
-            // The caller is judged again for each question: its key may be revoked meanwhile.
-            let outcome = service.callers.permit(&credential, Permission::Verify).and_then(|permit| {
-                let request = question.request.as_ref().ok_or_else(|| Failure::invalid("request", REQUIRED))?;
-                service.verifier.answer(&permit, request)
-            });
-            let outcome = match outcome {
-                Ok(response) => v1::verify_stream_response::Outcome::Response(response),
-                Err(failure) => v1::verify_stream_response::Outcome::Error(stream_error(&failure)),
-            };
-            Ok(v1::VerifyStreamResponse { id: question.id, outcome: Some(outcome) })
+            let mut answer = Vec::new();
+            verifier.verify_on_stream(&callers, &credential, &question.encode_to_vec(), &mut answer)?;
+            message(&answer)
         });
         Ok(Response::new(Box::pin(answers.take_until(self.ending.clone().cancelled_owned()))))
     }
@@ -276,8 +275,7 @@ impl KeyAuthority for Service {
     }
 }
 
-/// A failure of one question on a stream, which goes on.
-fn stream_error(failure: &Failure) -> v1::StreamError {
-    let (code, reason) = failure.code();
-    v1::StreamError { code: code.into(), reason: reason.to_owned(), message: failure.message() }
+/// An answer of ours as the type that tonic writes.
+fn message<M: Message + Default>(bytes: &[u8]) -> Result<M, Status> {
+    M::decode(bytes).map_err(|error| Status::internal(format!("an answer that is none: {error}")))
 }

@@ -1,7 +1,14 @@
 //! The hot handlers: Verify, one by one, in a batch, or over a stream.
 //!
-//! Nothing here awaits a database, takes a lock, or formats a text that is not sent. A question goes the way
-//! shape and checksum → digest → one look-up under the lease → `decide` → wire.
+//! Nothing here awaits a database, takes a lock that a writer holds, or formats a text that is not sent. A question goes
+//! the way bytes → shape and checksum → digest → one look-up under the lease → `decide` → bytes. The three methods are
+//! reached through [`door`], past the general machinery of gRPC; it is the same three functions that answer there and here.
+
+pub mod answer;
+pub mod door;
+pub mod message;
+mod stream;
+mod unary;
 
 use std::sync::Arc;
 
@@ -13,10 +20,13 @@ use key_authority_replica::View;
 use key_authority_replica::index::ResidentSecret;
 use prost::Message;
 
-use crate::caller::Permit;
+use crate::caller::{Callers, Credential, Permit};
+use crate::malformed;
 use crate::metrics::SharedMetrics;
 use crate::status::Failure;
-use crate::wire;
+use crate::wire::verify::{self as wire, Asked, Numbered};
+use crate::wire::violations::REQUIRED;
+use answer::Answer;
 
 /// The largest answer to a batch, in bytes: what clients read by default. A key may have scopes and labels of 50 KiB, and a
 /// batch may ask for one key a thousand times.
@@ -29,11 +39,12 @@ pub struct Verifier {
     metrics: SharedMetrics,
 }
 
-/// A question that is decided, and not counted yet.
-struct Decided {
-    verdict: Verdict,
-    secret: Option<Arc<ResidentSecret>>,
-    response: v1::VerifyResponse,
+/// What was decided, and is not counted yet.
+pub struct Decided {
+    /// The decision.
+    pub verdict: Verdict,
+    /// The secret that matched, if the caller may know of it.
+    pub secret: Option<Arc<ResidentSecret>>,
 }
 
 impl Verifier {
@@ -43,87 +54,98 @@ impl Verifier {
         Self { view, keyring, metrics }
     }
 
-    /// Answers one question.
+    /// Answers a `VerifyRequest`: appends a `VerifyResponse` to `out`.
     ///
     /// # Errors
-    /// When a field breaks its rule.
-    pub fn answer(&self, permit: &Permit, request: &v1::VerifyRequest) -> Result<v1::VerifyResponse, Failure> {
-        Ok(self.count(permit, self.decide(permit, request, &wire::verify::question(request)?)))
+    /// When the message is none, or a field breaks its rule.
+    pub fn verify(&self, permit: &Permit, message: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
+        let asked = Asked::read(message).map_err(|_| undecodable::<v1::VerifyRequest>(message))?;
+        let question = asked.question()?;
+        let decided = self.decide(permit, asked.token, &question);
+        Answer::of(permit, &decided, &question).write(out);
+        self.count(permit, &decided);
+        Ok(())
     }
 
-    fn decide(&self, permit: &Permit, request: &v1::VerifyRequest, question: &Question<'_>) -> Decided {
-        let Ok(token) = Token::parse(&request.token) else {
-            return respond(permit, Verdict::Malformed, None, request);
-        };
-        let moment = permit.moment();
-        let secret = self.view.find(moment, self.keyring.digests(token));
-        let secret = secret.filter(|secret| permit.covers(secret.account()));
-        let verdict = decide(secret.as_ref().map(|secret| secret.standing()).as_ref(), question, moment.now);
-        respond(permit, verdict, secret, request)
-    }
-
-    /// Counts what is about to be answered.
-    fn count(&self, permit: &Permit, Decided { verdict, secret, response }: Decided) -> v1::VerifyResponse {
-        self.metrics.verified(verdict as usize, 1);
-        if let (Verdict::Valid, Some(secret)) = (verdict, secret) {
-            self.view.note_use(&secret, permit.moment().now);
-        }
-        response
-    }
-
-    /// Answers many questions, in their order.
+    /// Answers a `BatchVerifyRequest`, in order: appends a `BatchVerifyResponse` to `out`.
     ///
     /// # Errors
-    /// When a field of any breaks its rule, or this replica cannot tell.
-    pub fn answer_all(
-        &self,
-        permit: &Permit,
-        request: &v1::BatchVerifyRequest,
-    ) -> Result<v1::BatchVerifyResponse, Failure> {
-        let questions = wire::verify::batch(request)?;
-        let asked = request.requests.iter().zip(&questions);
-        let mut all = Vec::with_capacity(questions.len());
-        let mut bytes = 0;
-        for (request, question) in asked {
-            let decided = self.decide(permit, request, question);
-            bytes += decided.response.encoded_len();
-            if bytes > ANSWER_BYTES_MAX {
+    /// When the message is none, a field of any question breaks its rule, or the answer would be too large.
+    pub fn batch_verify(&self, permit: &Permit, message: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
+        let batch = wire::batch(message).map_err(|_| undecodable::<v1::BatchVerifyRequest>(message))?;
+        let questions = wire::questions(&batch)?;
+        let began = out.len();
+        let mut all = Vec::with_capacity(batch.len());
+        for (asked, question) in batch.iter().zip(&questions) {
+            let decided = self.decide(permit, asked.token, question);
+            answer::nested(answer::BATCH_RESPONSES, &Answer::of(permit, &decided, question), out);
+            if out.len() - began > ANSWER_BYTES_MAX {
                 return Err(Failure::AnswerTooLarge);
             }
             all.push(decided);
         }
         // Only now: a batch is answered whole or not at all, and what is not answered is no use of a key.
-        let responses = all.into_iter().map(|decided| self.count(permit, decided)).collect();
-        Ok(v1::BatchVerifyResponse { responses })
+        for decided in &all {
+            self.count(permit, decided);
+        }
+        Ok(())
+    }
+
+    /// Answers a `VerifyStreamRequest`: appends a `VerifyStreamResponse` to `out`. The caller is judged again for each
+    /// question, since its key may be revoked meanwhile.
+    ///
+    /// # Errors
+    /// When the message is none. A question that cannot be answered is answered with that.
+    pub fn verify_on_stream(
+        &self,
+        callers: &Callers,
+        credential: &Credential,
+        message: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        let malformed = |_| undecodable::<v1::VerifyStreamRequest>(message);
+        let Numbered { id, request } = wire::numbered(message).map_err(malformed)?;
+        let asked = request.as_deref().map(Asked::read).transpose().map_err(malformed)?;
+        answer::numbered(id, out);
+        let outcome = callers.permit_verify(credential).and_then(|permit| {
+            let asked = asked.as_ref().ok_or_else(|| Failure::invalid("request", REQUIRED))?;
+            let question = asked.question()?;
+            let decided = self.decide(&permit, asked.token, &question);
+            answer::nested(answer::STREAM_RESPONSE, &Answer::of(&permit, &decided, &question), out);
+            self.count(&permit, &decided);
+            Ok(())
+        });
+        if let Err(failure) = outcome {
+            answer::error(&failure, out);
+        }
+        Ok(())
+    }
+
+    /// Decides a question.
+    #[must_use]
+    pub fn decide(&self, permit: &Permit, token: &str, question: &Question<'_>) -> Decided {
+        let Ok(token) = Token::parse(token) else { return Decided { verdict: Verdict::Malformed, secret: None } };
+        let moment = permit.moment();
+        let secret = self.view.find(moment, self.keyring.digests(token));
+        let secret = secret.filter(|secret| permit.covers(secret.account()));
+        let verdict = decide(secret.as_ref().map(|secret| secret.standing()).as_ref(), question, moment.now);
+        Decided { verdict, secret }
+    }
+
+    /// Counts what is about to be answered.
+    pub fn count(&self, permit: &Permit, Decided { verdict, secret }: &Decided) {
+        self.metrics.verified(*verdict as usize, 1);
+        if let (Verdict::Valid, Some(secret)) = (verdict, secret) {
+            self.view.note_use(secret, permit.moment().now);
+        }
     }
 }
 
-fn respond(
-    permit: &Permit,
-    verdict: Verdict,
-    secret: Option<Arc<ResidentSecret>>,
-    request: &v1::VerifyRequest,
-) -> Decided {
-    let mut response = v1::VerifyResponse {
-        verdict: wire::verify::verdict_to_proto(verdict).into(),
-        revision: wire::revision::number(permit.moment().revision),
-        ..Default::default()
-    };
-    // Nothing about a key is told before its secret has matched.
-    if let Some(secret) = secret.as_deref().filter(|_| verdict != Verdict::Unknown) {
-        secret.key.id.as_str().clone_into(&mut response.key_id);
-        secret.account().as_str().clone_into(&mut response.account);
-        match verdict {
-            Verdict::Valid => {
-                response.scopes = secret.key.access.scopes.iter().map(|scope| scope.as_str().to_owned()).collect();
-                response.labels.clone_from(&secret.key.labels);
-                response.expire_time = secret.end().map(wire::time::timestamp_to_proto);
-            }
-            Verdict::ScopeDenied => {
-                response.missing_scopes = secret.key.access.missing_scopes(&request.scopes).cloned().collect();
-            }
-            _ => {}
-        }
+/// Why `message` is no `M`, in the words of the general decoder.
+fn undecodable<M: Message + Default>(message: &[u8]) -> Failure {
+    match M::decode(message) {
+        Err(error) => malformed::undecodable(&error),
+        // The two decoders do not agree; neither does what follows.
+        Ok(_) => malformed::unframed(),
     }
-    Decided { verdict, secret, response }
 }

@@ -13,6 +13,7 @@
 pub mod access;
 pub mod account;
 pub mod audit;
+pub mod fields;
 pub mod key;
 pub mod mark;
 mod mask;

@@ -9,9 +9,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use key_authority_server::deadline::DeadlineLayer;
+use hyper_util::service::TowerToHyperService;
+use key_authority_server::deadline::{DeadlineLayer, Deadlines};
 use key_authority_server::health::{Health, VERIFY_SERVICE};
-use key_authority_server::listener::{Drained, Limits, Listener};
+use key_authority_server::listener::{Drained, Limits, Listener, WithPeer};
 use key_authority_server::methods::MethodTable;
 use key_authority_server::metrics::{Metrics, Refusal, SharedMetrics};
 use key_authority_server::telemetry::TraceLayer;
@@ -69,10 +70,14 @@ impl Server {
         let metrics = Arc::new(Metrics::new("0", &methods, &[]));
         let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), tls, limits, metrics.clone()).await.unwrap();
         // The layers as `serve` has them, so that they are proved to fit together.
-        let service = DeadlineLayer::new(methods.clone(), longest).layer(routes.prepare());
+        let service = DeadlineLayer::new(methods.clone(), Deadlines::new(longest)).layer(routes.prepare());
         let service = TraceLayer::new(false, methods).layer(metrics.calls().layer(service));
         let (address, stop) = (listener.address(), CancellationToken::new());
-        let served = tokio::spawn(listener.serve(service, stop.clone(), drain));
+        let served = tokio::spawn(listener.serve(
+            move |peer| TowerToHyperService::new(WithPeer::new(service.clone(), peer)),
+            stop.clone(),
+            drain,
+        ));
         Self { address, health, metrics, stop, served }
     }
 

@@ -7,16 +7,16 @@ use std::pin::pin;
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use hyper::service::Service;
 use hyper_util::rt::TokioIo;
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
-use tower::Service;
 
-use super::peer::{Peer, WithPeer};
+use super::calls::Calls;
+use super::peer::Peer;
 use super::preface::{self, Prefaced};
 use super::{BoxError, Limits, http2};
 use crate::entropy::jitter;
@@ -40,9 +40,10 @@ enum Opened {
     Tls(Box<Prefaced<TlsStream<TcpStream>>>),
 }
 
-pub(super) async fn run<S, B>(setup: Setup, stream: TcpStream, address: SocketAddr, service: S)
+pub(super) async fn run<C, S, B>(setup: Setup, stream: TcpStream, address: SocketAddr, connect: C)
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    C: Fn(Peer) -> S + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
     B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -56,8 +57,8 @@ where
         opened = timeout(setup.limits.preface_timeout, open(stream, setup.tls.as_ref())) => opened,
     };
     match opened {
-        Ok(Ok((Opened::Plain(io), peer))) => drive(&setup, io, WithPeer { inner: service, peer }, address).await,
-        Ok(Ok((Opened::Tls(io), peer))) => drive(&setup, io, WithPeer { inner: service, peer }, address).await,
+        Ok(Ok((Opened::Plain(io), peer))) => drive(&setup, io, connect(peer), address).await,
+        Ok(Ok((Opened::Tls(io), peer))) => drive(&setup, io, connect(peer), address).await,
         Ok(Err((refusal, error))) => {
             setup.metrics.connection_refused(refusal);
             tracing::debug!(peer = %address, ?refusal, %error, "connection closed before its first call");
@@ -86,19 +87,20 @@ async fn open(stream: TcpStream, tls: Option<&tls::Acceptor>) -> Result<(Opened,
     }
 }
 
-async fn drive<IO, S, B>(setup: &Setup, io: IO, service: WithPeer<S>, address: SocketAddr)
+async fn drive<IO, S, B>(setup: &Setup, io: IO, service: S, address: SocketAddr)
 where
     IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let served = http2::builder(&setup.limits).serve_connection(TokioIo::new(io), TowerToHyperService::new(service));
+    let calls = Calls::default();
+    let served = http2::builder(&setup.limits, calls.clone()).serve_connection(TokioIo::new(io), service);
     let mut served = pin!(served);
     let ended = tokio::select! {
-        ended = served.as_mut() => Some(ended),
+        ended = calls.run(served.as_mut()) => Some(ended),
         () = setup.stop.cancelled() => None,
         () = sleep(jitter(setup.limits.max_connection_age, AGE_SPREAD)) => None,
     };
@@ -108,7 +110,7 @@ where
         // No second time-out here: after its age a connection may finish what it has begun, and at shutdown the listener drops
         // us when the drain time is over.
         served.as_mut().graceful_shutdown();
-        served.await
+        calls.run(served).await
     };
     if let Err(error) = ended {
         tracing::debug!(peer = %address, %error, "connection failed");

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use hyper::server::conn::http2::Builder;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 
 use super::Limits;
+use super::calls::Calls;
 
 /// A peer that has vanished without a FIN is noticed after interval + timeout.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
@@ -25,10 +26,12 @@ const LOCAL_ERROR_RESETS: usize = 1024;
 /// exceeds when one deadline ends a burst of its calls.
 const PENDING_ACCEPT_RESETS: usize = 256;
 
-pub(super) fn builder(limits: &Limits) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+pub(super) fn builder(limits: &Limits, calls: Calls) -> Builder<Calls> {
+    let mut builder = Builder::new(calls);
     builder
         .timer(TokioTimer::new())
+        // gRPC knows no use for the date, and each answer would carry it.
+        .auto_date_header(false)
         .keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .initial_stream_window_size(STREAM_WINDOW)

@@ -1,6 +1,6 @@
 //! Who is at the other end, as tonic's `Request::remote_addr` and `Request::peer_certs` look for it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll};
 
 use http::{Extensions, Request};
@@ -11,8 +11,10 @@ use tower::Service;
 
 /// The peer of one connection.
 #[derive(Debug, Clone)]
-pub(super) enum Peer {
+pub enum Peer {
+    /// Over TCP.
     Plain(TcpConnectInfo),
+    /// Over TLS.
     Tls(TlsConnectInfo<TcpConnectInfo>),
 }
 
@@ -35,6 +37,16 @@ impl Peer {
         Self::Tls(info)
     }
 
+    /// Its address, IPv4 as IPv4.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        let info = match self {
+            Self::Plain(info) => info,
+            Self::Tls(info) => info.get_ref(),
+        };
+        info.remote_addr().map(|address| address.ip())
+    }
+
     fn tell(&self, extensions: &mut Extensions) {
         match self {
             Self::Plain(info) => {
@@ -48,11 +60,18 @@ impl Peer {
     }
 }
 
-/// The listener's service for one connection: each request is told its peer.
+/// A service for one connection: each request is told its peer.
 #[derive(Debug, Clone)]
-pub(super) struct WithPeer<S> {
-    pub(super) inner: S,
-    pub(super) peer: Peer,
+pub struct WithPeer<S> {
+    inner: S,
+    peer: Peer,
+}
+
+impl<S> WithPeer<S> {
+    /// `inner`, for a connection with `peer`.
+    pub fn new(inner: S, peer: Peer) -> Self {
+        Self { inner, peer }
+    }
 }
 
 impl<S, B> Service<Request<B>> for WithPeer<S>

@@ -155,11 +155,32 @@ impl CallMetricsLayer {
     }
 }
 
+impl CallMetricsLayer {
+    /// The series of the method with this path.
+    #[must_use]
+    pub fn series(&self, path: &str) -> CallSeries {
+        CallSeries(Arc::clone(self.0.by_path.get(path).unwrap_or(&self.0.unknown)))
+    }
+}
+
+/// The series of one method.
+#[derive(Debug, Clone)]
+pub struct CallSeries(Arc<MethodSeries>);
+
+impl CallSeries {
+    /// Counts a call that begins now, and is over with `inner` and its body.
+    pub(crate) fn observe<F>(&self, inner: F) -> ObservedFuture<F> {
+        self.0.started.inc();
+        let call = Call { series: Arc::clone(&self.0), stopwatch: Stopwatch::start(), code: Code::Cancelled };
+        ObservedFuture { inner, call: Some(call) }
+    }
+}
+
 impl<S> Layer<S> for CallMetricsLayer {
     type Service = CallMetrics<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        CallMetrics { inner, series: self.0.clone() }
+        CallMetrics { inner, series: self.clone() }
     }
 }
 
@@ -167,7 +188,7 @@ impl<S> Layer<S> for CallMetricsLayer {
 #[derive(Debug, Clone)]
 pub struct CallMetrics<S> {
     inner: S,
-    series: Arc<Series>,
+    series: CallMetricsLayer,
 }
 
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for CallMetrics<S>
@@ -183,10 +204,8 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let series = self.series.by_path.get(request.uri().path()).unwrap_or(&self.series.unknown).clone();
-        series.started.inc();
-        let call = Call { series, stopwatch: Stopwatch::start(), code: Code::Cancelled };
-        ObservedFuture { inner: self.inner.call(request), call: Some(call) }
+        let series = self.series.series(request.uri().path());
+        series.observe(self.inner.call(request))
     }
 }
 

@@ -1,8 +1,9 @@
-//! The question of Verify and the name of its answer. This is the hot path: nothing is copied, and nothing is allocated
-//! unless the question is invalid.
+//! The question of Verify as it comes, and the name of its answer. This is the hot path: nothing is copied, and nothing is
+//! allocated unless scopes are asked for, or the question is invalid.
 //!
 //! The token is not looked at here: whatever it is, there is a verdict for it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -11,52 +12,143 @@ use key_authority_domain::id::ID_LEN_MAX;
 use key_authority_domain::verdict::{Question, Verdict};
 use key_authority_proto::v1;
 
+use super::fields::{Fields, Undecodable};
 use super::violations::{Check, Violations};
 
 /// Most questions of a batch.
 pub const BATCH_MAX: usize = 1000;
 
-/// Reads a question. Empty fields ask nothing. A text within its limit that no key can have is no mistake: it matches
-/// nothing.
+/// A `VerifyRequest` that lies in somebody else's buffer.
+#[derive(Default, PartialEq, Eq)]
+pub struct Asked<'a> {
+    /// The token, as its holder presented it.
+    pub token: &'a str,
+    /// The other fields, as the message has them.
+    pub project: &'a str,
+    /// See above.
+    pub scopes: Vec<&'a str>,
+    /// See above.
+    pub client_ip: &'a str,
+    /// See above.
+    pub account: &'a str,
+    /// See above.
+    pub key_id: &'a str,
+}
+
+impl<'a> Asked<'a> {
+    /// Reads `message`.
+    ///
+    /// # Errors
+    /// When it is no `VerifyRequest`. What is wrong with it `prost` can tell.
+    pub fn read(message: &'a [u8]) -> Result<Self, Undecodable> {
+        let mut asked = Self::default();
+        for field in Fields::of(message) {
+            let (number, content) = field?;
+            match number {
+                1 => asked.token = content.text()?,
+                2 => asked.project = content.text()?,
+                3 => asked.scopes.push(content.text()?),
+                4 => asked.client_ip = content.text()?,
+                5 => asked.account = content.text()?,
+                6 => asked.key_id = content.text()?,
+                _ => {}
+            }
+        }
+        Ok(asked)
+    }
+
+    /// What is asked. Empty fields ask nothing. A text within its limit that no key can have is no mistake: it matches
+    /// nothing.
+    ///
+    /// # Errors
+    /// Fields over their limits, and a `client_ip` that is no address.
+    pub fn question(&self) -> Result<Question<'_>, Violations> {
+        let mut check = Check::new();
+        let project = asked(&mut check, "project", self.project, PROJECT_LEN_MAX);
+        if self.scopes.len() > SCOPES_MAX {
+            check.violation("scopes", format!("must be at most {SCOPES_MAX}"));
+        } else {
+            for (index, scope) in self.scopes.iter().enumerate() {
+                if scope.is_empty() || is_longer(scope, SCOPE_LEN_MAX) {
+                    check
+                        .violation(format_args!("scopes[{index}]"), format!("must be 1 to {SCOPE_LEN_MAX} characters"));
+                }
+            }
+        }
+        let client_ip = client_ip(&mut check, self.client_ip);
+        let account = asked(&mut check, "account", self.account, ID_LEN_MAX);
+        let key_id = asked(&mut check, "key_id", self.key_id, ID_LEN_MAX);
+        check.finish(|| Some(Question { key_id, account, project, scopes: &self.scopes, client_ip }))
+    }
+}
+
+/// Reads a `BatchVerifyRequest`, in order. Of too many, one more than allowed.
 ///
 /// # Errors
-/// Fields over their limits, and a `client_ip` that is no address.
-pub fn question(request: &v1::VerifyRequest) -> Result<Question<'_>, Violations> {
-    let mut check = Check::new();
-    let project = asked(&mut check, "project", &request.project, PROJECT_LEN_MAX);
-    if request.scopes.len() > SCOPES_MAX {
-        check.violation("scopes", format!("must be at most {SCOPES_MAX}"));
-    } else {
-        for (index, scope) in request.scopes.iter().enumerate() {
-            if scope.is_empty() || is_longer(scope, SCOPE_LEN_MAX) {
-                check.violation(format_args!("scopes[{index}]"), format!("must be 1 to {SCOPE_LEN_MAX} characters"));
+/// When it is none.
+pub fn batch(message: &[u8]) -> Result<Vec<Asked<'_>>, Undecodable> {
+    let mut all = Vec::new();
+    for field in Fields::of(message) {
+        if let (1, content) = field? {
+            let asked = Asked::read(content.bytes()?)?;
+            if all.len() <= BATCH_MAX {
+                all.push(asked);
             }
         }
     }
-    let client_ip = client_ip(&mut check, &request.client_ip);
-    let account = asked(&mut check, "account", &request.account, ID_LEN_MAX);
-    let key_id = asked(&mut check, "key_id", &request.key_id, ID_LEN_MAX);
-    check.finish(|| Some(Question { key_id, account, project, scopes: &request.scopes, client_ip }))
+    Ok(all)
 }
 
-/// Reads a batch of questions, in order.
+/// What is asked in a batch.
 ///
 /// # Errors
 /// Too many questions, or what is wrong with any of them, as in `requests[10].client_ip`.
-pub fn batch(request: &v1::BatchVerifyRequest) -> Result<Vec<Question<'_>>, Violations> {
+pub fn questions<'a>(batch: &'a [Asked<'a>]) -> Result<Vec<Question<'a>>, Violations> {
     let mut check = Check::new();
-    if request.requests.len() > BATCH_MAX {
+    if batch.len() > BATCH_MAX {
         check.violation("requests", format!("must be at most {BATCH_MAX}"));
         return check.finish(|| None);
     }
-    let mut questions = Vec::with_capacity(request.requests.len());
-    for (index, request) in request.requests.iter().enumerate() {
-        match question(request) {
+    let mut questions = Vec::with_capacity(batch.len());
+    for (index, asked) in batch.iter().enumerate() {
+        match asked.question() {
             Ok(question) => questions.push(question),
             Err(violations) => check.absorb(violations.within(format_args!("requests[{index}]"))),
         }
     }
     check.finish(|| Some(questions))
+}
+
+/// A `VerifyStreamRequest`.
+#[derive(Default)]
+pub struct Numbered<'a> {
+    /// The number of the question.
+    pub id: u64,
+    /// The bytes of the question, if there is one.
+    pub request: Option<Cow<'a, [u8]>>,
+}
+
+/// Reads a question on a stream.
+///
+/// # Errors
+/// When it is no `VerifyStreamRequest`.
+pub fn numbered(message: &[u8]) -> Result<Numbered<'_>, Undecodable> {
+    let mut question = Numbered::default();
+    for field in Fields::of(message) {
+        match field? {
+            (1, content) => question.id = content.number()?,
+            (2, content) => {
+                let bytes = content.bytes()?;
+                // A message that comes twice is one: its parts, one behind the other.
+                question.request = Some(match question.request {
+                    None => Cow::Borrowed(bytes),
+                    Some(first) => [&first, bytes].concat().into(),
+                });
+            }
+            _ => {}
+        }
+    }
+    Ok(question)
 }
 
 /// The verdict on the wire.
@@ -102,15 +194,28 @@ fn client_ip(check: &mut Check, text: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use prost::Message as _;
+
+    /// What `request` asks, as its client address tells, or the fields that are wrong.
+    fn fields(request: &v1::VerifyRequest) -> Result<Option<IpAddr>, String> {
+        let bytes = request.encode_to_vec();
+        let asked = Asked::read(&bytes).map_err(|_| "undecodable")?;
+        let named = |violations: Violations| {
+            violations.into_iter().map(|violation| violation.field).collect::<Vec<_>>().join(" ")
+        };
+        asked.question().map(|question| question.client_ip).map_err(named)
+    }
 
     fn wrong(request: &v1::VerifyRequest) -> String {
-        question(request).unwrap_err().into_iter().map(|violation| violation.field).collect::<Vec<_>>().join(" ")
+        fields(request).unwrap_err()
     }
 
     #[test]
     fn empty_fields_ask_nothing() {
-        let request = v1::VerifyRequest { token: "not looked at".repeat(1000), ..Default::default() };
-        let question = question(&request).unwrap();
+        let bytes = v1::VerifyRequest { token: "not looked at".repeat(1000), ..Default::default() }.encode_to_vec();
+        let asked = Asked::read(&bytes).ok().unwrap();
+        let question = asked.question().unwrap();
         assert_eq!((question.key_id, question.account, question.project), (None, None, None));
         assert!(question.scopes.is_empty() && question.client_ip.is_none());
     }
@@ -125,8 +230,7 @@ mod tests {
             key_id: "no id at all \0".into(),
             ..Default::default()
         };
-        let read = question(&at_limit).unwrap();
-        assert_eq!((read.account, read.scopes.len()), (Some(at_limit.account.as_str()), 100));
+        assert!(fields(&at_limit).is_ok());
 
         assert_eq!(wrong(&v1::VerifyRequest { project: "é".repeat(257), ..Default::default() }), "project");
         assert_eq!(wrong(&v1::VerifyRequest { account: "é".repeat(65), ..Default::default() }), "account");
@@ -140,7 +244,7 @@ mod tests {
     fn a_client_ip_is_an_address_and_nothing_else() {
         for good in ["192.0.2.7", "2001:db8::1", "::ffff:10.0.0.1"] {
             let request = v1::VerifyRequest { client_ip: good.into(), ..Default::default() };
-            assert_eq!(question(&request).unwrap().client_ip, good.parse().ok());
+            assert_eq!(fields(&request), Ok(good.parse().ok()));
         }
         for bad in ["192.0.2.7:80", "[::1]", "10.0.0.0/8", "fe80::1%eth0", "localhost", " ", "010.0.0.1"] {
             assert_eq!(wrong(&v1::VerifyRequest { client_ip: bad.into(), ..Default::default() }), "client_ip", "{bad}");
@@ -149,15 +253,18 @@ mod tests {
 
     #[test]
     fn a_batch_names_the_question_at_fault() {
+        let count = |requests: &[v1::VerifyRequest]| {
+            let bytes = v1::BatchVerifyRequest { requests: requests.to_vec() }.encode_to_vec();
+            let batch = batch(&bytes).ok().unwrap();
+            questions(&batch).map(|questions| questions.len()).map_err(|violations| violations.to_string())
+        };
         let mut requests = vec![v1::VerifyRequest::default(); 1000];
-        assert_eq!(batch(&v1::BatchVerifyRequest { requests: requests.clone() }).unwrap().len(), 1000);
-        assert!(batch(&v1::BatchVerifyRequest::default()).unwrap().is_empty());
+        assert_eq!(count(&requests), Ok(1000));
+        assert_eq!(count(&[]), Ok(0));
         requests[10].client_ip = "x".into();
-        let violations = batch(&v1::BatchVerifyRequest { requests: requests.clone() }).unwrap_err().to_string();
-        assert!(violations.starts_with("requests[10].client_ip must be"), "{violations}");
+        assert!(count(&requests).unwrap_err().starts_with("requests[10].client_ip must be"));
         requests.push(v1::VerifyRequest::default());
-        let violations = batch(&v1::BatchVerifyRequest { requests }).unwrap_err().to_string();
-        assert_eq!(violations, "requests must be at most 1000");
+        assert_eq!(count(&requests), Err("requests must be at most 1000".to_owned()));
     }
 
     #[test]
@@ -165,5 +272,50 @@ mod tests {
         let mut numbers: Vec<_> = Verdict::ALL.iter().map(|verdict| verdict_to_proto(*verdict) as i32).collect();
         numbers.sort_unstable();
         assert_eq!(numbers, (1..=10).collect::<Vec<_>>());
+    }
+
+    /// Fails unless the two decoders see the same in `bytes`.
+    fn assert_read_alike(bytes: &[u8]) {
+        let ours = Asked::read(bytes).ok().map(|asked| v1::VerifyRequest {
+            token: asked.token.to_owned(),
+            project: asked.project.to_owned(),
+            scopes: asked.scopes.iter().copied().map(str::to_owned).collect(),
+            client_ip: asked.client_ip.to_owned(),
+            account: asked.account.to_owned(),
+            key_id: asked.key_id.to_owned(),
+        });
+        assert_eq!(ours, v1::VerifyRequest::decode(bytes).ok(), "{bytes:?}");
+        let ours = numbered(bytes).ok().and_then(|Numbered { id, request }| {
+            Some((id, request.as_deref().map(Asked::read).transpose().ok()?.is_some()))
+        });
+        let theirs =
+            v1::VerifyStreamRequest::decode(bytes).ok().map(|question| (question.id, question.request.is_some()));
+        assert_eq!(ours, theirs, "{bytes:?}");
+        let theirs = v1::BatchVerifyRequest::decode(bytes).ok().map(|batch| batch.requests.len());
+        assert_eq!(batch(bytes).ok().map(|batch| batch.len()), theirs, "{bytes:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn noise_is_read_as_prost_reads_it(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            assert_read_alike(&bytes);
+        }
+
+        /// Fields of every number and type, some of them cut off.
+        #[test]
+        fn fields_are_read_as_prost_reads_them(
+            fields in prop::collection::vec((1_u32..9, 0_u8..6, prop::collection::vec(any::<u8>(), 0..6)), 0..6), cut in 0_usize..8,
+        ) {
+            let mut bytes = Vec::new();
+            for (number, wire_type, content) in fields {
+                prost::encoding::encode_varint(u64::from(number << 3 | u32::from(wire_type)), &mut bytes);
+                if wire_type == 2 {
+                    bytes.push(u8::try_from(content.len()).unwrap());
+                }
+                bytes.extend(content);
+            }
+            bytes.truncate(bytes.len().saturating_sub(cut));
+            assert_read_alike(&bytes);
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod keys;
+mod parts;
 mod questions;
 mod wire;
 

@@ -1,0 +1,108 @@
+//! The answers of Verify as bytes: written once, into the buffer that is sent.
+
+use key_authority_domain::id::Revision;
+use key_authority_domain::verdict::{Question, Verdict};
+use key_authority_proto::v1;
+use key_authority_replica::index::ResidentSecret;
+use prost::encoding::{WireType, btree_map, encode_key, encode_varint, encoded_len_varint, string};
+
+use super::Decided;
+use crate::caller::Permit;
+use crate::status::Failure;
+use crate::wire;
+
+/// Field `responses` of `BatchVerifyResponse`.
+pub(super) const BATCH_RESPONSES: u32 = 1;
+/// Field `response` of `VerifyStreamResponse`.
+pub(super) const STREAM_RESPONSE: u32 = 2;
+
+/// A `VerifyResponse` that is not written yet.
+pub(super) struct Answer<'a> {
+    verdict: Verdict,
+    secret: Option<&'a ResidentSecret>,
+    question: &'a Question<'a>,
+    revision: Revision,
+}
+
+impl<'a> Answer<'a> {
+    pub(super) fn of(permit: &Permit, decided: &'a Decided, question: &'a Question<'a>) -> Self {
+        // Nothing about a key is told before its secret has matched.
+        let secret = decided.secret.as_deref().filter(|_| decided.verdict != Verdict::Unknown);
+        Self { verdict: decided.verdict, secret, question, revision: permit.moment().revision }
+    }
+
+    /// Appends it, its fields in the order of their numbers.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        number(1, wire::verify::verdict_to_proto(self.verdict) as u64, out);
+        if let Some(secret) = self.secret {
+            text(2, secret.key.id.as_str(), out);
+            text(3, secret.account().as_str(), out);
+        }
+        let passed = self.secret.filter(|_| self.verdict == Verdict::Valid);
+        if let Some(secret) = passed {
+            secret.key.access.scopes.iter().for_each(|scope| text(4, scope.as_str(), out));
+        }
+        number(5, wire::revision::number(self.revision), out);
+        if let Some(secret) = passed {
+            if let Some(end) = secret.end() {
+                let end = wire::time::timestamp_to_proto(end);
+                prost::encoding::message::encode(6, &end, out);
+            }
+            btree_map::encode(
+                string::encode,
+                string::encoded_len,
+                string::encode,
+                string::encoded_len,
+                7,
+                &secret.key.labels,
+                out,
+            );
+        }
+        if let (Verdict::ScopeDenied, Some(secret)) = (self.verdict, self.secret) {
+            secret.key.access.missing_scopes(self.question.scopes).for_each(|scope| text(8, scope, out));
+        }
+    }
+}
+
+/// Appends an answer as the field `tag` of a message around it.
+pub(super) fn nested(tag: u32, answer: &Answer<'_>, out: &mut Vec<u8>) {
+    encode_key(tag, WireType::LengthDelimited, out);
+    // Its length comes first, and is not known yet: one byte is kept for it, which is nearly always enough.
+    let place = out.len();
+    out.push(0);
+    answer.write(out);
+    let len = (out.len() - place - 1) as u64;
+    let more = encoded_len_varint(len) - 1;
+    if more > 0 {
+        out.splice(place..place, std::iter::repeat_n(0, more));
+    }
+    if let Some(mut place) = out.get_mut(place..) {
+        encode_varint(len, &mut place);
+    }
+}
+
+/// Begins a `VerifyStreamResponse`.
+pub(super) fn numbered(id: u64, out: &mut Vec<u8>) {
+    number(1, id, out);
+}
+
+/// Ends a `VerifyStreamResponse` with why there is no answer.
+pub(super) fn error(failure: &Failure, out: &mut Vec<u8>) {
+    let (code, reason) = failure.code();
+    let error = v1::StreamError { code: code.into(), reason: reason.to_owned(), message: failure.message() };
+    prost::encoding::message::encode(3, &error, out);
+}
+
+/// As protobuf has it, a number that is 0 is not written.
+fn number(tag: u32, number: u64, out: &mut Vec<u8>) {
+    if number != 0 {
+        encode_key(tag, WireType::Varint, out);
+        encode_varint(number, out);
+    }
+}
+
+fn text(tag: u32, text: &str, out: &mut Vec<u8>) {
+    encode_key(tag, WireType::LengthDelimited, out);
+    encode_varint(text.len() as u64, out);
+    out.extend_from_slice(text.as_bytes());
+}
