@@ -21,6 +21,15 @@ pub(crate) fn tools() -> PathBuf {
     tools
 }
 
+/// The server's program: of this package or, in the tests of another, what was built beside that one's.
+fn program() -> PathBuf {
+    let built = option_env!("CARGO_BIN_EXE_key-authority").map(PathBuf::from);
+    let beside = || option_env!("CARGO_BIN_EXE_keyctl").map(|keyctl| Path::new(keyctl).with_file_name("key-authority"));
+    let program = built.or_else(beside).expect("the tests of a package that has a program");
+    assert!(program.is_file(), "{} is missing: cargo build --package key-authority-server", program.display());
+    program
+}
+
 /// A server, which ends with this value.
 pub(crate) struct Server {
     child: Child,
@@ -36,9 +45,14 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it, and waits until it has printed that it can be used.
     pub(crate) fn start() -> Self {
+        Self::start_with(|_| Vec::new())
+    }
+
+    /// The same with more flags, which may name files in the server's folder.
+    pub(crate) fn start_with(flags: impl FnOnce(&Path) -> Vec<String>) -> Self {
         let folder = tempfile::Builder::new().prefix("key-authority-").tempdir().unwrap();
         let log = folder.path().join("stderr.log");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_key-authority"));
+        let mut command = Command::new(program());
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
             if text.starts_with("KEY_AUTHORITY_") || text.starts_with("OTEL_") || text == "RUST_LOG" {
@@ -49,6 +63,7 @@ impl Server {
             .arg("--data-dir")
             .arg(folder.path().join("data"))
             .args(["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"])
+            .args(flags(folder.path()))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(&log).unwrap())
