@@ -21,12 +21,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let descriptor_set = PathBuf::from(std::env::var("OUT_DIR")?).join("keyauthority.bin");
     std::fs::write(&descriptor_set, compiler.encode_file_descriptor_set())?;
 
+    // A program that shows messages as JSON looks their descriptors up by these.
+    let mut config = tonic_prost_build::Config::new();
+    config.enable_type_names();
     tonic_prost_build::configure()
         // Ordered maps encode in one way only: a request's bytes are its fingerprint.
         .btree_map(".")
         .skip_debug(SECRET_BEARERS)
         .emit_rerun_if_changed(false)
-        .compile_fds(compiler.file_descriptor_set())?;
+        .compile_fds_with_config(compiler.file_descriptor_set(), config)?;
     Ok(())
 }
 
