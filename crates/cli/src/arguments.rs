@@ -1,0 +1,88 @@
+//! The command line.
+
+use clap::Parser;
+
+use crate::commands::Command;
+use crate::connection::Connection;
+use crate::console::Format;
+
+const EXAMPLES: &str = "\
+Examples:
+  export KEYCTL_TOKEN_FILE=data/root.token
+  keyctl status
+  keyctl accounts create acme --token-prefix acme_ --max-keys 10
+  keyctl keys create acme --key-id ci --scope deploy --lifetime 30d --save ci.txt
+  keyctl keys list acme
+  keyctl verify ci.txt --scope deploy
+  keyctl keys renew ci --overlap 1h --save ci-2.txt
+  keyctl keys revoke ci --reason 'found in a log'
+  keyctl audit --account acme --since 24h
+
+Exit codes:
+  0 done (verify: valid)  1 the answer is no     2 wrong usage or value
+  3 not allowed           4 not found            5 refused by policy or state
+  6 outcome not known     7 not confirmed        8 a file cannot be used
+  9 fault                 130 interrupted";
+
+/// Issues, verifies, renews and revokes API keys of a Key Authority.
+#[derive(Debug, Parser)]
+#[command(name = "keyctl", version, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// What to print
+    #[arg(long, short, help_heading = "Everywhere", global = true, value_enum, default_value_t = Format::Table, env = "KEYCTL_OUTPUT", value_name = "FORM")]
+    pub(crate) output: Format,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_flag_takes_a_token() {
+        fn flags(command: &clap::Command, found: &mut Vec<String>) {
+            found.extend(command.get_arguments().filter_map(|flag| flag.get_long()).map(str::to_owned));
+            command.get_subcommands().for_each(|subcommand| flags(subcommand, found));
+        }
+        let mut found = Vec::new();
+        flags(&Cli::command(), &mut found);
+        assert!(found.contains(&"token-file".to_owned()) && !found.contains(&"token".to_owned()), "{found:?}");
+    }
+
+    #[test]
+    fn the_reference_names_every_setting() {
+        let reference = include_str!("../../../docs/keyctl.md");
+        let command = Cli::command();
+        let settings: Vec<_> =
+            command.get_arguments().filter_map(|flag| Some((flag.get_long()?, flag.get_env()?))).collect();
+        assert!(settings.len() >= 9, "{settings:?}");
+        for (flag, variable) in settings {
+            let variable = variable.to_str().unwrap();
+            let row = reference.lines().find(|row| row.starts_with('|') && row.contains(&format!("`{variable}`")));
+            assert!(row.is_some_and(|row| row.contains(&format!("`--{flag}`"))), "--{flag} {variable}: {row:?}");
+        }
+    }
+
+    #[test]
+    fn every_example_can_be_parsed() {
+        let lines = EXAMPLES.lines().filter_map(|line| line.strip_prefix("  keyctl "));
+        let mut count = 0;
+        for line in lines {
+            let words = line.replace("'found in a log'", "found");
+            let parsed = Cli::try_parse_from(std::iter::once("keyctl").chain(words.split(' ')));
+            assert!(parsed.is_ok(), "{line}: {:?}", parsed.err());
+            count += 1;
+        }
+        assert_eq!(count, 8);
+    }
+}

@@ -1,0 +1,56 @@
+//! `keyctl accounts create`.
+
+#![expect(clippy::doc_markdown, reason = "the comments of the flags are the text of --help")]
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use key_authority_proto::v1::{Account, CreateAccountRequest};
+
+use super::policy::Policy;
+use super::{Session, changed};
+use crate::client::Api;
+use crate::errors::{Error, Exit};
+use crate::{json, request_id};
+
+/// Creates an account
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    /// ID of the account, fixed for life
+    #[arg(required_unless_present = "from_file")]
+    account: Option<String>,
+    /// Name for people
+    #[arg(long, value_name = "NAME")]
+    display_name: Option<String>,
+    /// JSON file with a request of CreateAccount, such as docs/examples/meko.json; ID and name given here go before its own
+    #[arg(long, value_name = "FILE")]
+    from_file: Option<PathBuf>,
+    #[command(flatten)]
+    policy: Policy,
+}
+
+impl Create {
+    pub(super) async fn run(self, session: &Session) -> Result<Exit, Error> {
+        let (policy, said) = self.policy.said();
+        let mut account = match &self.from_file {
+            None => Account { policy: Some(policy), ..Account::default() },
+            Some(_) if !said.is_empty() => {
+                return Err(Error::Usage("the policy is in the file: change it there, or leave the file out".into()));
+            }
+            Some(file) => read(file)?,
+        };
+        account.id = self.account.unwrap_or(account.id);
+        account.display_name = self.display_name.unwrap_or(account.display_name);
+        let request = CreateAccountRequest { account: Some(account), request_id: request_id::fresh()? };
+        let rpc = |mut api: Api, request| async move { api.create_account(request).await };
+        let answer = session.client.change(request, rpc).await?;
+        changed(session, &answer, answer.account.as_ref(), answer.propagation.as_ref())
+    }
+}
+
+fn read(path: &Path) -> Result<Account, Error> {
+    let text = std::fs::read_to_string(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
+    let request: CreateAccountRequest =
+        json::read(&text).map_err(|error| Error::Usage(format!("{}: {error}", path.display())))?;
+    Ok(request.account.unwrap_or_default())
+}

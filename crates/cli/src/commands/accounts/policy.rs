@@ -1,0 +1,102 @@
+//! Flags that say what an account's keys look like and may be.
+
+use clap::{Args, ValueEnum};
+use key_authority_proto::v1::{CountedStates, KeyPolicy, ProjectRule};
+use prost_types::Duration;
+
+use crate::fields;
+
+/// A policy in flags. What is not named is left to the authority, or stays as it is.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Policy")]
+pub(super) struct Policy {
+    /// What every new token starts with, such as acme_
+    #[arg(long, value_name = "PREFIX")]
+    token_prefix: Option<String>,
+    /// Regular expression that names of keys must match
+    #[arg(long, value_name = "REGEX")]
+    display_name_pattern: Option<String>,
+    /// How many keys the account may have; 0: no limit
+    #[arg(long, value_name = "COUNT")]
+    max_keys: Option<u32>,
+    /// Which keys --max-keys counts
+    #[arg(long, value_enum, value_name = "STATES")]
+    counted_states: Option<Counted>,
+    /// A lifetime that keys may have, such as 365d; may be repeated
+    #[arg(long, value_name = "LENGTH", value_parser = fields::duration)]
+    lifetime: Vec<Duration>,
+    /// Lifetime of a key that is created without an expiry
+    #[arg(long, value_name = "LENGTH", value_parser = fields::duration)]
+    default_lifetime: Option<Duration>,
+    /// Whether a key may have no expiry
+    #[arg(long, value_name = "BOOL")]
+    may_never_expire: Option<bool>,
+    /// Whether keys cover all projects, or each chooses its own
+    #[arg(long, value_enum, value_name = "RULE")]
+    project_rule: Option<Rule>,
+    /// Whether tokens are kept, sealed, so that keyctl keys reveal can show them
+    #[arg(long, value_name = "BOOL")]
+    recoverable: Option<bool>,
+    /// How long after its last use a key is guarded against deletion, such as 24h
+    #[arg(long, value_name = "LENGTH", value_parser = fields::duration)]
+    recently_used_window: Option<Duration>,
+    /// The longest overlap of a renewal
+    #[arg(long, value_name = "LENGTH", value_parser = fields::duration)]
+    max_overlap: Option<Duration>,
+}
+
+/// Which keys count.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Counted {
+    Active,
+    All,
+}
+
+/// Which projects keys cover.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Rule {
+    All,
+    Chosen,
+}
+
+impl Policy {
+    /// The policy, and the names of the fields that are said.
+    pub(super) fn said(self) -> (KeyPolicy, Vec<String>) {
+        let set = [
+            ("token_prefix", self.token_prefix.is_some()),
+            ("display_name_pattern", self.display_name_pattern.is_some()),
+            ("max_keys", self.max_keys.is_some()),
+            ("counted_states", self.counted_states.is_some()),
+            ("lifetimes", !self.lifetime.is_empty()),
+            ("default_lifetime", self.default_lifetime.is_some()),
+            ("may_never_expire", self.may_never_expire.is_some()),
+            ("project_rule", self.project_rule.is_some()),
+            ("recoverable", self.recoverable.is_some()),
+            ("recently_used_window", self.recently_used_window.is_some()),
+            ("max_overlap", self.max_overlap.is_some()),
+        ];
+        let counted = self.counted_states.map_or(CountedStates::Unspecified, |counted| match counted {
+            Counted::Active => CountedStates::Active,
+            Counted::All => CountedStates::All,
+        });
+        let rule = self.project_rule.map_or(ProjectRule::Unspecified, |rule| match rule {
+            Rule::All => ProjectRule::All,
+            Rule::Chosen => ProjectRule::Chosen,
+        });
+        let policy = KeyPolicy {
+            token_prefix: self.token_prefix.unwrap_or_default(),
+            display_name_pattern: self.display_name_pattern.unwrap_or_default(),
+            max_keys: self.max_keys.unwrap_or_default(),
+            counted_states: counted.into(),
+            lifetimes: self.lifetime,
+            default_lifetime: self.default_lifetime,
+            may_never_expire: self.may_never_expire,
+            project_rule: rule.into(),
+            recoverable: self.recoverable.unwrap_or_default(),
+            recently_used_window: self.recently_used_window,
+            max_overlap: self.max_overlap,
+        };
+        let paths = set.into_iter().filter(|(_, is_set)| *is_set).map(|(path, _)| format!("policy.{path}"));
+        (policy, paths.collect())
+    }
+}

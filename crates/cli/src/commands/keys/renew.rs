@@ -1,0 +1,45 @@
+//! `keyctl keys renew`.
+
+use clap::Args;
+use key_authority_proto::v1::RenewKeyRequest;
+use prost_types::Duration;
+
+use super::Session;
+use super::new_token::{self, Save};
+use super::settings::{Expiry, choice};
+use crate::client::Api;
+use crate::errors::{Error, Exit};
+use crate::{fields, request_id};
+
+/// Gives a key a new token, and ends the one before it
+///
+/// The key keeps its ID, its settings and, unless another is named, its expiry. When the command is over, no replica accepts
+/// the token before it, except where an overlap was asked for.
+#[derive(Debug, Args)]
+pub(crate) struct Renew {
+    /// ID of the key
+    key: String,
+    /// How long the token before goes on beside the new one, such as 1h; none: it ends now
+    #[arg(long, value_name = "LENGTH", value_parser = fields::duration)]
+    overlap: Option<Duration>,
+    #[command(flatten)]
+    expiry: Expiry,
+    #[command(flatten)]
+    save: Save,
+}
+
+impl Renew {
+    pub(super) async fn run(self, session: &Session) -> Result<Exit, Error> {
+        let Self { key: key_id, overlap, expiry, save } = self;
+        let file = save.prepare(session)?;
+        let request = RenewKeyRequest {
+            key_id: key_id.clone(),
+            overlap,
+            expiry: choice!(expiry, renew_key_request),
+            request_id: request_id::fresh()?,
+        };
+        let rpc = |mut api: Api, request| async move { api.renew_key(request).await };
+        let answer = session.client.change(request, rpc).await?;
+        new_token::show(session, &key_id, answer, file)
+    }
+}

@@ -1,0 +1,118 @@
+//! Values of flags: texts that become fields of requests.
+
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
+
+/// How a length of time is written, for help and errors.
+const LENGTHS: &str = "write it like 30d, 12h, 90m, 45s or 1d12h; a day is 24 hours";
+
+/// A length of time, such as `30d`.
+pub(crate) fn length(text: &str) -> Result<SignedDuration, String> {
+    let span: Span = text.parse().map_err(|_| LENGTHS.to_owned())?;
+    let length = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| LENGTHS.to_owned())?;
+    if length.is_negative() { Err(LENGTHS.to_owned()) } else { Ok(length) }
+}
+
+/// The same, as the wire has it.
+pub(crate) fn duration(text: &str) -> Result<prost_types::Duration, String> {
+    let length = length(text)?;
+    Ok(prost_types::Duration { seconds: length.as_secs(), nanos: length.subsec_nanos() })
+}
+
+/// How long to wait, which is not for ever.
+pub(crate) fn timeout(text: &str) -> Result<std::time::Duration, String> {
+    let length = length(text)?.unsigned_abs();
+    if length.is_zero() || length.as_secs() > 86_400 {
+        Err("more than nothing, and a day at most".into())
+    } else {
+        Ok(length)
+    }
+}
+
+/// A moment, such as `2027-01-31T12:00:00Z`.
+pub(crate) fn timestamp(text: &str) -> Result<prost_types::Timestamp, String> {
+    let moment: Timestamp =
+        text.parse().map_err(|_| "write it like 2027-01-31T12:00:00Z or 2027-01-31T12:00:00+02:00".to_owned())?;
+    // The wire counts nanoseconds forward, from before 1970 too.
+    let (mut seconds, mut nanos) = (moment.as_second(), moment.subsec_nanosecond());
+    if nanos < 0 {
+        seconds -= 1;
+        nanos += 1_000_000_000;
+    }
+    Ok(prost_types::Timestamp { seconds, nanos })
+}
+
+/// A moment, as itself or as how long ago.
+#[derive(Debug, Clone)]
+pub(crate) enum Moment {
+    At(prost_types::Timestamp),
+    Ago(SignedDuration),
+}
+
+impl Moment {
+    pub(crate) fn before(self, now: i64) -> prost_types::Timestamp {
+        match self {
+            Self::At(timestamp) => timestamp,
+            Self::Ago(length) => prost_types::Timestamp { seconds: now.saturating_sub(length.as_secs()), nanos: 0 },
+        }
+    }
+}
+
+/// A moment, such as `2027-01-31T12:00:00Z`, or how long ago, such as `24h`.
+pub(crate) fn moment(text: &str) -> Result<Moment, String> {
+    match (timestamp(text), length(text)) {
+        (Ok(timestamp), _) => Ok(Moment::At(timestamp)),
+        (_, Ok(length)) => Ok(Moment::Ago(length)),
+        (Err(_), Err(_)) => Err("write a moment like 2027-01-31T12:00:00Z, or how long ago, like 24h or 7d".into()),
+    }
+}
+
+/// A label, `NAME=VALUE`.
+pub(crate) fn label(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write it like NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_have_units() {
+        for (text, seconds) in [("30d", 2_592_000), ("1d12h", 129_600), ("90m", 5_400), ("45s", 45), ("2w", 1_209_600)]
+        {
+            assert_eq!(length(text).unwrap().as_secs(), seconds, "{text}");
+        }
+        for text in ["", "30", "1mo", "1y", "-1d", "1d ago", "tomorrow"] {
+            assert!(length(text).is_err(), "{text}");
+        }
+        assert_eq!(duration("1500ms"), Ok(prost_types::Duration { seconds: 1, nanos: 500_000_000 }));
+    }
+
+    #[test]
+    fn waiting_has_bounds() {
+        assert_eq!(timeout("30s"), Ok(std::time::Duration::from_secs(30)));
+        assert!(timeout("0s").is_err() && timeout("25h").is_err());
+    }
+
+    #[test]
+    fn moments_have_a_zone() {
+        let moment = prost_types::Timestamp { seconds: 1_801_396_800, nanos: 0 };
+        assert_eq!(timestamp("2027-01-31T12:00:00Z"), Ok(moment));
+        assert_eq!(timestamp("2027-01-31T14:00:00+02:00"), Ok(moment));
+        assert_eq!(timestamp("1969-12-31T23:59:59.5Z"), Ok(prost_types::Timestamp { seconds: -1, nanos: 500_000_000 }));
+        assert!(timestamp("2027-01-31T12:00:00").is_err() && timestamp("2027-01-31").is_err());
+    }
+
+    #[test]
+    fn moments_can_be_told_from_now() {
+        assert_eq!(moment("1h").unwrap().before(10_000).seconds, 6_400);
+        assert_eq!(moment("2027-01-31T12:00:00Z").unwrap().before(10_000).seconds, 1_801_396_800);
+        assert!(moment("yesterday").is_err());
+    }
+
+    #[test]
+    fn a_label_is_a_pair() {
+        assert_eq!(label("team=a=b"), Ok(("team".into(), "a=b".into())));
+        assert!(label("team").is_err());
+    }
+}

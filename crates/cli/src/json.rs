@@ -1,0 +1,66 @@
+//! Messages as JSON, by the descriptors that the authority reflects: the names and forms are those that grpcurl prints.
+
+use key_authority_proto::FILE_DESCRIPTOR_SET;
+use prost::{Message, Name};
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
+
+use crate::errors::Error;
+
+/// A message as JSON.
+pub(crate) fn text<M: Message + Name>(message: &M) -> Result<String, Error> {
+    let json = |error: &dyn std::fmt::Display| Error::Json(error.to_string());
+    let dynamic =
+        DynamicMessage::decode(descriptor::<M>()?, message.encode_to_vec().as_slice()).map_err(|error| json(&error))?;
+    serde_json::to_string_pretty(&dynamic).map_err(|error| json(&error))
+}
+
+/// A message out of JSON. What is wrong with it is said without its file, which the caller knows.
+pub(crate) fn read<M: Message + Name + Default>(text: &str) -> Result<M, Error> {
+    let json = |error: &dyn std::fmt::Display| Error::Usage(error.to_string());
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let dynamic = DynamicMessage::deserialize(descriptor::<M>()?, &mut reader).map_err(|error| json(&error))?;
+    reader.end().map_err(|error| json(&error))?;
+    dynamic.transcode_to().map_err(|error| json(&error))
+}
+
+fn descriptor<M: Name>() -> Result<MessageDescriptor, Error> {
+    let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).map_err(|error| Error::Json(error.to_string()))?;
+    let name = M::full_name();
+    pool.get_message_by_name(&name).ok_or_else(|| Error::Json(format!("{name} is not known")))
+}
+
+#[cfg(test)]
+mod tests {
+    use key_authority_proto::v1::{CreateAccountRequest, Key, ProjectAccess};
+
+    use super::*;
+
+    #[test]
+    fn a_message_is_shown_with_the_names_of_proto3_json() {
+        let key = Key {
+            id: "ci".into(),
+            state: 1,
+            use_count: 7,
+            projects: Some(ProjectAccess { all: true, only: Vec::new() }),
+            expire_time: Some(prost_types::Timestamp { seconds: 1_801_396_800, nanos: 0 }),
+            ..Key::default()
+        };
+        let shown: serde_json::Value = serde_json::from_str(&text(&key).unwrap()).unwrap();
+        let expected = serde_json::json!({
+            "id": "ci", "state": "KEY_STATE_ACTIVE", "projects": {"all": true}, "useCount": "7",
+            "expireTime": "2027-01-31T12:00:00Z",
+        });
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn the_examples_of_policies_can_be_read() {
+        let example = include_str!("../../../docs/examples/meko.json");
+        let account = read::<CreateAccountRequest>(example).unwrap().account.unwrap();
+        assert_eq!(account.id, "meko-user-42");
+        assert_eq!(account.policy.unwrap().max_keys, 10);
+        for wrong in ["", "{", "{} {}", r#"{"acount": {}}"#] {
+            assert!(read::<CreateAccountRequest>(wrong).is_err(), "{wrong}");
+        }
+    }
+}

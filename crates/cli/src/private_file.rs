@@ -1,0 +1,110 @@
+//! Files that hold a secret: read only when nobody else can read them, made so that nobody else can.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::errors::Error;
+
+/// More than any token or private key has.
+const BYTES_MAX: u64 = 64 * 1024;
+
+/// What is in a file that only its owner can read.
+pub(crate) fn read(path: &Path) -> Result<String, Error> {
+    let unusable = |source| Error::File { path: path.to_owned(), source };
+    let file = File::open(path).map_err(unusable)?;
+    // Of the file that is open, not of what the name may mean by now.
+    let mode = file.metadata().map_err(unusable)?.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(Error::TooOpen { path: path.to_owned(), mode });
+    }
+    let mut text = String::new();
+    file.take(BYTES_MAX).read_to_string(&mut text).map_err(unusable)?;
+    Ok(text)
+}
+
+/// A file for a token. It is made before the token is, so that a token whose file cannot be made is never made either, and it
+/// goes again when no token came.
+#[derive(Debug)]
+pub(crate) struct SaveFile {
+    path: PathBuf,
+    file: File,
+    is_kept: bool,
+}
+
+impl SaveFile {
+    /// Makes the file, for its owner alone. One that exists is never overwritten.
+    pub(crate) fn create(path: PathBuf) -> Result<Self, Error> {
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+            Ok(file) => Ok(Self { path, file, is_kept: false }),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(Error::Exists(path)),
+            Err(source) => Err(Error::File { path, source }),
+        }
+    }
+
+    /// Writes the token, and does not return before the disk has it.
+    pub(crate) fn keep(mut self, token: &str) -> std::io::Result<PathBuf> {
+        writeln!(self.file, "{token}")?;
+        self.file.sync_all()?;
+        self.is_kept = true;
+        Ok(self.path.clone())
+    }
+}
+
+impl Drop for SaveFile {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            // Whatever ended the command has been said; an empty file does no harm.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_others_can_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        std::fs::write(&path, "secret\n").unwrap();
+        for (mode, is_private) in [(0o600, true), (0o400, true), (0o640, false), (0o604, false), (0o620, false)] {
+            std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            match read(&path) {
+                Ok(text) => assert!(is_private && text == "secret\n", "{mode:o}"),
+                Err(error) => assert!(!is_private && matches!(error, Error::TooOpen { .. }), "{mode:o}: {error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_saved_token_is_for_its_owner_alone_and_replaces_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.txt");
+        SaveFile::create(path.clone()).unwrap().keep("secret").unwrap();
+        assert_eq!(read(&path).unwrap(), "secret\n");
+        assert!(matches!(SaveFile::create(path.clone()), Err(Error::Exists(_))));
+        assert_eq!(read(&path).unwrap(), "secret\n");
+    }
+
+    #[test]
+    fn a_file_that_no_token_came_for_goes_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.txt");
+        drop(SaveFile::create(path.clone()).unwrap());
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_link_to_nowhere_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.txt");
+        std::os::unix::fs::symlink(folder.path().join("elsewhere"), &path).unwrap();
+        assert!(matches!(SaveFile::create(path), Err(Error::Exists(_))));
+    }
+}

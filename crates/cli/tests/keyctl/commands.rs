@@ -1,0 +1,133 @@
+//! What each command does.
+
+use crate::support::{Keyctl, Terminal, run};
+
+#[test]
+fn a_key_goes_through_its_life() {
+    let keyctl = Keyctl::start();
+    let token = keyctl.key("ci");
+    keyctl.done(&[
+        "keys",
+        "edit",
+        "ci",
+        "--display-name",
+        "CI",
+        "--scope",
+        "deploy",
+        "--scope",
+        "read",
+        "--label",
+        "a=b",
+    ]);
+    let shown = keyctl.done(&["keys", "show", "ci"]);
+    for line in ["name       CI", "scopes     deploy read", "labels     a=b", "state      active", "expires    never"] {
+        assert!(shown.lines().any(|shown| shown == line), "{line:?} is not in:\n{shown}");
+    }
+    keyctl.done(&["keys", "edit", "ci", "--clear", "labels", "--clear", "scopes"]);
+    assert!(!keyctl.done(&["keys", "show", "ci"]).contains("deploy"));
+    assert_eq!(keyctl.value("name", &["keys", "show", "ci"]), "CI", "what was not named stays");
+
+    assert!(keyctl.done(&["keys", "disable", "ci"]).contains("disabled"));
+    assert_eq!(keyctl.verdict(&token), "VERDICT_DISABLED");
+    assert_eq!(keyctl.done(&["keys", "list", "acme", "--state", "active"]).lines().count(), 1, "a header alone");
+    assert!(keyctl.done(&["keys", "enable", "ci"]).contains("active"));
+
+    let renewed = keyctl.value("token", &["keys", "renew", "ci", "--overlap", "1h", "--lifetime", "36h"]);
+    assert_eq!((keyctl.verdict(&token), keyctl.verdict(&renewed)), ("VERDICT_VALID".into(), "VERDICT_VALID".into()));
+    let listed = keyctl.done(&["keys", "list"]);
+    assert!(listed.contains("in 1 day") && listed.starts_with("ACCOUNT"), "{listed}");
+    assert!(keyctl.done(&["keys", "revoke", "ci", "--yes", "--reason", "over"]).contains("revoked"));
+    assert_eq!(keyctl.value("reason", &["keys", "show", "ci"]), "over");
+    assert_eq!(keyctl.verdict(&renewed), "VERDICT_REVOKED");
+    keyctl.run(&["keys", "delete", "ci", "--yes"]).with(0).says("key ci is deleted").says("confirmed by 1 replica");
+
+    let audit = keyctl.done(&["audit", "--key", "ci"]);
+    let actions: Vec<_> = audit.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1)).collect();
+    let expected = "create-key update-key update-key disable-key enable-key renew-key revoke-key delete-key";
+    assert_eq!(actions.join(" "), expected);
+    assert_eq!(keyctl.done(&["audit", "--key", "ci", "--limit", "2", "--since", "1h"]).lines().count(), 3);
+    assert_eq!(keyctl.done(&["audit", "--key", "ci", "--until", "1h"]).lines().count(), 1);
+}
+
+#[test]
+fn an_account_goes_through_its_life() {
+    let keyctl = Keyctl::start();
+    let policy = ["--token-prefix", "acme_", "--max-keys", "3", "--counted-states", "active", "--recoverable", "true"];
+    keyctl
+        .done(&[&["accounts", "create", "acme", "--display-name", "Acme", "--lifetime", "30d"], &policy[..]].concat());
+    let shown = keyctl.done(&["accounts", "show", "acme"]);
+    for (name, value) in [("max keys", "3 active"), ("lifetimes", "30 days"), ("recoverable", "true"), ("name", "Acme")]
+    {
+        assert!(shown.lines().any(|line| line.starts_with(name) && line.ends_with(value)), "{name}\n{shown}");
+    }
+    keyctl.done(&["accounts", "edit", "acme", "--max-keys", "0", "--clear", "lifetimes"]);
+    let shown = keyctl.done(&["accounts", "show", "acme"]);
+    assert!(shown.contains("no limit") && shown.contains("any") && shown.contains("acme_"), "{shown}");
+
+    let token = keyctl.key("ci");
+    assert_eq!(keyctl.done(&["keys", "reveal", "ci", "-o", "token"]).trim(), token);
+    assert!(keyctl.done(&["accounts", "suspend", "acme"]).contains("suspended"));
+    assert_eq!(keyctl.verdict(&token), "VERDICT_ACCOUNT_SUSPENDED");
+    assert!(keyctl.done(&["accounts", "resume", "acme"]).contains("active"));
+    assert_eq!(keyctl.verdict(&token), "VERDICT_VALID");
+    assert_eq!(keyctl.done(&["accounts", "list"]).lines().count(), 3, "a header, acme and system");
+}
+
+#[test]
+fn verify_tells_the_verdict_and_why() {
+    let keyctl = Keyctl::start();
+    let token = keyctl.key("ci");
+    std::fs::write(keyctl.file("token"), &token).unwrap();
+    keyctl.done(&["keys", "edit", "ci", "--scope", "deploy", "--network", "192.0.2.0/24"]);
+    let asked = ["verify", "token", "--account", "acme", "--key-id", "ci", "--client-ip", "192.0.2.1"];
+    assert!(keyctl.done(&[&asked[..], &["--scope", "deploy"]].concat()).starts_with("verdict  valid\n"));
+    let denied = keyctl.run(&[&asked[..], &["--scope", "delete"]].concat()).with(1).stdout;
+    assert!(denied.contains("scope denied") && denied.contains("missing  delete"), "{denied}");
+    let by_input = std::io::pipe().unwrap();
+    std::io::Write::write_all(&mut &by_input.1, format!("{token}\n").as_bytes()).unwrap();
+    drop(by_input.1);
+    let ended = run(keyctl.command(&["verify", "-", "--client-ip", "192.0.2.1"]).stdin(by_input.0));
+    assert!(ended.with(0).stdout.contains("valid"));
+    keyctl.run(&["verify", "nothing"]).with(8).says("nothing cannot be used");
+}
+
+#[test]
+fn meko_10_connecting_a_client_leads_to_a_key() {
+    let keyctl = Keyctl::start();
+    keyctl.done(&["accounts", "create", "meko", "--token-prefix", "mko_tkn_"]);
+    keyctl.run(&["connect", "meko"]).with(1).says("no active key").says("--create-if-none");
+    let mut terminal = Terminal::start(&mut keyctl.command(&["connect", "meko", "--display-name", "laptop"]));
+    terminal.await_shown("Account meko has no active key. Create one? [y/N] ");
+    terminal.types("y\n");
+    let (status, shown) = terminal.ended();
+    assert!(status.success() && shown.contains("mko_tkn_"), "{shown}");
+
+    let ended = keyctl.run(&["connect", "meko"]).with(0).says("keyctl keys create");
+    let row: Vec<_> = ended.stdout.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!((row[0], &row[1][..8], row[1].len()), ("laptop", "mko_tkn_", 12), "name and prefix: {}", ended.stdout);
+    keyctl.run(&["connect", "meko", "--output", "token"]).with(2).says("cannot be shown again");
+    let id = row[2].to_owned();
+    keyctl.done(&["keys", "revoke", &id, "--yes"]);
+    let token = keyctl.done(&["connect", "meko", "--create-if-none", "--output", "token"]);
+    assert_eq!(keyctl.verdict(token.trim()), "VERDICT_VALID");
+}
+
+#[test]
+fn status_tells_of_every_replica() {
+    let keyctl = Keyctl::start();
+    let status = keyctl.done(&["status"]);
+    let words = ["version", "SQLite", "revision", "REPLICA", &keyctl.server.address, "s left", "this call"];
+    for word in words {
+        assert!(status.contains(word), "{word} is not in:\n{status}");
+    }
+}
+
+#[test]
+fn completions_are_those_of_the_shell() {
+    let keyctl = Keyctl::start();
+    for (shell, word) in [("bash", "complete -F"), ("zsh", "#compdef keyctl"), ("fish", "complete -c keyctl")] {
+        // It asks no authority.
+        let ended = run(keyctl.command(&["completions", shell]).env("KEYCTL_ENDPOINT", "http://127.0.0.1:1"));
+        assert!(ended.with(0).stdout.contains(word), "{shell}");
+    }
+}

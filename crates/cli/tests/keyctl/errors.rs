@@ -1,0 +1,73 @@
+//! What is said when something goes wrong, and the exit codes.
+
+use crate::support::{Keyctl, run};
+
+#[test]
+fn every_refusal_has_its_code_and_a_next_step() {
+    let keyctl = Keyctl::start();
+    keyctl.key("ci");
+    keyctl.done(&["keys", "create", "system", "--scope", "keys.read", "--save", "reader.txt"]);
+    let reader = |words: &[&str]| keyctl.run(&[&["--token-file", "reader.txt"], words].concat());
+
+    let bad = keyctl.run(&["keys", "create", "acme", "--network", "192.0.2.1/24", "--key-id", "-"]).with(2);
+    bad.says("allowed_networks[0] must").says("key_id must").says("next: the command's --help");
+    run(keyctl.command(&["status"]).env_remove("KEYCTL_TOKEN_FILE")).with(3).says("next: name a file");
+    reader(&["keys", "disable", "ci"])
+        .with(3)
+        .says("next: call as a key of account system that has the scope keys.write");
+    keyctl.run(&["keys", "show", "nothing"]).with(4).says("next: keyctl keys list");
+    keyctl.run(&["accounts", "show", "nothing"]).with(4).says("next: keyctl accounts list");
+    keyctl.run(&["accounts", "create", "acme"]).with(5).says("next: choose another ID");
+    keyctl.run(&["keys", "create", "acme", "--key-id", "ci"]).with(5).says("next: choose another --key-id");
+    keyctl.run(&["keys", "edit", "ci", "--display-name", "CI", "--etag", "old"]).with(5).says("next: look at it again");
+    keyctl.run(&["keys", "reveal", "ci"]).with(5).says("next: keyctl keys renew KEY");
+    keyctl.run(&["accounts", "delete", "acme", "--yes"]).with(5).says("next: keyctl keys list ACCOUNT");
+
+    keyctl.done(&["accounts", "edit", "acme", "--max-keys", "1"]);
+    keyctl.run(&["keys", "create", "acme"]).with(5).says("the account has 1 keys").says("--max-keys allows more");
+    keyctl.done(&["keys", "revoke", "ci", "--yes"]);
+    keyctl.run(&["keys", "renew", "ci"]).with(5).says("next: keyctl keys create makes another one");
+}
+
+#[test]
+fn a_key_used_lately_is_deleted_only_on_purpose() {
+    let keyctl = Keyctl::start();
+    let token = keyctl.key("ci");
+    keyctl.done(&["accounts", "edit", "acme", "--recently-used-window", "24h"]);
+    assert_eq!(keyctl.verdict(&token), "VERDICT_VALID");
+    // The guard judges by uses that are not written down yet, too.
+    keyctl.run(&["keys", "delete", "ci", "--yes"]).with(5).says("last used at").says("--allow-recently-used");
+    keyctl.done(&["keys", "delete", "ci", "--yes", "--allow-recently-used"]);
+}
+
+#[test]
+fn words_that_are_wrong_are_refused_before_anything_is_asked() {
+    let keyctl = Keyctl::start();
+    for words in [
+        &["keys", "create"][..],
+        &["keys", "create", "acme", "--lifetime", "1y"],
+        &["keys", "create", "acme", "--lifetime", "30d", "--never-expires"],
+        &["keys", "edit", "ci"],
+        &["accounts", "edit", "acme"],
+        &["--timeout", "0s", "status"],
+        &["audit", "--action", "destroy"],
+        &["--endpoint", "127.0.0.1:50051", "status"],
+        &["--ca-file", "ca.pem", "status"],
+        &["nonsense"],
+    ] {
+        keyctl.run(words).with(2);
+    }
+}
+
+#[test]
+fn an_authority_that_is_not_there_is_said_so_at_once() {
+    let keyctl = Keyctl::start();
+    // A port that was free a moment ago.
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let endpoint = format!("http://{address}");
+    let ended = keyctl.run(&["--endpoint", &endpoint, "keys", "list"]).with(6);
+    ended
+        .says(&format!("no authority can be reached at {endpoint}"))
+        .says("refused")
+        .says("next: is the authority running");
+}

@@ -1,0 +1,80 @@
+//! Tokens in files: whose they are, and that none is lost.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::support::{Keyctl, run};
+
+#[test]
+fn a_token_file_that_others_can_read_is_refused() {
+    let keyctl = Keyctl::start();
+    let token = fs::read(&keyctl.server.root_token_file).unwrap();
+    let file = keyctl.file("copy.token");
+    fs::write(&file, token).unwrap();
+    for (mode, code) in [(0o644, 8), (0o640, 8), (0o604, 8), (0o600, 0), (0o400, 0)] {
+        fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+        let ended = keyctl.run(&["--token-file", "copy.token", "status"]).with(code);
+        if code != 0 {
+            ended
+                .says(&format!("copy.token can be read by others than its owner (mode {mode:04o})"))
+                .says("chmod 600 copy.token");
+        }
+    }
+}
+
+#[test]
+fn a_token_can_come_by_environment_and_a_file_goes_before_it() {
+    let keyctl = Keyctl::start();
+    let token = fs::read_to_string(&keyctl.server.root_token_file).unwrap();
+    let by_environment = |words: &[&str], token: &str| {
+        run(keyctl.command(words).env_remove("KEYCTL_TOKEN_FILE").env("KEYCTL_TOKEN", token))
+    };
+    by_environment(&["status"], &token).with(0);
+    by_environment(&["status"], "").with(3).says("--token-file");
+    by_environment(&["status"], "some\nthing").with(8).says("there is no token in KEYCTL_TOKEN");
+    run(keyctl.command(&["status"]).env("KEYCTL_TOKEN", "wrong")).with(0);
+}
+
+#[test]
+fn meko_09_a_saved_token_is_for_its_owner_alone_and_never_overwrites() {
+    let keyctl = Keyctl::start();
+    keyctl.done(&["accounts", "create", "--from-file", example("meko").as_str()]);
+    let create = ["keys", "create", "meko-user-42", "--key-id", "laptop", "--save", "key.txt"];
+    let ended = keyctl.run(&create).with(0);
+    let file = keyctl.file("key.txt");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let token = fs::read_to_string(&file).unwrap();
+    assert!(token.starts_with("mko_tkn_") && token.ends_with('\n') && token.lines().count() == 1, "{token:?}");
+    assert!(!format!("{}{}", ended.stdout, ended.stderr).contains(token.trim()), "{ended:?}");
+    assert_eq!(keyctl.verdict(&token), "VERDICT_VALID");
+
+    let another = ["keys", "create", "meko-user-42", "--save", "key.txt"];
+    keyctl.run(&another).with(8).says("key.txt exists, and is not overwritten; nothing was changed");
+    keyctl.run(&["keys", "renew", "laptop", "--save", "key.txt"]).with(8);
+    assert_eq!(fs::read_to_string(&file).unwrap(), token);
+    assert_eq!(keyctl.verdict(&token), "VERDICT_VALID", "and the key was not renewed either");
+    assert_eq!(keyctl.done(&["keys", "list", "meko-user-42"]).lines().count(), 2, "a header and one key");
+}
+
+#[test]
+fn a_file_for_a_key_that_is_refused_goes_again() {
+    let keyctl = Keyctl::start();
+    keyctl
+        .run(&["keys", "create", "nobody", "--save", "key.txt"])
+        .with(4)
+        .says("no such account")
+        .says("keyctl accounts list");
+    assert!(!keyctl.file("key.txt").exists());
+}
+
+#[test]
+fn a_token_that_cannot_be_saved_is_not_made() {
+    let keyctl = Keyctl::start();
+    keyctl.key("ci");
+    keyctl.run(&["keys", "renew", "ci", "--save", "missing/key.txt"]).with(8).says("missing/key.txt cannot be used");
+    assert_eq!(keyctl.value("secret 1", &["keys", "show", "ci"]).matches("ended").count(), 0);
+}
+
+fn example(name: &str) -> String {
+    crate::server::workspace().join(format!("docs/examples/{name}.json")).display().to_string()
+}

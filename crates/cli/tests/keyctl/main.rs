@@ -1,0 +1,24 @@
+//! The program `keyctl` against a real server, as people and scripts run it.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test that panics has failed, which is all that it should do"
+)]
+
+mod commands;
+mod connection;
+mod errors;
+mod files;
+mod interrupted;
+mod output;
+mod prompts;
+mod session;
+mod support;
+
+#[path = "../../../server/tests/documents/run.rs"]
+mod run;
+#[path = "../../../server/tests/clients/server.rs"]
+mod server;

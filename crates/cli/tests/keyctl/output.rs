@@ -1,0 +1,98 @@
+//! The forms of what is printed.
+
+use std::io::pipe;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::server::tools;
+use crate::support::{Ended, Keyctl, Terminal, run};
+
+/// What `grpcurl` prints for the same question.
+fn grpcurl(keyctl: &Keyctl, method: &str, request: &str) -> Value {
+    let token = std::fs::read_to_string(&keyctl.server.root_token_file).unwrap();
+    let ended = run(Command::new(tools().join("grpcurl"))
+        .args(["-plaintext", "-H", &format!("authorization: Bearer {}", token.trim()), "-d", request])
+        .arg(&keyctl.server.address)
+        .arg(format!("keyauthority.v1.KeyAuthority/{method}")));
+    ended.with(0).json()
+}
+
+/// The same JSON with every number in one form: 1 and 1.0 are one number, which is written either way.
+fn numbers_alike(json: Value) -> Value {
+    match json {
+        Value::Number(number) => number.as_f64().map_or(Value::Null, Value::from),
+        Value::Array(items) => items.into_iter().map(numbers_alike).collect(),
+        Value::Object(fields) => fields.into_iter().map(|(name, value)| (name, numbers_alike(value))).collect(),
+        other => other,
+    }
+}
+
+#[test]
+fn json_is_what_grpcurl_prints() {
+    let keyctl = Keyctl::start();
+    keyctl.key("ci");
+    keyctl.done(&["keys", "create", "acme", "--label", "team=core", "--network", "192.0.2.0/24", "--lifetime", "36h"]);
+    keyctl.done(&["keys", "renew", "ci", "--overlap", "1h"]);
+    for (words, method, request) in [
+        (&["keys", "show", "ci"][..], "GetKey", r#"{"key_id": "ci"}"#),
+        (&["keys", "list", "acme"], "ListKeys", r#"{"account": "acme"}"#),
+        (&["accounts", "list"], "ListAccounts", "{}"),
+        (&["accounts", "show", "acme"], "GetAccount", r#"{"account": "acme"}"#),
+        (&["audit", "--account", "acme"], "ListAuditEvents", r#"{"account": "acme"}"#),
+    ] {
+        let ours = keyctl.run(&[words, &["--output", "json"]].concat()).with(0).json();
+        assert_eq!(numbers_alike(ours), numbers_alike(grpcurl(&keyctl, method, request)), "{words:?}");
+    }
+}
+
+#[test]
+fn a_new_token_can_stand_alone() {
+    let keyctl = Keyctl::start();
+    let token = keyctl.key("ci");
+    assert_eq!(keyctl.verdict(&token), "VERDICT_VALID");
+    let renewed = keyctl.done(&["keys", "renew", "ci", "-o", "token"]);
+    assert_eq!(renewed.lines().count(), 1);
+    assert_eq!(keyctl.verdict(renewed.trim()), "VERDICT_VALID");
+    assert_eq!(keyctl.verdict(&token), "VERDICT_EXPIRED");
+    keyctl.run(&["keys", "list", "-o", "token"]).with(2).says("shows no new token");
+    keyctl.run(&["keys", "renew", "ci", "-o", "token", "--save", "key.txt"]).with(2).says("choose one");
+    assert_eq!(keyctl.verdict(renewed.trim()), "VERDICT_VALID", "a wrong command changes nothing");
+}
+
+#[test]
+fn colours_are_for_terminals() {
+    let keyctl = Keyctl::start();
+    keyctl.key("ci");
+    let list = ["keys", "list", "acme"];
+    let (status, shown) = Terminal::start(&mut keyctl.command(&list)).ended();
+    assert!(status.success() && shown.contains("\u{1b}["), "{shown:?}");
+    let (_, shown) = Terminal::start(keyctl.command(&list).env("NO_COLOR", "1")).ended();
+    assert!(shown.contains("active") && !shown.contains('\u{1b}'), "{shown:?}");
+    assert!(!keyctl.done(&list).contains('\u{1b}'));
+}
+
+/// Runs a command whose output nobody reads.
+fn unread(command: &mut Command) -> Ended {
+    let (reader, writer) = pipe().unwrap();
+    drop(reader);
+    let child = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+    Ended::of(child.wait_with_output().unwrap())
+}
+
+#[test]
+fn a_reader_that_has_read_enough_is_no_failure() {
+    let keyctl = Keyctl::start();
+    keyctl.key("ci");
+    for words in [&["keys", "list"][..], &["audit", "-o", "json"], &["completions", "bash"], &["status"]] {
+        assert_eq!(unread(&mut keyctl.command(words)).with(0).stderr, "", "{words:?}");
+    }
+}
+
+#[test]
+fn a_token_that_nobody_read_is_said_to_be_lost() {
+    let keyctl = Keyctl::start();
+    keyctl.key("ci");
+    let ended = unread(&mut keyctl.command(&["keys", "renew", "ci", "-o", "token"]));
+    ended.with(6).says("key ci has a new token, but it is lost").says("next: keyctl keys renew ci");
+}
