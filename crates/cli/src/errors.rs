@@ -143,6 +143,8 @@ impl Error {
             | Self::Endpoint { .. }
             | Self::HalfAnIdentity
             | Self::TlsFilesWithoutTls(_) => Exit::Usage,
+            // A status with a cause was made here: of a connection that broke, or of what is no gRPC.
+            Self::Refused { status, .. } if status.source().is_some() => Exit::Unknown,
             Self::Refused { status, .. } => Exit::of(status.code()),
             Self::Unreachable { .. } | Self::NoAnswer { .. } | Self::TokenLost { .. } => Exit::Unknown,
             Self::NotConfirmed | Self::NobodyToAsk { .. } => Exit::NotConfirmed,

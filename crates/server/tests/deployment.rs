@@ -127,8 +127,9 @@ fn the_chart_takes_every_setting_that_it_does_not_make_itself() {
     let names = &schema["properties"]["settings"]["propertyNames"]["enum"];
     let taken: BTreeSet<String> =
         names.as_array().unwrap().iter().map(|name| format!("KEY_AUTHORITY_{}", name.as_str().unwrap())).collect();
-    // In the URL of a database is a password, which belongs into a file.
-    let mut made = BTreeSet::from(["KEY_AUTHORITY_DATABASE_URL".to_owned()]);
+    // In the URL of a database is a password, which belongs into a file; and the image's working folder makes the default
+    // data folder the one that is mounted.
+    let mut made = BTreeSet::from(["KEY_AUTHORITY_DATABASE_URL", "KEY_AUTHORITY_DATA_DIR"].map(str::to_owned));
     for (case, variables) in rendered() {
         if case.starts_with("helm/") || case == "Dockerfile" {
             made.extend(
