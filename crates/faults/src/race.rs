@@ -75,6 +75,14 @@ pub(crate) struct RaceArgs {
     pub(crate) json: Option<PathBuf>,
 }
 
+impl RaceArgs {
+    /// How many Verifies must have been invoked after the return of their key's revocation: they alone can be stale, and a
+    /// race without them shows nothing.
+    fn verifies_after_return(&self) -> u64 {
+        self.verifies.div_ceil(10).max(1)
+    }
+}
+
 /// What all who take part share.
 #[derive(Debug)]
 pub(crate) struct World {
@@ -99,6 +107,7 @@ impl World {
     fn is_enough(&self, args: &RaceArgs) -> bool {
         self.revoked.returned.load(Ordering::Relaxed) >= args.revocations
             && self.history.counts.racing.load(Ordering::Relaxed) >= args.verifies
+            && self.history.counts.after_return.load(Ordering::Relaxed) >= args.verifies_after_return()
     }
 }
 

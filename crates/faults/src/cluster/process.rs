@@ -79,11 +79,15 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Sends a signal that ends it, and awaits the end.
+    /// Sends a signal that ends it, and awaits the end. One that is asked to end, and not made to, must end well.
     pub(crate) async fn end(&mut self, signal: Signal) -> Result<(), Trouble> {
         self.signal(signal)?;
         let ended = timeout(END_LIMIT, self.child.wait()).await;
-        ended.attempt(format!("{} did not end within {END_LIMIT:?}", self.name))?.attempt(&self.name).map(drop)
+        let status = ended.attempt(format!("{} did not end within {END_LIMIT:?}", self.name))?.attempt(&self.name)?;
+        if signal == Signal::TERM && !status.success() {
+            return Err(format!("{} was asked to end, and ended with {status}", self.name).into());
+        }
+        Ok(())
     }
 }
 

@@ -79,6 +79,8 @@ pub(crate) struct Report {
     racing_verifies: u64,
     /// Of them, those invoked after the revocation had returned: only these can be stale.
     verifies_after_return: u64,
+    /// How many of those there must be.
+    verifies_after_return_min: u64,
     stale_acceptances: u64,
     false_denials: u64,
     /// Verifies that got no verdict.
@@ -120,6 +122,7 @@ impl Report {
             verifies: read(&counts.verifies),
             racing_verifies: read(&counts.racing),
             verifies_after_return: read(&counts.after_return),
+            verifies_after_return_min: args.verifies_after_return(),
             stale_acceptances: read(&counts.stale_acceptances),
             false_denials: read(&counts.false_denials),
             unavailable: read(&counts.unavailable),
@@ -131,9 +134,18 @@ impl Report {
         }
     }
 
-    /// Whether every promise was kept.
+    /// Revocations that returned OK without saying how they came to be everywhere.
+    fn untold(&self) -> u64 {
+        self.revocations.abs_diff(self.confirmed + self.lapsed)
+    }
+
+    /// Whether every promise was kept, and could have been broken.
     pub(crate) fn is_good(&self) -> bool {
-        self.stale_acceptances == 0 && self.false_denials == 0 && self.aftermath.is_good()
+        self.stale_acceptances == 0
+            && self.false_denials == 0
+            && self.untold() == 0
+            && self.verifies_after_return >= self.verifies_after_return_min
+            && self.aftermath.is_good()
     }
 
     /// Prints it, and writes it to a file.
@@ -157,9 +169,11 @@ impl Report {
             ("revocations", self.revocations),
             ("… that every replica confirmed", self.confirmed),
             ("… that waited a silent replica out", self.lapsed),
+            ("… that do not say which", self.untold()),
             ("Verifies with a verdict", self.verifies),
             ("… that raced with a revocation", self.racing_verifies),
             ("… invoked after it had returned", self.verifies_after_return),
+            ("… of which there must be at least", self.verifies_after_return_min),
             ("**stale acceptances**", self.stale_acceptances),
             ("**false denials**", self.false_denials),
             ("Verifies without a verdict", self.unavailable),
