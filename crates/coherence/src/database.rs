@@ -5,9 +5,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
-use std::time::Duration;
 
-use key_authority_domain::audit::{Action, ChainHash};
+use key_authority_domain::audit::ChainHash;
 use key_authority_domain::id::{AccountId, KeyId, ReplicaId, Revision};
 use key_authority_domain::time::Timestamp;
 use key_authority_storage::feed::{Feed, FeedEvent};
@@ -33,7 +32,6 @@ struct Logged {
 pub(crate) struct Setup {
     /// Revisions come from a sequence, and there is no lock.
     pub(crate) is_sequence: bool,
-    pub(crate) lease: Duration,
 }
 
 /// What it holds.
@@ -187,10 +185,10 @@ impl Database {
             hash: line.hash,
             account: self.account.clone(),
             key_id: line.key_id.clone(),
-            action: Action::RevokeKey,
+            accepts_restore: false,
         });
         let now = Timestamp::from_micros(i64::try_from(now / 1_000).unwrap_or(0));
-        Feed { head: self.head(as_of), lease: self.setup.lease, now, events: events.collect() }
+        Feed { head: self.head(as_of), now, events: events.collect() }
     }
 }
 

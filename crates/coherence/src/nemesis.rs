@@ -20,6 +20,7 @@ pub(crate) fn start(world: &Rc<World>) {
     if let Some(host) = world.hosts.first() {
         spawn(world, profile.outages, host, outage);
         spawn(world, profile.freezes, host, freeze);
+        spawn(world, profile.read_only, host, read_only);
     }
 }
 
@@ -151,5 +152,13 @@ async fn freeze(world: Rc<World>, _: Rc<Host>) {
     world.note(|| format!("the database stands still for {} ms", length / 1_000_000));
     world.statistics.borrow_mut().outages += 1;
     world.frozen_until.set(world.now() + length);
+    world.sleep(length).await;
+}
+
+async fn read_only(world: Rc<World>, _: Rc<Host>) {
+    let length = world.fault_length();
+    world.note(|| format!("the database writes nothing for {} ms", length / 1_000_000));
+    world.statistics.borrow_mut().read_only += 1;
+    world.read_only_until.set(world.now() + length);
     world.sleep(length).await;
 }

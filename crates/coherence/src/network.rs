@@ -127,6 +127,10 @@ fn arrive(world: &Rc<World>, asked: Rc<Asked>, statement: Statement, epoch: u64)
         return;
     }
     world.note(|| format!("  database: {} {statement:?}", asked.host));
+    if now < world.read_only_until.get() && statement.writes() {
+        reply(world, (asked, Answer::Refused));
+        return;
+    }
     let as_of = now.saturating_sub(asked.host.lag);
     let answered = world.database.borrow_mut().execute(&asked, statement, as_of, now);
     for answered in answered {

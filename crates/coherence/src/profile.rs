@@ -65,6 +65,7 @@ pub(crate) struct Profile {
     pub(crate) cuts: Time,
     pub(crate) outages: Time,
     pub(crate) freezes: Time,
+    pub(crate) read_only: Time,
     /// By how much the copies of the log lag; only a naive variant reads them.
     pub(crate) lag: Time,
 }
@@ -79,7 +80,8 @@ impl Profile {
             Corner::Late,
             Corner::Restless,
         ])) {
-            Corner::None => {}
+            // In the corners everything is written.
+            Corner::None => profile.read_only = chance.one_of(&[0, 0, 5 * SECOND, 15 * SECOND, 40 * SECOND]),
             Corner::Late => profile.make_late(chance),
             Corner::Restless => profile.make_restless(chance),
         }
@@ -148,6 +150,7 @@ impl Profile {
             cuts: often(3 * SECOND),
             outages: often(5 * SECOND),
             freezes: often(5 * SECOND),
+            read_only: 0,
             lag: if variant == Some(Variant::FollowerRead) { chance.of_any_scale(24, 35) } else { 0 },
         }
     }

@@ -179,7 +179,7 @@ impl Driver {
         if self.has(Variant::BareRenewal) {
             let world = &self.server.world;
             if world.now() < self.naive.bare_until {
-                return Ok(nothing_new(self.lease.applied(), world.terms.wait));
+                return Ok(nothing_new(self.lease.applied()));
             }
             self.naive.bare_until = world.now() + world.chance.of_any_scale(24, 35);
         }
@@ -243,13 +243,12 @@ fn keys(feed: &Feed) -> KeySet {
 }
 
 /// What a reading of the log would be if nothing had happened.
-fn nothing_new(applied: Head, lease: Duration) -> Feed {
-    use key_authority_domain::audit::Action;
+fn nothing_new(applied: Head) -> Feed {
     use key_authority_domain::id::AccountId;
     use key_authority_domain::time::Timestamp;
     use key_authority_storage::feed::FeedEvent;
     let event = AccountId::new("acme").ok().filter(|_| applied.revision.0 > 0);
-    let (Head { revision, hash }, action) = (applied, Action::RevokeKey);
-    let event = event.map(|account| FeedEvent { revision, hash, account, key_id: None, action });
-    Feed { head: applied, lease, now: Timestamp::from_micros(0), events: event.into_iter().collect() }
+    let Head { revision, hash } = applied;
+    let event = event.map(|account| FeedEvent { revision, hash, account, key_id: None, accepts_restore: false });
+    Feed { head: applied, now: Timestamp::from_micros(0), events: event.into_iter().collect() }
 }

@@ -90,6 +90,13 @@ pub(crate) enum Answer {
     Begun(Begun),
     Committed,
     Event(Option<RequestId>),
-    /// The statement makes no sense in this session, whose transaction has ended.
+    /// The statement makes no sense in this session, whose transaction has ended; or the database does not write.
     Refused,
+}
+
+impl Statement {
+    /// Whether a database that has no room refuses it. A commit has its room already.
+    pub(crate) fn writes(self) -> bool {
+        matches!(self, Self::Join { .. } | Self::Confirm { .. } | Self::Leave(_) | Self::Fence { .. } | Self::Begin(_))
+    }
 }

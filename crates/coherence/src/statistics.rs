@@ -47,11 +47,13 @@ pub struct Statistics {
     pub cuts: u64,
     /// Times that the database went away, or stood still.
     pub outages: u64,
+    /// Times that the database did not write.
+    pub read_only: u64,
 }
 
 impl Statistics {
     /// Each count with its name.
-    fn counts(&self) -> [(&'static str, u64); 21] {
+    fn counts(&self) -> [(&'static str, u64); 22] {
         [
             ("runs", self.runs),
             ("events", self.events),
@@ -74,6 +76,7 @@ impl Statistics {
             ("leaves", self.leaves),
             ("links cut", self.cuts),
             ("outages", self.outages),
+            ("times without writing", self.read_only),
         ]
     }
 
@@ -100,6 +103,7 @@ impl Statistics {
         self.leaves += other.leaves;
         self.cuts += other.cuts;
         self.outages += other.outages;
+        self.read_only += other.read_only;
     }
 
     /// The first thing that never happened; none when everything did.

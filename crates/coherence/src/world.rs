@@ -53,6 +53,8 @@ pub(crate) struct World {
     pub(crate) epoch: Cell<u64>,
     pub(crate) down_until: Cell<Time>,
     pub(crate) frozen_until: Cell<Time>,
+    /// Until when the database refuses to write, and shows what it holds.
+    pub(crate) read_only_until: Cell<Time>,
     pub(crate) keys_used: Cell<Key>,
     pub(crate) is_over: Cell<bool>,
     pub(crate) check: Check,
@@ -71,7 +73,7 @@ impl World {
             Rc::new(Host::new(number, clock, profile.lag, is_frail))
         };
         let hosts = (0..profile.replicas).map(host).collect();
-        let setup = Setup { is_sequence: variant == Some(Variant::Sequence), lease: LEASE };
+        let setup = Setup { is_sequence: variant == Some(Variant::Sequence) };
         Some(Self {
             scheduler: Scheduler::default(),
             variant,
@@ -81,6 +83,7 @@ impl World {
             epoch: Cell::new(0),
             down_until: Cell::new(0),
             frozen_until: Cell::new(0),
+            read_only_until: Cell::new(0),
             keys_used: Cell::new(0),
             is_over: Cell::new(false),
             check: Check::new(variant),

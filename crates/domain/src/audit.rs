@@ -81,7 +81,7 @@ impl Action {
 }
 
 /// The link of an event in the chain; all zero before the first.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct ChainHash(pub [u8; 32]);
 
 impl fmt::Display for ChainHash {

@@ -23,6 +23,7 @@ pub(crate) struct Ended {
     gone: HashMap<TokenDigest, Revision>,
     oldest: VecDeque<TokenDigest>,
     held: HashSet<TokenDigest>,
+    has_forgotten: bool,
 }
 
 impl Ended {
@@ -36,6 +37,12 @@ impl Ended {
             && let Some(oldest) = self.oldest.pop_front()
         {
             self.gone.remove(&oldest);
+            if !std::mem::replace(&mut self.has_forgotten, true) {
+                tracing::warn!(
+                    remembered = GONE_MAX,
+                    "so many tokens have gone that the first are forgotten: a restore would let them pass"
+                );
+            }
         }
     }
 

@@ -244,7 +244,7 @@ fn follow(applied: Head, feed: &Feed) -> Option<Head> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use key_authority_domain::audit::{Action as Change, ChainHash};
+    use key_authority_domain::audit::ChainHash;
     use key_authority_domain::id::AccountId;
     use key_authority_domain::time::Timestamp;
     use key_authority_storage::feed::FeedEvent;
@@ -265,14 +265,9 @@ mod tests {
             hash: hash(revision),
             account: AccountId::new("acme").unwrap(),
             key_id: None,
-            action: Change::CreateAccount,
+            accepts_restore: false,
         };
-        Feed {
-            head: head(to),
-            lease: Duration::from_secs(10),
-            now: Timestamp::from_micros(0),
-            events: (from.max(1)..=to).map(event).collect(),
-        }
+        Feed { head: head(to), now: Timestamp::from_micros(0), events: (from.max(1)..=to).map(event).collect() }
     }
 
     /// A replica that has loaded revision 3 and confirmed it in a heartbeat that began at second 1.

@@ -1,13 +1,14 @@
 //! When to read the log next: at once when told of a change, soon when there was one lately, else every now and then.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use key_authority_domain::id::Revision;
 use key_authority_storage::wake::Listener;
+use tokio::sync::Notify;
 
-use crate::clock::Boottime;
+use crate::clock::{Boottime, boottime};
 use crate::view::View;
 
 /// How often the log is read when nothing has changed for a while.
@@ -20,45 +21,87 @@ const BUSY_PERIOD: Duration = Duration::from_secs(2);
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 /// How often a session to listen on is looked for when there is none.
 const RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
+/// How far a change and being told of it may lie apart. A session that is silently cut never errs: changes that come untold
+/// are what shows that it is.
+const TOLD_WITHIN: Duration = Duration::from_secs(1);
 
 /// The pause between two readings of the log.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
-    changed: Option<(Revision, Boottime)>,
+    applied: Option<Revision>,
+    /// When it was last seen to have moved.
+    changed: Option<Boottime>,
+    /// When a change was found of which nobody had told.
+    untold: Option<Boottime>,
+    hearing: Arc<Hearing>,
+}
+
+/// What there is to know of the session that listens.
+#[derive(Debug, Default)]
+struct Hearing {
     /// Whether changes are told of.
-    is_told: Arc<AtomicBool>,
+    is_told: AtomicBool,
+    /// When one was told of last, or when the session began: boottime in nanoseconds.
+    heard: AtomicU64,
+    is_deaf: Notify,
+}
+
+impl Hearing {
+    fn note(&self) {
+        self.heard.store(boottime().0, Ordering::Relaxed);
+    }
 }
 
 impl Pace {
-    /// The pause after a reading that ended at `now` with `applied`, or that `failed`.
+    /// The pause after a reading that ended at `now` with `applied`, or that could not be done.
     pub(crate) fn pause(&mut self, has_failed: bool, applied: Revision, now: Boottime) -> Duration {
-        match &mut self.changed {
-            Some((revision, since)) if *revision != applied => (*revision, *since) = (applied, now),
-            Some(_) => {}
-            None => self.changed = Some((applied, Boottime(0))),
+        if self.applied.replace(applied).is_some_and(|before| before != applied) {
+            self.changed = Some(now);
+            self.untold.get_or_insert(now);
         }
-        let is_busy = self.changed.is_some_and(|(_, since)| since.0 > 0 && now.since(since) < BUSY_PERIOD);
+        let is_busy = self.changed.is_some_and(|changed| now.since(changed) < BUSY_PERIOD);
+        let is_told = self.is_told(now);
         if has_failed {
             RETRY_INTERVAL
-        } else if is_busy && !self.is_told.load(Ordering::Relaxed) {
+        } else if is_busy && !is_told {
             BUSY_INTERVAL
         } else {
             IDLE_INTERVAL
         }
     }
 
+    /// Whether changes are told of. When one came and nobody told of it, they are not any more, whatever the session says.
+    fn is_told(&mut self, now: Boottime) -> bool {
+        let is_told = self.hearing.is_told.load(Ordering::Relaxed);
+        let heard = Boottime(self.hearing.heard.load(Ordering::Relaxed));
+        self.untold = self.untold.filter(|found| is_told && heard.after(TOLD_WITHIN) < *found);
+        if self.untold.is_none_or(|found| now.since(found) < TOLD_WITHIN) {
+            return is_told;
+        }
+        self.hearing.is_told.store(false, Ordering::Relaxed);
+        self.hearing.is_deaf.notify_one();
+        false
+    }
+
     /// Wakes the replicator whenever the database at `url` tells of a change, for as long as it is polled.
     pub(crate) fn listen(&self, url: String, view: Arc<View>) -> impl Future<Output = ()> + use<> {
-        let is_told = Arc::clone(&self.is_told);
+        let hearing = Arc::clone(&self.hearing);
         async move {
             loop {
                 match Listener::connect(&url).await {
                     Ok(listener) => {
                         tracing::info!("the database tells of changes");
-                        is_told.store(true, Ordering::Relaxed);
-                        let error = hear(listener, &view).await;
-                        is_told.store(false, Ordering::Relaxed);
-                        tracing::warn!(error = %error, "the database tells of changes no more; the log is polled for them");
+                        hearing.note();
+                        hearing.is_told.store(true, Ordering::Relaxed);
+                        let lost = tokio::select! {
+                            error = hear(listener, &view, &hearing) => error.to_string(),
+                            () = hearing.is_deaf.notified() => "a change came untold".to_owned(),
+                        };
+                        hearing.is_told.store(false, Ordering::Relaxed);
+                        tracing::warn!(
+                            error = lost,
+                            "the database tells of changes no more; the log is polled for them"
+                        );
                     }
                     Err(error) => tracing::debug!(error = %error, "the database does not tell of changes"),
                 }
@@ -68,13 +111,14 @@ impl Pace {
     }
 }
 
-async fn hear(mut listener: Listener, view: &View) -> key_authority_storage::StorageError {
+async fn hear(mut listener: Listener, view: &View, hearing: &Hearing) -> key_authority_storage::StorageError {
     loop {
         // What came before this session listened is looked for as well.
         view.wake.notify_one();
         if let Err(error) = listener.heard().await {
             return error;
         }
+        hearing.note();
     }
 }
 
@@ -99,9 +143,29 @@ mod tests {
     #[test]
     fn who_is_told_need_not_look_often() {
         let mut pace = Pace::default();
-        pace.is_told.store(true, Ordering::Relaxed);
+        pace.hearing.is_told.store(true, Ordering::Relaxed);
         pace.pause(false, Revision(1), at(0));
         assert_eq!(pace.pause(false, Revision(2), at(1)), IDLE_INTERVAL);
         assert_eq!(pace.pause(true, Revision(3), at(2)), RETRY_INTERVAL);
+    }
+
+    #[test]
+    fn a_session_that_does_not_tell_of_a_change_is_not_relied_on() {
+        let mut pace = Pace::default();
+        let hearing = Arc::clone(&pace.hearing);
+        let hear = |millis| hearing.heard.store(at(millis).0, Ordering::Relaxed);
+        hearing.is_told.store(true, Ordering::Relaxed);
+        hear(0);
+        pace.pause(false, Revision(1), at(0));
+        // One that is told of a little later than it is found.
+        assert_eq!(pace.pause(false, Revision(2), at(5_000)), IDLE_INTERVAL);
+        hear(5_100);
+        assert_eq!(pace.pause(false, Revision(2), at(6_200)), IDLE_INTERVAL);
+        // One that is not.
+        assert_eq!(pace.pause(false, Revision(3), at(9_000)), IDLE_INTERVAL);
+        assert_eq!(pace.pause(false, Revision(4), at(9_999)), IDLE_INTERVAL);
+        assert!(hearing.is_told.load(Ordering::Relaxed));
+        assert_eq!(pace.pause(false, Revision(4), at(10_000)), BUSY_INTERVAL);
+        assert!(!hearing.is_told.load(Ordering::Relaxed));
     }
 }

@@ -87,6 +87,7 @@ pub struct Wait {
     revision: Revision,
     committed: Boottime,
     lease: Duration,
+    grace: Duration,
 }
 
 /// What to do next in a [`Wait`].
@@ -101,11 +102,17 @@ pub enum Step {
 }
 
 impl Wait {
-    /// A wait for `revision`. `committed` is an instant after its commit was acknowledged; the change is over at the latest
-    /// one `lease` after it.
+    /// A wait for `revision`. `committed` is an instant after its commit was acknowledged; the change is safe at the latest
+    /// one `lease` after it, and the wait is over a [`GRACE`] later.
     #[must_use]
     pub fn new(revision: Revision, committed: Boottime, lease: Duration) -> Self {
-        Self { revision, committed, lease }
+        Self { revision, committed, lease, grace: GRACE }
+    }
+
+    /// The same with another grace than [`GRACE`]: for models, whose units of time are their own.
+    #[must_use]
+    pub fn with_grace(self, grace: Duration) -> Self {
+        Self { grace, ..self }
     }
 
     /// When the wait is over by time alone: who does not know of the change by then has no lease any more.
@@ -140,16 +147,17 @@ impl Wait {
         if pending.is_empty() {
             return Step::Over(PropagationState::Confirmed);
         }
+        // The change is over, whether those who are silent could be removed or not.
+        if now >= self.end().after(self.grace) {
+            return Step::Over(PropagationState::Lapsed);
+        }
         let is_me = |row: &ReplicaRow| mine.is_some_and(|(me, _)| me == row.id);
         let is_silent = |row: &&&ReplicaRow| !is_me(row) && observed.is_silent(row, self.lease, now);
         let silent: Vec<_> = pending.iter().filter(is_silent).map(|row| (row.id, row.nonce)).collect();
-        if !silent.is_empty() {
-            return Step::Fence(silent);
-        }
-        // The change is over, but who fell silent before it will have been for long enough in a moment. Nobody may be removed
+        // Past the end, who fell silent before the change will have been for long enough in a moment. Nobody may be removed
         // earlier: that a row shows no confirmation does not say that its replica has none, since an UPDATE that was given
         // up can still arrive, and put an older one back.
-        if now >= self.end().after(GRACE) { Step::Over(PropagationState::Lapsed) } else { Step::Ask }
+        if silent.is_empty() { Step::Ask } else { Step::Fence(silent) }
     }
 
     /// It is `now`, and the registry could not be read.
@@ -161,7 +169,7 @@ impl Wait {
     /// The same wait as it will be in `by`, told as if it still were `now`; see [`crate::lease::Lease::aged`].
     #[must_use]
     pub fn aged(&self, by: Duration, now: Boottime) -> Self {
-        Self { committed: now.before((now.since(self.committed) + by).min(self.lease)), ..*self }
+        Self { committed: now.before((now.since(self.committed) + by).min(self.lease + self.grace)), ..*self }
     }
 }
 
@@ -179,14 +187,31 @@ impl Awaited {
     }
 }
 
+/// The failures of one wait, of which the first is told: it asks up to fifty times a second.
+#[derive(Debug, Default)]
+struct Failures {
+    is_told: bool,
+}
+
+impl Failures {
+    fn tell(&mut self, error: &StorageError, doing: &str) {
+        if std::mem::replace(&mut self.is_told, true) {
+            tracing::debug!(error = %error, "{doing}");
+        } else {
+            tracing::warn!(error = %error, "{doing}");
+        }
+    }
+}
+
 impl View {
     /// Waits until every replica has applied `revision` or has no lease any more. `committed` is an instant after the
-    /// commit was acknowledged; the wait ends at the latest one lease after it.
+    /// commit was acknowledged. The change is safe one lease after it; the wait ends a quarter of a second later at the latest.
     pub async fn everywhere(&self, store: &Store, revision: Revision, committed: Boottime) -> Propagation {
         let wait = Wait::new(revision, committed, self.terms.wait);
         let mut awaited = Awaited::default();
         let mut replicas = 1;
         let mut pause = PAUSE_MIN;
+        let mut failures = Failures::default();
         self.wake.notify_one();
         self.here(&wait).await;
         let state = loop {
@@ -199,7 +224,7 @@ impl View {
                     wait.on_rows(&rows, mine, &self.observed(), boottime())
                 }
                 Ok(Err(error)) => {
-                    tracing::warn!(%revision, error = %error, "asking who has applied a change");
+                    failures.tell(&error, "asking who has applied a change");
                     wait.on_time(boottime())
                 }
                 Err(_) => wait.on_time(boottime()),
@@ -208,7 +233,10 @@ impl View {
                 Step::Over(_) if awaited.has_lost_one => break PropagationState::Lapsed,
                 Step::Over(state) => break state,
                 Step::Fence(silent) => {
-                    let _ = tokio::time::timeout(left, self.fence(store, &silent)).await;
+                    let fenced = tokio::time::timeout(left, self.fence(store, &silent)).await;
+                    if let Ok(Err(error)) = fenced {
+                        failures.tell(&error, "removing silent replicas");
+                    }
                 }
                 Step::Ask => {}
             }
@@ -249,12 +277,16 @@ impl View {
         let silent = rows.iter().filter(|row| self.me() != Some(row.id));
         let silent = silent.filter(|row| self.observed().is_silent(row, self.terms.wait, boottime()));
         let silent: Vec<_> = silent.map(|row| (row.id, row.nonce)).collect();
-        self.fence(store, &silent).await
+        let fenced = self.fence(store, &silent).await;
+        if let Err(error) = &fenced {
+            tracing::debug!(error = %error, "removing silent replicas");
+        }
+        fenced.is_ok()
     }
 
-    /// Removes rows whose nonces are still those that were observed, and says whether that could be done.
-    async fn fence(&self, store: &Store, silent: &[(ReplicaId, Nonce)]) -> bool {
-        let mut is_done = true;
+    /// Removes rows whose nonces are still those that were observed.
+    async fn fence(&self, store: &Store, silent: &[(ReplicaId, Nonce)]) -> Result<(), StorageError> {
+        let mut failed = Ok(());
         for (id, nonce) in silent {
             match store.fence(*id, *nonce).await {
                 Ok(true) => {
@@ -262,13 +294,11 @@ impl View {
                     tracing::warn!(replica = %id, "removed a silent replica from the registry");
                 }
                 Ok(false) => {}
-                Err(error) => {
-                    is_done = false;
-                    tracing::warn!(replica = %id, error = %error, "removing a silent replica");
-                }
+                // One that is locked does not keep the others.
+                Err(error) => failed = Err(error),
             }
         }
-        is_done
+        failed
     }
 
     fn observed(&self) -> MutexGuard<'_, Observed> {
@@ -367,5 +397,18 @@ mod tests {
         assert_eq!(step(at(13).after(GRACE / 2)), Step::Fence(vec![(ReplicaId([1; 16]), [7; 8])]));
         let step = |now| wait.on_rows(&rows, None, &Observed::default(), now);
         assert_eq!(step(at(13).after(GRACE)), Step::Over(PropagationState::Lapsed));
+    }
+
+    #[test]
+    fn a_wait_that_cannot_remove_a_row_ends_all_the_same() {
+        let rows = [row(1, 4, 7)];
+        let mut observed = Observed::default();
+        observed.note(&rows, at(1));
+        let wait = Wait::new(Revision(5), at(3), WAIT);
+        // The database shows its rows, and lets none of them be removed.
+        let step = |now| wait.on_rows(&rows, None, &observed, now);
+        assert_eq!(step(at(13)), Step::Fence(vec![(ReplicaId([1; 16]), [7; 8])]));
+        assert_eq!(step(at(13).after(GRACE)), Step::Over(PropagationState::Lapsed));
+        assert_eq!(step(at(60)), Step::Over(PropagationState::Lapsed));
     }
 }

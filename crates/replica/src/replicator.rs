@@ -3,14 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use key_authority_domain::audit::Action as Change;
-use key_authority_domain::id::ReplicaId;
+use key_authority_domain::audit::ChainHash;
+use key_authority_domain::id::{ReplicaId, Revision};
 use key_authority_domain::secret::Keyring;
 use key_authority_storage::feed::Feed;
-use key_authority_storage::registry::Joining;
+use key_authority_storage::registry::{Joining, OtherLease};
+use key_authority_storage::settings::Head;
 use key_authority_storage::{StorageError, Store};
 use tokio::sync::watch;
 
@@ -25,6 +25,9 @@ use crate::view::{Entropy, View};
 const RECONNECT_INTERVAL: Duration = Duration::from_millis(200);
 /// How often the registry is read, so that a replica that fell silent long ago is known to be.
 const SCAN_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a heartbeat that is under way when the replica is to end may still take. A database that is silent for longer
+/// would not let it leave either.
+const STOP_PATIENCE: Duration = Duration::from_millis(300);
 
 /// What a replicator needs to know.
 #[derive(Debug)]
@@ -52,12 +55,32 @@ pub struct Settings {
 #[error("the replicator's thread could not be started")]
 pub struct StartError(#[source] std::io::Error);
 
-/// A running replicator. Dropped, it goes on; [`Replicator::stop`] ends it.
+/// The replicator ended although nobody asked it to. A process must not go on without one: it would never have a lease
+/// again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EndError {
+    /// All other replicas keep to another lease now.
+    #[error(
+        "the lease was changed from {mine:?} to {stored:?} while this replica was not registered: restart it, so that it \
+         agrees with the others"
+    )]
+    OtherLease {
+        /// The lease of this replica.
+        mine: Duration,
+        /// The one in the database.
+        stored: Duration,
+    },
+    /// A fault of ours; what it was stands on standard error.
+    #[error("the replicator's thread panicked")]
+    Panicked,
+}
+
+/// A running replicator. [`Replicator::stop`] ends it in order.
 #[derive(Debug)]
 pub struct Replicator {
     view: Arc<View>,
     stop: watch::Sender<bool>,
-    thread: JoinHandle<()>,
+    ended: watch::Receiver<Option<Result<(), EndError>>>,
 }
 
 impl Replicator {
@@ -68,14 +91,25 @@ impl Replicator {
     pub fn start(settings: Settings) -> Result<Self, StartError> {
         let writer = Writer::default();
         let view = Arc::new(View::new(Arc::clone(writer.index()), settings.terms));
-        let (stop, stopped) = watch::channel(false);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError)?;
         let shared = Arc::clone(&view);
-        let thread = std::thread::Builder::new()
+        Self::spawn(view, move |stopped| runtime.block_on(run(settings, shared, writer, stopped)))
+    }
+
+    fn spawn(
+        view: Arc<View>,
+        work: impl FnOnce(watch::Receiver<bool>) -> Result<(), EndError> + Send + 'static,
+    ) -> Result<Self, StartError> {
+        let (stop, stopped) = watch::channel(false);
+        let (end, ended) = watch::channel(None);
+        std::thread::Builder::new()
             .name("replicator".into())
-            .spawn(move || runtime.block_on(run(settings, shared, writer, stopped)))
+            .spawn(move || {
+                let outcome = work(stopped);
+                end.send_replace(Some(outcome));
+            })
             .map_err(StartError)?;
-        Ok(Self { view, stop, thread })
+        Ok(Self { view, stop, ended })
     }
 
     /// What the replica knows.
@@ -84,41 +118,68 @@ impl Replicator {
         &self.view
     }
 
-    /// Gives the lease up, leaves the registry and ends the thread.
-    pub async fn stop(self) {
-        let _ = self.stop.send(true);
-        let _ = tokio::task::spawn_blocking(move || self.thread.join()).await;
+    /// Waits for the end of the thread, whatever ends it.
+    ///
+    /// # Errors
+    /// When it was not [`Replicator::stop`].
+    pub async fn ended(&self) -> Result<(), EndError> {
+        let mut ended = self.ended.clone();
+        // A thread that panics lets go of the other end without a word.
+        ended
+            .wait_for(Option::is_some)
+            .await
+            .map_or(Err(EndError::Panicked), |outcome| outcome.clone().unwrap_or(Ok(())))
+    }
+
+    /// Gives the lease up, leaves the registry and ends the thread. Whoever gives the waiting up leaves nothing behind that
+    /// could hold up the end of the process.
+    ///
+    /// # Errors
+    /// When the thread had ended by itself.
+    pub async fn stop(&self) -> Result<(), EndError> {
+        self.stop.send_replace(true);
+        self.ended().await
     }
 }
 
-async fn run(settings: Settings, view: Arc<View>, writer: Writer, mut stopped: watch::Receiver<bool>) {
-    let Some(store) = connect(&settings, &mut stopped).await else { return };
+async fn run(
+    settings: Settings,
+    view: Arc<View>,
+    writer: Writer,
+    mut stopped: watch::Receiver<bool>,
+) -> Result<(), EndError> {
+    let Some(store) = connect(&settings, &mut stopped).await else { return Ok(()) };
     let mut pace = Pace::default();
     if let Some(url) = settings.notify_url.clone() {
         // Ends with the runtime.
         tokio::spawn(pace.listen(url, Arc::clone(&view)));
     }
     let mut driver = Driver::new(settings, view, writer, store);
-    let mut scanned = Boottime(0);
-    loop {
-        let mut is_done = driver.heartbeat().await;
-        if is_done && boottime().since(scanned) >= SCAN_INTERVAL {
-            scanned = boottime();
-            is_done = driver.scan().await;
-        }
+    let does_database_answer = loop {
+        let is_done = tokio::select! {
+            done = driver.beat_and_scan() => done?,
+            () = patience(stopped.clone()) => break false,
+        };
         if !is_done {
             // The session may be in the middle of something.
-            let Some(store) = connect(&driver.settings, &mut stopped).await else { break };
+            let Some(store) = connect(&driver.settings, &mut stopped).await else { break false };
             driver.store = store;
         }
         let pause = pace.pause(!is_done, driver.lease.applied().revision, boottime());
         tokio::select! {
-            _ = stopped.wait_for(|stop| *stop) => break,
+            _ = stopped.wait_for(|stop| *stop) => break true,
             () = driver.view.wake.notified() => {}
             () = tokio::time::sleep(pause) => {}
         }
-    }
-    driver.leave().await;
+    };
+    driver.end(does_database_answer).await;
+    Ok(())
+}
+
+/// Waits until the replica is to end, and then for as long as a heartbeat may still take.
+async fn patience(mut stopped: watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stop| *stop).await;
+    tokio::time::sleep(STOP_PATIENCE).await;
 }
 
 /// Connects, however long it takes; nothing when it is to stop before that.
@@ -155,78 +216,107 @@ struct Driver {
     writer: Writer,
     store: Store,
     lease: Lease,
-    feed: Option<Feed>,
-    /// The name under which it is registered.
-    me: Option<ReplicaId>,
-    /// The name under which it tries to be.
+    /// The name under which it tries to be registered.
     joining: Option<ReplicaId>,
     /// The session that the log was read in.
     session: u64,
+    scanned: Option<Boottime>,
+    /// The acceptances of a restore that are known here; none before everything was read once.
+    accepted: Option<BTreeSet<ChainHash>>,
+    /// The row that cannot be right which was told of last.
+    corrupt: Option<String>,
 }
 
 impl Driver {
     fn new(settings: Settings, view: Arc<View>, writer: Writer, store: Store) -> Self {
         let lease = Lease::new(settings.terms);
-        Self { settings, view, writer, store, lease, feed: None, me: None, joining: None, session: 0 }
+        let (joining, session, scanned, accepted, corrupt) = (None, 0, None, None, None);
+        Self { settings, view, writer, store, lease, joining, session, scanned, accepted, corrupt }
+    }
+
+    /// Runs a heartbeat and, now and then, looks at the registry; says whether every step of it could be done.
+    async fn beat_and_scan(&mut self) -> Result<bool, EndError> {
+        let is_done = self.heartbeat().await?;
+        let is_due = self.scanned.is_none_or(|scanned| boottime().since(scanned) >= SCAN_INTERVAL);
+        if !is_done || !is_due {
+            return Ok(is_done);
+        }
+        self.scanned = Some(boottime());
+        Ok(self.scan().await)
     }
 
     /// Runs a heartbeat to its end, and says whether every step of it could be done.
-    async fn heartbeat(&mut self) -> bool {
+    async fn heartbeat(&mut self) -> Result<bool, EndError> {
         let mut event = Event::Due;
         let mut feed;
         loop {
             let action = self.lease.on(&event, boottime());
             self.publish();
-            let done = match action {
-                Action::Rest => return !matches!(event, Event::Failed),
-                Action::Join => self.join().await,
-                Action::Load => self.load().await,
-                Action::Apply => self.apply().await.map(|()| Event::Applied),
-                Action::Confirm(head) => self.confirm(head).await,
-                Action::Read(from) => match self.read(from).await {
+            let done = match (action, &event) {
+                (Action::Rest, Event::Failed) => return Ok(false),
+                (Action::Rest, _) => {
+                    self.note_answers();
+                    return Ok(true);
+                }
+                (Action::Join, _) => match self.join().await {
+                    Ok(Ok(())) => Ok(Event::Joined),
+                    Ok(Err(OtherLease { stored })) => {
+                        return Err(EndError::OtherLease { mine: self.settings.terms.wait, stored });
+                    }
+                    Err(error) => Err(error),
+                },
+                (Action::Load, _) => self.load().await.map(Event::Loaded),
+                (Action::Apply, Event::Read(read)) => self.apply(read).await,
+                // Nothing was read, so nothing may be taken for applied.
+                (Action::Apply, _) => Ok(Event::Failed),
+                (Action::Confirm(head), _) => self.confirm(head).await,
+                (Action::Read(from), _) => match self.read(from).await {
                     Ok(read) => {
                         feed = read;
-                        self.feed = Some(feed.clone());
                         Ok(Event::Read(&feed))
                     }
                     Err(error) => Err(error),
                 },
             };
-            self.note(action, done.as_ref().err());
+            if let Err(error) = &done {
+                self.note_failure(action, error);
+            }
             event = done.unwrap_or(Event::Failed);
         }
     }
 
     /// Joins under a fresh name; under the same one again until that is known to have come about.
-    async fn join(&mut self) -> Result<Event<'static>, Fault> {
+    async fn join(&mut self) -> Result<Result<(), OtherLease>, Fault> {
         let id = match self.joining {
             Some(id) => id,
             None => *self.joining.insert(ReplicaId(self.random()?)),
         };
         let Settings { build, address, terms, .. } = &self.settings;
         let joining = Joining { id, nonce: self.random()?, lease: terms.wait, build, address };
-        if let Err(other) = self.store.join(joining).await? {
-            tracing::error!(
-                mine = ?terms.wait, stored = ?other.stored,
-                "the lease was changed while this replica was out: restart it, so that it agrees with the others"
-            );
-            return Ok(Event::Failed);
+        let joined = self.store.join(joining).await?;
+        if joined.is_ok() {
+            self.joining = None;
+            self.view.set_me(Some(id));
         }
-        (self.me, self.joining) = (Some(id), None);
-        self.view.set_me(self.me);
-        Ok(Event::Joined)
+        Ok(joined)
     }
 
-    async fn load(&mut self) -> Result<Event<'static>, Fault> {
+    async fn load(&mut self) -> Result<Head, Fault> {
         let mut seen = Reload::new(self.store.now().await?);
         let head = self.store.snapshot(|rows| self.writer.reload(&mut seen, rows)).await?;
         self.writer.finish_reload(&seen, head.revision);
         let (keys, accounts) = (self.writer.index().keys(), self.writer.index().accounts());
         tracing::info!(revision = %head.revision, keys, accounts, "everything is resident");
-        Ok(Event::Loaded(head))
+        let accepted = self.store.acceptances().await?;
+        if self.accepted.as_ref().is_some_and(|known| !accepted.is_subset(known)) {
+            // The database went back, and was accepted as it is, while this replica did not hear of either.
+            self.release_held();
+        }
+        self.accepted = Some(accepted);
+        Ok(head)
     }
 
-    async fn read(&mut self, from: key_authority_domain::id::Revision) -> Result<Feed, Fault> {
+    async fn read(&mut self, from: Revision) -> Result<Feed, Fault> {
         let asked = boottime();
         let feed = self.store.feed(from).await?;
         self.view.set_clock(feed.now, asked);
@@ -235,28 +325,47 @@ impl Driver {
         Ok(feed)
     }
 
-    async fn apply(&mut self) -> Result<(), Fault> {
-        let Some(feed) = self.feed.take() else { return Ok(()) };
+    async fn apply(&mut self, feed: &Feed) -> Result<Event<'static>, Fault> {
         let accounts: BTreeSet<_> = feed.events.iter().map(|event| event.account.clone()).collect();
         let keys: BTreeSet<_> = feed.events.iter().filter_map(|event| event.key_id.clone()).collect();
         let ids = (accounts.iter().cloned().collect::<Vec<_>>(), keys.iter().cloned().collect::<Vec<_>>());
         let rows = self.store.rows(&ids.0, &ids.1).await?;
+        // Before any of it is in the index: rows of another server may be older than the log that names them, and the next
+        // heartbeat would not read them again.
+        if !self.is_same_session() {
+            return Ok(Event::Failed);
+        }
         let to = feed.events.last().map_or(feed.head.revision, |event| event.revision);
         self.writer.apply(&accounts, &keys, rows, to);
         // The event at the applied revision is read again with every heartbeat; what it says was done then.
-        let mut new = feed.events.iter().filter(|event| event.revision > self.lease.applied().revision);
-        if new.any(|event| event.action == Change::AcceptRestore) {
-            tracing::warn!(
-                tokens = self.writer.index().held(),
-                "the database is accepted as it is; nothing is held any more"
-            );
-            self.writer.release_held();
+        let new = feed.events.iter().filter(|event| event.revision > self.lease.applied().revision);
+        let acceptances: Vec<_> = new.filter(|event| event.accepts_restore).map(|event| event.hash).collect();
+        if !acceptances.is_empty() {
+            self.release_held();
+            self.accepted.get_or_insert_default().extend(acceptances);
         }
-        Ok(())
+        Ok(Event::Applied)
     }
 
-    async fn confirm(&self, head: key_authority_storage::settings::Head) -> Result<Event<'static>, Fault> {
-        let Some(me) = self.me else { return Ok(Event::Confirmed { is_registered: false }) };
+    fn release_held(&mut self) {
+        let tokens = self.writer.index().held();
+        tracing::warn!(tokens, "the database is accepted as it is; nothing is held any more");
+        self.writer.release_held();
+    }
+
+    /// Whether what was done since the log was read was done in the session that it was read in. What was read and what is
+    /// written must be of one server: one that was the primary once, and does not know yet that it is not, would show an old
+    /// log, and the new one would take the confirmation of it.
+    fn is_same_session(&self) -> bool {
+        let is_same = self.store.sessions() == self.session;
+        if !is_same {
+            tracing::debug!("the session changed within a heartbeat, which does not count");
+        }
+        is_same
+    }
+
+    async fn confirm(&self, head: Head) -> Result<Event<'static>, Fault> {
+        let Some(me) = self.view.me() else { return Ok(Event::Confirmed { is_registered: false }) };
         let is_registered = match self.store.confirm(me, head, self.random()?).await {
             // Who cannot write on a database that nobody else serves cannot be behind: nobody changes anything.
             Err(StorageError::CannotWrite(error)) if self.settings.is_alone => {
@@ -265,10 +374,7 @@ impl Driver {
             }
             confirmed => confirmed?,
         };
-        // What was read and what was written must have been the same server: one that was the primary once, and does not
-        // know yet that it is not, would show an old log, and the new one would take the confirmation of it.
-        if self.store.sessions() != self.session {
-            tracing::debug!("the session changed within a heartbeat, which does not count");
+        if !self.is_same_session() {
             return Ok(Event::Failed);
         }
         if !is_registered {
@@ -302,35 +408,50 @@ impl Driver {
         tokio::time::timeout(self.settings.terms.heartbeat, scan).await.unwrap_or(false)
     }
 
-    async fn leave(self) {
+    /// Gives the lease up and leaves the registry, unless the database is silent: that would only take time.
+    async fn end(self, does_database_answer: bool) {
         self.view.end_lease();
-        if let Some(me) = self.me
-            && let Err(error) = self.store.leave(me).await
-        {
-            tracing::warn!(replica = %me, error = %error, "leaving the registry; the next change waits this replica out");
+        // A row that was entered although the answer was lost is one to remove as well.
+        for id in self.view.me().into_iter().chain(self.joining) {
+            let left = if does_database_answer { self.store.leave(id).await } else { Err(StorageError::TimedOut) };
+            if let Err(error) = left {
+                tracing::warn!(replica = %id, error = %error, "not out of the registry; the next change waits this replica out");
+            }
         }
-        self.store.close().await;
+        if does_database_answer {
+            self.store.close().await;
+        }
     }
 
-    /// Tells of the database's coming and going once each, not at every heartbeat.
-    fn note(&self, action: Action, fault: Option<&Fault>) {
+    /// The database's coming is told of once, not at every heartbeat.
+    fn note_answers(&mut self) {
+        self.corrupt = None;
+        if self.view.set_storage_answers(true) {
+            tracing::info!("the database answers the replicator");
+        }
+    }
+
+    /// And so is its going; and a row that cannot be right, which no replica can follow the log past.
+    fn note_failure(&mut self, action: Action, fault: &Fault) {
         let error = match fault {
-            None => None,
-            Some(Fault::Storage(error)) => Some(error),
-            Some(Fault::Entropy(cause)) => {
+            Fault::Storage(error) => error,
+            Fault::Entropy(cause) => {
                 tracing::error!(?action, %cause, "the replicator has no random bytes");
                 return;
             }
         };
-        let is_new = self.view.set_storage_answers(error.is_none());
-        match error {
-            Some(error) if is_new => {
-                let cause = std::error::Error::source(error).map(ToString::to_string);
-                tracing::warn!(?action, error = %error, cause, "the database does not answer the replicator");
+        let is_new = self.view.set_storage_answers(false);
+        if let StorageError::Corrupt { .. } = error {
+            let row = error.to_string();
+            if self.corrupt.as_ref() != Some(&row) {
+                tracing::error!(?action, error = row, "this replica cannot go on: what it must read cannot be right");
+                self.corrupt = Some(row);
             }
-            Some(error) => tracing::debug!(?action, error = %error, "the database does not answer the replicator"),
-            None if is_new => tracing::info!("the database answers the replicator"),
-            None => {}
+        } else if is_new {
+            let cause = std::error::Error::source(error).map(ToString::to_string);
+            tracing::warn!(?action, error = %error, cause, "the database does not answer the replicator");
+        } else {
+            tracing::debug!(?action, error = %error, "the database does not answer the replicator");
         }
     }
 
@@ -344,23 +465,101 @@ impl Driver {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use key_authority_domain::account::{Account, KeyPolicy};
+    use key_authority_domain::audit::{Action as Change, AuditEvent};
+    use key_authority_domain::id::{AccountId, Actor};
+    use key_authority_domain::time::Timestamp;
+    use tempfile::TempDir;
+
+    /// A driver on a fresh database, and another way to that.
+    async fn driver(folder: &TempDir) -> (Driver, Store) {
+        let database_url = format!("sqlite://{}", folder.path().join("authority.db").display());
+        let keyring = Arc::new(Keyring::parse(&"07".repeat(32)).unwrap());
+        let other = Store::connect(&database_url, 1, Arc::clone(&keyring)).await.unwrap();
+        other.migrate(None).await.unwrap();
+        let store = Store::connect_one(&database_url, Arc::clone(&keyring)).await.unwrap();
+        let terms = Terms::new(other.lease().await.unwrap());
+        let settings = Settings {
+            database_url,
+            notify_url: None,
+            keyring,
+            terms,
+            is_alone: false,
+            build: "test".into(),
+            address: "nowhere".into(),
+            entropy: |bytes| {
+                bytes.fill(7);
+                Ok(())
+            },
+        };
+        let writer = Writer::default();
+        let view = Arc::new(View::new(Arc::clone(writer.index()), terms));
+        (Driver::new(settings, view, writer, store), other)
+    }
+
+    async fn make_account(store: &Store) {
+        let id = AccountId::new("acme").unwrap();
+        let tx = store.begin().await.unwrap();
+        let account = Account {
+            id: id.clone(),
+            display_name: String::new(),
+            suspended: false,
+            policy: KeyPolicy::default(),
+            create_time: Timestamp::from_micros(0),
+            update_time: Timestamp::from_micros(0),
+            create_revision: tx.revision(),
+            revision: tx.revision(),
+        };
+        tx.insert_account(&account).await.unwrap();
+        let (actor, action) = (Actor::bootstrap(), Change::CreateAccount);
+        let event = AuditEvent { actor, action, account: id, key_id: None, request: None, before: None, after: None };
+        tx.commit(event).await.unwrap();
+    }
 
     #[tokio::test]
     async fn a_want_of_random_bytes_is_not_blamed_on_the_database() {
         let folder = tempfile::tempdir().unwrap();
-        let database_url = format!("sqlite://{}/x.db?mode=rwc", folder.path().display());
-        let keyring = Arc::new(Keyring::parse(&"07".repeat(32)).unwrap());
-        let store = Store::connect_one(&database_url, Arc::clone(&keyring)).await.unwrap();
-        store.migrate(None).await.unwrap();
-        let terms = Terms::new(Duration::from_secs(10));
-        let (build, address) = Default::default();
-        let entropy: Entropy = |_| Err(std::io::Error::other("none today"));
-        let settings =
-            Settings { database_url, notify_url: None, keyring, terms, is_alone: true, build, address, entropy };
-        let writer = Writer::default();
-        let view = Arc::new(View::new(Arc::clone(writer.index()), terms));
-        let mut driver = Driver::new(settings, Arc::clone(&view), writer, store);
-        assert!(!driver.heartbeat().await, "nobody joins without a name");
-        assert!(!view.has_lease() && view.storage_answers());
+        let (mut driver, _) = driver(&folder).await;
+        driver.view.set_storage_answers(true);
+        driver.settings.entropy = |_| Err(std::io::Error::other("none today"));
+        assert!(!driver.heartbeat().await.unwrap(), "nobody joins without a name");
+        assert!(!driver.view.has_lease() && driver.view.storage_answers());
+    }
+
+    #[tokio::test]
+    async fn rows_of_another_session_than_the_log_do_not_get_into_the_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut driver, other) = driver(&folder).await;
+        assert!(driver.heartbeat().await.unwrap());
+        make_account(&other).await;
+        let feed = driver.read(driver.lease.applied().revision).await.unwrap();
+        driver.session += 1;
+        assert!(matches!(driver.apply(&feed).await, Ok(Event::Failed)));
+        assert_eq!(driver.writer.index().accounts(), 0);
+        assert!(driver.heartbeat().await.unwrap());
+        assert_eq!(driver.writer.index().accounts(), 1, "in one session it does");
+    }
+
+    #[tokio::test]
+    async fn a_row_whose_entry_was_not_answered_is_left_as_well() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut driver, other) = driver(&folder).await;
+        assert!(driver.heartbeat().await.unwrap());
+        let id = ReplicaId([9; 16]);
+        let (lease, build, address) = (driver.settings.terms.wait, "test", "nowhere");
+        other.join(Joining { id, nonce: [1; 8], lease, build, address }).await.unwrap().unwrap();
+        driver.joining = Some(id);
+        assert_eq!(other.replicas().await.unwrap().len(), 2);
+        driver.end(true).await;
+        assert_eq!(other.replicas().await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_panics_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (driver, _) = driver(&folder).await;
+        let replicator = Replicator::spawn(driver.view, |_| std::panic::resume_unwind(Box::new("a fault"))).unwrap();
+        assert_eq!(replicator.ended().await, Err(EndError::Panicked));
+        assert_eq!(replicator.stop().await, Err(EndError::Panicked));
     }
 }

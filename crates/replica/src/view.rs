@@ -48,14 +48,26 @@ pub struct View {
     pub(crate) me: Mutex<Option<ReplicaId>>,
 }
 
-/// An instant at which this replica had a lease: what it looks up from then on is no older than any change that had
+/// Evidence, which [`View::moment`] alone gives, of an instant at which this replica had a lease: what it looks up from then on is no older than any change that had
 /// returned before. Read once for each question, when it comes in.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
+    now: Timestamp,
+    revision: Revision,
+}
+
+impl Moment {
     /// What the authority's clock said.
-    pub now: Timestamp,
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
     /// Up to where the log was applied; what is looked up may be newer.
-    pub revision: Revision,
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
 }
 
 /// Up to where the log is applied, and when that was its end.

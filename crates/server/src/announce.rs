@@ -28,7 +28,7 @@ pub struct Addresses {
 /// When standard output is gone.
 pub fn announce(config: &Config, addresses: &Addresses, storage: StorageKind) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "key-authority {}", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "key-authority {}", crate::VERSION)?;
     writeln!(out, "  gRPC        {}", addresses.grpc)?;
     if let Some(verify) = addresses.verify {
         writeln!(out, "  Verify      {verify}")?;

@@ -166,9 +166,9 @@ impl Callers {
                 client_ip: credential.address,
                 ..Question::default()
             };
-            match decide(Some(&secret.standing()), &question, moment.now) {
+            match decide(Some(&secret.standing()), &question, moment.now()) {
                 Verdict::Valid => {
-                    self.view.note_use(&secret, moment.now);
+                    self.view.note_use(&secret, moment.now());
                     return Ok(Permit { holder: Some(secret), moment });
                 }
                 Verdict::ScopeDenied => {

@@ -40,6 +40,8 @@ pub const EXIT_LIMIT: Duration = Duration::from_millis(9_800);
 /// How much of [`EXIT_LIMIT`] `--shutdown-delay` and `--drain-timeout` may take together; the rest is for leaving the registry
 /// and for flushing.
 const DELAY_AND_DRAIN_LIMIT: Duration = Duration::from_secs(8);
+/// How much longer than the lease a call may have to take, the change itself included.
+const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
 /// What the configuration is wanted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -209,6 +211,12 @@ impl Config {
         if self.is_data_dir_idle {
             warnings
                 .push("--data-dir (KEY_AUTHORITY_DATA_DIR) is of no use beside a database URL: nothing is kept there");
+        }
+        if self.lease.is_some_and(|lease| lease + LEASE_MARGIN > self.request_timeout) {
+            warnings.push(
+                "--request-timeout is not 5s longer than --lease: a change that has to wait for a silent replica returns \
+                 PROPAGATION_PENDING in place of OK",
+            );
         }
         warnings
     }

@@ -28,3 +28,10 @@ pub mod telemetry;
 pub mod tls;
 pub mod verify;
 pub mod wire;
+
+/// Which build this is. One that answers without a lease, for the fault harness alone, says so wherever it is asked.
+pub const VERSION: &str = if cfg!(feature = "ignore-lease") {
+    concat!(env!("CARGO_PKG_VERSION"), "+ignore-lease")
+} else {
+    env!("CARGO_PKG_VERSION")
+};

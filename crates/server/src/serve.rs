@@ -11,7 +11,7 @@ use std::time::Duration;
 use key_authority_domain::secret::Keyring;
 use key_authority_domain::verdict::Verdict;
 use key_authority_replica::View;
-use key_authority_replica::replicator::{Replicator, Settings, StartError};
+use key_authority_replica::replicator::{EndError, Replicator, Settings, StartError};
 use key_authority_replica::terms::{Terms, TermsError};
 use key_authority_replica::usage::FLUSH_INTERVAL;
 use key_authority_storage::Store;
@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceBuilder;
 
+use crate::VERSION;
 use crate::admin::Admin;
 use crate::announce::{Addresses, announce, known_as};
 use crate::bootstrap::{self, BootstrapError};
@@ -79,6 +80,9 @@ pub enum ServeError {
     /// The replicator's thread.
     #[error(transparent)]
     Replicator(#[from] StartError),
+    /// It ended while we served.
+    #[error(transparent)]
+    ReplicatorEnded(#[from] EndError),
     /// A descriptor set of ours does not decode.
     #[error("reflection cannot be set up")]
     Reflection(#[from] ReflectionError),
@@ -99,11 +103,16 @@ fn advice(flag: &str, error: &io::Error) -> String {
     }
 }
 
-/// Serves until it is told to stop.
+/// Serves until it is told to stop, or until the replicator ends, without which there is nothing to serve.
 ///
 /// # Errors
-/// [`ServeError`], before anything is served.
+/// [`ServeError`]: before anything is served, or at the end.
 pub async fn serve(config: Config, is_tracing: bool, shutdown: Shutdown) -> Result<(), ServeError> {
+    if cfg!(feature = "ignore-lease") {
+        tracing::error!(
+            "this build answers without a lease, to prove that the fault harness finds it out: NEVER serve with it"
+        );
+    }
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
@@ -112,10 +121,13 @@ pub async fn serve(config: Config, is_tracing: bool, shutdown: Shutdown) -> Resu
     }
     let methods = Arc::new(MethodTable::from_descriptor_sets(routes::DESCRIPTOR_SETS)?);
     let verdicts = Verdict::ALL.map(Verdict::as_str);
-    let metrics = SharedMetrics::new(Metrics::new(env!("CARGO_PKG_VERSION"), &methods, &verdicts));
-    let facts = Facts::open(&config).await?;
+    let metrics = SharedMetrics::new(Metrics::new(VERSION, &methods, &verdicts));
+    // Waiting for a lock, or for a lease to end, can take a minute.
+    let opened =
+        Box::pin(async { Ok::<_, ServeError>((Facts::open(&config).await?, Doors::open(&config, &metrics).await?)) });
+    let Some(opened) = shutdown.child().run_until_cancelled(opened).await else { return Ok(()) };
+    let (facts, doors) = opened?;
     warn_of_open_files(&config);
-    let doors = Doors::open(&config, &metrics).await?;
     let addresses = doors.addresses();
 
     let replicator = Replicator::start(settings(&config, &facts, addresses.grpc))?;
@@ -158,13 +170,19 @@ pub async fn serve(config: Config, is_tracing: bool, shutdown: Shutdown) -> Resu
         tasks.spawn(reloader.run(ended.clone()));
     }
     health.set_alive(true);
-    if shutdown.child().run_until_cancelled(first_lease(&view)).await.is_some() {
+    let is_ready = async {
+        first_lease(&view).await;
         if let Err(error) = announce(&config, &addresses, facts.store.kind()) {
             // Nobody reads it there; calls are answered all the same.
             tracing::warn!(error = %error, "standard output cannot be written to");
         }
         tracing::info!(grpc = %addresses.grpc, http = %addresses.http, storage = %facts.store.kind(), "ready");
-        shutdown.requested().await;
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = is_ready => {}
+        () = shutdown.requested() => {}
+        _ = replicator.ended() => shutdown.request(),
     }
 
     let plan = WindDown { health, delay: config.shutdown_delay, stop_calls, listeners, drain: config.drain_timeout };
@@ -178,8 +196,10 @@ pub async fn serve(config: Config, is_tracing: bool, shutdown: Shutdown) -> Resu
         facts.store.close().await;
         facts.usage.close().await;
     };
-    Box::pin(wind_down(plan, replicator.stop(), flush)).await;
-    Ok(())
+    let mut stopped = Ok(());
+    let leave = async { stopped = replicator.stop().await };
+    Box::pin(wind_down(plan, leave, flush)).await;
+    Ok(stopped?)
 }
 
 /// The service of each connection.
@@ -262,7 +282,7 @@ fn settings(config: &Config, facts: &Facts, address: SocketAddr) -> Settings {
         keyring: Arc::clone(&facts.keyring),
         terms: facts.terms,
         is_alone: facts.alone.is_some(),
-        build: env!("CARGO_PKG_VERSION").to_owned(),
+        build: VERSION.to_owned(),
         address: known_as(address),
         entropy: |bytes| entropy::fill(bytes).map_err(io::Error::other),
     }

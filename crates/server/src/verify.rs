@@ -128,7 +128,7 @@ impl Verifier {
         let moment = permit.moment();
         let secret = self.view.find(moment, self.keyring.digests(token));
         let secret = secret.filter(|secret| permit.covers(secret.account()));
-        let verdict = decide(secret.as_ref().map(|secret| secret.standing()).as_ref(), question, moment.now);
+        let verdict = decide(secret.as_ref().map(|secret| secret.standing()).as_ref(), question, moment.now());
         Decided { verdict, secret }
     }
 
@@ -136,7 +136,7 @@ impl Verifier {
     pub fn count(&self, permit: &Permit, Decided { verdict, secret }: &Decided) {
         self.metrics.verified(*verdict as usize, 1);
         if let (Verdict::Valid, Some(secret)) = (verdict, secret) {
-            self.view.note_use(secret, permit.moment().now);
+            self.view.note_use(secret, permit.moment().now());
         }
     }
 }

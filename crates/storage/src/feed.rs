@@ -1,6 +1,6 @@
 //! What a replica reads: the log from a revision on, the rows it names, and at first everything.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
 
 use key_authority_domain::account::Account;
 use key_authority_domain::audit::{Action, ChainHash};
@@ -30,8 +30,6 @@ const SNAPSHOT_BATCH: u64 = 5_000;
 pub struct Feed {
     /// The end of the log.
     pub head: Head,
-    /// The lease that all replicas keep to.
-    pub lease: Duration,
     /// The database's clock.
     pub now: Timestamp,
     /// At most [`FEED_LIMIT`] events, in order.
@@ -49,8 +47,9 @@ pub struct FeedEvent {
     pub account: AccountId,
     /// The key it names.
     pub key_id: Option<KeyId>,
-    /// What was done.
-    pub action: Action,
+    /// Whether an operator accepted the database as it is. What else an event can be, the named rows tell; so that one
+    /// of a newer build, under a number that is not known here, is followed like any other.
+    pub accepts_restore: bool,
 }
 
 /// Rows as they are now; what was asked for and is not among them is gone.
@@ -66,7 +65,6 @@ pub struct Rows {
 struct FeedRow {
     head_revision: i64,
     head_hash: Vec<u8>,
-    lease_ms: i64,
     now: i64,
     revision: Option<i64>,
     hash: Option<Vec<u8>>,
@@ -100,6 +98,27 @@ impl Store {
                 if accounts.is_empty() { Vec::new() } else { account_read::find_all(&self.db, accounts).await? };
             let keys = if keys.is_empty() { Vec::new() } else { key_read::find_all(&self.db, keys).await? };
             Ok(Rows { accounts, keys })
+        })
+        .await
+    }
+
+    /// The events by which operators accepted the database as it was. There are few: none but after a restore.
+    ///
+    /// # Errors
+    /// When nobody could look.
+    pub async fn acceptances(&self) -> Result<BTreeSet<ChainHash>, StorageError> {
+        use audit_event::Column;
+        bounded(async {
+            // They belong to the account `system`, which the index finds: this never walks the whole log.
+            let select = audit_event::Entity::find()
+                .filter(Column::Account.eq(AccountId::system().as_str()))
+                .filter(Column::Action.eq(Action::AcceptRestore.number()));
+            let select = select.select_only().column(Column::Revision).column(Column::Hash);
+            let found: Vec<(i64, Vec<u8>)> = select.into_tuple().all(&self.db).await?;
+            let hash_of = |(revision, hash): (i64, Vec<u8>)| {
+                Row { table: "audit_event", id: &revision.to_string() }.hash("hash", &hash)
+            };
+            found.into_iter().map(hash_of).collect()
         })
         .await
     }
@@ -167,7 +186,6 @@ fn feed_statement(backend: DbBackend, from: Revision) -> SelectStatement {
     Query::select()
         .expr_as(Expr::col((Authority, Head::Revision)), "head_revision")
         .expr_as(Expr::col((Authority, Head::HeadHash)), "head_hash")
-        .expr_as(Expr::col((Authority, Head::LeaseMs)), "lease_ms")
         .expr_as(now_expr(backend), "now")
         .columns(FEED_COLUMNS.map(|column| ("event", column)))
         .from(Authority)
@@ -181,10 +199,9 @@ fn to_feed(rows: Vec<FeedRow>) -> Result<Feed, StorageError> {
     let authority = Row { table: "authority", id: "1" };
     let first = rows.first().ok_or_else(|| authority.corrupt("id"))?;
     let head = Head { revision: Revision(first.head_revision), hash: authority.hash("head_hash", &first.head_hash)? };
-    let lease = Duration::from_millis(authority.number("lease_ms", first.lease_ms)?);
     let now = Timestamp::from_micros(first.now);
     let events = rows.into_iter().filter_map(|row| to_feed_event(row).transpose()).collect::<Result<_, _>>()?;
-    Ok(Feed { head, lease, now, events })
+    Ok(Feed { head, now, events })
 }
 
 /// An event, or nothing when the log has none from there on.
@@ -200,6 +217,6 @@ fn to_feed_event(row: FeedRow) -> Result<Option<FeedEvent>, StorageError> {
         hash: event.hash("hash", &hash)?,
         account: event.valid("account", AccountId::new(&account))?,
         key_id: event.valid("key_id", row.key_id.as_deref().map(KeyId::new).transpose())?,
-        action: Action::from_number(action).ok_or_else(|| event.corrupt("action"))?,
+        accepts_restore: action == Action::AcceptRestore.number(),
     }))
 }

@@ -64,8 +64,8 @@ pub struct OtherLease {
 }
 
 impl Store {
-    /// Enters a replica that has applied nothing yet. It must be there before anything is read. A row that an earlier
-    /// attempt left, whose answer was lost, is replaced.
+    /// Enters a replica that has confirmed nothing yet. It must be there before the log is read for the first lease. A row
+    /// that an earlier attempt left, whose answer was lost, is replaced.
     ///
     /// # Errors
     /// When it could not be written.

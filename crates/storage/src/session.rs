@@ -40,8 +40,8 @@ pub(crate) enum Sharing {
     /// Many, in turn, any of whom may give its work up half-way: so many sessions at most, each of them tried when it is
     /// taken and when it comes back.
     Pool(u32),
-    /// One, who throws the store away when anything has failed: one session, which is not tried. That spares two round
-    /// trips with every statement.
+    /// One, who throws the store away when anything has failed: one session, which is not tried, and not replaced however
+    /// old it grows. That spares two round trips with every statement.
     One,
 }
 
@@ -92,6 +92,10 @@ pub(crate) fn options(url: &str, sharing: Sharing, opened: &Arc<AtomicU64>) -> C
                 pool
             }
         });
+    if !is_shared {
+        // Neither driver may replace the one session: what was read in it, and is to be written in it, must not end up in two.
+        options.max_lifetime(None).idle_timeout(None);
+    }
     options
 }
 

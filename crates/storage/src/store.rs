@@ -87,7 +87,7 @@ impl Store {
     async fn connect_as(url: &str, sharing: Sharing, keyring: Arc<Keyring>) -> Result<Self, StorageError> {
         let sessions = Arc::default();
         let db = Database::connect(session::options(url, sharing, &sessions)).await?;
-        let kind = kind_of(&db).await?;
+        let kind = bounded(kind_of(&db)).await?;
         let mut store = Self { db, keyring, kind, sessions, statements: Arc::default(), writers: Arc::default() };
         store.show_statements(|_| ());
         Ok(store)

@@ -9,13 +9,13 @@ use key_authority_storage::registry::ReplicaRow;
 
 use crate::moves::Move;
 use crate::protocol::Protocol;
-use crate::rules::{Flaw, Rules, ticks};
+use crate::rules::{Flaw, GRACE, Rules, ticks};
 use crate::world::{By, Change, Doing, Entry, NOW, Row, Scan, Seen, Stage, Waiting, World};
 
 impl Protocol {
     pub(crate) fn change_step(&self, world: &mut World, action: Move) -> Option<()> {
         let revision = world.log.revocation.map_or(Revision(0), |entry| entry.revision);
-        let wait = Wait::new(revision, NOW, self.rules.terms().wait);
+        let wait = Wait::new(revision, NOW, self.rules.terms().wait).with_grace(GRACE);
         let anew = |here| Change::Waiting(Waiting { here, wait, was_fenced: false });
         world.change = match (action, world.change) {
             (Move::Commit { here }, Change::Idle) => {
@@ -73,6 +73,10 @@ impl Protocol {
                 let row = rows.get_mut(place)?.take()?;
                 let is_done = world.fence(place, row, !self.rules.has(Flaw::FenceWithoutCompare));
                 Some(Stage::Fencing { rows, any: any || is_done })
+            }
+            (Move::RefuseFence, Stage::Fencing { mut rows, any }) => {
+                rows.fill(None);
+                Some(Stage::Fencing { rows, any })
             }
             (Move::Fenced, Stage::Fencing { rows, any }) if rows.iter().all(Option::is_none) => {
                 if let Change::Waiting(waiting) = &mut world.change {

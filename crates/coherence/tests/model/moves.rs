@@ -32,6 +32,8 @@ pub(crate) enum Move {
     Receive,
     /// The database removes a row, if it is as it was.
     Fence,
+    /// It cannot write, and refuses to: the rows that are left stay.
+    RefuseFence,
     /// The answers to that arrive.
     Fenced,
     LoseScan,
@@ -119,7 +121,9 @@ fn of_registry(world: &World, moves: &mut Vec<Move>) {
         }
         Some(Stage::Sent { .. }) => moves.extend([Move::ReadRegistry, Move::LoseScan]),
         Some(Stage::Read { .. }) => moves.extend([Move::Receive, Move::LoseScan]),
-        Some(Stage::Fencing { .. }) => moves.extend([Move::Fence, Move::Fenced, Move::LoseScan]),
+        Some(Stage::Fencing { .. }) => {
+            moves.extend([Move::Fence, Move::RefuseFence, Move::Fenced, Move::LoseScan]);
+        }
     }
     if world.seats.iter().any(|seat| seat.seen.is_some()) {
         moves.push(Move::Forget);

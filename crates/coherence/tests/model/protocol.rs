@@ -15,6 +15,8 @@ pub(crate) const SAFE: &str = "a key whose revocation had returned is not accept
 pub(crate) const STEADY: &str = "the log never seems to have gone back";
 /// The replicas may all be dead.
 pub(crate) const ENDS: &str = "a change returns though no replica takes another step";
+/// The database lets nobody be removed: it is read-only, or has no room.
+pub(crate) const ENDS_UNFENCED: &str = "a change returns though no row can be removed";
 pub(crate) const RECOVERS: &str = "a replica whose statements succeed has a lease again";
 pub(crate) const ACCEPTED: &str = "a key that is not yet revoked is accepted";
 pub(crate) const CONFIRMED: &str = "a change is over because every replica has confirmed it";
@@ -82,9 +84,13 @@ impl Protocol {
                 Some(())
             }
             Move::Of(place, step) => self.replica_step(world, place, step),
-            Move::Scan(_) | Move::ReadRegistry | Move::Receive | Move::Fence | Move::Fenced | Move::LoseScan => {
-                self.scan_step(world, action)
-            }
+            Move::Scan(_)
+            | Move::ReadRegistry
+            | Move::Receive
+            | Move::Fence
+            | Move::RefuseFence
+            | Move::Fenced
+            | Move::LoseScan => self.scan_step(world, action),
             Move::Forget => {
                 world.seats.iter_mut().for_each(|seat| seat.seen = None);
                 Some(())
@@ -93,11 +99,12 @@ impl Protocol {
         }
     }
 
-    /// Whether the change returns although no replica takes another step.
-    fn returns_alone(&self, world: &World) -> bool {
+    /// Whether the change returns although no replica takes another step, and no row is removed where none `can_fence`.
+    fn returns_alone(&self, world: &World, can_fence: bool) -> bool {
         let mut world = world.clone();
-        // A row is seen at first, then silent after the wait, and then gone.
+        // A row is seen at first, then silent after the wait, and then gone; or the wait and its grace are over.
         for action in std::iter::repeat_n(ALONE, 3 + usize::try_from(self.rules.wait).unwrap()).flatten() {
+            let action = if action == Move::Fence && !can_fence { Move::RefuseFence } else { action };
             if let Some(next) = self.next_state(&world, action) {
                 world = next;
             }
@@ -168,7 +175,10 @@ impl Model for Protocol {
         vec![
             safe,
             Property::always(STEADY, |_, world| replicas(world).all(|replica| replica.lease.went_back() == 0)),
-            Property::always(ENDS, |model, world| !is_on_its_way(world) || model.returns_alone(world)),
+            Property::always(ENDS, |model, world| !is_on_its_way(world) || model.returns_alone(world, true)),
+            Property::always(ENDS_UNFENCED, |model, world| {
+                !model.rules.ends_by_time || !is_on_its_way(world) || model.returns_alone(world, false)
+            }),
             Property::always(RECOVERS, |model, world| !is_quiet(world) || model.recovers_alone(world)),
             Property::sometimes(ACCEPTED, |_, world| is_verifying(world, Verify::Accepted { is_late: false })),
             Property::sometimes(CONFIRMED, |_, world| is_over(world, PropagationState::Confirmed, false)),

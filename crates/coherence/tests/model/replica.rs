@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use key_authority_domain::audit::{Action as Done, ChainHash};
+use key_authority_domain::audit::ChainHash;
 use key_authority_domain::id::Revision;
 use key_authority_domain::time::Timestamp;
 use key_authority_replica::clock::Boottime;
@@ -116,7 +116,7 @@ impl Protocol {
             hash: head(revision).hash,
             account: self.account.clone(),
             key_id,
-            action: Done::UpdateKey,
+            accepts_restore: false,
         };
         let first = event(Log::FIRST, None);
         let revocation = log.revocation.map(|entry| event(entry.revision, Some(self.key.clone())));
@@ -127,7 +127,7 @@ impl Protocol {
         if is_cut {
             events.truncate(2);
         }
-        Feed { head: head(log.last()), lease: Duration::ZERO, now: Timestamp::from_micros(0), events }
+        Feed { head: head(log.last()), now: Timestamp::from_micros(0), events }
     }
 }
 

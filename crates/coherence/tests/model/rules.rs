@@ -8,6 +8,9 @@ use key_authority_replica::terms::Terms;
 
 use crate::world::TICK;
 
+/// How much longer than the lease a change waits, for the sake of the next one.
+pub(crate) const GRACE: Duration = TICK;
+
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules {
     /// Ticks that a replica trusts a heartbeat.

@@ -84,7 +84,7 @@ impl Admin {
             }
         });
         Ok(v1::GetAuthorityStatusResponse {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: crate::VERSION.to_owned(),
             storage: storage_kind(self.store.kind()).into(),
             revision: wire::revision::number(head.revision),
             replica: me.map(|me| me.to_string()).unwrap_or_default(),

@@ -28,7 +28,7 @@ impl<'a> Answer<'a> {
     pub(super) fn of(permit: &Permit, decided: &'a Decided, question: &'a Question<'a>) -> Self {
         // Nothing about a key is told before its secret has matched.
         let secret = decided.secret.as_deref().filter(|_| decided.verdict != Verdict::Unknown);
-        Self { verdict: decided.verdict, secret, question, revision: permit.moment().revision }
+        Self { verdict: decided.verdict, secret, question, revision: permit.moment().revision() }
     }
 
     /// Appends it, its fields in the order of their numbers.

@@ -211,7 +211,17 @@ async fn of_calls_that_a_cut_interrupts_each_has_one_effect(database: Database) 
     println!("{}", proof.stdout);
 }
 
+async fn it_ends_in_time_while_the_database_is_silent(database: Database) {
+    // Leaving the registry is given up after one second, the last writes after two.
+    const LIMIT: Duration = Duration::from_secs(5);
+    let mut authority = linked(database).await;
+    authority.link().pause();
+    let ended = tokio::time::timeout(LIMIT, authority.stop()).await;
+    assert!(ended.unwrap_or_else(|_| panic!("it does not end within {LIMIT:?}")).success());
+}
+
 on_database_servers! {
+    it_ends_in_time_while_the_database_is_silent,
     when_the_database_is_cut_off_verify_goes_on_for_its_lease,
     when_the_database_is_cut_off_every_admin_call_says_so,
     many_changes_at_once_are_told_in_time_that_the_database_is_away,

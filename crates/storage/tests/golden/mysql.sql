@@ -1,5 +1,5 @@
 -- feed
-SELECT `authority`.`revision` AS `head_revision`, `authority`.`head_hash` AS `head_hash`, `authority`.`lease_ms` AS `lease_ms`, CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS SIGNED) AS `now`, `event`.`revision`, `event`.`hash`, `event`.`account`, `event`.`key_id`, `event`.`action` FROM `authority` LEFT JOIN (SELECT `revision`, `hash`, `account`, `key_id`, `action` FROM `audit_event` WHERE `revision` >= ? ORDER BY `revision` ASC LIMIT ?) AS `event` ON 1 = 1 WHERE `authority`.`id` = ? ORDER BY `event`.`revision` ASC;
+SELECT `authority`.`revision` AS `head_revision`, `authority`.`head_hash` AS `head_hash`, CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS SIGNED) AS `now`, `event`.`revision`, `event`.`hash`, `event`.`account`, `event`.`key_id`, `event`.`action` FROM `authority` LEFT JOIN (SELECT `revision`, `hash`, `account`, `key_id`, `action` FROM `audit_event` WHERE `revision` >= ? ORDER BY `revision` ASC LIMIT ?) AS `event` ON 1 = 1 WHERE `authority`.`id` = ? ORDER BY `event`.`revision` ASC;
 
 -- begin
 UPDATE `authority` SET `revision` = `revision` WHERE `authority`.`id` = ?;

@@ -1,5 +1,5 @@
 -- feed
-SELECT "authority"."revision" AS "head_revision", "authority"."head_hash" AS "head_hash", "authority"."lease_ms" AS "lease_ms", CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) AS "now", "event"."revision", "event"."hash", "event"."account", "event"."key_id", "event"."action" FROM "authority" LEFT JOIN (SELECT "revision", "hash", "account", "key_id", "action" FROM "audit_event" WHERE "revision" >= $1 ORDER BY "revision" ASC LIMIT $2) AS "event" ON 1 = 1 WHERE "authority"."id" = $3 ORDER BY "event"."revision" ASC;
+SELECT "authority"."revision" AS "head_revision", "authority"."head_hash" AS "head_hash", CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) AS "now", "event"."revision", "event"."hash", "event"."account", "event"."key_id", "event"."action" FROM "authority" LEFT JOIN (SELECT "revision", "hash", "account", "key_id", "action" FROM "audit_event" WHERE "revision" >= $1 ORDER BY "revision" ASC LIMIT $2) AS "event" ON 1 = 1 WHERE "authority"."id" = $3 ORDER BY "event"."revision" ASC;
 
 -- begin
 UPDATE "authority" SET "revision" = "revision" WHERE "authority"."id" = $1;

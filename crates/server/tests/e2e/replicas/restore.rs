@@ -2,8 +2,10 @@
 
 use key_authority_proto::v1::*;
 use tonic::Code;
+use tonic_health::pb::health_check_response::ServingStatus;
 
 use super::{outcome, verdicts};
+use crate::support::authority::VERIFY;
 use crate::support::{Authority, Database, Setup, eventually, on_database_servers, refused};
 
 const TABLES: [&str; 5] = ["account", "api_key", "api_key_secret", "audit_event", "authority"];
@@ -77,6 +79,35 @@ async fn a_key_that_was_revoked_stays_refused_until_an_operator_accepts_the_rest
     replicas[0].subcommand(&["audit", "verify"], &[]).await.well();
 }
 
+/// It sees that the database went back and was accepted only when all of it is over.
+async fn a_replica_that_was_cut_off_meanwhile_lets_go_of_what_was_accepted(database: Database) {
+    let first = Setup::on(database).flags(["--lease", "5s"]).start().await;
+    let cut_off = first.another(Setup::linked).await;
+    let client = first.client();
+    client.new_account("acme", KeyPolicy::default()).await;
+    let key = client.key_in("acme").await;
+    back_up(&first);
+    client.revoke(&key.id()).await;
+    restore(&first);
+    for replica in [&first, &cut_off] {
+        eventually("it is held", async || (held(replica).await == 1).then_some(())).await;
+    }
+    client.accept_restore(AcceptRestoreRequest { request_id: "r1".into() }).await.unwrap();
+    assert_eq!((held(&first).await, held(&cut_off).await), (0, 0));
+
+    // The same once more, behind the back of the one; an acceptance that it knows is none of the new state.
+    client.revoke(&key.id()).await;
+    cut_off.link().pause();
+    restore(&first);
+    eventually("it is held again", async || (held(&first).await == 1).then_some(())).await;
+    client.accept_restore(AcceptRestoreRequest { request_id: "r1".into() }).await.unwrap();
+    assert_eq!(client.verdict(&key.token).await, Verdict::Valid);
+    cut_off.link().open();
+    cut_off.await_health(VERIFY, ServingStatus::Serving).await;
+    assert_eq!(verdicts(&[first, cut_off], &key).await, [Verdict::Valid; 2]);
+}
+
 on_database_servers! {
+    a_replica_that_was_cut_off_meanwhile_lets_go_of_what_was_accepted,
     a_key_that_was_revoked_stays_refused_until_an_operator_accepts_the_restore,
 }
