@@ -25,7 +25,7 @@ pub(crate) const STAYS_CUT: Duration = Duration::from_secs(2);
 pub(crate) enum State {
     /// It carries.
     Open,
-    /// It carries nothing, and says nothing of it: packets are lost.
+    /// It carries nothing, and says nothing of it; what was sent arrives when it carries again, as TCP has it.
     Silent,
     /// Its connections are reset, and new ones are at once.
     Cut,
