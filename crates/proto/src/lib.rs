@@ -8,6 +8,15 @@ pub mod v1 {
     tonic::include_proto!("keyauthority.v1");
 }
 
+/// Package `envoy.service.auth.v3`: by what a proxy asks, as far as it is understood here.
+pub mod ext_authz {
+    #![allow(clippy::all, reason = "generated")]
+    tonic::include_proto!("envoy.service.auth.v3");
+
+    /// The descriptors of this package, with comments.
+    pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ext_authz.bin"));
+}
+
 mod redacted;
 
 /// The descriptors of package `keyauthority.v1` and all it imports, with comments.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::ext_authz::HeaderValue;
+use crate::ext_authz::attribute_context::HttpRequest;
 use crate::v1::{CreateKeyResponse, RenewKeyResponse, RevealTokenResponse, VerifyRequest};
 
 /// Stands for a token: whether there is one may be told, what it is may not.
@@ -48,9 +50,28 @@ impl fmt::Debug for RevealTokenResponse {
     }
 }
 
+/// The names of its headers alone: a token can be in any header, and in the path.
+impl fmt::Debug for HttpRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpRequest")
+            .field("headers", &self.headers.keys())
+            .field("path", &if self.path.is_empty() { "" } else { "…" })
+            .field("header_map", &self.header_map)
+            .finish()
+    }
+}
+
+impl fmt::Debug for HeaderValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_empty = self.value.is_empty() && self.raw_value.is_empty();
+        f.debug_struct("HeaderValue").field("key", &self.key).field("value", &if is_empty { "" } else { "…" }).finish()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ext_authz::HeaderMap;
 
     #[test]
     fn no_debug_shows_a_token() {
@@ -59,8 +80,21 @@ mod tests {
             format!("{:?}", VerifyRequest { token: token.clone(), ..Default::default() }),
             format!("{:?}", CreateKeyResponse { token: token.clone(), ..Default::default() }),
             format!("{:?}", RenewKeyResponse { token: token.clone(), ..Default::default() }),
-            format!("{:?}", RevealTokenResponse { token }),
+            format!("{:?}", RevealTokenResponse { token: token.clone() }),
+            format!("{:?}", HttpRequest { path: token.clone().into(), ..Default::default() }),
+            format!("{:?}", in_headers(&token)),
+            format!("{:?}", HeaderValue { value: token, ..Default::default() }),
         ];
         assert!(shown.iter().all(|text| !text.contains("canary") && text.contains('…')), "{shown:?}");
+    }
+
+    /// A request with the token in its headers, in both of their forms.
+    fn in_headers(token: &str) -> HttpRequest {
+        let header = HeaderValue { key: "x-api-key".into(), raw_value: token.into(), ..Default::default() };
+        HttpRequest {
+            headers: [("x-api-key".into(), token.into())].into(),
+            header_map: Some(HeaderMap { headers: vec![header] }),
+            ..Default::default()
+        }
     }
 }

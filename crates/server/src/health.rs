@@ -1,7 +1,7 @@
 //! What this replica says of itself, over `grpc.health.v1` and to the HTTP probes.
 //!
-//! Three names: `""` (the process is alive), `keyauthority.v1.KeyAuthority` (it can verify now) and `storage` (admin RPCs can
-//! work). All three start `NOT_SERVING`. The messages are tonic-health's; the service is ours, because tonic-health's says
+//! Three names: `""` (the process is alive), `keyauthority.v1.KeyAuthority` (it can verify now; for proxies, also under the name
+//! of their service) and `storage` (admin RPCs can work). All start `NOT_SERVING`. The messages are tonic-health's; the service is ours, because tonic-health's says
 //! `SERVING` for `""` from construction, can only be set from async code, and answers a `Watch` for an unknown name with an error
 //! where the protocol asks for `SERVICE_UNKNOWN`.
 //!
@@ -22,6 +22,9 @@ use crate::status::Failure;
 
 /// The health name of Verify.
 pub const VERIFY_SERVICE: &str = "keyauthority.v1.KeyAuthority";
+/// The same for a proxy, which asks under the name of the service that it calls.
+#[cfg(feature = "ext-authz")]
+pub const EXT_AUTHZ_SERVICE: &str = "envoy.service.auth.v3.Authorization";
 /// The health name of the database behind the admin RPCs.
 pub const STORAGE_SERVICE: &str = "storage";
 
@@ -52,6 +55,8 @@ impl HealthState {
         let serving = match service {
             "" => self.alive,
             VERIFY_SERVICE => self.verify,
+            #[cfg(feature = "ext-authz")]
+            EXT_AUTHZ_SERVICE => self.verify,
             STORAGE_SERVICE => self.storage,
             _ => return None,
         };

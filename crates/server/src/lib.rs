@@ -10,6 +10,8 @@ pub mod command;
 pub mod config;
 pub mod deadline;
 pub mod entropy;
+#[cfg(feature = "ext-authz")]
+pub mod ext_authz;
 pub mod health;
 pub mod healthcheck;
 pub mod http;

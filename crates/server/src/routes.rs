@@ -21,11 +21,18 @@ const QUESTIONS: [(&str, usize); 3] = [
     ("/keyauthority.v1.KeyAuthority/VerifyStream", QUESTION_BYTES_MAX),
     ("/keyauthority.v1.KeyAuthority/BatchVerify", BATCH_BYTES_MAX),
 ];
+/// What a proxy asks. The headers in it are as long as a client makes them, up to the proxy's own limit, and where a proxy
+/// lets requests pass on an error, what is too large here would pass: so there is room for far more than a proxy takes in.
+#[cfg(feature = "ext-authz")]
+const CHECK: (&str, usize) = ("/envoy.service.auth.v3.Authorization/Check", REQUEST_BYTES_MAX);
 const ALL_ELSE: &str = "/keyauthority.v1.KeyAuthority/{*method}";
 
-/// What is served and what reflection shows of it: ours, health, reflection in both versions, and the error details.
-pub const DESCRIPTOR_SETS: [&[u8]; 5] = [
+/// What is served and what reflection shows of it: ours, what proxies ask, health, reflection in both versions, and the error
+/// details.
+pub const DESCRIPTOR_SETS: &[&[u8]] = &[
     FILE_DESCRIPTOR_SET,
+    #[cfg(feature = "ext-authz")]
+    key_authority_proto::ext_authz::FILE_DESCRIPTOR_SET,
     tonic_health::pb::FILE_DESCRIPTOR_SET,
     tonic_types::pb::FILE_DESCRIPTOR_SET,
     tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
@@ -45,7 +52,7 @@ pub fn all(service: &Service, health: HealthService, ending: &CancellationToken)
     with_kin(router, health, ending)
 }
 
-/// Verify, its batch and its stream, health and reflection; everything else is UNIMPLEMENTED.
+/// Verify, its batch and its stream, what proxies ask, health and reflection; everything else is UNIMPLEMENTED.
 ///
 /// # Errors
 /// [`ReflectionError`].
@@ -58,9 +65,16 @@ pub fn verify_only(
 }
 
 fn questions(service: &Service) -> axum::Router {
-    QUESTIONS.into_iter().fold(Routes::default().into_axum_router(), |router, (path, bytes_max)| {
+    let router = QUESTIONS.into_iter().fold(Routes::default().into_axum_router(), |router, (path, bytes_max)| {
         router.route_service(path, KeyAuthorityServer::new(service.clone()).max_decoding_message_size(bytes_max))
-    })
+    });
+    #[cfg(feature = "ext-authz")]
+    let router = {
+        use key_authority_proto::ext_authz::authorization_server::AuthorizationServer;
+        let (path, bytes_max) = CHECK;
+        router.route_service(path, AuthorizationServer::new(service.clone()).max_decoding_message_size(bytes_max))
+    };
+    router
 }
 
 fn with_kin(
@@ -69,7 +83,7 @@ fn with_kin(
     ending: &CancellationToken,
 ) -> Result<Routes, ReflectionError> {
     let reflection = || {
-        DESCRIPTOR_SETS.into_iter().fold(tonic_reflection::server::Builder::configure(), |builder, set| {
+        DESCRIPTOR_SETS.iter().fold(tonic_reflection::server::Builder::configure(), |builder, set| {
             builder.register_encoded_file_descriptor_set(set)
         })
     };

@@ -119,7 +119,7 @@ pub async fn serve(config: Config, is_tracing: bool, shutdown: Shutdown) -> Resu
     if let Some(files) = raise_open_files_limit().filter(|files| *files < config.limits.max_connections as u64) {
         tracing::warn!(files, "the system allows fewer open files than --max-connections connections");
     }
-    let methods = Arc::new(MethodTable::from_descriptor_sets(routes::DESCRIPTOR_SETS)?);
+    let methods = Arc::new(MethodTable::from_descriptor_sets(routes::DESCRIPTOR_SETS.iter().copied())?);
     let verdicts = Verdict::ALL.map(Verdict::as_str);
     let metrics = SharedMetrics::new(Metrics::new(VERSION, &methods, &verdicts));
     // Waiting for a lock, or for a lease to end, can take a minute.

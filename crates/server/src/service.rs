@@ -1,4 +1,5 @@
-//! `keyauthority.v1.KeyAuthority`: each RPC with the permission it takes and the handler that does it.
+//! `keyauthority.v1.KeyAuthority`: each RPC with the permission it takes and the handler that does it; and the one of
+//! `envoy.service.auth.v3.Authorization`.
 
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -7,6 +8,8 @@ use std::sync::Arc;
 use futures_util::{Stream, StreamExt};
 use key_authority_domain::id::Actor;
 use key_authority_domain::permission::Permission;
+#[cfg(feature = "ext-authz")]
+use key_authority_proto::ext_authz::{CheckRequest, CheckResponse, authorization_server::Authorization};
 use key_authority_proto::v1;
 use key_authority_proto::v1::key_authority_server::KeyAuthority;
 use prost::Message;
@@ -16,6 +19,8 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::admin::Admin;
 use crate::caller::{Callers, Credential, Permit};
 use crate::deadline::Deadline;
+#[cfg(feature = "ext-authz")]
+use crate::ext_authz;
 use crate::malformed;
 use crate::metrics::SharedMetrics;
 use crate::status::Failure;
@@ -272,6 +277,16 @@ impl KeyAuthority for Service {
         request: Request<v1::GetAuthorityStatusRequest>,
     ) -> Result<Response<v1::GetAuthorityStatusResponse>, Status> {
         admin!(self, request, "GetAuthorityStatus", [Operate], get_authority_status)
+    }
+}
+
+/// What a proxy asks about a request. The caller is judged as a caller of Verify is.
+#[cfg(feature = "ext-authz")]
+#[tonic::async_trait]
+impl Authorization for Service {
+    async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
+        let permit = self.permit(&request, &[Permission::Verify])?;
+        Ok(Response::new(ext_authz::check(&self.verifier, &permit, request.get_ref())))
     }
 }
 

@@ -109,7 +109,8 @@ pub struct Settings {
     /// Address of the gRPC listener
     #[arg(long, env = "KEY_AUTHORITY_LISTEN", default_value = "127.0.0.1:50051", value_name = "ADDRESS")]
     pub listen: String,
-    /// Address of a second gRPC listener that serves only Verify, BatchVerify, VerifyStream and health [default: none]
+    /// Address of a second gRPC listener that serves only Verify, BatchVerify, VerifyStream, Envoy's Check and health
+    /// [default: none]
     #[arg(long, env = "KEY_AUTHORITY_VERIFY_LISTEN", value_name = "ADDRESS")]
     pub verify_listen: Option<String>,
     /// Address of the HTTP listener: /metrics, /livez, /readyz; plain HTTP even with TLS

@@ -9,6 +9,8 @@
 mod api;
 mod callers;
 mod coverage;
+#[cfg(feature = "ext-authz")]
+mod ext_authz;
 mod grants;
 mod input;
 mod kill;

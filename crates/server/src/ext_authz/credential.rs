@@ -1,0 +1,161 @@
+//! The token that a request carries, wherever it is.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
+use super::headers::Headers;
+use super::route::Places;
+
+const AUTHORIZATION: &str = "authorization";
+const API_KEY: &str = "x-api-key";
+
+/// What a client presents.
+#[derive(PartialEq, Eq)]
+pub(super) struct Credential {
+    /// The key that the token must be of, where the client says so.
+    pub(super) key_id: Option<String>,
+    /// The token. It may be anything.
+    pub(super) token: String,
+}
+
+/// A credential, and where it was: there it is removed.
+pub(super) struct Presented<'a> {
+    pub(super) credential: Credential,
+    pub(super) headers: Vec<&'static str>,
+    pub(super) parameter: Option<&'a str>,
+}
+
+/// More than one credential, and not the same: whoever sent them both, it is not for us to choose.
+#[derive(Debug)]
+pub(super) struct Ambiguous;
+
+/// Finds the credential of a request with these `headers` and this `path`.
+pub(super) fn find<'a>(
+    places: &Places<'a>,
+    headers: &Headers<'_>,
+    path: &[u8],
+) -> Result<Option<Presented<'a>>, Ambiguous> {
+    let mut found = Vec::new();
+    let (mut in_headers, mut in_parameter) = (Vec::new(), None);
+    if let Some(credential) = headers.get(AUTHORIZATION).and_then(|value| authorization(places, &value)) {
+        in_headers.push(AUTHORIZATION);
+        found.push(credential);
+    }
+    if places.api_key
+        && let Some(token) = headers.get(API_KEY)
+    {
+        in_headers.push(API_KEY);
+        found.push(Credential { key_id: None, token: token.trim().to_owned() });
+    }
+    if let Some(name) = places.parameter {
+        for value in parameters(path, name) {
+            in_parameter = Some(name);
+            found.push(Credential { key_id: None, token: value.into_owned() });
+        }
+    }
+    let Some(credential) = found.pop() else { return Ok(None) };
+    if found.iter().any(|other| *other != credential) {
+        return Err(Ambiguous);
+    }
+    Ok(Some(Presented { credential, headers: in_headers, parameter: in_parameter }))
+}
+
+/// The credential in an `Authorization` header; none if it is of a scheme in which this route has no tokens.
+fn authorization(places: &Places<'_>, value: &str) -> Option<Credential> {
+    let value = value.trim();
+    let (scheme, rest) = value.split_once(' ').unwrap_or((value, ""));
+    let rest = rest.trim();
+    if places.bearer && scheme.eq_ignore_ascii_case("bearer") {
+        return Some(Credential { key_id: None, token: rest.to_owned() });
+    }
+    (places.basic && scheme.eq_ignore_ascii_case("basic")).then(|| pair(rest))
+}
+
+/// The ID of a key as user and its token as password. What is no such pair has no token in it.
+fn pair(encoded: &str) -> Credential {
+    let decoded = BASE64_STANDARD.decode(encoded).unwrap_or_default();
+    let decoded = String::from_utf8_lossy(&decoded);
+    let (user, password) = decoded.split_once(':').unwrap_or_default();
+    Credential { key_id: Some(user.to_owned()).filter(|user| !user.is_empty()), token: password.to_owned() }
+}
+
+/// The values of a parameter of the query, as they stand: a token has no character that must be written in another way. The
+/// name is compared byte for byte, since the proxy removes it so.
+fn parameters<'a>(path: &'a [u8], name: &str) -> impl Iterator<Item = Cow<'a, str>> {
+    let query = path.iter().position(|byte| *byte == b'?').and_then(|mark| path.get(mark + 1..)).unwrap_or_default();
+    query
+        .split(|byte| *byte == b'&')
+        .filter_map(move |pair| match pair.strip_prefix(name.as_bytes())? {
+            [] => Some(&[][..]),
+            [b'=', value @ ..] => Some(value),
+            _ => None,
+        })
+        .map(String::from_utf8_lossy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use key_authority_proto::ext_authz::attribute_context::HttpRequest;
+
+    const ALL: Places<'_> = Places { bearer: true, basic: true, api_key: true, parameter: Some("key") };
+
+    /// Key ID, token and places of what is found, or that it is ambiguous.
+    fn found(places: &Places<'_>, headers: &[(&str, &str)], path: &str) -> Option<String> {
+        let headers = headers.iter().map(|&(name, value)| (name.to_owned(), value.into())).collect();
+        let request = HttpRequest { headers, path: path.into(), ..HttpRequest::default() };
+        match find(places, &Headers::of(&request), &request.path) {
+            Err(Ambiguous) => Some("ambiguous".into()),
+            Ok(presented) => presented.map(|Presented { credential, headers, parameter }| {
+                let Credential { key_id, token } = credential;
+                let carriers = headers.into_iter().chain(parameter).collect::<Vec<_>>().join("+");
+                format!("{}{token} in {carriers}", key_id.map(|id| id + ":").unwrap_or_default())
+            }),
+        }
+    }
+
+    #[test]
+    fn a_token_is_found_in_each_place() {
+        let found = |headers: &[_], path| found(&ALL, headers, path);
+        assert_eq!(found(&[], "/key=t?x=key"), None);
+        assert_eq!(found(&[("authorization", "bEARER  t ")], "/").unwrap(), "t in authorization");
+        assert_eq!(found(&[("authorization", "Basic aWQ6dDp1")], "/").unwrap(), "id:t:u in authorization");
+        assert_eq!(found(&[("authorization", "Basic OnQ=")], "/").unwrap(), "t in authorization");
+        assert_eq!(found(&[("x-api-key", " t")], "/").unwrap(), "t in x-api-key");
+        assert_eq!(found(&[], "/a?b=c&key=t?u&keys=x").unwrap(), "t?u in key");
+    }
+
+    #[test]
+    fn what_carries_no_token_is_a_bad_one_and_never_none() {
+        for value in ["Bearer", "Bearer ", "Basic", "Basic !", "Basic aWQ", "Basic aWQ=", "basic /w=="] {
+            assert_eq!(found(&ALL, &[("authorization", value)], "/").unwrap(), " in authorization", "{value}");
+        }
+        assert_eq!(found(&ALL, &[("x-api-key", "")], "/").unwrap(), " in x-api-key");
+        assert_eq!(found(&ALL, &[], "/?key").unwrap(), " in key");
+    }
+
+    #[test]
+    fn a_token_that_comes_twice_is_one_and_two_are_none() {
+        let bearer = ("authorization", "Bearer t");
+        assert_eq!(
+            found(&ALL, &[bearer, ("x-api-key", "t")], "/?key=t&key=t").unwrap(),
+            "t in authorization+x-api-key+key"
+        );
+        assert_eq!(found(&ALL, &[bearer, ("x-api-key", "u")], "/").unwrap(), "ambiguous");
+        assert_eq!(found(&ALL, &[], "/?key=t&key=u").unwrap(), "ambiguous");
+        // Another key's ID makes another question of the same token.
+        assert_eq!(found(&ALL, &[("authorization", "Basic aWQ6dA=="), ("x-api-key", "t")], "/").unwrap(), "ambiguous");
+    }
+
+    #[test]
+    fn what_is_in_no_place_of_the_route_is_not_looked_at() {
+        let only_key = Places { bearer: false, basic: false, api_key: true, parameter: None };
+        let headers = [("authorization", "Bearer jwt"), ("x-api-key", "t")];
+        assert_eq!(found(&only_key, &headers, "/?key=u").unwrap(), "t in x-api-key");
+        assert_eq!(found(&Places::default(), &[("authorization", "Negotiate t")], "/?key=u"), None);
+        // Its name is compared as it stands: so it is removed.
+        assert_eq!(found(&ALL, &[], "/?k%65y=t"), None);
+    }
+}
