@@ -10,6 +10,8 @@ mod api;
 mod callers;
 mod coverage;
 #[cfg(feature = "ext-authz")]
+mod envoy;
+#[cfg(feature = "ext-authz")]
 mod ext_authz;
 mod grants;
 mod input;
