@@ -23,6 +23,9 @@ const TOLD: [(&str, &str); 5] = [
 /// The filter that takes away what clients send in our name, switched off.
 const UNFILTERED: (&str, &str) = ("x[-_]key[-_].*", "nothing");
 const FAIL_OPEN: (&str, &str) = ("failure_mode_allow: false", "failure_mode_allow: true");
+/// What a client says of where it is, believed by Envoy.
+const TRUSTING: (&str, &str) =
+    ("use_remote_address: true", "use_remote_address: false\n          xff_num_trusted_hops: 1");
 const RAW_HEADERS: (&str, &str) =
     ("transport_api_version: V3", "transport_api_version: V3\n              encode_raw_headers: true");
 
@@ -61,8 +64,6 @@ async fn each_denial_says_why(authority: Authority) {
     let second = Some(create_key_request::Expiry::Lifetime(seconds(1).unwrap()));
     let expired = key(CreateKeyRequest { expiry: second, ..key_for("acme") }).await.token;
     let green = key(CreateKeyRequest { projects: only(&["green"]), ..key_for("acme") }).await.token;
-    let far = key(CreateKeyRequest { allowed_networks: vec!["192.0.2.0/24".into()], ..key_for("acme") }).await.token;
-    let near = key(CreateKeyRequest { allowed_networks: vec!["127.0.0.0/8".into()], ..key_for("acme") }).await.token;
     client.new_account("other", KeyPolicy::default()).await;
     let foreign = client.key_in("other").await.token;
 
@@ -88,15 +89,34 @@ async fn each_denial_says_why(authority: Authority) {
         assert!(challenge(&reply).ends_with("error=\"insufficient_scope\", error_description=\"the key has not the scopes that are needed\", scope=\"read admin\""), "{reply:?}");
     }
     assert_eq!(envoy.get_with(&token, "/admin%2Fx").await.code, 400);
-    // An address is that of the connection, whatever the client says.
-    envoy.get_with(&near, "/").await.passed();
-    let headers = [&*format!("Authorization: Bearer {far}"), "X-Forwarded-For: 192.0.2.1", "X-Real-IP: 192.0.2.1"];
-    envoy.get("/", &headers).await.denied(403, "NETWORK_DENIED");
-    let both = [&*format!("Authorization: Bearer {token}"), &*format!("X-API-Key: {near}")];
+    let both = [&*format!("Authorization: Bearer {token}"), &*format!("X-API-Key: {green}")];
     envoy.get("/", &both).await.denied(400, "");
 
     client.suspend_account(SuspendAccountRequest { account: "acme".into(), ..Default::default() }).await.unwrap();
     envoy.get_with(&token, "/").await.denied(401, "ACCOUNT_SUSPENDED");
+}
+
+async fn a_client_is_where_its_connection_comes_from(authority: Authority) {
+    let client = authority.client();
+    client.new_account("acme", KeyPolicy::default()).await;
+    let bound_to = async |network: &str| {
+        let request = CreateKeyRequest { allowed_networks: vec![network.into()], ..key_for("acme") };
+        client.new_key(request).await.token
+    };
+    let (near, far) = (bound_to("127.0.0.0/8").await, bound_to("192.0.2.0/24").await);
+    for changes in [&[][..], &[TRUSTING]] {
+        let envoy = Envoy::start_with(&authority, changes).await;
+        for (token, is_here) in [(&near, true), (&far, false)] {
+            let bearer = format!("Authorization: Bearer {token}");
+            let reply =
+                envoy.get("/", &[&bearer, "X-Forwarded-For: 192.0.2.1, 192.0.2.2", "X-Real-IP: 192.0.2.1"]).await;
+            if is_here {
+                reply.passed();
+            } else {
+                reply.denied(403, "NETWORK_DENIED");
+            }
+        }
+    }
 }
 
 async fn a_revoked_key_is_denied_when_the_call_has_returned(authority: Authority) {
@@ -177,6 +197,12 @@ async fn while_nobody_can_tell_the_proxy_does_what_it_was_told(mut authority: Au
         eventually("the authority is asked again", back).await;
         assert_eq!(envoy.get("/", &spoofed).await.passed().of_key(), TOLD);
     }
+    // Envoy's own key is no better than anybody's: whoever may not ask is not answered.
+    for envoy in [&closed, &open] {
+        authority.client().revoke(&envoy.key_id).await;
+    }
+    assert_eq!(closed.get("/", &spoofed).await.code, 503);
+    assert_eq!(open.get("/", &spoofed).await.passed().of_key(), []);
     authority.kill().await;
     assert_eq!(closed.get("/", &spoofed).await.code, 503);
     assert_eq!(open.get("/", &spoofed).await.passed().of_key(), []);
@@ -185,6 +211,7 @@ async fn while_nobody_can_tell_the_proxy_does_what_it_was_told(mut authority: Au
 on_sqlite! {
     a_request_passes_without_its_token_and_with_its_key,
     each_denial_says_why,
+    a_client_is_where_its_connection_comes_from,
     a_revoked_key_is_denied_when_the_call_has_returned,
     nobody_passes_for_another,
     no_byte_of_a_client_opens_a_door_that_an_outage_would,

@@ -23,6 +23,8 @@ pub(crate) struct Envoy {
     /// Where it takes requests.
     address: String,
     admin: String,
+    /// Its own key.
+    pub(crate) key_id: String,
 }
 
 impl Envoy {
@@ -55,7 +57,8 @@ impl Envoy {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        let mut envoy = Self { child, folder, link, _upstream: upstream, address: String::new(), admin: String::new() };
+        let (address, admin, key_id) = (String::new(), String::new(), key.id());
+        let mut envoy = Self { child, folder, link, _upstream: upstream, address, admin, key_id };
         envoy.admin = eventually("its admin interface has an address", async || envoy.written_admin()).await;
         envoy.address = eventually("it takes requests", async || envoy.listening().await).await;
         envoy
