@@ -95,6 +95,8 @@ async fn no_secret_comes_out(database: Database) {
         (case.call)(root.clone(), target).await.unwrap();
     }
     tokens_are_made_and_shown(&root, &mut answers).await;
+    #[cfg(feature = "ext-authz")]
+    a_proxy_asks(&authority, &mut answers).await;
     refusals(&authority, &mut answers).await;
     for path in ["/metrics", "/livez", "/readyz", "/nothing"] {
         answers.bytes.extend(http::get(authority.http(), path).await.1.into_bytes());
@@ -148,6 +150,20 @@ async fn no_secret_comes_out(database: Database) {
     control.add_spellings("the digest of the root token", &digest);
     let dump = authority.database().dump();
     assert!(control.0.values().any(|canary| contains(&dump, canary)), "the search is blind");
+}
+
+/// A proxy asks about each token so far, which is in each place of a request.
+#[cfg(feature = "ext-authz")]
+async fn a_proxy_asks(authority: &Authority, answers: &mut Answers) {
+    use crate::ext_authz::ask::{Asked, Proxy};
+    let proxy = Proxy::of(authority).await;
+    for token in &answers.tokens {
+        let in_query = Asked::of(format!("/?token={token}")).route("token_in", "query:token");
+        let in_two_places = Asked::bearer(token).header("x-api-key", mistyped(token));
+        for asked in [Asked::bearer(token), in_two_places.raw(), in_query.clone(), in_query.route("typo", token)] {
+            answers.bytes.extend(format!("{:?}", proxy.check(asked).await).into_bytes());
+        }
+    }
 }
 
 /// Calls that answer with tokens: creation, renewal, revelation.
