@@ -5,11 +5,12 @@ mod proxy;
 mod upstream;
 
 use key_authority_proto::v1::*;
+use tonic_health::pb::health_check_response::ServingStatus;
 
 use crate::api::questions::{mistyped, never_issued};
-use crate::ext_authz::{labelled_key, pair};
+use crate::ext_authz::{SERVICE, labelled_key, pair};
 use crate::support::client::{key_for, only};
-use crate::support::{Authority, eventually, on_sqlite, seconds};
+use crate::support::{Authority, Database, Setup, eventually, on_database_servers, on_sqlite, seconds};
 use proxy::Envoy;
 
 /// What the service knows of the key of [`labelled_key`].
@@ -208,6 +209,29 @@ async fn while_nobody_can_tell_the_proxy_does_what_it_was_told(mut authority: Au
     assert_eq!(open.get("/", &spoofed).await.passed().of_key(), []);
 }
 
+async fn a_replica_without_a_lease_is_passed_by(database: Database) {
+    let first = Setup::on(database).linked().start().await;
+    let second = first.another(|setup| setup).await;
+    let token = labelled_key(&first).await.token;
+    let endpoint = |port: &str| {
+        format!("- endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }} }}")
+    };
+    let port = second.grpc().rsplit(':').next().unwrap();
+    let both = format!("{}\n        {}", endpoint("50051"), endpoint(port));
+    let envoy = Envoy::start_with(&first, &[(&endpoint("50051"), &both)]).await;
+    let knows_of = async |count| {
+        let known = async || (envoy.replicas().await == Some(count)).then_some(());
+        eventually(&format!("Envoy knows of {count} that can tell"), known).await;
+    };
+    knows_of(2.0).await;
+    first.link().cut();
+    first.await_health(SERVICE, ServingStatus::NotServing).await;
+    knows_of(1.0).await;
+    for _ in 0..20 {
+        envoy.get_with(&token, "/").await.passed();
+    }
+}
+
 on_sqlite! {
     a_request_passes_without_its_token_and_with_its_key,
     each_denial_says_why,
@@ -216,4 +240,11 @@ on_sqlite! {
     nobody_passes_for_another,
     no_byte_of_a_client_opens_a_door_that_an_outage_would,
     while_nobody_can_tell_the_proxy_does_what_it_was_told,
+}
+
+mod servers {
+    use super::*;
+    on_database_servers! {
+        a_replica_without_a_lease_is_passed_by,
+    }
 }

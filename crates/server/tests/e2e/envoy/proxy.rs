@@ -77,6 +77,13 @@ impl Envoy {
         address.filter(|_| code == 200).map(str::to_owned)
     }
 
+    /// How many replicas of the authority it takes for well.
+    pub(crate) async fn replicas(&self) -> Option<f64> {
+        let (_, stats) = http::get(&self.admin, "/stats/prometheus?filter=membership_healthy").await;
+        let cluster = [("envoy_cluster_name", "key-authority")];
+        http::series(&stats, "envoy_cluster_membership_healthy", &cluster)
+    }
+
     /// The answer to a request with these headers.
     pub(crate) async fn get(&self, path: &str, headers: &[&str]) -> Reply {
         let lines: Vec<_> = headers.iter().map(|line| line.as_bytes()).collect();
