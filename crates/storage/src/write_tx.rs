@@ -4,6 +4,8 @@
 //! process is alone in the database as far as changes go: what it reads is what it will change, counts are exact, a
 //! request that was seen is seen. Dropping it rolls everything back.
 
+mod bulk;
+
 use key_authority_domain::account::{Account, CountedKeys};
 use key_authority_domain::audit::{AuditEvent, ChainHash, LoggedEvent, RequestMark};
 use key_authority_domain::id::{AccountId, Actor, KeyId, Revision};
@@ -215,17 +217,7 @@ impl WriteTx<'_> {
     /// # Errors
     /// When it could not be written.
     pub async fn insert_key(&self, key: &Key) -> Result<(), StorageError> {
-        let mut row = rows::key::to_row(key);
-        row.use_count = Set(0);
-        bounded(async {
-            api_key::Entity::insert(row).exec_without_returning(&self.tx).await?;
-            for secret in &key.secrets {
-                let row = rows::key::secret_to_row(key, secret)?;
-                api_key_secret::Entity::insert(row).exec_without_returning(&self.tx).await?;
-            }
-            Ok(())
-        })
-        .await
+        self.insert_keys(std::slice::from_ref(key)).await
     }
 
     /// Writes a key that exists, and notes the change in it. Its secrets and its usage stay.

@@ -6,6 +6,7 @@
 #![cfg(test)]
 
 mod audit;
+mod bulk;
 mod cancellation;
 mod changes;
 mod corrupt;

@@ -154,10 +154,8 @@ pub(crate) async fn put_account(store: &Store, mut account: Account) -> Account 
 /// Writes keys in one change, and gives them back as they were written.
 pub(crate) async fn put_keys(store: &Store, mut keys: Vec<Key>) -> Vec<Key> {
     let tx = store.begin().await.expect("a change");
-    for key in &mut keys {
-        date_key(&tx, key);
-        tx.insert_key(key).await.expect("a key");
-    }
+    keys.iter_mut().for_each(|key| date_key(&tx, key));
+    tx.insert_keys(&keys).await.expect("keys");
     let first = keys.first().expect("a key");
     tx.commit(event(Action::CreateKey, first.account.as_str(), Some(first.id.as_str()))).await.expect("a commit");
     keys
