@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 
 /// Messages that carry a token in the clear. Their `Debug` is written by hand, so that no log can show one.
-const SECRET_BEARERS: [&str; 6] = [
+const SECRET_BEARERS: [&str; 8] = [
     ".envoy.service.auth.v3.AttributeContext.HttpRequest",
     ".envoy.service.auth.v3.HeaderValue",
     ".keyauthority.v1.VerifyRequest",
     ".keyauthority.v1.CreateKeyResponse",
     ".keyauthority.v1.RenewKeyResponse",
     ".keyauthority.v1.RevealTokenResponse",
+    ".keyauthority.v1.ImportedKey",
+    ".keyauthority.v1.ImportedKey.secret",
 ];
 
 /// The folders of `proto/` that are compiled, each into a descriptor set of its own: what serves one of the services shows

@@ -1,11 +1,12 @@
 //! The schema, step by step.
 //!
 //! A migration that has been released is never edited: names are written out in it, not taken from the entities, so that
-//! it does tomorrow what it did the day it was written. To change the schema, add `m0002_<what>.rs` and list it last.
+//! it does tomorrow what it did the day it was written. To change the schema, add `m0003_<what>.rs` and list it last.
 
 use sea_orm_migration::prelude::*;
 
 mod m0001_initial;
+mod m0002_secret_scheme;
 
 /// The list of migrations, oldest first.
 #[derive(Debug)]
@@ -14,6 +15,6 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_initial::Migration)]
+        vec![Box::new(m0001_initial::Migration), Box::new(m0002_secret_scheme::Migration)]
     }
 }

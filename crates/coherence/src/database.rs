@@ -186,6 +186,7 @@ impl Database {
             account: self.account.clone(),
             key_id: line.key_id.clone(),
             accepts_restore: false,
+            is_import: false,
         });
         let now = Timestamp::from_micros(i64::try_from(now / 1_000).unwrap_or(0));
         Feed { head: self.head(as_of), now, events: events.collect() }

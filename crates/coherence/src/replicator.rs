@@ -249,6 +249,13 @@ fn nothing_new(applied: Head) -> Feed {
     use key_authority_storage::feed::FeedEvent;
     let event = AccountId::new("acme").ok().filter(|_| applied.revision.0 > 0);
     let Head { revision, hash } = applied;
-    let event = event.map(|account| FeedEvent { revision, hash, account, key_id: None, accepts_restore: false });
+    let event = event.map(|account| FeedEvent {
+        revision,
+        hash,
+        account,
+        key_id: None,
+        accepts_restore: false,
+        is_import: false,
+    });
     Feed { head: applied, now: Timestamp::from_micros(0), events: event.into_iter().collect() }
 }

@@ -70,6 +70,8 @@ actions! {
     Bootstrap = 14, "bootstrap";
     /// An operator accepted the state of a database that had gone back.
     AcceptRestore = 15, "accept_restore";
+    /// Keys of another system were taken over.
+    ImportKeys = 16, "import_keys";
 }
 
 impl Action {

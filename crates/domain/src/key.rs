@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::access::{Access, Network, ProjectAccess, Scope};
 use crate::account::{Account, CountedKeys, ExpiryChoice};
+use crate::foreign::Scheme;
 use crate::id::{AccountId, Actor, KeyId, Revision};
 use crate::refusal::{Refusal, Rejection};
 use crate::secret::SecretVersion;
@@ -97,6 +98,8 @@ pub struct Secret {
     pub version: u32,
     /// What is kept of the token.
     pub digest: TokenDigest,
+    /// What that was made of.
+    pub scheme: Scheme,
     /// The version of the authority secret under which it was digested.
     pub secret_version: SecretVersion,
     /// What lists show of the token.
@@ -111,11 +114,13 @@ pub struct Secret {
     pub last_used_time: Option<Timestamp>,
 }
 
-/// What a freshly minted token leaves behind.
+/// What a token that was freshly minted, or imported, leaves behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MintedSecret {
     /// Its digest.
     pub digest: TokenDigest,
+    /// What that was made of.
+    pub scheme: Scheme,
     /// The version of the authority secret under which it was digested.
     pub secret_version: SecretVersion,
     /// What lists show of it.
@@ -375,6 +380,7 @@ impl MintedSecret {
         Secret {
             version,
             digest: self.digest,
+            scheme: self.scheme,
             secret_version: self.secret_version,
             hint: self.hint,
             sealed: self.sealed,
@@ -408,7 +414,8 @@ mod tests {
     }
 
     fn minted(byte: u8) -> MintedSecret {
-        MintedSecret { digest: TokenDigest([byte; 32]), secret_version: 1, hint: "key_aaaa".into(), sealed: None }
+        let (digest, scheme) = (TokenDigest([byte; 32]), Scheme::Own);
+        MintedSecret { digest, scheme, secret_version: 1, hint: "key_aaaa".into(), sealed: None }
     }
 
     fn new_key(expiry: ExpiryChoice) -> NewKey {

@@ -59,8 +59,11 @@ pub enum Refusal {
     /// Only an account without keys can be deleted.
     #[error("the account still has keys; delete them first")]
     AccountNotEmpty,
-    /// The account `system` holds the callers' keys; it can be neither suspended nor deleted.
-    #[error("the account system is reserved: it can be neither created, suspended nor deleted")]
+    /// The account `system` holds the callers' keys; it can be neither suspended nor deleted, and only the authority makes
+    /// tokens for it.
+    #[error(
+        "the account system is reserved: it can be neither created, suspended nor deleted, and no keys are imported into it"
+    )]
     AccountReserved,
     /// A suspended account gets no new keys.
     #[error("the account is suspended; resume it first")]

@@ -16,6 +16,7 @@ use crate::token::{Presented, TokenDigest};
 pub type SecretVersion = u32;
 
 const DIGEST_CONTEXT: &str = "keyauthority.v1 2026-11 token digest";
+const FOREIGN_CONTEXT: &str = "keyauthority.v1 2026-11 foreign digest";
 const SEAL_CONTEXT: &str = "keyauthority.v1 2026-11 seal";
 const TAG_CONTEXT: &str = "keyauthority.v1 2026-11 audit chain tag";
 const CHECK_CONTEXT: &str = "keyauthority.v1 2026-11 secret check value";
@@ -24,6 +25,7 @@ const CHECK_CONTEXT: &str = "keyauthority.v1 2026-11 secret check value";
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub(crate) struct Keys {
     pub(crate) digest: [u8; 32],
+    pub(crate) foreign: [u8; 32],
     pub(crate) seal: [u8; 32],
     pub(crate) tag: [u8; 32],
     pub(crate) check: [u8; 32],
@@ -102,7 +104,7 @@ impl Keyring {
 
     /// The digests under each valid version, newest first: what to look a presented token up by.
     pub fn digests<'a>(&'a self, token: Presented<'a>) -> impl Iterator<Item = TokenDigest> + 'a {
-        std::iter::once(self.current_keys()).chain(self.older.values().rev()).map(move |keys| digest(keys, token))
+        self.newest_first().map(move |keys| digest(keys, token))
     }
 
     /// What the database keeps to know the secret again: a value a version, of which the secret cannot be learned.
@@ -116,6 +118,10 @@ impl Keyring {
 
     pub(crate) fn keys(&self, version: SecretVersion) -> Option<&Keys> {
         if version == self.current.0 { Some(&self.current.1) } else { self.older.get(&version) }
+    }
+
+    pub(crate) fn newest_first(&self) -> impl Iterator<Item = &Keys> {
+        std::iter::once(self.current_keys()).chain(self.older.values().rev())
     }
 
     /// Oldest first.
@@ -132,13 +138,14 @@ impl fmt::Debug for Keyring {
     }
 }
 
-fn digest(keys: &Keys, token: Presented<'_>) -> TokenDigest {
+pub(crate) fn digest(keys: &Keys, token: Presented<'_>) -> TokenDigest {
     TokenDigest(*blake3::keyed_hash(&keys.digest, token.as_bytes()).as_bytes())
 }
 
 fn derive(secret: &[u8; 32]) -> Keys {
     Keys {
         digest: blake3::derive_key(DIGEST_CONTEXT, secret),
+        foreign: blake3::derive_key(FOREIGN_CONTEXT, secret),
         seal: blake3::derive_key(SEAL_CONTEXT, secret),
         tag: blake3::derive_key(TAG_CONTEXT, secret),
         check: blake3::derive_key(CHECK_CONTEXT, secret),

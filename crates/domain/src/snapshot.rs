@@ -5,6 +5,8 @@ use serde_json::{Map, Value, json};
 
 use crate::access::ProjectAccess;
 use crate::account::{Account, CountedKeys, KeyPolicy, ProjectRule};
+use crate::audit::ChainHash;
+use crate::id::AccountId;
 use crate::key::{Key, KeyState, Secret};
 use crate::time::Timestamp;
 
@@ -38,6 +40,23 @@ pub fn of_key(key: &Key, now: Timestamp) -> String {
         "created_by": key.created_by.as_str(),
         "secrets": key.secrets.iter().map(secret).collect::<Vec<_>>(),
     }))
+}
+
+/// An import as the audit log keeps it: how many keys it brought into the account, and a hash over all that was written of
+/// them. So the chain covers them, and an event is no longer for ten thousand keys than for one.
+#[must_use]
+pub fn of_import(account: &AccountId, keys: &[Key], now: Timestamp) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for key in keys {
+        let text = of_key(key, now);
+        // A length before the text: no two lists of keys read alike.
+        hasher.update(&(text.len() as u64).to_be_bytes()).update(text.as_bytes());
+        for secret in &key.secrets {
+            hasher.update(&secret.scheme.number().to_be_bytes()).update(&secret.digest.0);
+        }
+    }
+    let hash = ChainHash(*hasher.finalize().as_bytes());
+    json!({ "account": account.as_str(), "key_count": keys.len(), "keys_hash": hash.to_string() }).to_string()
 }
 
 /// An account as the audit log keeps it.
@@ -111,7 +130,8 @@ fn without_nulls(value: Value) -> String {
 mod tests {
     use super::*;
     use crate::account::ExpiryChoice;
-    use crate::id::{AccountId, Actor, KeyId, Revision};
+    use crate::foreign::Scheme;
+    use crate::id::{Actor, KeyId, Revision};
     use crate::key::{Labels, MintedSecret, NewKey};
     use crate::token::TokenDigest;
 
@@ -141,14 +161,19 @@ mod tests {
             created_by: Actor::bootstrap(),
         };
         let sealed = Some(b"sealed".to_vec());
-        let minted =
-            MintedSecret { digest: TokenDigest([0xab; 32]), secret_version: 1, hint: "key_aaaa".into(), sealed };
+        let (digest, scheme) = (TokenDigest([0xab; 32]), Scheme::Own);
+        let minted = MintedSecret { digest, scheme, secret_version: 1, hint: "key_aaaa".into(), sealed };
         let key = Key::create(&account, new, minted, now, Revision(2)).unwrap();
         let text = of_key(&key, now);
         assert!(
             !text.contains("null") && !text.contains("digest") && !text.contains("sealed") && !text.contains("171")
         );
         assert!(text.contains("\"token_hint\":\"key_aaaa\"") && text.contains("KEY_STATE_ACTIVE"), "{text}");
+        let import = |keys: &[Key]| of_import(&account.id, keys, now);
+        let other = Key { disabled: true, ..key.clone() };
+        let of_one = import(std::slice::from_ref(&key));
+        assert!(of_one.contains("\"key_count\":1") && !of_one.contains("key_1"), "{of_one}");
+        assert!(of_one != import(&[other]) && of_one != import(&[key.clone(), key.clone()]), "{of_one}");
         assert!(of_account(&account).contains("\"token_prefix\":\"ka_\"") && !of_account(&account).contains("null"));
     }
 }

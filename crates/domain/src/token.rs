@@ -19,6 +19,10 @@ const CHECKSUM_LEN: usize = 6;
 const PREFIX_LEN_MAX: usize = 32;
 /// How many random characters a hint shows.
 const HINT_LEN: usize = 4;
+/// The longest token that can be presented, in bytes. Ours are shorter.
+pub const TOKEN_LEN_MAX: usize = 512;
+/// The shortest token of another system that can be imported whole, in bytes.
+const IMPORTED_LEN_MIN: usize = 16;
 
 /// What the tokens of an account begin with: `[a-z][a-z0-9]*(_[a-z0-9]+)*_`, at most 32 characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +65,10 @@ fn is_prefix(bytes: &[u8]) -> bool {
         && !bytes.windows(2).any(|pair| pair == b"__")
 }
 
+fn is_presentable(text: &str) -> bool {
+    (1..=TOKEN_LEN_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 /// A token in the clear. It prints as `Token(…)` and is wiped when dropped.
 pub struct Token(Zeroizing<String>);
 
@@ -86,7 +94,29 @@ impl Token {
         std::str::from_utf8(opened).map(|text| Self(Zeroizing::new(text.to_owned()))).map_err(|_bytes| Malformed)
     }
 
-    /// Reads a token that somebody presents.
+    /// Takes over a token that another system issued, of whatever shape.
+    ///
+    /// # Errors
+    /// The rule in words, when it is too short to be a secret or cannot be presented.
+    pub fn imported(text: &str) -> Result<Self, Invalid> {
+        if text.len() >= IMPORTED_LEN_MIN && is_presentable(text) {
+            Ok(Self(Zeroizing::new(text.to_owned())))
+        } else {
+            Err(Invalid::rule(format!(
+                "must be {IMPORTED_LEN_MIN} to {TOKEN_LEN_MAX} printable ASCII characters without spaces"
+            )))
+        }
+    }
+
+    /// Reads a token that somebody presents and that may be an imported one, of whatever shape.
+    ///
+    /// # Errors
+    /// [`Malformed`] when no token can be like that.
+    pub fn parse_any(text: &str) -> Result<Presented<'_>, Malformed> {
+        if is_presentable(text) { Ok(Presented(text)) } else { Err(Malformed) }
+    }
+
+    /// Reads a token of ours that somebody presents.
     ///
     /// # Errors
     /// [`Malformed`] when the shape or the checksum is not a token's.
@@ -113,9 +143,13 @@ impl Token {
         &self.0
     }
 
-    /// What lists show of it: the prefix and the first four random characters.
+    /// What lists show of it: the prefix and the first four random characters. Of a token of another shape, which may have
+    /// no prefix, the first four characters and an ellipsis.
     #[must_use]
     pub fn hint(&self) -> String {
+        if Self::parse(&self.0).is_err() {
+            return self.0.chars().take(HINT_LEN).chain(std::iter::once('…')).collect();
+        }
         let shown = self.0.len().saturating_sub(BODY_LEN + CHECKSUM_LEN) + HINT_LEN;
         self.0.chars().take(shown).collect()
     }
@@ -231,6 +265,31 @@ mod tests {
             format!("{token:?}{:?}{:?}", token.presented(), TokenDigest([1; 32])),
             "Token(…)Presented(…)TokenDigest(…)"
         );
+    }
+
+    #[test]
+    fn imported_tokens_have_any_shape_within_their_limits() {
+        let whole = Token::imported("sk-live/ABC=0123456789").unwrap();
+        assert_eq!(whole.hint(), "sk-l…");
+        let ours = mint("mko_tkn_", 7);
+        assert_eq!(Token::imported(ours.reveal()).unwrap().hint(), ours.hint());
+        for good in [&"x".repeat(16), &"~".repeat(512)] {
+            assert!(Token::imported(good).is_ok() && Token::parse_any(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            &"x".repeat(15),
+            &"x".repeat(513),
+            "with a space in it",
+            "a-line-\n-and-more-of-it",
+            "ümlaute-ümlaute-ü",
+        ] {
+            assert!(Token::imported(bad).is_err(), "{bad}");
+        }
+        assert!(Token::parse_any("short").is_ok(), "a digest may be of a shorter one");
+        for bad in ["", &"x".repeat(513), "a b", "a\0"] {
+            assert!(Token::parse_any(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::fmt;
 
 use crate::ext_authz::HeaderValue;
 use crate::ext_authz::attribute_context::HttpRequest;
-use crate::v1::{CreateKeyResponse, RenewKeyResponse, RevealTokenResponse, VerifyRequest};
+use crate::v1::imported_key::Secret;
+use crate::v1::{CreateKeyResponse, ImportedKey, RenewKeyResponse, RevealTokenResponse, VerifyRequest};
 
 /// Stands for a token: whether there is one may be told, what it is may not.
 fn redacted(token: &str) -> &'static str {
@@ -68,6 +69,27 @@ impl fmt::Debug for HeaderValue {
     }
 }
 
+impl fmt::Debug for ImportedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImportedKey")
+            .field("key_id", &self.key_id)
+            .field("display_name", &self.display_name)
+            .field("scopes", &self.scopes)
+            .field("secret", &self.secret)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Token(_) => "Token(…)",
+            Self::Blake3(_) => "Blake3(…)",
+            Self::Sha256(_) => "Sha256(…)",
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,6 +98,7 @@ mod tests {
     #[test]
     fn no_debug_shows_a_token() {
         let token = String::from("canary");
+        let imported = |secret| format!("{:?}", ImportedKey { secret: Some(secret), ..Default::default() });
         let shown = [
             format!("{:?}", VerifyRequest { token: token.clone(), ..Default::default() }),
             format!("{:?}", CreateKeyResponse { token: token.clone(), ..Default::default() }),
@@ -83,7 +106,9 @@ mod tests {
             format!("{:?}", RevealTokenResponse { token: token.clone() }),
             format!("{:?}", HttpRequest { path: token.clone().into(), ..Default::default() }),
             format!("{:?}", in_headers(&token)),
-            format!("{:?}", HeaderValue { value: token, ..Default::default() }),
+            format!("{:?}", HeaderValue { value: token.clone(), ..Default::default() }),
+            imported(Secret::Token(token)),
+            imported(Secret::Blake3(b"c".to_vec())).replace("99", "canary"),
         ];
         assert!(shown.iter().all(|text| !text.contains("canary") && text.contains('…')), "{shown:?}");
     }

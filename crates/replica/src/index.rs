@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use key_authority_domain::access::Access;
 use key_authority_domain::account::Account;
+use key_authority_domain::foreign::Scheme;
 use key_authority_domain::id::{AccountId, KeyId, Revision};
 use key_authority_domain::key::{Key, Labels, Secret};
 use key_authority_domain::time::Timestamp;
@@ -18,6 +19,7 @@ use key_authority_domain::verdict::Standing;
 use key_authority_storage::feed::Rows;
 
 use crate::ended::Ended;
+use crate::schemes::SchemeCounts;
 use crate::usage::UsageCell;
 
 /// A digest is as good as random, and nobody outside can choose it: its first eight bytes are its hash.
@@ -46,6 +48,7 @@ pub struct Index {
     keys: AtomicUsize,
     accounts: AtomicUsize,
     held: AtomicUsize,
+    foreign: SchemeCounts,
 }
 
 /// An account, as far as Verify asks.
@@ -76,6 +79,7 @@ pub struct ResidentSecret {
     /// The key that it belongs to.
     pub key: Arc<ResidentKey>,
     pub(crate) retire_time: Option<Timestamp>,
+    scheme: Scheme,
     /// Whether it is refused although the database says that it passes; see [`crate::ended`].
     is_held: AtomicBool,
     pub(crate) usage: Arc<UsageCell>,
@@ -124,6 +128,12 @@ impl Index {
     #[must_use]
     pub fn get(&self, digest: &TokenDigest) -> Option<Arc<ResidentSecret>> {
         self.secrets.pin().get(digest).cloned()
+    }
+
+    /// Whether any token is resident that was brought along by this scheme: then it is worth a look-up.
+    #[must_use]
+    pub fn has_any(&self, scheme: Scheme) -> bool {
+        self.foreign.has_any(scheme)
     }
 
     /// How many keys are resident.
@@ -264,7 +274,7 @@ impl Writer {
                 || Arc::new(UsageCell::new(key.id.clone(), secret.digest, key.create_revision)),
                 |known| Arc::clone(&known.usage),
             );
-            entries.push((secret.digest, secret.retire_time, AtomicBool::new(is_held), usage));
+            entries.push((secret.digest, secret.scheme, secret.retire_time, AtomicBool::new(is_held), usage));
         }
         let resident = Arc::new(ResidentKey {
             account,
@@ -276,13 +286,16 @@ impl Writer {
             expire_time: key.expire_time,
         });
         let digests: Vec<TokenDigest> = entries.iter().map(|(digest, ..)| *digest).collect();
-        for (digest, retire_time, is_held, usage) in entries {
+        for (digest, scheme, retire_time, is_held, usage) in entries {
             let key = Arc::clone(&resident);
-            secrets.insert(digest, Arc::new(ResidentSecret { key, retire_time, is_held, usage }));
+            // Before it is there to be found.
+            self.index.foreign.add(scheme);
+            let before = secrets.insert(digest, Arc::new(ResidentSecret { key, retire_time, scheme, is_held, usage }));
+            before.inspect(|before| self.index.foreign.remove(before.scheme));
         }
         let before = self.digests.insert(resident.id.clone(), digests.clone()).unwrap_or_default();
         for forgotten in before.iter().filter(|digest| !digests.contains(digest)) {
-            secrets.remove(forgotten);
+            secrets.remove(forgotten).inspect(|gone| self.index.foreign.remove(gone.scheme));
             self.ended.note_gone(*forgotten, self.applied);
         }
     }
@@ -290,7 +303,7 @@ impl Writer {
     fn remove_key(&mut self, id: &KeyId) {
         let secrets = self.index.secrets.pin();
         for digest in self.digests.remove(id).unwrap_or_default() {
-            secrets.remove(&digest);
+            secrets.remove(&digest).inspect(|gone| self.index.foreign.remove(gone.scheme));
             self.ended.note_gone(digest, self.applied);
         }
     }
@@ -327,7 +340,8 @@ mod tests {
     }
 
     fn minted(byte: u8) -> MintedSecret {
-        MintedSecret { digest: TokenDigest([byte; 32]), secret_version: 1, hint: String::new(), sealed: None }
+        let (digest, scheme) = (TokenDigest([byte; 32]), Scheme::Own);
+        MintedSecret { digest, scheme, secret_version: 1, hint: String::new(), sealed: None }
     }
 
     fn key(byte: u8) -> Key {
@@ -376,6 +390,30 @@ mod tests {
         apply(&mut writer, vec![], vec![], &["key_1"]);
         assert_eq!(verdict(writer.index(), 2), Verdict::Unknown);
         assert_eq!(writer.index().keys(), 0);
+    }
+
+    #[test]
+    fn foreign_tokens_are_counted_by_their_scheme_for_as_long_as_they_are_resident() {
+        let mut writer = Writer::default();
+        let of_scheme = |byte, scheme| {
+            let mut key = key(byte);
+            key.secrets[0].scheme = scheme;
+            key
+        };
+        let foreign = |writer: &Writer| Scheme::FOREIGN.map(|scheme| writer.index().has_any(scheme));
+        apply(&mut writer, vec![account(false)], vec![key(1)], &[]);
+        assert_eq!(foreign(&writer), [false; 3]);
+        let (whole, sha256) = (of_scheme(2, Scheme::Whole), of_scheme(3, Scheme::Sha256));
+        for _ in 0..2 {
+            // Read again, it is not one more.
+            apply(&mut writer, vec![], vec![whole.clone(), sha256.clone()], &[]);
+        }
+        assert_eq!(foreign(&writer), [true, false, true]);
+        let mut renewed = whole;
+        renewed.renew(&account(false), minted(4), Duration::ZERO, ExpiryChoice::Unsaid, NOW).unwrap();
+        renewed.secrets.remove(0);
+        apply(&mut writer, vec![], vec![renewed], &["key_3"]);
+        assert_eq!(foreign(&writer), [false; 3]);
     }
 
     #[test]

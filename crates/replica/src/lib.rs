@@ -18,6 +18,7 @@ pub mod lease;
 mod pace;
 pub mod propagation;
 pub mod replicator;
+mod schemes;
 pub mod terms;
 pub mod usage;
 mod view;

@@ -329,7 +329,13 @@ impl Driver {
         let accounts: BTreeSet<_> = feed.events.iter().map(|event| event.account.clone()).collect();
         let keys: BTreeSet<_> = feed.events.iter().filter_map(|event| event.key_id.clone()).collect();
         let ids = (accounts.iter().cloned().collect::<Vec<_>>(), keys.iter().cloned().collect::<Vec<_>>());
-        let rows = self.store.rows(&ids.0, &ids.1).await?;
+        let mut rows = self.store.rows(&ids.0, &ids.1).await?;
+        // The event at the applied revision is read again with what follows it; what it says was done then.
+        let applied = self.lease.applied().revision;
+        let new = || feed.events.iter().filter(|event| event.revision > applied);
+        for import in new().filter(|event| event.is_import) {
+            rows.keys.extend(self.store.keys_of(import.revision).await?);
+        }
         // Before any of it is in the index: rows of another server may be older than the log that names them, and the next
         // heartbeat would not read them again.
         if !self.is_same_session() {
@@ -337,9 +343,7 @@ impl Driver {
         }
         let to = feed.events.last().map_or(feed.head.revision, |event| event.revision);
         self.writer.apply(&accounts, &keys, rows, to);
-        // The event at the applied revision is read again with every heartbeat; what it says was done then.
-        let new = feed.events.iter().filter(|event| event.revision > self.lease.applied().revision);
-        let acceptances: Vec<_> = new.filter(|event| event.accepts_restore).map(|event| event.hash).collect();
+        let acceptances: Vec<_> = new().filter(|event| event.accepts_restore).map(|event| event.hash).collect();
         if !acceptances.is_empty() {
             self.release_held();
             self.accepted.get_or_insert_default().extend(acceptances);

@@ -4,6 +4,7 @@
 mod accounts;
 mod audit;
 mod cursor;
+mod import;
 mod keys;
 mod operations;
 

@@ -10,6 +10,7 @@ use std::path::Path;
 use key_authority_domain::access::{Access, ProjectAccess, Scope};
 use key_authority_domain::account::{Account, ExpiryChoice, KeyPolicy};
 use key_authority_domain::audit::{Action, AuditEvent};
+use key_authority_domain::foreign::Scheme;
 use key_authority_domain::id::{AccountId, Actor, KeyId};
 use key_authority_domain::key::{Key, Labels, MintedSecret, NewKey};
 use key_authority_domain::permission::Permission;
@@ -165,6 +166,7 @@ async fn make_root_key(tx: WriteTx<'_>, store: &Store, token: &Token) -> Result<
     let keyring = store.keyring();
     let minted = MintedSecret {
         digest: keyring.digest(token.presented()),
+        scheme: Scheme::Own,
         secret_version: keyring.current(),
         hint: token.hint(),
         sealed: None,

@@ -25,6 +25,9 @@ const QUESTIONS: [(&str, usize); 3] = [
 /// lets requests pass on an error, what is too large here would pass: so there is room for far more than a proxy takes in.
 #[cfg(feature = "ext-authz")]
 const CHECK: (&str, usize) = ("/envoy.service.auth.v3.Authorization/Check", REQUEST_BYTES_MAX);
+const IMPORT: &str = "/keyauthority.v1.KeyAuthority/ImportKeys";
+/// The largest message of an import: ten thousand keys with a kilobyte of scopes, labels and words each fit.
+const IMPORT_BYTES_MAX: usize = 16 * 1024 * 1024;
 const ALL_ELSE: &str = "/keyauthority.v1.KeyAuthority/{*method}";
 
 /// What is served and what reflection shows of it: ours, what proxies ask, health, reflection in both versions, and the error
@@ -47,8 +50,9 @@ pub type ReflectionError = tonic_reflection::server::Error;
 /// # Errors
 /// [`ReflectionError`].
 pub fn all(service: &Service, health: HealthService, ending: &CancellationToken) -> Result<Routes, ReflectionError> {
-    let server = KeyAuthorityServer::new(service.clone()).max_decoding_message_size(REQUEST_BYTES_MAX);
-    let router = questions(service).route_service(ALL_ELSE, server);
+    let server = |bytes_max| KeyAuthorityServer::new(service.clone()).max_decoding_message_size(bytes_max);
+    let router = questions(service).route_service(IMPORT, server(IMPORT_BYTES_MAX));
+    let router = router.route_service(ALL_ELSE, server(REQUEST_BYTES_MAX));
     with_kin(router, health, ending)
 }
 

@@ -1,6 +1,8 @@
 //! `keyauthority.v1.KeyAuthority`: each RPC with the permission it takes and the handler that does it; and the one of
 //! `envoy.service.auth.v3.Authorization`.
 
+mod imports;
+
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use prost::Message;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
+use self::imports::Imports;
 use crate::admin::Admin;
 use crate::caller::{Callers, Credential, Permit};
 use crate::deadline::Deadline;
@@ -66,7 +69,11 @@ impl Service {
         caller: &Caller,
         outcome: Result<T, Failure>,
     ) -> Result<Response<T>, Status> {
-        outcome.map(Response::new).map_err(|failure| {
+        self.outcome(method, caller, outcome).map(Response::new)
+    }
+
+    fn outcome<T>(&self, method: &'static str, caller: &Caller, outcome: Result<T, Failure>) -> Result<T, Status> {
+        outcome.map_err(|failure| {
             let (code, reason) = failure.code();
             if failure.is_refusal() {
                 self.metrics.admin_refused(reason);
@@ -149,6 +156,23 @@ impl KeyAuthority for Service {
         request: Request<v1::CreateKeyRequest>,
     ) -> Result<Response<v1::CreateKeyResponse>, Status> {
         admin!(self, request, "CreateKey", [KeysWrite], create_key)
+    }
+
+    type ImportKeysStream = Pin<Box<dyn Stream<Item = Result<v1::ImportKeysResponse, Status>> + Send>>;
+
+    async fn import_keys(
+        &self,
+        request: Request<Streaming<v1::ImportKeysRequest>>,
+    ) -> Result<Response<Self::ImportKeysStream>, Status> {
+        let caller = Caller { actor: None, address: address(&request) };
+        let permitted = self.credential(&request).and_then(|credential| {
+            self.callers.permit_any(&credential, &[Permission::KeysWrite])?;
+            Ok(credential)
+        });
+        let credential = self.outcome("ImportKeys", &caller, permitted)?;
+        let deadline = request.extensions().get::<Deadline>().copied();
+        let imports = Imports { service: self.clone(), credential, caller, deadline, messages: request.into_inner() };
+        Ok(Response::new(Box::pin(imports.answers())))
     }
 
     async fn get_key(&self, request: Request<v1::GetKeyRequest>) -> Result<Response<v1::Key>, Status> {

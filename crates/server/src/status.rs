@@ -49,12 +49,18 @@ pub enum Failure {
     /// The ID is taken.
     #[error("the key ID {0} is taken; choose another, or leave it out for a generated one")]
     KeyExists(KeyId),
+    /// Another key has the token that was to be imported.
+    #[error("the token is another key's, or stands in this message before")]
+    TokenExists,
     /// The ID is taken.
     #[error("the account ID {0} is taken; choose another")]
     AccountExists(AccountId),
     /// The request ID was used for another request.
     #[error("the request ID was used for a request with other parameters")]
     RequestIdReused,
+    /// An older replica would not learn of what is imported.
+    #[error("replicas of different builds run; import when all are of one")]
+    ReplicasDiffer,
     /// The thing was changed since it was read.
     #[error("the etag is not the current one")]
     EtagMismatch,
@@ -139,8 +145,10 @@ impl Failure {
             Self::KeyNotFound => (Code::NotFound, "KEY_NOT_FOUND"),
             Self::AccountNotFound => (Code::NotFound, "ACCOUNT_NOT_FOUND"),
             Self::KeyExists(_) => (Code::AlreadyExists, "KEY_EXISTS"),
+            Self::TokenExists => (Code::AlreadyExists, "TOKEN_EXISTS"),
             Self::AccountExists(_) => (Code::AlreadyExists, "ACCOUNT_EXISTS"),
             Self::RequestIdReused => (Code::AlreadyExists, "REQUEST_ID_REUSED"),
+            Self::ReplicasDiffer => (Code::FailedPrecondition, "REPLICAS_DIFFER"),
             Self::EtagMismatch => (Code::Aborted, "ETAG_MISMATCH"),
             Self::Refused(refusal) => (Code::FailedPrecondition, refusal.reason()),
             Self::NotYetEverywhere { .. } => (Code::DeadlineExceeded, "PROPAGATION_PENDING"),
@@ -209,7 +217,7 @@ impl Failure {
                 | StorageError::NoDatabase(_),
             ) => "the database cannot be reached; nothing was changed, ask again".into(),
             Self::Storage(_) | Self::Entropy(_) | Self::SealBroken => "an internal fault; see the server's log".into(),
-            Self::TooLate | Self::HealthUnknown | Self::TooManyWatches | Self::CallerNetworkDenied | Self::NoAccounts | Self::KeyExists(_) | Self::AccountExists(_) | Self::AnswerTooLarge | Self::Refused(_) => {
+            Self::TooLate | Self::HealthUnknown | Self::TooManyWatches | Self::CallerNetworkDenied | Self::NoAccounts | Self::KeyExists(_) | Self::TokenExists | Self::ReplicasDiffer | Self::AccountExists(_) | Self::AnswerTooLarge | Self::Refused(_) => {
                 self.to_string()
             }
         }

@@ -12,12 +12,13 @@ mod unary;
 
 use std::sync::Arc;
 
+use key_authority_domain::foreign::Scheme;
 use key_authority_domain::secret::Keyring;
-use key_authority_domain::token::Token;
+use key_authority_domain::token::{Malformed, Token};
 use key_authority_domain::verdict::{Question, Verdict, decide};
 use key_authority_proto::v1;
-use key_authority_replica::View;
 use key_authority_replica::index::ResidentSecret;
+use key_authority_replica::{Moment, View};
 use prost::Message;
 
 use crate::caller::{Callers, Credential, Permit};
@@ -124,12 +125,32 @@ impl Verifier {
     /// Decides a question.
     #[must_use]
     pub fn decide(&self, permit: &Permit, token: &str, question: &Question<'_>) -> Decided {
-        let Ok(token) = Token::parse(token) else { return Decided { verdict: Verdict::Malformed, secret: None } };
         let moment = permit.moment();
-        let secret = self.view.find(moment, self.keyring.digests(token));
+        let Ok(secret) = self.find(moment, token) else {
+            return Decided { verdict: Verdict::Malformed, secret: None };
+        };
         let secret = secret.filter(|secret| permit.covers(secret.account()));
         let verdict = decide(secret.as_ref().map(|secret| secret.standing()).as_ref(), question, moment.now());
         Decided { verdict, secret }
+    }
+
+    /// Looks a token up: as one of ours and, while such are resident, as one that another system issued.
+    fn find(&self, moment: Moment, text: &str) -> Result<Option<Arc<ResidentSecret>>, Malformed> {
+        let ours = Token::parse(text);
+        if let Ok(token) = ours
+            && let Some(secret) = self.view.find(moment, self.keyring.digests(token))
+        {
+            return Ok(Some(secret));
+        }
+        // One that parses as ours was looked up whole.
+        let is_worth =
+            |scheme: &Scheme| self.view.index().has_any(*scheme) && (*scheme != Scheme::Whole || ours.is_err());
+        let mut schemes = Scheme::FOREIGN.into_iter().filter(is_worth).peekable();
+        if schemes.peek().is_none() {
+            return ours.map(|_| None);
+        }
+        let token = Token::parse_any(text)?;
+        Ok(schemes.find_map(|scheme| self.view.find(moment, self.keyring.digests_as(scheme, token))))
     }
 
     /// Counts what is about to be answered.

@@ -14,6 +14,7 @@ pub mod access;
 pub mod account;
 pub mod audit;
 pub mod fields;
+pub mod import;
 pub mod key;
 pub mod mark;
 mod mask;

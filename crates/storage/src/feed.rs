@@ -24,6 +24,8 @@ use crate::{account_read, key_read};
 pub const FEED_LIMIT: u64 = 1_000;
 /// How many rows of a table one reading of the snapshot returns.
 const SNAPSHOT_BATCH: u64 = 5_000;
+/// How many keys of an import one statement returns.
+const KEYS_BATCH: usize = 2_500;
 
 /// The log from a revision on, itself included.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +34,8 @@ pub struct Feed {
     pub head: Head,
     /// The database's clock.
     pub now: Timestamp,
-    /// At most [`FEED_LIMIT`] events, in order.
+    /// At most [`FEED_LIMIT`] events, in order; and no more after the first import that is new, whose keys are as many as a
+    /// replica should read between two confirmations.
     pub events: Vec<FeedEvent>,
 }
 
@@ -50,6 +53,8 @@ pub struct FeedEvent {
     /// Whether an operator accepted the database as it is. What else an event can be, the named rows tell; so that one
     /// of a newer build, under a number that is not known here, is followed like any other.
     pub accepts_restore: bool,
+    /// Whether it brought keys that it does not name: see [`Store::keys_of`].
+    pub is_import: bool,
 }
 
 /// Rows as they are now; what was asked for and is not among them is gone.
@@ -83,7 +88,7 @@ impl Store {
             let backend = self.db.get_database_backend();
             let statement = backend.build(&feed_statement(backend, from));
             let rows = FeedRow::find_by_statement(statement).all(&self.db).await?;
-            to_feed(rows)
+            to_feed(rows, from)
         })
         .await
     }
@@ -100,6 +105,22 @@ impl Store {
             Ok(Rows { accounts, keys })
         })
         .await
+    }
+
+    /// The keys that an import brought and that are there still, as they are now.
+    ///
+    /// # Errors
+    /// When nobody could look.
+    pub async fn keys_of(&self, import: Revision) -> Result<Vec<Key>, StorageError> {
+        use api_key::Column;
+        let ids = api_key::Entity::find().filter(Column::CreateRevision.eq(import.0)).select_only().column(Column::Id);
+        let ids: Vec<String> = bounded(async { Ok(ids.into_tuple().all(&self.db).await?) }).await?;
+        let mut keys = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(KEYS_BATCH) {
+            let select = api_key::Entity::find().filter(Column::Id.is_in(ids.iter().map(String::as_str)));
+            keys.extend(bounded(key_read::with_secrets(&self.db, select)).await?);
+        }
+        Ok(keys)
     }
 
     /// The events by which operators accepted the database as it was. There are few: none but after a restore.
@@ -195,12 +216,16 @@ fn feed_statement(backend: DbBackend, from: Revision) -> SelectStatement {
         .take()
 }
 
-fn to_feed(rows: Vec<FeedRow>) -> Result<Feed, StorageError> {
+fn to_feed(rows: Vec<FeedRow>, from: Revision) -> Result<Feed, StorageError> {
     let authority = Row { table: "authority", id: "1" };
     let first = rows.first().ok_or_else(|| authority.corrupt("id"))?;
     let head = Head { revision: Revision(first.head_revision), hash: authority.hash("head_hash", &first.head_hash)? };
     let now = Timestamp::from_micros(first.now);
-    let events = rows.into_iter().filter_map(|row| to_feed_event(row).transpose()).collect::<Result<_, _>>()?;
+    let events = rows.into_iter().filter_map(|row| to_feed_event(row).transpose());
+    let mut events = events.collect::<Result<Vec<_>, _>>()?;
+    if let Some(at) = events.iter().position(|event| event.is_import && event.revision > from) {
+        events.truncate(at + 1);
+    }
     Ok(Feed { head, now, events })
 }
 
@@ -218,5 +243,6 @@ fn to_feed_event(row: FeedRow) -> Result<Option<FeedEvent>, StorageError> {
         account: event.valid("account", AccountId::new(&account))?,
         key_id: event.valid("key_id", row.key_id.as_deref().map(KeyId::new).transpose())?,
         accepts_restore: action == Action::AcceptRestore.number(),
+        is_import: action == Action::ImportKeys.number(),
     }))
 }

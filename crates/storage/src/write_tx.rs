@@ -6,6 +6,8 @@
 
 mod bulk;
 
+pub use bulk::Holder;
+
 use key_authority_domain::account::{Account, CountedKeys};
 use key_authority_domain::audit::{AuditEvent, ChainHash, LoggedEvent, RequestMark};
 use key_authority_domain::id::{AccountId, Actor, KeyId, Revision};

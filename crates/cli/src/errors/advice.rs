@@ -55,6 +55,8 @@ fn step(reason: &str, metadata: &HashMap<String, String>, is_change: bool) -> Op
         "KEY_EXISTS" => {
             "choose another --key-id, or none and one is made; keyctl keys show shows the one that is there"
         }
+        "TOKEN_EXISTS" => "find the key that has the token: keyctl verify tells its ID; leave it out of the import",
+        "REPLICAS_DIFFER" => "finish the upgrade: keyctl status shows which build each replica is",
         "ACCOUNT_EXISTS" => "choose another ID; keyctl accounts show shows the one that is there",
         "REQUEST_ID_REUSED" => "repeat the command, which draws another one",
         "ETAG_MISMATCH" => "look at it again (show --output json has the new etag), and decide anew",

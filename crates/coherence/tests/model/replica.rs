@@ -117,6 +117,7 @@ impl Protocol {
             account: self.account.clone(),
             key_id,
             accepts_restore: false,
+            is_import: false,
         };
         let first = event(Log::FIRST, None);
         let revocation = log.revocation.map(|entry| event(entry.revision, Some(self.key.clone())));

@@ -2,6 +2,7 @@
 
 use key_authority_domain::account::Account;
 use key_authority_domain::audit::{Action, RequestMark};
+use key_authority_domain::foreign::Scheme;
 use key_authority_domain::id::{Actor, KeyId};
 use key_authority_domain::key::{Key, MintedSecret};
 use key_authority_domain::refusal::Refusal;
@@ -39,6 +40,7 @@ pub(crate) fn issue(keyring: &Keyring, account: &Account, key_id: &KeyId, versio
     };
     let minted = MintedSecret {
         digest: keyring.digest(token.presented()),
+        scheme: Scheme::Own,
         secret_version: keyring.current(),
         hint: token.hint(),
         sealed,

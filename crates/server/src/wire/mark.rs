@@ -45,6 +45,7 @@ macro_rules! mutations {
 
 mutations! {
     "CreateKey", CreateKeyRequest;
+    "ImportKeys", ImportKeysRequest;
     "UpdateKey", UpdateKeyRequest;
     "DisableKey", DisableKeyRequest;
     "EnableKey", EnableKeyRequest;
@@ -111,6 +112,7 @@ mod tests {
     fn every_request_with_a_request_id_can_be_marked() {
         let known = [
             v1::CreateKeyRequest::METHOD,
+            v1::ImportKeysRequest::METHOD,
             v1::UpdateKeyRequest::METHOD,
             v1::DisableKeyRequest::METHOD,
             v1::EnableKeyRequest::METHOD,

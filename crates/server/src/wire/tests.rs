@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::violations::{VIOLATIONS_MAX, Violations};
-use super::{account, audit, key, mark, page, revision, verify};
+use super::{account, audit, import, key, mark, page, revision, verify};
 
 /// Bytes that are mostly a protobuf message: fields of the numbers that ours have, with numbers, texts, short and long, and
 /// messages in them.
@@ -64,6 +64,7 @@ proptest! {
             let _ = verify::questions(&batch).map(drop).map_err(|violations| check::<()>(Err(violations)));
         }
         check(key::new_key(&read(&bytes)));
+        check(import::import_keys(read(&bytes)).map(|spec| spec.keys.into_iter().for_each(check)));
         check(key::key_change(&read(&bytes)).and_then(|update| key::check_caller_change(&update.change)));
         check(key::renew_key(&read(&bytes)));
         check(key::revoke_key(&read(&bytes)));

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod audit;
+mod import;
 mod keys;
 mod lists;
 pub(crate) mod questions;

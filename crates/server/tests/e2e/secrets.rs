@@ -72,6 +72,8 @@ fn secret_part(token: &str) -> &str {
 struct Answers {
     bytes: Vec<u8>,
     tokens: Vec<String>,
+    /// What another system brought along: tokens and plain digests, which are nowhere.
+    brought: Vec<Vec<u8>>,
 }
 
 impl Answers {
@@ -97,6 +99,7 @@ async fn no_secret_comes_out(database: Database) {
     tokens_are_made_and_shown(&root, &mut answers).await;
     #[cfg(feature = "ext-authz")]
     a_proxy_asks(&authority, &mut answers).await;
+    tokens_are_imported(&root, &mut answers).await;
     refusals(&authority, &mut answers).await;
     for path in ["/metrics", "/livez", "/readyz", "/nothing"] {
         answers.bytes.extend(http::get(authority.http(), path).await.1.into_bytes());
@@ -133,6 +136,9 @@ async fn no_secret_comes_out(database: Database) {
     for canaries in [&mut stored, &mut written] {
         canaries.add_spellings("the authority secret", &secret);
         canaries.add("the password of the database", PASSWORD);
+        for (number, brought) in answers.brought.iter().enumerate() {
+            canaries.add_spellings(&format!("what was brought {number}"), brought);
+        }
     }
     let output = authority.output();
     println!("{} bytes of output", output.len());
@@ -185,6 +191,37 @@ async fn tokens_are_made_and_shown(root: &Client, answers: &mut Answers) {
         }
         answers.tokens.extend([created.token, renewed.token]);
     }
+}
+
+/// Whole tokens and digests of another system: imported, presented, and refused with something wrong beside them.
+async fn tokens_are_imported(root: &Client, answers: &mut Answers) {
+    use imported_key::Secret;
+    let whole = "canary/of+another-system-0123456789".to_owned();
+    let (blake3, sha256) = (blake3::hash(b"canary"), <sha2::Sha256 as sha2::Digest>::digest("canary"));
+    let secrets =
+        [Secret::Token(whole.clone()), Secret::Blake3(blake3.as_bytes().to_vec()), Secret::Sha256(sha256.to_vec())];
+    for account in ["kept", "not-kept"] {
+        for secret in secrets.clone() {
+            let good = ImportedKey { secret: Some(secret), ..ImportedKey::default() };
+            let bad = ImportedKey { key_id: whole.clone(), token_hint: whole.clone(), ..good.clone() };
+            let keys = vec![good, bad];
+            let message =
+                ImportKeysRequest { account: account.into(), keys, request_id: account.into(), dry_run: false };
+            let answer = match root.import(message.clone()).await {
+                Ok(answer) => answer,
+                Err(status) => {
+                    answers.refusal::<()>(Err(status));
+                    root.import(ImportKeysRequest { request_id: String::new(), ..message }).await.unwrap()
+                }
+            };
+            answers.bytes.extend(answer.encode_to_vec());
+            answers.bytes.extend(format!("{answer:?}").into_bytes());
+        }
+    }
+    for token in [&whole, "canary"] {
+        answers.bytes.extend(root.ask(token).await.encode_to_vec());
+    }
+    answers.brought.extend([whole.into_bytes(), blake3.as_bytes().to_vec(), sha256.to_vec()]);
 }
 
 /// Calls that fail while they carry a token where one belongs, and where none does.

@@ -16,6 +16,7 @@ pub struct Model {
     pub create_time: i64,
     pub retire_time: Option<i64>,
     pub last_used_time: Option<i64>,
+    pub scheme: i32,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

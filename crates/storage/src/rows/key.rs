@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use key_authority_domain::access::{Access, Network, Project, ProjectAccess, Scope};
+use key_authority_domain::foreign::Scheme;
 use key_authority_domain::id::{AccountId, Actor, KeyId, Revision};
 use key_authority_domain::key::{Key, Revocation, Secret, Usage};
 use key_authority_domain::text::Invalid;
@@ -87,6 +88,7 @@ fn to_secret(model: api_key_secret::Model) -> Result<Secret, StorageError> {
     Ok(Secret {
         version: row.number("version", model.version)?,
         digest: TokenDigest(row.bytes("digest", &model.digest)?),
+        scheme: Scheme::from_number(model.scheme).ok_or_else(|| row.corrupt("scheme"))?,
         secret_version: row.number("secret_version", model.secret_version)?,
         hint: model.hint,
         sealed: model.sealed,
@@ -138,5 +140,6 @@ pub(crate) fn secret_to_row(key: &Key, secret: &Secret) -> Result<api_key_secret
         create_time: Set(secret.create_time.micros()),
         retire_time: Set(secret.retire_time.map(Timestamp::micros)),
         last_used_time: Set(secret.last_used_time.map(Timestamp::micros)),
+        scheme: Set(secret.scheme.number()),
     })
 }

@@ -1,18 +1,27 @@
 //! Many keys in one change.
 
+use std::collections::HashSet;
+
 use key_authority_domain::audit::Action;
+use key_authority_domain::foreign::Scheme;
 use key_authority_domain::id::Revision;
-use key_authority_domain::key::Key;
+use key_authority_domain::key::{Key, Secret};
+use key_authority_storage::write_tx::Holder;
 use key_authority_storage::{StorageError, Store};
 
 use crate::changes::every_event;
-use crate::support::make::{account, date_key, event, key, put_account, put_key, put_keys, secret};
+use crate::support::make::{
+    account, account_id, date_key, digest, event, key, key_id, note, put_account, put_key, put_keys, secret,
+};
 use crate::support::{Database, on_every_database};
 
 on_every_database! {
     many_keys_make_one_revision_and_few_statements,
     keys_with_all_their_secrets_are_written_at_once,
     a_key_that_is_there_already_refuses_them_all,
+    what_is_there_of_many_is_told,
+    the_keys_of_an_import_are_found_by_its_revision,
+    what_a_digest_was_made_of_reads_back,
 }
 
 const MANY: usize = 1_100;
@@ -64,14 +73,101 @@ async fn a_key_that_is_there_already_refuses_them_all(database: Database) {
     for last in [key("key-1000", "acme"), another_with_its_secret] {
         let mut keys: Vec<Key> = many().into_iter().filter(|key| key.id != there.id).chain([last]).collect();
         let tx = store.begin().await.unwrap();
-        keys.iter_mut().for_each(|key| date_key(&tx, key));
+        for key in &mut keys {
+            date_key(&tx, key);
+        }
         let error = tx.insert_keys(&keys).await.unwrap_err();
         assert!(matches!(error, StorageError::Refused(_)), "{error:?}");
         drop(tx);
-        assert_eq!(all_keys(&store).await, [there.clone()]);
+        assert_eq!(all_keys(&store).await, std::slice::from_ref(&there));
     }
     let tx = store.begin().await.unwrap();
     tx.insert_keys(&[]).await.unwrap();
     tx.commit(event(Action::UpdateAccount, "acme", None)).await.unwrap();
     assert_eq!(all_keys(&store).await, [there]);
+}
+
+async fn what_is_there_of_many_is_told(database: Database) {
+    let store = database.store().await;
+    for id in ["acme", "other"] {
+        put_account(&store, account(id)).await;
+    }
+    put_keys(&store, many()).await;
+    let elsewhere = Key { secrets: vec![secret("key-e", 1), secret("key-e", 2)], ..key("key-e", "other") };
+    put_key(&store, elsewhere).await;
+
+    let tx = store.begin().await.unwrap();
+    let asked: Vec<_> = (0..1_500).map(|n| digest(&format!("key-{n:04}"), 1)).chain([digest("key-e", 2)]).collect();
+    let holders = tx.holders(&asked).await.unwrap();
+    assert_eq!(holders.len(), MANY + 1);
+    let holder = |id, account, revision| Holder {
+        key_id: key_id(id),
+        account: account_id(account),
+        create_revision: Revision(revision),
+    };
+    assert_eq!(holders[&digest("key-1099", 1)], holder("key-1099", "acme", 3));
+    assert_eq!(holders[&digest("key-e", 2)], holder("key-e", "other", 4), "a later version as well");
+    let ids: Vec<_> = (1_000..2_500).map(|n| key_id(&format!("key-{n:04}"))).chain([key_id("KEY-1000")]).collect();
+    assert_eq!(tx.taken(&ids).await.unwrap(), ids[..100].iter().cloned().collect::<HashSet<_>>());
+    assert!(tx.holders(&[]).await.unwrap().is_empty() && tx.taken(&[]).await.unwrap().is_empty());
+}
+
+async fn the_keys_of_an_import_are_found_by_its_revision(database: Database) {
+    let store = database.store().await;
+    put_account(&store, account("acme")).await;
+    put_key(&store, key("before", "acme")).await;
+    let imported = import(&store, (0..2_600).map(|n| key(&format!("key-{n:04}"), "acme")).collect()).await;
+    import(&store, vec![key("after", "acme")]).await;
+    note(&store).await;
+
+    let feed = async |from| {
+        let events = store.feed(Revision(from)).await.unwrap().events;
+        events.iter().map(|event| (event.revision.0, event.is_import)).collect::<Vec<_>>()
+    };
+    assert_eq!(feed(1).await, [(1, false), (2, false), (3, true)], "it ends with the first import that is new");
+    assert_eq!(feed(3).await, [(3, true), (4, true)]);
+    assert_eq!(feed(4).await, [(4, true), (5, false)]);
+
+    let mut found = store.keys_of(Revision(3)).await.unwrap();
+    found.sort_by(|one, other| one.id.cmp(&other.id));
+    assert_eq!(found, imported);
+    let tx = store.begin().await.unwrap();
+    tx.delete_key(&imported[0].id).await.unwrap();
+    tx.commit(event(Action::DeleteKey, "acme", Some(imported[0].id.as_str()))).await.unwrap();
+    assert_eq!(store.keys_of(Revision(3)).await.unwrap().len(), imported.len() - 1, "what is gone is gone");
+    assert!(store.keys_of(Revision(1)).await.unwrap().is_empty());
+}
+
+/// Writes keys in one change that is an import, and gives them back as they were written.
+async fn import(store: &Store, mut keys: Vec<Key>) -> Vec<Key> {
+    let tx = store.begin().await.unwrap();
+    for key in &mut keys {
+        date_key(&tx, key);
+    }
+    tx.insert_keys(&keys).await.unwrap();
+    tx.commit(event(Action::ImportKeys, "acme", None)).await.unwrap();
+    keys
+}
+
+async fn what_a_digest_was_made_of_reads_back(database: Database) {
+    let store = database.store().await;
+    put_account(&store, account("acme")).await;
+    let schemes = [Scheme::Own, Scheme::Whole, Scheme::Blake3, Scheme::Sha256];
+    let of_scheme = |scheme: Scheme| {
+        let id = format!("key-{}", scheme.number());
+        Key { secrets: vec![Secret { scheme, ..secret(&id, 1) }], ..key(&id, "acme") }
+    };
+    let keys = put_keys(&store, schemes.map(of_scheme).to_vec()).await;
+    assert_eq!(all_keys(&store).await, keys);
+
+    // As a server of the build before writes it.
+    let columns = "key_id, version, digest, secret_version, hint, create_time";
+    let values = format!("'key-3', 2, {}, 1, '', 0", database.bytes(&[9; 32]));
+    database.tamper(&format!("INSERT INTO api_key_secret ({columns}) VALUES ({values})")).await;
+    let key = store.key(&key_id("key-3")).await.unwrap().unwrap();
+    assert_eq!(key.secrets.iter().map(|secret| secret.scheme).collect::<Vec<_>>(), [Scheme::Sha256, Scheme::Own]);
+
+    database.tamper("UPDATE api_key_secret SET scheme = 4 WHERE key_id = 'key-3'").await;
+    let error = store.key(&key_id("key-3")).await.unwrap_err();
+    assert!(matches!(error, StorageError::Corrupt { column: "scheme", .. }), "{error:?}");
 }

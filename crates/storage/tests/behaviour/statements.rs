@@ -20,7 +20,8 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
 use crate::changes::every_event;
 use crate::support::database::query;
 use crate::support::make::{
-    account, account_id, actor, at, digest, join_as, key, key_id, mark, only, put_account, put_keys, replica_id,
+    account, account_id, actor, at, digest, join_as, key, key_id, mark, only, put_account, put_key, put_keys,
+    replica_id,
 };
 use crate::support::{Database, Kind, on_every_database};
 
@@ -54,6 +55,8 @@ const INDEXES: &[(&str, &[Index])] = &[
     ("count of keys", &[Named("api_key_account_newest")]),
     ("acts by and of a key", &[Named("audit_event_actor"), Named("audit_event_key")]),
     ("key and secrets written", KEY_AND_SECRETS),
+    ("keys by their tokens", &[Named("api_key_secret_digest"), Primary("api_key")]),
+    ("keys of an import", &[Named("api_key_newest"), Primary("api_key"), Primary("api_key_secret")]),
     ("usage", &[Either(&Primary("api_key"), &Named("api_key_newest")), Named("api_key_secret_digest")]),
     ("accounts, first page", &[Named("account_newest")]),
     ("accounts, next page", &[Named("account_newest")]),
@@ -95,7 +98,11 @@ impl Recorded {
         recorded.push(("key and secrets written", taken()));
         assert!(tx.seen(&actor("caller"), &mark("request_77", 0)).await.unwrap().unwrap().is_some());
         recorded.push(("event by request", taken()));
+        assert_eq!(tx.holders(&[digest("key-7", 1), digest("nobody", 1)]).await.unwrap().len(), 1);
+        recorded.push(("keys by their tokens", taken()));
         drop(tx);
+        assert_eq!(store.keys_of(Revision(4)).await.unwrap().len(), 1);
+        recorded.push(("keys of an import", taken()));
         assert!(store.key(&key_id("key-7")).await.unwrap().is_some());
         recorded.push(("key by id", taken()));
         let after = Newest { create_revision: written.create_revision, id: "key-7".into() };
@@ -171,6 +178,7 @@ async fn filled(database: &Database) -> Store {
     database.tamper(&format!("INSERT INTO account ({columns}) {accounts}")).await;
     let keys = (0..ROWS).map(|n| key(&format!("key-{n}"), if n % 25 == 7 { "acme" } else { "other" }));
     put_keys(&store, keys.collect()).await;
+    put_key(&store, key("key-alone", "other")).await;
     let hash = database.bytes(&[0; 32]);
     let events = (50..290).map(|n| {
         let (who, whose) = if n % 25 == 7 { ("rare", "acme', 'key-7") } else { ("caller", "other', 'key-8") };

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use key_authority_domain::access::ProjectAccess;
 use key_authority_domain::account::{Account, KeyPolicy};
+use key_authority_domain::foreign::Scheme;
 use key_authority_domain::id::{AccountId, Actor, Revision};
 use key_authority_domain::key::{Key, KeyChange, KeyState, Labels, MintedSecret};
 use key_authority_domain::time::{LIFETIME_MAX, Timestamp};
@@ -252,6 +253,7 @@ fn a_key_is_shown_with_all_but_its_secrets() {
     };
     let minted = |byte| MintedSecret {
         digest: TokenDigest([byte; 32]),
+        scheme: Scheme::Own,
         secret_version: 1,
         hint: format!("key_{byte}"),
         sealed: Some(vec![byte]),

@@ -148,6 +148,13 @@ pub(crate) const TABLE: &[Case] = &[
         client.create_key(key_for(&target.account)).await?;
         Ok(Outcome::Done)
     }),
+    row!(ImportKeys ["keys.write"] ACCOUNT, Some(Action::ImportKeys), Account, |client, target| {
+        let secret = Some(imported_key::Secret::Token(format!("a token of {}", target.account).replace(' ', "-")));
+        let keys = vec![ImportedKey { secret, ..ImportedKey::default() }];
+        let answer = client.import(ImportKeysRequest { account: target.account, keys, ..Default::default() }).await?;
+        assert_eq!(answer.imported, 1, "{:?}", answer.errors);
+        Ok(Outcome::Done)
+    }),
     row!(GetKey ["keys.read"] KEY, None, Key, |client, target| {
         client.get_key(GetKeyRequest { key_id: target.key.id() }).await?;
         Ok(Outcome::Done)

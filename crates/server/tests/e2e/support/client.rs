@@ -98,6 +98,22 @@ impl Client {
         Ok(self.rpc.clone().verify_stream(questions).await?.into_inner())
     }
 
+    /// Opens a stream of keys to import.
+    pub(crate) async fn import_keys(
+        &self,
+        messages: impl Stream<Item = ImportKeysRequest> + Send + 'static,
+    ) -> Result<Streaming<ImportKeysResponse>, Status> {
+        Ok(self.rpc.clone().import_keys(messages).await?.into_inner())
+    }
+
+    /// Imports one message of keys.
+    pub(crate) async fn import(&self, message: ImportKeysRequest) -> Result<ImportKeysResponse, Status> {
+        let mut answers = self.import_keys(tokio_stream::iter([message])).await?;
+        let answer = answers.message().await?.expect("an answer");
+        assert!(answers.message().await?.is_none(), "no more than one");
+        Ok(answer)
+    }
+
     /// Creates an account.
     pub(crate) async fn new_account(&self, id: &str, policy: KeyPolicy) -> Account {
         let account = Account { id: id.into(), policy: Some(policy), ..Account::default() };

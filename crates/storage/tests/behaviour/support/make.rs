@@ -7,6 +7,7 @@ use std::time::Duration;
 use key_authority_domain::access::{Access, ProjectAccess};
 use key_authority_domain::account::{Account, KeyPolicy};
 use key_authority_domain::audit::{Action, AuditEvent, RequestMark};
+use key_authority_domain::foreign::Scheme;
 use key_authority_domain::id::{AccountId, Actor, KeyId, ReplicaId, RequestId, Revision};
 use key_authority_domain::key::{Key, Labels, MintedSecret, Secret, Usage};
 use key_authority_domain::secret::Keyring;
@@ -98,6 +99,7 @@ pub(crate) fn secret(key_id: &str, version: u32) -> Secret {
     Secret {
         version,
         digest: digest(key_id, version),
+        scheme: Scheme::Own,
         secret_version: 1,
         hint: "key_aaaa".into(),
         sealed: None,
@@ -120,8 +122,8 @@ pub(crate) fn digest(key_id: &str, version: u32) -> TokenDigest {
 
 /// A secret for a renewal.
 pub(crate) fn minted(key_id: &str, version: u32) -> MintedSecret {
-    let Secret { digest, secret_version, hint, sealed, .. } = secret(key_id, version);
-    MintedSecret { digest, secret_version, hint, sealed }
+    let Secret { digest, scheme, secret_version, hint, sealed, .. } = secret(key_id, version);
+    MintedSecret { digest, scheme, secret_version, hint, sealed }
 }
 
 /// An event without a request.
@@ -154,7 +156,9 @@ pub(crate) async fn put_account(store: &Store, mut account: Account) -> Account 
 /// Writes keys in one change, and gives them back as they were written.
 pub(crate) async fn put_keys(store: &Store, mut keys: Vec<Key>) -> Vec<Key> {
     let tx = store.begin().await.expect("a change");
-    keys.iter_mut().for_each(|key| date_key(&tx, key));
+    for key in &mut keys {
+        date_key(&tx, key);
+    }
     tx.insert_keys(&keys).await.expect("keys");
     let first = keys.first().expect("a key");
     tx.commit(event(Action::CreateKey, first.account.as_str(), Some(first.id.as_str()))).await.expect("a commit");

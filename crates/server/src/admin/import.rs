@@ -1,0 +1,120 @@
+//! Taking over keys of another system: a message of them is one change.
+//!
+//! What is computed about ten thousand keys takes long enough to be in the way of other calls, so it is done on threads of
+//! its own; what the database must say, it is asked about many at once.
+
+mod judge;
+
+use std::sync::Arc;
+
+use key_authority_domain::audit::AuditEvent;
+use key_authority_domain::id::{AccountId, Revision};
+use key_authority_domain::refusal::Refusal;
+use key_authority_domain::secret::Keyring;
+use key_authority_proto::v1;
+use key_authority_storage::write_tx::WriteTx;
+
+use self::judge::{Candidate, Judge, Judged, There};
+use super::{Admin, Begun, account_in};
+use crate::VERSION;
+use crate::caller::Permit;
+use crate::status::Failure;
+use crate::wire::import::{self, ImportSpec};
+use crate::wire::propagation::propagation_to_proto;
+use crate::wire::violations::Violations;
+
+impl Admin {
+    /// `ImportKeys`, one message of it.
+    pub(crate) async fn import_keys(
+        &self,
+        permit: &Permit,
+        request: v1::ImportKeysRequest,
+    ) -> Result<v1::ImportKeysResponse, Failure> {
+        let keyring = Arc::clone(&self.keyring);
+        let (spec, candidates) = computed(move || read(&keyring, request)).await??;
+        self.check_builds().await?;
+        let (tx, seen) = match self.begin(permit, spec.request.as_ref()).await? {
+            Begun::New(tx) => (tx, None),
+            // What it brought is looked up; nothing is written.
+            Begun::Seen(logged) => (self.store.begin().await?, Some(logged.revision)),
+        };
+        let judge = self.judge(&tx, permit, &spec.account).await?;
+        let there = There::look(&tx, &candidates, judge.account()).await?;
+        let judged = computed(move || judge.judge(candidates, there)).await??;
+        if spec.dry_run {
+            return Ok(judged.answer());
+        }
+        match seen {
+            Some(revision) => {
+                drop(tx);
+                self.answered(judged.recalled(revision), Some(revision)).await
+            }
+            None => self.write(tx, judged, spec).await,
+        }
+    }
+
+    async fn judge(&self, tx: &WriteTx<'_>, permit: &Permit, account: &AccountId) -> Result<Judge, Failure> {
+        let account = account_in(tx, permit, account).await?;
+        if account.id.is_system() {
+            return Err(Refusal::AccountReserved.into());
+        }
+        if account.suspended {
+            return Err(Refusal::AccountSuspended.into());
+        }
+        Ok(Judge::new(account, permit.actor()?, tx, Arc::clone(&self.keyring)))
+    }
+
+    async fn write(
+        &self,
+        tx: WriteTx<'_>,
+        mut judged: Judged,
+        spec: ImportSpec,
+    ) -> Result<v1::ImportKeysResponse, Failure> {
+        let revision = if let Some(event) = judged.event.take() {
+            tx.insert_keys(&judged.keys).await?;
+            Some(tx.commit(AuditEvent { request: spec.request, ..event }).await?.revision)
+        } else {
+            // Whoever brings only what is there may not have heard that it is everywhere.
+            drop(tx);
+            judged.newest_existing()
+        };
+        self.answered(judged, revision).await
+    }
+
+    /// The answer, when all of it is everywhere.
+    async fn answered(&self, judged: Judged, revision: Option<Revision>) -> Result<v1::ImportKeysResponse, Failure> {
+        let propagation = match revision {
+            Some(revision) => Some(propagation_to_proto(&self.everywhere(revision).await?)),
+            None => None,
+        };
+        Ok(v1::ImportKeysResponse { propagation, ..judged.answer() })
+    }
+
+    /// A replica of an older build would follow the event of an import without reading its keys.
+    async fn check_builds(&self) -> Result<(), Failure> {
+        let replicas = self.store.replicas().await?;
+        if replicas.iter().all(|replica| replica.build == VERSION) { Ok(()) } else { Err(Failure::ReplicasDiffer) }
+    }
+}
+
+type Candidates = Vec<Result<Candidate, Violations>>;
+
+fn read(keyring: &Keyring, request: v1::ImportKeysRequest) -> Result<(ImportSpec, Candidates), Failure> {
+    let mut spec = import::import_keys(request)?;
+    if let Some(mark) = &mut spec.request {
+        // Tokens are among what it was made of.
+        mark.digest = keyring.conceal(&mark.digest);
+    }
+    let keys = std::mem::take(&mut spec.keys).into_iter();
+    Ok((spec, keys.map(|key| key.map(|key| Candidate::new(keyring, key))).collect()))
+}
+
+/// Computes on a thread on which nothing else waits.
+async fn computed<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Ok(done),
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The server ends.
+        Err(_) => Err(Failure::TooLate),
+    }
+}

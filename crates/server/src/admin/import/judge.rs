@@ -1,0 +1,215 @@
+//! What becomes of each key of an import: it is new, it is there already, or it is refused, with the reason.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use key_authority_domain::account::Account;
+use key_authority_domain::audit::{Action, AuditEvent};
+use key_authority_domain::foreign::{Brought, Scheme};
+use key_authority_domain::id::{Actor, KeyId, Revision};
+use key_authority_domain::key::{Key, MintedSecret};
+use key_authority_domain::seal::Purpose;
+use key_authority_domain::secret::Keyring;
+use key_authority_domain::snapshot;
+use key_authority_domain::time::Timestamp;
+use key_authority_domain::token::TokenDigest;
+use key_authority_proto::v1;
+use key_authority_storage::write_tx::{Holder, WriteTx};
+
+use crate::entropy;
+use crate::status::Failure;
+use crate::wire::import::ImportedKey;
+use crate::wire::violations::Violations;
+
+/// A key that was read.
+pub(super) struct Candidate {
+    key: ImportedKey,
+    scheme: Scheme,
+    /// How its token will be kept.
+    digest: TokenDigest,
+    /// By what its token may be here already.
+    known: Vec<TokenDigest>,
+}
+
+impl Candidate {
+    pub(super) fn new(keyring: &Keyring, key: ImportedKey) -> Self {
+        let (scheme, digest) = (key.brought.scheme(), keyring.digest_brought(&key.brought));
+        let known = keyring.digests_brought(&key.brought);
+        Self { key, scheme, digest, known }
+    }
+}
+
+/// What is there already of what a message brings, and what came of the message so far.
+pub(super) struct There {
+    holders: HashMap<TokenDigest, Holder>,
+    ids: HashSet<KeyId>,
+    /// Those of this message.
+    digests: HashSet<TokenDigest>,
+    /// How many keys count towards the account's limit, where it has one.
+    counted: u64,
+}
+
+impl There {
+    pub(super) async fn look(
+        tx: &WriteTx<'_>,
+        candidates: &[Result<Candidate, Violations>],
+        account: &Account,
+    ) -> Result<Self, Failure> {
+        let candidates = || candidates.iter().flatten();
+        let known: Vec<_> = candidates().flat_map(|candidate| &candidate.known).copied().collect();
+        let asked: Vec<_> = candidates().filter_map(|candidate| candidate.key.spec.id.clone()).collect();
+        let counted = match account.policy.max_keys {
+            Some(_) => tx.count_keys(&account.id, account.policy.counted).await?,
+            None => 0,
+        };
+        let (holders, ids) = (tx.holders(&known).await?, tx.taken(&asked).await?);
+        Ok(Self { holders, ids, digests: HashSet::new(), counted })
+    }
+}
+
+/// By what keys are judged, and what they get.
+pub(super) struct Judge {
+    account: Account,
+    actor: Actor,
+    now: Timestamp,
+    revision: Revision,
+    keyring: Arc<Keyring>,
+}
+
+/// What is to be done about a key.
+enum Fate {
+    New(Box<Key>),
+    There(Revision),
+}
+
+impl Judge {
+    pub(super) fn new(account: Account, actor: Actor, tx: &WriteTx<'_>, keyring: Arc<Keyring>) -> Self {
+        Self { account, actor, now: tx.now(), revision: tx.revision(), keyring }
+    }
+
+    pub(super) fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Judges a message.
+    pub(super) fn judge(
+        &self,
+        candidates: Vec<Result<Candidate, Violations>>,
+        mut there: There,
+    ) -> Result<Judged, Failure> {
+        let mut judged = Judged::default();
+        for (place, candidate) in (0..).zip(candidates) {
+            let fate = candidate.map_err(Failure::from).and_then(|candidate| self.fate(candidate, &mut there));
+            match fate {
+                Ok(Fate::There(revision)) => judged.existing.push((place, revision)),
+                Ok(Fate::New(key)) => {
+                    judged.keys.push(*key);
+                    judged.places.push(place);
+                }
+                Err(failure) if failure.is_refusal() => judged.errors.push(told(place, &failure)),
+                Err(fault) => return Err(fault),
+            }
+        }
+        judged.event = (!judged.keys.is_empty()).then(|| AuditEvent {
+            actor: self.actor.clone(),
+            action: Action::ImportKeys,
+            account: self.account.id.clone(),
+            key_id: None,
+            request: None,
+            before: None,
+            after: Some(snapshot::of_import(&self.account.id, &judged.keys, self.now)),
+        });
+        Ok(judged)
+    }
+
+    fn fate(&self, candidate: Candidate, there: &mut There) -> Result<Fate, Failure> {
+        let Candidate { key: ImportedKey { mut spec, brought, hint }, scheme, digest, known } = candidate;
+        if let Some(holder) = known.iter().find_map(|digest| there.holders.get(digest)) {
+            let is_this = holder.account == self.account.id && spec.id.as_ref().is_none_or(|id| *id == holder.key_id);
+            return if is_this { Ok(Fate::There(holder.create_revision)) } else { Err(Failure::TokenExists) };
+        }
+        if known.iter().any(|digest| there.digests.contains(digest)) {
+            return Err(Failure::TokenExists);
+        }
+        let id = match spec.id.take() {
+            Some(id) if there.ids.contains(&id) => return Err(Failure::KeyExists(id)),
+            Some(id) => id,
+            None => KeyId::generate(entropy::fill)?,
+        };
+        let sealed = match &brought {
+            Brought::Token(token) if self.account.policy.recoverable => {
+                let purpose = Purpose::Token { key_id: id.as_str(), version: 1 };
+                Some(self.keyring.seal(purpose, token.reveal().as_bytes(), entropy::bytes()?))
+            }
+            _ => None,
+        };
+        let minted = MintedSecret { digest, scheme, secret_version: self.keyring.current(), hint, sealed };
+        let new = spec.into_new_key(id, self.actor.clone());
+        let key = Key::create(&self.account, new, minted, self.now, self.revision)?;
+        if key.is_counted(self.account.policy.counted, self.now) {
+            self.account.policy.check_room(there.counted)?;
+            there.counted += 1;
+        }
+        there.ids.insert(key.id.clone());
+        there.digests.extend(known);
+        Ok(Fate::New(Box::new(key)))
+    }
+}
+
+/// What came of a message.
+#[derive(Default)]
+pub(super) struct Judged {
+    /// The new keys.
+    pub(super) keys: Vec<Key>,
+    /// The places of those in the message.
+    places: Vec<u32>,
+    /// The places of those that are there already, and the revisions that created them.
+    existing: Vec<(u32, Revision)>,
+    /// How many keys of a repeated message are still there.
+    recalled: usize,
+    errors: Vec<v1::ImportKeyError>,
+    /// None when there are no new keys.
+    pub(super) event: Option<AuditEvent>,
+}
+
+impl Judged {
+    /// The newest change that brought a key which is there already.
+    pub(super) fn newest_existing(&self) -> Option<Revision> {
+        self.existing.iter().map(|(_, revision)| *revision).max()
+    }
+
+    /// The same for a message that was imported before, as `revision`: nothing of it is new.
+    pub(super) fn recalled(mut self, revision: Revision) -> Self {
+        let before = self.existing.len();
+        self.existing.retain(|(_, created)| *created != revision);
+        self.recalled = before - self.existing.len();
+        self.keys.clear();
+        self.errors.extend(self.places.drain(..).map(|place| told(place, &Failure::KeyNotFound)));
+        self.errors.sort_by_key(|error| error.index);
+        self
+    }
+
+    pub(super) fn answer(self) -> v1::ImportKeysResponse {
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        v1::ImportKeysResponse {
+            imported: count(self.keys.len() + self.recalled),
+            existing: count(self.existing.len()),
+            errors: self.errors,
+            propagation: None,
+        }
+    }
+}
+
+/// Why the key at `place` was not imported.
+fn told(place: u32, failure: &Failure) -> v1::ImportKeyError {
+    let field = match failure {
+        Failure::Invalid(violations) => violations.iter().next().map(|violation| violation.field.clone()),
+        _ => None,
+    };
+    v1::ImportKeyError {
+        index: place,
+        field: field.unwrap_or_default(),
+        reason: failure.code().1.to_owned(),
+        message: failure.message(),
+    }
+}
