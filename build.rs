@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-/// Messages that carry a token in the clear. Their `Debug` is written by hand, so that no log can show one.
-const SECRET_BEARERS: [&str; 8] = [
+/// Messages that carry a token in the clear, with what is declared in them. Their `Debug` is written by hand, so that no log
+/// can show one.
+const SECRET_BEARERS: [&str; 7] = [
     ".envoy.service.auth.v3.AttributeContext.HttpRequest",
     ".envoy.service.auth.v3.HeaderValue",
     ".keyauthority.v1.VerifyRequest",
@@ -11,7 +12,6 @@ const SECRET_BEARERS: [&str; 8] = [
     ".keyauthority.v1.RenewKeyResponse",
     ".keyauthority.v1.RevealTokenResponse",
     ".keyauthority.v1.ImportedKey",
-    ".keyauthority.v1.ImportedKey.secret",
 ];
 
 /// The folders of `proto/` that are compiled, each into a descriptor set of its own: what serves one of the services shows

@@ -1,5 +1,7 @@
 //! Messages as JSON, by the descriptors that the authority reflects: the names and forms are those that grpcurl prints.
 
+use std::sync::LazyLock;
+
 use key_authority_proto::FILE_DESCRIPTOR_SET;
 use prost::{Message, Name};
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
@@ -23,8 +25,16 @@ pub(crate) fn read<M: Message + Name + Default>(text: &str) -> Result<M, Error> 
     dynamic.transcode_to().map_err(|error| json(&error))
 }
 
+/// A message out of JSON that was read. What is wrong with it is not said: the words of the library repeat values, which may
+/// be secrets.
+pub(crate) fn message<M: Message + Name + Default>(value: serde_json::Value) -> Option<M> {
+    DynamicMessage::deserialize(descriptor::<M>().ok()?, value).ok()?.transcode_to().ok()
+}
+
 fn descriptor<M: Name>() -> Result<MessageDescriptor, Error> {
-    let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).map_err(|error| Error::Json(error.to_string()))?;
+    static POOL: LazyLock<Result<DescriptorPool, String>> =
+        LazyLock::new(|| DescriptorPool::decode(FILE_DESCRIPTOR_SET).map_err(|error| error.to_string()));
+    let pool = POOL.as_ref().map_err(|error| Error::Json(error.clone()))?;
     let name = M::full_name();
     pool.get_message_by_name(&name).ok_or_else(|| Error::Json(format!("{name} is not known")))
 }

@@ -15,6 +15,7 @@ mod connection;
 mod console;
 mod errors;
 mod fields;
+mod import_file;
 mod json;
 mod private_file;
 mod profile;

@@ -14,6 +14,7 @@ mod delete;
 mod disable;
 mod edit;
 mod enable;
+mod import;
 pub(super) mod list;
 pub(super) mod new_token;
 mod renew;
@@ -27,6 +28,8 @@ mod show;
 pub(crate) enum Keys {
     /// Creates a key and shows its token, once
     Create(create::Create),
+    /// Takes over keys of another system, with the tokens that their holders have
+    Import(import::Import),
     /// Lists keys, the newest first
     List(list::List),
     /// Shows all of a key but its token
@@ -55,6 +58,7 @@ impl Keys {
     pub(super) async fn run(self, session: &Session) -> Result<Exit, Error> {
         match self {
             Self::Create(create) => create.run(session).await,
+            Self::Import(import) => import.run(session).await,
             Self::List(list) => list.run(session).await,
             Self::Show(show) => show.run(session).await,
             Self::Edit(edit) => edit.run(session).await,

@@ -9,7 +9,7 @@ use tonic::Code;
 pub(crate) enum Exit {
     /// Done; of `verify`: the token is valid.
     Done = 0,
-    /// The answer is no: the verdict is another one, or there is no active key to connect with.
+    /// The answer is no: the verdict is another one, there is no active key to connect with, or a key was not imported.
     No = 1,
     /// The command is wrong, or a value in it.
     Usage = 2,

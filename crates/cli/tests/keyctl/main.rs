@@ -12,6 +12,7 @@ mod commands;
 mod connection;
 mod errors;
 mod files;
+mod import;
 mod interrupted;
 mod output;
 mod prompts;

@@ -1,0 +1,102 @@
+//! `keyctl keys import`.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+
+use crate::support::{Keyctl, Terminal, run};
+
+/// Of `a-token-of-another-system`.
+const SHA256: &str = "3f9fe8b1a9b6c2a0a1c4e4d46b9a3b4b4ea3a45b4d46a41f7c7df2d5a7a0a2d1";
+
+fn keyctl() -> Keyctl {
+    let keyctl = Keyctl::start();
+    keyctl.done(&["accounts", "create", "acme"]);
+    keyctl
+}
+
+#[test]
+fn tokens_go_on_and_what_is_wrong_is_told_by_its_line() {
+    let keyctl = keyctl();
+    let lines = "{\"key_id\": \"a\", \"token\": \"whole-token-of-a-canary\", \"scopes\": [\"deploy\"]}\n\
+                 \n\
+                 {\"key_id\": \"b\", \"token\": \"canary\"}\n\
+                 {\"key_id\": \"c\", \"tokens\": \"canary\"}\n\
+                 {\"key_id\": \"d\", \"token\": \"whole-token-of-a-canary\"}\n\
+                 {\"key_id\": \"e\", \"token\": \"another-token-of-a-canary\", \"disabled\": true}\n";
+    fs::write(keyctl.file("keys.jsonl"), lines).unwrap();
+    let import = |more: &[&str]| keyctl.run(&[&["keys", "import", "acme", "keys.jsonl"], more].concat());
+
+    let rehearsed = import(&["--dry-run"]).with(1);
+    assert_eq!(rehearsed.stdout, "would be imported  2\nthere already      0\nnot imported       3\n");
+    assert_eq!(keyctl.verdict("whole-token-of-a-canary"), "VERDICT_MALFORMED");
+
+    let ended = import(&["--errors", "errors.jsonl"]).with(1).says("errors.jsonl tells").says("confirmed by 1 replica");
+    assert_eq!(ended.stdout, "imported       2\nthere already  0\nnot imported   3\n");
+    let errors = fs::read_to_string(keyctl.file("errors.jsonl")).unwrap();
+    let told: Vec<serde_json::Value> = errors.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |name: &str| told.iter().map(|error| error[name].to_string()).collect::<Vec<_>>().join(" ");
+    assert_eq!(of("line"), "4 3 5");
+    assert_eq!(of("reason"), "\"NOT_READ\" \"FIELD_INVALID\" \"TOKEN_EXISTS\"");
+    import(&["--errors", "errors.jsonl"]).with(8).says("errors.jsonl exists");
+    assert_eq!(keyctl.verdict("whole-token-of-a-canary"), "VERDICT_VALID");
+    assert_eq!(keyctl.verdict("another-token-of-a-canary"), "VERDICT_DISABLED");
+
+    let again = import(&[]).with(1).says("line 3: token must be").says("line 5: the token is another key's");
+    assert!(again.stdout.contains("there already  2\n"), "{}", again.stdout);
+    for text in [&rehearsed.stderr, &ended.stderr, &again.stderr, &errors, &again.stdout] {
+        assert!(!text.contains("canary"), "{text}");
+    }
+    let json = import(&["--output", "json"]).with(1).json();
+    assert_eq!(json["existing"], 2);
+}
+
+#[test]
+fn digests_come_from_a_table_in_messages_of_any_size() {
+    let keyctl = keyctl();
+    let mut table = String::from("key_id,sha256,labels\n");
+    for number in 0..25 {
+        let digits = SHA256.replacen("3f9f", &format!("{number:04x}"), 1);
+        writeln!(table, "key-{number},{digits},number={number}").unwrap();
+    }
+    fs::write(keyctl.file("keys.csv"), &table).unwrap();
+    let done = keyctl.done(&["keys", "import", "acme", "keys.csv", "--batch", "10"]);
+    assert!(done.contains("25"), "{done}");
+    let audit = keyctl.done(&["audit", "--account", "acme", "--action", "import-keys"]);
+    assert_eq!(audit.lines().count(), 1 + 3, "ten a change: {audit}");
+    assert!(keyctl.done(&["keys", "show", "key-24"]).contains("number=24"));
+
+    let piped = std::io::pipe().unwrap();
+    let mut writer = piped.1;
+    writer.write_all(table.as_bytes()).unwrap();
+    drop(writer);
+    let ended = run(keyctl.command(&["keys", "import", "acme", "-", "--format", "csv"]).stdin(piped.0)).with(0);
+    assert!(ended.stdout.contains("there already  25"), "{}", ended.stdout);
+}
+
+#[test]
+fn an_import_that_cannot_be_made_says_so() {
+    let keyctl = keyctl();
+    fs::write(keyctl.file("keys.jsonl"), "{\"token\": \"a-token-of-another-system\"}\n").unwrap();
+    keyctl.run(&["keys", "import", "acme", "nothing"]).with(8).says("nothing cannot be used");
+    keyctl.run(&["keys", "import", "nobody", "keys.jsonl"]).with(4).says("there is no such account");
+    keyctl.run(&["keys", "import", "system", "keys.jsonl"]).with(5).says("reserved");
+    keyctl.run(&["keys", "import", "acme", "keys.jsonl", "--batch", "10001"]).with(2);
+    fs::write(keyctl.file("keys.csv"), "token;key_id\n").unwrap();
+    keyctl.run(&["keys", "import", "acme", "keys.csv"]).with(8).says("column 1 is none of key_id");
+}
+
+#[test]
+fn a_terminal_shows_how_far_it_is() {
+    let keyctl = keyctl();
+    let mut lines = String::new();
+    for number in 0..2_000 {
+        writeln!(lines, "{{\"token\": \"token-{number}-of-another-system\"}}").unwrap();
+    }
+    fs::write(keyctl.file("keys.jsonl"), lines).unwrap();
+    let command = &mut keyctl.command(&["keys", "import", "acme", "keys.jsonl", "--batch", "200"]);
+    let mut terminal = Terminal::start(command);
+    terminal.await_shown(" %  ");
+    let (status, shown) = terminal.ended();
+    assert!(status.success() && shown.contains("2000"), "{shown}");
+}
