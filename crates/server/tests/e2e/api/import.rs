@@ -295,6 +295,34 @@ async fn ten_thousand_keys_are_one_change(authority: Authority) {
     assert_eq!((status.resident_keys, status.revision), (10_001, revision(&answer)));
 }
 
+async fn an_import_amid_which_the_server_was_killed_stands_by_whole_messages_and_goes_on(mut authority: Authority) {
+    const KEYS: u64 = 500;
+    let client = with_account(&authority).await;
+    let messages: Vec<_> = (0..5)
+        .map(|message| {
+            let keys = (0..KEYS).map(|n| key(sha256(&token(&format!("{message}-{n}"))))).collect();
+            ImportKeysRequest { request_id: format!("message-{message}"), ..into("acme", keys) }
+        })
+        .collect();
+    let mut answers = client.import_keys(tokio_stream::iter(messages.clone())).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(counts(&answers.message().await.unwrap().unwrap()), (500, 0, 0));
+    }
+    authority.kill().await;
+    authority.restart().await;
+    let client = authority.client();
+    let imported = async || client.get_authority_status(GetAuthorityStatusRequest {}).await.unwrap().resident_keys - 1;
+    let stands = imported().await;
+    assert!(stands >= 2 * KEYS && stands % KEYS == 0, "{stands}");
+    for message in messages {
+        assert_eq!(counts(&client.import(message).await.unwrap()), (500, 0, 0), "once, whether it stood or not");
+    }
+    assert_eq!(imported().await, 5 * KEYS);
+    assert_eq!(client.events(imports()).await.len(), 5);
+    assert!(authority.stop().await.success());
+    authority.subcommand(&["audit", "verify"], &[]).await.well();
+}
+
 async fn a_caller_whose_key_ends_meanwhile_imports_no_more(authority: Authority) {
     let root = with_account(&authority).await;
     let (caller, client) = authority.new_caller(&["keys.write"], None).await;
@@ -354,6 +382,7 @@ on_every_database! {
     a_dry_run_tells_all_and_changes_nothing,
     an_import_can_be_repeated,
     ten_thousand_keys_are_one_change,
+    an_import_amid_which_the_server_was_killed_stands_by_whole_messages_and_goes_on,
     a_caller_whose_key_ends_meanwhile_imports_no_more,
     an_import_does_not_hold_up_the_end_of_the_server,
 }
