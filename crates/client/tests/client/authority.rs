@@ -1,0 +1,204 @@
+//! A server that can be ended and started again where it was, and its operator.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use key_authority_client::{Builder, Verifier};
+use key_authority_proto::v1;
+use key_authority_proto::v1::key_authority_client::KeyAuthorityClient;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tonic::Request;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::built;
+
+/// A call of the server's program, free of what the environment of the tests says to it.
+pub(crate) fn program() -> Command {
+    let mut command = Command::new(built("key-authority"));
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("KEY_AUTHORITY_") || text.starts_with("OTEL_") || text == "RUST_LOG" {
+            command.env_remove(&name);
+        }
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// A running server, which ends with this value.
+pub(crate) struct Authority {
+    child: Child,
+    /// Kept open: the server may write there.
+    stdout: BufReader<ChildStdout>,
+    folder: TempDir,
+    flags: Vec<String>,
+    /// Where it serves gRPC, also after it was started again.
+    pub(crate) grpc: String,
+    /// Where it serves HTTP.
+    pub(crate) http: String,
+    /// A token for services that ask.
+    pub(crate) service_token: String,
+}
+
+impl Authority {
+    /// Starts one on the embedded default. It has an account `acme`, and a key for services that ask.
+    pub(crate) async fn start() -> Self {
+        let mut authority = Self::start_with(Vec::new());
+        authority.operator().create_account("acme").await;
+        authority.service_token = authority.operator().create_service().await.token;
+        authority
+    }
+
+    /// Starts one with more flags.
+    pub(crate) fn start_with(flags: Vec<String>) -> Self {
+        let folder = tempfile::Builder::new().prefix("key-authority-").tempdir().unwrap();
+        let (child, stdout, [grpc, http]) = spawn(folder.path(), "127.0.0.1:0", &flags);
+        Self { child, stdout, folder, flags, grpc, http, service_token: String::new() }
+    }
+
+    /// A folder for whoever uses it.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Ends it by a signal, and returns when it is gone.
+    pub(crate) fn end(&mut self, signal: Signal) {
+        self.signal(signal);
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again, where it was.
+    pub(crate) fn start_again(&mut self) {
+        let (child, stdout, [grpc, http]) = spawn(self.folder.path(), &self.grpc, &self.flags);
+        (self.child, self.stdout, self.http) = (child, stdout, http);
+        assert_eq!(grpc, self.grpc);
+    }
+
+    /// Who makes and ends keys, with the root token in the data folder.
+    pub(crate) fn operator(&self) -> Operator {
+        let token = std::fs::read_to_string(self.folder().join("data/root.token")).unwrap();
+        Operator::new(&self.grpc, token.trim())
+    }
+
+    /// A verifier's settings, for a service with a key of its own.
+    pub(crate) fn builder(&self) -> Builder {
+        Verifier::builder().endpoint(format!("http://{}", self.grpc)).token(&self.service_token)
+    }
+}
+
+/// Starts a server, and waits until it has printed that it can be used; returns where it listens.
+fn spawn(folder: &Path, listen: &str, flags: &[String]) -> (Child, BufReader<ChildStdout>, [String; 2]) {
+    let log = folder.join("stderr.log");
+    let mut child = program()
+        .arg("--data-dir")
+        .arg(folder.join("data"))
+        .args(["--listen", listen, "--http-listen", "127.0.0.1:0"])
+        .args(flags)
+        .stdout(Stdio::piped())
+        .stderr(File::options().create(true).append(true).open(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut addresses = [String::new(), String::new()];
+    let mut line = String::new();
+    while addresses.iter().any(String::is_empty) {
+        line.clear();
+        if stdout.read_line(&mut line).unwrap() == 0 {
+            let status = child.wait().unwrap();
+            panic!("the server ended ({status}):\n{}", std::fs::read_to_string(&log).unwrap());
+        }
+        let mut words = line.split_whitespace();
+        match (words.next(), words.next()) {
+            (Some("gRPC"), Some(address)) => address.clone_into(&mut addresses[0]),
+            (Some("HTTP"), Some(address)) => address.clone_into(&mut addresses[1]),
+            _ => {}
+        }
+    }
+    (child, stdout, addresses)
+}
+
+impl Drop for Authority {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.folder.path().join("stderr.log")).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            eprintln!("the end of the server's log:\n{}", lines[lines.len().saturating_sub(60)..].join("\n"));
+        }
+    }
+}
+
+/// Makes and ends keys.
+pub(crate) struct Operator {
+    rpc: KeyAuthorityClient<Channel>,
+    authorization: String,
+}
+
+impl Operator {
+    pub(crate) fn new(address: &str, token: &str) -> Self {
+        let channel = Endpoint::try_from(format!("http://{address}")).unwrap().connect_lazy();
+        Self { rpc: KeyAuthorityClient::new(channel), authorization: format!("Bearer {token}") }
+    }
+
+    /// A call with the operator's token, and the client to make it with.
+    pub(crate) fn call<T>(&self, message: T) -> (KeyAuthorityClient<Channel>, Request<T>) {
+        let mut request = Request::new(message);
+        request.metadata_mut().insert("authorization", self.authorization.parse().unwrap());
+        (self.rpc.clone(), request)
+    }
+
+    pub(crate) async fn create_account(&self, id: &str) {
+        let account = v1::Account { id: id.into(), ..v1::Account::default() };
+        let request = v1::CreateAccountRequest { account: Some(account), ..v1::CreateAccountRequest::default() };
+        let (mut rpc, request) = self.call(request);
+        rpc.create_account(request).await.unwrap();
+    }
+
+    pub(crate) async fn create(&self, request: v1::CreateKeyRequest) -> v1::CreateKeyResponse {
+        let (mut rpc, request) = self.call(request);
+        rpc.create_key(request).await.unwrap().into_inner()
+    }
+
+    /// Makes a key in account `acme`, and returns its token.
+    pub(crate) async fn create_key(&self, key_id: &str, scopes: &[&str]) -> String {
+        self.create(key(key_id, scopes)).await.token
+    }
+
+    /// Makes a key for a service that asks.
+    pub(crate) async fn create_service(&self) -> v1::CreateKeyResponse {
+        let scopes = vec!["verify".to_owned()];
+        self.create(v1::CreateKeyRequest { account: "system".into(), scopes, ..v1::CreateKeyRequest::default() }).await
+    }
+
+    pub(crate) async fn revoke(&self, key_id: &str) {
+        let request = v1::RevokeKeyRequest { key_id: key_id.into(), ..v1::RevokeKeyRequest::default() };
+        let (mut rpc, request) = self.call(request);
+        rpc.revoke_key(request).await.unwrap();
+    }
+
+    /// Gives a key another token, at once, and returns it.
+    pub(crate) async fn renew(&self, key_id: &str) -> String {
+        let request = v1::RenewKeyRequest { key_id: key_id.into(), ..v1::RenewKeyRequest::default() };
+        let (mut rpc, request) = self.call(request);
+        rpc.renew_key(request).await.unwrap().into_inner().token
+    }
+}
+
+/// A key of account `acme`.
+pub(crate) fn key(key_id: &str, scopes: &[&str]) -> v1::CreateKeyRequest {
+    v1::CreateKeyRequest {
+        account: "acme".into(),
+        key_id: key_id.into(),
+        scopes: scopes.iter().map(|&scope| scope.into()).collect(),
+        ..v1::CreateKeyRequest::default()
+    }
+}
