@@ -24,7 +24,10 @@ fn faults(server: &Server, document: &str) -> Vec<String> {
     // A folder that looks like the workspace to the commands, and that they may litter.
     let folder = tempfile::tempdir_in(server.folder()).unwrap();
     symlink(tools().parent().unwrap(), folder.path().join(".venv")).unwrap();
-    symlink(workspace().join("docs"), folder.path().join("docs")).unwrap();
+    for name in ["docs", "proto"] {
+        symlink(workspace().join(name), folder.path().join(name)).unwrap();
+    }
+    symlink(tools().join("../node/node_modules"), folder.path().join("node_modules")).unwrap();
     let root_token_file = server.root_token_file.to_str().unwrap();
     run::faults(document, folder.path(), &[("ADDRESS", &server.address), ("ROOT_TOKEN_FILE", root_token_file)])
 }
@@ -51,6 +54,16 @@ mod sqlite {
     #[test]
     fn the_tour_of_the_readme_goes_as_written() {
         assert_right("README.md", &marked(&read("README.md"), "tour"));
+    }
+
+    #[test]
+    fn a_client_in_python_is_written_as_its_page_says() {
+        assert_right("docs/clients/python.md", &read("docs/clients/python.md"));
+    }
+
+    #[test]
+    fn a_client_for_node_is_written_as_its_page_says() {
+        assert_right("docs/clients/node.md", &read("docs/clients/node.md"));
     }
 
     #[test]

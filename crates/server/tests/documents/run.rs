@@ -5,6 +5,7 @@
 //!
 //! - An answer and what a command printed, on both its outputs, are compared line by line. Space at a line's ends does not
 //!   count, and `…` within a line of the answer stands for anything.
+//! - A block of another language names a file after it, as in `python ask.py`, and is what that file holds from then on.
 //! - `json` shows what matters: each of its lines must be a line of the output, in this order, with others in between or not.
 //! - `text` is the whole output.
 //! - Commands whose answer begins with `ERROR:` must fail, all others must succeed.
@@ -85,7 +86,13 @@ fn steps(document: &str) -> Vec<Step> {
                 let lines = block.into_iter().map(|line| line.trim().to_owned()).collect();
                 step.answer = Some(Answer { is_whole: language == "text", lines });
             }
-            _ => panic!("line {}: a block is sh, json or text, not {language:?}", number + 1),
+            _ => {
+                let (_, file) = language.split_once(' ').unwrap_or_else(|| {
+                    panic!("line {}: a block is sh, json, text or a file with its name, not {language:?}", number + 1)
+                });
+                let commands = format!("cat >{file} <<'{END}'\n{}\n{END}", block.join("\n"));
+                steps.push(Step { line: number + 2, commands, answer: None });
+            }
         }
     }
     steps
