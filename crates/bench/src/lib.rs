@@ -1,0 +1,23 @@
+//! What Verify costs, measured beside the bare framework and beside Redis.
+//!
+//! The figure that counts is the CPU time of the server's process for one call, read from the kernel around each run:
+//! where generator and server share a machine, what the wall clock says is mostly about the other one. So everything that
+//! is measured is a process of its own: the real server, `bench bare`, Redis.
+//!
+//! - [`stock`]: sets of keys whose tokens anybody can make again from a number.
+//! - [`fill`]: writing such a set into a database, through storage.
+//! - `load`: the generator; it checks every answer.
+//! - `bare`: the same messages on the same listener, with nothing behind it.
+//! - `run`: the measurements, one after the other, and the report.
+
+mod bare;
+mod chance;
+mod clock;
+pub mod command;
+pub mod fill;
+mod load;
+mod process;
+mod progress;
+mod run;
+pub mod stock;
+pub mod trouble;
