@@ -19,7 +19,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Form {
     /// Measures, and writes the report
-    Run(run::RunArgs),
+    Run(Box<run::RunArgs>),
     /// The bare framework: what `run` starts to have something to compare with
     #[command(hide = true)]
     Bare,
@@ -40,7 +40,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Trouble> {
         // One thread, which lives as long as the processes that it starts.
         Form::Run(args) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(until_interrupted(args))
+            runtime.block_on(until_interrupted(*args))
         }
     }
 }
@@ -49,7 +49,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Trouble> {
 async fn until_interrupted(args: run::RunArgs) -> Result<ExitCode, Trouble> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     tokio::select! {
-        outcome = run::run(args) => outcome.map(|()| ExitCode::SUCCESS),
+        outcome = Box::pin(run::run(args)) => outcome.map(|()| ExitCode::SUCCESS),
         _ = interrupt.recv() => Ok(ExitCode::from(128 + 2)),
         _ = terminate.recv() => Ok(ExitCode::from(128 + 15)),
     }

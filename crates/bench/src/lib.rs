@@ -8,6 +8,7 @@
 //! - [`fill`]: writing such a set into a database, through storage.
 //! - `load`: the generator; it checks every answer.
 //! - `bare`: the same messages on the same listener, with nothing behind it.
+//! - [`resident`]: such a set in this process, for what happens between the wire and the answer.
 //! - `run`: the measurements, one after the other, and the report.
 
 mod bare;
@@ -15,9 +16,14 @@ mod chance;
 mod clock;
 pub mod command;
 pub mod fill;
+mod h2load;
 mod load;
 mod process;
 mod progress;
+mod redis;
+mod report;
+pub mod resident;
 mod run;
+mod scrape;
 pub mod stock;
 pub mod trouble;

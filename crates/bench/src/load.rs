@@ -6,6 +6,7 @@
 mod closed;
 mod connection;
 mod frame;
+mod open;
 mod question;
 mod stream;
 mod tally;
@@ -14,16 +15,23 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tokio::task::LocalSet;
+use tokio::task::{JoinHandle, LocalSet};
+use tokio::time::sleep;
 
 use self::connection::Connection;
 use self::question::Questions;
-use self::tally::Tally;
-use crate::clock::thread_cpu;
+pub(crate) use self::tally::Tally;
+use crate::clock::{Clock, thread_cpu};
 use crate::process::Usage;
 use crate::stock::{Presented, Stock};
 use crate::trouble::{Attempt as _, Trouble};
+
+/// A process rests when it uses less than a twentieth of one core for so long.
+const REST_SAMPLE: Duration = Duration::from_millis(200);
+/// One that never rests is measured as it is.
+const REST_LIMIT: Duration = Duration::from_secs(30);
 
 /// Who is asked.
 #[derive(Debug, Clone)]
@@ -56,6 +64,8 @@ pub(crate) struct Plan {
     pub(crate) connections: usize,
     /// Calls, or questions on the stream, in flight on each connection.
     pub(crate) in_flight: usize,
+    /// Calls a second that are made whatever becomes of those before, in place of `in_flight`.
+    pub(crate) rate: Option<f64>,
     pub(crate) warm_up: Duration,
     pub(crate) time: Duration,
 }
@@ -69,7 +79,7 @@ pub(crate) struct Measured {
     pub(crate) server_us: f64,
     /// CPU time of the generator for one answer.
     pub(crate) generator_us: f64,
-    /// From asking to the answer of a call, or of a question on a stream.
+    /// From asking to the answer of a call, or of a question on a stream; at a rate, from when it was due to be asked.
     pub(crate) p50_us: f64,
     pub(crate) p90_us: f64,
     pub(crate) p99_us: f64,
@@ -78,12 +88,44 @@ pub(crate) struct Measured {
 
 /// Puts load on `target`.
 pub(crate) async fn run(target: Target, plan: Plan) -> Result<Measured, Trouble> {
+    measure(target.usage, plan.warm_up, plan.time, async move |tally| begin(&target, plan, &tally).await).await
+}
+
+/// A question as it goes over the wire, for generators that are not ours.
+pub(crate) fn recorded(token: &str) -> Result<Bytes, Trouble> {
+    frame::of(&question::about(token.to_owned()))
+}
+
+/// Lets the workers that `begin` starts work on a thread of their own, and measures what comes of it and what the process
+/// `usage` uses for it.
+pub(crate) async fn measure<F>(usage: Usage, warm_up: Duration, time: Duration, begin: F) -> Result<Measured, Trouble>
+where
+    F: AsyncFnOnce(Rc<Tally>) -> Result<Vec<JoinHandle<()>>, Trouble> + Send + 'static,
+{
+    rest(usage).await?;
     let (done, outcome) = tokio::sync::oneshot::channel();
     let work = move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let measured = runtime
-            .attempt("a runtime")
-            .and_then(|runtime| LocalSet::new().block_on(&runtime, async { measure(&target, plan).await }));
+        let measured =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().attempt("a runtime").and_then(
+                |runtime| {
+                    LocalSet::new().block_on(&runtime, async {
+                        let tally = Rc::new(Tally::new()?);
+                        let workers = begin(Rc::clone(&tally)).await?;
+                        tally.rest(warm_up).await?;
+                        let (server, generator) = (usage.cpu()?, thread_cpu());
+                        tally.begin();
+                        tally.rest(time).await?;
+                        let taken = tally.end();
+                        let (server, generator) =
+                            (usage.cpu()?.saturating_sub(server), thread_cpu().saturating_sub(generator));
+                        for worker in workers {
+                            worker.await.attempt("a worker")?;
+                        }
+                        tally.check()?;
+                        Ok(tally.measured(taken, server, generator))
+                    })
+                },
+            );
         // Nobody waits any more when the benchmark was interrupted.
         let _ = done.send(measured);
     };
@@ -91,31 +133,38 @@ pub(crate) async fn run(target: Target, plan: Plan) -> Result<Measured, Trouble>
     outcome.await.attempt("the generator")?
 }
 
-async fn measure(target: &Target, plan: Plan) -> Result<Measured, Trouble> {
-    let tally = Rc::new(Tally::new()?);
-    let mut workers = Vec::new();
-    for number in 0..plan.connections {
-        let connection = Connection::open(target).await?;
-        let questions = |worker| Questions::new(plan, target.is_real, (number * plan.in_flight + worker) as u64);
-        if plan.mode == Mode::Stream {
-            let work = stream::ask(connection, questions(0), plan.in_flight, Rc::clone(&tally));
-            workers.push(tally.watch(work));
-        } else {
-            for worker in 0..plan.in_flight {
-                let work = closed::ask(connection.clone(), questions(worker), Rc::clone(&tally));
-                workers.push(tally.watch(work));
-            }
+/// Waits until a process has done what an earlier run has left it to do, such as writing down which keys were used.
+async fn rest(usage: Usage) -> Result<(), Trouble> {
+    let clock = Clock::start();
+    while clock.elapsed() < REST_LIMIT {
+        let before = usage.cpu()?;
+        sleep(REST_SAMPLE).await;
+        if usage.cpu()?.saturating_sub(before) < REST_SAMPLE / 20 {
+            break;
         }
     }
-    tally.rest(plan.warm_up).await?;
-    let (server, generator) = (target.usage.cpu()?, thread_cpu());
-    tally.begin();
-    tally.rest(plan.time).await?;
-    let taken = tally.end();
-    let (server, generator) = (target.usage.cpu()?.saturating_sub(server), thread_cpu().saturating_sub(generator));
-    for worker in workers {
-        worker.await.attempt("a worker")?;
+    Ok(())
+}
+
+async fn begin(target: &Target, plan: Plan, tally: &Rc<Tally>) -> Result<Vec<JoinHandle<()>>, Trouble> {
+    let questions = |worker: usize| Questions::new(plan, target.is_real, worker as u64);
+    let mut connections = Vec::new();
+    for _ in 0..plan.connections {
+        connections.push(Connection::open(target).await?);
     }
-    tally.check()?;
-    Ok(tally.measured(taken, server, generator))
+    if let Some(rate) = plan.rate {
+        return Ok(vec![tally.watch(open::ask(connections, questions(0), rate, Rc::clone(tally)))]);
+    }
+    let mut workers = Vec::new();
+    for (number, connection) in connections.into_iter().enumerate() {
+        if plan.mode == Mode::Stream {
+            workers.push(tally.watch(stream::ask(connection, questions(number), plan.in_flight, Rc::clone(tally))));
+            continue;
+        }
+        for worker in 0..plan.in_flight {
+            let questions = questions(number * plan.in_flight + worker);
+            workers.push(tally.watch(closed::ask(connection.clone(), questions, Rc::clone(tally))));
+        }
+    }
+    Ok(workers)
 }

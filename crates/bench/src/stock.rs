@@ -116,6 +116,12 @@ impl Stock {
         Ok(Token::mint(&prefix, fill)?)
     }
 
+    /// The ID of the key of this number.
+    #[must_use]
+    pub fn id_of(number: u64) -> String {
+        format!("{ID_PREFIX}{number:08}")
+    }
+
     /// The number of the key of this ID.
     #[must_use]
     pub fn number_of(id: &str) -> Option<u64> {
@@ -159,7 +165,7 @@ impl Stock {
         let account = usize::try_from(number % ACCOUNTS).ok().and_then(|index| accounts.get(index));
         let account = account.ok_or("no such account")?;
         let new = NewKey {
-            id: KeyId::new(&format!("{ID_PREFIX}{number:08}")).attempt("an ID")?,
+            id: KeyId::new(&Self::id_of(number)).attempt("an ID")?,
             display_name: format!("Key {number}"),
             scopes: SCOPES.iter().map(|scope| Scope::new(scope)).collect::<Result<_, _>>().attempt("a scope")?,
             labels: labels(number),

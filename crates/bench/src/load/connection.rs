@@ -67,7 +67,7 @@ impl Connection {
         let (head, mut body) = answer.await.attempt("an answer")?.into_parts();
         let mut whole = Bytes::new();
         while let Some(chunk) = next(&mut body).await? {
-            whole = joined(whole, chunk);
+            whole = joined(&whole, chunk);
         }
         let trailers = body.trailers().await.attempt("the trailers")?;
         check(trailers.as_ref().unwrap_or(&head.headers))?;
@@ -93,12 +93,12 @@ pub(super) fn check(trailers: &HeaderMap) -> Result<(), Trouble> {
 }
 
 /// What is left of one read with what the next brought.
-pub(super) fn joined(left: Bytes, chunk: Bytes) -> Bytes {
+pub(super) fn joined(left: &Bytes, chunk: Bytes) -> Bytes {
     if left.is_empty() {
         return chunk;
     }
     let mut both = BytesMut::with_capacity(left.len() + chunk.len());
-    both.extend_from_slice(&left);
+    both.extend_from_slice(left);
     both.extend_from_slice(&chunk);
     both.freeze()
 }

@@ -45,7 +45,9 @@ mod tests {
     fn messages_come_off_as_they_were_put_and_no_earlier() {
         let messages = [1, 2].map(|id| VerifyStreamRequest { id, request: None });
         let mut buffer = BytesMut::new();
-        messages.iter().for_each(|message| put(message, &mut buffer).unwrap());
+        for message in &messages {
+            put(message, &mut buffer).unwrap();
+        }
         let whole = buffer.freeze();
         let mut part = whole.slice(..whole.len() - 1);
         assert_eq!(take(&mut part).unwrap().unwrap(), messages[0].encode_to_vec());

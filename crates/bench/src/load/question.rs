@@ -28,15 +28,16 @@ impl Questions {
         Self { plan, is_real, chance: Chance::of(plan.stock.seed, worker) }
     }
 
+    /// A source for one call more, whose questions are others.
+    pub(super) fn fork(&mut self) -> Self {
+        Self { chance: Chance::of(self.plan.stock.seed, self.chance.next()), ..self.clone() }
+    }
+
     /// A question about any key of the stock.
     pub(super) fn next(&mut self) -> Result<(v1::VerifyRequest, Expected), Trouble> {
         let Plan { stock, presented, .. } = self.plan;
         let number = self.chance.below(stock.count);
-        let request = v1::VerifyRequest {
-            token: stock.presented(number, presented)?,
-            scopes: vec![SCOPES[0].to_owned()],
-            ..Default::default()
-        };
+        let request = about(stock.presented(number, presented)?);
         let verdict = match presented {
             _ if !self.is_real => v1::Verdict::Valid,
             Presented::Valid => v1::Verdict::Valid,
@@ -46,6 +47,12 @@ impl Questions {
         let number = (self.is_real && presented == Presented::Valid).then_some(number);
         Ok((request, Expected { verdict, number }))
     }
+}
+
+/// Whether the holder of a token may do what every key may.
+pub(super) fn about(token: String) -> v1::VerifyRequest {
+    let [scope, ..] = SCOPES;
+    v1::VerifyRequest { token, scopes: vec![scope.to_owned()], ..Default::default() }
 }
 
 impl Expected {

@@ -38,7 +38,7 @@ pub(super) async fn ask(
     let mut left = Bytes::new();
     let mut is_ending = false;
     while let Some(chunk) = connection::next(&mut body).await? {
-        left = connection::joined(left, chunk);
+        left = connection::joined(&left, chunk);
         while let Some(message) = frame::take(&mut left)? {
             window.answered(&v1::VerifyStreamResponse::decode(message)?, &tally)?;
         }

@@ -24,10 +24,12 @@ enum Phase {
 
 /// The counts of one run. All its users are on one thread.
 #[derive(Debug)]
-pub(super) struct Tally {
-    clock: Clock,
+pub(crate) struct Tally {
+    /// What all its users go by.
+    pub(super) clock: Clock,
     phase: Cell<Phase>,
     began: Cell<Duration>,
+    ended: Cell<Duration>,
     answers: Cell<u64>,
     latency: RefCell<Histogram<u64>>,
     trouble: RefCell<Option<Trouble>>,
@@ -40,6 +42,7 @@ impl Tally {
             clock: Clock::start(),
             phase: Cell::new(Phase::WarmUp),
             began: Cell::new(Duration::ZERO),
+            ended: Cell::new(Duration::MAX),
             answers: Cell::new(0),
             latency: RefCell::new(Histogram::new_with_bounds(100, LONGEST_NS, 3)?),
             trouble: RefCell::new(None),
@@ -47,25 +50,36 @@ impl Tally {
         })
     }
 
-    pub(super) fn now(&self) -> Duration {
+    pub(crate) fn now(&self) -> Duration {
         self.clock.elapsed()
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.phase.get() == Phase::Over
     }
 
     /// Counts what was asked at `asked` and is answered now: one call with so many answers.
-    pub(super) fn count(&self, asked: Duration, answers: u64) {
+    pub(crate) fn count(&self, asked: Duration, answers: u64) {
         if self.phase.get() == Phase::Counting {
-            self.answers.set(self.answers.get() + answers);
-            let taken = self.now().saturating_sub(asked).as_nanos();
-            self.latency.borrow_mut().saturating_record(u64::try_from(taken).unwrap_or(LONGEST_NS));
+            self.note(asked, answers);
         }
     }
 
+    /// Counts a call that was due while it was counted, however late its answer is.
+    pub(super) fn count_due(&self, due: Duration) {
+        if self.phase.get() != Phase::WarmUp && due >= self.began.get() && due < self.ended.get() {
+            self.note(due, 1);
+        }
+    }
+
+    fn note(&self, since: Duration, answers: u64) {
+        self.answers.set(self.answers.get() + answers);
+        let taken = self.now().saturating_sub(since).as_nanos();
+        self.latency.borrow_mut().saturating_record(u64::try_from(taken).unwrap_or(LONGEST_NS));
+    }
+
     /// Lets a worker work. One that fails ends the run.
-    pub(super) fn watch(self: &Rc<Self>, work: impl Future<Output = Result<(), Trouble>> + 'static) -> JoinHandle<()> {
+    pub(crate) fn watch(self: &Rc<Self>, work: impl Future<Output = Result<(), Trouble>> + 'static) -> JoinHandle<()> {
         let tally = Rc::clone(self);
         tokio::task::spawn_local(async move {
             if let Err(trouble) = work.await {
@@ -92,7 +106,8 @@ impl Tally {
     /// Ends the run, and says how long it was counted.
     pub(super) fn end(&self) -> Duration {
         self.phase.set(Phase::Over);
-        self.now() - self.began.get()
+        self.ended.set(self.now());
+        self.ended.get().saturating_sub(self.began.get())
     }
 
     /// What went wrong, if anything did.

@@ -1,0 +1,107 @@
+//! The steps of Verify between the wire and the answer, each by itself, and all of them.
+//!
+//! `cargo bench -p key-authority-bench`; `BENCH_KEYS=10000000` for another number of keys than a million, and
+//! `BENCH_STOCK=<folder>` to keep them for the next time.
+
+use std::hint::black_box;
+use std::path::Path;
+
+use criterion::Criterion;
+use key_authority_bench::resident::Resident;
+use key_authority_bench::stock::{Presented, SCOPES, Stock};
+use key_authority_bench::trouble::Trouble;
+use key_authority_domain::token::{Token, TokenDigest};
+use key_authority_domain::verdict::{Question, Verdict, decide};
+use key_authority_proto::v1;
+use prost::Message as _;
+
+/// So many keys that the caches of no processor hold them, asked in no order.
+const COLD: u64 = 200_000;
+/// So few that they all do.
+const HOT: u64 = 64;
+
+fn main() -> Result<(), Trouble> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let keys = std::env::var("BENCH_KEYS").map_or(Ok(1_000_000), |keys| keys.parse())?;
+    let resident = runtime.block_on(async {
+        match std::env::var_os("BENCH_STOCK") {
+            Some(stock) => Resident::kept(keys, Path::new(&stock)).await,
+            None => Resident::load(keys).await,
+        }
+    })?;
+    let mut criterion = Criterion::default().configure_from_args();
+    steps(&mut criterion, &resident)?;
+    for (name, count) in [("hot", HOT), ("cold", COLD)] {
+        of_many(&mut criterion, &resident, name, count)?;
+    }
+    criterion.final_summary();
+    Ok(())
+}
+
+/// The steps that do not depend on which key it is.
+fn steps(criterion: &mut Criterion, resident: &Resident) -> Result<(), Trouble> {
+    let Resident { view, keyring, .. } = resident;
+    let text = resident.stock.presented(0, Presented::Valid)?;
+    let token = Token::parse(&text)?;
+    let moment = view.moment()?;
+    let secret = view.find(moment, keyring.digests(token)).ok_or("the key is there")?;
+    let question = Question { scopes: &SCOPES[..1], ..Question::default() };
+    criterion.bench_function("parse and checksum", |bench| bench.iter(|| Token::parse(black_box(&text)).is_ok()));
+    criterion.bench_function("digest", |bench| bench.iter(|| keyring.digest(black_box(token))));
+    criterion.bench_function("lease check", |bench| bench.iter(|| black_box(view).moment()));
+    criterion.bench_function("decide", |bench| {
+        bench.iter(|| decide(Some(&black_box(&secret).standing()), black_box(&question), moment.now()));
+    });
+    let credential = resident.credential()?;
+    criterion.bench_function("judge the caller", |bench| {
+        bench.iter(|| resident.callers.permit_verify(black_box(&credential)).is_ok());
+    });
+    Ok(())
+}
+
+/// What depends on whether the key is in a cache.
+fn of_many(criterion: &mut Criterion, resident: &Resident, name: &str, count: u64) -> Result<(), Trouble> {
+    let Resident { view, keyring, callers, verifier, stock, .. } = resident;
+    let texts = texts(*stock, count)?;
+    let digests =
+        texts.iter().map(|text| Ok(keyring.digest(Token::parse(text)?))).collect::<Result<Vec<_>, Trouble>>()?;
+    let mut digests = digests.iter().cycle();
+    let moment = view.moment()?;
+    criterion.bench_function(&format!("look-up, {name}"), |bench| {
+        bench.iter(|| view.find(moment, digests.next().map(|digest| TokenDigest(digest.0))).is_some());
+    });
+    let question = Question { scopes: &SCOPES[..1], ..Question::default() };
+    let mut presented = texts.iter().cycle();
+    criterion.bench_function(&format!("decision, {name}"), |bench| {
+        bench.iter(|| {
+            let token = presented.next().and_then(|text| Token::parse(text).ok())?;
+            let moment = view.moment().ok()?;
+            let secret = view.find(moment, keyring.digests(token));
+            let standing = secret.as_ref().map(|secret| secret.standing());
+            Some(decide(standing.as_ref(), &question, moment.now()) == Verdict::Valid)
+        });
+    });
+    let messages: Vec<Vec<u8>> = texts.iter().map(|text| asked(text)).collect();
+    let mut messages = messages.iter().cycle();
+    let credential = resident.credential()?;
+    let mut out = Vec::with_capacity(1024);
+    criterion.bench_function(&format!("Verify, from message to message, {name}"), |bench| {
+        bench.iter(|| {
+            out.clear();
+            let permit = callers.permit_verify(&credential).ok()?;
+            verifier.verify(&permit, messages.next()?, &mut out).ok()?;
+            Some(out.len())
+        });
+    });
+    Ok(())
+}
+
+fn texts(stock: Stock, count: u64) -> Result<Vec<String>, Trouble> {
+    // Far from each other, so that nothing is fetched for its neighbour's sake.
+    (0..count).map(|number| stock.presented(number.wrapping_mul(7_919) % stock.count, Presented::Valid)).collect()
+}
+
+fn asked(token: &str) -> Vec<u8> {
+    let scopes = vec![SCOPES[0].to_owned()];
+    v1::VerifyRequest { token: token.to_owned(), scopes, ..Default::default() }.encode_to_vec()
+}

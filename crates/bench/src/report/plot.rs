@@ -1,0 +1,104 @@
+//! Plots as SVG: lines over a logarithmic or a linear axis, with their names beside them.
+
+use std::fmt::Write as _;
+
+use super::markdown::number;
+
+const WIDTH: f64 = 640.0;
+const HEIGHT: f64 = 360.0;
+const LEFT: f64 = 60.0;
+const RIGHT: f64 = 130.0;
+const TOP: f64 = 36.0;
+const BOTTOM: f64 = 48.0;
+const COLOURS: [&str; 4] = ["#1b6ca8", "#c8553d", "#588b40", "#7d5ba6"];
+
+/// A plot.
+#[derive(Debug, Clone)]
+pub(crate) struct Plot {
+    /// What its file is called.
+    pub(crate) name: String,
+    pub(crate) title: String,
+    pub(crate) x_label: String,
+    pub(crate) y_label: String,
+    pub(crate) is_x_logarithmic: bool,
+    pub(crate) lines: Vec<Line>,
+}
+
+/// One line.
+#[derive(Debug, Clone)]
+pub(crate) struct Line {
+    pub(crate) name: String,
+    pub(crate) points: Vec<(f64, f64)>,
+}
+
+impl Plot {
+    /// The picture.
+    pub(crate) fn svg(&self) -> String {
+        let points = || self.lines.iter().flat_map(|line| line.points.iter().copied());
+        let of_x = |x: f64| if self.is_x_logarithmic { x.max(1e-9).log10() } else { x };
+        let first = points().map(|(x, _)| of_x(x)).fold(f64::INFINITY, f64::min);
+        let last = points().map(|(x, _)| of_x(x)).fold(f64::NEG_INFINITY, f64::max);
+        let top = points().map(|(_, y)| y).fold(0.0, f64::max) * 1.1;
+        let x_at = |x: f64| LEFT + (of_x(x) - first) / (last - first).max(1e-9) * (WIDTH - LEFT - RIGHT);
+        let y_at = |y: f64| HEIGHT - BOTTOM - y / top.max(1e-9) * (HEIGHT - TOP - BOTTOM);
+        let mut svg = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
+             font-family=\"sans-serif\" font-size=\"12\">\n\
+             <rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"white\"/>\n"
+        );
+        let mut text = |x: f64, y: f64, anchor: &str, text: &str| {
+            let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{text}</text>");
+        };
+        text(LEFT, 18.0, "start", &self.title);
+        text(LEFT, 32.0, "start", &self.y_label);
+        text((LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 8.0, "middle", &self.x_label);
+        let mut ticks: Vec<f64> = points().map(|(x, _)| x).collect();
+        ticks.sort_by(f64::total_cmp);
+        ticks.dedup();
+        for x in ticks {
+            text(x_at(x), HEIGHT - BOTTOM + 18.0, "middle", &number(x));
+        }
+        for step in 0..=4 {
+            let y = top * f64::from(step) / 4.0;
+            text(LEFT - 6.0, y_at(y) + 4.0, "end", &number(y));
+        }
+        for (line, place) in self.lines.iter().zip(1..) {
+            if let Some((x, y)) = line.points.last() {
+                text(x_at(*x) + 8.0, y_at(*y) + 4.0 * f64::from(place), "start", &line.name);
+            }
+        }
+        for step in 0..=4 {
+            let y = y_at(top * f64::from(step) / 4.0);
+            let right = WIDTH - RIGHT;
+            let _ = writeln!(svg, "<path d=\"M{LEFT} {y:.1}H{right}\" stroke=\"#ddd\"/>");
+        }
+        for (line, colour) in self.lines.iter().zip(COLOURS.iter().cycle()) {
+            let path: Vec<_> = line.points.iter().map(|(x, y)| format!("{:.1} {:.1}", x_at(*x), y_at(*y))).collect();
+            let path = path.join("L");
+            let _ = writeln!(svg, "<path d=\"M{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>");
+        }
+        svg + "</svg>\n"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_goes_from_edge_to_edge() {
+        let line = Line { name: "ours".into(), points: vec![(1e3, 5.0), (1e7, 10.0)] };
+        let (title, label) = ("Cost".to_owned(), "keys".to_owned());
+        let plot = Plot {
+            name: "cost".into(),
+            title,
+            x_label: label,
+            y_label: "µs".into(),
+            is_x_logarithmic: true,
+            lines: vec![line],
+        };
+        let svg = plot.svg();
+        assert!(svg.contains("d=\"M60.0 186.5L510.0 61.1\""), "{svg}");
+        assert!(svg.ends_with("</svg>\n"));
+    }
+}

@@ -1,0 +1,97 @@
+//! A stock of keys resident in this process, as a server has them, for measuring what happens between the wire and the
+//! answer.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use key_authority_domain::secret::Keyring;
+use key_authority_domain::verdict::Verdict;
+use key_authority_replica::View;
+use key_authority_replica::replicator::{Replicator, Settings};
+use key_authority_replica::terms::Terms;
+use key_authority_server::caller::{Callers, Credential};
+use key_authority_server::entropy;
+use key_authority_server::methods::MethodTable;
+use key_authority_server::metrics::{Metrics, SharedMetrics};
+use key_authority_server::routes::DESCRIPTOR_SETS;
+use key_authority_server::verify::Verifier;
+use key_authority_storage::Store;
+use tempfile::TempDir;
+
+use crate::fill::Authority;
+use crate::stock::Stock;
+use crate::trouble::Trouble;
+
+/// Keys in memory, under a lease that is kept up.
+pub struct Resident {
+    /// What a replica knows.
+    pub view: Arc<View>,
+    /// The keys of the authority secret.
+    pub keyring: Arc<Keyring>,
+    /// Who asks.
+    pub callers: Callers,
+    /// The handlers, as a server has them.
+    pub verifier: Verifier,
+    /// The keys.
+    pub stock: Stock,
+    _replicator: Replicator,
+    _folder: TempDir,
+}
+
+impl Resident {
+    /// Makes `keys` keys, and loads them.
+    ///
+    /// # Errors
+    /// When they could not be made.
+    pub async fn load(keys: u64) -> Result<Self, Trouble> {
+        let folder = tempfile::Builder::new().prefix("key-authority-bench-").tempdir()?;
+        let authority = Box::pin(Authority::make(&folder.path().join("stock"), None, Stock::new(keys))).await?;
+        Self::of(&authority, folder).await
+    }
+
+    /// The same, of keys that are kept in `stock` for the next time.
+    ///
+    /// # Errors
+    /// When they could not be made.
+    pub async fn kept(keys: u64, stock: &Path) -> Result<Self, Trouble> {
+        let authority = Box::pin(Authority::make(&stock.join(keys.to_string()), None, Stock::new(keys))).await?;
+        Self::of(&authority, tempfile::tempdir()?).await
+    }
+
+    async fn of(authority: &Authority, folder: TempDir) -> Result<Self, Trouble> {
+        let keyring = Arc::new(Authority::keyring()?);
+        let store = Store::connect(&authority.url(), 1, Arc::clone(&keyring)).await?;
+        let replicator = Replicator::start(Settings {
+            database_url: authority.url(),
+            notify_url: None,
+            keyring: Arc::clone(&keyring),
+            terms: Terms::agree(&store, None).await?,
+            is_alone: false,
+            build: "bench".into(),
+            address: "nowhere".into(),
+            entropy: |bytes| entropy::fill(bytes).map_err(std::io::Error::other),
+        })?;
+        let view = Arc::clone(replicator.view());
+        while !view.has_lease() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let methods = MethodTable::from_descriptor_sets(DESCRIPTOR_SETS)?;
+        let metrics = SharedMetrics::new(Metrics::new("bench", &methods, &Verdict::ALL.map(Verdict::as_str)));
+        let callers = Callers::new(Arc::clone(&view), Arc::clone(&keyring), false);
+        let verifier = Verifier::new(Arc::clone(&view), Arc::clone(&keyring), metrics);
+        Ok(Self { view, keyring, callers, verifier, stock: authority.stock, _replicator: replicator, _folder: folder })
+    }
+
+    /// Who asks, as a connection knows it after its first call.
+    ///
+    /// # Errors
+    /// When the caller's token is none.
+    pub fn credential(&self) -> Result<Credential, Trouble> {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, format!("Bearer {}", self.stock.caller()?.reveal()).parse()?);
+        Ok(self.callers.credential(&headers, None).map_err(|failure| failure.message())?)
+    }
+}
