@@ -76,9 +76,12 @@ SELECT "audit_event"."revision", "audit_event"."event_time", "audit_event"."acto
 SELECT MIN("revision" + $1) AS "first", MAX("revision" + $2) AS "last" FROM "audit_event" WHERE "audit_event"."event_time" >= $3 AND "audit_event"."event_time" < $4 LIMIT $5;
 SELECT "audit_event"."revision", "audit_event"."event_time", "audit_event"."actor", "audit_event"."action", "audit_event"."account", "audit_event"."key_id", "audit_event"."request_id", "audit_event"."request_digest", "audit_event"."before_json", "audit_event"."after_json", "audit_event"."secret_version", "audit_event"."hash" FROM "audit_event" WHERE "audit_event"."revision" >= $1 AND "audit_event"."revision" <= $2 AND "audit_event"."event_time" >= $3 AND "audit_event"."event_time" < $4 ORDER BY "audit_event"."revision" ASC LIMIT $5;
 
+-- used keys, locked
+SELECT "api_key"."id" FROM "api_key" WHERE "api_key"."id" IN ($1) ORDER BY "api_key"."id" ASC FOR UPDATE;
+
 -- usage
-UPDATE "api_key" SET "use_count" = "use_count" + $1, "last_used_time" = (CASE WHEN ("last_used_time" IS NULL OR "last_used_time" < $2) THEN $3 ELSE "last_used_time" END) WHERE "api_key"."id" = $4 AND "api_key"."create_revision" = $5;
-UPDATE "api_key_secret" SET "last_used_time" = (CASE WHEN ("last_used_time" IS NULL OR "last_used_time" < $1) THEN $2 ELSE "last_used_time" END) WHERE "api_key_secret"."digest" = $3;
+UPDATE "api_key" SET "use_count" = (CASE WHEN ("api_key"."id" = $1 AND "api_key"."create_revision" = $2) THEN "use_count" + $3 ELSE "use_count" END), "last_used_time" = (CASE WHEN ("api_key"."id" = $4 AND "api_key"."create_revision" = $5 AND ("last_used_time" IS NULL OR "last_used_time" < $6)) THEN $7 ELSE "last_used_time" END) WHERE "api_key"."id" IN ($8);
+UPDATE "api_key_secret" SET "last_used_time" = (CASE WHEN ("api_key_secret"."digest" = $1 AND ("last_used_time" IS NULL OR "last_used_time" < $2)) THEN $3 ELSE "last_used_time" END) WHERE "api_key_secret"."digest" IN ($4);
 
 -- confirm
 UPDATE "replica" SET "applied_revision" = $1, "applied_hash" = $2, "nonce" = $3, "seen_time" = CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) WHERE "replica"."id" = $4;

@@ -77,8 +77,8 @@ SELECT MIN("revision" + ?) AS "first", MAX("revision" + ?) AS "last" FROM "audit
 SELECT "audit_event"."revision", "audit_event"."event_time", "audit_event"."actor", "audit_event"."action", "audit_event"."account", "audit_event"."key_id", "audit_event"."request_id", "audit_event"."request_digest", "audit_event"."before_json", "audit_event"."after_json", "audit_event"."secret_version", "audit_event"."hash" FROM "audit_event" WHERE "audit_event"."revision" >= ? AND "audit_event"."revision" <= ? AND "audit_event"."event_time" >= ? AND "audit_event"."event_time" < ? ORDER BY "audit_event"."revision" ASC LIMIT ?;
 
 -- usage
-UPDATE "api_key" SET "use_count" = "use_count" + ?, "last_used_time" = (CASE WHEN ("last_used_time" IS NULL OR "last_used_time" < ?) THEN ? ELSE "last_used_time" END) WHERE "api_key"."id" = ? AND "api_key"."create_revision" = ?;
-UPDATE "api_key_secret" SET "last_used_time" = (CASE WHEN ("last_used_time" IS NULL OR "last_used_time" < ?) THEN ? ELSE "last_used_time" END) WHERE "api_key_secret"."digest" = ?;
+UPDATE "api_key" SET "use_count" = (CASE WHEN ("api_key"."id" = ? AND "api_key"."create_revision" = ?) THEN "use_count" + ? ELSE "use_count" END), "last_used_time" = (CASE WHEN ("api_key"."id" = ? AND "api_key"."create_revision" = ? AND ("last_used_time" IS NULL OR "last_used_time" < ?)) THEN ? ELSE "last_used_time" END) WHERE "api_key"."id" IN (?);
+UPDATE "api_key_secret" SET "last_used_time" = (CASE WHEN ("api_key_secret"."digest" = ? AND ("last_used_time" IS NULL OR "last_used_time" < ?)) THEN ? ELSE "last_used_time" END) WHERE "api_key_secret"."digest" IN (?);
 
 -- confirm
 UPDATE "replica" SET "applied_revision" = ?, "applied_hash" = ?, "nonce" = ?, "seen_time" = CAST(unixepoch('subsec') * 1000000 AS INTEGER) WHERE "replica"."id" = ?;
