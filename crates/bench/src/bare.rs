@@ -32,7 +32,7 @@ pub(crate) async fn serve() -> Result<(), Trouble> {
     let settings =
         Cli::parse_from(["key-authority", "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]).settings;
     let config = Config::from_args(&settings, Purpose::Serve, []).attempt("the server's settings")?;
-    let methods = MethodTable::from_descriptor_sets(DESCRIPTOR_SETS)?;
+    let methods = MethodTable::from_descriptor_sets(DESCRIPTOR_SETS.iter().copied())?;
     let metrics = SharedMetrics::new(Metrics::new("bare", &methods, &[]));
     let listener = Listener::bind(config.listen, None, config.limits, metrics).await.attempt("a port")?;
     let mut out = std::io::stdout();

@@ -6,6 +6,10 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use key_authority_bench::command::{self, Cli};
 
+/// The server's, so that the bare framework has the same.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match command::run(Cli::parse()) {
         Ok(code) => code,

@@ -78,7 +78,7 @@ impl Resident {
         while !view.has_lease() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let methods = MethodTable::from_descriptor_sets(DESCRIPTOR_SETS)?;
+        let methods = MethodTable::from_descriptor_sets(DESCRIPTOR_SETS.iter().copied())?;
         let metrics = SharedMetrics::new(Metrics::new("bench", &methods, &Verdict::ALL.map(Verdict::as_str)));
         let callers = Callers::new(Arc::clone(&view), Arc::clone(&keyring), false);
         let verifier = Verifier::new(Arc::clone(&view), Arc::clone(&keyring), metrics);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use key_authority_domain::access::{ProjectAccess, Scope};
 use key_authority_domain::account::{Account, ExpiryChoice, KeyPolicy};
+use key_authority_domain::foreign::Scheme;
 use key_authority_domain::id::{AccountId, Actor, KeyId, Revision};
 use key_authority_domain::key::{Key, Labels, MintedSecret, NewKey};
 use key_authority_domain::permission::Permission;
@@ -215,6 +216,7 @@ fn labels(number: u64) -> Labels {
 fn secret(token: &Token, keyring: &Keyring) -> MintedSecret {
     MintedSecret {
         digest: keyring.digest(token.presented()),
+        scheme: Scheme::Own,
         secret_version: keyring.current(),
         hint: token.hint(),
         sealed: None,

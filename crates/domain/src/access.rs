@@ -71,7 +71,7 @@ pub const PROJECTS_MAX: usize = 1000;
 pub const NETWORKS_MAX: usize = 100;
 
 /// The projects a key covers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ProjectAccess {
     /// Every project, whatever it is called.
     All,
@@ -103,7 +103,7 @@ impl ProjectAccess {
 
 /// A network in CIDR form. A bare address counts as the network of that one address, IPv4 in IPv6 clothing
 /// (`::ffff:10.0.0.0/104`) as IPv4.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Network(IpNet);
 
 impl Network {
@@ -146,7 +146,7 @@ impl fmt::Display for Network {
 }
 
 /// All that a key opens.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Access {
     /// What it may do.
     pub scopes: BTreeSet<Scope>,

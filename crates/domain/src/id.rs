@@ -1,19 +1,21 @@
 //! Names of things: accounts, keys, requests, replicas, and the revision, the number of a committed change.
 
 use std::fmt;
-use std::sync::Arc;
+
+use compact_str::CompactString;
 
 use crate::text::Invalid;
 
 /// The longest ID, in characters.
 pub const ID_LEN_MAX: usize = 64;
 
-/// Declares an identifier: a short ASCII string that has passed its rule and is cheap to clone.
+/// Declares an identifier: a short ASCII string that has passed its rule. Up to 24 bytes, those that are generated among
+/// them, lie in the value itself.
 macro_rules! identifier {
     ($(#[$doc:meta])* $name:ident, $rule:literal, $is_valid:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Arc<str>);
+        pub struct $name(CompactString);
 
         impl $name {
             /// Takes `value` for an identifier.
@@ -118,13 +120,13 @@ impl From<&KeyId> for Actor {
 }
 
 impl KeyId {
-    /// Makes a fresh ID, `key_` and 22 base62 characters (131 bits), from a source of random bytes.
+    /// Makes a fresh ID, `key_` and 20 base62 characters (119 bits), from a source of random bytes.
     ///
     /// # Errors
     /// The source's error.
     pub fn generate<E>(fill: impl FnMut(&mut [u8]) -> Result<(), E>) -> Result<Self, E> {
         let mut id = String::from("key_");
-        crate::token::push_base62(&mut id, 22, fill)?;
+        crate::token::push_base62(&mut id, 20, fill)?;
         Ok(Self(id.into()))
     }
 }

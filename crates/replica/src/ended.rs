@@ -58,7 +58,7 @@ impl Ended {
         let was_gone = self.gone.get(&secret.digest).is_some_and(|at| key.create_revision <= *at);
         let is_past = |end: Option<Timestamp>| now.is_past(end);
         let was_ended =
-            known.is_some_and(|known| known.key.revoked || is_past(known.retire_time) && !is_past(secret.retire_time));
+            known.is_some_and(|known| known.revoked || is_past(known.retire_time()) && !is_past(secret.retire_time));
         key.revocation.is_none() && (was_gone || was_ended)
     }
 

@@ -3,24 +3,30 @@
 //! [`Index`] is what Verify reads: one look-up in a map whose readers never wait. [`Writer`] is what the replicator
 //! alone holds: it knows which digests belong to which key, so that a changed key is replaced whole.
 
+mod by_key;
+mod kinds;
+mod resident;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use key_authority_domain::access::Access;
 use key_authority_domain::account::Account;
 use key_authority_domain::foreign::Scheme;
 use key_authority_domain::id::{AccountId, KeyId, Revision};
-use key_authority_domain::key::{Key, Labels, Secret};
+use key_authority_domain::key::{Key, Secret};
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::TokenDigest;
-use key_authority_domain::verdict::Standing;
 use key_authority_storage::feed::Rows;
 
+use self::by_key::ByKey;
+use self::kinds::Kinds;
+pub use self::resident::ResidentSecret;
+use self::resident::{AccountRef, Facts, ResidentAccount};
 use crate::ended::Ended;
 use crate::schemes::SchemeCounts;
-use crate::usage::UsageCell;
+use crate::view::Moment;
 
 /// A digest is as good as random, and nobody outside can choose it: its first eight bytes are its hash.
 #[derive(Default)]
@@ -41,93 +47,47 @@ impl Hasher for DigestHasher {
     }
 }
 
+type ByDigest = BuildHasherDefault<DigestHasher>;
+
 /// What Verify reads.
 #[derive(Debug, Default)]
 pub struct Index {
-    secrets: papaya::HashMap<TokenDigest, Arc<ResidentSecret>, BuildHasherDefault<DigestHasher>>,
+    secrets: papaya::HashMap<TokenDigest, Arc<ResidentSecret>, ByDigest>,
     keys: AtomicUsize,
     accounts: AtomicUsize,
     held: AtomicUsize,
     foreign: SchemeCounts,
 }
 
-/// An account, as far as Verify asks.
+/// The index, open for reading. What is found in it stays for as long as this lives, and what the writer has replaced
+/// meanwhile takes memory for as long: so it is for a step, and never held while something is awaited.
 #[derive(Debug)]
-struct ResidentAccount {
-    id: AccountId,
-    suspended: AtomicBool,
-}
+pub struct Reading<'a>(papaya::HashMapRef<'a, TokenDigest, Arc<ResidentSecret>, ByDigest, papaya::LocalGuard<'a>>);
 
-/// A key, as far as Verify asks.
-#[derive(Debug)]
-pub struct ResidentKey {
-    /// Its ID.
-    pub id: KeyId,
-    account: Arc<ResidentAccount>,
-    /// What it opens.
-    pub access: Access,
-    /// The caller's own notes.
-    pub labels: Labels,
-    disabled: bool,
-    pub(crate) revoked: bool,
-    expire_time: Option<Timestamp>,
-}
-
-/// A version of a key's secret: what a look-up finds.
-#[derive(Debug)]
-pub struct ResidentSecret {
-    /// The key that it belongs to.
-    pub key: Arc<ResidentKey>,
-    pub(crate) retire_time: Option<Timestamp>,
-    scheme: Scheme,
-    /// Whether it is refused although the database says that it passes; see [`crate::ended`].
-    is_held: AtomicBool,
-    pub(crate) usage: Arc<UsageCell>,
-}
-
-impl ResidentSecret {
-    /// The facts that `decide` goes by.
+impl Reading<'_> {
+    /// The secret with this digest.
     #[must_use]
-    pub fn standing(&self) -> Standing<'_> {
-        Standing {
-            key_id: self.key.id.as_str(),
-            account: self.key.account.id.as_str(),
-            account_suspended: self.key.account.suspended.load(Ordering::Acquire),
-            revoked: self.key.revoked || self.is_held.load(Ordering::Acquire),
-            disabled: self.key.disabled,
-            expire_time: self.key.expire_time,
-            retire_time: self.retire_time,
-            access: &self.key.access,
-        }
+    pub fn get(&self, digest: &TokenDigest) -> Option<&Arc<ResidentSecret>> {
+        self.0.get(digest)
     }
 
-    /// The account of the key.
-    #[must_use]
-    pub fn account(&self) -> &AccountId {
-        &self.key.account.id
-    }
-
-    /// The first instant at which the key no longer passes.
-    #[must_use]
-    pub fn expire_time(&self) -> Option<Timestamp> {
-        self.key.expire_time
-    }
-
-    /// The first instant at which the token no longer passes: the end of the key, or of this version of its secret.
-    #[must_use]
-    pub fn end(&self) -> Option<Timestamp> {
-        match (self.key.expire_time, self.retire_time) {
-            (Some(key), Some(secret)) => Some(key.min(secret)),
-            (one, other) => one.or(other),
-        }
+    /// Looks a token up by its digests under each version of the authority secret. The moment is evidence of a lease.
+    pub fn find(&self, _: Moment, digests: impl IntoIterator<Item = TokenDigest>) -> Option<&Arc<ResidentSecret>> {
+        digests.into_iter().find_map(|digest| self.get(&digest))
     }
 }
 
 impl Index {
+    /// Opens it for reading.
+    #[must_use]
+    pub fn read(&self) -> Reading<'_> {
+        Reading(self.secrets.pin())
+    }
+
     /// The secret with this digest.
     #[must_use]
     pub fn get(&self, digest: &TokenDigest) -> Option<Arc<ResidentSecret>> {
-        self.secrets.pin().get(digest).cloned()
+        self.read().get(digest).cloned()
     }
 
     /// Whether any token is resident that was brought along by this scheme: then it is worth a look-up.
@@ -159,7 +119,8 @@ impl Index {
 #[derive(Debug, Default)]
 pub struct Writer {
     index: Arc<Index>,
-    digests: HashMap<KeyId, Vec<TokenDigest>>,
+    by_key: ByKey,
+    kinds: Kinds,
     accounts: HashMap<AccountId, Arc<ResidentAccount>>,
     ended: Ended,
     /// Up to where the log is applied.
@@ -192,7 +153,7 @@ impl Writer {
 
     /// Applies the rows that a part of the log up to `to` names: those in `rows` are as they are now, the other named ones
     /// are gone.
-    pub fn apply(&mut self, accounts: &BTreeSet<AccountId>, keys: &BTreeSet<KeyId>, rows: Rows, to: Revision) {
+    pub fn apply(&mut self, accounts: &BTreeSet<AccountId>, keys: &BTreeSet<KeyId>, rows: &Rows, to: Revision) {
         self.applied = to;
         let mut gone_accounts: BTreeSet<&AccountId> = accounts.iter().collect();
         let mut gone_keys: BTreeSet<&KeyId> = keys.iter().collect();
@@ -200,7 +161,7 @@ impl Writer {
             gone_accounts.remove(&account.id);
             self.put_account(account);
         }
-        for key in rows.keys {
+        for key in &rows.keys {
             gone_keys.remove(&key.id);
             self.put_key(key, |_, _, _, _| false);
         }
@@ -214,12 +175,12 @@ impl Writer {
     }
 
     /// Takes a batch of a complete reading.
-    pub fn reload(&mut self, seen: &mut Reload, rows: Rows) {
+    pub fn reload(&mut self, seen: &mut Reload, rows: &Rows) {
         for account in &rows.accounts {
             seen.accounts.insert(account.id.clone());
             self.put_account(account);
         }
-        for key in rows.keys {
+        for key in &rows.keys {
             seen.keys.insert(key.id.clone());
             let now = seen.now;
             self.put_key(key, |ended, known, key, secret| ended.has_come_back(known, key, secret, now));
@@ -230,7 +191,7 @@ impl Writer {
     /// Ends a complete reading, of the state at `to`: what it did not bring is gone.
     pub fn finish_reload(&mut self, seen: &Reload, to: Revision) {
         self.applied = to;
-        let gone: Vec<KeyId> = self.digests.keys().filter(|id| !seen.keys.contains(*id)).cloned().collect();
+        let gone: Vec<KeyId> = self.by_key.ids().filter(|id| !seen.keys.contains(*id)).cloned().collect();
         for id in &gone {
             self.remove_key(id);
         }
@@ -240,9 +201,10 @@ impl Writer {
 
     /// Lets the tokens pass again that had ended and have come back: an operator has accepted the database as it is.
     pub fn release_held(&mut self) {
-        let secrets = self.index.secrets.pin();
+        let index = Arc::clone(&self.index);
+        let secrets = index.secrets.pin();
         for secret in self.ended.release().filter_map(|digest| secrets.get(&digest)) {
-            secret.is_held.store(false, Ordering::Release);
+            secret.let_pass();
         }
         self.count();
     }
@@ -261,66 +223,69 @@ impl Writer {
         Arc::clone(resident)
     }
 
-    fn put_key(&mut self, key: Key, has_come_back: impl Fn(&Ended, Option<&ResidentSecret>, &Key, &Secret) -> bool) {
-        let account = self.resident_account(&key.account);
-        let secrets = self.index.secrets.pin();
-        let mut entries = Vec::with_capacity(key.secrets.len());
+    fn put_key(&mut self, key: &Key, has_come_back: impl Fn(&Ended, Option<&ResidentSecret>, &Key, &Secret) -> bool) {
+        let account = AccountRef(self.resident_account(&key.account));
+        let kind = self.kinds.of(account, key.access.clone(), &key.labels);
+        let index = Arc::clone(&self.index);
+        let secrets = index.secrets.pin();
+        let mut versions = Vec::with_capacity(key.secrets.len());
         for secret in &key.secrets {
             let known = secrets.get(&secret.digest);
-            let has_come_back = has_come_back(&self.ended, known.map(AsRef::as_ref), &key, secret);
-            let is_held = self.ended.hold(secret.digest, &key, has_come_back);
-            // What was counted and not written yet goes on with the key.
-            let usage = known.map_or_else(
-                || Arc::new(UsageCell::new(key.id.clone(), secret.digest, key.create_revision)),
-                |known| Arc::clone(&known.usage),
-            );
-            entries.push((secret.digest, secret.scheme, secret.retire_time, AtomicBool::new(is_held), usage));
+            let has_come_back = has_come_back(&self.ended, known.map(AsRef::as_ref), key, secret);
+            let is_same =
+                |known: &&Arc<ResidentSecret>| known.create_revision == key.create_revision && *known.id() == key.id;
+            versions.push(Arc::new(ResidentSecret::new(Facts {
+                digest: secret.digest,
+                id: key.id.clone(),
+                create_revision: key.create_revision,
+                scheme: secret.scheme,
+                kind: Arc::clone(&kind),
+                expire_time: key.expire_time,
+                retire_time: secret.retire_time,
+                disabled: key.disabled,
+                revoked: key.revocation.is_some(),
+                is_held: self.ended.hold(secret.digest, key, has_come_back),
+                // What was counted and not written yet goes on with the key, and so does what is counted while this is done.
+                usage: known.filter(is_same).map(|known| Arc::clone(known.usage()).into()).unwrap_or_default(),
+            })));
         }
-        let resident = Arc::new(ResidentKey {
-            account,
-            id: key.id,
-            access: key.access,
-            labels: key.labels,
-            disabled: key.disabled,
-            revoked: key.revocation.is_some(),
-            expire_time: key.expire_time,
-        });
-        let digests: Vec<TokenDigest> = entries.iter().map(|(digest, ..)| *digest).collect();
-        for (digest, scheme, retire_time, is_held, usage) in entries {
-            let key = Arc::clone(&resident);
+        for version in &versions {
             // Before it is there to be found.
-            self.index.foreign.add(scheme);
-            let before = secrets.insert(digest, Arc::new(ResidentSecret { key, retire_time, scheme, is_held, usage }));
-            before.inspect(|before| self.index.foreign.remove(before.scheme));
+            index.foreign.add(version.scheme);
+            let before = secrets.insert(version.digest, Arc::clone(version));
+            before.inspect(|before| index.foreign.remove(before.scheme));
         }
-        let before = self.digests.insert(resident.id.clone(), digests.clone()).unwrap_or_default();
-        for forgotten in before.iter().filter(|digest| !digests.contains(digest)) {
-            secrets.remove(forgotten).inspect(|gone| self.index.foreign.remove(gone.scheme));
-            self.ended.note_gone(*forgotten, self.applied);
+        let digests: Vec<TokenDigest> = versions.iter().map(|version| version.digest).collect();
+        let before = self.by_key.replace(&key.id, versions);
+        for forgotten in before.iter().filter(|version| !digests.contains(&version.digest)) {
+            secrets.remove(&forgotten.digest).inspect(|gone| index.foreign.remove(gone.scheme));
+            self.ended.note_gone(forgotten.digest, self.applied);
         }
     }
 
     fn remove_key(&mut self, id: &KeyId) {
         let secrets = self.index.secrets.pin();
-        for digest in self.digests.remove(id).unwrap_or_default() {
-            secrets.remove(&digest).inspect(|gone| self.index.foreign.remove(gone.scheme));
-            self.ended.note_gone(digest, self.applied);
+        for version in self.by_key.replace(id, Vec::new()) {
+            secrets.remove(&version.digest).inspect(|gone| self.index.foreign.remove(gone.scheme));
+            self.ended.note_gone(version.digest, self.applied);
         }
     }
 
-    fn count(&self) {
-        self.index.keys.store(self.digests.len(), Ordering::Relaxed);
+    /// Ends a step.
+    fn count(&mut self) {
+        self.kinds.forget();
+        self.index.keys.store(self.by_key.keys(), Ordering::Relaxed);
         self.index.accounts.store(self.accounts.len(), Ordering::Relaxed);
         self.index.held.store(self.ended.held(), Ordering::Relaxed);
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use key_authority_domain::account::{ExpiryChoice, KeyPolicy};
     use key_authority_domain::id::Actor;
-    use key_authority_domain::key::{MintedSecret, NewKey};
+    use key_authority_domain::key::{Labels, MintedSecret, NewKey};
     use key_authority_domain::verdict::{Question, Verdict, decide};
     use std::time::Duration;
 
@@ -360,6 +325,13 @@ mod tests {
         Key::create(&account(false), new, minted(byte), NOW, Revision(2)).unwrap()
     }
 
+    /// A key as it is found.
+    pub(crate) fn resident() -> Arc<ResidentSecret> {
+        let mut writer = Writer::default();
+        apply(&mut writer, vec![account(false)], vec![key(1)], &[]);
+        writer.index().get(&TokenDigest([1; 32])).unwrap()
+    }
+
     fn verdict(index: &Index, byte: u8) -> Verdict {
         let secret = index.get(&TokenDigest([byte; 32]));
         decide(secret.as_ref().map(|s| s.standing()).as_ref(), &Question::default(), NOW)
@@ -369,7 +341,7 @@ mod tests {
         let account_ids = accounts.iter().map(|a| a.id.clone()).collect();
         let mut key_ids: BTreeSet<KeyId> = keys.iter().map(|k| k.id.clone()).collect();
         key_ids.extend(named.iter().map(|id| KeyId::new(id).unwrap()));
-        writer.apply(&account_ids, &key_ids, Rows { accounts, keys }, Revision(9));
+        writer.apply(&account_ids, &key_ids, &Rows { accounts, keys }, Revision(9));
     }
 
     #[test]
@@ -439,8 +411,8 @@ mod tests {
         let mut writer = Writer::default();
         apply(&mut writer, vec![account(false)], vec![key(1), key(2)], &[]);
         let mut seen = Reload::new(NOW);
-        writer.reload(&mut seen, Rows { accounts: vec![account(false)], keys: vec![] });
-        writer.reload(&mut seen, Rows { accounts: vec![], keys: vec![key(2), key(3)] });
+        writer.reload(&mut seen, &Rows { accounts: vec![account(false)], keys: vec![] });
+        writer.reload(&mut seen, &Rows { accounts: vec![], keys: vec![key(2), key(3)] });
         assert_eq!(verdict(writer.index(), 1), Verdict::Valid);
         writer.finish_reload(&seen, Revision(5));
         let verdicts = [1, 2, 3].map(|byte| verdict(writer.index(), byte));
@@ -450,7 +422,7 @@ mod tests {
     /// A complete reading of a database that went back.
     fn reload(writer: &mut Writer, keys: Vec<Key>) {
         let mut seen = Reload::new(NOW);
-        writer.reload(&mut seen, Rows { accounts: vec![account(false)], keys });
+        writer.reload(&mut seen, &Rows { accounts: vec![account(false)], keys });
         writer.finish_reload(&seen, Revision(5));
     }
 

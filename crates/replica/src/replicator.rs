@@ -303,7 +303,7 @@ impl Driver {
 
     async fn load(&mut self) -> Result<Head, Fault> {
         let mut seen = Reload::new(self.store.now().await?);
-        let head = self.store.snapshot(|rows| self.writer.reload(&mut seen, rows)).await?;
+        let head = self.store.snapshot(|rows| self.writer.reload(&mut seen, &rows)).await?;
         self.writer.finish_reload(&seen, head.revision);
         let (keys, accounts) = (self.writer.index().keys(), self.writer.index().accounts());
         tracing::info!(revision = %head.revision, keys, accounts, "everything is resident");
@@ -342,7 +342,7 @@ impl Driver {
             return Ok(Event::Failed);
         }
         let to = feed.events.last().map_or(feed.head.revision, |event| event.revision);
-        self.writer.apply(&accounts, &keys, rows, to);
+        self.writer.apply(&accounts, &keys, &rows, to);
         let acceptances: Vec<_> = new().filter(|event| event.accepts_restore).map(|event| event.hash).collect();
         if !acceptances.is_empty() {
             self.release_held();

@@ -1,7 +1,7 @@
 //! When keys were last used and how often: counted in memory where Verify passes, written down in batches.
 //!
 //! Counting costs Verify two atomic writes, and once in a batch an entry in a queue. A crash loses what was not written
-//! yet: at most one interval. When a version was last used stays in memory after it is written, so that whoever must not
+//! yet. When a version was last used stays in memory after it is written, so that whoever must not
 //! miss a use need not write first.
 
 use std::sync::Arc;
@@ -9,117 +9,139 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_queue::SegQueue;
-use key_authority_domain::id::{KeyId, Revision};
 use key_authority_domain::time::Timestamp;
-use key_authority_domain::token::TokenDigest;
 use key_authority_storage::Store;
 use key_authority_storage::usage::UsageDelta;
 
+use crate::index::ResidentSecret;
+
 /// How often usage is written down.
 pub const FLUSH_INTERVAL: Duration = Duration::from_secs(2);
+/// How long the pause after a writing is, in the time that the writing took. Where very many keys are used, writing each down
+/// every two seconds would cost more than verifying them: so it takes a tenth of the time at most, and comes later.
+const REST: u32 = 9;
+/// How many versions are taken at once.
+const PART: usize = 2_000;
 
-/// How one version of a key was used since the last batch.
+/// How long to wait after a writing that took `took`.
+#[must_use]
+pub fn pause_after(took: Duration) -> Duration {
+    FLUSH_INTERVAL.max(took * REST)
+}
+
+/// How one version of a key was used here.
 #[derive(Debug)]
 pub(crate) struct UsageCell {
-    key_id: KeyId,
-    digest: TokenDigest,
-    create_revision: Revision,
+    /// Since it was last written down.
     count: AtomicU64,
     last_used_us: AtomicI64,
     is_queued: AtomicBool,
 }
 
-impl UsageCell {
-    pub(crate) fn new(key_id: KeyId, digest: TokenDigest, create_revision: Revision) -> Self {
-        Self {
-            key_id,
-            digest,
-            create_revision,
-            count: AtomicU64::new(0),
-            last_used_us: AtomicI64::new(i64::MIN),
-            is_queued: AtomicBool::new(false),
-        }
+impl Default for UsageCell {
+    fn default() -> Self {
+        Self { count: AtomicU64::new(0), last_used_us: AtomicI64::new(i64::MIN), is_queued: AtomicBool::new(false) }
     }
+}
 
+impl UsageCell {
     /// When the version was last used here, if it was.
     pub(crate) fn last_used_time(&self) -> Option<Timestamp> {
         let micros = self.last_used_us.load(Ordering::Acquire);
         (micros != i64::MIN).then_some(Timestamp::from_micros(micros))
     }
 
-    /// Takes what was counted out of the cell. It is marked as not queued first: a use that comes in between queues it
-    /// again, and at worst finds nothing left to take.
-    fn take(&self) -> Option<UsageDelta> {
+    /// Takes what was counted out of the cell, and when the last of it was. It is marked as not queued first: a use that
+    /// comes in between queues it again, and at worst finds nothing left to take.
+    fn take(&self) -> Option<(u64, Timestamp)> {
         self.is_queued.store(false, Ordering::Release);
         let count = self.count.swap(0, Ordering::AcqRel);
-        let last_used_time = Timestamp::from_micros(self.last_used_us.load(Ordering::Acquire));
-        (count > 0).then(|| UsageDelta {
-            key_id: self.key_id.clone(),
-            digest: self.digest,
-            create_revision: self.create_revision,
-            count,
-            last_used_time,
-        })
+        (count > 0).then(|| (count, Timestamp::from_micros(self.last_used_us.load(Ordering::Acquire))))
     }
 }
 
 /// Gathers the use of keys.
 #[derive(Debug, Default)]
 pub struct Usage {
-    queue: SegQueue<Arc<UsageCell>>,
+    queue: SegQueue<Arc<ResidentSecret>>,
 }
 
 impl Usage {
     /// Notes that a version of a key passed at `now`.
-    pub(crate) fn note(&self, cell: &Arc<UsageCell>, now: Timestamp) {
+    pub(crate) fn note(&self, secret: &Arc<ResidentSecret>, now: Timestamp) {
+        let cell = secret.usage();
         cell.last_used_us.fetch_max(now.micros(), Ordering::AcqRel);
         cell.count.fetch_add(1, Ordering::AcqRel);
+        self.enqueue(cell, secret);
+    }
+
+    fn enqueue(&self, cell: &UsageCell, secret: &Arc<ResidentSecret>) {
         if !cell.is_queued.load(Ordering::Acquire) && !cell.is_queued.swap(true, Ordering::AcqRel) {
-            self.queue.push(Arc::clone(cell));
+            self.queue.push(Arc::clone(secret));
         }
     }
 
-    /// Writes down all that was gathered. What cannot be written is kept for the next time.
+    /// Writes down all that was gathered when it began. What cannot be written is kept for the next time.
     ///
     /// Not for a call's own task: what it has taken is lost when it is dropped half-way.
     ///
     /// # Errors
     /// When the database could not be written to.
     pub async fn flush(&self, store: &Store) -> Result<(), key_authority_storage::StorageError> {
-        let cells: Vec<Arc<UsageCell>> = std::iter::from_fn(|| self.queue.pop()).collect();
-        let mut taken: Vec<(UsageDelta, Arc<UsageCell>)> =
-            cells.into_iter().filter_map(|cell| Some((cell.take()?, cell))).collect();
+        let mut left = self.queue.len();
+        while left > 0 {
+            let secrets: Vec<_> = std::iter::from_fn(|| self.queue.pop()).take(left.min(PART)).collect();
+            left = if secrets.is_empty() { 0 } else { left - secrets.len() };
+            self.write(store, secrets).await?;
+        }
+        Ok(())
+    }
+
+    async fn write(
+        &self,
+        store: &Store,
+        secrets: Vec<Arc<ResidentSecret>>,
+    ) -> Result<(), key_authority_storage::StorageError> {
+        let mut taken: Vec<(UsageDelta, Arc<ResidentSecret>)> =
+            secrets.into_iter().filter_map(|secret| Some((delta(&secret)?, secret))).collect();
         taken.sort_by(|(a, _), (b, _)| a.cmp(b));
         let mut deltas: Vec<UsageDelta> = taken.iter().map(|(delta, _)| delta.clone()).collect();
         let Err((written, error)) = store.record_usage(&mut deltas).await else { return Ok(()) };
-        for (delta, cell) in taken.into_iter().skip(written) {
+        for (delta, secret) in taken.into_iter().skip(written) {
+            let cell = secret.usage();
             cell.count.fetch_add(delta.count, Ordering::AcqRel);
-            if !cell.is_queued.swap(true, Ordering::AcqRel) {
-                self.queue.push(cell);
-            }
+            self.enqueue(cell, &secret);
         }
         Err(error)
     }
 }
 
+/// Takes what is to be written down of a version.
+fn delta(secret: &ResidentSecret) -> Option<UsageDelta> {
+    let (count, last_used_time) = secret.usage().take()?;
+    let ResidentSecret { digest, create_revision, .. } = *secret;
+    Some(UsageDelta { key_id: secret.id().clone(), digest, create_revision, count, last_used_time })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::tests::resident;
 
     #[test]
     fn uses_are_counted_once_and_times_move_forward() {
         let usage = Usage::default();
-        let cell = Arc::new(UsageCell::new(KeyId::new("key_1").unwrap(), TokenDigest([1; 32]), Revision(1)));
-        assert_eq!(cell.last_used_time(), None);
+        let secret = resident();
+        assert_eq!(secret.last_used_time(), None);
         for micros in [5, 9, 7] {
-            usage.note(&cell, Timestamp::from_micros(micros));
+            usage.note(&secret, Timestamp::from_micros(micros));
         }
         assert_eq!(usage.queue.len(), 1);
-        let delta = usage.queue.pop().unwrap().take().unwrap();
+        let delta = delta(&usage.queue.pop().unwrap()).unwrap();
         assert_eq!((delta.count, delta.last_used_time.micros()), (3, 9));
-        assert_eq!(cell.take(), None);
-        assert_eq!(cell.last_used_time(), Some(Timestamp::from_micros(9)), "it is known while it is being written");
-        usage.note(&cell, Timestamp::from_micros(8));
+        assert_eq!(super::delta(&secret), None);
+        assert_eq!(secret.last_used_time(), Some(Timestamp::from_micros(9)), "it is known while it is being written");
+        usage.note(&secret, Timestamp::from_micros(8));
         assert_eq!(usage.queue.len(), 1);
     }
 }

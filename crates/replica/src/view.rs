@@ -113,9 +113,11 @@ impl View {
         Ok(Moment { now: self.clock.at(now), revision: self.applied() })
     }
 
-    /// Looks a token up by its digests under each version of the authority secret. The moment is evidence of a lease.
-    pub fn find(&self, _: Moment, digests: impl IntoIterator<Item = TokenDigest>) -> Option<Arc<ResidentSecret>> {
-        digests.into_iter().find_map(|digest| self.index.get(&digest))
+    /// Looks one token up, as [`Reading::find`] does, for whoever keeps what is found.
+    ///
+    /// [`Reading::find`]: crate::index::Reading::find
+    pub fn find(&self, moment: Moment, digests: impl IntoIterator<Item = TokenDigest>) -> Option<Arc<ResidentSecret>> {
+        self.index.read().find(moment, digests).cloned()
     }
 
     /// What the authority's clock says, lease or not: for showing states, never for letting a token pass.
@@ -125,13 +127,13 @@ impl View {
     }
 
     /// Notes that a token passed.
-    pub fn note_use(&self, secret: &ResidentSecret, now: Timestamp) {
-        self.usage.note(&secret.usage, now);
+    pub fn note_use(&self, secret: &Arc<ResidentSecret>, now: Timestamp) {
+        self.usage.note(secret, now);
     }
 
     /// When any of these versions of a key last passed here, written down or not.
     pub fn last_used_time(&self, digests: impl IntoIterator<Item = TokenDigest>) -> Option<Timestamp> {
-        digests.into_iter().filter_map(|digest| self.index.get(&digest)?.usage.last_used_time()).max()
+        digests.into_iter().filter_map(|digest| self.index.get(&digest)?.last_used_time()).max()
     }
 
     /// What was noted and is not written down yet.

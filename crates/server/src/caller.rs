@@ -48,7 +48,7 @@ impl Permit {
     /// When it is nobody: nobody changes anything.
     pub fn actor(&self) -> Result<Actor, Failure> {
         let holder = self.holder.as_ref().ok_or(Failure::CallerUnknown("the authorization header is missing"))?;
-        Ok(Actor::from(&holder.key.id))
+        Ok(Actor::from(holder.id()))
     }
 
     /// Whether the caller may act on the account.
@@ -76,7 +76,7 @@ impl Permit {
     /// `GRANT_EXCEEDS_CALLER`.
     pub fn check_grant(&self, key: &Key) -> Result<(), Failure> {
         let is_held = self.holder.as_ref().is_some_and(|holder| {
-            Permission::may_grant(&holder.key.access, holder.expire_time(), &key.access, key.expire_time)
+            Permission::may_grant(holder.access(), holder.expire_time(), &key.access, key.expire_time)
         });
         if !key.account.is_system() || is_held { Ok(()) } else { Err(Failure::GrantExceedsCaller) }
     }
@@ -100,7 +100,7 @@ impl Permit {
 
     /// None for an anonymous caller, who may only verify, and that everywhere.
     fn access(&self) -> Option<&Access> {
-        self.holder.as_ref().map(|holder| &holder.key.access)
+        self.holder.as_ref().map(|holder| holder.access())
     }
 }
 

@@ -48,9 +48,10 @@ fn allow(verifier: &Verifier, permit: &Permit, attributes: &AttributeContext) ->
     let presented = credential::find(&route.places, &headers, &http.path)?.ok_or(Denial::NoToken)?;
     let question =
         Question { key_id: presented.credential.key_id.as_deref(), client_ip: source(attributes), ..question };
-    let decided = verifier.decide(permit, &presented.credential.token, &question);
+    let index = verifier.read();
+    let decided = verifier.decide(&index, permit, &presented.credential.token, &question);
     verifier.count(permit, &decided);
-    match decided.secret.as_deref() {
+    match decided.secret.map(AsRef::as_ref) {
         Some(secret) if decided.verdict == Verdict::Valid => Ok(answer::allowed(secret, &presented, &headers)),
         secret => Err(Denial::of(decided.verdict, secret, question.scopes)),
     }

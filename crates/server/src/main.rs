@@ -7,6 +7,10 @@ use clap::Parser;
 use key_authority_server::config::Cli;
 use key_authority_server::{chain, command};
 
+/// An answer takes some pieces of memory from one thread and often gives them back on another; this is made for that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match command::run(Cli::parse().into_command()) {
         Ok(code) => code,

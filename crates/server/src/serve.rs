@@ -11,9 +11,10 @@ use std::time::Duration;
 use key_authority_domain::secret::Keyring;
 use key_authority_domain::verdict::Verdict;
 use key_authority_replica::View;
+use key_authority_replica::clock::boottime;
 use key_authority_replica::replicator::{EndError, Replicator, Settings, StartError};
 use key_authority_replica::terms::{Terms, TermsError};
-use key_authority_replica::usage::FLUSH_INTERVAL;
+use key_authority_replica::usage::{FLUSH_INTERVAL, pause_after};
 use key_authority_storage::Store;
 use key_authority_storage::alone::{Alone, AloneError};
 use tokio::task::JoinSet;
@@ -332,10 +333,13 @@ async fn keep_health(health: Health, view: Arc<View>, ended: CancellationToken) 
 }
 
 async fn keep_usage(store: Store, view: Arc<View>, ended: CancellationToken) {
-    while ended.run_until_cancelled(sleep(FLUSH_INTERVAL)).await.is_some() {
+    let mut pause = FLUSH_INTERVAL;
+    while ended.run_until_cancelled(sleep(pause)).await.is_some() {
+        let began = boottime();
         if let Err(error) = view.usage().flush(&store).await {
             tracing::debug!(error = %error, "uses of keys were not written down; they are kept");
         }
+        pause = pause_after(boottime().since(began));
     }
 }
 

@@ -17,7 +17,7 @@ use key_authority_domain::secret::Keyring;
 use key_authority_domain::token::{Malformed, Token};
 use key_authority_domain::verdict::{Question, Verdict, decide};
 use key_authority_proto::v1;
-use key_authority_replica::index::ResidentSecret;
+use key_authority_replica::index::{Reading, ResidentSecret};
 use key_authority_replica::{Moment, View};
 use prost::Message;
 
@@ -41,11 +41,11 @@ pub struct Verifier {
 }
 
 /// What was decided, and is not counted yet.
-pub struct Decided {
+pub struct Decided<'a> {
     /// The decision.
     pub verdict: Verdict,
     /// The secret that matched, if the caller may know of it.
-    pub secret: Option<Arc<ResidentSecret>>,
+    pub secret: Option<&'a Arc<ResidentSecret>>,
 }
 
 impl Verifier {
@@ -62,7 +62,8 @@ impl Verifier {
     pub fn verify(&self, permit: &Permit, message: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
         let asked = Asked::read(message).map_err(|_| undecodable::<v1::VerifyRequest>(message))?;
         let question = asked.question()?;
-        let decided = self.decide(permit, asked.token, &question);
+        let index = self.read();
+        let decided = self.decide(&index, permit, asked.token, &question);
         Answer::of(permit, &decided, &question).write(out);
         self.count(permit, &decided);
         Ok(())
@@ -75,10 +76,11 @@ impl Verifier {
     pub fn batch_verify(&self, permit: &Permit, message: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
         let batch = wire::batch(message).map_err(|_| undecodable::<v1::BatchVerifyRequest>(message))?;
         let questions = wire::questions(&batch)?;
+        let index = self.read();
         let began = out.len();
         let mut all = Vec::with_capacity(batch.len());
         for (asked, question) in batch.iter().zip(&questions) {
-            let decided = self.decide(permit, asked.token, question);
+            let decided = self.decide(&index, permit, asked.token, question);
             answer::nested(answer::BATCH_RESPONSES, &Answer::of(permit, &decided, question), out);
             if out.len() - began > ANSWER_BYTES_MAX {
                 return Err(Failure::AnswerTooLarge);
@@ -111,7 +113,8 @@ impl Verifier {
         let outcome = callers.permit_verify(credential).and_then(|permit| {
             let asked = asked.as_ref().ok_or_else(|| Failure::invalid("request", REQUIRED))?;
             let question = asked.question()?;
-            let decided = self.decide(&permit, asked.token, &question);
+            let index = self.read();
+            let decided = self.decide(&index, &permit, asked.token, &question);
             answer::nested(answer::STREAM_RESPONSE, &Answer::of(&permit, &decided, &question), out);
             self.count(&permit, &decided);
             Ok(())
@@ -122,23 +125,40 @@ impl Verifier {
         Ok(())
     }
 
+    /// Opens the index for the questions of one step.
+    #[must_use]
+    pub fn read(&self) -> Reading<'_> {
+        self.view.index().read()
+    }
+
     /// Decides a question.
     #[must_use]
-    pub fn decide(&self, permit: &Permit, token: &str, question: &Question<'_>) -> Decided {
+    pub fn decide<'a>(
+        &self,
+        index: &'a Reading<'_>,
+        permit: &Permit,
+        token: &str,
+        question: &Question<'_>,
+    ) -> Decided<'a> {
         let moment = permit.moment();
-        let Ok(secret) = self.find(moment, token) else {
+        let Ok(secret) = self.find(index, moment, token) else {
             return Decided { verdict: Verdict::Malformed, secret: None };
         };
         let secret = secret.filter(|secret| permit.covers(secret.account()));
-        let verdict = decide(secret.as_ref().map(|secret| secret.standing()).as_ref(), question, moment.now());
+        let verdict = decide(secret.map(|secret| secret.standing()).as_ref(), question, moment.now());
         Decided { verdict, secret }
     }
 
     /// Looks a token up: as one of ours and, while such are resident, as one that another system issued.
-    fn find(&self, moment: Moment, text: &str) -> Result<Option<Arc<ResidentSecret>>, Malformed> {
+    fn find<'a>(
+        &self,
+        index: &'a Reading<'_>,
+        moment: Moment,
+        text: &str,
+    ) -> Result<Option<&'a Arc<ResidentSecret>>, Malformed> {
         let ours = Token::parse(text);
         if let Ok(token) = ours
-            && let Some(secret) = self.view.find(moment, self.keyring.digests(token))
+            && let Some(secret) = index.find(moment, self.keyring.digests(token))
         {
             return Ok(Some(secret));
         }
@@ -150,11 +170,11 @@ impl Verifier {
             return ours.map(|_| None);
         }
         let token = Token::parse_any(text)?;
-        Ok(schemes.find_map(|scheme| self.view.find(moment, self.keyring.digests_as(scheme, token))))
+        Ok(schemes.find_map(|scheme| index.find(moment, self.keyring.digests_as(scheme, token))))
     }
 
     /// Counts what is about to be answered.
-    pub fn count(&self, permit: &Permit, Decided { verdict, secret }: &Decided) {
+    pub fn count(&self, permit: &Permit, Decided { verdict, secret }: &Decided<'_>) {
         self.metrics.verified(*verdict as usize, 1);
         if let (Verdict::Valid, Some(secret)) = (verdict, secret) {
             self.view.note_use(secret, permit.moment().now());

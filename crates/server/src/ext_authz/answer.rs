@@ -32,18 +32,18 @@ pub(super) fn allowed(secret: &ResidentSecret, presented: &Presented<'_>, header
 
 /// The headers that tell of a key.
 fn told(secret: &ResidentSecret) -> BTreeMap<String, String> {
-    let mut told = labels(&secret.key.labels);
-    told.insert("x-key-id".into(), secret.key.id.as_str().into());
+    let mut told = labels(secret.labels());
+    told.insert("x-key-id".into(), secret.id().as_str().into());
     told.insert("x-key-account".into(), secret.account().as_str().into());
-    if !secret.key.access.scopes.is_empty() {
-        let scopes = secret.key.access.scopes.iter().map(|scope| in_header(scope.as_str()));
+    if !secret.access().scopes.is_empty() {
+        let scopes = secret.access().scopes.iter().map(|scope| in_header(scope.as_str()));
         told.insert(SCOPES.into(), scopes.collect::<Vec<_>>().join(" "));
     }
     told
 }
 
 /// The headers of labels. Of several labels that would be one header none is told: whoever reads it could take one for another.
-fn labels(labels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+fn labels<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeMap<String, String> {
     let mut told = BTreeMap::<_, Option<String>>::new();
     for (name, value) in labels {
         let name = format!("x-key-labels-{}", plain(name));
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     fn names(all: &[(&str, &str)]) -> Vec<(String, String)> {
-        labels(&all.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()).into_iter().collect()
+        labels(all.iter().copied()).into_iter().collect()
     }
 
     #[test]

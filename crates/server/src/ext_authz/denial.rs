@@ -51,7 +51,7 @@ impl Denial {
         let owned = |scopes: &mut dyn Iterator<Item = &str>| scopes.map(str::to_owned).collect();
         let secret = secret.filter(|_| verdict == Verdict::ScopeDenied);
         let scopes = secret
-            .map(|secret| (owned(&mut wanted.iter().copied()), owned(&mut secret.key.access.missing_scopes(wanted))));
+            .map(|secret| (owned(&mut wanted.iter().copied()), owned(&mut secret.access().missing_scopes(wanted))));
         Self::Verdict { verdict, scopes }
     }
 

@@ -4,7 +4,7 @@ use key_authority_domain::id::Revision;
 use key_authority_domain::verdict::{Question, Verdict};
 use key_authority_proto::v1;
 use key_authority_replica::index::ResidentSecret;
-use prost::encoding::{WireType, btree_map, encode_key, encode_varint, encoded_len_varint, string};
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
 use super::Decided;
 use crate::caller::Permit;
@@ -25,9 +25,9 @@ pub(super) struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    pub(super) fn of(permit: &Permit, decided: &'a Decided, question: &'a Question<'a>) -> Self {
+    pub(super) fn of(permit: &Permit, decided: &Decided<'a>, question: &'a Question<'a>) -> Self {
         // Nothing about a key is told before its secret has matched.
-        let secret = decided.secret.as_deref().filter(|_| decided.verdict != Verdict::Unknown);
+        let secret = decided.secret.map(AsRef::as_ref).filter(|_| decided.verdict != Verdict::Unknown);
         Self { verdict: decided.verdict, secret, question, revision: permit.moment().revision() }
     }
 
@@ -35,12 +35,12 @@ impl<'a> Answer<'a> {
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         number(1, wire::verify::verdict_to_proto(self.verdict) as u64, out);
         if let Some(secret) = self.secret {
-            text(2, secret.key.id.as_str(), out);
+            text(2, secret.id().as_str(), out);
             text(3, secret.account().as_str(), out);
         }
         let passed = self.secret.filter(|_| self.verdict == Verdict::Valid);
         if let Some(secret) = passed {
-            secret.key.access.scopes.iter().for_each(|scope| text(4, scope.as_str(), out));
+            secret.access().scopes.iter().for_each(|scope| text(4, scope.as_str(), out));
         }
         number(5, wire::revision::number(self.revision), out);
         if let Some(secret) = passed {
@@ -48,18 +48,10 @@ impl<'a> Answer<'a> {
                 let end = wire::time::timestamp_to_proto(end);
                 prost::encoding::message::encode(6, &end, out);
             }
-            btree_map::encode(
-                string::encode,
-                string::encoded_len,
-                string::encode,
-                string::encoded_len,
-                7,
-                &secret.key.labels,
-                out,
-            );
+            secret.labels().for_each(|(name, value)| entry(7, name, value, out));
         }
         if let (Verdict::ScopeDenied, Some(secret)) = (self.verdict, self.secret) {
-            secret.key.access.missing_scopes(self.question.scopes).for_each(|scope| text(8, scope, out));
+            secret.access().missing_scopes(self.question.scopes).for_each(|scope| text(8, scope, out));
         }
     }
 }
@@ -99,6 +91,16 @@ fn number(tag: u32, number: u64, out: &mut Vec<u8>) {
         encode_key(tag, WireType::Varint, out);
         encode_varint(number, out);
     }
+}
+
+/// An entry of a map. As protobuf has it, a text that is empty is not written.
+fn entry(tag: u32, name: &str, value: &str, out: &mut Vec<u8>) {
+    let texts = [(1, name), (2, value)].into_iter().filter(|(_, text)| !text.is_empty());
+    // Each with the byte of its tag, and its length.
+    let len: usize = texts.clone().map(|(_, text)| 1 + encoded_len_varint(text.len() as u64) + text.len()).sum();
+    encode_key(tag, WireType::LengthDelimited, out);
+    encode_varint(len as u64, out);
+    texts.for_each(|(tag, content)| text(tag, content, out));
 }
 
 fn text(tag: u32, text: &str, out: &mut Vec<u8>) {

@@ -1,0 +1,223 @@
+//! What is resident: a version of a key's secret in one piece of memory, and beside it what many keys have in common.
+
+use std::hash::{Hash, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use key_authority_domain::access::Access;
+use key_authority_domain::foreign::Scheme;
+use key_authority_domain::id::{AccountId, KeyId, Revision};
+use key_authority_domain::key::Labels;
+use key_authority_domain::time::Timestamp;
+use key_authority_domain::token::TokenDigest;
+use key_authority_domain::verdict::Standing;
+
+use crate::usage::UsageCell;
+
+/// An account, as far as Verify asks.
+#[derive(Debug)]
+pub(super) struct ResidentAccount {
+    pub(super) id: AccountId,
+    pub(super) suspended: AtomicBool,
+}
+
+/// What keys of an account have in common that open the same and have the same labels. Most keys are like others, so it is
+/// kept once for all of them.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Kind {
+    pub(super) account: AccountRef,
+    pub(super) access: Arc<Access>,
+    pub(super) labels: FlatLabels,
+}
+
+/// An account by its ID.
+#[derive(Debug, Clone)]
+pub(super) struct AccountRef(pub(super) Arc<ResidentAccount>);
+
+impl PartialEq for AccountRef {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id == other.0.id
+    }
+}
+
+impl Eq for AccountRef {}
+
+impl Hash for AccountRef {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.id.hash(state);
+    }
+}
+
+/// Labels in one piece of memory: names and values in turn, each ended by a NUL, which neither may contain.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct FlatLabels(Box<str>);
+
+impl FlatLabels {
+    const END: char = '\0';
+
+    pub(super) fn new(labels: &Labels) -> Self {
+        let texts = labels.iter().flat_map(|(name, value)| [name, value]);
+        let len = texts.clone().map(|text| text.len() + 1).sum();
+        let mut all = String::with_capacity(len);
+        for text in texts {
+            all.push_str(text);
+            all.push(Self::END);
+        }
+        Self(all.into())
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut texts = self.0.split_terminator(Self::END);
+        std::iter::from_fn(move || Some((texts.next()?, texts.next()?)))
+    }
+}
+
+/// A version of a key's secret: what a look-up finds.
+#[derive(Debug)]
+pub struct ResidentSecret {
+    pub(crate) digest: TokenDigest,
+    id: KeyId,
+    pub(crate) create_revision: Revision,
+    pub(super) scheme: Scheme,
+    kind: Arc<Kind>,
+    expire_time: End,
+    retire_time: End,
+    /// Made when the key is first used: most are not, for long.
+    usage: OnceLock<Arc<UsageCell>>,
+    disabled: bool,
+    pub(crate) revoked: bool,
+    /// Whether it is refused although the database says that it passes; see [`crate::ended`].
+    is_held: AtomicBool,
+}
+
+/// What a [`ResidentSecret`] is made of.
+pub(super) struct Facts {
+    pub(super) digest: TokenDigest,
+    pub(super) id: KeyId,
+    pub(super) create_revision: Revision,
+    pub(super) scheme: Scheme,
+    pub(super) kind: Arc<Kind>,
+    pub(super) expire_time: Option<Timestamp>,
+    pub(super) retire_time: Option<Timestamp>,
+    pub(super) disabled: bool,
+    pub(super) revoked: bool,
+    pub(super) is_held: bool,
+    /// How it was used so far, where that is known.
+    pub(super) usage: OnceLock<Arc<UsageCell>>,
+}
+
+/// An instant or none, in the space of one.
+#[derive(Debug, Clone, Copy)]
+struct End(Timestamp);
+
+impl End {
+    const NEVER: Timestamp = Timestamp::from_micros(i64::MAX);
+
+    fn new(end: Option<Timestamp>) -> Self {
+        Self(end.unwrap_or(Self::NEVER))
+    }
+
+    fn get(self) -> Option<Timestamp> {
+        (self.0 != Self::NEVER).then_some(self.0)
+    }
+}
+
+impl ResidentSecret {
+    pub(super) fn new(facts: Facts) -> Self {
+        let Facts {
+            digest,
+            id,
+            create_revision,
+            scheme,
+            kind,
+            expire_time,
+            retire_time,
+            disabled,
+            revoked,
+            is_held,
+            usage,
+        } = facts;
+        Self {
+            digest,
+            id,
+            create_revision,
+            scheme,
+            kind,
+            expire_time: End::new(expire_time),
+            retire_time: End::new(retire_time),
+            usage,
+            disabled,
+            revoked,
+            is_held: AtomicBool::new(is_held),
+        }
+    }
+
+    /// The facts that `decide` goes by.
+    #[must_use]
+    pub fn standing(&self) -> Standing<'_> {
+        Standing {
+            key_id: self.id.as_str(),
+            account: self.account().as_str(),
+            account_suspended: self.kind.account.0.suspended.load(Ordering::Acquire),
+            revoked: self.revoked || self.is_held.load(Ordering::Acquire),
+            disabled: self.disabled,
+            expire_time: self.expire_time(),
+            retire_time: self.retire_time(),
+            access: self.access(),
+        }
+    }
+
+    /// The key.
+    #[must_use]
+    pub fn id(&self) -> &KeyId {
+        &self.id
+    }
+
+    /// The account of the key.
+    #[must_use]
+    pub fn account(&self) -> &AccountId {
+        &self.kind.account.0.id
+    }
+
+    /// What the key opens.
+    #[must_use]
+    pub fn access(&self) -> &Access {
+        &self.kind.access
+    }
+
+    /// The caller's own notes on the key: names and values, in the order of the names.
+    pub fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.kind.labels.iter()
+    }
+
+    /// The first instant at which the key no longer passes.
+    #[must_use]
+    pub fn expire_time(&self) -> Option<Timestamp> {
+        self.expire_time.get()
+    }
+
+    /// The first instant at which this version of its secret no longer passes.
+    pub(crate) fn retire_time(&self) -> Option<Timestamp> {
+        self.retire_time.get()
+    }
+
+    /// The first instant at which the token no longer passes: the end of the key, or of this version of its secret.
+    #[must_use]
+    pub fn end(&self) -> Option<Timestamp> {
+        End(self.expire_time.0.min(self.retire_time.0)).get()
+    }
+
+    /// How it was used here.
+    pub(crate) fn usage(&self) -> &Arc<UsageCell> {
+        self.usage.get_or_init(Arc::default)
+    }
+
+    /// When it was last used here, if it was.
+    pub(crate) fn last_used_time(&self) -> Option<Timestamp> {
+        self.usage.get()?.last_used_time()
+    }
+
+    pub(super) fn let_pass(&self) {
+        self.is_held.store(false, Ordering::Release);
+    }
+}
