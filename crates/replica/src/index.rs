@@ -130,18 +130,16 @@ pub struct Writer {
 /// What a complete reading has brought so far; all else is gone at its end.
 #[derive(Debug)]
 pub struct Reload {
-    keys: HashSet<KeyId>,
-    accounts: HashSet<AccountId>,
+    /// None where there was nothing before, and so nothing can be gone.
+    seen: Option<Seen>,
     /// When it began, by the authority's clock.
     now: Timestamp,
 }
 
-impl Reload {
-    /// A reading that begins `now`, by the authority's clock.
-    #[must_use]
-    pub fn new(now: Timestamp) -> Self {
-        Self { keys: HashSet::new(), accounts: HashSet::new(), now }
-    }
+#[derive(Debug, Default)]
+struct Seen {
+    keys: HashSet<KeyId>,
+    accounts: HashSet<AccountId>,
 }
 
 impl Writer {
@@ -174,28 +172,38 @@ impl Writer {
         self.count();
     }
 
+    /// Begins a complete reading, `now` by the authority's clock.
+    #[must_use]
+    pub fn begin_reload(&self, now: Timestamp) -> Reload {
+        let is_empty = self.by_key.keys() == 0 && self.accounts.is_empty();
+        Reload { seen: (!is_empty).then(Seen::default), now }
+    }
+
     /// Takes a batch of a complete reading.
-    pub fn reload(&mut self, seen: &mut Reload, rows: &Rows) {
+    pub fn reload(&mut self, reload: &mut Reload, rows: &Rows) {
+        if let Some(seen) = &mut reload.seen {
+            seen.accounts.extend(rows.accounts.iter().map(|account| account.id.clone()));
+            seen.keys.extend(rows.keys.iter().map(|key| key.id.clone()));
+        }
         for account in &rows.accounts {
-            seen.accounts.insert(account.id.clone());
             self.put_account(account);
         }
         for key in &rows.keys {
-            seen.keys.insert(key.id.clone());
-            let now = seen.now;
-            self.put_key(key, |ended, known, key, secret| ended.has_come_back(known, key, secret, now));
+            self.put_key(key, |ended, known, key, secret| ended.has_come_back(known, key, secret, reload.now));
         }
         self.count();
     }
 
     /// Ends a complete reading, of the state at `to`: what it did not bring is gone.
-    pub fn finish_reload(&mut self, seen: &Reload, to: Revision) {
+    pub fn finish_reload(&mut self, reload: &Reload, to: Revision) {
         self.applied = to;
-        let gone: Vec<KeyId> = self.by_key.ids().filter(|id| !seen.keys.contains(*id)).cloned().collect();
-        for id in &gone {
-            self.remove_key(id);
+        if let Some(seen) = &reload.seen {
+            let gone: Vec<KeyId> = self.by_key.ids().filter(|id| !seen.keys.contains(*id)).cloned().collect();
+            for id in &gone {
+                self.remove_key(id);
+            }
+            self.accounts.retain(|id, _| seen.accounts.contains(id));
         }
-        self.accounts.retain(|id, _| seen.accounts.contains(id));
         self.count();
     }
 
@@ -410,7 +418,7 @@ pub(crate) mod tests {
     fn a_reload_removes_what_it_did_not_bring() {
         let mut writer = Writer::default();
         apply(&mut writer, vec![account(false)], vec![key(1), key(2)], &[]);
-        let mut seen = Reload::new(NOW);
+        let mut seen = writer.begin_reload(NOW);
         writer.reload(&mut seen, &Rows { accounts: vec![account(false)], keys: vec![] });
         writer.reload(&mut seen, &Rows { accounts: vec![], keys: vec![key(2), key(3)] });
         assert_eq!(verdict(writer.index(), 1), Verdict::Valid);
@@ -421,7 +429,7 @@ pub(crate) mod tests {
 
     /// A complete reading of a database that went back.
     fn reload(writer: &mut Writer, keys: Vec<Key>) {
-        let mut seen = Reload::new(NOW);
+        let mut seen = writer.begin_reload(NOW);
         writer.reload(&mut seen, &Rows { accounts: vec![account(false)], keys });
         writer.finish_reload(&seen, Revision(5));
     }

@@ -15,7 +15,7 @@ use key_authority_storage::{StorageError, Store};
 use tokio::sync::watch;
 
 use crate::clock::{Boottime, boottime};
-use crate::index::{Reload, Writer};
+use crate::index::Writer;
 use crate::lease::{Action, Event, Lease};
 use crate::pace::Pace;
 use crate::terms::Terms;
@@ -302,7 +302,7 @@ impl Driver {
     }
 
     async fn load(&mut self) -> Result<Head, Fault> {
-        let mut seen = Reload::new(self.store.now().await?);
+        let mut seen = self.writer.begin_reload(self.store.now().await?);
         let head = self.store.snapshot(|rows| self.writer.reload(&mut seen, &rows)).await?;
         self.writer.finish_reload(&seen, head.revision);
         let (keys, accounts) = (self.writer.index().keys(), self.writer.index().accounts());
