@@ -240,8 +240,6 @@ impl Writer {
         for secret in &key.secrets {
             let known = secrets.get(&secret.digest);
             let has_come_back = has_come_back(&self.ended, known.map(AsRef::as_ref), key, secret);
-            let is_same =
-                |known: &&Arc<ResidentSecret>| known.create_revision == key.create_revision && *known.id() == key.id;
             versions.push(Arc::new(ResidentSecret::new(Facts {
                 digest: secret.digest,
                 id: key.id.clone(),
@@ -253,15 +251,17 @@ impl Writer {
                 disabled: key.disabled,
                 revoked: key.revocation.is_some(),
                 is_held: self.ended.hold(secret.digest, key, has_come_back),
-                // What was counted and not written yet goes on with the key, and so does what is counted while this is done.
-                usage: known.filter(is_same).map(|known| Arc::clone(known.usage()).into()).unwrap_or_default(),
+                last_used_time: known.and_then(|known| known.last_used_time_of(key)),
             })));
         }
         for version in &versions {
             // Before it is there to be found.
             index.foreign.add(version.scheme);
-            let before = secrets.insert(version.digest, Arc::clone(version));
-            before.inspect(|before| index.foreign.remove(before.scheme));
+            if let Some(before) = secrets.insert(version.digest, Arc::clone(version)) {
+                index.foreign.remove(before.scheme);
+                // Uses were noted on it until now. What was counted there is written down from there.
+                before.last_used_time_of(key).inspect(|time| version.usage().note_time(*time));
+            }
         }
         let digests: Vec<TokenDigest> = versions.iter().map(|version| version.digest).collect();
         let before = self.by_key.replace(&key.id, versions);
@@ -296,6 +296,8 @@ pub(crate) mod tests {
     use key_authority_domain::key::{Labels, MintedSecret, NewKey};
     use key_authority_domain::verdict::{Question, Verdict, decide};
     use std::time::Duration;
+
+    use crate::usage::Usage;
 
     const NOW: Timestamp = Timestamp::from_micros(1_000_000);
 
@@ -370,6 +372,20 @@ pub(crate) mod tests {
         apply(&mut writer, vec![], vec![], &["key_1"]);
         assert_eq!(verdict(writer.index(), 2), Verdict::Unknown);
         assert_eq!(writer.index().keys(), 0);
+    }
+
+    #[test]
+    fn a_changed_key_was_used_when_the_one_before_it_was() {
+        let (mut writer, usage) = (Writer::default(), Usage::default());
+        let used = |writer: &Writer| writer.index().get(&TokenDigest([1; 32])).unwrap().last_used_time();
+        apply(&mut writer, vec![account(false)], vec![key(1)], &[]);
+        assert_eq!(used(&writer), None);
+        usage.note(&writer.index().get(&TokenDigest([1; 32])).unwrap(), NOW);
+        apply(&mut writer, vec![], vec![key(1)], &[]);
+        assert_eq!(used(&writer), Some(NOW));
+        let another = Key { create_revision: Revision(10), ..key(1) };
+        apply(&mut writer, vec![], vec![another], &[]);
+        assert_eq!(used(&writer), None, "it is another key with the same ID");
     }
 
     #[test]

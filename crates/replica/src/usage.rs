@@ -5,7 +5,7 @@
 //! miss a use need not write first.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_queue::SegQueue;
@@ -32,29 +32,36 @@ pub fn pause_after(took: Duration) -> Duration {
 /// How one version of a key was used here.
 #[derive(Debug)]
 pub(crate) struct UsageCell {
-    /// Since it was last written down.
+    /// Since it was last written down. The version is in the queue for as long as this is not 0.
     count: AtomicU64,
     last_used_us: AtomicI64,
-    is_queued: AtomicBool,
-}
-
-impl Default for UsageCell {
-    fn default() -> Self {
-        Self { count: AtomicU64::new(0), last_used_us: AtomicI64::new(i64::MIN), is_queued: AtomicBool::new(false) }
-    }
 }
 
 impl UsageCell {
+    /// Of a version that was last used then, if it was.
+    pub(crate) fn since(last_used_time: Option<Timestamp>) -> Self {
+        let micros = last_used_time.map_or(i64::MIN, Timestamp::micros);
+        Self { count: AtomicU64::new(0), last_used_us: AtomicI64::new(micros) }
+    }
+
     /// When the version was last used here, if it was.
     pub(crate) fn last_used_time(&self) -> Option<Timestamp> {
         let micros = self.last_used_us.load(Ordering::Acquire);
         (micros != i64::MIN).then_some(Timestamp::from_micros(micros))
     }
 
-    /// Takes what was counted out of the cell, and when the last of it was. It is marked as not queued first: a use that
-    /// comes in between queues it again, and at worst finds nothing left to take.
+    /// Notes when it was used, if it was not used later.
+    pub(crate) fn note_time(&self, now: Timestamp) {
+        self.last_used_us.fetch_max(now.micros(), Ordering::AcqRel);
+    }
+
+    /// Adds uses, and says whether they are the first since it was written down.
+    fn add(&self, count: u64) -> bool {
+        self.count.fetch_add(count, Ordering::AcqRel) == 0
+    }
+
+    /// Takes what was counted out of the cell, and when the last of it was.
     fn take(&self) -> Option<(u64, Timestamp)> {
-        self.is_queued.store(false, Ordering::Release);
         let count = self.count.swap(0, Ordering::AcqRel);
         (count > 0).then(|| (count, Timestamp::from_micros(self.last_used_us.load(Ordering::Acquire))))
     }
@@ -69,14 +76,12 @@ pub struct Usage {
 impl Usage {
     /// Notes that a version of a key passed at `now`.
     pub(crate) fn note(&self, secret: &Arc<ResidentSecret>, now: Timestamp) {
-        let cell = secret.usage();
-        cell.last_used_us.fetch_max(now.micros(), Ordering::AcqRel);
-        cell.count.fetch_add(1, Ordering::AcqRel);
-        self.enqueue(cell, secret);
+        secret.usage().note_time(now);
+        self.add(secret, 1);
     }
 
-    fn enqueue(&self, cell: &UsageCell, secret: &Arc<ResidentSecret>) {
-        if !cell.is_queued.load(Ordering::Acquire) && !cell.is_queued.swap(true, Ordering::AcqRel) {
+    fn add(&self, secret: &Arc<ResidentSecret>, count: u64) {
+        if secret.usage().add(count) {
             self.queue.push(Arc::clone(secret));
         }
     }
@@ -108,9 +113,7 @@ impl Usage {
         let mut deltas: Vec<UsageDelta> = taken.iter().map(|(delta, _)| delta.clone()).collect();
         let Err((written, error)) = store.record_usage(&mut deltas).await else { return Ok(()) };
         for (delta, secret) in taken.into_iter().skip(written) {
-            let cell = secret.usage();
-            cell.count.fetch_add(delta.count, Ordering::AcqRel);
-            self.enqueue(cell, &secret);
+            self.add(&secret, delta.count);
         }
         Err(error)
     }

@@ -89,14 +89,19 @@ fn update_keys(deltas: &[UsageDelta], ids: BTreeSet<&str>) -> UpdateMany<api_key
 /// Moves the times of versions.
 fn update_secrets(deltas: &[UsageDelta]) -> UpdateMany<api_key_secret::Entity> {
     use api_key_secret::Column;
-    let mut times = CaseStatement::new();
+    let mut used = BTreeMap::<TokenDigest, Timestamp>::new();
     for UsageDelta { digest, last_used_time, .. } in deltas {
+        let last = used.entry(*digest).or_insert(*last_used_time);
+        *last = (*last).max(*last_used_time);
+    }
+    let mut times = CaseStatement::new();
+    for (digest, last) in &used {
         let is_it = Column::Digest.eq(digest.0.to_vec());
-        times = times.case(is_it.and(is_earlier(Column::LastUsedTime, *last_used_time)), last_used_time.micros());
+        times = times.case(is_it.and(is_earlier(Column::LastUsedTime, *last)), last.micros());
     }
     api_key_secret::Entity::update_many()
         .col_expr(Column::LastUsedTime, times.finally(Expr::col(Column::LastUsedTime)).into())
-        .filter(Column::Digest.is_in(deltas.iter().map(|delta| delta.digest.0.to_vec())))
+        .filter(Column::Digest.is_in(used.keys().map(|digest| digest.0.to_vec())))
 }
 
 /// Whether `column` holds an earlier time, or none.

@@ -1,13 +1,13 @@
 //! What is resident: a version of a key's secret in one piece of memory, and beside it what many keys have in common.
 
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use key_authority_domain::access::Access;
 use key_authority_domain::foreign::Scheme;
 use key_authority_domain::id::{AccountId, KeyId, Revision};
-use key_authority_domain::key::Labels;
+use key_authority_domain::key::{Key, Labels};
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::TokenDigest;
 use key_authority_domain::verdict::Standing;
@@ -82,8 +82,7 @@ pub struct ResidentSecret {
     kind: Arc<Kind>,
     expire_time: End,
     retire_time: End,
-    /// Made when the key is first used: most are not, for long.
-    usage: OnceLock<Arc<UsageCell>>,
+    usage: UsageCell,
     disabled: bool,
     pub(crate) revoked: bool,
     /// Whether it is refused although the database says that it passes; see [`crate::ended`].
@@ -102,8 +101,8 @@ pub(super) struct Facts {
     pub(super) disabled: bool,
     pub(super) revoked: bool,
     pub(super) is_held: bool,
-    /// How it was used so far, where that is known.
-    pub(super) usage: OnceLock<Arc<UsageCell>>,
+    /// When it was last used, where that is known.
+    pub(super) last_used_time: Option<Timestamp>,
 }
 
 /// An instant or none, in the space of one.
@@ -135,7 +134,7 @@ impl ResidentSecret {
             disabled,
             revoked,
             is_held,
-            usage,
+            last_used_time,
         } = facts;
         Self {
             digest,
@@ -145,7 +144,7 @@ impl ResidentSecret {
             kind,
             expire_time: End::new(expire_time),
             retire_time: End::new(retire_time),
-            usage,
+            usage: UsageCell::since(last_used_time),
             disabled,
             revoked,
             is_held: AtomicBool::new(is_held),
@@ -208,13 +207,19 @@ impl ResidentSecret {
     }
 
     /// How it was used here.
-    pub(crate) fn usage(&self) -> &Arc<UsageCell> {
-        self.usage.get_or_init(Arc::default)
+    pub(crate) fn usage(&self) -> &UsageCell {
+        &self.usage
     }
 
     /// When it was last used here, if it was.
     pub(crate) fn last_used_time(&self) -> Option<Timestamp> {
-        self.usage.get()?.last_used_time()
+        self.usage.last_used_time()
+    }
+
+    /// The same, if this is a version of that very key, and not of one with its ID or its token before it.
+    pub(super) fn last_used_time_of(&self, key: &Key) -> Option<Timestamp> {
+        let is_same = self.create_revision == key.create_revision && self.id == key.id;
+        if is_same { self.last_used_time() } else { None }
     }
 
     pub(super) fn let_pass(&self) {
