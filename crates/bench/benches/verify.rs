@@ -19,6 +19,8 @@ use prost::Message as _;
 const COLD: u64 = 200_000;
 /// So few that they all do.
 const HOT: u64 = 64;
+/// How many questions a batch has.
+const BATCH: usize = 100;
 
 fn main() -> Result<(), Trouble> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -93,6 +95,16 @@ fn of_many(criterion: &mut Criterion, resident: &Resident, name: &str, count: u6
             Some(out.len())
         });
     });
+    let batches: Vec<Vec<u8>> = texts.chunks(BATCH).map(asked_together).collect();
+    let mut batches = batches.iter().cycle();
+    criterion.bench_function(&format!("BatchVerify of up to {BATCH}, from message to message, {name}"), |bench| {
+        bench.iter(|| {
+            out.clear();
+            let permit = callers.permit_verify(&credential).ok()?;
+            verifier.batch_verify(&permit, batches.next()?, &mut out).ok()?;
+            Some(out.len())
+        });
+    });
     Ok(())
 }
 
@@ -102,6 +114,13 @@ fn texts(stock: Stock, count: u64) -> Result<Vec<String>, Trouble> {
 }
 
 fn asked(token: &str) -> Vec<u8> {
-    let scopes = vec![SCOPES[0].to_owned()];
-    v1::VerifyRequest { token: token.to_owned(), scopes, ..Default::default() }.encode_to_vec()
+    question(token).encode_to_vec()
+}
+
+fn asked_together(tokens: &[String]) -> Vec<u8> {
+    v1::BatchVerifyRequest { requests: tokens.iter().map(|token| question(token)).collect() }.encode_to_vec()
+}
+
+fn question(token: &str) -> v1::VerifyRequest {
+    v1::VerifyRequest { token: token.to_owned(), scopes: vec![SCOPES[0].to_owned()], ..Default::default() }
 }
