@@ -104,7 +104,12 @@ impl Keyring {
 
     /// The digests under each valid version, newest first: what to look a presented token up by.
     pub fn digests<'a>(&'a self, token: Presented<'a>) -> impl Iterator<Item = TokenDigest> + 'a {
-        self.newest_first().map(move |keys| digest(keys, token))
+        std::iter::once_with(move || self.digest(token)).chain(self.older_digests(token))
+    }
+
+    /// The same without the first, which is [`digest`](Self::digest).
+    pub fn older_digests<'a>(&'a self, token: Presented<'a>) -> impl Iterator<Item = TokenDigest> + 'a {
+        self.older.values().rev().map(move |keys| digest(keys, token))
     }
 
     /// What the database keeps to know the secret again: a value a version, of which the secret cannot be learned.

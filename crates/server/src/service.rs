@@ -28,6 +28,7 @@ use crate::malformed;
 use crate::metrics::SharedMetrics;
 use crate::status::Failure;
 use crate::verify::Verifier;
+use crate::verify::message::unframed;
 
 /// The service. Clones are the same one.
 #[derive(Clone)]
@@ -145,8 +146,8 @@ impl KeyAuthority for Service {
         let answers = request.into_inner().map(move |question| {
             let question = question.map_err(|status| malformed::failure(&status).map_or(status, Status::from))?;
             let mut answer = Vec::new();
-            verifier.verify_on_stream(&callers, &credential, &question.encode_to_vec(), &mut answer)?;
-            message(&answer)
+            verifier.verify_on_stream(&callers, &credential, &[&question.encode_to_vec()], &mut answer)?;
+            message(unframed(&answer))
         });
         Ok(Response::new(Box::pin(answers.take_until(self.ending.clone().cancelled_owned()))))
     }

@@ -8,25 +8,25 @@ pub mod answer;
 pub mod door;
 pub mod message;
 mod stream;
+mod together;
 mod unary;
 
 use std::sync::Arc;
 
 use key_authority_domain::foreign::Scheme;
 use key_authority_domain::secret::Keyring;
-use key_authority_domain::token::{Malformed, Token};
-use key_authority_domain::verdict::{Question, Verdict, decide};
+use key_authority_domain::token::{Malformed, Presented, Token, TokenDigest};
+use key_authority_domain::verdict::{Question, Standing, Verdict, decide};
 use key_authority_proto::v1;
 use key_authority_replica::index::{Reading, ResidentSecret};
 use key_authority_replica::{Moment, View};
 use prost::Message;
 
-use crate::caller::{Callers, Credential, Permit};
+use crate::caller::Permit;
 use crate::malformed;
 use crate::metrics::SharedMetrics;
 use crate::status::Failure;
-use crate::wire::verify::{self as wire, Asked, Numbered};
-use crate::wire::violations::REQUIRED;
+use crate::wire::verify::{self as wire, Asked};
 use answer::Answer;
 
 /// The largest answer to a batch, in bytes: what clients read by default. A key may have scopes and labels of 50 KiB, and a
@@ -46,6 +46,34 @@ pub struct Decided<'a> {
     pub verdict: Verdict,
     /// The secret that matched, if the caller may know of it.
     pub secret: Option<&'a Arc<ResidentSecret>>,
+}
+
+/// A token that is being looked up.
+struct Sought<'t> {
+    text: &'t str,
+    ours: Result<Presented<'t>, Malformed>,
+    /// Under the newest authority secret, if it may be a token of ours.
+    digest: Option<TokenDigest>,
+}
+
+/// A secret that was looked up.
+struct Found<'a> {
+    secret: &'a Arc<ResidentSecret>,
+    standing: Standing<'a>,
+}
+
+impl<'a> Found<'a> {
+    fn of(secret: Option<&'a Arc<ResidentSecret>>) -> Option<Self> {
+        secret.map(|secret| Self { secret, standing: secret.standing() })
+    }
+}
+
+/// Decides about what was found.
+fn judge<'a>(permit: &Permit, found: Result<Option<Found<'a>>, Malformed>, question: &Question<'_>) -> Decided<'a> {
+    let Ok(found) = found else { return Decided { verdict: Verdict::Malformed, secret: None } };
+    let found = found.filter(|found| permit.covers(found.secret.account()));
+    let verdict = decide(found.as_ref().map(|found| &found.standing), question, permit.moment().now());
+    Decided { verdict, secret: found.map(|found| found.secret) }
 }
 
 impl Verifier {
@@ -77,50 +105,20 @@ impl Verifier {
         let batch = wire::batch(message).map_err(|_| undecodable::<v1::BatchVerifyRequest>(message))?;
         let questions = wire::questions(&batch)?;
         let index = self.read();
+        let asked = batch.iter().zip(&questions).map(|(asked, question)| (asked.token, question));
+        let all = self.decide_all(&index, permit, asked);
         let began = out.len();
-        let mut all = Vec::with_capacity(batch.len());
-        for (asked, question) in batch.iter().zip(&questions) {
-            let decided = self.decide(&index, permit, asked.token, question);
-            answer::nested(answer::BATCH_RESPONSES, &Answer::of(permit, &decided, question), out);
+        // An answer is about as long as its question.
+        out.reserve(message.len());
+        for (decided, question) in all.iter().zip(&questions) {
+            answer::nested(answer::BATCH_RESPONSES, &Answer::of(permit, decided, question), out);
             if out.len() - began > ANSWER_BYTES_MAX {
                 return Err(Failure::AnswerTooLarge);
             }
-            all.push(decided);
         }
         // Only now: a batch is answered whole or not at all, and what is not answered is no use of a key.
         for decided in &all {
             self.count(permit, decided);
-        }
-        Ok(())
-    }
-
-    /// Answers a `VerifyStreamRequest`: appends a `VerifyStreamResponse` to `out`. The caller is judged again for each
-    /// question, since its key may be revoked meanwhile.
-    ///
-    /// # Errors
-    /// When the message is none. A question that cannot be answered is answered with that.
-    pub fn verify_on_stream(
-        &self,
-        callers: &Callers,
-        credential: &Credential,
-        message: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Result<(), Failure> {
-        let malformed = |_| undecodable::<v1::VerifyStreamRequest>(message);
-        let Numbered { id, request } = wire::numbered(message).map_err(malformed)?;
-        let asked = request.as_deref().map(Asked::read).transpose().map_err(malformed)?;
-        answer::numbered(id, out);
-        let outcome = callers.permit_verify(credential).and_then(|permit| {
-            let asked = asked.as_ref().ok_or_else(|| Failure::invalid("request", REQUIRED))?;
-            let question = asked.question()?;
-            let index = self.read();
-            let decided = self.decide(&index, &permit, asked.token, &question);
-            answer::nested(answer::STREAM_RESPONSE, &Answer::of(&permit, &decided, &question), out);
-            self.count(&permit, &decided);
-            Ok(())
-        });
-        if let Err(failure) = outcome {
-            answer::error(&failure, out);
         }
         Ok(())
     }
@@ -140,25 +138,29 @@ impl Verifier {
         token: &str,
         question: &Question<'_>,
     ) -> Decided<'a> {
-        let moment = permit.moment();
-        let Ok(secret) = self.find(index, moment, token) else {
-            return Decided { verdict: Verdict::Malformed, secret: None };
-        };
-        let secret = secret.filter(|secret| permit.covers(secret.account()));
-        let verdict = decide(secret.map(|secret| secret.standing()).as_ref(), question, moment.now());
-        Decided { verdict, secret }
+        let found = self.find(index, permit.moment(), &self.seek(token));
+        judge(permit, found.map(Found::of), question)
     }
 
-    /// Looks a token up: as one of ours and, while such are resident, as one that another system issued.
+    /// Reads a token and makes the digest by which it is looked up first.
+    fn seek<'t>(&self, text: &'t str) -> Sought<'t> {
+        let ours = Token::parse(text);
+        Sought { text, ours, digest: ours.ok().map(|token| self.keyring.digest(token)) }
+    }
+
+    /// Looks a token up: by one digest, which is all that nearly every token needs, then under older versions of the authority
+    /// secret and, while such are resident, as one that another system issued.
     fn find<'a>(
         &self,
         index: &'a Reading<'_>,
         moment: Moment,
-        text: &str,
+        &Sought { text, ours, digest }: &Sought<'_>,
     ) -> Result<Option<&'a Arc<ResidentSecret>>, Malformed> {
-        let ours = Token::parse(text);
+        if let Some(secret) = index.find(moment, digest) {
+            return Ok(Some(secret));
+        }
         if let Ok(token) = ours
-            && let Some(secret) = index.find(moment, self.keyring.digests(token))
+            && let Some(secret) = index.find(moment, self.keyring.older_digests(token))
         {
             return Ok(Some(secret));
         }

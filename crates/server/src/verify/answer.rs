@@ -4,13 +4,15 @@ use key_authority_domain::id::Revision;
 use key_authority_domain::verdict::{Question, Verdict};
 use key_authority_proto::v1;
 use key_authority_replica::index::ResidentSecret;
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
+use prost::encoding::{WireType, encode_varint, encoded_len_varint};
 
 use super::Decided;
 use crate::caller::Permit;
 use crate::status::Failure;
 use crate::wire;
 
+/// Few answers are longer than this.
+pub(super) const USUAL_BYTES: usize = 256;
 /// Field `responses` of `BatchVerifyResponse`.
 pub(super) const BATCH_RESPONSES: u32 = 1;
 /// Field `response` of `VerifyStreamResponse`.
@@ -58,7 +60,7 @@ impl<'a> Answer<'a> {
 
 /// Appends an answer as the field `tag` of a message around it.
 pub(super) fn nested(tag: u32, answer: &Answer<'_>, out: &mut Vec<u8>) {
-    encode_key(tag, WireType::LengthDelimited, out);
+    key(tag, WireType::LengthDelimited, out);
     // Its length comes first, and is not known yet: one byte is kept for it, which is nearly always enough.
     let place = out.len();
     out.push(0);
@@ -88,8 +90,8 @@ pub(super) fn error(failure: &Failure, out: &mut Vec<u8>) {
 /// As protobuf has it, a number that is 0 is not written.
 fn number(tag: u32, number: u64, out: &mut Vec<u8>) {
     if number != 0 {
-        encode_key(tag, WireType::Varint, out);
-        encode_varint(number, out);
+        key(tag, WireType::Varint, out);
+        varint(number, out);
     }
 }
 
@@ -98,13 +100,25 @@ fn entry(tag: u32, name: &str, value: &str, out: &mut Vec<u8>) {
     let texts = [(1, name), (2, value)].into_iter().filter(|(_, text)| !text.is_empty());
     // Each with the byte of its tag, and its length.
     let len: usize = texts.clone().map(|(_, text)| 1 + encoded_len_varint(text.len() as u64) + text.len()).sum();
-    encode_key(tag, WireType::LengthDelimited, out);
-    encode_varint(len as u64, out);
+    key(tag, WireType::LengthDelimited, out);
+    varint(len as u64, out);
     texts.for_each(|(tag, content)| text(tag, content, out));
 }
 
 fn text(tag: u32, text: &str, out: &mut Vec<u8>) {
-    encode_key(tag, WireType::LengthDelimited, out);
-    encode_varint(text.len() as u64, out);
+    key(tag, WireType::LengthDelimited, out);
+    varint(text.len() as u64, out);
     out.extend_from_slice(text.as_bytes());
+}
+
+fn key(tag: u32, wire_type: WireType, out: &mut Vec<u8>) {
+    varint(u64::from(tag << 3 | wire_type as u32), out);
+}
+
+/// Nearly all numbers take one byte, and that is all that this adds to `prost`.
+fn varint(number: u64, out: &mut Vec<u8>) {
+    match u8::try_from(number) {
+        Ok(byte) if byte < 0x80 => out.push(byte),
+        _ => encode_varint(number, out),
+    }
 }

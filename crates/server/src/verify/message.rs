@@ -26,6 +26,12 @@ pub(super) fn first(bytes: &[u8], max: usize) -> Result<Option<(&[u8], usize)>, 
     Ok(rest.get(..len).map(|message| (message, HEAD + len)))
 }
 
+/// The message of `framed`, which was [appended](append) to nothing.
+#[must_use]
+pub fn unframed(framed: &[u8]) -> &[u8] {
+    framed.get(HEAD..).unwrap_or_default()
+}
+
 /// Appends a message that `write` appends, or nothing.
 pub(super) fn append<E>(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
     let began = out.len();

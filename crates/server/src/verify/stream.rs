@@ -21,6 +21,8 @@ use crate::caller::Credential;
 
 /// When a piece of answers is sent at the latest: a frame of HTTP/2.
 const PIECE_BYTES: usize = 16 * 1024;
+/// How many questions are decided together at most. More would not be faster, and their answers are in memory at once.
+const TOGETHER_MAX: usize = 64;
 
 /// The answers.
 pub(super) struct Answers {
@@ -43,11 +45,24 @@ impl Answers {
     /// Answers what has arrived whole.
     fn answer(&mut self, out: &mut Vec<u8>) -> Result<(), Status> {
         while out.len() < PIECE_BYTES {
-            let Some((question, len)) = message::first(self.gathered.bytes(), QUESTION_BYTES_MAX)? else {
+            let (mut messages, mut len) = (Vec::new(), 0);
+            while messages.len() < TOGETHER_MAX {
+                let rest = self.gathered.bytes().get(len..).unwrap_or_default();
+                match message::first(rest, QUESTION_BYTES_MAX) {
+                    Ok(Some((message, taken))) => {
+                        messages.push(message);
+                        len += taken;
+                    }
+                    Err(status) if messages.is_empty() => return Err(status),
+                    // What is wrong comes when those before it are answered.
+                    Ok(None) | Err(_) => break,
+                }
+            }
+            if messages.is_empty() {
                 return Ok(());
-            };
+            }
             let Questions { callers, verifier, .. } = &*self.questions;
-            message::append(out, |out| verifier.verify_on_stream(callers, &self.credential, question, out))?;
+            verifier.verify_on_stream(callers, &self.credential, &messages, out)?;
             self.gathered.advance(len);
         }
         Ok(())

@@ -10,13 +10,11 @@ use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
 use tonic::Status;
 
+use super::answer::USUAL_BYTES;
 use super::door::{Piece, Questions, Said};
 use super::message::{self, BATCH_BYTES_MAX, Gathered, QUESTION_BYTES_MAX};
 use crate::caller::Credential;
 use crate::status::Failure;
-
-/// An answer is rarely longer than this, so that it is written into one piece of memory.
-const ANSWER_BYTES: usize = 256;
 
 /// Which of the two it is.
 #[derive(Debug, Clone, Copy)]
@@ -87,7 +85,7 @@ impl Ask {
     fn answer(self, message: &[u8]) -> Result<Vec<u8>, Failure> {
         let Self { questions, credential, method } = self;
         let permit = questions.callers.permit_verify(&credential?)?;
-        let mut out = Vec::with_capacity(ANSWER_BYTES);
+        let mut out = Vec::with_capacity(USUAL_BYTES);
         message::append(&mut out, |out| match method {
             Method::Verify => questions.verifier.verify(&permit, message, out),
             Method::BatchVerify => questions.verifier.batch_verify(&permit, message, out),

@@ -128,6 +128,16 @@ pub struct Numbered<'a> {
     pub request: Option<Cow<'a, [u8]>>,
 }
 
+impl Numbered<'_> {
+    /// Reads the question, if there is one.
+    ///
+    /// # Errors
+    /// When it is no `VerifyRequest`.
+    pub fn asked(&self) -> Result<Option<Asked<'_>>, Undecodable> {
+        self.request.as_deref().map(Asked::read).transpose()
+    }
+}
+
 /// Reads a question on a stream.
 ///
 /// # Errors

@@ -83,12 +83,12 @@ async fn a_question_is_answered_in_however_many_parts_it_comes(authority: Author
         assert_eq!(answers.iter().map(VerifyResponse::verdict).collect::<Vec<_>>(), [Verdict::Valid]);
     }
     let asked = |id| VerifyStreamRequest { id, request: Some(question(&authority.root_token())) };
-    let bytes = (1..=20).flat_map(|id| framed(&asked(id))).collect::<Vec<_>>();
+    let bytes = (1..=100).flat_map(|id| framed(&asked(id))).collect::<Vec<_>>();
     for size in [1, 7, 64, bytes.len()] {
         let (answered, status) = ask(&authority, "VerifyStream", &bytes, size).await;
         assert_eq!(status.code(), Code::Ok, "{size}: {status:?}");
         let answers: Vec<VerifyStreamResponse> = messages(&answered);
-        assert_eq!(answers.iter().map(|answer| answer.id).collect::<Vec<_>>(), (1..=20).collect::<Vec<_>>());
+        assert_eq!(answers.iter().map(|answer| answer.id).collect::<Vec<_>>(), (1..=100).collect::<Vec<_>>());
     }
 }
 
