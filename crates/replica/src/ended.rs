@@ -54,22 +54,28 @@ impl Ended {
         secret: &Secret,
         now: Timestamp,
     ) -> bool {
-        // The same token may be made again, under a later revision.
+        // The same token may be brought along again, as another key, under a later revision.
         let was_gone = self.gone.get(&secret.digest).is_some_and(|at| key.create_revision <= *at);
         let is_past = |end: Option<Timestamp>| now.is_past(end);
-        let was_ended =
-            known.is_some_and(|known| known.revoked || is_past(known.retire_time()) && !is_past(secret.retire_time));
+        let was_ended = known
+            .filter(|known| key.create_revision <= known.create_revision)
+            .is_some_and(|known| known.revoked || is_past(known.retire_time()) && !is_past(secret.retire_time));
         key.revocation.is_none() && (was_gone || was_ended)
     }
 
     /// Whether the token of a key that was read goes on being held, or is from now on. One whose key is revoked need not be.
+    /// One that is not held is there again by the order of the log, however it went before.
     pub(crate) fn hold(&mut self, digest: TokenDigest, key: &Key, has_come_back: bool) -> bool {
         if key.revocation.is_some() {
             self.held.remove(&digest);
         } else if has_come_back && self.held.insert(digest) {
             tracing::error!(key = %key.id, account = %key.account, "held a token that had ended and has come back");
         }
-        self.held.contains(&digest)
+        let is_held = self.held.contains(&digest);
+        if !is_held {
+            self.gone.remove(&digest);
+        }
+        is_held
     }
 
     /// Lets go of all that are held.

@@ -23,7 +23,7 @@ use key_authority_storage::feed::Rows;
 use self::by_key::ByKey;
 use self::kinds::Kinds;
 pub use self::resident::ResidentSecret;
-use self::resident::{AccountRef, Facts, ResidentAccount};
+use self::resident::{AccountRef, ResidentAccount};
 use crate::ended::Ended;
 use crate::schemes::SchemeCounts;
 use crate::view::Moment;
@@ -153,20 +153,19 @@ impl Writer {
     /// are gone.
     pub fn apply(&mut self, accounts: &BTreeSet<AccountId>, keys: &BTreeSet<KeyId>, rows: &Rows, to: Revision) {
         self.applied = to;
-        let mut gone_accounts: BTreeSet<&AccountId> = accounts.iter().collect();
-        let mut gone_keys: BTreeSet<&KeyId> = keys.iter().collect();
+        let there: HashSet<&KeyId> = rows.keys.iter().map(|key| &key.id).collect();
+        for id in keys.iter().filter(|id| !there.contains(id)) {
+            // First, since its token may have been brought along again, under another ID.
+            self.remove_key(id);
+        }
         for account in &rows.accounts {
-            gone_accounts.remove(&account.id);
             self.put_account(account);
         }
         for key in &rows.keys {
-            gone_keys.remove(&key.id);
             self.put_key(key, |_, _, _, _| false);
         }
-        for id in gone_keys {
-            self.remove_key(id);
-        }
-        for id in gone_accounts {
+        let there: HashSet<&AccountId> = rows.accounts.iter().map(|account| &account.id).collect();
+        for id in accounts.iter().filter(|id| !there.contains(id)) {
             self.accounts.remove(id);
         }
         self.count();
@@ -240,19 +239,9 @@ impl Writer {
         for secret in &key.secrets {
             let known = secrets.get(&secret.digest);
             let has_come_back = has_come_back(&self.ended, known.map(AsRef::as_ref), key, secret);
-            versions.push(Arc::new(ResidentSecret::new(Facts {
-                digest: secret.digest,
-                id: key.id.clone(),
-                create_revision: key.create_revision,
-                scheme: secret.scheme,
-                kind: Arc::clone(&kind),
-                expire_time: key.expire_time,
-                retire_time: secret.retire_time,
-                disabled: key.disabled,
-                revoked: key.revocation.is_some(),
-                is_held: self.ended.hold(secret.digest, key, has_come_back),
-                last_used_time: known.and_then(|known| known.last_used_time_of(key)),
-            })));
+            let is_held = self.ended.hold(secret.digest, key, has_come_back);
+            let known = known.map(AsRef::as_ref);
+            versions.push(Arc::new(ResidentSecret::new(key, secret, Arc::clone(&kind), is_held, known)));
         }
         for version in &versions {
             // Before it is there to be found.
@@ -263,18 +252,23 @@ impl Writer {
                 before.last_used_time_of(key).inspect(|time| version.usage().note_time(*time));
             }
         }
-        let digests: Vec<TokenDigest> = versions.iter().map(|version| version.digest).collect();
-        let before = self.by_key.replace(&key.id, versions);
-        for forgotten in before.iter().filter(|version| !digests.contains(&version.digest)) {
-            secrets.remove(&forgotten.digest).inspect(|gone| index.foreign.remove(gone.scheme));
-            self.ended.note_gone(forgotten.digest, self.applied);
+        for before in self.by_key.replace(&key.id, versions) {
+            self.take_out(&before);
         }
     }
 
     fn remove_key(&mut self, id: &KeyId) {
-        let secrets = self.index.secrets.pin();
         for version in self.by_key.replace(id, Vec::new()) {
-            secrets.remove(&version.digest).inspect(|gone| self.index.foreign.remove(gone.scheme));
+            self.take_out(&version);
+        }
+    }
+
+    /// Removes a version that its key has no longer, unless another has taken its place.
+    fn take_out(&mut self, version: &Arc<ResidentSecret>) {
+        let secrets = self.index.secrets.pin();
+        if secrets.get(&version.digest).is_some_and(|resident| Arc::ptr_eq(resident, version)) {
+            secrets.remove(&version.digest);
+            self.index.foreign.remove(version.scheme);
             self.ended.note_gone(version.digest, self.applied);
         }
     }
@@ -421,6 +415,54 @@ pub(crate) mod tests {
             (verdict(writer.index(), 1), verdict(writer.index(), 2)),
             (Verdict::AccountSuspended, Verdict::AccountSuspended)
         );
+    }
+
+    #[test]
+    fn an_account_that_is_made_again_has_a_state_of_its_own() {
+        let mut writer = Writer::default();
+        apply(&mut writer, vec![account(true)], vec![key(1)], &[]);
+        let gone = BTreeSet::from([account(true).id]);
+        writer.apply(&gone, &BTreeSet::from([key(1).id]), &Rows::default(), Revision(9));
+        apply(&mut writer, vec![account(false)], vec![key(1)], &[]);
+        assert_eq!(verdict(writer.index(), 1), Verdict::Valid);
+        apply(&mut writer, vec![account(true)], vec![], &[]);
+        assert_eq!(verdict(writer.index(), 1), Verdict::AccountSuspended);
+    }
+
+    /// A key with the token of another, brought along later.
+    fn with_token_of(other: &Key, byte: u8) -> Key {
+        Key { create_revision: Revision(7), secrets: other.secrets.clone(), ..key(byte) }
+    }
+
+    #[test]
+    fn a_token_that_is_brought_along_again_is_that_of_the_key_which_has_it_now() {
+        // Changed beyond recognition, or gone, and in either order of the rows.
+        let mut renewed = key(1);
+        renewed.renew(&account(false), minted(4), Duration::ZERO, ExpiryChoice::Unsaid, NOW).unwrap();
+        renewed.secrets.remove(0);
+        let next = with_token_of(&key(1), 2);
+        for rows in [vec![next.clone()], vec![next.clone(), renewed.clone()], vec![renewed, next]] {
+            let mut writer = Writer::default();
+            apply(&mut writer, vec![account(false)], vec![key(1)], &[]);
+            apply(&mut writer, vec![], rows.clone(), &["key_1"]);
+            let id = |writer: &Writer| writer.index().get(&TokenDigest([1; 32])).map(|secret| secret.id().clone());
+            assert_eq!((id(&writer), verdict(writer.index(), 1)), (Some(key(2).id), Verdict::Valid));
+            reload(&mut writer, rows);
+            assert_eq!((id(&writer), verdict(writer.index(), 1)), (Some(key(2).id), Verdict::Valid));
+        }
+    }
+
+    #[test]
+    fn a_reading_that_missed_how_a_token_went_takes_it_as_it_is() {
+        let mut revoked = key(1);
+        revoked.revoke(String::new(), NOW);
+        for before in [key(1), revoked] {
+            let mut writer = Writer::default();
+            apply(&mut writer, vec![account(false)], vec![before], &[]);
+            reload(&mut writer, vec![with_token_of(&key(1), 2)]);
+            assert_eq!((verdict(writer.index(), 1), writer.index().held()), (Verdict::Valid, 0));
+            assert_eq!(writer.index().keys(), 1);
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use key_authority_domain::access::Access;
 use key_authority_domain::foreign::Scheme;
 use key_authority_domain::id::{AccountId, KeyId, Revision};
-use key_authority_domain::key::{Key, Labels};
+use key_authority_domain::key::{Key, Labels, Secret};
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::TokenDigest;
 use key_authority_domain::verdict::Standing;
@@ -30,13 +30,13 @@ pub(super) struct Kind {
     pub(super) labels: FlatLabels,
 }
 
-/// An account by its ID.
+/// That very account: one that is made again under the ID of one that is gone is another, with a state of its own.
 #[derive(Debug, Clone)]
 pub(super) struct AccountRef(pub(super) Arc<ResidentAccount>);
 
 impl PartialEq for AccountRef {
     fn eq(&self, other: &Self) -> bool {
-        self.0.id == other.0.id
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
@@ -89,22 +89,6 @@ pub struct ResidentSecret {
     is_held: AtomicBool,
 }
 
-/// What a [`ResidentSecret`] is made of.
-pub(super) struct Facts {
-    pub(super) digest: TokenDigest,
-    pub(super) id: KeyId,
-    pub(super) create_revision: Revision,
-    pub(super) scheme: Scheme,
-    pub(super) kind: Arc<Kind>,
-    pub(super) expire_time: Option<Timestamp>,
-    pub(super) retire_time: Option<Timestamp>,
-    pub(super) disabled: bool,
-    pub(super) revoked: bool,
-    pub(super) is_held: bool,
-    /// When it was last used, where that is known.
-    pub(super) last_used_time: Option<Timestamp>,
-}
-
 /// An instant or none, in the space of one.
 #[derive(Debug, Clone, Copy)]
 struct End(Timestamp);
@@ -122,31 +106,19 @@ impl End {
 }
 
 impl ResidentSecret {
-    pub(super) fn new(facts: Facts) -> Self {
-        let Facts {
-            digest,
-            id,
-            create_revision,
-            scheme,
-            kind,
-            expire_time,
-            retire_time,
-            disabled,
-            revoked,
-            is_held,
-            last_used_time,
-        } = facts;
+    /// A version of `key`. `known` is what was resident with this digest until now.
+    pub(super) fn new(key: &Key, secret: &Secret, kind: Arc<Kind>, is_held: bool, known: Option<&Self>) -> Self {
         Self {
-            digest,
-            id,
-            create_revision,
-            scheme,
+            digest: secret.digest,
+            id: key.id.clone(),
+            create_revision: key.create_revision,
+            scheme: secret.scheme,
             kind,
-            expire_time: End::new(expire_time),
-            retire_time: End::new(retire_time),
-            usage: UsageCell::since(last_used_time),
-            disabled,
-            revoked,
+            expire_time: End::new(key.expire_time),
+            retire_time: End::new(secret.retire_time),
+            usage: UsageCell::since(known.and_then(|known| known.last_used_time_of(key))),
+            disabled: key.disabled,
+            revoked: key.revocation.is_some(),
             is_held: AtomicBool::new(is_held),
         }
     }
