@@ -18,15 +18,17 @@ use crate::index::ResidentSecret;
 /// How often usage is written down.
 pub const FLUSH_INTERVAL: Duration = Duration::from_secs(2);
 /// How long the pause after a writing is, in the time that the writing took. Where very many keys are used, writing each down
-/// every two seconds would cost more than verifying them: so it takes a tenth of the time at most, and comes later.
+/// every two seconds would cost more than verifying them: so it takes a tenth of the time, and comes later.
 const REST: u32 = 9;
+/// … but not later than this.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// How many versions are taken at once.
 const PART: usize = 2_000;
 
 /// How long to wait after a writing that took `took`.
 #[must_use]
 pub fn pause_after(took: Duration) -> Duration {
-    FLUSH_INTERVAL.max(took * REST)
+    took.saturating_mul(REST).clamp(FLUSH_INTERVAL, PAUSE_MAX)
 }
 
 /// How one version of a key was used here.

@@ -1,4 +1,4 @@
-//! Writing down how keys have been used. Not a change: it takes no revision, and a crash may lose the last few seconds.
+//! Writing down how keys have been used. Not a change: it takes no revision, and a crash may lose what was not written yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,9 +21,9 @@ const BATCH: usize = 50;
 pub struct UsageDelta {
     /// Which key.
     pub key_id: KeyId,
-    /// Which secret of it. An ID may come to name another key; a digest never names another secret.
+    /// Which secret of it.
     pub digest: TokenDigest,
-    /// The revision that created the key, for the same reason.
+    /// The revision that created the key: an ID may come to name another, and a digest another's secret.
     pub create_revision: Revision,
     /// How often it passed.
     pub count: u64,
@@ -89,19 +89,19 @@ fn update_keys(deltas: &[UsageDelta], ids: BTreeSet<&str>) -> UpdateMany<api_key
 /// Moves the times of versions.
 fn update_secrets(deltas: &[UsageDelta]) -> UpdateMany<api_key_secret::Entity> {
     use api_key_secret::Column;
-    let mut used = BTreeMap::<TokenDigest, Timestamp>::new();
-    for UsageDelta { digest, last_used_time, .. } in deltas {
-        let last = used.entry(*digest).or_insert(*last_used_time);
+    let mut used = BTreeMap::<(TokenDigest, &KeyId), Timestamp>::new();
+    for UsageDelta { key_id, digest, last_used_time, .. } in deltas {
+        let last = used.entry((*digest, key_id)).or_insert(*last_used_time);
         *last = (*last).max(*last_used_time);
     }
     let mut times = CaseStatement::new();
-    for (digest, last) in &used {
-        let is_it = Column::Digest.eq(digest.0.to_vec());
+    for ((digest, key_id), last) in &used {
+        let is_it = Column::Digest.eq(digest.0.to_vec()).and(Column::KeyId.eq(key_id.as_str()));
         times = times.case(is_it.and(is_earlier(Column::LastUsedTime, *last)), last.micros());
     }
     api_key_secret::Entity::update_many()
         .col_expr(Column::LastUsedTime, times.finally(Expr::col(Column::LastUsedTime)).into())
-        .filter(Column::Digest.is_in(used.keys().map(|digest| digest.0.to_vec())))
+        .filter(Column::Digest.is_in(used.keys().map(|(digest, _)| digest.0.to_vec())))
 }
 
 /// Whether `column` holds an earlier time, or none.

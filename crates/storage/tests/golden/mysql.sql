@@ -81,7 +81,7 @@ SELECT `api_key`.`id` FROM `api_key` WHERE `api_key`.`id` IN (?) ORDER BY `api_k
 
 -- usage
 UPDATE `api_key` SET `use_count` = (CASE WHEN (`api_key`.`id` = ? AND `api_key`.`create_revision` = ?) THEN `use_count` + ? ELSE `use_count` END), `last_used_time` = (CASE WHEN (`api_key`.`id` = ? AND `api_key`.`create_revision` = ? AND (`last_used_time` IS NULL OR `last_used_time` < ?)) THEN ? ELSE `last_used_time` END) WHERE `api_key`.`id` IN (?);
-UPDATE `api_key_secret` SET `last_used_time` = (CASE WHEN (`api_key_secret`.`digest` = ? AND (`last_used_time` IS NULL OR `last_used_time` < ?)) THEN ? ELSE `last_used_time` END) WHERE `api_key_secret`.`digest` IN (?);
+UPDATE `api_key_secret` SET `last_used_time` = (CASE WHEN (`api_key_secret`.`digest` = ? AND `api_key_secret`.`key_id` = ? AND (`last_used_time` IS NULL OR `last_used_time` < ?)) THEN ? ELSE `last_used_time` END) WHERE `api_key_secret`.`digest` IN (?);
 
 -- confirm
 UPDATE `replica` SET `applied_revision` = ?, `applied_hash` = ?, `nonce` = ?, `seen_time` = CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS SIGNED) WHERE `replica`.`id` = ?;

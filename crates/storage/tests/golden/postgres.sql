@@ -81,7 +81,7 @@ SELECT "api_key"."id" FROM "api_key" WHERE "api_key"."id" IN ($1) ORDER BY "api_
 
 -- usage
 UPDATE "api_key" SET "use_count" = (CASE WHEN ("api_key"."id" = $1 AND "api_key"."create_revision" = $2) THEN "use_count" + $3 ELSE "use_count" END), "last_used_time" = (CASE WHEN ("api_key"."id" = $4 AND "api_key"."create_revision" = $5 AND ("last_used_time" IS NULL OR "last_used_time" < $6)) THEN $7 ELSE "last_used_time" END) WHERE "api_key"."id" IN ($8);
-UPDATE "api_key_secret" SET "last_used_time" = (CASE WHEN ("api_key_secret"."digest" = $1 AND ("last_used_time" IS NULL OR "last_used_time" < $2)) THEN $3 ELSE "last_used_time" END) WHERE "api_key_secret"."digest" IN ($4);
+UPDATE "api_key_secret" SET "last_used_time" = (CASE WHEN ("api_key_secret"."digest" = $1 AND "api_key_secret"."key_id" = $2 AND ("last_used_time" IS NULL OR "last_used_time" < $3)) THEN $4 ELSE "last_used_time" END) WHERE "api_key_secret"."digest" IN ($5);
 
 -- confirm
 UPDATE "replica" SET "applied_revision" = $1, "applied_hash" = $2, "nonce" = $3, "seen_time" = CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) WHERE "replica"."id" = $4;

@@ -78,7 +78,7 @@ SELECT "audit_event"."revision", "audit_event"."event_time", "audit_event"."acto
 
 -- usage
 UPDATE "api_key" SET "use_count" = (CASE WHEN ("api_key"."id" = ? AND "api_key"."create_revision" = ?) THEN "use_count" + ? ELSE "use_count" END), "last_used_time" = (CASE WHEN ("api_key"."id" = ? AND "api_key"."create_revision" = ? AND ("last_used_time" IS NULL OR "last_used_time" < ?)) THEN ? ELSE "last_used_time" END) WHERE "api_key"."id" IN (?);
-UPDATE "api_key_secret" SET "last_used_time" = (CASE WHEN ("api_key_secret"."digest" = ? AND ("last_used_time" IS NULL OR "last_used_time" < ?)) THEN ? ELSE "last_used_time" END) WHERE "api_key_secret"."digest" IN (?);
+UPDATE "api_key_secret" SET "last_used_time" = (CASE WHEN ("api_key_secret"."digest" = ? AND "api_key_secret"."key_id" = ? AND ("last_used_time" IS NULL OR "last_used_time" < ?)) THEN ? ELSE "last_used_time" END) WHERE "api_key_secret"."digest" IN (?);
 
 -- confirm
 UPDATE "replica" SET "applied_revision" = ?, "applied_hash" = ?, "nonce" = ?, "seen_time" = CAST(unixepoch('subsec') * 1000000 AS INTEGER) WHERE "replica"."id" = ?;
