@@ -8,7 +8,7 @@ use key_authority_bench::command::{self, Cli};
 
 /// The server's, so that the bare framework has the same.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     match command::run(Cli::parse()) {

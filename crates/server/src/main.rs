@@ -9,7 +9,7 @@ use key_authority_server::{chain, command};
 
 /// An answer takes some pieces of memory from one thread and often gives them back on another; this is made for that.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     match command::run(Cli::parse().into_command()) {
