@@ -1,0 +1,384 @@
+//! What the replicator does: the steps that the lease's state machine asks for, on the database and on the view.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use key_authority_domain::audit::ChainHash;
+use key_authority_domain::id::{ReplicaId, Revision};
+use key_authority_storage::feed::Feed;
+use key_authority_storage::registry::{Joining, OtherLease};
+use key_authority_storage::settings::Head;
+use key_authority_storage::{StorageError, Store};
+
+use super::{EndError, Settings};
+use crate::clock::{Boottime, boottime};
+use crate::index::Writer;
+use crate::lease::{Action, Event, Lease};
+use crate::view::View;
+
+/// How often the registry is read, so that a replica that fell silent long ago is known to be.
+const SCAN_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Why a step of a heartbeat could not be done.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// It says nothing about the database.
+    #[error("there are no random bytes")]
+    Entropy(#[source] std::io::Error),
+}
+
+/// Does what the lease says.
+pub(super) struct Driver {
+    pub(super) settings: Settings,
+    pub(super) view: Arc<View>,
+    writer: Writer,
+    pub(super) store: Store,
+    pub(super) lease: Lease,
+    /// The name under which it tries to be registered.
+    joining: Option<ReplicaId>,
+    /// The session that the log was read in.
+    session: u64,
+    scanned: Option<Boottime>,
+    /// The acceptances of a restore that are known here; none before everything was read once.
+    accepted: Option<BTreeSet<ChainHash>>,
+    /// The row that cannot be right which was told of last.
+    corrupt: Option<String>,
+}
+
+impl Driver {
+    pub(super) fn new(settings: Settings, view: Arc<View>, writer: Writer, store: Store) -> Self {
+        let lease = Lease::new(settings.terms);
+        let (joining, session, scanned, accepted, corrupt) = (None, 0, None, None, None);
+        Self { settings, view, writer, store, lease, joining, session, scanned, accepted, corrupt }
+    }
+
+    /// Runs a heartbeat and, now and then, looks at the registry; says whether every step of it could be done.
+    pub(super) async fn beat_and_scan(&mut self) -> Result<bool, EndError> {
+        let is_done = self.heartbeat().await?;
+        let is_due = self.scanned.is_none_or(|scanned| boottime().since(scanned) >= SCAN_INTERVAL);
+        if !is_done || !is_due {
+            return Ok(is_done);
+        }
+        self.scanned = Some(boottime());
+        Ok(self.scan().await)
+    }
+
+    /// Runs a heartbeat to its end, and says whether every step of it could be done.
+    async fn heartbeat(&mut self) -> Result<bool, EndError> {
+        let mut event = Event::Due;
+        let mut feed;
+        loop {
+            let action = self.lease.on(&event, boottime());
+            self.publish();
+            let done = match (action, &event) {
+                (Action::Rest, Event::Failed) => return Ok(false),
+                (Action::Rest, _) => {
+                    self.note_answers();
+                    return Ok(true);
+                }
+                (Action::Join, _) => match self.join().await {
+                    Ok(Ok(())) => Ok(Event::Joined),
+                    Ok(Err(OtherLease { stored })) => {
+                        return Err(EndError::OtherLease { mine: self.settings.terms.wait, stored });
+                    }
+                    Err(error) => Err(error),
+                },
+                (Action::Load, _) => self.load().await.map(Event::Loaded),
+                (Action::Apply, Event::Read(read)) => self.apply(read).await,
+                // Nothing was read, so nothing may be taken for applied.
+                (Action::Apply, _) => Ok(Event::Failed),
+                (Action::Confirm(head), _) => self.confirm(head).await,
+                (Action::Read(from), _) => match self.read(from).await {
+                    Ok(read) => {
+                        feed = read;
+                        Ok(Event::Read(&feed))
+                    }
+                    Err(error) => Err(error),
+                },
+            };
+            if let Err(error) = &done {
+                self.note_failure(action, error);
+            }
+            event = done.unwrap_or(Event::Failed);
+        }
+    }
+
+    /// Joins under a fresh name; under the same one again until that is known to have come about.
+    async fn join(&mut self) -> Result<Result<(), OtherLease>, Fault> {
+        let id = match self.joining {
+            Some(id) => id,
+            None => *self.joining.insert(ReplicaId(self.random()?)),
+        };
+        let Settings { build, address, terms, .. } = &self.settings;
+        let joining = Joining { id, nonce: self.random()?, lease: terms.wait, build, address };
+        let joined = self.store.join(joining).await?;
+        if joined.is_ok() {
+            self.joining = None;
+            self.view.set_me(Some(id));
+        }
+        Ok(joined)
+    }
+
+    async fn load(&mut self) -> Result<Head, Fault> {
+        let mut seen = self.writer.begin_reload(self.store.now().await?);
+        let head = self.store.snapshot(|rows| self.writer.reload(&mut seen, &rows)).await?;
+        self.writer.finish_reload(&seen, head.revision);
+        let (keys, accounts) = (self.writer.index().keys(), self.writer.index().accounts());
+        tracing::info!(revision = %head.revision, keys, accounts, "everything is resident");
+        let accepted = self.store.acceptances().await?;
+        if self.accepted.as_ref().is_some_and(|known| !accepted.is_subset(known)) {
+            // The database went back, and was accepted as it is, while this replica did not hear of either.
+            self.release_held();
+        }
+        self.accepted = Some(accepted);
+        Ok(head)
+    }
+
+    async fn read(&mut self, from: Revision) -> Result<Feed, Fault> {
+        let asked = boottime();
+        let feed = self.store.feed(from).await?;
+        self.view.set_clock(feed.now, asked);
+        self.view.set_head(feed.head.revision);
+        self.session = self.store.sessions();
+        Ok(feed)
+    }
+
+    async fn apply(&mut self, feed: &Feed) -> Result<Event<'static>, Fault> {
+        let accounts: BTreeSet<_> = feed.events.iter().map(|event| event.account.clone()).collect();
+        let keys: BTreeSet<_> = feed.events.iter().filter_map(|event| event.key_id.clone()).collect();
+        let ids = (accounts.iter().cloned().collect::<Vec<_>>(), keys.iter().cloned().collect::<Vec<_>>());
+        let mut rows = self.store.rows(&ids.0, &ids.1).await?;
+        // The event at the applied revision is read again with what follows it; what it says was done then.
+        let applied = self.lease.applied().revision;
+        let new = || feed.events.iter().filter(|event| event.revision > applied);
+        for import in new().filter(|event| event.is_import) {
+            rows.keys.extend(self.store.keys_of(import.revision).await?);
+        }
+        // Before any of it is in the index: rows of another server may be older than the log that names them, and the next
+        // heartbeat would not read them again.
+        if !self.is_same_session() {
+            return Ok(Event::Failed);
+        }
+        let to = feed.events.last().map_or(feed.head.revision, |event| event.revision);
+        self.writer.apply(&accounts, &keys, &rows, to);
+        let acceptances: Vec<_> = new().filter(|event| event.accepts_restore).map(|event| event.hash).collect();
+        if !acceptances.is_empty() {
+            self.release_held();
+            self.accepted.get_or_insert_default().extend(acceptances);
+        }
+        Ok(Event::Applied)
+    }
+
+    fn release_held(&mut self) {
+        let tokens = self.writer.index().held();
+        tracing::warn!(tokens, "the database is accepted as it is; nothing is held any more");
+        self.writer.release_held();
+    }
+
+    /// Whether what was done since the log was read was done in the session that it was read in. What was read and what is
+    /// written must be of one server: one that was the primary once, and does not know yet that it is not, would show an old
+    /// log, and the new one would take the confirmation of it.
+    fn is_same_session(&self) -> bool {
+        let is_same = self.store.sessions() == self.session;
+        if !is_same {
+            tracing::debug!("the session changed within a heartbeat, which does not count");
+        }
+        is_same
+    }
+
+    async fn confirm(&self, head: Head) -> Result<Event<'static>, Fault> {
+        let Some(me) = self.view.me() else { return Ok(Event::Confirmed { is_registered: false }) };
+        let is_registered = match self.store.confirm(me, head, self.random()?).await {
+            // Who cannot write on a database that nobody else serves cannot be behind: nobody changes anything.
+            Err(StorageError::CannotWrite(error)) if self.settings.is_alone => {
+                tracing::debug!(error = %error, "the database has no room");
+                true
+            }
+            confirmed => confirmed?,
+        };
+        if !self.is_same_session() {
+            return Ok(Event::Failed);
+        }
+        if !is_registered {
+            tracing::warn!(replica = %me, "this replica was removed from the registry; it joins anew");
+        }
+        Ok(Event::Confirmed { is_registered })
+    }
+
+    /// Shows what the lease says to those who answer.
+    fn publish(&self) {
+        if self.view.set_lease(&self.lease) {
+            tracing::error!(
+                applied = %self.lease.applied().revision,
+                "the database went back: what it holds is not what this replica has applied; everything is read anew"
+            );
+        }
+    }
+
+    /// Looks at the registry, removes who is silent, and says whether that could be done in the time between two
+    /// heartbeats: they matter more.
+    async fn scan(&self) -> bool {
+        let scan = async {
+            match self.view.scan(&self.store).await {
+                Ok(rows) => self.view.fence_silent(&self.store, &rows).await,
+                Err(error) => {
+                    tracing::debug!(error = %error, "reading the registry");
+                    false
+                }
+            }
+        };
+        tokio::time::timeout(self.settings.terms.heartbeat, scan).await.unwrap_or(false)
+    }
+
+    /// Gives the lease up and leaves the registry, unless the database is silent: that would only take time.
+    pub(super) async fn end(self, does_database_answer: bool) {
+        self.view.end_lease();
+        // A row that was entered although the answer was lost is one to remove as well.
+        for id in self.view.me().into_iter().chain(self.joining) {
+            let left = if does_database_answer { self.store.leave(id).await } else { Err(StorageError::TimedOut) };
+            if let Err(error) = left {
+                tracing::warn!(replica = %id, error = %error, "not out of the registry; the next change waits this replica out");
+            }
+        }
+        if does_database_answer {
+            self.store.close().await;
+        }
+    }
+
+    /// The database's coming is told of once, not at every heartbeat.
+    fn note_answers(&mut self) {
+        self.corrupt = None;
+        if self.view.set_storage_answers(true) {
+            tracing::info!("the database answers the replicator");
+        }
+    }
+
+    /// And so is its going; and a row that cannot be right, which no replica can follow the log past.
+    fn note_failure(&mut self, action: Action, fault: &Fault) {
+        let error = match fault {
+            Fault::Storage(error) => error,
+            Fault::Entropy(cause) => {
+                tracing::error!(?action, %cause, "the replicator has no random bytes");
+                return;
+            }
+        };
+        let is_new = self.view.set_storage_answers(false);
+        if let StorageError::Corrupt { .. } = error {
+            let row = error.to_string();
+            if self.corrupt.as_ref() != Some(&row) {
+                tracing::error!(?action, error = row, "this replica cannot go on: what it must read cannot be right");
+                self.corrupt = Some(row);
+            }
+        } else if is_new {
+            let cause = std::error::Error::source(error).map(ToString::to_string);
+            tracing::warn!(?action, error = %error, cause, "the database does not answer the replicator");
+        } else {
+            tracing::debug!(?action, error = %error, "the database does not answer the replicator");
+        }
+    }
+
+    fn random<const N: usize>(&self) -> Result<[u8; N], Fault> {
+        let mut bytes = [0; N];
+        (self.settings.entropy)(&mut bytes).map_err(Fault::Entropy)?;
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use key_authority_domain::account::{Account, KeyPolicy};
+    use key_authority_domain::audit::{Action as Change, AuditEvent};
+    use key_authority_domain::id::{AccountId, Actor};
+    use key_authority_domain::secret::Keyring;
+    use key_authority_domain::time::Timestamp;
+    use tempfile::TempDir;
+
+    use crate::terms::Terms;
+
+    /// A driver on a fresh database, and another way to that.
+    async fn driver(folder: &TempDir) -> (Driver, Store) {
+        let database_url = format!("sqlite://{}", folder.path().join("authority.db").display());
+        let keyring = Arc::new(Keyring::parse(&"07".repeat(32)).unwrap());
+        let other = Store::connect(&database_url, 1, Arc::clone(&keyring)).await.unwrap();
+        other.migrate(None).await.unwrap();
+        let store = Store::connect_one(&database_url, Arc::clone(&keyring)).await.unwrap();
+        let terms = Terms::new(other.lease().await.unwrap());
+        let settings = Settings {
+            database_url,
+            notify_url: None,
+            keyring,
+            terms,
+            is_alone: false,
+            build: "test".into(),
+            address: "nowhere".into(),
+            entropy: |bytes| {
+                bytes.fill(7);
+                Ok(())
+            },
+        };
+        let writer = Writer::default();
+        let view = Arc::new(View::new(Arc::clone(writer.index()), terms));
+        (Driver::new(settings, view, writer, store), other)
+    }
+
+    async fn make_account(store: &Store) {
+        let id = AccountId::new("acme").unwrap();
+        let tx = store.begin().await.unwrap();
+        let account = Account {
+            id: id.clone(),
+            display_name: String::new(),
+            suspended: false,
+            policy: KeyPolicy::default(),
+            create_time: Timestamp::from_micros(0),
+            update_time: Timestamp::from_micros(0),
+            create_revision: tx.revision(),
+            revision: tx.revision(),
+        };
+        tx.insert_account(&account).await.unwrap();
+        let (actor, action) = (Actor::bootstrap(), Change::CreateAccount);
+        let event = AuditEvent { actor, action, account: id, key_id: None, request: None, before: None, after: None };
+        tx.commit(event).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_want_of_random_bytes_is_not_blamed_on_the_database() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut driver, _) = driver(&folder).await;
+        driver.view.set_storage_answers(true);
+        driver.settings.entropy = |_| Err(std::io::Error::other("none today"));
+        assert!(!driver.heartbeat().await.unwrap(), "nobody joins without a name");
+        assert!(!driver.view.has_lease() && driver.view.storage_answers());
+    }
+
+    #[tokio::test]
+    async fn rows_of_another_session_than_the_log_do_not_get_into_the_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut driver, other) = driver(&folder).await;
+        assert!(driver.heartbeat().await.unwrap());
+        make_account(&other).await;
+        let feed = driver.read(driver.lease.applied().revision).await.unwrap();
+        driver.session += 1;
+        assert!(matches!(driver.apply(&feed).await, Ok(Event::Failed)));
+        assert_eq!(driver.writer.index().accounts(), 0);
+        assert!(driver.heartbeat().await.unwrap());
+        assert_eq!(driver.writer.index().accounts(), 1, "in one session it does");
+    }
+
+    #[tokio::test]
+    async fn a_row_whose_entry_was_not_answered_is_left_as_well() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut driver, other) = driver(&folder).await;
+        assert!(driver.heartbeat().await.unwrap());
+        let id = ReplicaId([9; 16]);
+        let (lease, build, address) = (driver.settings.terms.wait, "test", "nowhere");
+        other.join(Joining { id, nonce: [1; 8], lease, build, address }).await.unwrap().unwrap();
+        driver.joining = Some(id);
+        assert_eq!(other.replicas().await.unwrap().len(), 2);
+        driver.end(true).await;
+        assert_eq!(other.replicas().await.unwrap(), []);
+    }
+}
