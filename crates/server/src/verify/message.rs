@@ -26,7 +26,7 @@ pub(super) fn first(bytes: &[u8], max: usize) -> Result<Option<(&[u8], usize)>, 
     Ok(rest.get(..len).map(|message| (message, HEAD + len)))
 }
 
-/// The message of `framed`, which was [appended](append) to nothing.
+/// The message of `framed`, alone.
 #[must_use]
 pub fn unframed(framed: &[u8]) -> &[u8] {
     framed.get(HEAD..).unwrap_or_default()
