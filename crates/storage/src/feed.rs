@@ -163,9 +163,7 @@ impl Store {
         }
         after.clear();
         loop {
-            let select = api_key::Entity::find().filter(api_key::Column::Id.gt(after.as_str()));
-            let select = select.order_by_asc(api_key::Column::Id).limit(SNAPSHOT_BATCH);
-            let keys = bounded(key_read::with_secrets(&tx, select)).await?;
+            let keys = bounded(key_read::part(&tx, &after, SNAPSHOT_BATCH)).await?;
             let Some(last) = keys.last() else { break };
             last.id.as_str().clone_into(&mut after);
             take(Rows { accounts: Vec::new(), keys });

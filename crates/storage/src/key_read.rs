@@ -124,6 +124,19 @@ pub(crate) async fn count(
     Ok(of_account.filter(in_states(states, now)).count(db).await?)
 }
 
+/// The first keys after `after`, at most `size`, in the order of their IDs. For a transaction in which all statements see the
+/// same.
+pub(crate) async fn part(db: &impl ConnectionTrait, after: &str, size: u64) -> Result<Vec<Key>, StorageError> {
+    use api_key_secret::{Column as Secret, Entity as Secrets};
+    let select = api_key::Entity::find().filter(Column::Id.gt(after)).order_by_asc(Column::Id).limit(size);
+    let keys = select.all(db).await?;
+    let Some(last) = keys.last() else { return Ok(Vec::new()) };
+    // By their range: naming thousands of IDs costs more than reading what belongs to them.
+    let secrets = Secrets::find().filter(Secret::KeyId.gt(after)).filter(Secret::KeyId.lte(last.id.as_str()));
+    let secrets = secrets.all(db).await?;
+    to_domain_all(keys, secrets)
+}
+
 /// Reads keys and then their secrets. Between the two a key may have been changed, so the secrets may be newer than the
 /// key; one that was deleted meanwhile has none and is left out.
 pub(crate) async fn with_secrets(

@@ -22,6 +22,9 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a session that comes back may take to prove that it is in order.
 const TRIAL_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How many rows of SQLite lie ready for whoever reads them: a reading of all keys hands over as many at once.
+const SQLITE_ROWS: usize = 1_000;
+
 /// What each session on PostgreSQL begins with: limits, so that a lock whose holder was cut off, or fell silent, is given
 /// up by the database too.
 const POSTGRES_BEGINNING: &str = "SET statement_timeout = '5s'; SET idle_in_transaction_session_timeout = '10s'; \
@@ -69,6 +72,7 @@ pub(crate) fn options(url: &str, sharing: Sharing, opened: &Arc<AtomicU64>) -> C
                 .synchronous(SqliteSynchronous::Full)
                 .foreign_keys(true)
                 .busy_timeout(STATEMENT_TIMEOUT)
+                .row_buffer_size(SQLITE_ROWS)
         })
         // sea-orm's own `after_connect` is called once for the whole pool; these are for each session.
         .map_sqlx_postgres_pool_opts(move |pool| {
