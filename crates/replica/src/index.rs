@@ -7,8 +7,9 @@ mod by_key;
 mod kinds;
 mod resident;
 
+use std::borrow::Borrow;
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -22,8 +23,8 @@ use key_authority_storage::feed::Rows;
 
 use self::by_key::ByKey;
 use self::kinds::Kinds;
-pub use self::resident::ResidentSecret;
 use self::resident::{AccountRef, ResidentAccount};
+pub use self::resident::{Record, ResidentSecret};
 use crate::ended::Ended;
 use crate::schemes::SchemeCounts;
 use crate::view::Moment;
@@ -47,12 +48,36 @@ impl Hasher for DigestHasher {
     }
 }
 
-type ByDigest = BuildHasherDefault<DigestHasher>;
+/// What the map goes by: the digest in the record, so that it takes memory once. It may be an older record of that digest.
+#[derive(Debug)]
+struct ByDigest(Record);
+
+impl Borrow<TokenDigest> for ByDigest {
+    fn borrow(&self) -> &TokenDigest {
+        &self.0.digest
+    }
+}
+
+impl Hash for ByDigest {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.digest.hash(state);
+    }
+}
+
+impl PartialEq for ByDigest {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.digest == other.0.digest
+    }
+}
+
+impl Eq for ByDigest {}
+
+type Hashing = BuildHasherDefault<DigestHasher>;
 
 /// What Verify reads.
 #[derive(Debug, Default)]
 pub struct Index {
-    secrets: papaya::HashMap<TokenDigest, Arc<ResidentSecret>, ByDigest>,
+    secrets: papaya::HashMap<ByDigest, Record, Hashing>,
     keys: AtomicUsize,
     accounts: AtomicUsize,
     held: AtomicUsize,
@@ -62,17 +87,17 @@ pub struct Index {
 /// The index, open for reading. What is found in it stays for as long as this lives, and what the writer has replaced
 /// meanwhile takes memory for as long: so it is for a step, and never held while something is awaited.
 #[derive(Debug)]
-pub struct Reading<'a>(papaya::HashMapRef<'a, TokenDigest, Arc<ResidentSecret>, ByDigest, papaya::LocalGuard<'a>>);
+pub struct Reading<'a>(papaya::HashMapRef<'a, ByDigest, Record, Hashing, papaya::LocalGuard<'a>>);
 
 impl Reading<'_> {
     /// The secret with this digest.
     #[must_use]
-    pub fn get(&self, digest: &TokenDigest) -> Option<&Arc<ResidentSecret>> {
+    pub fn get(&self, digest: &TokenDigest) -> Option<&Record> {
         self.0.get(digest)
     }
 
     /// Looks a token up by its digests under each version of the authority secret. The moment is evidence of a lease.
-    pub fn find(&self, _: Moment, digests: impl IntoIterator<Item = TokenDigest>) -> Option<&Arc<ResidentSecret>> {
+    pub fn find(&self, _: Moment, digests: impl IntoIterator<Item = TokenDigest>) -> Option<&Record> {
         digests.into_iter().find_map(|digest| self.get(&digest))
     }
 }
@@ -86,7 +111,7 @@ impl Index {
 
     /// The secret with this digest.
     #[must_use]
-    pub fn get(&self, digest: &TokenDigest) -> Option<Arc<ResidentSecret>> {
+    pub fn get(&self, digest: &TokenDigest) -> Option<Record> {
         self.read().get(digest).cloned()
     }
 
@@ -238,18 +263,18 @@ impl Writer {
         let mut versions = Vec::with_capacity(key.secrets.len());
         for secret in &key.secrets {
             let known = secrets.get(&secret.digest);
-            let has_come_back = has_come_back(&self.ended, known.map(AsRef::as_ref), key, secret);
+            let has_come_back = has_come_back(&self.ended, known.map(|known| &**known), key, secret);
             let is_held = self.ended.hold(secret.digest, key, has_come_back);
-            let known = known.map(AsRef::as_ref);
-            versions.push(Arc::new(ResidentSecret::new(key, secret, Arc::clone(&kind), is_held, known)));
+            let known = known.map(|known| &**known);
+            versions.push(Record::new(ResidentSecret::new(key, secret, Arc::clone(&kind), is_held, known)));
         }
         for version in &versions {
             // Before it is there to be found.
             index.foreign.add(version.scheme);
-            if let Some(before) = secrets.insert(version.digest, Arc::clone(version)) {
+            if let Some(before) = secrets.insert(ByDigest(version.clone()), version.clone()) {
                 index.foreign.remove(before.scheme);
                 // Uses were noted on it until now. What was counted there is written down from there.
-                before.last_used_time_of(key).inspect(|time| version.usage().note_time(*time));
+                before.last_used_time_of(key).inspect(|time| version.last_used.note(*time));
             }
         }
         for before in self.by_key.replace(&key.id, versions) {
@@ -264,9 +289,9 @@ impl Writer {
     }
 
     /// Removes a version that its key has no longer, unless another has taken its place.
-    fn take_out(&mut self, version: &Arc<ResidentSecret>) {
+    fn take_out(&mut self, version: &Record) {
         let secrets = self.index.secrets.pin();
-        if secrets.get(&version.digest).is_some_and(|resident| Arc::ptr_eq(resident, version)) {
+        if secrets.get(&version.digest).is_some_and(|resident| Record::ptr_eq(resident, version)) {
             secrets.remove(&version.digest);
             self.index.foreign.remove(version.scheme);
             self.ended.note_gone(version.digest, self.applied);
@@ -330,7 +355,7 @@ pub(crate) mod tests {
     }
 
     /// A key as it is found.
-    pub(crate) fn resident() -> Arc<ResidentSecret> {
+    pub(crate) fn resident() -> Record {
         let mut writer = Writer::default();
         apply(&mut writer, vec![account(false)], vec![key(1)], &[]);
         writer.index().get(&TokenDigest([1; 32])).unwrap()

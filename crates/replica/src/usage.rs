@@ -4,8 +4,7 @@
 //! yet. When a version was last used stays in memory after it is written, so that whoever must not
 //! miss a use need not write first.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
 use crossbeam_queue::SegQueue;
@@ -13,7 +12,7 @@ use key_authority_domain::time::Timestamp;
 use key_authority_storage::Store;
 use key_authority_storage::usage::UsageDelta;
 
-use crate::index::ResidentSecret;
+use crate::index::{Record, ResidentSecret};
 
 /// How often usage is written down.
 pub const FLUSH_INTERVAL: Duration = Duration::from_secs(2);
@@ -31,60 +30,62 @@ pub fn pause_after(took: Duration) -> Duration {
     took.saturating_mul(REST).clamp(FLUSH_INTERVAL, PAUSE_MAX)
 }
 
-/// How one version of a key was used here.
-#[derive(Debug)]
-pub(crate) struct UsageCell {
-    /// Since it was last written down. The version is in the queue for as long as this is not 0.
-    count: AtomicU64,
-    last_used_us: AtomicI64,
+/// How often a version of a key was used here since it was last written down; begins anew after 2^32. The version is in the
+/// queue for as long as this is not 0.
+#[derive(Debug, Default)]
+pub(crate) struct Uses(AtomicU32);
+
+impl Uses {
+    /// Adds uses, and says whether they are the first since it was written down.
+    fn add(&self, count: u32) -> bool {
+        self.0.fetch_add(count, Ordering::AcqRel) == 0
+    }
+
+    /// Takes out what was counted.
+    fn take(&self) -> Option<u32> {
+        let count = self.0.swap(0, Ordering::AcqRel);
+        (count > 0).then_some(count)
+    }
 }
 
-impl UsageCell {
-    /// Of a version that was last used then, if it was.
-    pub(crate) fn since(last_used_time: Option<Timestamp>) -> Self {
-        let micros = last_used_time.map_or(i64::MIN, Timestamp::micros);
-        Self { count: AtomicU64::new(0), last_used_us: AtomicI64::new(micros) }
+/// When a version of a key was last used here, if it was.
+#[derive(Debug)]
+pub(crate) struct LastUsed(AtomicI64);
+
+impl LastUsed {
+    const NEVER: i64 = i64::MIN;
+
+    pub(crate) fn new(time: Option<Timestamp>) -> Self {
+        Self(AtomicI64::new(time.map_or(Self::NEVER, Timestamp::micros)))
     }
 
-    /// When the version was last used here, if it was.
-    pub(crate) fn last_used_time(&self) -> Option<Timestamp> {
-        let micros = self.last_used_us.load(Ordering::Acquire);
-        (micros != i64::MIN).then_some(Timestamp::from_micros(micros))
+    pub(crate) fn get(&self) -> Option<Timestamp> {
+        let micros = self.0.load(Ordering::Acquire);
+        (micros != Self::NEVER).then_some(Timestamp::from_micros(micros))
     }
 
-    /// Notes when it was used, if it was not used later.
-    pub(crate) fn note_time(&self, now: Timestamp) {
-        self.last_used_us.fetch_max(now.micros(), Ordering::AcqRel);
-    }
-
-    /// Adds uses, and says whether they are the first since it was written down.
-    fn add(&self, count: u64) -> bool {
-        self.count.fetch_add(count, Ordering::AcqRel) == 0
-    }
-
-    /// Takes what was counted out of the cell, and when the last of it was.
-    fn take(&self) -> Option<(u64, Timestamp)> {
-        let count = self.count.swap(0, Ordering::AcqRel);
-        (count > 0).then(|| (count, Timestamp::from_micros(self.last_used_us.load(Ordering::Acquire))))
+    /// Notes a use, if there was none later.
+    pub(crate) fn note(&self, now: Timestamp) {
+        self.0.fetch_max(now.micros(), Ordering::AcqRel);
     }
 }
 
 /// Gathers the use of keys.
 #[derive(Debug, Default)]
 pub struct Usage {
-    queue: SegQueue<Arc<ResidentSecret>>,
+    queue: SegQueue<Record>,
 }
 
 impl Usage {
     /// Notes that a version of a key passed at `now`.
-    pub(crate) fn note(&self, secret: &Arc<ResidentSecret>, now: Timestamp) {
-        secret.usage().note_time(now);
+    pub(crate) fn note(&self, secret: &Record, now: Timestamp) {
+        secret.last_used.note(now);
         self.add(secret, 1);
     }
 
-    fn add(&self, secret: &Arc<ResidentSecret>, count: u64) {
-        if secret.usage().add(count) {
-            self.queue.push(Arc::clone(secret));
+    fn add(&self, secret: &Record, count: u32) {
+        if secret.uses.add(count) {
+            self.queue.push(secret.clone());
         }
     }
 
@@ -104,12 +105,8 @@ impl Usage {
         Ok(())
     }
 
-    async fn write(
-        &self,
-        store: &Store,
-        secrets: Vec<Arc<ResidentSecret>>,
-    ) -> Result<(), key_authority_storage::StorageError> {
-        let mut taken: Vec<(UsageDelta, Arc<ResidentSecret>)> =
+    async fn write(&self, store: &Store, secrets: Vec<Record>) -> Result<(), key_authority_storage::StorageError> {
+        let mut taken: Vec<(UsageDelta, Record)> =
             secrets.into_iter().filter_map(|secret| Some((delta(&secret)?, secret))).collect();
         taken.sort_by(|(a, _), (b, _)| a.cmp(b));
         let mut deltas: Vec<UsageDelta> = taken.iter().map(|(delta, _)| delta.clone()).collect();
@@ -123,7 +120,7 @@ impl Usage {
 
 /// Takes what is to be written down of a version.
 fn delta(secret: &ResidentSecret) -> Option<UsageDelta> {
-    let (count, last_used_time) = secret.usage().take()?;
+    let (count, last_used_time) = (secret.uses.take()?, secret.last_used_time()?);
     let ResidentSecret { digest, create_revision, .. } = *secret;
     Some(UsageDelta { key_id: secret.id().clone(), digest, create_revision, count, last_used_time })
 }

@@ -12,7 +12,7 @@ use key_authority_domain::token::TokenDigest;
 use tokio::sync::{Notify, watch};
 
 use crate::clock::{Boottime, WallClock, boottime};
-use crate::index::{Index, ResidentSecret};
+use crate::index::{Index, Record};
 use crate::lease::{self, Lease};
 use crate::propagation::Observed;
 use crate::terms::Terms;
@@ -116,7 +116,7 @@ impl View {
     /// Looks one token up, as [`Reading::find`] does, for whoever keeps what is found.
     ///
     /// [`Reading::find`]: crate::index::Reading::find
-    pub fn find(&self, moment: Moment, digests: impl IntoIterator<Item = TokenDigest>) -> Option<Arc<ResidentSecret>> {
+    pub fn find(&self, moment: Moment, digests: impl IntoIterator<Item = TokenDigest>) -> Option<Record> {
         self.index.read().find(moment, digests).cloned()
     }
 
@@ -127,7 +127,7 @@ impl View {
     }
 
     /// Notes that a token passed.
-    pub fn note_use(&self, secret: &Arc<ResidentSecret>, now: Timestamp) {
+    pub fn note_use(&self, secret: &Record, now: Timestamp) {
         self.usage.note(secret, now);
     }
 

@@ -15,7 +15,7 @@ use key_authority_domain::permission::Permission;
 use key_authority_domain::secret::Keyring;
 use key_authority_domain::token::{Token, TokenDigest};
 use key_authority_domain::verdict::{Question, Verdict, decide};
-use key_authority_replica::index::ResidentSecret;
+use key_authority_replica::index::Record;
 use key_authority_replica::{Moment, View};
 use key_authority_storage::page::AccountScope;
 
@@ -31,7 +31,7 @@ pub struct Credential {
 
 /// The right to do one thing, as whoever holds it.
 pub struct Permit {
-    holder: Option<Arc<ResidentSecret>>,
+    holder: Option<Record>,
     moment: Moment,
 }
 

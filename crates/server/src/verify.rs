@@ -18,7 +18,7 @@ use key_authority_domain::secret::Keyring;
 use key_authority_domain::token::{Malformed, Presented, Token, TokenDigest};
 use key_authority_domain::verdict::{Question, Standing, Verdict, decide};
 use key_authority_proto::v1;
-use key_authority_replica::index::{Reading, ResidentSecret};
+use key_authority_replica::index::{Reading, Record};
 use key_authority_replica::{Moment, View};
 use prost::Message;
 
@@ -45,7 +45,7 @@ pub struct Decided<'a> {
     /// The decision.
     pub verdict: Verdict,
     /// The secret that matched, if the caller may know of it.
-    pub secret: Option<&'a Arc<ResidentSecret>>,
+    pub secret: Option<&'a Record>,
 }
 
 /// A token that is being looked up.
@@ -58,12 +58,12 @@ struct Sought<'t> {
 
 /// A secret that was looked up.
 struct Found<'a> {
-    secret: &'a Arc<ResidentSecret>,
+    secret: &'a Record,
     standing: Standing<'a>,
 }
 
 impl<'a> Found<'a> {
-    fn of(secret: Option<&'a Arc<ResidentSecret>>) -> Option<Self> {
+    fn of(secret: Option<&'a Record>) -> Option<Self> {
         secret.map(|secret| Self { secret, standing: secret.standing() })
     }
 }
@@ -155,7 +155,7 @@ impl Verifier {
         index: &'a Reading<'_>,
         moment: Moment,
         &Sought { text, ours, digest }: &Sought<'_>,
-    ) -> Result<Option<&'a Arc<ResidentSecret>>, Malformed> {
+    ) -> Result<Option<&'a Record>, Malformed> {
         if let Some(secret) = index.find(moment, digest) {
             return Ok(Some(secret));
         }

@@ -26,7 +26,7 @@ pub struct UsageDelta {
     /// The revision that created the key: an ID may come to name another, and a digest another's secret.
     pub create_revision: Revision,
     /// How often it passed.
-    pub count: u64,
+    pub count: u32,
     /// When last.
     pub last_used_time: Timestamp,
 }
@@ -71,7 +71,7 @@ fn update_keys(deltas: &[UsageDelta], ids: BTreeSet<&str>) -> UpdateMany<api_key
     let mut used = BTreeMap::<(&KeyId, Revision), (u64, Timestamp)>::new();
     for UsageDelta { key_id, create_revision, count, last_used_time, .. } in deltas {
         let (sum, last) = used.entry((key_id, *create_revision)).or_insert((0, *last_used_time));
-        (*sum, *last) = (sum.saturating_add(*count), (*last).max(*last_used_time));
+        (*sum, *last) = (sum.saturating_add(u64::from(*count)), (*last).max(*last_used_time));
     }
     let (mut counts, mut times) = (CaseStatement::new(), CaseStatement::new());
     for ((key_id, create_revision), (count, last)) in used {

@@ -2,16 +2,15 @@
 //! one pointer a version.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 
 use hashbrown::HashTable;
 use key_authority_domain::id::KeyId;
 
-use super::resident::ResidentSecret;
+use super::resident::Record;
 
 #[derive(Debug, Default)]
 pub(super) struct ByKey {
-    secrets: HashTable<Arc<ResidentSecret>>,
+    secrets: HashTable<Record>,
     hasher: RandomState,
     keys: usize,
 }
@@ -28,7 +27,7 @@ impl ByKey {
     }
 
     /// Puts the versions of a key in the place of those it had, which are given back.
-    pub(super) fn replace(&mut self, id: &KeyId, secrets: Vec<Arc<ResidentSecret>>) -> Vec<Arc<ResidentSecret>> {
+    pub(super) fn replace(&mut self, id: &KeyId, secrets: Vec<Record>) -> Vec<Record> {
         let hash = self.hasher.hash_one(id);
         let mut before = Vec::new();
         while let Ok(entry) = self.secrets.find_entry(hash, |secret| secret.id() == id) {

@@ -1,8 +1,8 @@
 //! What is resident: a version of a key's secret in one piece of memory, and beside it what many keys have in common.
 
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use key_authority_domain::access::Access;
 use key_authority_domain::foreign::Scheme;
@@ -12,7 +12,7 @@ use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::TokenDigest;
 use key_authority_domain::verdict::Standing;
 
-use crate::usage::UsageCell;
+use crate::usage::{LastUsed, Uses};
 
 /// An account, as far as Verify asks.
 #[derive(Debug)]
@@ -28,6 +28,23 @@ pub(super) struct Kind {
     pub(super) account: AccountRef,
     pub(super) access: Arc<Access>,
     pub(super) labels: FlatLabels,
+    pub(super) told: Told,
+}
+
+/// What answers tell of keys of a kind, once it was told. It follows from the rest, so kinds do not differ by it.
+#[derive(Debug, Default)]
+pub(super) struct Told(OnceLock<Box<[u8]>>);
+
+impl PartialEq for Told {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Told {}
+
+impl Hash for Told {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 /// That very account: one that is made again under the ID of one that is gone is another, with a state of its own.
@@ -72,6 +89,10 @@ impl FlatLabels {
     }
 }
 
+/// A version of a key's secret, shared. There are no weak references to it, and so no count of them: with it a record would
+/// take the next larger size that memory comes in.
+pub type Record = triomphe::Arc<ResidentSecret>;
+
 /// A version of a key's secret: what a look-up finds.
 #[derive(Debug)]
 pub struct ResidentSecret {
@@ -82,12 +103,16 @@ pub struct ResidentSecret {
     kind: Arc<Kind>,
     expire_time: End,
     retire_time: End,
-    usage: UsageCell,
+    pub(crate) last_used: LastUsed,
+    pub(crate) uses: Uses,
     disabled: bool,
     pub(crate) revoked: bool,
     /// Whether it is refused although the database says that it passes; see [`crate::ended`].
     is_held: AtomicBool,
 }
+
+// With its count of owners one of the sizes in which memory comes; every byte more takes sixteen.
+const _: () = assert!(size_of::<ResidentSecret>() + size_of::<usize>() <= 112);
 
 /// An instant or none, in the space of one.
 #[derive(Debug, Clone, Copy)]
@@ -116,7 +141,8 @@ impl ResidentSecret {
             kind,
             expire_time: End::new(key.expire_time),
             retire_time: End::new(secret.retire_time),
-            usage: UsageCell::since(known.and_then(|known| known.last_used_time_of(key))),
+            last_used: LastUsed::new(known.and_then(|known| known.last_used_time_of(key))),
+            uses: Uses::default(),
             disabled: key.disabled,
             revoked: key.revocation.is_some(),
             is_held: AtomicBool::new(is_held),
@@ -161,6 +187,12 @@ impl ResidentSecret {
         self.kind.labels.iter()
     }
 
+    /// What an answer tells of every key with the account, the access and the labels of this one: `write` is asked for it
+    /// once, and then it is kept.
+    pub fn told(&self, write: impl FnOnce(&Self) -> Vec<u8>) -> &[u8] {
+        self.kind.told.0.get_or_init(|| write(self).into())
+    }
+
     /// The first instant at which the key no longer passes.
     #[must_use]
     pub fn expire_time(&self) -> Option<Timestamp> {
@@ -178,14 +210,9 @@ impl ResidentSecret {
         End(self.expire_time.0.min(self.retire_time.0)).get()
     }
 
-    /// How it was used here.
-    pub(crate) fn usage(&self) -> &UsageCell {
-        &self.usage
-    }
-
     /// When it was last used here, if it was.
     pub(crate) fn last_used_time(&self) -> Option<Timestamp> {
-        self.usage.last_used_time()
+        self.last_used.get()
     }
 
     /// The same, if this is a version of that very key, and not of one with its ID or its token before it.

@@ -33,29 +33,34 @@ impl<'a> Answer<'a> {
         Self { verdict: decided.verdict, secret, question, revision: permit.moment().revision() }
     }
 
-    /// Appends it, its fields in the order of their numbers.
+    /// Appends it.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         number(1, wire::verify::verdict_to_proto(self.verdict) as u64, out);
-        if let Some(secret) = self.secret {
-            text(2, secret.id().as_str(), out);
-            text(3, secret.account().as_str(), out);
-        }
-        let passed = self.secret.filter(|_| self.verdict == Verdict::Valid);
-        if let Some(secret) = passed {
-            secret.access().scopes.iter().for_each(|scope| text(4, scope.as_str(), out));
-        }
         number(5, wire::revision::number(self.revision), out);
-        if let Some(secret) = passed {
-            if let Some(end) = secret.end() {
-                let end = wire::time::timestamp_to_proto(end);
-                prost::encoding::message::encode(6, &end, out);
+        let Some(secret) = self.secret else { return };
+        text(2, secret.id().as_str(), out);
+        if self.verdict != Verdict::Valid {
+            text(3, secret.account().as_str(), out);
+            if self.verdict == Verdict::ScopeDenied {
+                secret.access().missing_scopes(self.question.scopes).for_each(|scope| text(8, scope, out));
             }
-            secret.labels().for_each(|(name, value)| entry(7, name, value, out));
+            return;
         }
-        if let (Verdict::ScopeDenied, Some(secret)) = (self.verdict, self.secret) {
-            secret.access().missing_scopes(self.question.scopes).for_each(|scope| text(8, scope, out));
+        if let Some(end) = secret.end() {
+            let end = wire::time::timestamp_to_proto(end);
+            prost::encoding::message::encode(6, &end, out);
         }
+        out.extend_from_slice(secret.told(of_its_kind));
     }
+}
+
+/// What is told of all keys that are like this one.
+fn of_its_kind(secret: &ResidentSecret) -> Vec<u8> {
+    let mut out = Vec::new();
+    text(3, secret.account().as_str(), &mut out);
+    secret.access().scopes.iter().for_each(|scope| text(4, scope.as_str(), &mut out));
+    secret.labels().for_each(|(name, value)| entry(7, name, value, &mut out));
+    out
 }
 
 /// Appends an answer as the field `tag` of a message around it.

@@ -24,7 +24,7 @@ on_every_database! {
 }
 
 /// A use of a key that was made right after its account.
-fn delta(key: &str, version: u32, count: u64, time: i64) -> UsageDelta {
+fn delta(key: &str, version: u32, count: u32, time: i64) -> UsageDelta {
     let (digest, create_revision) = (digest(key, version), Revision(2));
     UsageDelta { key_id: key_id(key), digest, create_revision, count, last_used_time: at(time) }
 }
@@ -89,7 +89,7 @@ async fn a_change_leaves_the_usage_as_it_is(database: Database) {
 }
 
 async fn counts_of_two_processes_add_up_and_none_waits_for_ever(database: Database) {
-    const KEYS: u64 = 230;
+    const KEYS: u32 = 230;
     let stores = [database.store().await, database.connect(5).await];
     put_account(&stores[0], account("acme")).await;
     put_keys(&stores[0], (0..KEYS).map(|n| key(&format!("key-{n}"), "acme")).collect()).await;
@@ -110,7 +110,7 @@ async fn counts_of_two_processes_add_up_and_none_waits_for_ever(database: Databa
     writers.join_all().await;
     for n in [0, 1, 199, 200, KEYS - 1] {
         let read = stores[0].key(&key_id(&format!("key-{n}"))).await.unwrap().unwrap();
-        assert_eq!(read.usage, Usage { last_used_time: Some(at(7)), use_count: 4 * (n + 1) });
+        assert_eq!(read.usage, Usage { last_used_time: Some(at(7)), use_count: 4 * u64::from(n + 1) });
     }
 }
 
