@@ -12,6 +12,7 @@ use sea_orm::{
     ColumnTrait, DatabaseTransaction, DbBackend, EntityTrait, FromQueryResult, IsolationLevel, QueryFilter, QueryOrder,
     QuerySelect, TransactionTrait,
 };
+use tokio::task::JoinHandle;
 
 use crate::entity::{account, api_key, audit_event, authority};
 use crate::error::StorageError;
@@ -161,13 +162,7 @@ impl Store {
             let accounts = models.into_iter().map(crate::rows::account::to_domain).collect::<Result<_, _>>()?;
             take(Rows { accounts, keys: Vec::new() });
         }
-        after.clear();
-        loop {
-            let keys = bounded(key_read::part(&tx, &after, SNAPSHOT_BATCH)).await?;
-            let Some(last) = keys.last() else { break };
-            last.id.as_str().clone_into(&mut after);
-            take(Rows { accounts: Vec::new(), keys });
-        }
+        all_keys(&tx, |keys| take(Rows { accounts: Vec::new(), keys })).await?;
         bounded(async { Ok(tx.rollback().await?) }).await?;
         let hash = Row { table: "authority", id: "1" }.hash("head_hash", &head.head_hash)?;
         Ok(Head { revision: Revision(head.revision), hash })
@@ -179,6 +174,37 @@ impl Store {
             DbBackend::Sqlite => self.db.begin().await?,
             _ => self.db.begin_with_config(Some(IsolationLevel::RepeatableRead), None).await?,
         })
+    }
+}
+
+/// Reads all keys, in batches. Each is made of its rows on a thread of its own, while the next is read and the one before is
+/// taken.
+async fn all_keys(tx: &DatabaseTransaction, mut take: impl FnMut(Vec<Key>)) -> Result<(), StorageError> {
+    let mut after = String::new();
+    let mut making = None;
+    loop {
+        let rows = bounded(key_read::part(tx, &after, SNAPSHOT_BATCH)).await?;
+        let made = match making.take() {
+            Some(making) => Some(made(making).await?),
+            None => None,
+        };
+        if let Some(last) = rows.last_id() {
+            last.clone_into(&mut after);
+            making = Some(tokio::task::spawn_blocking(|| rows.into_keys()));
+        }
+        made.into_iter().for_each(&mut take);
+        if making.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+async fn made(making: JoinHandle<Result<Vec<Key>, StorageError>>) -> Result<Vec<Key>, StorageError> {
+    match making.await {
+        Ok(made) => made,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The server ends.
+        Err(_) => Err(StorageError::TimedOut),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::entity::api_key::{self, Column};
 use crate::entity::api_key_secret;
 use crate::error::StorageError;
 use crate::page::{AccountScope, Newest, Page, cut};
-use crate::rows::key::to_domain_all;
+use crate::rows::key::{KeyRows, to_domain_all};
 use crate::store::{Store, bounded};
 
 /// Which keys to list.
@@ -124,17 +124,17 @@ pub(crate) async fn count(
     Ok(of_account.filter(in_states(states, now)).count(db).await?)
 }
 
-/// The first keys after `after`, at most `size`, in the order of their IDs. For a transaction in which all statements see the
-/// same.
-pub(crate) async fn part(db: &impl ConnectionTrait, after: &str, size: u64) -> Result<Vec<Key>, StorageError> {
+/// Reads the first keys after `after`, at most `size`, in the order of their IDs. For a transaction in which all statements see
+/// the same.
+pub(crate) async fn part(db: &impl ConnectionTrait, after: &str, size: u64) -> Result<KeyRows, StorageError> {
     use api_key_secret::{Column as Secret, Entity as Secrets};
     let select = api_key::Entity::find().filter(Column::Id.gt(after)).order_by_asc(Column::Id).limit(size);
     let keys = select.all(db).await?;
-    let Some(last) = keys.last() else { return Ok(Vec::new()) };
+    let Some(last) = keys.last() else { return Ok(KeyRows::default()) };
     // By their range: naming thousands of IDs costs more than reading what belongs to them.
     let secrets = Secrets::find().filter(Secret::KeyId.gt(after)).filter(Secret::KeyId.lte(last.id.as_str()));
-    let secrets = secrets.all(db).await?;
-    to_domain_all(keys, secrets)
+    let secrets = secrets.order_by_asc(Secret::KeyId).order_by_asc(Secret::Version).all(db).await?;
+    Ok(KeyRows { keys, secrets })
 }
 
 /// Reads keys and then their secrets. Between the two a key may have been changed, so the secrets may be newer than the

@@ -25,7 +25,31 @@ fn set<T: Ord>(
     row.valid(column, items.iter().map(|item| read(item)).collect())
 }
 
-/// Joins keys, in their order, with their secrets.
+/// Keys and their secrets, both in the order of the keys' IDs.
+#[derive(Default)]
+pub(crate) struct KeyRows {
+    pub(crate) keys: Vec<api_key::Model>,
+    pub(crate) secrets: Vec<api_key_secret::Model>,
+}
+
+impl KeyRows {
+    /// The ID of the last key, if there is any.
+    pub(crate) fn last_id(&self) -> Option<&str> {
+        self.keys.last().map(|key| key.id.as_str())
+    }
+
+    /// Joins them.
+    pub(crate) fn into_keys(self) -> Result<Vec<Key>, StorageError> {
+        let mut secrets = self.secrets.into_iter().peekable();
+        let with_its_own = |key: api_key::Model| {
+            let its_own = std::iter::from_fn(|| secrets.next_if(|secret| secret.key_id == key.id)).collect();
+            to_domain(key, its_own)
+        };
+        self.keys.into_iter().map(with_its_own).collect()
+    }
+}
+
+/// Joins keys, in their order, with their secrets, in any.
 pub(crate) fn to_domain_all(
     keys: Vec<api_key::Model>,
     secrets: Vec<api_key_secret::Model>,
