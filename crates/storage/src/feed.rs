@@ -188,8 +188,8 @@ async fn all_keys(tx: &DatabaseTransaction, mut take: impl FnMut(Vec<Key>)) -> R
             Some(making) => Some(made(making).await?),
             None => None,
         };
-        if let Some(last) = rows.last_id() {
-            last.clone_into(&mut after);
+        if let Some(last) = &rows.last {
+            after.clone_from(last);
             making = Some(tokio::task::spawn_blocking(|| rows.into_keys()));
         }
         made.into_iter().for_each(&mut take);

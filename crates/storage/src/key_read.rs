@@ -4,7 +4,10 @@ use key_authority_domain::id::{AccountId, KeyId, Revision};
 use key_authority_domain::key::{Key, KeyState};
 use key_authority_domain::time::Timestamp;
 use sea_orm::sea_query::LikeExpr;
-use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, IdenStatic, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
+    Select,
+};
 
 use crate::entity::api_key::{self, Column};
 use crate::entity::api_key_secret;
@@ -129,12 +132,14 @@ pub(crate) async fn count(
 pub(crate) async fn part(db: &impl ConnectionTrait, after: &str, size: u64) -> Result<KeyRows, StorageError> {
     use api_key_secret::{Column as Secret, Entity as Secrets};
     let select = api_key::Entity::find().filter(Column::Id.gt(after)).order_by_asc(Column::Id).limit(size);
-    let keys = select.all(db).await?;
+    let keys = db.query_all(select.as_query()).await?;
     let Some(last) = keys.last() else { return Ok(KeyRows::default()) };
+    let last: String = last.try_get("", Column::Id.as_str())?;
     // By their range: naming thousands of IDs costs more than reading what belongs to them.
-    let secrets = Secrets::find().filter(Secret::KeyId.gt(after)).filter(Secret::KeyId.lte(last.id.as_str()));
-    let secrets = secrets.order_by_asc(Secret::KeyId).order_by_asc(Secret::Version).all(db).await?;
-    Ok(KeyRows { keys, secrets })
+    let secrets = Secrets::find().filter(Secret::KeyId.gt(after)).filter(Secret::KeyId.lte(last.as_str()));
+    let secrets = secrets.order_by_asc(Secret::KeyId).order_by_asc(Secret::Version);
+    let secrets = db.query_all(secrets.as_query()).await?;
+    Ok(KeyRows { last: Some(last), keys, secrets })
 }
 
 /// Reads keys and then their secrets. Between the two a key may have been changed, so the secrets may be newer than the

@@ -10,6 +10,7 @@ use key_authority_domain::text::Invalid;
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::TokenDigest;
 use sea_orm::ActiveValue::{NotSet, Set};
+use sea_orm::{FromQueryResult, QueryResult};
 
 use crate::entity::{api_key, api_key_secret};
 use crate::error::StorageError;
@@ -25,27 +26,29 @@ fn set<T: Ord>(
     row.valid(column, items.iter().map(|item| read(item)).collect())
 }
 
-/// Keys and their secrets, both in the order of the keys' IDs.
+/// Rows of keys and of their secrets, both in the order of the keys' IDs, as they came.
 #[derive(Default)]
 pub(crate) struct KeyRows {
-    pub(crate) keys: Vec<api_key::Model>,
-    pub(crate) secrets: Vec<api_key_secret::Model>,
+    /// The ID of the last key, if there is any.
+    pub(crate) last: Option<String>,
+    pub(crate) keys: Vec<QueryResult>,
+    pub(crate) secrets: Vec<QueryResult>,
 }
 
 impl KeyRows {
-    /// The ID of the last key, if there is any.
-    pub(crate) fn last_id(&self) -> Option<&str> {
-        self.keys.last().map(|key| key.id.as_str())
-    }
-
-    /// Joins them.
+    /// Makes keys of them. Most of a start is this, so it can be done elsewhere than they are read.
     pub(crate) fn into_keys(self) -> Result<Vec<Key>, StorageError> {
-        let mut secrets = self.secrets.into_iter().peekable();
-        let with_its_own = |key: api_key::Model| {
+        let mut secrets = Vec::with_capacity(self.secrets.len());
+        for row in &self.secrets {
+            secrets.push(api_key_secret::Model::from_query_result(row, "")?);
+        }
+        let mut secrets = secrets.into_iter().peekable();
+        let with_its_own = |row: &QueryResult| {
+            let key = api_key::Model::from_query_result(row, "")?;
             let its_own = std::iter::from_fn(|| secrets.next_if(|secret| secret.key_id == key.id)).collect();
             to_domain(key, its_own)
         };
-        self.keys.into_iter().map(with_its_own).collect()
+        self.keys.iter().map(with_its_own).collect()
     }
 }
 
