@@ -19,6 +19,14 @@ pub enum Error {
         /// What was in the way when it was last tried.
         trouble: String,
     },
+    /// Stream after stream ended under it. It may be this very question that ends them, so it is not asked on and on.
+    #[error("{times} streams ended before there was an answer; last: {trouble}")]
+    Lost {
+        /// How many.
+        times: u32,
+        /// What was last in the way.
+        trouble: String,
+    },
     /// The authority does not let this service ask: its own token is not accepted, or its key has not the permission `verify`.
     /// Whose token was asked about is not at fault.
     #[error("the authority does not let this service ask: {message}")]

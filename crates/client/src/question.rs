@@ -3,8 +3,15 @@
 use std::net::IpAddr;
 
 use key_authority_proto::v1;
+use prost::Message as _;
 
 use crate::error::Error;
+
+/// The longest token that may be one, in bytes.
+const TOKEN_BYTES_MAX: usize = 512;
+/// The largest question, in bytes. One with every field at its limit is smaller. The authority ends a stream, with all that is
+/// open on it, at a message of more than 64 KiB.
+const QUESTION_BYTES_MAX: usize = 60 * 1024;
 
 /// One question: may the holder of this token do this? Each call after [`Question::new`] narrows it.
 ///
@@ -67,12 +74,20 @@ impl Question {
         value
     }
 
+    /// Whether the contract says what comes of the token, so that nobody need be asked: it is empty, or too long.
+    pub(crate) fn is_malformed(&self) -> bool {
+        !(1..=TOKEN_BYTES_MAX).contains(&self.request.token.len())
+    }
+
     /// The question as it is sent.
     pub(crate) fn request(&self) -> Result<&v1::VerifyRequest, Error> {
-        match self.empty {
-            Some(field) => Err(Error::Invalid { message: format!("{field} is empty, which would ask for any") }),
-            None => Ok(&self.request),
+        if let Some(field) = self.empty {
+            return Err(Error::Invalid { message: format!("{field} is empty, which would ask for any") });
         }
+        if self.request.encoded_len() > QUESTION_BYTES_MAX {
+            return Err(Error::Invalid { message: "its fields are longer than they may be".to_owned() });
+        }
+        Ok(&self.request)
     }
 
     /// The scopes that are asked for.
@@ -96,6 +111,20 @@ mod tests {
             assert!(message.starts_with(field), "{message}");
         }
         assert!(Question::new("t").project("p").account("a").key_id("k").request().is_ok());
+    }
+
+    #[test]
+    fn what_is_longer_than_any_valid_question_is_refused_and_never_sent() {
+        let long = |length| "\u{10ffff}".repeat(length);
+        let largest = Question::new("t".repeat(512))
+            .project(long(256))
+            .scopes(std::iter::repeat_n(long(128), 100))
+            .account(long(64))
+            .key_id(long(64))
+            .client_ip("2001:db8:1111:2222:3333:4444:5555:6666".parse().unwrap());
+        assert!(largest.request().is_ok(), "every field at its limit");
+        let larger = Question::new("t").project("p".repeat(QUESTION_BYTES_MAX));
+        assert!(matches!(larger.request(), Err(Error::Invalid { .. })));
     }
 
     #[test]

@@ -45,6 +45,13 @@ pub struct Denial {
     pub missing_scopes: Vec<String>,
 }
 
+impl Denial {
+    /// Of a text that cannot be a token.
+    pub(crate) fn malformed() -> Self {
+        Self { reason: Reason::Malformed, key_id: None, account: None, missing_scopes: Vec::new() }
+    }
+}
+
 /// The reason of a denial. `Display` says it in words that the token's holder may read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]

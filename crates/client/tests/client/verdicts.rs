@@ -88,6 +88,24 @@ mod sqlite {
     }
 
     #[tokio::test]
+    async fn what_is_too_large_to_ask_ends_no_stream() {
+        let authority = Authority::start().await;
+        let token = authority.operator().create_key("ci", &[]).await;
+        let verifier = authority.builder().connect().await.unwrap();
+        let malformed = denied(&verifier, &Question::new("a".repeat(70_000))).await;
+        assert_eq!(malformed.reason, Reason::Malformed);
+        assert_eq!(denied(&verifier, &Question::new("")).await.reason, Reason::Malformed);
+        let large = Question::new(&token).project("p".repeat(70_000));
+        assert!(matches!(verifier.verify(&large).await, Err(Error::Invalid { .. })));
+        // The largest that may be asked is small enough for a stream.
+        let long = |length| "\u{10ffff}".repeat(length);
+        let largest = Question::new("a".repeat(512)).project(long(256)).scopes(std::iter::repeat_n(long(128), 100));
+        let largest = largest.account(long(64)).key_id(long(64)).client_ip("2001:db8::1".parse().unwrap());
+        denied(&verifier, &largest).await;
+        assert!(matches!(verifier.verify(&Question::new(&token)).await, Ok(Verdict::Allowed(_))));
+    }
+
+    #[tokio::test]
     async fn a_service_that_may_not_ask_is_told_so_at_once() {
         let mut authority = Authority::start().await;
         let operator = authority.operator();
