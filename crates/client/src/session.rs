@@ -12,7 +12,7 @@ use key_authority_proto::v1;
 use key_authority_proto::v1::key_authority_client::KeyAuthorityClient;
 use key_authority_proto::v1::verify_stream_response::Outcome;
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
@@ -31,6 +31,9 @@ const OPEN_MAX: usize = 1024;
 /// How old a session gets: then it is replaced, so that questions spread over what stands behind one name, and so that a new
 /// token of ours is used.
 const AGE_MAX: Duration = Duration::from_mins(5);
+/// How long a session that takes no more questions waits for answers. What has not come by then was lost on the way, and while it
+/// is waited for there is no other session with this replica.
+const LEAVE_TIME: Duration = Duration::from_secs(1);
 
 /// Why a session could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +53,8 @@ pub(crate) struct Session {
     health: Health,
     open: HashMap<u64, Waiting>,
     last_id: u64,
-    /// It takes no more questions, and ends with the last answer.
+    has_answered: bool,
+    /// It takes no more questions, and ends with the last answer or soon after.
     is_leaving: bool,
 }
 
@@ -81,40 +85,59 @@ impl Session {
         let health = Health::watch(channel).await?;
         let (sender, asked) = mpsc::unbounded_channel();
         let (link, open) = (Link::new(number, sender), HashMap::new());
-        Ok(Self { link, asked, questions, answers, health, open, last_id: 0, is_leaving: false })
+        Ok(Self { link, asked, questions, answers, health, open, last_id: 0, has_answered: false, is_leaving: false })
     }
 
     /// Asks and answers until the stream ends.
     pub(crate) async fn run(mut self, links: &Links) -> Ended {
-        let mut has_answered = false;
+        let mut status = self.serve(links).await;
+        if self.is_leaving {
+            status = timeout(LEAVE_TIME, self.drain(links)).await.unwrap_or_default();
+        }
+        // Before the open questions are let go.
+        links.withdraw(self.link.number);
+        Ended { has_answered: self.has_answered, status }
+    }
+
+    /// Asks and answers until the stream ends or there is a reason to leave it.
+    async fn serve(&mut self, links: &Links) -> Option<Status> {
         let mut age = pin!(sleep(jittered(AGE_MAX)));
-        let status = loop {
-            if self.is_leaving && self.open.is_empty() {
-                break None;
-            }
+        while !self.is_leaving {
             tokio::select! {
                 answer = self.answers.message() => match answer {
-                    Ok(Some(answer)) => {
-                        has_answered = true;
-                        self.hand_over(answer, links);
-                    }
-                    Ok(None) => break None,
-                    Err(status) => break Some(status),
+                    Ok(Some(answer)) => self.hand_over(answer, links),
+                    Ok(None) => return None,
+                    Err(status) => return Some(status),
                 },
                 is_serving = self.health.changed() => match is_serving {
-                    Some(true) if !self.is_leaving => {
-                        links.offer(&self.link);
-                    }
-                    Some(_) => links.withdraw(self.link.number),
+                    Some(true) => links.offer(&self.link),
+                    Some(false) => links.withdraw(self.link.number),
                     None => self.leave(links),
                 },
                 Some(asked) = self.asked.recv(), if self.open.len() < OPEN_MAX => self.ask(asked, links),
-                () = &mut age, if !self.is_leaving => self.leave(links),
+                () = &mut age => self.leave(links),
             }
-        };
-        // Before the open questions are let go.
-        links.withdraw(self.link.number);
-        Ended { has_answered, status }
+        }
+        None
+    }
+
+    /// Waits for the answers that are owed, also to those who were about to ask.
+    async fn drain(&mut self, links: &Links) -> Option<Status> {
+        loop {
+            while self.open.len() < OPEN_MAX
+                && let Ok(asked) = self.asked.try_recv()
+            {
+                self.ask(asked, links);
+            }
+            if self.open.is_empty() {
+                return None;
+            }
+            match self.answers.message().await {
+                Ok(Some(answer)) => self.hand_over(answer, links),
+                Ok(None) => return None,
+                Err(status) => return Some(status),
+            }
+        }
     }
 
     fn ask(&mut self, asked: Asked, links: &Links) {
@@ -134,6 +157,7 @@ impl Session {
     }
 
     fn hand_over(&mut self, response: v1::VerifyStreamResponse, links: &Links) {
+        self.has_answered = true;
         let Some(waiting) = self.open.remove(&response.id) else { return };
         let answer = match response.outcome {
             Some(Outcome::Response(response)) => Ok(response),

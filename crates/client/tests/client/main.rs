@@ -14,6 +14,7 @@ mod examples;
 mod guard;
 mod http;
 mod replicas;
+mod stand_in;
 mod verdicts;
 
 #[path = "../../../server/tests/e2e/support/database.rs"]
