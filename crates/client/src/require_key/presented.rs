@@ -33,10 +33,11 @@ pub(super) fn take(headers: &mut HeaderMap) -> Presented {
     }
 }
 
-/// What follows `Bearer`, in whatever case it is written.
+/// What follows `Bearer`, in whatever case it is written, and whatever space follows it.
 fn bearer(value: &HeaderValue) -> Option<&[u8]> {
-    let (scheme, token) = value.as_bytes().split_at_checked("Bearer ".len())?;
-    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
+    let (scheme, rest) = value.as_bytes().trim_ascii().split_at_checked("Bearer".len())?;
+    let ends = rest.first().is_none_or(u8::is_ascii_whitespace);
+    (ends && scheme.eq_ignore_ascii_case(b"Bearer")).then(|| rest.trim_ascii())
 }
 
 /// What is no text is no token either, and the authority says so of its replacement.
@@ -63,6 +64,7 @@ mod tests {
         for headers in [
             &[("authorization", "Bearer t")][..],
             &[("authorization", "bearer  t ")],
+            &[("authorization", "Bearer\tt")],
             &[("x-api-key", "t")],
             &[("authorization", "Bearer t"), ("x-api-key", "t")],
         ] {
@@ -76,7 +78,9 @@ mod tests {
     fn nothing_is_nothing_and_an_empty_token_is_a_token() {
         assert_eq!(taken(&[]).0, Presented::Nothing);
         assert_eq!(taken(&[("authorization", "Basic dTpw")]).0, Presented::Nothing);
+        assert_eq!(taken(&[("authorization", "Bearers t")]).0, Presented::Nothing);
         assert_eq!(taken(&[("x-api-key", "")]).0, Presented::Token(String::new()));
+        assert_eq!(taken(&[("authorization", "Bearer")]), (Presented::Token(String::new()), vec![]));
     }
 
     #[test]

@@ -10,6 +10,8 @@ use super::route::Places;
 
 const AUTHORIZATION: &str = "authorization";
 const API_KEY: &str = "x-api-key";
+/// What may stand behind the name of a scheme.
+const SPACE: [char; 2] = [' ', '\t'];
 
 /// What a client presents.
 #[derive(PartialEq, Eq)]
@@ -65,7 +67,7 @@ pub(super) fn find<'a>(
 /// The credential in an `Authorization` header; none if it is of a scheme in which this route has no tokens.
 fn authorization(places: &Places<'_>, value: &str) -> Option<Credential> {
     let value = value.trim();
-    let (scheme, rest) = value.split_once(' ').unwrap_or((value, ""));
+    let (scheme, rest) = value.split_once(SPACE).unwrap_or((value, ""));
     let rest = rest.trim();
     if places.bearer && scheme.eq_ignore_ascii_case("bearer") {
         return Some(Credential { key_id: None, token: rest.to_owned() });
@@ -121,6 +123,7 @@ mod tests {
         let found = |headers: &[_], path| found(&ALL, headers, path);
         assert_eq!(found(&[], "/key=t?x=key"), None);
         assert_eq!(found(&[("authorization", "bEARER  t ")], "/").unwrap(), "t in authorization");
+        assert_eq!(found(&[("authorization", "Bearer\tt")], "/").unwrap(), "t in authorization");
         assert_eq!(found(&[("authorization", "Basic aWQ6dDp1")], "/").unwrap(), "id:t:u in authorization");
         assert_eq!(found(&[("authorization", "Basic OnQ=")], "/").unwrap(), "t in authorization");
         assert_eq!(found(&[("x-api-key", " t")], "/").unwrap(), "t in x-api-key");
