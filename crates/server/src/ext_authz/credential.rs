@@ -41,9 +41,9 @@ pub(super) fn find<'a>(
 ) -> Result<Option<Presented<'a>>, Ambiguous> {
     let mut found = Vec::new();
     let (mut in_headers, mut in_parameter) = (Vec::new(), None);
-    if let Some(credential) = headers.get(AUTHORIZATION).and_then(|value| authorization(places, &value)) {
-        in_headers.push(AUTHORIZATION);
-        found.push(credential);
+    if let Some(value) = headers.get(AUTHORIZATION) {
+        found.extend(credentials(&value).into_iter().filter_map(|one| authorization(places, one)));
+        in_headers.extend((!found.is_empty()).then_some(AUTHORIZATION));
     }
     if places.api_key
         && let Some(token) = headers.get(API_KEY)
@@ -64,7 +64,30 @@ pub(super) fn find<'a>(
     Ok(Some(Presented { credential, headers: in_headers, parameter: in_parameter }))
 }
 
-/// The credential in an `Authorization` header; none if it is of a scheme in which this route has no tokens.
+/// The credentials in an `Authorization` header. Several headers come as one, joined by commas. A token may have a comma in it
+/// but no space: what looks like a scheme and a space behind a comma is another header.
+fn credentials(value: &str) -> Vec<&str> {
+    let (mut found, mut rest) = (Vec::new(), value);
+    while let Some((one, more)) = rest.match_indices(',').find_map(|(comma, _)| {
+        let (one, more) = (rest.get(..comma)?, rest.get(comma + 1..)?);
+        is_credential(more.trim_start()).then_some((one, more))
+    }) {
+        found.push(one);
+        rest = more;
+    }
+    found.push(rest);
+    found
+}
+
+/// Whether this is of a scheme in which there may be tokens.
+fn is_credential(text: &str) -> bool {
+    ["bearer", "basic"].into_iter().any(|scheme| {
+        text.split_at_checked(scheme.len())
+            .is_some_and(|(name, rest)| name.eq_ignore_ascii_case(scheme) && rest.starts_with(SPACE))
+    })
+}
+
+/// The credential of an `Authorization` header; none if it is of a scheme in which this route has no tokens.
 fn authorization(places: &Places<'_>, value: &str) -> Option<Credential> {
     let value = value.trim();
     let (scheme, rest) = value.split_once(SPACE).unwrap_or((value, ""));
@@ -150,6 +173,19 @@ mod tests {
         assert_eq!(found(&ALL, &[], "/?key=t&key=u").unwrap(), "ambiguous");
         // Another key's ID makes another question of the same token.
         assert_eq!(found(&ALL, &[("authorization", "Basic aWQ6dA=="), ("x-api-key", "t")], "/").unwrap(), "ambiguous");
+    }
+
+    #[test]
+    fn several_authorizations_are_one_only_if_they_say_the_same() {
+        let found = |value| found(&ALL, &[("authorization", value)], "/").unwrap();
+        assert_eq!(found("Bearer t,Bearer t"), "t in authorization");
+        assert_eq!(found("Bearer t, bearer\tt"), "t in authorization");
+        assert_eq!(found("Bearer t,Bearer u"), "ambiguous");
+        assert_eq!(found("Bearer t,Bearer t,Bearer u"), "ambiguous");
+        assert_eq!(found("Bearer t,Basic aWQ6dA=="), "ambiguous");
+        assert_eq!(found("Negotiate x,Bearer t"), "t in authorization");
+        // A comma alone is of the token.
+        assert_eq!(found("Bearer t,u,Bearer"), "t,u,Bearer in authorization");
     }
 
     #[test]

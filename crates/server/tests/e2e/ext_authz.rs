@@ -174,9 +174,12 @@ async fn each_verdict_is_a_denial_in_the_form_of_rfc_6750(authority: Authority) 
     let denied = proxy.denied(Asked::of("/").header("authorization", "Negotiate x")).await;
     assert_eq!((denied.code, &*denied.challenge), (401, "Bearer realm=\"keyauthority\""));
     assert_eq!(denied.body, json!({"error": null, "message": "a token is needed"}));
-    let denied = proxy.denied(Asked::bearer(&token).header("x-api-key", bound)).await;
-    assert_eq!((denied.code, &denied.body["error"]), (400, &json!("invalid_request")));
-    assert!(denied.challenge.contains("error=\"invalid_request\""), "{}", denied.challenge);
+    let both = format!("Bearer {token},Bearer {bound}");
+    for asked in [Asked::bearer(&token).header("x-api-key", bound), Asked::of("/").header("authorization", both)] {
+        let denied = proxy.denied(asked).await;
+        assert_eq!((denied.code, &denied.body["error"]), (400, &json!("invalid_request")));
+        assert!(denied.challenge.contains("error=\"invalid_request\""), "{}", denied.challenge);
+    }
 }
 
 async fn nothing_that_a_client_sends_is_an_error(authority: Authority) {
