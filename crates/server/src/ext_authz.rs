@@ -14,6 +14,7 @@ mod answer;
 mod credential;
 mod denial;
 mod headers;
+mod misroutes;
 mod route;
 
 use std::net::IpAddr;
@@ -26,16 +27,22 @@ use crate::verify::Verifier;
 use crate::wire::violations::{REQUIRED, Violations};
 use denial::Denial;
 use headers::Headers;
+pub use misroutes::Misroutes;
 use route::Route;
 
 /// Decides about one request.
 #[must_use]
-pub fn check(verifier: &Verifier, permit: &Permit, request: &CheckRequest) -> CheckResponse {
+pub fn check(verifier: &Verifier, permit: &Permit, misroutes: &Misroutes, request: &CheckRequest) -> CheckResponse {
     let attributes = request.attributes.as_ref();
     attributes
         .ok_or_else(|| missing("attributes"))
         .and_then(|attributes| allow(verifier, permit, attributes))
-        .unwrap_or_else(Denial::answer)
+        .unwrap_or_else(|denial| {
+            if let Denial::Misconfigured(violations) = &denial {
+                misroutes.tell(violations, permit.moment().now());
+            }
+            denial.answer()
+        })
 }
 
 fn allow(verifier: &Verifier, permit: &Permit, attributes: &AttributeContext) -> Result<CheckResponse, Denial> {

@@ -39,6 +39,8 @@ pub struct Service {
     metrics: SharedMetrics,
     /// Cancelled when the server ends: then its streams end as well, in order.
     ending: CancellationToken,
+    #[cfg(feature = "ext-authz")]
+    misroutes: Arc<ext_authz::Misroutes>,
 }
 
 impl Service {
@@ -51,7 +53,15 @@ impl Service {
         metrics: SharedMetrics,
         ending: CancellationToken,
     ) -> Self {
-        Self { callers, verifier, admin, metrics, ending }
+        Self {
+            callers,
+            verifier,
+            admin,
+            metrics,
+            ending,
+            #[cfg(feature = "ext-authz")]
+            misroutes: Arc::default(),
+        }
     }
 
     fn permit<T>(&self, request: &Request<T>, permissions: &[Permission]) -> Result<Permit, Failure> {
@@ -311,7 +321,7 @@ impl KeyAuthority for Service {
 impl Authorization for Service {
     async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
         let permit = self.permit(&request, &[Permission::Verify])?;
-        Ok(Response::new(ext_authz::check(&self.verifier, &permit, request.get_ref())))
+        Ok(Response::new(ext_authz::check(&self.verifier, &permit, &self.misroutes, request.get_ref())))
     }
 }
 

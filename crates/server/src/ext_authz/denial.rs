@@ -57,9 +57,6 @@ impl Denial {
 
     /// What the proxy is told.
     pub(super) fn answer(self) -> CheckResponse {
-        if let Self::Misconfigured(violations) = &self {
-            tracing::warn!(%violations, "a proxy asks what cannot be asked; its requests are denied");
-        }
         let Words { http, code, error, text } = self.words();
         let mut headers = vec![set("content-type", "application/json")];
         headers.extend(self.challenge(error, text).map(|challenge| set("www-authenticate", challenge)));

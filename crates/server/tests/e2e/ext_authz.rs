@@ -222,7 +222,9 @@ async fn a_question_that_is_wrong_lets_nobody_in(authority: Authority) {
         assert_eq!(Code::from_i32(told.code), Code::FailedPrecondition);
         assert!(told.message.contains("must be set"), "{}", told.message);
     }
-    assert!(authority.output().contains("attributes.context_extensions.scope must be one of"), "the log tells");
+    let log = authority.output();
+    assert!(log.contains("attributes.context_extensions.scope must be one of"), "the log tells");
+    assert_eq!(log.matches("a proxy asks what cannot be asked").count(), 1, "and not of each request: {log}");
 }
 
 async fn a_proxy_is_judged_as_a_caller_of_verify(authority: Authority) {
