@@ -84,9 +84,9 @@ pub(super) async fn redis(bench: &mut Bench) -> Result<(), Trouble> {
 
 /// Asks h2load for its opinion.
 pub(super) async fn h2load(bench: &mut Bench, pair: &Pair) -> Result<(), Trouble> {
-    let ours = h2load::ask(&pair.ours()?, pair.stock, bench.work.path()).await?;
-    let bare = h2load::ask(&pair.bare()?, pair.stock, bench.work.path()).await?;
-    let note = "One question again and again, 8 connections × 32; h2load does not look at the answers.";
+    let ours = h2load::ask(&pair.ours()?, pair.ours.http, pair.stock, bench.work.path()).await?;
+    let bare = h2load::ask(&pair.bare()?, None, pair.stock, bench.work.path()).await?;
+    let note = "One question again and again, 8 connections × 32. h2load does not look at the answers; the server counts that each is OK and VALID.";
     let columns = ["generator", "server CPU, µs an answer", "bare, µs", "ratio", "answers/s", "bare, 1/s"];
     let mut table = Table::new("Second opinion", note, &columns);
     let ratio = ours.server_us / bare.server_us;
