@@ -5,6 +5,8 @@
 //! because a question changes nothing, and right because the second answer is only ever newer than the first would have been.
 
 use std::collections::HashMap;
+use std::error::Error as StdError;
+use std::fmt;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -36,12 +38,41 @@ const AGE_MAX: Duration = Duration::from_mins(5);
 const LEAVE_TIME: Duration = Duration::from_secs(1);
 
 /// Why a session could not be had.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 pub(crate) enum Trouble {
-    #[error("no connection")]
-    Connection(#[from] tonic::transport::Error),
-    #[error("{}: {}", .0.code(), .0.message())]
-    Status(#[from] Status),
+    Connection(tonic::transport::Error),
+    Status(Status),
+}
+
+impl From<tonic::transport::Error> for Trouble {
+    fn from(error: tonic::transport::Error) -> Self {
+        Self::Connection(error)
+    }
+}
+
+impl From<Status> for Trouble {
+    fn from(status: Status) -> Self {
+        Self::Status(status)
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connection(_) => f.write_str("no connection"),
+            Self::Status(status) => write!(f, "{}: {}", status.code(), status.message()),
+        }
+    }
+}
+
+impl StdError for Trouble {
+    /// Of a status, what caused it: the status itself would tell in other words what is told already.
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Connection(error) => Some(error),
+            Self::Status(status) => status.source(),
+        }
+    }
 }
 
 /// An open connection.
@@ -219,5 +250,19 @@ impl Health {
             }
             Self::Unknown => std::future::pending().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::chain;
+
+    #[test]
+    fn a_status_is_told_once() {
+        let refused = chain(&Trouble::from(Status::unauthenticated("who are you?")));
+        assert_eq!(refused, "The request does not have valid authentication credentials: who are you?");
+        let broken = Status::from_error(Box::new(std::io::Error::other("broken pipe")));
+        assert_eq!(chain(&Trouble::from(broken)), "Unknown error: broken pipe");
     }
 }
