@@ -17,6 +17,8 @@ const CONNECT_TIME: Duration = Duration::from_secs(2);
 /// How often a connection is tried, and how long it may be silent then: what broke without a word is noticed after both.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How a certificate begins in PEM.
+const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 /// The settings of a [`Verifier`]; made by [`Verifier::builder`]. `Debug` shows no secret.
 #[derive(Clone)]
@@ -122,6 +124,11 @@ impl Builder {
             return if has_certificates { Err(SetupError::PlainText(url.to_owned())) } else { Ok(endpoint) };
         }
         let mut tls = match &self.ca {
+            // It would be taken, and then trust nobody.
+            Some(ca) if !ca.as_ref().windows(CERTIFICATE.len()).any(|part| part == CERTIFICATE) => {
+                let source = "the certificates to trust hold none in PEM".into();
+                return Err(SetupError::Endpoint { endpoint: url.to_owned(), source });
+            }
             Some(ca) => ClientTlsConfig::new().ca_certificate(ca.clone()),
             None => ClientTlsConfig::new().with_native_roots(),
         };

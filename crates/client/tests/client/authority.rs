@@ -82,10 +82,14 @@ impl Authority {
         assert_eq!(grpc, self.grpc);
     }
 
-    /// Who makes and ends keys, with the root token in the data folder.
+    /// The token that may do everything.
+    pub(crate) fn root_token(&self) -> String {
+        std::fs::read_to_string(self.folder().join("data/root.token")).unwrap().trim().to_owned()
+    }
+
+    /// Who makes and ends keys.
     pub(crate) fn operator(&self) -> Operator {
-        let token = std::fs::read_to_string(self.folder().join("data/root.token")).unwrap();
-        Operator::new(&self.grpc, token.trim())
+        Operator::new(&self.grpc, &self.root_token())
     }
 
     /// A verifier's settings, for a service with a key of its own.

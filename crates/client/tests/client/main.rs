@@ -15,7 +15,11 @@ mod guard;
 mod http;
 mod replicas;
 mod stand_in;
+mod tls;
 mod verdicts;
+
+#[path = "../../../server/tests/e2e/support/certificates.rs"]
+mod certificates;
 
 #[path = "../../../server/tests/e2e/support/database.rs"]
 #[expect(dead_code, reason = "of the databases' support, only that a fresh one can be had is used here")]

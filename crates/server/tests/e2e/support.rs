@@ -1,6 +1,7 @@
 //! What the scenarios stand on: servers, databases, clients, and what to expect of a refusal.
 
 pub(crate) mod authority;
+pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod database;
 pub(crate) mod expect;
