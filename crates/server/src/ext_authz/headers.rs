@@ -20,7 +20,12 @@ impl<'a> Headers<'a> {
         for (name, value) in request.headers.iter().chain(raw) {
             headers
                 .entry(name.to_ascii_lowercase())
-                .and_modify(|values| *values = [&**values, &**value].join(&b',').into())
+                .and_modify(|values| {
+                    // In place: who may ask could send a name hundreds of thousands of times.
+                    let values = values.to_mut();
+                    values.push(b',');
+                    values.extend_from_slice(value);
+                })
                 .or_insert(value.into());
         }
         Self(headers)
