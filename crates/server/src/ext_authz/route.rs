@@ -9,8 +9,8 @@ use crate::wire::violations::{Check, Violations};
 
 /// The field that these are in.
 const FIELD: &str = "attributes.context_extensions";
-/// The longest name of a parameter.
-const PARAMETER_LEN_MAX: usize = 64;
+/// The longest name that is a plain one.
+const NAME_LEN_MAX: usize = 64;
 
 /// A route.
 #[derive(Default)]
@@ -52,7 +52,11 @@ impl<'a> Route<'a> {
                     "account" => route.asked.account = value,
                     "scopes" => route.asked.scopes = words(value).collect(),
                     "token_in" => route.places = Places::read(check, value),
-                    _ => check.violation(name, "must be one of project, account, scopes, token_in"),
+                    // It goes into the log, and whoever may ask can make it of any length, with lines in it.
+                    _ => {
+                        let name = if is_plain(name) { name } else { "…" };
+                        check.violation(name, "must be one of project, account, scopes, token_in");
+                    }
                 }
             }
         });
@@ -73,7 +77,7 @@ impl<'a> Places<'a> {
                 ("bearer", "") => places.bearer = true,
                 ("basic", "") => places.basic = true,
                 ("x-api-key", "") => places.api_key = true,
-                ("query", name) if places.parameter.is_none() && is_parameter(name) => places.parameter = Some(name),
+                ("query", name) if places.parameter.is_none() && is_plain(name) => places.parameter = Some(name),
                 _ => check.violation(
                     "token_in",
                     "must be bearer, basic, x-api-key, and at most one query:NAME, NAME of letters, digits, '-', '_' or '.'",
@@ -87,9 +91,9 @@ impl<'a> Places<'a> {
     }
 }
 
-/// Of characters that nobody has a reason to write in another way: a name is found, and removed, byte for byte.
-fn is_parameter(name: &str) -> bool {
-    (1..=PARAMETER_LEN_MAX).contains(&name.len())
+/// Of characters that nobody has a reason to write in another way: a parameter is found, and removed, byte for byte.
+fn is_plain(name: &str) -> bool {
+    (1..=NAME_LEN_MAX).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
@@ -141,6 +145,9 @@ mod tests {
     #[test]
     fn a_route_that_is_wrong_is_told_so() {
         assert!(wrong(&[("scope", "read")]).starts_with("attributes.context_extensions.scope must be one of"));
+        for name in ["a\nline of its own", "\x1b[31m", &"x".repeat(1 << 20)] {
+            assert!(wrong(&[(name, "")]).starts_with("attributes.context_extensions.… must be one of"));
+        }
         for places in ["", " ", "header", "Bearer", "query", "query:", "query:a b%5F", "query:a query:b", "bearer:x"] {
             assert!(wrong(&[("token_in", places)]).contains("token_in must"), "{places:?}");
         }
