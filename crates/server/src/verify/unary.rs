@@ -65,7 +65,11 @@ impl<B: Body<Data = Bytes>> Future for Unary<B> {
                 Some(Ok(frame)) => {
                     if let Ok(part) = frame.into_data() {
                         this.gathered.add(part);
-                        message::first(this.gathered.bytes(), max)?;
+                        let bytes = this.gathered.bytes();
+                        // Nothing belongs behind the message. It is not gathered, since it may have no end.
+                        if message::first(bytes, max)?.is_some_and(|(_, len)| len < bytes.len()) {
+                            return Poll::Ready(Err(crate::malformed::unframed().into()));
+                        }
                     }
                 }
                 Some(Err(_)) => return Poll::Ready(Err(Status::cancelled("the call was broken off"))),

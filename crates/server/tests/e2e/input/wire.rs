@@ -4,6 +4,7 @@ use bytes::{Buf as _, BufMut as _};
 use http::uri::PathAndQuery;
 use key_authority_proto::v1::*;
 use prost::Message as _;
+use tokio_stream::StreamExt as _;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Code, Request, Status};
 
@@ -101,6 +102,20 @@ async fn an_oversize_message_is_refused(authority: Authority) {
     assert_well(&authority).await;
 }
 
+async fn what_comes_behind_a_question_is_refused_before_it_ends(authority: Authority) {
+    let question = question(&authority.root_token()).encode_to_vec();
+    for method in ["Verify", "BatchVerify"] {
+        // A second message, and then nothing, not even an end.
+        let asked = tokio_stream::iter([question.clone(), question.clone()]).chain(tokio_stream::pending());
+        let mut rpc = tonic::client::Grpc::new(authority.channel());
+        rpc.ready().await.unwrap();
+        let path = format!("/keyauthority.v1.KeyAuthority/{method}").parse().unwrap();
+        let status = in_time(method, rpc.client_streaming(Request::new(asked), path, Raw)).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+    }
+    assert_well(&authority).await;
+}
+
 async fn fields_of_tomorrow_are_passed_over(authority: Authority) {
     let mut bytes = question(&authority.root_token()).encode_to_vec();
     prost::encoding::string::encode(1000, &"new".to_owned(), &mut bytes);
@@ -147,6 +162,7 @@ async fn what_is_no_method_is_unimplemented(authority: Authority) {
 on_sqlite! {
     text_that_is_not_utf_8_is_refused,
     an_oversize_message_is_refused,
+    what_comes_behind_a_question_is_refused_before_it_ends,
     fields_of_tomorrow_are_passed_over,
     noise_is_answered_and_does_no_harm,
     what_is_no_method_is_unimplemented,
