@@ -107,6 +107,9 @@ impl Permit {
 /// What a caller is told whose token does not pass, whatever the cause.
 const UNKNOWN: Failure = Failure::CallerUnknown("the caller's token is not valid");
 
+/// What a caller is told who has none.
+const MISSING: Failure = Failure::CallerUnknown("the authorization header is missing");
+
 /// Judges callers.
 pub struct Callers {
     view: Arc<View>,
@@ -136,6 +139,24 @@ impl Callers {
         Ok(Credential { digests: Some(self.keyring.digests(token).collect()), address })
     }
 
+    /// Whether anybody whom this replica knows calls, as far as can be told before the request is read: what they may do is
+    /// judged when it is. It is no use of the key.
+    ///
+    /// # Errors
+    /// `UNAUTHENTICATED`, or that this replica cannot tell.
+    pub fn know(&self, credential: &Credential) -> Result<(), Failure> {
+        let Some(digests) = &credential.digests else {
+            return if self.is_verify_open { Ok(()) } else { Err(MISSING) };
+        };
+        let moment = self.view.moment()?;
+        let secret = self.view.find(moment, digests.iter().copied()).ok_or(UNKNOWN)?;
+        let question = Question { account: Some(SYSTEM_ACCOUNT), client_ip: credential.address, ..Question::default() };
+        match decide(Some(&secret.standing()), &question, moment.now()) {
+            Verdict::Valid | Verdict::ProjectDenied | Verdict::NetworkDenied => Ok(()),
+            _ => Err(UNKNOWN),
+        }
+    }
+
     /// The right to ask about tokens.
     ///
     /// # Errors
@@ -153,7 +174,7 @@ impl Callers {
             return if self.is_verify_open && permissions == [Permission::Verify] {
                 Ok(Permit { holder: None, moment: self.view.moment()? })
             } else {
-                Err(Failure::CallerUnknown("the authorization header is missing"))
+                Err(MISSING)
             };
         };
         let moment = self.view.moment()?;

@@ -6,10 +6,12 @@ use http::Request;
 use key_authority_proto::FILE_DESCRIPTOR_SET;
 use key_authority_proto::v1::key_authority_server::KeyAuthorityServer;
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 use tonic::service::Routes;
 use tower::util::MapRequestLayer;
 
 use crate::health::HealthService;
+use crate::listener::BoxError;
 use crate::service::Service;
 use crate::verify::message::{BATCH_BYTES_MAX, QUESTION_BYTES_MAX};
 
@@ -25,6 +27,8 @@ const QUESTIONS: [(&str, usize); 3] = [
 /// lets requests pass on an error, what is too large here would pass: so there is room for far more than a proxy takes in.
 #[cfg(feature = "ext-authz")]
 const CHECK: (&str, usize) = ("/envoy.service.auth.v3.Authorization/Check", REQUEST_BYTES_MAX);
+/// All that a call may send whose caller is not known. It is held until the request is whole, and only then refused.
+const UNKNOWN_BYTES_MAX: usize = QUESTION_BYTES_MAX;
 const IMPORT: &str = "/keyauthority.v1.KeyAuthority/ImportKeys";
 /// The largest message of an import: ten thousand keys with a kilobyte of scopes, labels and words each fit.
 const IMPORT_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -53,7 +57,7 @@ pub fn all(service: &Service, health: HealthService, ending: &CancellationToken)
     let server = |bytes_max| KeyAuthorityServer::new(service.clone()).max_decoding_message_size(bytes_max);
     let router = questions(service).route_service(IMPORT, server(IMPORT_BYTES_MAX));
     let router = router.route_service(ALL_ELSE, server(REQUEST_BYTES_MAX));
-    with_kin(router, health, ending)
+    with_kin(service, router, health, ending)
 }
 
 /// Verify, its batch and its stream, what proxies ask, health and reflection; everything else is UNIMPLEMENTED.
@@ -65,7 +69,7 @@ pub fn verify_only(
     health: HealthService,
     ending: &CancellationToken,
 ) -> Result<Routes, ReflectionError> {
-    with_kin(questions(service), health, ending)
+    with_kin(service, questions(service), health, ending)
 }
 
 fn questions(service: &Service) -> axum::Router {
@@ -82,6 +86,7 @@ fn questions(service: &Service) -> axum::Router {
 }
 
 fn with_kin(
+    service: &Service,
     router: axum::Router,
     health: HealthService,
     ending: &CancellationToken,
@@ -95,7 +100,23 @@ fn with_kin(
     // Of two routers that are merged, only one may answer what is in neither.
     let reflection = reflection.into_axum_router().reset_fallback();
     let reflection = reflection.layer(MapRequestLayer::new(until(ending.clone())));
-    Ok(Routes::from(router.merge(reflection)).add_service(health))
+    let all = Routes::from(router.merge(reflection)).add_service(health).into_axum_router();
+    Ok(all.layer(MapRequestLayer::new(short_unless_known(service.clone()))).into())
+}
+
+/// Ends the request of a caller who is not known where it gets long.
+fn short_unless_known(service: Service) -> impl Fn(Request<Body>) -> Request<Body> + Clone {
+    move |request| {
+        let Err(failure) = service.know(request.headers()) else { return request };
+        let (refusal, mut left) = (Status::from(failure), UNKNOWN_BYTES_MAX);
+        request.map(|body| {
+            Body::from_stream(body.into_data_stream().map(move |part| {
+                let part = part.map_err(BoxError::from)?;
+                left = left.checked_sub(part.len()).ok_or_else(|| refusal.clone())?;
+                Ok::<_, BoxError>(part)
+            }))
+        })
+    }
 }
 
 /// Ends the questions of a stream when the server is `ending`, and so the stream: grpcurl keeps its stream of reflection

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt};
+use http::HeaderMap;
 use key_authority_domain::id::Actor;
 use key_authority_domain::permission::Permission;
 #[cfg(feature = "ext-authz")]
@@ -62,6 +63,14 @@ impl Service {
             #[cfg(feature = "ext-authz")]
             misroutes: Arc::default(),
         }
+    }
+
+    /// Whether anybody who is known calls, by the headers of a call.
+    ///
+    /// # Errors
+    /// `UNAUTHENTICATED`, or that this replica cannot tell.
+    pub fn know(&self, headers: &HeaderMap) -> Result<(), Failure> {
+        self.callers.know(&self.callers.credential(headers, None)?)
     }
 
     fn permit<T>(&self, request: &Request<T>, permissions: &[Permission]) -> Result<Permit, Failure> {

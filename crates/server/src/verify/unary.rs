@@ -56,6 +56,8 @@ impl<B: Body<Data = Bytes>> Future for Unary<B> {
         // A batch takes as long as a thousand questions: as a task of its own, it does not hold up the connection's other
         // calls, nor many of them everybody's.
         if is_batch && !std::mem::replace(this.has_yielded, true) {
+            // Nor does it gather megabytes for somebody who will not be answered.
+            *this.ask = this.ask.take().map(Ask::of_the_known).transpose()?;
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -86,6 +88,13 @@ impl<B: Body<Data = Bytes>> Future for Unary<B> {
 }
 
 impl Ask {
+    /// The same, if its caller is known.
+    fn of_the_known(self) -> Result<Self, Failure> {
+        let credential = self.credential?;
+        self.questions.callers.know(&credential)?;
+        Ok(Self { credential: Ok(credential), ..self })
+    }
+
     fn answer(self, message: &[u8]) -> Result<Vec<u8>, Failure> {
         let Self { questions, credential, method } = self;
         let permit = questions.callers.permit_verify(&credential?)?;

@@ -107,11 +107,37 @@ async fn what_comes_behind_a_question_is_refused_before_it_ends(authority: Autho
     for method in ["Verify", "BatchVerify"] {
         // A second message, and then nothing, not even an end.
         let asked = tokio_stream::iter([question.clone(), question.clone()]).chain(tokio_stream::pending());
+        let mut request = Request::new(asked);
+        let credential = format!("Bearer {}", authority.root_token()).parse().unwrap();
+        request.metadata_mut().insert("authorization", credential);
         let mut rpc = tonic::client::Grpc::new(authority.channel());
         rpc.ready().await.unwrap();
         let path = format!("/keyauthority.v1.KeyAuthority/{method}").parse().unwrap();
-        let status = in_time(method, rpc.client_streaming(Request::new(asked), path, Raw)).await.unwrap_err();
+        let status = in_time(method, rpc.client_streaming(request, path, Raw)).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+    }
+    assert_well(&authority).await;
+}
+
+async fn nothing_long_is_read_from_who_is_not_known(authority: Authority) {
+    let customer = authority.client().new_account("acme", KeyPolicy::default()).await;
+    let customer = authority.client().key_in(&customer.id).await.token;
+    let methods = ["keyauthority.v1.KeyAuthority/CreateKey", "keyauthority.v1.KeyAuthority/BatchVerify"];
+    for path in methods.into_iter().chain(["envoy.service.auth.v3.Authorization/Check", "grpc.health.v1.Health/Check"])
+    {
+        for credential in [None, Some("Bearer nonsense".to_owned()), Some(format!("Bearer {customer}"))] {
+            // A megabyte, and no end.
+            let asked = tokio_stream::iter([vec![0x0a; 1 << 20]]).chain(tokio_stream::pending());
+            let mut request = Request::new(asked);
+            if let Some(credential) = credential {
+                request.metadata_mut().insert("authorization", credential.parse().unwrap());
+            }
+            let mut rpc = tonic::client::Grpc::new(authority.channel());
+            rpc.ready().await.unwrap();
+            let called = rpc.client_streaming(request, format!("/{path}").parse().unwrap(), Raw);
+            let status = in_time(path, called).await.unwrap_err();
+            assert_eq!(status.code(), Code::Unauthenticated, "{path}: {status:?}");
+        }
     }
     assert_well(&authority).await;
 }
@@ -163,6 +189,7 @@ on_sqlite! {
     text_that_is_not_utf_8_is_refused,
     an_oversize_message_is_refused,
     what_comes_behind_a_question_is_refused_before_it_ends,
+    nothing_long_is_read_from_who_is_not_known,
     fields_of_tomorrow_are_passed_over,
     noise_is_answered_and_does_no_harm,
     what_is_no_method_is_unimplemented,
