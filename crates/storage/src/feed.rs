@@ -24,7 +24,7 @@ use crate::{account_read, key_read};
 /// Most events one reading of the log returns.
 pub const FEED_LIMIT: u64 = 1_000;
 /// How many rows of a table one reading of the snapshot returns.
-const SNAPSHOT_BATCH: u64 = 5_000;
+const SNAPSHOT_BATCH: u64 = 1_000;
 /// How many keys of an import one statement returns.
 const KEYS_BATCH: usize = 2_500;
 
