@@ -7,7 +7,7 @@ use key_authority_domain::id::{ReplicaId, Revision};
 use key_authority_domain::time::Timestamp;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement};
-use sea_orm::{ColumnTrait, EntityTrait, FromQueryResult, Iterable, QueryFilter};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, Iterable, QueryFilter};
 
 use crate::alone::Alone;
 use crate::entity::audit_event;
@@ -114,12 +114,7 @@ impl Store {
     /// # Errors
     /// When nobody could look.
     pub async fn replicas(&self) -> Result<Vec<ReplicaRow>, StorageError> {
-        bounded(async {
-            let statement = self.db.get_database_backend().build(&replicas_statement());
-            let rows = RegistryRow::find_by_statement(statement).all(&self.db).await?;
-            rows.into_iter().map(to_replica).collect()
-        })
-        .await
+        bounded(replicas_in(&self.db)).await
     }
 
     /// Removes a replica whose last heartbeat is still the one that was observed, and says whether it did.
@@ -146,6 +141,13 @@ impl Store {
     pub async fn leave(&self, id: ReplicaId) -> Result<(), StorageError> {
         bounded(async { Ok(Entity::delete_by_id(id.to_string()).exec(&self.db).await.map(|_| ())?) }).await
     }
+}
+
+/// All replicas, as this connection sees them.
+pub(crate) async fn replicas_in(connection: &impl ConnectionTrait) -> Result<Vec<ReplicaRow>, StorageError> {
+    let statement = connection.get_database_backend().build(&replicas_statement());
+    let rows = RegistryRow::find_by_statement(statement).all(connection).await?;
+    rows.into_iter().map(to_replica).collect()
 }
 
 #[derive(FromQueryResult)]

@@ -23,6 +23,7 @@ use tokio::sync::MutexGuard;
 
 use crate::entity::{account, api_key, api_key_secret, audit_event, authority};
 use crate::error::StorageError;
+use crate::registry::{self, ReplicaRow};
 use crate::rows::{self, Row};
 use crate::store::{Store, bounded, now_expr};
 use crate::wake::CHANNEL;
@@ -161,6 +162,14 @@ impl WriteTx<'_> {
     /// When nobody could look.
     pub async fn key(&self, id: &KeyId) -> Result<Option<Key>, StorageError> {
         bounded(key_read::find(&self.tx, id)).await
+    }
+
+    /// All replicas. One that joins takes the lock as well, so none joins before the change ends.
+    ///
+    /// # Errors
+    /// When nobody could look.
+    pub async fn replicas(&self) -> Result<Vec<ReplicaRow>, StorageError> {
+        bounded(registry::replicas_in(&self.tx)).await
     }
 
     /// Whether the log has a change by, or of, a key of this ID.

@@ -7,8 +7,9 @@ mod judge;
 
 use std::sync::Arc;
 
+use key_authority_domain::account::Account;
 use key_authority_domain::audit::AuditEvent;
-use key_authority_domain::id::{AccountId, Revision};
+use key_authority_domain::id::Revision;
 use key_authority_domain::refusal::Refusal;
 use key_authority_domain::secret::Keyring;
 use key_authority_proto::v1;
@@ -32,13 +33,16 @@ impl Admin {
     ) -> Result<v1::ImportKeysResponse, Failure> {
         let keyring = Arc::clone(&self.keyring);
         let (spec, candidates) = computed(move || read(&keyring, request)).await??;
-        self.check_builds().await?;
         let (tx, seen) = match self.begin(permit, spec.request.as_ref()).await? {
             Begun::New(tx) => (tx, None),
             // What it brought is looked up; nothing is written.
             Begun::Seen(logged) => (self.store.begin().await?, Some(logged.revision)),
         };
-        let judge = self.judge(&tx, permit, &spec.account).await?;
+        let account = account_in(&tx, permit, &spec.account).await?;
+        if seen.is_none() {
+            check_may_import(&tx, &account).await?;
+        }
+        let judge = Judge::new(account, permit.actor()?, &tx, Arc::clone(&self.keyring));
         let there = There::look(&tx, &candidates, judge.account()).await?;
         let judged = computed(move || judge.judge(candidates, there)).await??;
         if spec.dry_run {
@@ -51,17 +55,6 @@ impl Admin {
             }
             None => self.write(tx, judged, spec).await,
         }
-    }
-
-    async fn judge(&self, tx: &WriteTx<'_>, permit: &Permit, account: &AccountId) -> Result<Judge, Failure> {
-        let account = account_in(tx, permit, account).await?;
-        if account.id.is_system() {
-            return Err(Refusal::AccountReserved.into());
-        }
-        if account.suspended {
-            return Err(Refusal::AccountSuspended.into());
-        }
-        Ok(Judge::new(account, permit.actor()?, tx, Arc::clone(&self.keyring)))
     }
 
     async fn write(
@@ -89,12 +82,20 @@ impl Admin {
         };
         Ok(v1::ImportKeysResponse { propagation, ..judged.answer() })
     }
+}
 
-    /// A replica of an older build would follow the event of an import without reading its keys.
-    async fn check_builds(&self) -> Result<(), Failure> {
-        let replicas = self.store.replicas().await?;
-        if replicas.iter().all(|replica| replica.build == VERSION) { Ok(()) } else { Err(Failure::ReplicasDiffer) }
+/// Whether anything new may be imported. What was imported before stands, whatever has become of the account and the
+/// replicas since: a repeated message is not judged by this.
+async fn check_may_import(tx: &WriteTx<'_>, account: &Account) -> Result<(), Failure> {
+    if account.id.is_system() {
+        return Err(Refusal::AccountReserved.into());
     }
+    if account.suspended {
+        return Err(Refusal::AccountSuspended.into());
+    }
+    // A replica of an older build would follow the event of an import without reading its keys.
+    let are_alike = tx.replicas().await?.iter().all(|replica| replica.build == VERSION);
+    if are_alike { Ok(()) } else { Err(Failure::ReplicasDiffer) }
 }
 
 type Candidates = Vec<Result<Candidate, Violations>>;

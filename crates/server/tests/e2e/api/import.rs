@@ -283,6 +283,17 @@ async fn an_import_can_be_repeated(mut authority: Authority) {
     assert_eq!(client.events(imports()).await.len(), 3, "one for each message that brought something");
 }
 
+async fn a_message_that_was_imported_is_answered_again_whatever_came_after(authority: Authority) {
+    let client = with_account(&authority).await;
+    let marked = ImportKeysRequest { request_id: "r-1".into(), ..into("acme", vec![named("a")]) };
+    let first = client.import(marked.clone()).await.unwrap();
+    client.suspend_account(SuspendAccountRequest { account: "acme".into(), ..Default::default() }).await.unwrap();
+    let again = client.import(marked.clone()).await.unwrap();
+    assert_eq!((counts(&again), revision(&again)), ((1, 0, 0), revision(&first)));
+    let new = ImportKeysRequest { request_id: "r-2".into(), ..marked };
+    refused(client.import(new).await, Code::FailedPrecondition, "ACCOUNT_SUSPENDED");
+}
+
 async fn ten_thousand_keys_are_one_change(authority: Authority) {
     let client = with_account(&authority).await;
     let keys: Vec<_> = (0..10_000).map(|n| key(sha256(&token(&n.to_string())))).collect();
@@ -365,10 +376,14 @@ async fn every_replica_has_an_import_when_it_is_answered(database: Database) {
 async fn nothing_is_imported_beside_a_replica_of_another_build(database: Database) {
     let authority = Setup::on(database).start().await;
     let client = with_account(&authority).await;
+    let marked = ImportKeysRequest { request_id: "r-1".into(), ..into("acme", vec![named("before")]) };
+    let first = client.import(marked.clone()).await.unwrap();
     let another = "id, applied_revision, applied_hash, nonce, build, address, join_time, seen_time";
     let like = "REPLACE(id, SUBSTRING(id, 1, 4), 'ffff'), applied_revision, applied_hash, nonce, '0.0.1', address, join_time, seen_time";
     authority.database().sql(&format!("INSERT INTO replica ({another}) SELECT {like} FROM replica"));
     refused(client.import(into("acme", vec![named("a")])).await, Code::FailedPrecondition, "REPLICAS_DIFFER");
+    let again = client.import(marked).await.unwrap();
+    assert_eq!((counts(&again), revision(&again)), ((1, 0, 0), revision(&first)), "what stands is not refused");
     authority.database().sql("DELETE FROM replica WHERE build = '0.0.1'");
     assert_eq!(counts(&client.import(into("acme", vec![named("a")])).await.unwrap()), (1, 0, 0));
 }
@@ -381,6 +396,7 @@ on_every_database! {
     a_message_that_is_wrong_as_a_whole_ends_the_stream,
     a_dry_run_tells_all_and_changes_nothing,
     an_import_can_be_repeated,
+    a_message_that_was_imported_is_answered_again_whatever_came_after,
     ten_thousand_keys_are_one_change,
     an_import_amid_which_the_server_was_killed_stands_by_whole_messages_and_goes_on,
     a_caller_whose_key_ends_meanwhile_imports_no_more,
