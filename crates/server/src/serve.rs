@@ -23,7 +23,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceBuilder;
 
-use crate::VERSION;
 use crate::admin::Admin;
 use crate::announce::{Addresses, announce, known_as};
 use crate::bootstrap::{self, BootstrapError};
@@ -46,6 +45,7 @@ use crate::telemetry::TraceLayer;
 use crate::tls::{self, TlsError};
 use crate::verify::Verifier;
 use crate::verify::door::{Door, Questions};
+use crate::{FEED, VERSION};
 
 /// How often health is brought up to date. A lease that ends is noticed by the calls themselves at once.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(50);
@@ -283,7 +283,7 @@ fn settings(config: &Config, facts: &Facts, address: SocketAddr) -> Settings {
         keyring: Arc::clone(&facts.keyring),
         terms: facts.terms,
         is_alone: facts.alone.is_some(),
-        build: VERSION.to_owned(),
+        build: format!("{VERSION}{FEED}"),
         address: known_as(address),
         entropy: |bytes| entropy::fill(bytes).map_err(io::Error::other),
     }

@@ -59,7 +59,7 @@ pub enum Failure {
     #[error("the request ID was used for a request with other parameters")]
     RequestIdReused,
     /// An older replica would not learn of what is imported.
-    #[error("replicas of different builds run; import when all are of one")]
+    #[error("replicas run that would not learn of imported keys; import when all are upgraded")]
     ReplicasDiffer,
     /// The thing was changed since it was read.
     #[error("the etag is not the current one")]
