@@ -109,11 +109,10 @@ impl Keyring {
     }
 
     /// A digest of `plain` from which nobody without the authority secret can try guesses: of a request that brings secrets
-    /// along.
-    #[must_use]
-    pub fn conceal(&self, plain: &[u8; 32]) -> [u8; 32] {
+    /// along. Under each version of the secret, newest first: one that was made before the newest came is known again.
+    pub fn conceal<'a>(&'a self, plain: &'a [u8; 32]) -> impl Iterator<Item = [u8; 32]> + 'a {
         // No scheme of foreign digests has this number.
-        conceal(self.current_keys(), Scheme::Own.number(), plain).0
+        self.newest_first().map(|keys| conceal(keys, Scheme::Own.number(), plain).0)
     }
 }
 
@@ -179,9 +178,17 @@ mod tests {
         let kept =
             [Brought::Blake3(plain), Brought::Sha256(plain), Brought::Token(text)].map(|b| ring.digest_brought(&b));
         let mut all: HashSet<_> = kept.into_iter().collect();
-        all.insert(TokenDigest(ring.conceal(&plain)));
+        all.insert(TokenDigest(ring.conceal(&plain).next().unwrap()));
         all.insert(TokenDigest(plain));
         assert_eq!(all.len(), 5);
+    }
+
+    #[test]
+    fn what_was_concealed_is_known_again_beside_a_newer_version() {
+        let (old, both) = rings();
+        let concealed = |ring: &Keyring| ring.conceal(&[7; 32]).collect::<Vec<_>>();
+        let [newest, oldest] = concealed(&both)[..] else { panic!("one a version") };
+        assert!(newest != oldest && concealed(&old) == [oldest]);
     }
 
     #[test]

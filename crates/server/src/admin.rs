@@ -21,7 +21,7 @@ use key_authority_domain::time::Timestamp;
 use key_authority_replica::View;
 use key_authority_replica::clock::boottime;
 use key_authority_replica::propagation::Propagation;
-use key_authority_storage::write_tx::WriteTx;
+use key_authority_storage::write_tx::{RequestIdReused, WriteTx};
 use key_authority_storage::{StorageError, Store};
 
 use crate::caller::Permit;
@@ -64,16 +64,22 @@ impl Admin {
 
     /// Begins a change, unless the same request has made it before.
     pub(crate) async fn begin(&self, permit: &Permit, mark: Option<&RequestMark>) -> Result<Begun<'_>, Failure> {
+        self.begin_as(permit, mark.map_or(&[], std::slice::from_ref)).await
+    }
+
+    /// The same for a request that may be known by any of these marks.
+    pub(crate) async fn begin_as(&self, permit: &Permit, marks: &[RequestMark]) -> Result<Begun<'_>, Failure> {
         let actor = permit.actor()?;
         let tx = self.store.begin().await?;
-        if let Some(mark) = mark {
+        let mut is_reused = false;
+        for mark in marks {
             match tx.seen(&actor, mark).await? {
                 Ok(Some(logged)) => return Ok(Begun::Seen(logged)),
                 Ok(None) => {}
-                Err(_) => return Err(Failure::RequestIdReused),
+                Err(RequestIdReused) => is_reused = true,
             }
         }
-        Ok(Begun::New(tx))
+        if is_reused { Err(Failure::RequestIdReused) } else { Ok(Begun::New(tx)) }
     }
 
     /// Commits a change and waits until it is everywhere.

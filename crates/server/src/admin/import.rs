@@ -8,7 +8,7 @@ mod judge;
 use std::sync::Arc;
 
 use key_authority_domain::account::Account;
-use key_authority_domain::audit::AuditEvent;
+use key_authority_domain::audit::{AuditEvent, RequestMark};
 use key_authority_domain::id::Revision;
 use key_authority_domain::refusal::Refusal;
 use key_authority_domain::secret::Keyring;
@@ -32,8 +32,8 @@ impl Admin {
         request: v1::ImportKeysRequest,
     ) -> Result<v1::ImportKeysResponse, Failure> {
         let keyring = Arc::clone(&self.keyring);
-        let (spec, candidates) = computed(move || read(&keyring, request)).await??;
-        let (tx, seen) = match self.begin(permit, spec.request.as_ref()).await? {
+        let (spec, marks, candidates) = computed(move || read(&keyring, request)).await??;
+        let (tx, seen) = match self.begin_as(permit, &marks).await? {
             Begun::New(tx) => (tx, None),
             // What it brought is looked up; nothing is written.
             Begun::Seen(logged) => (self.store.begin().await?, Some(logged.revision)),
@@ -53,7 +53,7 @@ impl Admin {
                 drop(tx);
                 self.answered(judged.recalled(revision), Some(revision)).await
             }
-            None => self.write(tx, judged, spec).await,
+            None => self.write(tx, judged, marks.into_iter().next()).await,
         }
     }
 
@@ -61,11 +61,11 @@ impl Admin {
         &self,
         tx: WriteTx<'_>,
         mut judged: Judged,
-        spec: ImportSpec,
+        request: Option<RequestMark>,
     ) -> Result<v1::ImportKeysResponse, Failure> {
         let revision = if let Some(event) = judged.event.take() {
             tx.insert_keys(&judged.keys).await?;
-            Some(tx.commit(AuditEvent { request: spec.request, ..event }).await?.revision)
+            Some(tx.commit(AuditEvent { request, ..event }).await?.revision)
         } else {
             // Whoever brings only what is there may not have heard that it is everywhere.
             drop(tx);
@@ -100,14 +100,19 @@ async fn check_may_import(tx: &WriteTx<'_>, account: &Account) -> Result<(), Fai
 
 type Candidates = Vec<Result<Candidate, Violations>>;
 
-fn read(keyring: &Keyring, request: v1::ImportKeysRequest) -> Result<(ImportSpec, Candidates), Failure> {
+/// Reads a message: what it asks for, by which marks it may be known, the first for the log, and its keys.
+fn read(
+    keyring: &Keyring,
+    request: v1::ImportKeysRequest,
+) -> Result<(ImportSpec, Vec<RequestMark>, Candidates), Failure> {
     let mut spec = import::import_keys(request)?;
-    if let Some(mark) = &mut spec.request {
-        // Tokens are among what it was made of.
-        mark.digest = keyring.conceal(&mark.digest);
-    }
+    // Tokens are among what it was made of.
+    let concealed = |mark: RequestMark| {
+        keyring.conceal(&mark.digest).map(|digest| RequestMark { digest, ..mark.clone() }).collect()
+    };
+    let marks = spec.request.take().map_or_else(Vec::new, concealed);
     let keys = std::mem::take(&mut spec.keys).into_iter();
-    Ok((spec, keys.map(|key| key.map(|key| Candidate::new(keyring, key))).collect()))
+    Ok((spec, marks, keys.map(|key| key.map(|key| Candidate::new(keyring, key))).collect()))
 }
 
 /// Computes on a thread on which nothing else waits.

@@ -60,6 +60,14 @@ async fn a_secret_gets_a_new_version_beside_the_old(database: Database) {
     let client = authority.client();
     client.new_account("acme", KeyPolicy { recoverable: true, ..KeyPolicy::default() }).await;
     let old = client.key_in("acme").await;
+    let secret = Some(imported_key::Secret::Token("sk-live/0123456789".into()));
+    let import = ImportKeysRequest {
+        account: "acme".into(),
+        keys: vec![ImportedKey { secret, ..Default::default() }],
+        request_id: "r-1".into(),
+        ..Default::default()
+    };
+    assert_eq!(client.import(import.clone()).await.unwrap().imported, 1);
     assert!(authority.stop().await.success());
     let first = std::fs::read_to_string(authority.secret_file()).unwrap();
     let second = subcommand(["generate-secret"]).await.well().stdout;
@@ -67,6 +75,7 @@ async fn a_secret_gets_a_new_version_beside_the_old(database: Database) {
     authority.restart().await;
     let client = authority.client();
     let new = client.key_in("acme").await;
+    assert_eq!(client.import(import).await.unwrap().imported, 1, "the same message is known again");
     for key in [&old, &new] {
         assert_eq!(client.verdict(&key.token).await, Verdict::Valid);
         let shown = client.reveal_token(RevealTokenRequest { key_id: key.key.id.clone() }).await.unwrap();
