@@ -184,7 +184,7 @@ impl Judged {
         self.existing.retain(|(_, created)| *created != revision);
         self.recalled = before - self.existing.len();
         self.keys.clear();
-        self.errors.extend(self.places.drain(..).map(|place| told(place, &Failure::KeyNotFound)));
+        self.errors.extend(self.places.drain(..).map(not_there));
         self.errors.sort_by_key(|error| error.index);
         self
     }
@@ -198,6 +198,12 @@ impl Judged {
             propagation: None,
         }
     }
+}
+
+/// Of a key of a repeated message that would be new. Whether it was refused the first time or deleted since, nobody kept.
+fn not_there(place: u32) -> v1::ImportKeyError {
+    let message = "was not imported with this message, or is there no more".to_owned();
+    v1::ImportKeyError { message, ..told(place, &Failure::KeyNotFound) }
 }
 
 /// Why the key at `place` was not imported.

@@ -294,6 +294,20 @@ async fn a_message_that_was_imported_is_answered_again_whatever_came_after(autho
     refused(client.import(new).await, Code::FailedPrecondition, "ACCOUNT_SUSPENDED");
 }
 
+async fn what_was_refused_at_first_is_not_told_as_deleted(authority: Authority) {
+    let client = authority.client();
+    client.new_account("acme", KeyPolicy { max_keys: 1, ..KeyPolicy::default() }).await;
+    let marked = ImportKeysRequest { request_id: "r-1".into(), ..into("acme", vec![named("a"), named("b")]) };
+    let first = client.import(marked.clone()).await.unwrap();
+    assert_eq!(reasons(&first), [(1, "", "KEY_LIMIT_REACHED")]);
+    let policy = Some(KeyPolicy { max_keys: 2, ..KeyPolicy::default() });
+    let raised = Account { id: "acme".into(), policy, ..Account::default() };
+    client.update_account(UpdateAccountRequest { account: Some(raised), ..Default::default() }).await.unwrap();
+    let again = client.import(marked).await.unwrap();
+    assert_eq!((counts(&again), reasons(&again)), ((1, 0, 1), vec![(1, "", "KEY_NOT_FOUND")]));
+    assert!(again.errors[0].message.starts_with("was not imported with this message"), "{}", again.errors[0].message);
+}
+
 async fn ten_thousand_keys_are_one_change(authority: Authority) {
     let client = with_account(&authority).await;
     let keys: Vec<_> = (0..10_000).map(|n| key(sha256(&token(&n.to_string())))).collect();
@@ -396,6 +410,7 @@ on_every_database! {
     a_message_that_is_wrong_as_a_whole_ends_the_stream,
     a_dry_run_tells_all_and_changes_nothing,
     an_import_can_be_repeated,
+    what_was_refused_at_first_is_not_told_as_deleted,
     a_message_that_was_imported_is_answered_again_whatever_came_after,
     ten_thousand_keys_are_one_change,
     an_import_amid_which_the_server_was_killed_stands_by_whole_messages_and_goes_on,
