@@ -23,6 +23,8 @@ const HINT_LEN: usize = 4;
 pub const TOKEN_LEN_MAX: usize = 512;
 /// The shortest token of another system that can be imported whole, in bytes.
 const IMPORTED_LEN_MIN: usize = 16;
+/// The shortest of those of which a hint is shown.
+const HINTED_LEN_MIN: usize = 24;
 
 /// What the tokens of an account begin with: `[a-z][a-z0-9]*(_[a-z0-9]+)*_`, at most 32 characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,11 +146,13 @@ impl Token {
     }
 
     /// What lists show of it: the prefix and the first four random characters. Of a token of another shape, which may have
-    /// no prefix, the first four characters and an ellipsis.
+    /// no prefix, the first four characters and an ellipsis; of a short one nothing, since four characters would be much of
+    /// what there is to guess.
     #[must_use]
     pub fn hint(&self) -> String {
         if Self::parse(&self.0).is_err() {
-            return self.0.chars().take(HINT_LEN).chain(std::iter::once('…')).collect();
+            let is_long = self.0.len() >= HINTED_LEN_MIN;
+            return if is_long { self.0.chars().take(HINT_LEN).chain(['…']).collect() } else { String::new() };
         }
         let shown = self.0.len().saturating_sub(BODY_LEN + CHECKSUM_LEN) + HINT_LEN;
         self.0.chars().take(shown).collect()
@@ -269,8 +273,8 @@ mod tests {
 
     #[test]
     fn imported_tokens_have_any_shape_within_their_limits() {
-        let whole = Token::imported("sk-live/ABC=0123456789").unwrap();
-        assert_eq!(whole.hint(), "sk-l…");
+        let hint = |length: usize| Token::imported(&"sk-live/ABC=0123456789-X"[..length]).unwrap().hint();
+        assert_eq!((hint(24).as_str(), hint(23).as_str(), hint(16).as_str()), ("sk-l…", "", ""));
         let ours = mint("mko_tkn_", 7);
         assert_eq!(Token::imported(ours.reveal()).unwrap().hint(), ours.hint());
         for good in [&"x".repeat(16), &"~".repeat(512)] {

@@ -119,7 +119,7 @@ mod tests {
     }
 
     fn token() -> Secret {
-        Secret::Token("sk-live-0123456789".into())
+        Secret::Token("sk-live-0123456789-ABCDEF".into())
     }
 
     fn request(keys: Vec<v1::ImportedKey>) -> v1::ImportKeysRequest {

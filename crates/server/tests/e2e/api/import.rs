@@ -63,7 +63,8 @@ async fn whatever_is_imported_of_a_token_its_holder_goes_on(mut authority: Autho
     // Tokens of another authority are of our own shape.
     let [ours, another] = issued_elsewhere().await;
     let cases = [
-        ("whole", whole(&token("a")), token("a"), "sk-l…"),
+        ("whole", whole(&token("longer")), token("longer"), "sk-l…"),
+        ("short", whole(&token("a")), token("a"), ""),
         ("blake3", blake3(&token("b")), token("b"), "hint"),
         ("sha256", sha256("tiny"), "tiny".to_owned(), "hint"),
         ("ours", whole(&ours), ours.clone(), &ours[.."ka_".len() + 4]),
