@@ -52,6 +52,19 @@ fn tokens_go_on_and_what_is_wrong_is_told_by_its_line() {
 }
 
 #[test]
+fn a_line_that_is_far_too_long_is_told_by_its_number_and_the_others_are_imported() {
+    let keyctl = keyctl();
+    let long = "x".repeat(17 * 1024 * 1024);
+    let lines = format!(
+        "{{\"key_id\": \"a\", \"token\": \"whole-token-of-a-canary\"}}\n\
+         {{\"token\": \"another-token-of-a-canary\", \"description\": \"{long}\"}}\n"
+    );
+    fs::write(keyctl.file("keys.jsonl"), lines).unwrap();
+    let ended = keyctl.run(&["keys", "import", "acme", "keys.jsonl"]).with(1).says("line 2: is larger than 1 MiB");
+    assert_eq!(ended.stdout, "imported       1\nthere already  0\nnot imported   1\n");
+}
+
+#[test]
 fn digests_come_from_a_table_in_messages_of_any_size() {
     let keyctl = keyctl();
     let mut table = String::from("key_id,sha256,labels\n");

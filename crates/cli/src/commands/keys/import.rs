@@ -22,6 +22,8 @@ use crate::views::propagation;
 
 /// A message holds no more bytes of keys than this, so that it stays below the 16 MiB that the authority takes.
 const BYTES_MAX: usize = 12 * 1024 * 1024;
+/// No key within all limits is as large. One that is larger is set aside, so that it does not take its message with it.
+const KEY_BYTES_MAX: usize = 1024 * 1024;
 /// How many errors are told on standard error.
 const TOLD_MAX: usize = 20;
 
@@ -154,6 +156,7 @@ fn read(records: &mut Records<From>, count: usize) -> io::Result<Batch> {
     while batch.keys.len() + batch.wrong.len() < count && bytes < BYTES_MAX {
         let Some((line, key)) = records.next()? else { break };
         match key {
+            Ok(key) if key.encoded_len() > KEY_BYTES_MAX => batch.wrong.push((line, "is larger than 1 MiB".into())),
             Ok(key) => {
                 bytes += key.encoded_len();
                 batch.lines.push(line);
