@@ -43,7 +43,8 @@ pub fn of_key(key: &Key, now: Timestamp) -> String {
 }
 
 /// An import as the audit log keeps it: how many keys it brought into the account, and a hash over all that was written of
-/// them. So the chain covers them, and an event is no longer for ten thousand keys than for one.
+/// them. The chain covers the hash alone: it is a commitment, against which rows that change later are not checked. An event
+/// is no longer for ten thousand keys than for one.
 #[must_use]
 pub fn of_import(account: &AccountId, keys: &[Key], now: Timestamp) -> String {
     let mut hasher = blake3::Hasher::new();
