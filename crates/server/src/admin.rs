@@ -21,7 +21,8 @@ use key_authority_domain::time::Timestamp;
 use key_authority_replica::View;
 use key_authority_replica::clock::boottime;
 use key_authority_replica::propagation::Propagation;
-use key_authority_storage::write_tx::{RequestIdReused, WriteTx};
+use key_authority_storage::read_tx::{ReadTx, RequestIdReused};
+use key_authority_storage::write_tx::WriteTx;
 use key_authority_storage::{StorageError, Store};
 
 use crate::caller::Permit;
@@ -69,17 +70,11 @@ impl Admin {
 
     /// The same for a request that may be known by any of these marks.
     pub(crate) async fn begin_as(&self, permit: &Permit, marks: &[RequestMark]) -> Result<Begun<'_>, Failure> {
-        let actor = permit.actor()?;
         let tx = self.store.begin().await?;
-        let mut is_reused = false;
-        for mark in marks {
-            match tx.seen(&actor, mark).await? {
-                Ok(Some(logged)) => return Ok(Begun::Seen(logged)),
-                Ok(None) => {}
-                Err(RequestIdReused) => is_reused = true,
-            }
-        }
-        if is_reused { Err(Failure::RequestIdReused) } else { Ok(Begun::New(tx)) }
+        Ok(match seen_in(&tx, permit, marks).await? {
+            Some(logged) => Begun::Seen(logged),
+            None => Begun::New(tx),
+        })
     }
 
     /// Commits a change and waits until it is everywhere.
@@ -119,6 +114,24 @@ pub(crate) fn visible<T>(found: Option<T>, may_see: impl Fn(&T) -> bool, missing
     found.filter(may_see).ok_or(missing)
 }
 
+/// The event of a request that may be known by any of these marks, if it was made before.
+pub(crate) async fn seen_in(
+    tx: &ReadTx,
+    permit: &Permit,
+    marks: &[RequestMark],
+) -> Result<Option<LoggedEvent>, Failure> {
+    let actor = permit.actor()?;
+    let mut is_reused = false;
+    for mark in marks {
+        match tx.seen(&actor, mark).await? {
+            Ok(None) => {}
+            Ok(seen) => return Ok(seen),
+            Err(RequestIdReused) => is_reused = true,
+        }
+    }
+    if is_reused { Err(Failure::RequestIdReused) } else { Ok(None) }
+}
+
 /// The key, within a change, if the caller may know of it, with its account.
 pub(crate) async fn key_in(tx: &WriteTx<'_>, permit: &Permit, id: &KeyId) -> Result<(Key, Account), Failure> {
     let key = visible(tx.key(id).await?, |key| permit.covers(&key.account), Failure::KeyNotFound)?;
@@ -130,8 +143,8 @@ pub(crate) async fn key_in(tx: &WriteTx<'_>, permit: &Permit, id: &KeyId) -> Res
     Ok((key, account))
 }
 
-/// The account, within a change, if the caller may know of it.
-pub(crate) async fn account_in(tx: &WriteTx<'_>, permit: &Permit, id: &AccountId) -> Result<Account, Failure> {
+/// The account, at that moment, if the caller may know of it.
+pub(crate) async fn account_in(tx: &ReadTx, permit: &Permit, id: &AccountId) -> Result<Account, Failure> {
     visible(tx.account(id).await?, |account| permit.covers(&account.id), Failure::AccountNotFound)
 }
 

@@ -9,8 +9,7 @@ use key_authority_domain::key::Key;
 use key_authority_domain::time::Timestamp;
 use sea_orm::sea_query::{Expr, ExprTrait, JoinType, Order, Query, SelectStatement};
 use sea_orm::{
-    ColumnTrait, DatabaseTransaction, DbBackend, EntityTrait, FromQueryResult, IsolationLevel, QueryFilter, QueryOrder,
-    QuerySelect, TransactionTrait,
+    ColumnTrait, DatabaseTransaction, DbBackend, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
 };
 use tokio::task::JoinHandle;
 
@@ -166,14 +165,6 @@ impl Store {
         bounded(async { Ok(tx.rollback().await?) }).await?;
         let hash = Row { table: "authority", id: "1" }.hash("head_hash", &head.head_hash)?;
         Ok(Head { revision: Revision(head.revision), hash })
-    }
-
-    /// A transaction in which every statement sees the same. SQLite's always do.
-    async fn begin_snapshot(&self) -> Result<DatabaseTransaction, StorageError> {
-        Ok(match self.db.get_database_backend() {
-            DbBackend::Sqlite => self.db.begin().await?,
-            _ => self.db.begin_with_config(Some(IsolationLevel::RepeatableRead), None).await?,
-        })
     }
 }
 

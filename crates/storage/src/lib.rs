@@ -24,6 +24,7 @@ pub mod feed;
 pub mod key_read;
 pub mod migrate;
 pub mod page;
+pub mod read_tx;
 pub mod registry;
 pub mod settings;
 pub mod store;

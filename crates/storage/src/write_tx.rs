@@ -6,12 +6,12 @@
 
 mod bulk;
 
-pub use bulk::Holder;
+use std::ops::Deref;
 
-use key_authority_domain::account::{Account, CountedKeys};
-use key_authority_domain::audit::{AuditEvent, ChainHash, LoggedEvent, RequestMark};
-use key_authority_domain::id::{AccountId, Actor, KeyId, Revision};
-use key_authority_domain::key::{Key, KeyState};
+use key_authority_domain::account::Account;
+use key_authority_domain::audit::{AuditEvent, ChainHash, LoggedEvent};
+use key_authority_domain::id::{AccountId, KeyId, Revision};
+use key_authority_domain::key::Key;
 use key_authority_domain::time::Timestamp;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, ExprTrait};
@@ -23,23 +23,28 @@ use tokio::sync::MutexGuard;
 
 use crate::entity::{account, api_key, api_key_secret, audit_event, authority};
 use crate::error::StorageError;
-use crate::registry::{self, ReplicaRow};
+use crate::read_tx::{ReadTx, authority_now};
 use crate::rows::{self, Row};
-use crate::store::{Store, bounded, now_expr};
+use crate::store::{Store, bounded};
 use crate::wake::CHANNEL;
-use crate::{account_read, key_read};
 
 /// How often the database is asked again what became of a COMMIT whose answer was lost.
 const OUTCOME_ATTEMPTS: u32 = 3;
 
-/// A change that has begun.
+/// A change that has begun, and what is read for it. Its revision is the one that it will make.
 pub struct WriteTx<'a> {
-    tx: DatabaseTransaction,
+    reads: ReadTx,
     store: &'a Store,
     head_hash: ChainHash,
-    revision: Revision,
-    now: Timestamp,
     _turn: MutexGuard<'a, ()>,
+}
+
+impl Deref for WriteTx<'_> {
+    type Target = ReadTx;
+
+    fn deref(&self) -> &ReadTx {
+        &self.reads
+    }
 }
 
 /// A change that stands.
@@ -51,10 +56,6 @@ pub struct Committed {
     pub time: Timestamp,
 }
 
-/// A request ID that was used before, with other parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RequestIdReused;
-
 impl Store {
     /// Begins a change: waits for its turn and takes the lock.
     ///
@@ -63,8 +64,8 @@ impl Store {
     pub async fn begin(&self) -> Result<WriteTx<'_>, StorageError> {
         let (turn, (tx, row, now)) = bounded(self.turn_and_lock()).await?;
         let head_hash = Row { table: "authority", id: "1" }.hash("head_hash", &row.head_hash)?;
-        let revision = Revision(row.revision).next();
-        Ok(WriteTx { tx, store: self, head_hash, revision, now, _turn: turn })
+        let reads = ReadTx { tx, now, revision: Revision(row.revision).next() };
+        Ok(WriteTx { reads, store: self, head_hash, _turn: turn })
     }
 
     /// The place at the head of the writers' queue, and the lock. To be bounded as one: when the database falls silent,
@@ -87,113 +88,12 @@ impl Store {
             .filter(authority::Column::Id.eq(1))
             .exec(&tx)
             .await?;
-        let row = authority::Entity::find_by_id(1)
-            .expr_as(now_expr(tx.get_database_backend()), "now")
-            .into_model::<WithNow>()
-            .one(&tx)
-            .await?
-            .ok_or(StorageError::corrupt("authority", "id", "1"))?;
-        let now = Timestamp::from_micros(row.now);
-        Ok((tx, row.into_model(), now))
-    }
-}
-
-#[derive(sea_orm::FromQueryResult)]
-struct WithNow {
-    id: i32,
-    revision: i64,
-    head_hash: Vec<u8>,
-    lease_ms: i64,
-    secret_checks: String,
-    now: i64,
-}
-
-impl WithNow {
-    fn into_model(self) -> authority::Model {
-        let Self { id, revision, head_hash, lease_ms, secret_checks, now: _ } = self;
-        authority::Model { id, revision, head_hash, lease_ms, secret_checks }
+        let (row, now) = authority_now(&tx).await?;
+        Ok((tx, row, now))
     }
 }
 
 impl WriteTx<'_> {
-    /// The instant of the change, by the database's clock.
-    #[must_use]
-    pub fn now(&self) -> Timestamp {
-        self.now
-    }
-
-    /// The revision that the change will make.
-    #[must_use]
-    pub fn revision(&self) -> Revision {
-        self.revision
-    }
-
-    /// The event of the same request, if it was made before.
-    ///
-    /// # Errors
-    /// When nobody could look; `Ok(Err(_))` when it was another request of that name.
-    pub async fn seen(
-        &self,
-        actor: &Actor,
-        mark: &RequestMark,
-    ) -> Result<Result<Option<LoggedEvent>, RequestIdReused>, StorageError> {
-        let event = audit_event::Entity::find()
-            .filter(audit_event::Column::Actor.eq(actor.as_str()))
-            .filter(audit_event::Column::RequestId.eq(mark.id.as_str()));
-        let event = bounded(async { event.one(&self.tx).await?.map(rows::event::to_domain).transpose() }).await?;
-        let is_same = |logged: &LoggedEvent| logged.event.request.as_ref().is_some_and(|r| r.digest == mark.digest);
-        Ok(match event {
-            Some(logged) if !is_same(&logged) => Err(RequestIdReused),
-            seen => Ok(seen),
-        })
-    }
-
-    /// The account with this ID.
-    ///
-    /// # Errors
-    /// When nobody could look.
-    pub async fn account(&self, id: &AccountId) -> Result<Option<Account>, StorageError> {
-        bounded(account_read::find(&self.tx, id)).await
-    }
-
-    /// The key with this ID.
-    ///
-    /// # Errors
-    /// When nobody could look.
-    pub async fn key(&self, id: &KeyId) -> Result<Option<Key>, StorageError> {
-        bounded(key_read::find(&self.tx, id)).await
-    }
-
-    /// All replicas. One that joins takes the lock as well, so none joins before the change ends.
-    ///
-    /// # Errors
-    /// When nobody could look.
-    pub async fn replicas(&self) -> Result<Vec<ReplicaRow>, StorageError> {
-        bounded(registry::replicas_in(&self.tx)).await
-    }
-
-    /// Whether the log has a change by, or of, a key of this ID.
-    ///
-    /// # Errors
-    /// When nobody could look.
-    pub async fn has_acted(&self, id: &KeyId) -> Result<bool, StorageError> {
-        let by = audit_event::Entity::find().filter(audit_event::Column::Actor.eq(id.as_str())).limit(1);
-        let of = audit_event::Entity::find().filter(audit_event::Column::KeyId.eq(id.as_str())).limit(1);
-        bounded(async { Ok(by.one(&self.tx).await?.is_some() || of.one(&self.tx).await?.is_some()) }).await
-    }
-
-    /// How many keys of the account count towards its limit.
-    ///
-    /// # Errors
-    /// When nobody could look.
-    pub async fn count_keys(&self, account: &AccountId, counted: CountedKeys) -> Result<u64, StorageError> {
-        let states: &[KeyState] = match counted {
-            CountedKeys::All => &[],
-            CountedKeys::Active => &[KeyState::Active],
-        };
-        bounded(key_read::count(&self.tx, account, states, self.now)).await
-    }
-
     /// Writes a new account.
     ///
     /// # Errors
@@ -313,7 +213,7 @@ impl WriteTx<'_> {
     /// # Errors
     /// [`StorageError::OutcomeUnknown`] when the database could not be asked; any other means that nothing was changed.
     pub async fn commit(self, event: AuditEvent) -> Result<Committed, StorageError> {
-        let Self { tx, store, head_hash, revision, now, _turn } = self;
+        let Self { reads: ReadTx { tx, now, revision }, store, head_hash, _turn } = self;
         let secret_version = store.keyring.current();
         let hash = store
             .keyring

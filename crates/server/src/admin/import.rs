@@ -8,15 +8,16 @@ mod judge;
 use std::sync::Arc;
 
 use key_authority_domain::account::Account;
-use key_authority_domain::audit::{AuditEvent, RequestMark};
-use key_authority_domain::id::Revision;
+use key_authority_domain::audit::{AuditEvent, LoggedEvent, RequestMark};
+use key_authority_domain::id::{AccountId, Revision};
 use key_authority_domain::refusal::Refusal;
 use key_authority_domain::secret::Keyring;
 use key_authority_proto::v1;
+use key_authority_storage::read_tx::ReadTx;
 use key_authority_storage::write_tx::WriteTx;
 
 use self::judge::{Candidate, Judge, Judged, There};
-use super::{Admin, Begun, account_in};
+use super::{Admin, Begun, account_in, seen_in};
 use crate::FEED;
 use crate::caller::Permit;
 use crate::status::Failure;
@@ -33,28 +34,50 @@ impl Admin {
     ) -> Result<v1::ImportKeysResponse, Failure> {
         let keyring = Arc::clone(&self.keyring);
         let (spec, marks, candidates) = computed(move || read(&keyring, request)).await??;
-        let (tx, seen) = match self.begin_as(permit, &marks).await? {
-            Begun::New(tx) => (tx, None),
-            // What it brought is looked up; nothing is written.
-            Begun::Seen(logged) => (self.store.begin().await?, Some(logged.revision)),
-        };
-        let account = account_in(&tx, permit, &spec.account).await?;
-        if seen.is_none() {
-            check_may_import(&tx, &account).await?;
-        }
-        let judge = Judge::new(account, permit.actor()?, &tx, Arc::clone(&self.keyring));
-        let there = There::look(&tx, &candidates, judge.account()).await?;
-        let judged = computed(move || judge.judge(candidates, there)).await??;
         if spec.dry_run {
-            return Ok(judged.answer());
+            let tx = self.store.begin_reading().await?;
+            let account = account_to_fill(&tx, permit, &spec.account).await?;
+            return Ok(self.judged(&tx, permit, account, candidates).await?.answer());
         }
-        match seen {
-            Some(revision) => {
+        match self.begin_import(permit, &marks).await? {
+            Begun::New(tx) => {
+                let account = account_to_fill(&tx, permit, &spec.account).await?;
+                let judged = self.judged(&tx, permit, account, candidates).await?;
+                self.write(tx, judged, marks.into_iter().next()).await
+            }
+            // What was imported before stands, whatever has become of the account and the replicas since.
+            Begun::Seen(LoggedEvent { revision, .. }) => {
+                let tx = self.store.begin_reading().await?;
+                let account = account_in(&tx, permit, &spec.account).await?;
+                let judged = self.judged(&tx, permit, account, candidates).await?;
                 drop(tx);
                 self.answered(judged.recalled(revision), Some(revision)).await
             }
-            None => self.write(tx, judged, marks.into_iter().next()).await,
         }
+    }
+
+    /// Begins a change, unless the same message was imported before: a repeated one waits for no change and holds none up.
+    async fn begin_import(&self, permit: &Permit, marks: &[RequestMark]) -> Result<Begun<'_>, Failure> {
+        if !marks.is_empty() {
+            let tx = self.store.begin_reading().await?;
+            if let Some(logged) = seen_in(&tx, permit, marks).await? {
+                return Ok(Begun::Seen(logged));
+            }
+        }
+        self.begin_as(permit, marks).await
+    }
+
+    /// What comes of the keys at that moment.
+    async fn judged(
+        &self,
+        tx: &ReadTx,
+        permit: &Permit,
+        account: Account,
+        candidates: Candidates,
+    ) -> Result<Judged, Failure> {
+        let judge = Judge::new(account, permit.actor()?, tx, Arc::clone(&self.keyring));
+        let there = There::look(tx, &candidates, judge.account()).await?;
+        computed(move || judge.judge(candidates, there)).await?
     }
 
     async fn write(
@@ -84,9 +107,9 @@ impl Admin {
     }
 }
 
-/// Whether anything new may be imported. What was imported before stands, whatever has become of the account and the
-/// replicas since: a repeated message is not judged by this.
-async fn check_may_import(tx: &WriteTx<'_>, account: &Account) -> Result<(), Failure> {
+/// The account, if anything new may be imported into it.
+async fn account_to_fill(tx: &ReadTx, permit: &Permit, id: &AccountId) -> Result<Account, Failure> {
+    let account = account_in(tx, permit, id).await?;
     if account.id.is_system() {
         return Err(Refusal::AccountReserved.into());
     }
@@ -95,7 +118,7 @@ async fn check_may_import(tx: &WriteTx<'_>, account: &Account) -> Result<(), Fai
     }
     // A replica that knows of no imports would follow the event of one without reading its keys.
     let are_alike = tx.replicas().await?.iter().all(|replica| replica.build.ends_with(FEED));
-    if are_alike { Ok(()) } else { Err(Failure::ReplicasDiffer) }
+    if are_alike { Ok(account) } else { Err(Failure::ReplicasDiffer) }
 }
 
 type Candidates = Vec<Result<Candidate, Violations>>;

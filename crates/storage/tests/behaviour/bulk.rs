@@ -6,7 +6,7 @@ use key_authority_domain::audit::Action;
 use key_authority_domain::foreign::Scheme;
 use key_authority_domain::id::Revision;
 use key_authority_domain::key::{Key, Secret};
-use key_authority_storage::write_tx::Holder;
+use key_authority_storage::read_tx::Holder;
 use key_authority_storage::{StorageError, Store};
 
 use crate::changes::every_event;

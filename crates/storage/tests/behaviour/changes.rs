@@ -5,12 +5,13 @@ use key_authority_domain::audit::{Action, AuditEvent, ChainHash};
 use key_authority_domain::id::Revision;
 use key_authority_storage::audit_read::EventQuery;
 use key_authority_storage::page::AccountScope;
-use key_authority_storage::write_tx::RequestIdReused;
+use key_authority_storage::read_tx::RequestIdReused;
 use key_authority_storage::{StorageError, Store};
 use tokio::task::JoinSet;
 
 use crate::support::make::{
-    account, account_id, actor, at, date_account, date_key, event, key, key_id, mark, note, put_account, put_key,
+    account, account_id, actor, at, date_account, date_key, digest, event, key, key_id, mark, note, put_account,
+    put_key,
 };
 use crate::support::{Database, on_every_database};
 
@@ -24,6 +25,7 @@ on_every_database! {
     a_repeated_request_is_done_once_by_two_processes,
     two_events_of_one_request_cannot_both_stand,
     changes_see_what_earlier_ones_in_them_wrote,
+    a_reading_waits_for_no_change_and_sees_one_moment,
 }
 
 pub(crate) fn every_event() -> EventQuery {
@@ -238,4 +240,26 @@ async fn changes_see_what_earlier_ones_in_them_wrote(database: Database) {
     assert_eq!(store.key(&stored.id).await.unwrap(), Some(stored), "and nobody else does");
     assert_eq!(store.key(&key_id("key_2")).await.unwrap(), None);
     assert!(tx.now() > at(0));
+}
+
+async fn a_reading_waits_for_no_change_and_sees_one_moment(database: Database) {
+    let store = database.store().await;
+    put_account(&store, account("acme")).await;
+    put_key(&store, key("old", "acme")).await;
+    let tx = store.begin().await.unwrap();
+    let mut new = key("new", "acme");
+    date_key(&tx, &mut new);
+    tx.insert_key(&new).await.unwrap();
+
+    let reading = store.begin_reading().await.unwrap();
+    assert_eq!(reading.revision(), tx.revision());
+    assert!(reading.now() >= tx.now());
+    let committed = tx.commit(event(Action::CreateKey, "acme", Some("new"))).await.unwrap();
+    let digests = [digest("old", 1), digest("new", 1)];
+    assert_eq!(reading.holders(&digests).await.unwrap().keys().collect::<Vec<_>>(), [&digests[0]]);
+    assert_eq!(reading.count_keys(&account_id("acme"), CountedKeys::All).await.unwrap(), 1);
+    drop(reading);
+
+    let later = store.begin_reading().await.unwrap();
+    assert_eq!((later.revision(), later.holders(&digests).await.unwrap().len()), (committed.revision.next(), 2));
 }

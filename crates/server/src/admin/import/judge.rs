@@ -14,7 +14,7 @@ use key_authority_domain::snapshot;
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::TokenDigest;
 use key_authority_proto::v1;
-use key_authority_storage::write_tx::{Holder, WriteTx};
+use key_authority_storage::read_tx::{Holder, ReadTx};
 
 use crate::entropy;
 use crate::status::Failure;
@@ -51,7 +51,7 @@ pub(super) struct There {
 
 impl There {
     pub(super) async fn look(
-        tx: &WriteTx<'_>,
+        tx: &ReadTx,
         candidates: &[Result<Candidate, Violations>],
         account: &Account,
     ) -> Result<Self, Failure> {
@@ -83,7 +83,7 @@ enum Fate {
 }
 
 impl Judge {
-    pub(super) fn new(account: Account, actor: Actor, tx: &WriteTx<'_>, keyring: Arc<Keyring>) -> Self {
+    pub(super) fn new(account: Account, actor: Actor, tx: &ReadTx, keyring: Arc<Keyring>) -> Self {
         Self { account, actor, now: tx.now(), revision: tx.revision(), keyring }
     }
 

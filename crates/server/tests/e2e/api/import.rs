@@ -248,6 +248,24 @@ async fn a_dry_run_tells_all_and_changes_nothing(authority: Authority) {
     assert_eq!(client.verdict(&token("new")).await, Verdict::Valid);
 }
 
+async fn what_changes_nothing_waits_for_no_change(authority: Authority) {
+    let client = with_account(&authority).await;
+    let marked = ImportKeysRequest { request_id: "r-1".into(), ..into("acme", vec![named("there")]) };
+    let first = client.import(marked.clone()).await.unwrap();
+    let held = authority.database().hold_changes();
+    let change = tokio::spawn({
+        let client = client.clone();
+        async move { client.import(into("acme", vec![named("change")])).await }
+    });
+    let dry = ImportKeysRequest { dry_run: true, ..into("acme", vec![named("there"), named("new")]) };
+    assert_eq!(counts(&client.import(dry).await.unwrap()), (1, 1, 0));
+    let again = client.import(marked).await.unwrap();
+    assert_eq!((counts(&again), revision(&again)), ((1, 0, 0), revision(&first)));
+    assert!(!change.is_finished(), "it waits");
+    drop(held);
+    assert_eq!(counts(&change.await.unwrap().unwrap()), (1, 0, 0));
+}
+
 async fn an_import_can_be_repeated(mut authority: Authority) {
     let client = with_account(&authority).await;
     let message = into("acme", vec![named("a"), named("b"), ImportedKey::default()]);
@@ -410,6 +428,7 @@ on_every_database! {
     the_policy_holds_for_every_key,
     a_message_that_is_wrong_as_a_whole_ends_the_stream,
     a_dry_run_tells_all_and_changes_nothing,
+    what_changes_nothing_waits_for_no_change,
     an_import_can_be_repeated,
     what_was_refused_at_first_is_not_told_as_deleted,
     a_message_that_was_imported_is_answered_again_whatever_came_after,

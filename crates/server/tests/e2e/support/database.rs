@@ -2,8 +2,9 @@
 //!
 //! SQL goes through the databases' own clients, as processes: sea-orm belongs to storage alone.
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 /// Where the facts are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,6 +143,33 @@ impl Provisioned {
         .to_owned()
     }
 
+    /// Takes the lock that every change takes, and keeps it until what is returned is dropped.
+    pub(crate) fn hold_changes(&self) -> Held {
+        let script = "import sqlite3, sys\n\
+            db = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+            for statement in sys.stdin:\n    \
+                for row in db.execute(statement):\n        print(*row, flush=True)";
+        let mut command = match &self.login {
+            None => Command::new("python3"),
+            Some(_) if self.database == Database::Postgres => Command::new("psql"),
+            Some(_) => Command::new("mariadb"),
+        };
+        match &self.login {
+            None => command.args(["-c", script]).arg(self.sqlite_file()),
+            Some(login) if self.database == Database::Postgres => {
+                command.args(["--no-psqlrc", "-qAt", "-v", "ON_ERROR_STOP=1", "-d"]).arg(login.url(&self.name))
+            }
+            Some(login) => Self::mariadb_login(&mut command, login).args(["-N", "-B", "-n", &self.name]),
+        };
+        let mut client = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let statements = b"BEGIN;\nUPDATE authority SET revision = revision;\nSELECT 'held';\n";
+        client.stdin.as_ref().unwrap().write_all(statements).unwrap();
+        let mut answer = String::new();
+        BufReader::new(client.stdout.as_mut().unwrap()).read_line(&mut answer).unwrap();
+        assert_eq!(answer.trim(), "held");
+        Held(client)
+    }
+
     /// All that is stored, as bytes: of SQLite the file and its log, else a dump.
     pub(crate) fn dump(&self) -> Vec<u8> {
         let Some(login) = &self.login else {
@@ -194,6 +222,16 @@ impl Provisioned {
         let Login { user, password, host, port, .. } = login;
         command.env("MYSQL_PWD", password).args(["--no-defaults", "--protocol=tcp"]);
         command.args([format!("--host={host}"), format!("--port={port}"), format!("--user={user}")])
+    }
+}
+
+/// A client of a database amid a change, which is undone when it ends.
+pub(crate) struct Held(Child);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
