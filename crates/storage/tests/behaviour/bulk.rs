@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use key_authority_domain::access::{Access, PROJECT_LEN_MAX, PROJECTS_MAX, Project, ProjectAccess};
 use key_authority_domain::audit::Action;
 use key_authority_domain::foreign::Scheme;
 use key_authority_domain::id::Revision;
@@ -18,6 +19,7 @@ use crate::support::{Database, on_every_database};
 on_every_database! {
     many_keys_make_one_revision_and_few_statements,
     keys_with_all_their_secrets_are_written_at_once,
+    keys_of_great_size_are_written_at_once,
     a_key_that_is_there_already_refuses_them_all,
     what_is_there_of_many_is_told,
     the_keys_of_an_import_are_found_by_its_revision,
@@ -61,6 +63,18 @@ async fn keys_with_all_their_secrets_are_written_at_once(database: Database) {
         Key { secrets, ..key(&id, "acme") }
     };
     let keys = put_keys(&store, (0..300).map(with_secrets).collect()).await;
+    assert_eq!(all_keys(&store).await, keys);
+}
+
+async fn keys_of_great_size_are_written_at_once(database: Database) {
+    let store = database.store().await;
+    put_account(&store, account("acme")).await;
+    let long = |number| Project::new(&format!("{number:0>PROJECT_LEN_MAX$}")).unwrap();
+    let access =
+        Access { projects: ProjectAccess::Only((0..PROJECTS_MAX).map(long).collect()), ..key("any", "acme").access };
+    // Together more than MariaDB takes at once, which is 16 MiB if nothing else is said.
+    let keys = (0..80).map(|number| Key { access: access.clone(), ..key(&format!("key-{number:04}"), "acme") });
+    let keys = put_keys(&store, keys.collect()).await;
     assert_eq!(all_keys(&store).await, keys);
 }
 
