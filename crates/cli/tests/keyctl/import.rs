@@ -100,6 +100,23 @@ fn an_import_that_cannot_be_made_says_so() {
 }
 
 #[test]
+fn a_dry_run_judges_each_batch_by_itself_and_says_so() {
+    let keyctl = keyctl();
+    let lines = "{\"key_id\": \"a\", \"token\": \"a-token-of-another-system\"}\n\
+                 {\"key_id\": \"b\", \"token\": \"a-token-of-another-system\"}\n";
+    fs::write(keyctl.file("keys.jsonl"), lines).unwrap();
+    let import = |more: &[&str]| keyctl.run(&[&["keys", "import", "acme", "keys.jsonl"], more].concat());
+    let by_itself = "each batch was judged by itself";
+
+    let whole = import(&["--dry-run"]).with(1).says("the token is another key's");
+    assert!(!whole.stderr.contains(by_itself), "{}", whole.stderr);
+    let apart = import(&["--dry-run", "--batch", "1"]).with(0).says(by_itself);
+    assert_eq!(apart.stdout, "would be imported  2\nthere already      0\nnot imported       0\n");
+    let ended = import(&["--batch", "1"]).with(1).says("the token is another key's");
+    assert!(!ended.stderr.contains(by_itself), "{}", ended.stderr);
+}
+
+#[test]
 fn a_terminal_shows_how_far_it_is() {
     let keyctl = keyctl();
     let mut lines = String::new();

@@ -43,7 +43,7 @@ pub(crate) struct Import {
     /// How the file is written; by its name if nothing is said: csv where it ends in .csv, else jsonl
     #[arg(long, value_enum, value_name = "FORM")]
     format: Option<Form>,
-    /// Tell what would come of it, and change nothing
+    /// Tell what would come of it, and change nothing; each batch is judged by itself
     #[arg(long)]
     dry_run: bool,
     /// How many keys are one change, 10000 at most
@@ -68,7 +68,7 @@ impl Import {
     pub(super) async fn run(self, session: &Session) -> Result<Exit, Error> {
         let mut errors = Errors::create(self.errors.clone())?;
         let (mut records, bar) = self.open()?;
-        let mut total = ImportKeysResponse::default();
+        let (mut total, mut messages) = (ImportKeysResponse::default(), 0);
         loop {
             let batch_size = self.batch as usize;
             // In a thread of its own, so that an interrupt is heard while nothing comes in.
@@ -92,6 +92,7 @@ impl Import {
                 errors.add(line, "", "NOT_READ", &message)?;
             }
             if !keys.is_empty() {
+                messages += 1;
                 let answer = self.send(session, keys).await.map_err(|error| stopped(&bar, &total, error))?;
                 for error in &answer.errors {
                     let line = lines.get(error.index as usize).copied().unwrap_or_default();
@@ -106,6 +107,11 @@ impl Import {
         bar.finish_and_clear();
         session.console.show(&total, || self.table(&total, errors.count))?;
         propagation::tell(total.propagation.as_ref());
+        if self.dry_run && messages > 1 {
+            note(
+                "each batch was judged by itself; limits and repeats that reach over several show in the import alone",
+            );
+        }
         Ok(if errors.finish() { Exit::Done } else { Exit::No })
     }
 
