@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// Messages that carry a token in the clear, with what is declared in them. Their `Debug` is written by hand, so that no log
 /// can show one.
-const SECRET_BEARERS: [&str; 7] = [
+const SECRET_BEARERS: [&str; 8] = [
     ".envoy.service.auth.v3.AttributeContext.HttpRequest",
     ".envoy.service.auth.v3.HeaderValue",
     ".keyauthority.v1.VerifyRequest",
@@ -12,6 +12,7 @@ const SECRET_BEARERS: [&str; 7] = [
     ".keyauthority.v1.RenewKeyResponse",
     ".keyauthority.v1.RevealTokenResponse",
     ".keyauthority.v1.ImportedKey",
+    ".keyauthority.v1.ConnectInstruction",
 ];
 
 /// The folders of `proto/` that are compiled, each into a descriptor set of its own: what serves one of the services shows

@@ -31,7 +31,7 @@ pub(crate) enum Command {
     Audit(audit::Audit),
     /// Shows how the authority and its replicas are
     Status(status::Status),
-    /// Leads to a key that a client can be connected with
+    /// Leads to a key that a client can be connected with, and tells how with --url
     Connect(connect::Connect),
     /// Prints the completions of a shell
     Completions(completions::Completions),

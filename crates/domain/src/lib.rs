@@ -8,6 +8,7 @@
 pub mod access;
 pub mod account;
 pub mod audit;
+pub mod connect;
 pub mod foreign;
 pub mod id;
 pub mod key;

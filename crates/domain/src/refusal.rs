@@ -32,6 +32,9 @@ pub enum Refusal {
     /// The key has expired, and the request does not say until when it shall live.
     #[error("the key has expired; name a lifetime, an expire_time or never_expires to renew it")]
     KeyExpired,
+    /// The key does not pass, so nothing can be done with it.
+    #[error("the key is not active, so nothing can be connected with it; name another, or none")]
+    KeyNotActive,
     /// The expiry asked for is not one the policy allows.
     #[error("the account's policy does not allow this expiry: {allowed}")]
     LifetimeNotAllowed {
@@ -79,6 +82,7 @@ impl Refusal {
             Self::KeyRecentlyUsed { .. } => "KEY_RECENTLY_USED",
             Self::KeyRevoked => "KEY_REVOKED",
             Self::KeyExpired => "KEY_EXPIRED",
+            Self::KeyNotActive => "KEY_NOT_ACTIVE",
             Self::LifetimeNotAllowed { .. } => "LIFETIME_NOT_ALLOWED",
             Self::NotRecoverable => "NOT_RECOVERABLE",
             Self::OverlapNotAllowed { .. } => "OVERLAP_NOT_ALLOWED",

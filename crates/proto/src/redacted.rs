@@ -5,7 +5,9 @@ use std::fmt;
 use crate::ext_authz::HeaderValue;
 use crate::ext_authz::attribute_context::HttpRequest;
 use crate::v1::imported_key::Secret;
-use crate::v1::{CreateKeyResponse, ImportedKey, RenewKeyResponse, RevealTokenResponse, VerifyRequest};
+use crate::v1::{
+    ConnectInstruction, CreateKeyResponse, ImportedKey, RenewKeyResponse, RevealTokenResponse, VerifyRequest,
+};
 
 /// Stands for a token: whether there is one may be told, what it is may not.
 fn redacted(token: &str) -> &'static str {
@@ -48,6 +50,20 @@ impl fmt::Debug for RenewKeyResponse {
 impl fmt::Debug for RevealTokenResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RevealTokenResponse").field("token", &redacted(&self.token)).finish()
+    }
+}
+
+impl fmt::Debug for ConnectInstruction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectInstruction")
+            .field("client", &self.client)
+            .field("posix_command", &redacted(&self.posix_command))
+            .field("powershell_command", &redacted(&self.powershell_command))
+            .field("cmd_command", &redacted(&self.cmd_command))
+            .field("link", &redacted(&self.link))
+            .field("connector_url", &redacted(&self.connector_url))
+            .field("warning", &self.warning)
+            .finish()
     }
 }
 
@@ -104,6 +120,11 @@ mod tests {
             format!("{:?}", CreateKeyResponse { token: token.clone(), ..Default::default() }),
             format!("{:?}", RenewKeyResponse { token: token.clone(), ..Default::default() }),
             format!("{:?}", RevealTokenResponse { token: token.clone() }),
+            format!("{:?}", ConnectInstruction { posix_command: token.clone(), ..Default::default() }),
+            format!("{:?}", ConnectInstruction { powershell_command: token.clone(), ..Default::default() }),
+            format!("{:?}", ConnectInstruction { cmd_command: token.clone(), ..Default::default() }),
+            format!("{:?}", ConnectInstruction { link: token.clone(), ..Default::default() }),
+            format!("{:?}", ConnectInstruction { connector_url: token.clone(), ..Default::default() }),
             format!("{:?}", HttpRequest { path: token.clone().into(), ..Default::default() }),
             format!("{:?}", in_headers(&token)),
             format!("{:?}", HeaderValue { value: token.clone(), ..Default::default() }),

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod audit;
+mod connect;
 mod cursor;
 mod import;
 mod keys;

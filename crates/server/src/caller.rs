@@ -51,6 +51,12 @@ impl Permit {
         Ok(Actor::from(holder.id()))
     }
 
+    /// Whether the caller has a permission beside the one that this was given for.
+    #[must_use]
+    pub fn has(&self, permission: Permission) -> bool {
+        self.access().is_some_and(|access| access.scopes.contains(permission.as_str()))
+    }
+
     /// Whether the caller may act on the account.
     #[must_use]
     pub fn covers(&self, account: &AccountId) -> bool {

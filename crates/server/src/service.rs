@@ -249,6 +249,13 @@ impl KeyAuthority for Service {
         admin!(self, request, "RevealToken", [TokensReveal], reveal_token)
     }
 
+    async fn get_connect_instructions(
+        &self,
+        request: Request<v1::GetConnectInstructionsRequest>,
+    ) -> Result<Response<v1::GetConnectInstructionsResponse>, Status> {
+        admin!(self, request, "GetConnectInstructions", [KeysRead], get_connect_instructions)
+    }
+
     async fn create_account(
         &self,
         request: Request<v1::CreateAccountRequest>,

@@ -13,6 +13,7 @@
 pub mod access;
 pub mod account;
 pub mod audit;
+pub mod connect;
 pub mod fields;
 pub mod import;
 pub mod key;

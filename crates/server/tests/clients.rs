@@ -1,4 +1,5 @@
-//! Clients that others wrote: grpcurl, and gRPC for Python with stubs made from `proto/` alone.
+//! Clients that others wrote: grpcurl, gRPC for Python with stubs made from `proto/` alone, and the AI agents that
+//! instructions are for.
 
 #![expect(
     clippy::unwrap_used,
@@ -8,11 +9,16 @@
     reason = "a test that panics has failed, which is all that it should do"
 )]
 
+#[path = "clients/agents.rs"]
+mod agents;
 #[path = "clients/server.rs"]
 mod server;
 
 use std::process::{Command, Output, Stdio};
 
+use agents::{Home, McpServer};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use server::{Server, tools, workspace};
 
@@ -66,6 +72,30 @@ impl Grpcurl {
         let ended = self.try_call(rpc, request);
         assert!(ended.is_success, "{rpc}:\n{}", ended.stderr);
         serde_json::from_str(&ended.stdout).unwrap()
+    }
+}
+
+/// A token of another system, with all that has a meaning to some shell. (`${NAME}` is not in it: Claude Code itself takes
+/// that for a variable.)
+const HOSTILE_TOKEN: &str = r#"it's"$HOME`exit`$(exit)&%PATH%^|<a>b;\c'!#~*?{},[]=@:-"#;
+
+impl Grpcurl {
+    /// How `client` is connected to `url`, which holds the token of the account's key.
+    fn instruction(&self, account: &str, client: &str, url: &str) -> Value {
+        let request = json!({"account": account, "client": client, "serverName": "acme-prod", "url": url});
+        let answer = self.call("GetConnectInstructions", &request);
+        assert_eq!(answer["tokenSource"], "TOKEN_SOURCE_REVEALED", "{answer}");
+        answer["instructions"][0].clone()
+    }
+
+    /// Accounts whose tokens are kept: one with a token of ours, one with a hostile one.
+    fn accounts(&self) -> [(&'static str, String); 2] {
+        for account in ["acme", "taken-over"] {
+            self.call("CreateAccount", &json!({"account": {"id": account, "policy": {"recoverable": true}}}));
+        }
+        let created = self.call("CreateKey", &json!({"account": "acme"}));
+        self.call("ImportKeys", &json!({"account": "taken-over", "keys": [{"token": HOSTILE_TOKEN}]}));
+        [("acme", created["token"].as_str().unwrap().to_owned()), ("taken-over", HOSTILE_TOKEN.to_owned())]
     }
 }
 
@@ -144,5 +174,68 @@ mod sqlite {
             .args([&workspace.join("proto"), stubs.path()]));
         assert!(ended.is_success, "the steps that it made:\n{}\n{}", ended.stdout, ended.stderr);
         assert!(ended.stdout.ends_with("done\n"), "{}", ended.stdout);
+    }
+
+    #[test]
+    fn claude_code_is_connected_by_its_command() {
+        let (grpcurl, mcp) = (Grpcurl::start(), McpServer::start());
+        for (account, token) in grpcurl.accounts() {
+            let told = grpcurl.instruction(account, "CONNECT_CLIENT_CLAUDE_CODE", &mcp.url);
+            let home = Home::new();
+            home.sh(told["posixCommand"].as_str().unwrap());
+            // It lists its servers and asks each, with what it was told to send.
+            let listed = home.sh("claude mcp list");
+            assert!(listed.contains(&format!("acme-prod: {} (HTTP)", mcp.url.replace('$', "%24"))), "{listed}");
+            let heard = mcp.heard();
+            assert!(heard.contains(&format!("Authorization: Bearer {token}\n")), "{heard}");
+        }
+    }
+
+    #[test]
+    fn codex_is_connected_by_its_commands() {
+        let (grpcurl, mcp) = (Grpcurl::start(), McpServer::start());
+        for (account, token) in grpcurl.accounts() {
+            let told = grpcurl.instruction(account, "CONNECT_CLIENT_CODEX", &mcp.url);
+            let commands = told["posixCommand"].as_str().unwrap();
+            // One shell, so that the variable is there when Codex is started.
+            let lines = format!("{{\n{commands}\n}} >&2\ncodex mcp list --json\nprintenv ACME_PROD_MCP_TOKEN");
+            let output = Home::new().sh(&lines);
+            let (listed, variable) = output.trim_end_matches('\n').rsplit_once('\n').unwrap();
+            let listed: Value = serde_json::from_str(listed).unwrap();
+            let (transport, url) = (&listed[0]["transport"], mcp.url.replace('$', "%24"));
+            assert_eq!((&listed[0]["name"], &transport["url"]), (&json!("acme-prod"), &json!(url)), "{listed}");
+            assert_eq!((&transport["bearer_token_env_var"], variable), (&json!("ACME_PROD_MCP_TOKEN"), token.as_str()));
+        }
+    }
+
+    #[test]
+    fn vs_code_cursor_and_connectors_get_what_they_read() {
+        let (grpcurl, home) = (Grpcurl::start(), Home::new());
+        let url = "https://mcp.example.com/mcp?team=a%20b&also=%27*";
+        for (account, token) in grpcurl.accounts() {
+            let told = |client| grpcurl.instruction(account, client, url);
+            let headers = json!({"Authorization": format!("Bearer {token}")});
+
+            // Only the program `code` is missing here, not what a shell makes of the line that calls it.
+            let command = told("CONNECT_CLIENT_VS_CODE")["posixCommand"].as_str().unwrap().to_owned();
+            let printed = home.sh(&format!("code() {{ printf '%s\\n' \"$@\"; }}\n{command}"));
+            let server: Value = serde_json::from_str(printed.strip_prefix("--add-mcp\n").unwrap()).unwrap();
+            assert_eq!(server, json!({"name": "acme-prod", "type": "http", "url": url, "headers": headers}));
+
+            let link = told("CONNECT_CLIENT_CURSOR")["link"].as_str().unwrap().to_owned();
+            assert!(link.starts_with("cursor://anysphere.cursor-deeplink/mcp/install?"), "{link}");
+            let parameters = home.parameters(&link);
+            assert_eq!(parameters["name"], "acme-prod");
+            let config = STANDARD.decode(parameters["config"].as_str().unwrap()).unwrap();
+            let config: Value = serde_json::from_slice(&config).unwrap();
+            assert_eq!(config, json!({"url": url, "headers": headers}));
+
+            for client in ["CONNECT_CLIENT_CLAUDE_DESKTOP", "CONNECT_CLIENT_CHATGPT"] {
+                let connector = told(client)["connectorUrl"].as_str().unwrap().to_owned();
+                assert!(connector.starts_with("https://mcp.example.com/mcp?"), "{connector}");
+                let expected = json!({"team": "a b", "also": "'*", "api_key": token});
+                assert_eq!(home.parameters(&connector), expected, "{connector}");
+            }
+        }
     }
 }

@@ -111,6 +111,21 @@ pub(crate) async fn find(db: &impl ConnectionTrait, id: &KeyId) -> Result<Option
     Ok(with_secrets(db, api_key::Entity::find_by_id(id.as_str())).await?.pop())
 }
 
+/// The newest key of the account that is active at `now`.
+pub(crate) async fn newest_active(
+    db: &impl ConnectionTrait,
+    account: &AccountId,
+    now: Timestamp,
+) -> Result<Option<Key>, StorageError> {
+    let of_account = api_key::Entity::find().filter(Column::Account.eq(account.as_str()));
+    let newest = of_account
+        .filter(in_states(&[KeyState::Active], now))
+        .order_by_desc(Column::CreateRevision)
+        .order_by_desc(Column::Id)
+        .limit(1);
+    Ok(with_secrets(db, newest).await?.pop())
+}
+
 pub(crate) async fn find_all(db: &impl ConnectionTrait, ids: &[KeyId]) -> Result<Vec<Key>, StorageError> {
     with_secrets(db, api_key::Entity::find().filter(Column::Id.is_in(ids.iter().map(KeyId::as_str)))).await
 }

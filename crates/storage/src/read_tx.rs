@@ -115,6 +115,14 @@ impl ReadTx {
         bounded(registry::replicas_in(&self.tx)).await
     }
 
+    /// The newest key of the account that is active at that moment.
+    ///
+    /// # Errors
+    /// When nobody could look.
+    pub async fn newest_active_key(&self, account: &AccountId) -> Result<Option<Key>, StorageError> {
+        bounded(key_read::newest_active(&self.tx, account, self.now)).await
+    }
+
     /// Whether the log has a change by, or of, a key of this ID.
     ///
     /// # Errors

@@ -16,18 +16,25 @@ use crate::request_id;
 use crate::table::{Table, plain};
 use crate::views::when;
 
-/// Leads to a key that a client can be connected with
+mod instructions;
+
+use instructions::Wanted;
+
+/// Leads to a key that a client can be connected with, and tells how with --url
 ///
 /// It lists the account's active keys by name and by how their tokens begin, so that the saved token of one of them can be
-/// found. Where there is no active key, it offers to create one.
+/// found. With --url it tells instead what to paste or open to connect Claude Code, Codex, VS Code, Cursor, Claude Desktop and
+/// ChatGPT to that MCP server. Where there is no active key, it offers to create one.
 #[derive(Debug, Args)]
 pub(crate) struct Connect {
     /// Account whose key the client is to use
     account: String,
     /// Create a key where there is no active one, without asking
-    #[arg(long)]
+    #[arg(long, visible_alias = "create")]
     create_if_none: bool,
-    /// Name of a key that is created
+    #[command(flatten)]
+    wanted: Wanted,
+    /// Name of a key that is created; with --url it is called as the server
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     display_name: String,
     #[command(flatten)]
@@ -36,6 +43,9 @@ pub(crate) struct Connect {
 
 impl Connect {
     pub(crate) async fn run(self, session: &Session) -> Result<Exit, Error> {
+        if self.wanted.is_some() {
+            return self.instruct(session).await;
+        }
         let answer = keys_of(session, &self.account, &[KeyState::Active], "").await?;
         if answer.keys.is_empty() {
             return self.create(session).await;
@@ -56,17 +66,35 @@ impl Connect {
         Ok(Exit::Done)
     }
 
-    async fn create(self, session: &Session) -> Result<Exit, Error> {
-        let Self { account, create_if_none, display_name, save } = self;
-        if !create_if_none {
-            if !std::io::stdin().is_terminal() {
-                return Err(Error::NoActiveKey { account });
-            }
-            confirm(format!("Account {account} has no active key. Create one?")).await?;
+    /// Tells how a client is connected to a server.
+    async fn instruct(self, session: &Session) -> Result<Exit, Error> {
+        let told = self.wanted.clone().show(session, &self.account, self.create_if_none).await?;
+        if let Some(exit) = told {
+            return Ok(exit);
         }
+        self.may_create().await?;
+        let told = self.wanted.show(session, &self.account, true).await?;
+        told.ok_or(Error::NoActiveKey { account: self.account })
+    }
+
+    async fn create(self, session: &Session) -> Result<Exit, Error> {
+        self.may_create().await?;
+        let Self { account, display_name, save, .. } = self;
         let request =
             CreateKeyRequest { account, display_name, request_id: request_id::fresh()?, ..CreateKeyRequest::default() };
         new_token::create(session, request, save).await
+    }
+
+    /// Asks whether a key is to be created, unless that is said already.
+    async fn may_create(&self) -> Result<(), Error> {
+        let account = &self.account;
+        if self.create_if_none {
+            return Ok(());
+        }
+        if !std::io::stdin().is_terminal() {
+            return Err(Error::NoActiveKey { account: account.clone() });
+        }
+        confirm(format!("Account {account} has no active key. Create one?")).await
     }
 }
 

@@ -67,6 +67,7 @@ fn step(reason: &str, metadata: &HashMap<String, String>, is_change: bool) -> Op
         "KEY_RECENTLY_USED" => "make sure that nobody needs it, then repeat this with --allow-recently-used",
         "KEY_REVOKED" => "keyctl keys create makes another one",
         "KEY_EXPIRED" => "repeat this with --lifetime, --expire-time or --never-expires",
+        "KEY_NOT_ACTIVE" => "keyctl keys show KEY tells its state; without --key the newest active one is used",
         "LIFETIME_NOT_ALLOWED" => "keyctl accounts show ACCOUNT lists the lifetimes; choose one with --lifetime",
         "NOT_RECOVERABLE" => "keyctl keys renew KEY gives it a new token, and ends the old one",
         "OVERLAP_NOT_ALLOWED" => "choose a shorter --overlap; keyctl accounts show ACCOUNT tells the longest",

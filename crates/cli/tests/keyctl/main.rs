@@ -9,6 +9,7 @@
 )]
 
 mod commands;
+mod connect;
 mod connection;
 mod errors;
 mod files;

@@ -11,6 +11,7 @@ use key_authority_domain::secret::Keyring;
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::Token;
 use key_authority_proto::v1;
+use key_authority_replica::propagation::Propagation;
 use key_authority_storage::key_read::KeyQuery;
 use key_authority_storage::page::AccountScope;
 use key_authority_storage::write_tx::WriteTx;
@@ -19,6 +20,7 @@ use super::{Admin, Begun, account_in, cursor, key_event, key_in};
 use crate::caller::Permit;
 use crate::entropy;
 use crate::status::Failure;
+use crate::wire::key::KeySpec;
 use crate::wire::{self, propagation::propagation_to_proto};
 
 /// A fresh secret: what its holder gets, and what is kept.
@@ -81,6 +83,23 @@ impl Admin {
             }
         };
         let account = account_in(&tx, permit, &spec.account).await?;
+        let (key, token, propagation) = self.create_in(tx, permit, &account, spec, mark).await?;
+        Ok(v1::CreateKeyResponse {
+            key: Some(self.show(&key)),
+            token: token.reveal().to_owned(),
+            propagation: Some(propagation_to_proto(&propagation)),
+        })
+    }
+
+    /// Creates a key within a change, and waits until it is everywhere.
+    pub(crate) async fn create_in(
+        &self,
+        tx: WriteTx<'_>,
+        permit: &Permit,
+        account: &Account,
+        spec: KeySpec,
+        mark: Option<RequestMark>,
+    ) -> Result<(Key, Token, Propagation), Failure> {
         let id = match &spec.id {
             Some(id) if tx.key(id).await?.is_some() => return Err(Failure::KeyExists(id.clone())),
             // The log knows callers by the IDs of their keys: none comes to stand for another.
@@ -93,19 +112,15 @@ impl Admin {
             Some(id) => id.clone(),
             None => KeyId::generate(entropy::fill)?,
         };
-        let issued = issue(&self.keyring, &account, &id, 1)?;
+        let issued = issue(&self.keyring, account, &id, 1)?;
         let new = spec.into_new_key(id, permit.actor()?);
-        let key = Key::create(&account, new, issued.minted, tx.now(), tx.revision())?;
+        let key = Key::create(account, new, issued.minted, tx.now(), tx.revision())?;
         permit.check_grant(&key)?;
-        check_room(&tx, &account, None, &key).await?;
+        check_room(&tx, account, None, &key).await?;
         tx.insert_key(&key).await?;
         let event = key_event(permit, Action::CreateKey, mark, None, Some(&key), tx.now())?;
         let propagation = self.finish(tx, event).await?;
-        Ok(v1::CreateKeyResponse {
-            key: Some(self.show(&key)),
-            token: issued.token.reveal().to_owned(),
-            propagation: Some(propagation_to_proto(&propagation)),
-        })
+        Ok((key, issued.token, propagation))
     }
 
     /// `GetKey`.
@@ -277,17 +292,22 @@ impl Admin {
         let id = wire::key::reveal_token(&request)?;
         let tx = self.store.begin().await?;
         let (key, account) = key_in(&tx, permit, &id).await?;
-        permit.check_grant(&key)?;
+        let token = self.kept_token(permit, &key, &account)?;
+        let event = key_event(permit, Action::RevealToken, None, Some(&key), Some(&key), tx.now())?;
+        tx.commit(event).await?;
+        Ok(v1::RevealTokenResponse { token: token.reveal().to_owned() })
+    }
+
+    /// The newest token of a key, where it is kept and may be shown. The caller records that it is.
+    pub(crate) fn kept_token(&self, permit: &Permit, key: &Key, account: &Account) -> Result<Token, Failure> {
+        permit.check_grant(key)?;
         let secret = key.newest_secret().filter(|_| account.policy.recoverable);
         let (secret, sealed) = secret
             .and_then(|secret| Some((secret, secret.sealed.as_ref()?)))
             .ok_or(Failure::Refused(Refusal::NotRecoverable))?;
         let purpose = Purpose::Token { key_id: key.id.as_str(), version: secret.version };
         let opened = self.keyring.open(purpose, sealed).map_err(|_sealed| Failure::SealBroken)?;
-        let token = Token::from_sealed(&opened).map_err(|_bytes| Failure::SealBroken)?;
-        let event = key_event(permit, Action::RevealToken, None, Some(&key), Some(&key), tx.now())?;
-        tx.commit(event).await?;
-        Ok(v1::RevealTokenResponse { token: token.reveal().to_owned() })
+        Token::from_sealed(&opened).map_err(|_bytes| Failure::SealBroken)
     }
 
     /// Changes a key by `change`, unless the same request has done so before.

@@ -52,6 +52,7 @@ mutations! {
     "RevokeKey", RevokeKeyRequest;
     "RenewKey", RenewKeyRequest;
     "DeleteKey", DeleteKeyRequest;
+    "GetConnectInstructions", GetConnectInstructionsRequest;
     "CreateAccount", CreateAccountRequest;
     "UpdateAccount", UpdateAccountRequest;
     "SuspendAccount", SuspendAccountRequest;
@@ -119,6 +120,7 @@ mod tests {
             v1::RevokeKeyRequest::METHOD,
             v1::RenewKeyRequest::METHOD,
             v1::DeleteKeyRequest::METHOD,
+            v1::GetConnectInstructionsRequest::METHOD,
             v1::CreateAccountRequest::METHOD,
             v1::UpdateAccountRequest::METHOD,
             v1::SuspendAccountRequest::METHOD,

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::violations::{VIOLATIONS_MAX, Violations};
-use super::{account, audit, import, key, mark, page, revision, verify};
+use super::{account, audit, connect, import, key, mark, page, revision, verify};
 
 /// Bytes that are mostly a protobuf message: fields of the numbers that ours have, with numbers, texts, short and long, and
 /// messages in them.
@@ -74,6 +74,7 @@ proptest! {
         check(key::list_keys(&read(&bytes)));
         check(key::get_key(&read(&bytes)));
         check(key::reveal_token(&read(&bytes)));
+        check(connect::connect(&read(&bytes)));
         check(account::get_account(&read(&bytes)));
         check(account::suspend_account(&read(&bytes)));
         check(account::resume_account(&read(&bytes)));

@@ -4,7 +4,7 @@
 use key_authority_proto::v1::*;
 use tonic::{Code, Status};
 
-use crate::support::client::{all_projects, key_for, mask, only};
+use crate::support::client::{all_projects, connection_of, key_for, mask, only};
 use crate::support::{Authority, Client, NewKey, on_every_database, refused};
 
 const HELD: [&str; 5] = ["keys.read", "keys.write", "tokens.reveal", "accounts.write", "verify"];
@@ -87,6 +87,8 @@ async fn no_token_is_given_out_that_holds_more_than_the_caller(authority: Author
     let renew = RenewKeyRequest { key_id: mightier.id(), ..Default::default() };
     exceeds(deputy.renew_key(renew.clone()).await);
     exceeds(deputy.reveal_token(RevealTokenRequest { key_id: mightier.id() }).await);
+    let instructions = GetConnectInstructionsRequest { key_id: mightier.id(), ..connection_of("system") };
+    exceeds(deputy.get_connect_instructions(instructions).await);
     assert_eq!(root.key(&mightier.id()).await.secrets.len(), 1);
     assert_eq!(root.verdict(&mightier.token).await, Verdict::Valid);
 

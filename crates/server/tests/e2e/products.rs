@@ -1,6 +1,7 @@
 //! Four products' ways with keys: each numbered line of theirs is a scenario, each on an account with the policy in
 //! `docs/examples/<product>.json`, the file that the documentation hands to grpcurl.
 
+mod agents;
 mod console;
 mod gaio;
 mod mecha;

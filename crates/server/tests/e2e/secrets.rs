@@ -11,7 +11,7 @@ use tonic::Status;
 
 use crate::api::questions::mistyped;
 use crate::coverage::{TABLE, make_ready};
-use crate::support::client::{key_for, question};
+use crate::support::client::{connection_of, key_for, question};
 use crate::support::{Authority, Client, Database, Setup, http, in_time, on_every_database};
 
 /// The password of the database user that the server logs in with.
@@ -180,6 +180,10 @@ async fn tokens_are_made_and_shown(root: &Client, answers: &mut Answers) {
         let renewed = root.renew_key(RenewKeyRequest { key_id: created.id(), ..Default::default() }).await.unwrap();
         let reveal = root.reveal_token(RevealTokenRequest { key_id: created.id() }).await;
         assert_eq!(reveal.is_ok(), recoverable);
+        // What is to be pasted has the token in it, where it is kept, and is shown to nobody else.
+        let told = root.get_connect_instructions(connection_of(account)).await.unwrap();
+        assert_eq!(told.token_source() == TokenSource::Revealed, recoverable);
+        answers.bytes.extend(format!("{told:?}").into_bytes());
         // The holder's side: who shows a token as a stream's question, in a batch, alone; also a retired one.
         for token in [&created.token, &renewed.token] {
             let answer = root.ask(token).await;

@@ -141,6 +141,10 @@ async fn states_are_those_of_the_domain_to_the_microsecond(database: Database) {
         assert_eq!(tx.count_keys(&account_id("acme"), counted).await.unwrap(), expected as u64, "{counted:?}");
         assert_eq!(tx.count_keys(&account_id("other"), counted).await.unwrap(), 0);
     }
+    let newest = keys.iter().rfind(|key| key.state(tx.now()) == KeyState::Active).map(|key| key.id.clone());
+    let found = tx.newest_active_key(&account_id("acme")).await.unwrap().map(|key| key.id);
+    assert!(newest.is_some() && found == newest, "{found:?}, not {newest:?}");
+    assert_eq!(tx.newest_active_key(&account_id("other")).await.unwrap(), None);
 }
 
 /// Projects that text matching, JSON or SQL may take for one another.

@@ -51,6 +51,7 @@ const INDEXES: &[(&str, &[Index])] = &[
     ("keys of an account, first page", &[Named("api_key_account_newest"), Primary("api_key_secret")]),
     ("keys of an account, next page", &[Named("api_key_account_newest"), Primary("api_key_secret")]),
     ("count of keys", &[Named("api_key_account_newest")]),
+    ("newest active key", &[Named("api_key_account_newest"), Primary("api_key_secret")]),
     ("acts by and of a key", &[Named("audit_event_actor"), Named("audit_event_key")]),
     ("key and secrets written", KEY_AND_SECRETS),
     ("keys by their tokens", &[Named("api_key_secret_digest"), Primary("api_key")]),
@@ -89,6 +90,8 @@ impl Recorded {
         recorded.push(("begin", taken()));
         assert_eq!(tx.count_keys(&account_id("acme"), CountedKeys::Active).await.unwrap(), 10);
         recorded.push(("count of keys", taken()));
+        assert!(tx.newest_active_key(&account_id("acme")).await.unwrap().is_some());
+        recorded.push(("newest active key", taken()));
         assert!(!tx.has_acted(&key_id("nobody")).await.unwrap());
         recorded.push(("acts by and of a key", taken()));
         let mut written = tx.key(&key_id("key-7")).await.unwrap().unwrap();

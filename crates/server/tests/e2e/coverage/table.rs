@@ -6,7 +6,7 @@ use key_authority_proto::v1::*;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::support::client::{key_for, mask, question};
+use crate::support::client::{connection_of, key_for, mask, question};
 use crate::support::{Client, NewKey, in_time};
 
 /// What a call is about.
@@ -172,6 +172,10 @@ pub(crate) const TABLE: &[Case] = &[
     key_row!(DeleteKey delete_key DeleteKeyRequest ["keys.write"] Some(Action::DeleteKey), Key),
     row!(RevealToken ["tokens.reveal"] KEY, Some(Action::RevealToken), Key, |client, target| {
         client.reveal_token(RevealTokenRequest { key_id: target.key.id() }).await?;
+        Ok(Outcome::Done)
+    }),
+    row!(GetConnectInstructions ["keys.read"] ACCOUNT, Some(Action::RevealToken), Key, |client, target| {
+        client.get_connect_instructions(connection_of(&target.account)).await?;
         Ok(Outcome::Done)
     }),
     row!(CreateAccount ["accounts.write"] ACCOUNT, Some(Action::CreateAccount), Nothing, |client, target| {

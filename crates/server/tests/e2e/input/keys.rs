@@ -6,7 +6,7 @@ use key_authority_proto::v1::*;
 use prost_types::Timestamp;
 
 use super::*;
-use crate::support::client::{key_for, mask};
+use crate::support::client::{connection_of, key_for, mask};
 use crate::support::{Authority, Client, later, on_every_database};
 
 fn labels(names: Vec<String>, value: &str) -> BTreeMap<String, String> {
@@ -246,6 +246,40 @@ async fn the_other_calls_about_a_key_take_what_their_limits_allow(authority: Aut
     check(delete, async |request| client.delete_key(request).await).await;
 }
 
+async fn connect_instructions_take_what_their_limits_allow(authority: Authority) {
+    let client = authority.client();
+    client.new_account("acme", KeyPolicy { recoverable: true, ..Default::default() }).await;
+    let key_id = client.key_in("acme").await.id();
+    let base = &connection_of("acme");
+    let long_url = |len| format!("https://example.com/{}", "x".repeat(len - "https://example.com/".len()));
+    let good_urls = [texts(["http://127.0.0.1:1", "https://[::1]/a%20b?c=${d}&e='"]), vec![long_url(2000)]].concat();
+    let bad_urls = texts([
+        "",
+        "example.com",
+        "ftp://example.com",
+        "https://a b",
+        "https://example.com\n",
+        "https://u:p@example.com",
+        "https://example.com#f",
+        "https://example.com?api_key=x",
+        "https://a$b",
+    ]);
+    let names = vec!["0".into(), "A-b_c".into(), "x".repeat(64)];
+    let bad_names = texts(["", "-a", "_a", "a b", "a.b", "a\n", "é", "$(x)", "workspace"]);
+    let cases = vec![
+        case("account", base, |r, v| r.account = v, texts(["acme"]), bad_required_ids()),
+        case("client", base, |r, v| r.client = v, (0..=6).collect(), vec![-1, 7, i32::MAX, i32::MIN]),
+        case("server_name", base, |r, v| r.server_name = v, names, [bad_names, vec!["x".repeat(65)]].concat()),
+        case("url", base, |r, v| r.url = v, good_urls, [bad_urls, vec![long_url(2001)]].concat()),
+        case("key_id", base, |r, v| r.key_id = v, vec![key_id.clone(), String::new()], bad_ids()),
+        case("request_id", base, |r, v| r.request_id = v, good_request_ids(), bad_request_ids()),
+    ];
+    let connect = async |request| client.get_connect_instructions(request).await;
+    check(cases, connect).await;
+    let both = GetConnectInstructionsRequest { key_id, ..base.clone() };
+    check(vec![case("create_if_none", &both, |r, v| r.create_if_none = v, vec![false], vec![true])], connect).await;
+}
+
 async fn list_keys_takes_what_its_limits_allow(authority: Authority) {
     let client = authority.client();
     let long = "x".repeat(64);
@@ -277,5 +311,6 @@ on_every_database! {
     update_key_takes_what_its_limits_allow,
     renew_key_takes_what_its_limits_allow,
     the_other_calls_about_a_key_take_what_their_limits_allow,
+    connect_instructions_take_what_their_limits_allow,
     list_keys_takes_what_its_limits_allow,
 }

@@ -68,6 +68,7 @@ unary! {
     renew_key(RenewKeyRequest) -> RenewKeyResponse;
     delete_key(DeleteKeyRequest) -> DeleteKeyResponse;
     reveal_token(RevealTokenRequest) -> RevealTokenResponse;
+    get_connect_instructions(GetConnectInstructionsRequest) -> GetConnectInstructionsResponse;
     create_account(CreateAccountRequest) -> CreateAccountResponse;
     get_account(GetAccountRequest) -> Account;
     list_accounts(ListAccountsRequest) -> ListAccountsResponse;
@@ -205,6 +206,16 @@ pub(crate) fn question(token: &str) -> VerifyRequest {
 /// A key of which nothing is said but the account.
 pub(crate) fn key_for(account: &str) -> CreateKeyRequest {
     CreateKeyRequest { account: account.into(), ..CreateKeyRequest::default() }
+}
+
+/// Every client connected to a server, with a key of which nothing is said but the account.
+pub(crate) fn connection_of(account: &str) -> GetConnectInstructionsRequest {
+    GetConnectInstructionsRequest {
+        account: account.into(),
+        server_name: "acme".into(),
+        url: "https://mcp.example.com/mcp".into(),
+        ..GetConnectInstructionsRequest::default()
+    }
 }
 
 /// These projects and no others.
