@@ -7,7 +7,14 @@ use super::error::ConfigError;
 
 const PREFIX: &str = "KEY_AUTHORITY_";
 /// The tests' own variables: where their databases are, and their seed. A shell in which they are set may start a server.
-const OF_TESTS: [&str; 3] = ["KEY_AUTHORITY_TEST_POSTGRES_URL", "KEY_AUTHORITY_TEST_MARIADB_URL", "KEY_AUTHORITY_SEED"];
+const OF_TESTS: [&str; 6] = [
+    "KEY_AUTHORITY_TEST_POSTGRES_URL",
+    "KEY_AUTHORITY_TEST_MARIADB_URL",
+    "KEY_AUTHORITY_TEST_CLOCKED_POSTGRES_URL",
+    "KEY_AUTHORITY_TEST_CLOCKED_MARIADB_URL",
+    "KEY_AUTHORITY_TEST_CLOCK_FILE",
+    "KEY_AUTHORITY_SEED",
+];
 
 /// Every variable that some flag reads, as clap knows them: there is no second list.
 fn known_names() -> Vec<String> {
