@@ -1,12 +1,14 @@
 //! The schema, step by step.
 //!
 //! A migration that has been released is never edited: names are written out in it, not taken from the entities, so that
-//! it does tomorrow what it did the day it was written. To change the schema, add `m0003_<what>.rs` and list it last.
+//! it does tomorrow what it did the day it was written. To change the schema, add `m0004_<what>.rs` and list it last.
 
 use sea_orm_migration::prelude::*;
 
+mod columns;
 mod m0001_initial;
 mod m0002_secret_scheme;
+mod m0003_retired_and_log_format;
 
 /// The list of migrations, oldest first.
 #[derive(Debug)]
@@ -15,6 +17,10 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_initial::Migration), Box::new(m0002_secret_scheme::Migration)]
+        vec![
+            Box::new(m0001_initial::Migration),
+            Box::new(m0002_secret_scheme::Migration),
+            Box::new(m0003_retired_and_log_format::Migration),
+        ]
     }
 }

@@ -187,6 +187,8 @@ impl Database {
             key_id: line.key_id.clone(),
             accepts_restore: false,
             is_import: false,
+            records_use: false,
+            time: key_authority_domain::time::Timestamp::MIN,
         });
         let now = Timestamp::from_micros(i64::try_from(now / 1_000).unwrap_or(0));
         Feed { head: self.head(as_of), now, events: events.collect() }

@@ -256,6 +256,8 @@ fn nothing_new(applied: Head) -> Feed {
         key_id: None,
         accepts_restore: false,
         is_import: false,
+        records_use: false,
+        time: key_authority_domain::time::Timestamp::MIN,
     });
     Feed { head: applied, now: Timestamp::from_micros(0), events: event.into_iter().collect() }
 }

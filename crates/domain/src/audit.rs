@@ -72,9 +72,25 @@ actions! {
     AcceptRestore = 15, "accept_restore";
     /// Keys of another system were taken over.
     ImportKeys = 16, "import_keys";
+    /// The deletion of a key began: every replica writes down when it last saw the key used, before it confirms.
+    PrepareDeleteKey = 17, "prepare_delete_key";
 }
 
+/// What this build understands of the log. The number goes up with each kind of event that replicas of an older build would
+/// misread. 2: keys are imported. 3: the use of a key is written down before its deletion.
+pub const LOG_FORMAT_VERSION: u32 = 3;
+
 impl Action {
+    /// The least [`LOG_FORMAT_VERSION`] of a replica that follows an event of this kind as it must be followed.
+    #[must_use]
+    pub const fn log_format(self) -> u32 {
+        match self {
+            Self::ImportKeys => 2,
+            Self::PrepareDeleteKey => 3,
+            _ => 1,
+        }
+    }
+
     /// The number that is stored.
     #[must_use]
     pub const fn number(self) -> i32 {
@@ -239,6 +255,14 @@ pub enum ChainFault {
     Head {
         /// The head.
         head: Revision,
+    },
+    /// The actor of an event had already been ended: revoked, disabled, deleted or expired.
+    #[error("revision {revision} was made by a caller that had ended with revision {ended_by}")]
+    ActorEnded {
+        /// The revision of the event.
+        revision: Revision,
+        /// The event that ended the actor, or that set the expiry which had passed.
+        ended_by: Revision,
     },
 }
 

@@ -110,8 +110,19 @@ pub struct Secret {
     pub create_time: Timestamp,
     /// The first instant at which it no longer passes.
     pub retire_time: Option<Timestamp>,
+    /// Whether it has ended for good. Set by the renewal that ends it, and never reset: a clock that steps back below
+    /// `retire_time` does not make the token valid again.
+    pub retired: bool,
     /// When it last passed Verify.
     pub last_used_time: Option<Timestamp>,
+}
+
+impl Secret {
+    /// The end that Verify goes by: [`Timestamp::MIN`] for a secret that has ended for good, whatever the clock says.
+    #[must_use]
+    pub fn effective_retire_time(&self) -> Option<Timestamp> {
+        if self.retired { Some(Timestamp::MIN) } else { self.retire_time }
+    }
 }
 
 /// What a token that was freshly minted, or imported, leaves behind.
@@ -336,10 +347,11 @@ impl Key {
         let retire_time = now.after(overlap);
         for secret in &mut self.secrets {
             secret.retire_time = Some(secret.retire_time.map_or(retire_time, |earlier| earlier.min(retire_time)));
+            secret.retired |= now.is_past(secret.retire_time);
         }
         // Only what is over is forgotten: an overlap that was promised is kept.
         while self.secrets.len() >= SECRETS_MAX {
-            let over = self.secrets.iter().position(|secret| now.is_past(secret.retire_time));
+            let over = self.secrets.iter().position(|secret| secret.retired);
             self.secrets.remove(over.ok_or(Refusal::SecretLimitReached)?);
         }
         let version = self.newest_secret().map_or(1, |newest| newest.version.saturating_add(1));
@@ -386,6 +398,7 @@ impl MintedSecret {
             sealed: self.sealed,
             create_time: now,
             retire_time: None,
+            retired: false,
             last_used_time: None,
         }
     }
@@ -472,6 +485,18 @@ mod tests {
         key.renew(&account, minted(3), Duration::ZERO, ExpiryChoice::Unsaid, NOW).unwrap();
         assert_eq!(key.secrets.iter().map(|s| s.retire_time).collect::<Vec<_>>(), [Some(NOW), Some(NOW), None]);
         assert_eq!(key.secrets.iter().map(|s| s.version).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(key.secrets.iter().map(|s| s.retired).collect::<Vec<_>>(), [true, true, false]);
+    }
+
+    #[test]
+    fn a_retired_secret_stays_retired_when_the_clock_steps_back() {
+        let account = account(KeyPolicy::default());
+        let mut key = key(ExpiryChoice::Never);
+        key.renew(&account, minted(2), Duration::ZERO, ExpiryChoice::Unsaid, NOW).unwrap();
+        assert_eq!(key.secrets[0].effective_retire_time(), Some(Timestamp::MIN));
+        key.renew(&account, minted(3), HOUR, ExpiryChoice::Unsaid, NOW.before(HOUR)).unwrap();
+        assert_eq!(key.secrets[0].effective_retire_time(), Some(Timestamp::MIN));
+        assert_eq!(key.secrets[1].effective_retire_time(), Some(NOW));
     }
 
     #[test]

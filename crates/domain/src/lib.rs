@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod account;
+pub mod actor_check;
 pub mod audit;
 pub mod connect;
 pub mod foreign;

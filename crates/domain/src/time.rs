@@ -19,6 +19,9 @@ const SECONDS_MAX: i64 = 253_402_300_799;
 pub struct Timestamp(i64);
 
 impl Timestamp {
+    /// Before every instant that a clock can show.
+    pub const MIN: Self = Self(i64::MIN);
+
     /// The instant `micros` microseconds after the Unix epoch.
     #[must_use]
     pub const fn from_micros(micros: i64) -> Self {

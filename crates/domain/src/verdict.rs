@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use crate::access::Access;
+use crate::id::SYSTEM_ACCOUNT;
 use crate::time::Timestamp;
 
 /// The answer of Verify. A verdict is data; an outage is never one.
@@ -68,7 +69,8 @@ impl Verdict {
 pub struct Question<'a> {
     /// It must be the token of this key.
     pub key_id: Option<&'a str>,
-    /// It must be the token of a key of this account.
+    /// It must be the token of a key of this account. A key of account `system` is found only by a question that names
+    /// `system`: the token of a caller of the authority is not the token of a customer.
     pub account: Option<&'a str>,
     /// It must cover this project.
     pub project: Option<&'a str>,
@@ -101,13 +103,17 @@ pub struct Standing<'a> {
 
 /// Decides a question about a token whose digest was looked up.
 ///
-/// A key of another ID or account is no key: nothing about it is told. From there on the secret has matched, and the
-/// first of the verdicts that holds is told, in the order of their declaration, the revocation before all.
+/// A key with another ID, of another account, or of account `system` where the question does not name it, is
+/// [`Verdict::Unknown`]: nothing about it is disclosed. Otherwise the secret has matched, and the answer is the first
+/// verdict that applies, in the order of their declaration, revocation first.
 #[must_use]
 pub fn decide(standing: Option<&Standing<'_>>, question: &Question<'_>, now: Timestamp) -> Verdict {
     let Some(key) = standing else { return Verdict::Unknown };
     let is_asked_for = question.key_id.is_none_or(|id| id == key.key_id)
-        && question.account.is_none_or(|account| account == key.account);
+        && match question.account {
+            Some(account) => account == key.account,
+            None => key.account != SYSTEM_ACCOUNT,
+        };
     if !is_asked_for {
         Verdict::Unknown
     } else if key.revoked {
@@ -182,6 +188,16 @@ mod tests {
             assert_eq!(decide(Some(&key), &question, NOW), Verdict::Unknown);
         }
         assert_eq!(decide(Some(&key), &Question::default(), NOW), Verdict::Revoked);
+    }
+
+    #[test]
+    fn a_callers_token_is_unknown_unless_the_question_names_account_system() {
+        let access = Access { networks: [].into(), projects: ProjectAccess::All, ..access() };
+        let key = Standing { account: SYSTEM_ACCOUNT, ..standing(&access) };
+        let verdict = |account| decide(Some(&key), &Question { account, ..Question::default() }, NOW);
+        assert_eq!(verdict(None), Verdict::Unknown);
+        assert_eq!(verdict(Some("acme")), Verdict::Unknown);
+        assert_eq!(verdict(Some(SYSTEM_ACCOUNT)), Verdict::Valid);
     }
 
     proptest! {

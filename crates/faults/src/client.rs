@@ -78,6 +78,18 @@ impl Client {
         Ok(self.create_key(request).await?.token)
     }
 
+    /// Makes a caller that may change keys, and returns the ID of its key and its token.
+    pub(crate) async fn create_changer(&self, request_id: &str) -> Result<(String, String), Status> {
+        let request = CreateKeyRequest {
+            account: "system".into(),
+            scopes: vec!["keys.write".to_owned()],
+            request_id: request_id.into(),
+            ..CreateKeyRequest::default()
+        };
+        let created = self.create_key(request).await?;
+        Ok((created.key.map(|key| key.id).unwrap_or_default(), created.token))
+    }
+
     /// Revokes a key.
     pub(crate) async fn revoke(&self, key_id: &str, request_id: &str) -> Result<RevokeKeyResponse, Status> {
         let request = RevokeKeyRequest { key_id: key_id.into(), reason: String::new(), request_id: request_id.into() };
@@ -94,8 +106,16 @@ impl Client {
 
     /// All events of the account of the harness.
     pub(crate) async fn events(&self) -> Result<Vec<AuditEvent>, Status> {
-        let mut request =
-            ListAuditEventsRequest { account: ACCOUNT.into(), page_size: 1000, ..ListAuditEventsRequest::default() };
+        self.events_that(ListAuditEventsRequest { account: ACCOUNT.into(), ..ListAuditEventsRequest::default() }).await
+    }
+
+    /// All events by a caller.
+    pub(crate) async fn events_by(&self, key_id: &str) -> Result<Vec<AuditEvent>, Status> {
+        self.events_that(ListAuditEventsRequest { actor: key_id.into(), ..ListAuditEventsRequest::default() }).await
+    }
+
+    async fn events_that(&self, filter: ListAuditEventsRequest) -> Result<Vec<AuditEvent>, Status> {
+        let mut request = ListAuditEventsRequest { page_size: 1000, ..filter };
         let mut events = Vec::new();
         loop {
             let page = self.rpc.clone().list_audit_events(request.clone()).await?.into_inner();

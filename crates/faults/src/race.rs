@@ -2,6 +2,7 @@
 
 #![expect(clippy::doc_markdown, reason = "the comments of the arguments are the text of --help")]
 
+mod callers;
 mod history;
 mod keys;
 mod nemesis;
@@ -20,6 +21,7 @@ use clap::Args;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
+use self::callers::{CallerRace, RevokedCallers};
 use self::history::History;
 use self::keys::Keys;
 use self::nemesis::Nemesis;
@@ -89,6 +91,7 @@ pub(crate) struct World {
     history: History,
     keys: Keys,
     revoked: Revoked,
+    callers: RevokedCallers,
 }
 
 impl World {
@@ -126,8 +129,12 @@ pub(crate) async fn race(args: RaceArgs) -> Result<bool, Trouble> {
     let mut cluster = Cluster::start(plan, &mut chance).await?;
     let clock = Clock::start();
     let margin = args.lease + Duration::from_secs(1);
-    let world =
-        Arc::new(World { history: History::new(clock, margin), keys: Keys::default(), revoked: Revoked::default() });
+    let world = Arc::new(World {
+        history: History::new(clock, margin),
+        keys: Keys::default(),
+        revoked: Revoked::default(),
+        callers: RevokedCallers::default(),
+    });
     run(&args, &world, &mut cluster, &mut chance).await?;
     let lasted = clock.now();
     let aftermath = Aftermath::inspect(&world, &cluster).await?;
@@ -157,6 +164,13 @@ async fn run(args: &RaceArgs, world: &Arc<World>, cluster: &mut Cluster, chance:
             };
         }
     }
+    let callers = CallerRace {
+        world: Arc::clone(world),
+        clients: admin.clone(),
+        addresses: cluster.replicas.iter().map(|replica| replica.address.clone()).collect(),
+        chance: chance.fork(),
+        call_limit,
+    };
     let enough = Notify::new();
     let revoker = Revoker { world: Arc::clone(world), clients: admin, chance: chance.fork(), call_limit };
     let nemesis = Nemesis { world: Arc::clone(world), cluster, chance: chance.fork(), freeze_max: args.freeze_max };
@@ -169,6 +183,7 @@ async fn run(args: &RaceArgs, world: &Arc<World>, cluster: &mut Cluster, chance:
     tokio::select! {
         done = work => done?,
         done = stock.run() => done?,
+        done = Box::pin(callers.run()) => done?,
         Some(done) = lanes.join_next() => done.attempt("a verifier")?,
     }
     lanes.shutdown().await;

@@ -57,9 +57,9 @@ impl Ended {
         // The same token may be brought along again, as another key, under a later revision.
         let was_gone = self.gone.get(&secret.digest).is_some_and(|at| key.create_revision <= *at);
         let is_past = |end: Option<Timestamp>| now.is_past(end);
-        let was_ended = known
-            .filter(|known| key.create_revision <= known.create_revision)
-            .is_some_and(|known| known.revoked || is_past(known.retire_time()) && !is_past(secret.retire_time));
+        let was_ended = known.filter(|known| key.create_revision <= known.create_revision).is_some_and(|known| {
+            known.revoked || is_past(known.retire_time()) && !is_past(secret.effective_retire_time())
+        });
         key.revocation.is_none() && (was_gone || was_ended)
     }
 

@@ -20,6 +20,7 @@ use key_authority_domain::key::{Key, Secret};
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::TokenDigest;
 use key_authority_storage::feed::Rows;
+use key_authority_storage::usage::UsageDelta;
 
 use self::by_key::ByKey;
 use self::kinds::Kinds;
@@ -194,6 +195,12 @@ impl Writer {
             self.accounts.remove(id);
         }
         self.count();
+    }
+
+    /// When the versions of a key were last used here, for writing it down; without those that were not.
+    #[must_use]
+    pub fn last_uses(&self, id: &KeyId) -> Vec<UsageDelta> {
+        self.by_key.versions(id).filter_map(|version| version.last_use()).collect()
     }
 
     /// Begins a complete reading, `now` by the authority's clock.

@@ -263,10 +263,12 @@ mod tests {
         let event = |revision| FeedEvent {
             revision: Revision(revision),
             hash: hash(revision),
+            time: Timestamp::from_micros(0),
             account: AccountId::new("acme").unwrap(),
             key_id: None,
             accepts_restore: false,
             is_import: false,
+            records_use: false,
         };
         Feed { head: head(to), now: Timestamp::from_micros(0), events: (from.max(1)..=to).map(event).collect() }
     }

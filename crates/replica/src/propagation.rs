@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
+use key_authority_domain::audit::ChainHash;
 use key_authority_domain::id::{ReplicaId, Revision};
-use key_authority_storage::registry::{Nonce, ReplicaRow};
+use key_authority_storage::registry::{Nonce, RegistryScan, ReplicaRow};
 use key_authority_storage::{StorageError, Store};
 
 use crate::clock::{Boottime, boottime};
@@ -22,6 +23,32 @@ const PAUSE_MAX: Duration = Duration::from_millis(20);
 pub const GRACE: Duration = Duration::from_millis(100);
 /// How long the registry may take to answer when the lease is over: it is only asked for the sake of the next change.
 pub const LAST_LOOK: Duration = Duration::from_millis(40);
+
+/// A change that is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// Its revision.
+    pub revision: Revision,
+    /// The hash of its event, where it is known: another log may have another event of that revision.
+    pub hash: Option<ChainHash>,
+}
+
+impl Change {
+    /// Whether the log that a scan saw has the change.
+    fn is_in(&self, scan: &RegistryScan) -> bool {
+        scan.head >= self.revision && self.hash.is_none_or(|hash| scan.hash == Some(hash))
+    }
+}
+
+/// Why a scan of the registry says nothing about who has applied a change.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ScanError {
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The server lags behind, or was the primary once: it may lack replicas that have joined elsewhere.
+    #[error("the registry was read from a server whose log, up to revision {head}, lacks the change")]
+    Behind { head: Revision },
+}
 
 /// How a change came to be everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,7 +221,7 @@ struct Failures {
 }
 
 impl Failures {
-    fn tell(&mut self, error: &StorageError, doing: &str) {
+    fn tell(&mut self, error: &dyn std::error::Error, doing: &str) {
         if std::mem::replace(&mut self.is_told, true) {
             tracing::debug!(error = %error, "{doing}");
         } else {
@@ -203,10 +230,16 @@ impl Failures {
     }
 }
 
+/// How long a statement of the wait may take from now on. Computed anew before each: a slow scan leaves less for a fence.
+fn time_left(wait: &Wait) -> Duration {
+    wait.end().since(boottime()).max(LAST_LOOK)
+}
+
 impl View {
-    /// Waits until every replica has applied `revision` or has no lease any more. `committed` is an instant after the
-    /// commit was acknowledged. The change is safe one lease after it; the wait ends a quarter of a second later at the latest.
-    pub async fn everywhere(&self, store: &Store, revision: Revision, committed: Boottime) -> Propagation {
+    /// Waits until every replica has applied `change` or has no lease any more. `committed` is an instant after the commit
+    /// was acknowledged. The change is safe one lease after it; the wait ends a quarter of a second later at the latest.
+    pub async fn everywhere(&self, store: &Store, change: Change, committed: Boottime) -> Propagation {
+        let Change { revision, .. } = change;
         let wait = Wait::new(revision, committed, self.terms.wait);
         let mut awaited = Awaited::default();
         let mut replicas = 1;
@@ -215,8 +248,7 @@ impl View {
         self.wake.notify_one();
         self.here(&wait).await;
         let state = loop {
-            let left = wait.end().since(boottime()).max(LAST_LOOK);
-            let step = match tokio::time::timeout(left, self.scan(store)).await {
+            let step = match tokio::time::timeout(time_left(&wait), self.scan(store, change)).await {
                 Ok(Ok(rows)) => {
                     replicas = u32::try_from(rows.len()).unwrap_or(u32::MAX).max(replicas);
                     let mine = self.mine(&wait);
@@ -224,7 +256,7 @@ impl View {
                     wait.on_rows(&rows, mine, &self.observed(), boottime())
                 }
                 Ok(Err(error)) => {
-                    failures.tell(&error, "asking who has applied a change");
+                    failures.tell(&error, "cannot read the registry of replicas");
                     wait.on_time(boottime())
                 }
                 Err(_) => wait.on_time(boottime()),
@@ -233,9 +265,9 @@ impl View {
                 Step::Over(_) if awaited.has_lost_one => break PropagationState::Lapsed,
                 Step::Over(state) => break state,
                 Step::Fence(silent) => {
-                    let fenced = tokio::time::timeout(left, self.fence(store, &silent)).await;
+                    let fenced = tokio::time::timeout(time_left(&wait), self.fence(store, &silent)).await;
                     if let Ok(Err(error)) = fenced {
-                        failures.tell(&error, "removing silent replicas");
+                        failures.tell(&error, "cannot remove silent replicas from the registry");
                     }
                 }
                 Step::Ask => {}
@@ -265,10 +297,14 @@ impl View {
     }
 
     /// Reads the registry and notes what it shows.
-    pub(crate) async fn scan(&self, store: &Store) -> Result<Vec<ReplicaRow>, StorageError> {
-        let rows = store.replicas().await?;
-        self.observed().note(&rows, boottime());
-        Ok(rows)
+    pub(crate) async fn scan(&self, store: &Store, change: Change) -> Result<Vec<ReplicaRow>, ScanError> {
+        let scan = store.registry(change.revision).await?;
+        let received = boottime();
+        if !change.is_in(&scan) {
+            return Err(ScanError::Behind { head: scan.head });
+        }
+        self.observed().note(&scan.rows, received);
+        Ok(scan.rows)
     }
 
     /// Removes the replicas that have been silent for the length of the lease, so that no change need wait for them.
@@ -342,6 +378,18 @@ mod tests {
         observed.note(&[], at(12));
         observed.note(&[row(1, 5, 2)], at(13));
         assert!(!observed.is_silent(&row(1, 5, 2), WAIT, at(22)));
+    }
+
+    #[test]
+    fn a_scan_of_a_log_without_the_change_is_none() {
+        let scan = |head, hash| RegistryScan { rows: vec![], head: Revision(head), hash };
+        let (hash, other) = (Some(ChainHash([1; 32])), Some(ChainHash([2; 32])));
+        let change = Change { revision: Revision(5), hash };
+        assert!(change.is_in(&scan(5, hash)) && change.is_in(&scan(9, hash)));
+        assert!(!change.is_in(&scan(4, None)), "it lags behind");
+        assert!(!change.is_in(&scan(9, other)) && !change.is_in(&scan(9, None)), "it is another log");
+        let unknown = Change { hash: None, ..change };
+        assert!(unknown.is_in(&scan(5, other)) && !unknown.is_in(&scan(4, None)));
     }
 
     #[test]

@@ -64,6 +64,17 @@ pub enum EndError {
         /// The one in the database.
         stored: Duration,
     },
+    /// The log has events that this build would misread.
+    #[error(
+        "the log has events of format {needed}, and this build understands format {known}: run the build that the other \
+         replicas run, or a newer one"
+    )]
+    LogFormat {
+        /// What this build understands.
+        known: u32,
+        /// What the log needs.
+        needed: u32,
+    },
     /// A fault of ours; what it was stands on standard error.
     #[error("the replicator's thread panicked")]
     Panicked,
@@ -179,10 +190,17 @@ async fn patience(mut stopped: watch::Receiver<bool>) {
 /// Connects, however long it takes; nothing when it is to stop before that.
 async fn connect(settings: &Settings, stopped: &mut watch::Receiver<bool>) -> Option<Store> {
     let connected = async {
+        let mut is_logged = false;
         loop {
             match Store::connect_one(&settings.database_url, Arc::clone(&settings.keyring)).await {
                 Ok(store) => return store,
-                Err(error) => tracing::debug!(error = %error, "the replicator cannot connect"),
+                Err(error) if std::mem::replace(&mut is_logged, true) => {
+                    tracing::debug!(error = %error, "cannot connect to the database");
+                }
+                Err(error) => {
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::warn!(error = %error, cause, "cannot connect to the database; trying again every 200 ms");
+                }
             }
             tokio::time::sleep(RECONNECT_INTERVAL).await;
         }

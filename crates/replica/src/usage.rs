@@ -118,11 +118,19 @@ impl Usage {
     }
 }
 
+impl ResidentSecret {
+    /// When it was last used here, without its count: that is written down in its turn.
+    pub(crate) fn last_use(&self) -> Option<UsageDelta> {
+        let last_used_time = self.last_used_time()?;
+        let Self { digest, create_revision, .. } = *self;
+        Some(UsageDelta { key_id: self.id().clone(), digest, create_revision, count: 0, last_used_time })
+    }
+}
+
 /// Takes what is to be written down of a version.
 fn delta(secret: &ResidentSecret) -> Option<UsageDelta> {
-    let (count, last_used_time) = (secret.uses.take()?, secret.last_used_time()?);
-    let ResidentSecret { digest, create_revision, .. } = *secret;
-    Some(UsageDelta { key_id: secret.id().clone(), digest, create_revision, count, last_used_time })
+    let count = secret.uses.take()?;
+    Some(UsageDelta { count, ..secret.last_use()? })
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::TokenDigest;
 use tokio::sync::{Notify, watch};
 
-use crate::clock::{Boottime, WallClock, boottime};
+use crate::clock::{Boottime, ClockStep, WallClock, boottime};
 use crate::index::{Index, Record};
 use crate::lease::{self, Lease};
 use crate::propagation::Observed;
@@ -42,6 +42,7 @@ pub struct View {
     went_back: AtomicU64,
     fenced: AtomicU64,
     refused: AtomicU64,
+    clock_steps: AtomicU64,
     pub(crate) wake: Notify,
     pub(crate) terms: Terms,
     pub(crate) observed: Mutex<Observed>,
@@ -91,6 +92,7 @@ impl View {
             went_back: AtomicU64::new(0),
             fenced: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            clock_steps: AtomicU64::new(0),
             wake: Notify::new(),
             terms,
             observed: Mutex::new(Observed::default()),
@@ -120,7 +122,8 @@ impl View {
         self.index.read().find(moment, digests).cloned()
     }
 
-    /// What the authority's clock says, lease or not: for showing states, never for letting a token pass.
+    /// The authority's time, lease or not: for showing states and as the least time of a change, never for letting a token
+    /// pass.
     #[must_use]
     pub fn time(&self) -> Timestamp {
         self.clock.at(boottime())
@@ -240,8 +243,29 @@ impl View {
         self.deadline.store(0, Ordering::Release);
     }
 
-    pub(crate) fn set_clock(&self, said: Timestamp, asked: Boottime) {
-        self.clock.set(said, asked, boottime());
+    /// How often the database's clock was seen to step.
+    #[must_use]
+    pub fn clock_steps(&self) -> u64 {
+        self.clock_steps.load(Ordering::Relaxed)
+    }
+
+    /// How far the authority's time is ahead of the database's clock; see [`WallClock`].
+    #[must_use]
+    pub fn clock_ahead(&self) -> Duration {
+        self.clock.ahead(boottime())
+    }
+
+    /// Sets the time from an answer of the database to a question that was sent at `asked`.
+    pub(crate) fn set_clock(&self, said: Timestamp, newest: Timestamp, asked: Boottime) {
+        let Some(ClockStep { by_us }) = self.clock.set(said, newest, asked, boottime()) else { return };
+        self.clock_steps.fetch_add(1, Ordering::Relaxed);
+        #[expect(clippy::cast_precision_loss, reason = "of a step of centuries, nobody needs the microseconds")]
+        let by_seconds = by_us as f64 / 1e6;
+        tracing::error!(
+            by_seconds,
+            ahead_seconds = self.clock_ahead().as_secs_f64(),
+            "the database's clock stepped; expiry is judged by a time that does not go back"
+        );
     }
 
     /// Notes whether the database answers, and says whether that is new.

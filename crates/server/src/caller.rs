@@ -1,7 +1,10 @@
-//! Who calls, and what they may: the only place where a [`Permit`] is made.
+//! Who calls, and what they may: the only place where a [`Permit`] and a [`TxPermit`] are made.
 //!
 //! A caller presents a token of a key of account `system`, and is judged by the same `decide` as everybody else. The
 //! key's scopes are permissions, its projects are the accounts that it may act on.
+//!
+//! A caller is judged twice: when the call arrives, by the resident index, and where something changes or is revealed, by
+//! the transaction that does it. A caller that is revoked while its calls wait for the lock changes nothing any more.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,11 +16,14 @@ use key_authority_domain::id::{AccountId, Actor, SYSTEM_ACCOUNT};
 use key_authority_domain::key::Key;
 use key_authority_domain::permission::Permission;
 use key_authority_domain::secret::Keyring;
+use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::{Token, TokenDigest};
-use key_authority_domain::verdict::{Question, Verdict, decide};
+use key_authority_domain::verdict::{Question, Standing, Verdict, decide};
 use key_authority_replica::index::Record;
 use key_authority_replica::{Moment, View};
+use key_authority_storage::caller_read::StoredCaller;
 use key_authority_storage::page::AccountScope;
+use key_authority_storage::read_tx::ReadTx;
 
 use crate::status::Failure;
 
@@ -29,10 +35,14 @@ pub struct Credential {
     address: Option<IpAddr>,
 }
 
-/// The right to do one thing, as whoever holds it.
+/// The right to do one thing, as judged when the call arrived: enough to read. What changes or reveals something judges
+/// the caller again, in its transaction; see [`Permit::judge_in`].
 pub struct Permit {
     holder: Option<Record>,
     moment: Moment,
+    /// Any of these is enough for the call.
+    permissions: &'static [Permission],
+    address: Option<IpAddr>,
 }
 
 impl Permit {
@@ -42,30 +52,103 @@ impl Permit {
         self.moment
     }
 
-    /// Who the caller is, for the audit log.
+    /// The caller, for the audit log.
     ///
     /// # Errors
-    /// When it is nobody: nobody changes anything.
+    /// When the caller is anonymous.
     pub fn actor(&self) -> Result<Actor, Failure> {
-        let holder = self.holder.as_ref().ok_or(Failure::CallerUnknown("the authorization header is missing"))?;
+        let holder = self.holder.as_ref().ok_or(MISSING)?;
         Ok(Actor::from(holder.id()))
     }
 
-    /// Whether the caller has a permission beside the one that this was given for.
+    /// Judges the caller again by what a transaction sees. Under the lock of a change, no event that ends the caller can
+    /// come before the change without being seen here.
+    ///
+    /// # Errors
+    /// `UNAUTHENTICATED` or `PERMISSION_DENIED` where the caller has ended, or has lost the permission.
+    pub async fn judge_in(&self, tx: &ReadTx) -> Result<TxPermit, Failure> {
+        let holder = self.holder.as_ref().ok_or(MISSING)?;
+        let caller = tx.caller(holder.digest()).await?.ok_or(UNKNOWN)?;
+        judge(&caller.standing(), self.permissions, self.address, tx.now())?;
+        Ok(TxPermit { actor: Actor::from(&caller.key_id), caller })
+    }
+}
+
+impl Rights for Permit {
+    /// None for an anonymous caller, who may only verify, and that everywhere.
+    fn access(&self) -> Option<&Access> {
+        self.holder.as_ref().map(|holder| holder.access())
+    }
+}
+
+/// The right to do one thing, as judged inside a transaction. Only [`Permit::judge_in`] makes one, and only with it an event
+/// can be written or a grant be checked.
+pub struct TxPermit {
+    actor: Actor,
+    caller: StoredCaller,
+}
+
+impl TxPermit {
+    /// The caller, for the audit log.
     #[must_use]
-    pub fn has(&self, permission: Permission) -> bool {
+    pub fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    /// Checks that a key of account `system` holds no more than the caller: before it is changed or ended, and after it was
+    /// created or changed. A grant never outlives what grants it, so it is bounded by the end of the presented token; and a
+    /// token that a renewal has replaced grants nothing.
+    ///
+    /// # Errors
+    /// `GRANT_EXCEEDS_CALLER`.
+    pub fn check_grant(&self, key: &Key) -> Result<(), Failure> {
+        let StoredCaller { access, is_newest_token, .. } = &self.caller;
+        let is_held =
+            *is_newest_token && Permission::may_grant(access, self.caller.token_end(), &key.access, key.expire_time);
+        if !key.account.is_system() || is_held { Ok(()) } else { Err(Failure::GrantExceedsCaller) }
+    }
+
+    /// Checks that the caller may change the account: a change of account `system` concerns all callers.
+    ///
+    /// # Errors
+    /// `GRANT_EXCEEDS_CALLER`.
+    pub fn check_policy(&self, account: &AccountId) -> Result<(), Failure> {
+        if account.is_system() { self.check_all_accounts() } else { Ok(()) }
+    }
+
+    /// Checks that the caller covers all accounts, by a token that no renewal has replaced.
+    ///
+    /// # Errors
+    /// `GRANT_EXCEEDS_CALLER`.
+    pub fn check_all_accounts(&self) -> Result<(), Failure> {
+        let covers_all = self.caller.access.projects == ProjectAccess::All;
+        if covers_all && self.caller.is_newest_token { Ok(()) } else { Err(Failure::GrantExceedsCaller) }
+    }
+}
+
+impl Rights for TxPermit {
+    fn access(&self) -> Option<&Access> {
+        Some(&self.caller.access)
+    }
+}
+
+/// What a caller may do beside what it was let in for.
+pub trait Rights {
+    /// What the caller's key opens; None where there is no limit.
+    fn access(&self) -> Option<&Access>;
+
+    /// Whether the caller has this permission.
+    fn has(&self, permission: Permission) -> bool {
         self.access().is_some_and(|access| access.scopes.contains(permission.as_str()))
     }
 
     /// Whether the caller may act on the account.
-    #[must_use]
-    pub fn covers(&self, account: &AccountId) -> bool {
+    fn covers(&self, account: &AccountId) -> bool {
         self.access().is_none_or(|access| access.projects.covers(Some(account.as_str())))
     }
 
     /// The accounts that the caller may act on.
-    #[must_use]
-    pub fn accounts(&self) -> AccountScope {
+    fn accounts(&self) -> AccountScope {
         match self.access().map(|access| &access.projects) {
             None | Some(ProjectAccess::All) => AccountScope::All,
             // What is no account ID names no account.
@@ -74,46 +157,46 @@ impl Permit {
             }
         }
     }
-
-    /// Checks that the caller holds all that a key of account `system` holds: before it is handed out, and before
-    /// somebody who holds less changes or ends it.
-    ///
-    /// # Errors
-    /// `GRANT_EXCEEDS_CALLER`.
-    pub fn check_grant(&self, key: &Key) -> Result<(), Failure> {
-        let is_held = self.holder.as_ref().is_some_and(|holder| {
-            Permission::may_grant(holder.access(), holder.expire_time(), &key.access, key.expire_time)
-        });
-        if !key.account.is_system() || is_held { Ok(()) } else { Err(Failure::GrantExceedsCaller) }
-    }
-
-    /// Checks that the caller may change the account: what the account `system` is, all callers feel.
-    ///
-    /// # Errors
-    /// `GRANT_EXCEEDS_CALLER`.
-    pub fn check_policy(&self, account: &AccountId) -> Result<(), Failure> {
-        if account.is_system() { self.check_all_accounts() } else { Ok(()) }
-    }
-
-    /// Checks that the caller covers all accounts.
-    ///
-    /// # Errors
-    /// `GRANT_EXCEEDS_CALLER`.
-    pub fn check_all_accounts(&self) -> Result<(), Failure> {
-        let covers_all = self.access().is_some_and(|access| access.projects == ProjectAccess::All);
-        if covers_all { Ok(()) } else { Err(Failure::GrantExceedsCaller) }
-    }
-
-    /// None for an anonymous caller, who may only verify, and that everywhere.
-    fn access(&self) -> Option<&Access> {
-        self.holder.as_ref().map(|holder| holder.access())
-    }
 }
 
-/// What a caller is told whose token does not pass, whatever the cause.
+/// Decides whether a caller's key has any of the `permissions`. They are tried in turn; the first is named when none is
+/// held. The one function that judges callers, at arrival and inside a transaction.
+fn judge(
+    standing: &Standing<'_>,
+    permissions: &[Permission],
+    address: Option<IpAddr>,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let mut missing = None;
+    for permission in permissions {
+        let question = Question {
+            account: Some(SYSTEM_ACCOUNT),
+            scopes: &[permission.as_str()],
+            client_ip: address,
+            ..Question::default()
+        };
+        match decide(Some(standing), &question, now) {
+            Verdict::Valid => return Ok(()),
+            Verdict::ScopeDenied => {
+                missing.get_or_insert(*permission);
+            }
+            Verdict::ProjectDenied => return Err(Failure::NoAccounts),
+            Verdict::NetworkDenied => return Err(Failure::CallerNetworkDenied),
+            Verdict::Malformed
+            | Verdict::Unknown
+            | Verdict::Disabled
+            | Verdict::Revoked
+            | Verdict::Expired
+            | Verdict::AccountSuspended => return Err(UNKNOWN),
+        }
+    }
+    Err(missing.map_or(UNKNOWN, Failure::PermissionMissing))
+}
+
+/// The answer to every caller whose token is not accepted, whatever the cause.
 const UNKNOWN: Failure = Failure::CallerUnknown("the caller's token is not valid");
 
-/// What a caller is told who has none.
+/// The answer to a caller without a token.
 const MISSING: Failure = Failure::CallerUnknown("the authorization header is missing");
 
 /// Judges callers.
@@ -171,46 +254,23 @@ impl Callers {
         self.permit_any(credential, &[Permission::Verify])
     }
 
-    /// The right to do what any of the `permissions` is for. They are tried in turn; the first is named when none is held.
+    /// The right to do what any of the `permissions` is for.
     ///
     /// # Errors
     /// `UNAUTHENTICATED`, `PERMISSION_DENIED`, or that this replica cannot tell.
-    pub fn permit_any(&self, credential: &Credential, permissions: &[Permission]) -> Result<Permit, Failure> {
+    pub fn permit_any(&self, credential: &Credential, permissions: &'static [Permission]) -> Result<Permit, Failure> {
+        let address = credential.address;
         let Some(digests) = &credential.digests else {
             return if self.is_verify_open && permissions == [Permission::Verify] {
-                Ok(Permit { holder: None, moment: self.view.moment()? })
+                Ok(Permit { holder: None, moment: self.view.moment()?, permissions, address })
             } else {
                 Err(MISSING)
             };
         };
         let moment = self.view.moment()?;
         let Some(secret) = self.view.find(moment, digests.iter().copied()) else { return Err(UNKNOWN) };
-        let mut missing = None;
-        for permission in permissions {
-            let question = Question {
-                account: Some(SYSTEM_ACCOUNT),
-                scopes: &[permission.as_str()],
-                client_ip: credential.address,
-                ..Question::default()
-            };
-            match decide(Some(&secret.standing()), &question, moment.now()) {
-                Verdict::Valid => {
-                    self.view.note_use(&secret, moment.now());
-                    return Ok(Permit { holder: Some(secret), moment });
-                }
-                Verdict::ScopeDenied => {
-                    missing.get_or_insert(*permission);
-                }
-                Verdict::ProjectDenied => return Err(Failure::NoAccounts),
-                Verdict::NetworkDenied => return Err(Failure::CallerNetworkDenied),
-                Verdict::Malformed
-                | Verdict::Unknown
-                | Verdict::Disabled
-                | Verdict::Revoked
-                | Verdict::Expired
-                | Verdict::AccountSuspended => return Err(UNKNOWN),
-            }
-        }
-        Err(missing.map_or(UNKNOWN, Failure::PermissionMissing))
+        judge(&secret.standing(), permissions, address, moment.now())?;
+        self.view.note_use(&secret, moment.now());
+        Ok(Permit { holder: Some(secret), moment, permissions, address })
     }
 }

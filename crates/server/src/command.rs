@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
+use key_authority_domain::audit::ChainFault;
 use key_authority_domain::id::Revision;
 use key_authority_domain::secret::Keyring;
 use key_authority_storage::Store;
@@ -174,11 +175,16 @@ async fn verify_audit(config: &Config, kept: Option<Head>) -> Result<ExitCode, C
         say(fault)?;
     }
     let LogProof { head: Head { revision, hash }, checked, faults, unnamed } = proof;
-    if faults.is_empty() {
+    let late = faults.iter().filter(|fault| matches!(fault, ChainFault::ActorEnded { .. })).count();
+    if late == faults.len() && unnamed == 0 {
         say(format!("{checked} events up to revision {revision}: none altered, dropped or inserted"))?;
+        if late > 0 {
+            say(format!("{late} of them were made by callers that had ended"))?;
+        }
         say(format!(
             "keep this elsewhere; it proves later that the log was not cut short: --kept-head {revision}:{hash}"
-        ))
+        ))?;
+        Ok(if late == 0 { ExitCode::SUCCESS } else { ExitCode::from(3) })
     } else {
         say(format!("{} faults in {checked} events up to revision {revision}", faults.len() as u64 + unnamed))?;
         Ok(ExitCode::from(2))

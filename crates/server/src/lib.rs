@@ -31,11 +31,6 @@ pub mod tls;
 pub mod verify;
 pub mod wire;
 
-/// What a replica of this build understands of the log that all follow: the number goes up with each kind of event that
-/// older ones would pass over. It ends what the registry keeps as the build, since versions tell nothing about it: two
-/// builds of one version may differ in it, and two of different versions be alike. From 2 on, keys are imported.
-pub const FEED: &str = "+feed2";
-
 /// Which build this is. One that answers without a lease, for the fault harness alone, says so wherever it is asked.
 pub const VERSION: &str = if cfg!(feature = "ignore-lease") {
     concat!(env!("CARGO_PKG_VERSION"), "+ignore-lease")

@@ -38,6 +38,11 @@ struct VerdictLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UrgencyLabel {
+    urgency: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PoolLabel {
     pool: &'static str,
 }
@@ -91,6 +96,7 @@ pub struct Metrics {
     /// What the replica knows, and how it keeps up.
     pub replica: ReplicaMetrics,
     statements: Family<PoolLabel, Counter>,
+    waiting_changes: Family<UrgencyLabel, Gauge>,
     refresh: OnceLock<Refresh>,
 }
 
@@ -126,6 +132,12 @@ impl Metrics {
             "Admin calls refused, by the reason given to the caller",
             admin_refused.clone(),
         );
+        let waiting_changes = Family::<UrgencyLabel, Gauge>::default();
+        registry.register(
+            "keyauthority_waiting_changes",
+            "Changes that wait for their turn in this process; ending ones (revoke, disable, suspend) go first",
+            waiting_changes.clone(),
+        );
         let statements = Family::<PoolLabel, Counter>::default();
         registry.register(
             "keyauthority_storage_statements",
@@ -144,6 +156,7 @@ impl Metrics {
             admin_refused,
             replica,
             statements,
+            waiting_changes,
             refresh: OnceLock::new(),
         }
     }
@@ -189,6 +202,14 @@ impl Metrics {
     /// Sets how many statements a pool has sent. Counted where they are sent; told here.
     pub fn set_statements(&self, pool: &'static str, statements: u64) {
         set(&self.statements.get_or_create_owned(&PoolLabel { pool }), statements);
+    }
+
+    /// Sets how many changes wait for their turn: ending ones and ordinary ones.
+    pub fn set_waiting_changes(&self, (ending, ordinary): (usize, usize)) {
+        for (urgency, count) in [("ending", ending), ("ordinary", ordinary)] {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.waiting_changes.get_or_create_owned(&UrgencyLabel { urgency }).set(count);
+        }
     }
 
     /// Sets what runs at each scrape, before the text is written: it brings the gauges up to date, so that no task has to

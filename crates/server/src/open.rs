@@ -7,6 +7,7 @@ use std::sync::Arc;
 use key_authority_domain::secret::Keyring;
 use key_authority_domain::text::Invalid;
 use key_authority_storage::alone::Alone;
+use key_authority_storage::database_checks::UnsafeSetting;
 use key_authority_storage::migrate::SchemaError;
 use key_authority_storage::settings::SettingsError;
 use key_authority_storage::{StorageError, Store};
@@ -80,6 +81,9 @@ pub enum OpenError {
     /// The settings are not those of this database.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// A setting of the database server makes it unfit.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    UnsafeSettings(Vec<UnsafeSetting>),
     /// No random bytes.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
@@ -150,6 +154,20 @@ pub async fn prepare(config: &Config, store: &Store, alone: Option<&Alone>) -> R
         store.check_schema().await?;
     }
     Ok(store.check_secret().await?)
+}
+
+/// Looks at the settings of the database server: warns of those under which a crash may lose an acknowledged change, and
+/// refuses those under which a replica may answer by an old state.
+///
+/// # Errors
+/// [`OpenError::UnsafeSettings`], or when the database did not answer.
+pub async fn check_settings(store: &Store) -> Result<(), OpenError> {
+    let settings = store.unsafe_settings().await.map_err(SettingsError::from)?;
+    let (refused, warned): (Vec<_>, Vec<_>) = settings.into_iter().partition(|setting| setting.is_refused);
+    for UnsafeSetting { name, value, consequence, advice, .. } in warned {
+        tracing::warn!(setting = name, value, consequence, advice, "unsafe database setting");
+    }
+    if refused.is_empty() { Ok(()) } else { Err(OpenError::UnsafeSettings(refused)) }
 }
 
 /// Makes the data folder, which only its owner may enter.

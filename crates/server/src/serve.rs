@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use key_authority_domain::audit::LOG_FORMAT_VERSION;
 use key_authority_domain::secret::Keyring;
 use key_authority_domain::verdict::Verdict;
 use key_authority_replica::View;
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceBuilder;
 
+use crate::VERSION;
 use crate::admin::Admin;
 use crate::announce::{Addresses, announce, known_as};
 use crate::bootstrap::{self, BootstrapError};
@@ -45,7 +47,6 @@ use crate::telemetry::TraceLayer;
 use crate::tls::{self, TlsError};
 use crate::verify::Verifier;
 use crate::verify::door::{Door, Questions};
-use crate::{FEED, VERSION};
 
 /// How often health is brought up to date. A lease that ends is noticed by the calls themselves at once.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(50);
@@ -229,6 +230,7 @@ impl Facts {
         // Before anything is written: a server that runs on the file knows the schema as it is.
         let alone = store.be_alone().await?;
         open::prepare(config, &store, alone.as_ref()).await?;
+        open::check_settings(&store).await?;
         if let Some(alone) = &alone {
             // A server before this one may have been killed: no change shall wait for it.
             store.clear_registry(alone).await.map_err(BootstrapError::from)?;
@@ -283,7 +285,7 @@ fn settings(config: &Config, facts: &Facts, address: SocketAddr) -> Settings {
         keyring: Arc::clone(&facts.keyring),
         terms: facts.terms,
         is_alone: facts.alone.is_some(),
-        build: format!("{VERSION}{FEED}"),
+        build: format!("{VERSION}+log{LOG_FORMAT_VERSION}"),
         address: known_as(address),
         entropy: |bytes| entropy::fill(bytes).map_err(io::Error::other),
     }
@@ -349,5 +351,6 @@ fn watch_metrics(metrics: &SharedMetrics, view: &Arc<View>, facts: &Facts) {
         metrics.replica.refresh(&view);
         metrics.set_statements("requests", store.statements());
         metrics.set_statements("usage", usage.statements());
+        metrics.set_waiting_changes(store.waiting_changes());
     });
 }

@@ -73,7 +73,7 @@ impl Service {
         self.callers.know(&self.callers.credential(headers, None)?)
     }
 
-    fn permit<T>(&self, request: &Request<T>, permissions: &[Permission]) -> Result<Permit, Failure> {
+    fn permit<T>(&self, request: &Request<T>, permissions: &'static [Permission]) -> Result<Permit, Failure> {
         self.callers.permit_any(&self.credential(request)?, permissions)
     }
 

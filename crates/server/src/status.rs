@@ -47,19 +47,21 @@ pub enum Failure {
     #[error("the account was not found")]
     AccountNotFound,
     /// The ID is taken.
-    #[error("the key ID {0} is taken; choose another, or leave it out for a generated one")]
+    #[error(
+        "the key ID {0} is taken, or was before: an ID is used once; choose another, or leave it out for a generated one"
+    )]
     KeyExists(KeyId),
     /// Another key has the token that was to be imported.
     #[error("the token is another key's, or stands in this message before")]
     TokenExists,
     /// The ID is taken.
-    #[error("the account ID {0} is taken; choose another")]
+    #[error("the account ID {0} is taken, or was before: an ID is used once; choose another")]
     AccountExists(AccountId),
     /// The request ID was used for another request.
     #[error("the request ID was used for a request with other parameters")]
     RequestIdReused,
-    /// An older replica would not learn of what is imported.
-    #[error("replicas run that would not learn of imported keys; import when all are upgraded")]
+    /// A replica of an older build would misread the change.
+    #[error("a replica runs an older build that would misread this change; repeat it when all replicas are upgraded")]
     ReplicasDiffer,
     /// The thing was changed since it was read.
     #[error("the etag is not the current one")]
@@ -157,6 +159,8 @@ impl Failure {
                 StorageError::OutcomeUnknown(_) => (Code::Unavailable, "OUTCOME_UNKNOWN"),
                 StorageError::Unavailable(_)
                 | StorageError::TimedOut
+                | StorageError::ReadOnly
+                | StorageError::Conflict(_)
                 | StorageError::CannotWrite(_)
                 | StorageError::NotAdmitted(_)
                 | StorageError::NoDatabase(_) => (Code::Unavailable, "STORAGE_UNAVAILABLE"),
@@ -191,8 +195,9 @@ impl Failure {
                 format!("the caller's key has not the scope {permission}, which this call needs")
             }
             Self::GrantExceedsCaller => {
-                "a key of account system can be given, changed and ended only by a caller that holds as much: its scopes, its \
-                 accounts, for as long, and within its networks"
+                "a key of account system can be created, changed, renewed and deleted only by a caller that holds as much: its \
+                 scopes, its accounts, for as long as the caller's token is valid, and within its networks; a token that a renewal \
+                 has replaced grants nothing"
                     .into()
             }
             Self::KeyNotFound => "there is no such key, or not in an account that the caller's key covers".into(),
@@ -208,6 +213,10 @@ impl Failure {
             Self::NoLease(_) => "this replica cannot tell at the moment; ask again, or ask another".into(),
             Self::Storage(StorageError::OutcomeUnknown(_)) => {
                 "outcome unknown, retry with the same request_id: it will be made once, or told".into()
+            }
+            Self::Storage(StorageError::ReadOnly) => "the database is read-only at the moment; nothing was changed, ask again".into(),
+            Self::Storage(StorageError::Conflict(_)) => {
+                "the database gave the change up in favour of others; nothing was changed, ask again".into()
             }
             Self::Storage(StorageError::CannotWrite(_)) => "the database cannot write; nothing was changed".into(),
             Self::Storage(

@@ -71,8 +71,16 @@ pub fn are_directives(directives: &str) -> bool {
         && EnvFilter::builder().parse(directives).is_ok()
 }
 
+/// The pool of sqlx logs an error each time it refuses a session, many times a second while a database is read-only. Storage
+/// logs why, once.
+const POOL: &str = "sqlx_core::pool";
+
 /// True for what may be logged at all: see the module's words on secrets.
 fn is_fit_to_print(metadata: &Metadata<'_>) -> bool {
+    !metadata.target().starts_with(POOL) && is_public(metadata)
+}
+
+fn is_public(metadata: &Metadata<'_>) -> bool {
     *metadata.level() <= Level::INFO || metadata.target().starts_with(OURS)
 }
 

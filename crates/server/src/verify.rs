@@ -22,7 +22,7 @@ use key_authority_replica::index::{Reading, Record};
 use key_authority_replica::{Moment, View};
 use prost::Message;
 
-use crate::caller::Permit;
+use crate::caller::{Permit, Rights};
 use crate::malformed;
 use crate::metrics::SharedMetrics;
 use crate::status::Failure;

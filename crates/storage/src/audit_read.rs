@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 
+use key_authority_domain::actor_check::ActorCheck;
 use key_authority_domain::audit::{Action, ChainCheck, ChainFault, ChainHash, LoggedEvent};
 use key_authority_domain::id::{AccountId, Actor, KeyId, Revision};
 use key_authority_domain::time::Timestamp;
@@ -114,7 +115,8 @@ impl Store {
         })
     }
 
-    /// Walks the whole log and proves that no event was altered, dropped or inserted. Only with `kept`, a head of the log
+    /// Walks the whole log and proves that no event was altered, dropped or inserted, and that no actor changed anything
+    /// after its end. Only with `kept`, a head of the log
     /// as it once was, is it proved that the log was not cut short with its head. `progress` is told how many events were
     /// checked so far.
     ///
@@ -129,6 +131,7 @@ impl Store {
     ) -> Result<LogProof, StorageError> {
         let head = self.head().await?;
         let mut check = ChainCheck::new(&self.keyring, kept.map(|head| (head.revision, head.hash)));
+        let mut actors = ActorCheck::default();
         let mut proof = LogProof { head, checked: 0, faults: Vec::new(), unnamed: 0 };
         // From before the first revision on: what was inserted there is a fault too.
         let mut after = i64::MIN;
@@ -144,7 +147,11 @@ impl Store {
                 after = row.revision;
                 let (revision, hash) = (Revision(row.revision), row.hash.as_slice().try_into().ok().map(ChainHash));
                 proof.add(match to_domain(row) {
-                    Ok(logged) => check.event(&logged).err().unwrap_or_default(),
+                    Ok(logged) => {
+                        let mut faults = check.event(&logged).err().unwrap_or_default();
+                        faults.extend(actors.event(&logged));
+                        faults
+                    }
                     Err(StorageError::Corrupt { .. }) => check.unreadable(revision, hash),
                     Err(error) => return Err(error),
                 });

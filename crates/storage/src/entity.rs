@@ -5,4 +5,5 @@ pub(crate) mod api_key;
 pub(crate) mod api_key_secret;
 pub(crate) mod audit_event;
 pub(crate) mod authority;
+pub(crate) mod durability;
 pub(crate) mod replica;

@@ -16,6 +16,13 @@ pub enum StorageError {
     /// The database did not answer in time. Nothing was changed.
     #[error("the database did not answer in time")]
     TimedOut,
+    /// Every session that the pool could get is read-only: a standby, or a server that was switched to read-only.
+    #[error("the database is read-only; connect to the primary, or switch read-only mode off")]
+    ReadOnly,
+    /// The database gave the transaction up in favour of another: a serialization failure or a deadlock. Nothing was
+    /// changed, and the same transaction may succeed when it is run again.
+    #[error("the transaction conflicted with another")]
+    Conflict(#[source] DriverError),
     /// The database has no room, or may not write. Nothing was changed.
     #[error("the database cannot write")]
     CannotWrite(#[source] DriverError),
@@ -78,6 +85,7 @@ impl From<DbErr> for StorageError {
         let error = DriverError(error);
         match kind {
             Kind::Unreachable => Self::Unavailable(error),
+            Kind::Conflict => Self::Conflict(error),
             Kind::CannotWrite => Self::CannotWrite(error),
             Kind::NotAdmitted => Self::NotAdmitted(error),
             Kind::NoDatabase => Self::NoDatabase(error),
@@ -98,6 +106,7 @@ fn driver(error: &DbErr) -> Option<&sqlx::Error> {
 
 enum Kind {
     Unreachable,
+    Conflict,
     CannotWrite,
     NotAdmitted,
     NoDatabase,
@@ -116,8 +125,9 @@ fn kind_of(error: &DbErr) -> Kind {
     };
     match driver.as_ref() {
         sqlx::Error::Database(database) => {
-            // MySQL and MariaDB put these two under the SQLSTATE of a syntax error.
+            // MySQL and MariaDB put these under a general SQLSTATE.
             match database.try_downcast_ref::<sea_orm::SqlxMySqlError>().map(sea_orm::SqlxMySqlError::number) {
+                Some(1213) => return Kind::Conflict,
                 Some(1044) => return Kind::NotAdmitted,
                 Some(1049) => return Kind::NoDatabase,
                 _ => {}
@@ -147,9 +157,11 @@ pub(crate) fn took_too_long(error: &DbErr) -> bool {
 fn kind_of_code(code: &str, message: &str) -> Kind {
     match code {
         // PostgreSQL: connection exceptions, too many connections, shutdown, cannot connect now, cancelled statement,
-        // lock not available, deadlock, serialization failure.
+        // lock not available.
         code if code.starts_with("08") => Kind::Unreachable,
-        "53300" | "57P01" | "57P02" | "57P03" | "57P05" | "57014" | "55P03" | "40P01" | "40001" => Kind::Unreachable,
+        "53300" | "57P01" | "57P02" | "57P03" | "57P05" | "57014" | "55P03" => Kind::Unreachable,
+        // Serialization failure and deadlock.
+        "40001" | "40P01" => Kind::Conflict,
         // PostgreSQL: disk full, out of memory, read-only transaction (a standby), I/O error.
         "53100" | "53200" | "25006" | "58030" => Kind::CannotWrite,
         // PostgreSQL: invalid password; it and MySQL: invalid authorization; PostgreSQL: invalid catalog name.
@@ -204,6 +216,9 @@ mod tests {
     fn codes_have_their_meaning() {
         for code in ["08006", "57P01", "53300", "5", "517", "6"] {
             assert!(matches!(kind_of_code(code, ""), Kind::Unreachable), "{code}");
+        }
+        for code in ["40001", "40P01"] {
+            assert!(matches!(kind_of_code(code, ""), Kind::Conflict), "{code}");
         }
         for code in ["53100", "13", "10", "778", "8", "25006"] {
             assert!(matches!(kind_of_code(code, ""), Kind::CannotWrite), "{code}");

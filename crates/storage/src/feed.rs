@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use crate::entity::{account, api_key, audit_event, authority};
 use crate::error::StorageError;
 use crate::rows::Row;
+use crate::session::MYSQL_SERVER_IS_READ_ONLY;
 use crate::settings::{Head, row};
 use crate::store::{Store, bounded, now_expr};
 use crate::{account_read, key_read};
@@ -32,7 +33,7 @@ const KEYS_BATCH: usize = 2_500;
 pub struct Feed {
     /// The end of the log.
     pub head: Head,
-    /// The database's clock.
+    /// The database's clock, as it is: it may be behind the time of the newest event.
     pub now: Timestamp,
     /// At most [`FEED_LIMIT`] events, in order; and no more after the first import that is new, whose keys are as many as a
     /// replica should read between two confirmations.
@@ -46,6 +47,8 @@ pub struct FeedEvent {
     pub revision: Revision,
     /// Its link in the chain.
     pub hash: ChainHash,
+    /// When it was made.
+    pub time: Timestamp,
     /// The account it names.
     pub account: AccountId,
     /// The key it names.
@@ -55,6 +58,8 @@ pub struct FeedEvent {
     pub accepts_restore: bool,
     /// Whether it brought keys that it does not name: see [`Store::keys_of`].
     pub is_import: bool,
+    /// Whether the use of the key that it names must be written down before it is confirmed.
+    pub records_use: bool,
 }
 
 /// Rows as they are now; what was asked for and is not among them is gone.
@@ -71,8 +76,10 @@ struct FeedRow {
     head_revision: i64,
     head_hash: Vec<u8>,
     now: i64,
+    is_read_only: i64,
     revision: Option<i64>,
     hash: Option<Vec<u8>>,
+    event_time: Option<i64>,
     account: Option<String>,
     key_id: Option<String>,
     action: Option<i32>,
@@ -82,7 +89,8 @@ impl Store {
     /// Reads the head of the log and its events from `from` on, `from` included, in one statement.
     ///
     /// # Errors
-    /// When nobody could look.
+    /// When nobody could look, and when the server is read-only: what it shows may lag behind, and a privileged user could
+    /// confirm it there all the same.
     pub async fn feed(&self, from: Revision) -> Result<Feed, StorageError> {
         bounded(async {
             let backend = self.db.get_database_backend();
@@ -200,13 +208,23 @@ async fn made(making: JoinHandle<Result<Vec<Key>, StorageError>>) -> Result<Vec<
 }
 
 /// What is read of an event.
-const FEED_COLUMNS: [audit_event::Column; 5] = [
+const FEED_COLUMNS: [audit_event::Column; 6] = [
     audit_event::Column::Revision,
     audit_event::Column::Hash,
+    audit_event::Column::EventTime,
     audit_event::Column::Account,
     audit_event::Column::KeyId,
     audit_event::Column::Action,
 ];
+
+/// Whether the server is read-only, as a number.
+fn is_read_only_sql(backend: DbBackend) -> &'static str {
+    match backend {
+        DbBackend::Postgres => "CAST(current_setting('transaction_read_only') = 'on' AS INTEGER)::BIGINT",
+        DbBackend::MySql => MYSQL_SERVER_IS_READ_ONLY,
+        _ => "0",
+    }
+}
 
 /// The head, beside each event from `from` on. The events are limited before they are joined: a database that may sort
 /// after a join reads the whole rest of the log for it.
@@ -223,6 +241,7 @@ fn feed_statement(backend: DbBackend, from: Revision) -> SelectStatement {
         .expr_as(Expr::col((Authority, Head::Revision)), "head_revision")
         .expr_as(Expr::col((Authority, Head::HeadHash)), "head_hash")
         .expr_as(now_expr(backend), "now")
+        .expr_as(Expr::cust(is_read_only_sql(backend)), "is_read_only")
         .columns(FEED_COLUMNS.map(|column| ("event", column)))
         .from(Authority)
         .join_subquery(JoinType::LeftJoin, events, "event", Expr::cust("1 = 1"))
@@ -234,6 +253,9 @@ fn feed_statement(backend: DbBackend, from: Revision) -> SelectStatement {
 fn to_feed(rows: Vec<FeedRow>, from: Revision) -> Result<Feed, StorageError> {
     let authority = Row { table: "authority", id: "1" };
     let first = rows.first().ok_or_else(|| authority.corrupt("id"))?;
+    if first.is_read_only != 0 {
+        return Err(StorageError::ReadOnly);
+    }
     let head = Head { revision: Revision(first.head_revision), hash: authority.hash("head_hash", &first.head_hash)? };
     let now = Timestamp::from_micros(first.now);
     let events = rows.into_iter().filter_map(|row| to_feed_event(row).transpose());
@@ -246,7 +268,8 @@ fn to_feed(rows: Vec<FeedRow>, from: Revision) -> Result<Feed, StorageError> {
 
 /// An event, or nothing when the log has none from there on.
 fn to_feed_event(row: FeedRow) -> Result<Option<FeedEvent>, StorageError> {
-    let (Some(revision), Some(hash), Some(account), Some(action)) = (row.revision, row.hash, row.account, row.action)
+    let (Some(revision), Some(hash), Some(time), Some(account), Some(action)) =
+        (row.revision, row.hash, row.event_time, row.account, row.action)
     else {
         return Ok(None);
     };
@@ -255,9 +278,11 @@ fn to_feed_event(row: FeedRow) -> Result<Option<FeedEvent>, StorageError> {
     Ok(Some(FeedEvent {
         revision: Revision(revision),
         hash: event.hash("hash", &hash)?,
+        time: Timestamp::from_micros(time),
         account: event.valid("account", AccountId::new(&account))?,
         key_id: event.valid("key_id", row.key_id.as_deref().map(KeyId::new).transpose())?,
         accepts_restore: action == Action::AcceptRestore.number(),
         is_import: action == Action::ImportKeys.number(),
+        records_use: action == Action::PrepareDeleteKey.number(),
     }))
 }

@@ -15,10 +15,13 @@
 mod entity;
 mod rows;
 mod session;
+mod writer_queue;
 
 pub mod account_read;
 pub mod alone;
 pub mod audit_read;
+pub mod caller_read;
+pub mod database_checks;
 pub mod error;
 pub mod feed;
 pub mod key_read;
@@ -34,3 +37,4 @@ pub mod write_tx;
 
 pub use error::{DriverError, StorageError};
 pub use store::{StorageKind, Store};
+pub use writer_queue::Urgency;

@@ -5,6 +5,8 @@
 
 mod holders;
 
+use std::collections::HashSet;
+
 pub use holders::Holder;
 
 use key_authority_domain::account::{Account, CountedKeys};
@@ -12,6 +14,7 @@ use key_authority_domain::audit::{LoggedEvent, RequestMark};
 use key_authority_domain::id::{AccountId, Actor, KeyId, Revision};
 use key_authority_domain::key::{Key, KeyState};
 use key_authority_domain::time::Timestamp;
+use sea_orm::sea_query::{Expr, ExprTrait, Query, SimpleExpr};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, IsolationLevel, QueryFilter,
     QuerySelect, TransactionTrait,
@@ -23,6 +26,9 @@ use crate::registry::{self, ReplicaRow};
 use crate::rows;
 use crate::store::{Store, bounded, now_expr};
 use crate::{account_read, key_read};
+
+/// How many digests or IDs one statement asks for.
+const IDS_PER_STATEMENT: usize = 1_000;
 
 /// A moment of the database.
 pub struct ReadTx {
@@ -39,14 +45,14 @@ impl Store {
     /// Begins to read.
     ///
     /// # Errors
-    /// When nobody could look.
+    /// When the database did not answer.
     pub async fn begin_reading(&self) -> Result<ReadTx, StorageError> {
-        bounded(async {
+        let begun = bounded(async {
             let tx = self.begin_snapshot().await?;
             let (row, now) = authority_now(&tx).await?;
             Ok(ReadTx { tx, now, revision: Revision(row.revision).next() })
-        })
-        .await
+        });
+        begun.await.map_err(|error| self.explained(error))
     }
 
     /// A transaction in which every statement sees the same. SQLite's always do.
@@ -59,7 +65,15 @@ impl Store {
 }
 
 impl ReadTx {
-    /// The moment, by the database's clock.
+    /// Moves the moment forward to `time`, if that is later: to what the process has already judged by.
+    #[must_use]
+    pub fn not_before(mut self, time: Timestamp) -> Self {
+        self.now = self.now.max(time);
+        self
+    }
+
+    /// The moment: the database's clock, and never earlier than the newest event of the log, nor than what this process
+    /// has judged by before.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.now
@@ -94,7 +108,7 @@ impl ReadTx {
     /// The account with this ID.
     ///
     /// # Errors
-    /// When nobody could look.
+    /// When the database did not answer.
     pub async fn account(&self, id: &AccountId) -> Result<Option<Account>, StorageError> {
         bounded(account_read::find(&self.tx, id)).await
     }
@@ -102,7 +116,7 @@ impl ReadTx {
     /// The key with this ID.
     ///
     /// # Errors
-    /// When nobody could look.
+    /// When the database did not answer.
     pub async fn key(&self, id: &KeyId) -> Result<Option<Key>, StorageError> {
         bounded(key_read::find(&self.tx, id)).await
     }
@@ -110,7 +124,7 @@ impl ReadTx {
     /// All replicas. One that joins takes the lock as well, so none joins before a change ends.
     ///
     /// # Errors
-    /// When nobody could look.
+    /// When the database did not answer.
     pub async fn replicas(&self) -> Result<Vec<ReplicaRow>, StorageError> {
         bounded(registry::replicas_in(&self.tx)).await
     }
@@ -118,25 +132,48 @@ impl ReadTx {
     /// The newest key of the account that is active at that moment.
     ///
     /// # Errors
-    /// When nobody could look.
+    /// When the database did not answer.
     pub async fn newest_active_key(&self, account: &AccountId) -> Result<Option<Key>, StorageError> {
         bounded(key_read::newest_active(&self.tx, account, self.now)).await
     }
 
-    /// Whether the log has a change by, or of, a key of this ID.
+    /// Which of these key IDs were ever used, by a key that exists or by one that was deleted. An ID is used once, so that
+    /// nobody takes one key for another. An actor of the log is a key as well, and has an event of its creation.
     ///
     /// # Errors
-    /// When nobody could look.
-    pub async fn has_acted(&self, id: &KeyId) -> Result<bool, StorageError> {
-        let by = audit_event::Entity::find().filter(audit_event::Column::Actor.eq(id.as_str())).limit(1);
-        let of = audit_event::Entity::find().filter(audit_event::Column::KeyId.eq(id.as_str())).limit(1);
-        bounded(async { Ok(by.one(&self.tx).await?.is_some() || of.one(&self.tx).await?.is_some()) }).await
+    /// When the database did not answer.
+    pub async fn used_key_ids(&self, ids: &[KeyId]) -> Result<HashSet<KeyId>, StorageError> {
+        let mut used = self.existing_key_ids(ids).await?;
+        // Only a deletion names a key that does not exist any more. The event of an import names none of its keys.
+        let rest: Vec<&KeyId> = ids.iter().filter(|id| !used.contains(*id)).collect();
+        for ids in rest.chunks(IDS_PER_STATEMENT) {
+            use audit_event::Column;
+            let events = audit_event::Entity::find().filter(Column::KeyId.is_in(ids.iter().map(|id| id.as_str())));
+            let select = events.select_only().column(Column::KeyId).distinct();
+            let found: HashSet<String> =
+                bounded(async { Ok(select.into_tuple().all(&self.tx).await?.into_iter().collect()) }).await?;
+            used.extend(ids.iter().filter(|id| found.contains(id.as_str())).copied().cloned());
+        }
+        Ok(used)
+    }
+
+    /// Whether this account ID was ever used, by an account that exists or by one that was deleted.
+    ///
+    /// # Errors
+    /// When the database did not answer.
+    pub async fn is_account_id_used(&self, id: &AccountId) -> Result<bool, StorageError> {
+        if self.account(id).await?.is_some() {
+            return Ok(true);
+        }
+        let events = audit_event::Entity::find().filter(audit_event::Column::Account.eq(id.as_str())).limit(1);
+        let revision = events.select_only().column(audit_event::Column::Revision);
+        bounded(async { Ok(revision.into_tuple::<i64>().one(&self.tx).await?.is_some()) }).await
     }
 
     /// How many keys of the account count towards its limit.
     ///
     /// # Errors
-    /// When nobody could look.
+    /// When the database did not answer.
     pub async fn count_keys(&self, account: &AccountId, counted: CountedKeys) -> Result<u64, StorageError> {
         let states: &[KeyState] = match counted {
             CountedKeys::All => &[],
@@ -146,16 +183,31 @@ impl ReadTx {
     }
 }
 
-/// The `authority` row, and the database's time.
+/// The `authority` row, and the time: the database's clock, or the time of the newest event where that is later. So times
+/// follow revisions, also when the clock steps back.
 pub(crate) async fn authority_now(tx: &DatabaseTransaction) -> Result<(authority::Model, Timestamp), StorageError> {
     let row = authority::Entity::find_by_id(1)
         .expr_as(now_expr(tx.get_database_backend()), "now")
+        .expr_as(newest_event_time(), "newest_time")
         .into_model::<WithNow>()
         .one(tx)
         .await?
         .ok_or(StorageError::corrupt("authority", "id", "1"))?;
-    let WithNow { id, revision, head_hash, lease_ms, secret_checks, now } = row;
-    Ok((authority::Model { id, revision, head_hash, lease_ms, secret_checks }, Timestamp::from_micros(now)))
+    let WithNow { id, revision, head_hash, lease_ms, secret_checks, log_format_min, lease_us, now, newest_time } = row;
+    let model = authority::Model { id, revision, head_hash, lease_ms, secret_checks, log_format_min, lease_us };
+    Ok((model, Timestamp::from_micros(std::cmp::max(Some(now), newest_time).unwrap_or(now))))
+}
+
+fn newest_event_time() -> SimpleExpr {
+    let newest = Query::select()
+        .column((audit_event::Entity, audit_event::Column::EventTime))
+        .from(audit_event::Entity)
+        .and_where(
+            Expr::col((audit_event::Entity, audit_event::Column::Revision))
+                .equals((authority::Entity, authority::Column::Revision)),
+        )
+        .take();
+    Expr::expr(newest)
 }
 
 #[derive(sea_orm::FromQueryResult)]
@@ -165,5 +217,8 @@ struct WithNow {
     head_hash: Vec<u8>,
     lease_ms: i64,
     secret_checks: String,
+    log_format_min: i32,
+    lease_us: i64,
     now: i64,
+    newest_time: Option<i64>,
 }

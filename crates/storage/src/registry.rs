@@ -7,15 +7,16 @@ use key_authority_domain::id::{ReplicaId, Revision};
 use key_authority_domain::time::Timestamp;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, Iterable, QueryFilter};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, IdenStatic, Iterable, QueryFilter};
 
 use crate::alone::Alone;
-use crate::entity::audit_event;
 use crate::entity::replica::{self, Column, Entity};
+use crate::entity::{audit_event, authority};
 use crate::error::StorageError;
 use crate::rows::Row;
 use crate::settings::{Head, lease_of};
 use crate::store::{Store, bounded, now_expr};
+use crate::writer_queue::Urgency;
 
 /// A random value that a replica changes with each heartbeat. Not a counter: after a crash a counter could come round
 /// to a value that somebody has observed.
@@ -41,6 +42,28 @@ pub struct ReplicaRow {
     pub seen_time: Timestamp,
 }
 
+impl ReplicaRow {
+    /// What its build understands of the log; see [`key_authority_domain::audit::LOG_FORMAT_VERSION`]. The build ends with
+    /// it: `0.1.0+log3`. Builds before that ended with `+feed2` from format 2 on.
+    #[must_use]
+    pub fn log_format(&self) -> u32 {
+        let suffix = self.build.rsplit_once('+').map(|(_, suffix)| suffix).unwrap_or_default();
+        let number = suffix.strip_prefix("log").or_else(|| suffix.strip_prefix("feed"));
+        number.and_then(|number| number.parse().ok()).unwrap_or(1)
+    }
+}
+
+/// What the registry showed, and of which log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistryScan {
+    /// All replicas.
+    pub rows: Vec<ReplicaRow>,
+    /// The end of the log, as the session that read the rows sees it.
+    pub head: Revision,
+    /// The hash of the event at the revision that was asked about; None when there is none.
+    pub hash: Option<ChainHash>,
+}
+
 /// A replica that joins.
 #[derive(Debug, Clone, Copy)]
 pub struct Joining<'a> {
@@ -52,15 +75,25 @@ pub struct Joining<'a> {
     pub lease: Duration,
     /// Which build it runs; the first 64 characters are kept.
     pub build: &'a str,
+    /// What that build understands of the log.
+    pub log_format: u32,
     /// Where it listens; the first 255 characters are kept.
     pub address: &'a str,
 }
 
-/// A replica that would keep to another lease than the others must not join.
+/// Why a replica must not join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OtherLease {
-    /// The lease that all keep to.
-    pub stored: Duration,
+pub enum JoinRefused {
+    /// It would keep to another lease than the others.
+    OtherLease {
+        /// The lease that all keep to.
+        stored: Duration,
+    },
+    /// The log has events that its build would misread.
+    LogFormat {
+        /// The least format that it must understand.
+        needed: u32,
+    },
 }
 
 impl Store {
@@ -69,11 +102,15 @@ impl Store {
     ///
     /// # Errors
     /// When it could not be written.
-    pub async fn join(&self, joining: Joining<'_>) -> Result<Result<(), OtherLease>, StorageError> {
-        let (_turn, (tx, authority, now)) = bounded(self.turn_and_lock()).await?;
+    pub async fn join(&self, joining: Joining<'_>) -> Result<Result<(), JoinRefused>, StorageError> {
+        let (_turn, (tx, authority, now)) = bounded(self.turn_and_lock(Urgency::Ending)).await?;
         let stored = lease_of(&authority)?;
         if stored != joining.lease {
-            return Ok(Err(OtherLease { stored }));
+            return Ok(Err(JoinRefused::OtherLease { stored }));
+        }
+        let needed = Row { table: "authority", id: "1" }.number("log_format_min", authority.log_format_min)?;
+        if joining.log_format < needed {
+            return Ok(Err(JoinRefused::LogFormat { needed }));
         }
         let id = joining.id.to_string();
         let row = replica::ActiveModel {
@@ -115,6 +152,18 @@ impl Store {
     /// When nobody could look.
     pub async fn replicas(&self) -> Result<Vec<ReplicaRow>, StorageError> {
         bounded(replicas_in(&self.db)).await
+    }
+
+    /// All replicas, with the end of the log and the hash of its event at `at`, in one statement.
+    ///
+    /// # Errors
+    /// When nobody could look.
+    pub async fn registry(&self, at: Revision) -> Result<RegistryScan, StorageError> {
+        bounded(async {
+            let statement = self.db.get_database_backend().build(&registry_statement(at));
+            to_scan(ScanRow::find_by_statement(statement).all(&self.db).await?)
+        })
+        .await
     }
 
     /// Removes a replica whose last heartbeat is still the one that was observed, and says whether it did.
@@ -162,6 +211,47 @@ struct RegistryRow {
     seen_time: i64,
     /// The hash of the event at the applied revision, if there is one.
     hash: Option<Vec<u8>>,
+}
+
+#[derive(FromQueryResult)]
+struct ScanRow {
+    head_revision: i64,
+    asked_hash: Option<Vec<u8>>,
+    #[sea_orm(nested)]
+    replica: Option<RegistryRow>,
+}
+
+/// The head of the log and the hash of its event at `at`, beside every replica as [`replicas_statement`] reads it.
+fn registry_statement(at: Revision) -> SelectStatement {
+    use {audit_event::Column as Event, authority::Column as Head, authority::Entity as Authority};
+    let asked = Query::select()
+        .column(Event::Hash)
+        .from(audit_event::Entity)
+        .and_where(Expr::col(Event::Revision).eq(at.0))
+        .take();
+    let mut statement = Query::select();
+    statement.expr_as(Expr::col((Authority, Head::Revision)), "head_revision").expr_as(Expr::expr(asked), "asked_hash");
+    for column in Column::iter() {
+        statement.expr_as(Expr::col((Entity, column)), column.as_str());
+    }
+    let event = Expr::col((audit_event::Entity, Event::Revision));
+    statement
+        .column((audit_event::Entity, Event::Hash))
+        .from(Authority)
+        .left_join(Entity, Expr::cust("1 = 1"))
+        .left_join(audit_event::Entity, event.equals((Entity, Column::AppliedRevision)))
+        .and_where(Expr::col((Authority, Head::Id)).eq(1))
+        .take()
+}
+
+fn to_scan(rows: Vec<ScanRow>) -> Result<RegistryScan, StorageError> {
+    let authority = Row { table: "authority", id: "1" };
+    let first = rows.first().ok_or_else(|| authority.corrupt("id"))?;
+    let event = Row { table: "audit_event", id: "asked" };
+    let hash = first.asked_hash.as_deref().map(|hash| event.hash("hash", hash)).transpose()?;
+    let head = Revision(first.head_revision);
+    let rows = rows.into_iter().filter_map(|row| row.replica).map(to_replica).collect::<Result<_, _>>()?;
+    Ok(RegistryScan { rows, head, hash })
 }
 
 /// Every row, beside the hash of the event that it has applied last.

@@ -7,7 +7,7 @@
 //! time limit, and closed when it fails.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
@@ -26,9 +26,12 @@ const TRIAL_TIMEOUT: Duration = Duration::from_secs(1);
 const SQLITE_ROWS: usize = 1_000;
 
 /// What each session on PostgreSQL begins with: limits, so that a lock whose holder was cut off, or fell silent, is given
-/// up by the database too.
+/// up by the database too; and a commit that is acknowledged only when it is durable, also where the server's default is
+/// weaker, or becomes so. A stronger default is kept.
 const POSTGRES_BEGINNING: &str = "SET statement_timeout = '5s'; SET idle_in_transaction_session_timeout = '10s'; \
-     SET default_transaction_isolation = 'read committed'";
+     SET default_transaction_isolation = 'read committed'; \
+     SELECT set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') = 'remote_apply' \
+     THEN 'remote_apply' ELSE 'on' END, false)";
 
 /// The same on MySQL and MariaDB, where each reads the comment that is meant for it: MySQL cannot end idle transactions,
 /// only idle sessions, which the pool notices. Under REPEATABLE READ a change would read usage as it was when it began,
@@ -36,6 +39,66 @@ const POSTGRES_BEGINNING: &str = "SET statement_timeout = '5s'; SET idle_in_tran
 const MYSQL_BEGINNING: &str = "SET SESSION autocommit = 1, innodb_lock_wait_timeout = 5 \
      /*M! , idle_transaction_timeout = 10 */ /*!80000 , wait_timeout = 30 */; \
      SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
+
+/// Whether a session on PostgreSQL cannot write: it is on a standby, or read-only by default.
+const POSTGRES_IS_READ_ONLY: &str = "SELECT current_setting('transaction_read_only') = 'on'";
+
+/// Whether a server of MySQL or MariaDB is read-only, as a number. It is a number itself, or since MariaDB 12 a word.
+pub(crate) const MYSQL_SERVER_IS_READ_ONLY: &str = "CAST(@@global.read_only AS CHAR) NOT IN ('0', 'OFF')";
+
+/// Whether a session on MySQL or MariaDB cannot write. The variables of a session have different names.
+const MYSQL_IS_READ_ONLY: &str = "SELECT CAST(@@global.read_only AS CHAR) NOT IN ('0', 'OFF') \
+     /*M! OR @@tx_read_only */ /*!80000 OR @@transaction_read_only */";
+
+/// What is known of the sessions of a store.
+#[derive(Debug, Default)]
+pub(crate) struct SessionState {
+    opened: AtomicU64,
+    is_read_only: AtomicBool,
+}
+
+impl SessionState {
+    /// How many sessions were opened so far.
+    pub(crate) fn opened(&self) -> u64 {
+        self.opened.load(Ordering::Acquire)
+    }
+
+    /// Whether the last session that was looked at was refused for being read-only.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.is_read_only.load(Ordering::Acquire)
+    }
+
+    /// Takes note of a session, and says whether it is accepted.
+    ///
+    /// A server that was the primary once keeps its sessions when it becomes a standby. What it shows lags behind what is
+    /// committed elsewhere, so no session on it is used, not even for reading.
+    fn accepts(&self, is_read_only: bool) -> bool {
+        if self.is_read_only.swap(is_read_only, Ordering::AcqRel) != is_read_only {
+            if is_read_only {
+                tracing::warn!(
+                    "database session refused: the server is read-only (a standby, or switched to read-only)"
+                );
+            } else {
+                tracing::info!("the database accepts writes again");
+            }
+        }
+        !is_read_only
+    }
+
+    /// Counts a new session and refuses it when it is read-only. The pool logs nothing of what it gets here, so a session
+    /// that cannot be set up is logged as well.
+    fn accept_new(&self, is_read_only: Result<bool, Error>) -> Result<(), Error> {
+        self.opened.fetch_add(1, Ordering::AcqRel);
+        match is_read_only {
+            Ok(is_read_only) if self.accepts(is_read_only) => Ok(()),
+            Ok(_) => Err(Error::Protocol("the server is read-only".into())),
+            Err(error) => {
+                tracing::warn!(%error, "cannot set up a database session");
+                Err(error)
+            }
+        }
+    }
+}
 
 /// Who uses the sessions of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,18 +111,19 @@ pub(crate) enum Sharing {
     One,
 }
 
-/// How to connect to `url`. `opened` counts the sessions to a database server; those to a file are all alike.
-pub(crate) fn options(url: &str, sharing: Sharing, opened: &Arc<AtomicU64>) -> ConnectOptions {
+/// How to connect to `url`. `state` knows of the sessions to a database server; those to a file are all alike.
+pub(crate) fn options(url: &str, sharing: Sharing, state: &Arc<SessionState>) -> ConnectOptions {
     let (connections, is_shared) = match sharing {
         Sharing::Pool(connections) => (connections, true),
         Sharing::One => (1, false),
     };
-    let (postgres_opened, mysql_opened) = (Arc::clone(opened), Arc::clone(opened));
+    let (postgres_state, mysql_state) = (Arc::clone(state), Arc::clone(state));
     let mut options = ConnectOptions::new(url);
     options
         .max_connections(connections)
         .min_connections(1)
-        .test_before_acquire(is_shared)
+        // Sessions to a server are tested by a question of their own, below, in the same round trip.
+        .test_before_acquire(is_shared && url.starts_with("sqlite"))
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .connect_timeout(ACQUIRE_TIMEOUT)
         // Statements are logged with their values' places, never the values; they are of use to nobody but us.
@@ -76,25 +140,45 @@ pub(crate) fn options(url: &str, sharing: Sharing, opened: &Arc<AtomicU64>) -> C
         })
         // sea-orm's own `after_connect` is called once for the whole pool; these are for each session.
         .map_sqlx_postgres_pool_opts(move |pool| {
-            let opened = Arc::clone(&postgres_opened);
+            let (opening, taking) = (Arc::clone(&postgres_state), Arc::clone(&postgres_state));
             let pool = pool.after_connect(move |session, _| {
-                opened.fetch_add(1, Ordering::AcqRel);
-                Box::pin(async { session.execute(POSTGRES_BEGINNING).await.map(drop) })
+                let state = Arc::clone(&opening);
+                let begun = async move {
+                    session.execute(POSTGRES_BEGINNING).await?;
+                    session.fetch_one(POSTGRES_IS_READ_ONLY).await?.try_get(0)
+                };
+                Box::pin(async move { state.accept_new(begun.await) })
             });
-            if is_shared { pool.after_release(|session, _| Box::pin(in_time(end_transaction(session)))) } else { pool }
+            if !is_shared {
+                return pool;
+            }
+            pool.before_acquire(move |session, _| {
+                let state = Arc::clone(&taking);
+                Box::pin(async move { Ok(state.accepts(session.fetch_one(POSTGRES_IS_READ_ONLY).await?.try_get(0)?)) })
+            })
+            .after_release(|session, _| Box::pin(in_time(end_transaction(session))))
         })
         .map_sqlx_sqlite_pool_opts(|pool| pool.after_release(|session, _| Box::pin(in_time(is_at_rest(session)))))
         .map_sqlx_mysql_pool_opts(move |pool| {
-            let opened = Arc::clone(&mysql_opened);
+            let (opening, taking) = (Arc::clone(&mysql_state), Arc::clone(&mysql_state));
             let pool = pool.after_connect(move |session, _| {
-                opened.fetch_add(1, Ordering::AcqRel);
-                Box::pin(async { session.execute(MYSQL_BEGINNING).await.map(drop) })
+                let state = Arc::clone(&opening);
+                let begun = async move {
+                    session.execute(MYSQL_BEGINNING).await?;
+                    Ok(session.fetch_one(MYSQL_IS_READ_ONLY).await?.try_get::<i64, _>(0)? != 0)
+                };
+                Box::pin(async move { state.accept_new(begun.await) })
             });
-            if is_shared {
-                pool.after_release(|session, _| Box::pin(in_time(end_transaction_and_answer(session))))
-            } else {
-                pool
+            if !is_shared {
+                return pool;
             }
+            pool.before_acquire(move |session, _| {
+                let state = Arc::clone(&taking);
+                Box::pin(async move {
+                    Ok(state.accepts(session.fetch_one(MYSQL_IS_READ_ONLY).await?.try_get::<i64, _>(0)? != 0))
+                })
+            })
+            .after_release(|session, _| Box::pin(in_time(end_transaction_and_answer(session))))
         });
     if !is_shared {
         // Neither driver may replace the one session: what was read in it, and is to be written in it, must not end up in two.

@@ -13,6 +13,7 @@ use crate::entity::{authority, replica};
 use crate::error::StorageError;
 use crate::rows::Row;
 use crate::store::{Store, bounded};
+use crate::writer_queue::Urgency;
 
 /// The end of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -68,7 +69,7 @@ impl Store {
     /// [`SettingsError`].
     pub async fn check_secret(&self) -> Result<(), SettingsError> {
         // Under the lock, so that what another replica notes meanwhile is looked at as well.
-        let (_turn, (tx, stored, _)) = bounded(self.turn_and_lock()).await?;
+        let (_turn, (tx, stored, _)) = bounded(self.turn_and_lock(Urgency::Ordinary)).await?;
         let noted = merge_checks(&stored.secret_checks, &self.keyring)?;
         bounded(async {
             if noted != stored.secret_checks {
@@ -98,14 +99,15 @@ impl Store {
     /// When it could not be written.
     pub async fn set_lease(&self, lease: Duration) -> Result<bool, StorageError> {
         // Under the lock that replicas take to join, so that none does so meanwhile.
-        let (_turn, (tx, ..)) = bounded(self.turn_and_lock()).await?;
+        let (_turn, (tx, ..)) = bounded(self.turn_and_lock(Urgency::Ordinary)).await?;
         bounded(async {
             if replica::Entity::find().count(&tx).await? > 0 {
                 return Ok(false);
             }
-            let lease_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
+            let (millis, micros) = (lease.as_millis(), lease.as_micros());
             authority::Entity::update_many()
-                .col_expr(authority::Column::LeaseMs, Expr::value(lease_ms))
+                .col_expr(authority::Column::LeaseMs, Expr::value(i64::try_from(millis).unwrap_or(i64::MAX)))
+                .col_expr(authority::Column::LeaseUs, Expr::value(i64::try_from(micros).unwrap_or(i64::MAX)))
                 .filter(authority::Column::Id.eq(1))
                 .exec(&tx)
                 .await?;
@@ -118,7 +120,7 @@ impl Store {
 
 /// The lease in the `authority` row.
 pub(crate) fn lease_of(row: &authority::Model) -> Result<Duration, StorageError> {
-    Ok(Duration::from_millis(Row { table: "authority", id: "1" }.number("lease_ms", row.lease_ms)?))
+    Ok(Duration::from_micros(Row { table: "authority", id: "1" }.number("lease_us", row.lease_us)?))
 }
 
 pub(crate) async fn row(db: &impl ConnectionTrait) -> Result<authority::Model, StorageError> {

@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::error::StorageError;
+use crate::session::{self, SessionState, Sharing};
+use crate::writer_queue::WriterQueue;
 use key_authority_domain::secret::Keyring;
 use key_authority_domain::time::Timestamp;
 use sea_orm::sea_query::{Expr, SimpleExpr};
@@ -13,10 +16,6 @@ use sea_orm::sqlx::mysql::MySqlConnectOptions;
 use sea_orm::sqlx::postgres::PgConnectOptions;
 use sea_orm::sqlx::sqlite::SqliteConnectOptions;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, FromQueryResult, Statement};
-use tokio::sync::{Mutex, MutexGuard};
-
-use crate::error::StorageError;
-use crate::session::{self, Sharing};
 
 /// How long a statement may take, waiting for a lock included, before storage gives up on it.
 pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -51,9 +50,9 @@ pub struct Store {
     pub(crate) db: DatabaseConnection,
     pub(crate) keyring: Arc<Keyring>,
     kind: StorageKind,
-    sessions: Arc<AtomicU64>,
+    sessions: Arc<SessionState>,
     statements: Arc<AtomicU64>,
-    writers: Arc<Mutex<()>>,
+    pub(crate) writers: WriterQueue,
 }
 
 impl fmt::Debug for Store {
@@ -85,10 +84,14 @@ impl Store {
     }
 
     async fn connect_as(url: &str, sharing: Sharing, keyring: Arc<Keyring>) -> Result<Self, StorageError> {
-        let sessions = Arc::default();
-        let db = Database::connect(session::options(url, sharing, &sessions)).await?;
+        let sessions: Arc<SessionState> = Arc::default();
+        let db = Database::connect(session::options(url, sharing, &sessions)).await.map_err(|error| {
+            let error = StorageError::from(error);
+            if error.is_pool_timeout() && sessions.is_read_only() { StorageError::ReadOnly } else { error }
+        })?;
         let kind = bounded(kind_of(&db)).await?;
-        let mut store = Self { db, keyring, kind, sessions, statements: Arc::default(), writers: Arc::default() };
+        let mut store =
+            Self { db, keyring, kind, sessions, statements: Arc::default(), writers: WriterQueue::default() };
         store.show_statements(|_| ());
         Ok(store)
     }
@@ -119,7 +122,13 @@ impl Store {
     /// the same was read from and written to the same server, whatever name it goes by.
     #[must_use]
     pub fn sessions(&self) -> u64 {
-        self.sessions.load(Ordering::Acquire)
+        self.sessions.opened()
+    }
+
+    /// How many changes of this process wait for their turn: ending ones, which go first, and ordinary ones.
+    #[must_use]
+    pub fn waiting_changes(&self) -> (usize, usize) {
+        self.writers.waiting()
     }
 
     /// The keys of the authority secret.
@@ -149,12 +158,9 @@ impl Store {
         }
     }
 
-    /// The place at the head of this process's queue of writers.
-    ///
-    /// All changes wait for the lock of the one `authority` row. Waiting in here first keeps the pool's connections
-    /// free for readers, and is fair, which SQLite's own waiting is not.
-    pub(crate) async fn writers_turn(&self) -> MutexGuard<'_, ()> {
-        self.writers.lock().await
+    /// Says why there was no session, where the pool only says that there was none.
+    pub(crate) fn explained(&self, error: StorageError) -> StorageError {
+        if error.is_pool_timeout() && self.sessions.is_read_only() { StorageError::ReadOnly } else { error }
     }
 }
 

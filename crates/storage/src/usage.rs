@@ -11,6 +11,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Tr
 use crate::entity::{api_key, api_key_secret};
 use crate::error::StorageError;
 use crate::store::{StorageKind, Store, bounded};
+use crate::writer_queue::Urgency;
 
 /// Most versions that one transaction writes, with one statement a table: each row is compared with each of them, so that more
 /// would not be faster.
@@ -49,7 +50,8 @@ impl Store {
 
     async fn record_batch(&self, deltas: &[UsageDelta]) -> Result<(), StorageError> {
         // SQLite has one writer at a time, and its own waiting is not fair.
-        let _turn = if self.kind() == StorageKind::Sqlite { Some(self.writers_turn().await) } else { None };
+        let _turn =
+            if self.kind() == StorageKind::Sqlite { Some(self.writers.turn(Urgency::Ordinary).await) } else { None };
         let tx = self.db.begin().await?;
         let ids: BTreeSet<&str> = deltas.iter().map(|delta| delta.key_id.as_str()).collect();
         if self.kind() != StorageKind::Sqlite {

@@ -19,15 +19,18 @@ use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, QueryFilter, QuerySelect, Statement,
     TransactionTrait,
 };
-use tokio::sync::MutexGuard;
 
-use crate::entity::{account, api_key, api_key_secret, audit_event, authority};
+use crate::entity::{account, api_key, api_key_secret, audit_event, authority, durability};
 use crate::error::StorageError;
 use crate::read_tx::{ReadTx, authority_now};
 use crate::rows::{self, Row};
-use crate::store::{Store, bounded};
+use crate::store::{StorageKind, Store, bounded};
 use crate::wake::CHANNEL;
+use crate::writer_queue::{Urgency, WriterTurn};
 
+/// The last log format whose builds do not look at `log_format_min`. They join only if `lease_ms` is their own lease, so it
+/// is changed with the first event of a later format; builds that look at `log_format_min` keep to `lease_us`.
+const LAST_UNCHECKED_FORMAT: i32 = 2;
 /// How often the database is asked again what became of a COMMIT whose answer was lost.
 const OUTCOME_ATTEMPTS: u32 = 3;
 
@@ -36,7 +39,8 @@ pub struct WriteTx<'a> {
     reads: ReadTx,
     store: &'a Store,
     head_hash: ChainHash,
-    _turn: MutexGuard<'a, ()>,
+    log_format_min: i32,
+    _turn: WriterTurn,
 }
 
 impl Deref for WriteTx<'_> {
@@ -52,28 +56,53 @@ impl Deref for WriteTx<'_> {
 pub struct Committed {
     /// The revision it made.
     pub revision: Revision,
+    /// The hash of its event.
+    pub hash: ChainHash,
     /// When, by the database's clock.
     pub time: Timestamp,
 }
 
 impl Store {
+    /// Begins an ordinary change.
+    ///
+    /// # Errors
+    /// As [`Store::begin_with`].
+    pub async fn begin(&self) -> Result<WriteTx<'_>, StorageError> {
+        self.begin_with(Urgency::Ordinary).await
+    }
+
     /// Begins a change: waits for its turn and takes the lock.
     ///
     /// # Errors
     /// When the database is not there or the lock is not to be had in time.
-    pub async fn begin(&self) -> Result<WriteTx<'_>, StorageError> {
-        let (turn, (tx, row, now)) = bounded(self.turn_and_lock()).await?;
+    pub async fn begin_with(&self, urgency: Urgency) -> Result<WriteTx<'_>, StorageError> {
+        let locked = bounded(self.turn_and_lock(urgency)).await;
+        let (turn, (tx, row, now)) = locked.map_err(|error| self.explained(error))?;
         let head_hash = Row { table: "authority", id: "1" }.hash("head_hash", &row.head_hash)?;
         let reads = ReadTx { tx, now, revision: Revision(row.revision).next() };
-        Ok(WriteTx { reads, store: self, head_hash, _turn: turn })
+        Ok(WriteTx { reads, store: self, head_hash, log_format_min: row.log_format_min, _turn: turn })
+    }
+
+    /// Returns when everything that was visible before the call is as durable as a commit. On a database that waits for
+    /// standbys or for a group, a change is visible before they have it, so a read alone is no evidence that it stands.
+    ///
+    /// # Errors
+    /// When the database did not answer, or did not commit.
+    pub async fn await_durability(&self) -> Result<(), StorageError> {
+        // On SQLite, what is visible is durable.
+        if self.kind() == StorageKind::Sqlite {
+            return Ok(());
+        }
+        bounded(raise_barrier(&self.db)).await
     }
 
     /// The place at the head of the writers' queue, and the lock. To be bounded as one: when the database falls silent,
     /// each writer before this one may take all the time there is.
     pub(crate) async fn turn_and_lock(
         &self,
-    ) -> Result<(MutexGuard<'_, ()>, (DatabaseTransaction, authority::Model, Timestamp)), StorageError> {
-        let turn = self.writers_turn().await;
+        urgency: Urgency,
+    ) -> Result<(WriterTurn, (DatabaseTransaction, authority::Model, Timestamp)), StorageError> {
+        let turn = self.writers.turn(urgency).await;
         Ok((turn, self.lock_authority().await?))
     }
 
@@ -94,6 +123,13 @@ impl Store {
 }
 
 impl WriteTx<'_> {
+    /// Moves the time of the change forward to `time`, if that is later: to what the process has already judged by.
+    #[must_use]
+    pub fn not_before(mut self, time: Timestamp) -> Self {
+        self.reads = self.reads.not_before(time);
+        self
+    }
+
     /// Writes a new account.
     ///
     /// # Errors
@@ -168,6 +204,7 @@ impl WriteTx<'_> {
                             api_key_secret::Column::RetireTime,
                             Expr::value(secret.retire_time.map(Timestamp::micros)),
                         )
+                        .col_expr(api_key_secret::Column::Retired, Expr::value(secret.retired))
                         .filter(of_key())
                         .filter(api_key_secret::Column::Version.eq(version))
                         .exec(&self.tx)
@@ -207,13 +244,14 @@ impl WriteTx<'_> {
 
     /// Writes the event, moves the head of the log, and commits.
     ///
-    /// When the answer to COMMIT is lost, the database is asked what became of it: whoever gets the lock of the
-    /// `authority` row knows that the lost transaction has ended, and its event is there or not.
+    /// When the answer to COMMIT is lost, the database is asked for the outcome: a transaction that holds the lock of the
+    /// `authority` row knows that the lost one has ended, and that its event is there or not.
     ///
     /// # Errors
     /// [`StorageError::OutcomeUnknown`] when the database could not be asked; any other means that nothing was changed.
     pub async fn commit(self, event: AuditEvent) -> Result<Committed, StorageError> {
-        let Self { reads: ReadTx { tx, now, revision }, store, head_hash, _turn } = self;
+        let Self { reads: ReadTx { tx, now, revision }, store, head_hash, log_format_min, _turn } = self;
+        let log_format = i32::try_from(event.action.log_format()).unwrap_or(i32::MAX);
         let secret_version = store.keyring.current();
         let hash = store
             .keyring
@@ -225,9 +263,15 @@ impl WriteTx<'_> {
             let head = authority::ActiveModel {
                 revision: Set(revision.0),
                 head_hash: Set(hash.0.to_vec()),
+                // Under the lock, so no replica of an older build joins after it without noticing.
+                log_format_min: Set(std::cmp::max(log_format_min, log_format)),
                 ..Default::default()
             };
-            authority::Entity::update_many().set(head).filter(authority::Column::Id.eq(1)).exec(&tx).await?;
+            let mut update = authority::Entity::update_many().set(head);
+            if log_format_min < log_format && log_format > LAST_UNCHECKED_FORMAT {
+                update = update.col_expr(authority::Column::LeaseMs, Expr::col(authority::Column::LeaseMs).add(1));
+            }
+            update.filter(authority::Column::Id.eq(1)).exec(&tx).await?;
             if tx.get_database_backend() == DbBackend::Postgres {
                 let wake = Statement::from_sql_and_values(
                     DbBackend::Postgres,
@@ -239,29 +283,72 @@ impl WriteTx<'_> {
             Ok(())
         })
         .await?;
-        let committed = Committed { revision, time: now };
+        let committed = Committed { revision, hash, time: now };
         match bounded(async { Ok(tx.commit().await?) }).await {
             Ok(()) => Ok(committed),
-            Err(lost) => store.settle(lost, revision, hash).await.map(|()| committed),
+            // The database says itself that it gave the transaction up.
+            Err(conflict @ StorageError::Conflict(_)) => Err(conflict),
+            Err(lost) => store.resolve_unknown_commit(lost, revision, hash).await.map(|()| committed),
         }
+    }
+
+    /// Ends the transaction without a change, and returns when all that it has read is as durable as a commit. See
+    /// [`Store::await_durability`].
+    ///
+    /// # Errors
+    /// When the database did not commit.
+    pub async fn commit_unchanged(self) -> Result<(), StorageError> {
+        let Self { reads: ReadTx { tx, .. }, store, .. } = self;
+        bounded(async {
+            if store.kind() != StorageKind::Sqlite {
+                raise_barrier(&tx).await?;
+            }
+            Ok(tx.commit().await?)
+        })
+        .await
     }
 }
 
+/// Writes a value that differs from the last one: a transaction that changes nothing is not waited for by standbys.
+async fn raise_barrier(connection: &impl ConnectionTrait) -> Result<(), StorageError> {
+    durability::Entity::update_many()
+        .col_expr(durability::Column::Barrier, Expr::col(durability::Column::Barrier).add(1))
+        .filter(durability::Column::Id.eq(1))
+        .exec(connection)
+        .await?;
+    Ok(())
+}
+
 impl Store {
-    /// Finds out whether the change that would have made `revision` stands.
-    async fn settle(&self, lost: StorageError, revision: Revision, hash: ChainHash) -> Result<(), StorageError> {
+    /// Finds out whether the change that would have made `revision` stands. That its event is visible does not say that
+    /// standbys have it, so the answer "it stands" ends with a commit of its own.
+    async fn resolve_unknown_commit(
+        &self,
+        lost: StorageError,
+        revision: Revision,
+        hash: ChainHash,
+    ) -> Result<(), StorageError> {
         for attempt in 1..=OUTCOME_ATTEMPTS {
             let found = bounded(async {
                 let (tx, ..) = self.lock_authority().await?;
                 let event = audit_event::Entity::find_by_id(revision.0).one(&tx).await?;
-                tx.rollback().await?;
-                Ok(event)
+                let stands = event.is_some_and(|event| event.hash == hash.0);
+                if stands && self.kind() != StorageKind::Sqlite {
+                    raise_barrier(&tx).await?;
+                    tx.commit().await?;
+                } else {
+                    // Needs no room on a disk that is full.
+                    tx.rollback().await?;
+                }
+                Ok(stands)
             })
             .await;
             match found {
-                Ok(Some(event)) if event.hash == hash.0 => return Ok(()),
-                Ok(_) => return Err(lost),
-                Err(error) => tracing::warn!(attempt, error = %error, "asking what became of a lost COMMIT"),
+                Ok(true) => return Ok(()),
+                Ok(false) => return Err(lost),
+                Err(error) => {
+                    tracing::warn!(attempt, error = %error, "the outcome of a COMMIT is unknown; asking again");
+                }
             }
         }
         Err(StorageError::OutcomeUnknown(Box::new(lost)))

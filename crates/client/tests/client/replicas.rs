@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::authority::{Authority, Operator, program};
-use crate::database::{Database, Provisioned};
+use crate::database::{Database, DatabaseServer, Provisioned};
 use crate::http::Http;
 
 /// Writes a file that is for its owner alone, as a secret must be, and returns its path.
@@ -34,7 +34,7 @@ struct Pair {
 impl Pair {
     fn start() -> Self {
         let folder = tempfile::Builder::new().prefix("key-authority-").tempdir().unwrap();
-        let database = Provisioned::new(Database::Postgres, folder.path(), None);
+        let database = Provisioned::new(Database::Postgres, DatabaseServer::Shared, folder.path(), None);
         let generated = |what| program().arg(what).output().unwrap().stdout;
         let root = String::from_utf8(generated("generate-token")).unwrap().trim().to_owned();
         let files = [

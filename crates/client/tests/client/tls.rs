@@ -16,7 +16,7 @@ fn builder(authority: &Authority) -> Builder {
 /// What comes of asking about the operator's token.
 async fn asked(authority: &Authority, builder: Builder) -> Result<Verdict, Error> {
     let verifier = builder.connect().await.unwrap();
-    verifier.verify(&Question::new(authority.root_token())).await
+    verifier.verify(&Question::new(authority.root_token()).account("system")).await
 }
 
 #[track_caller]

@@ -118,6 +118,8 @@ impl Protocol {
             key_id,
             accepts_restore: false,
             is_import: false,
+            records_use: false,
+            time: key_authority_domain::time::Timestamp::MIN,
         };
         let first = event(Log::FIRST, None);
         let revocation = log.revocation.map(|entry| event(entry.revision, Some(self.key.clone())));

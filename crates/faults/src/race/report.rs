@@ -26,6 +26,12 @@ pub(crate) struct Aftermath {
     wrong_verdicts: u64,
     /// Revocations that have not exactly one event under their `request_id`.
     wrong_events: u64,
+    /// Callers that were revoked amid their changes.
+    revoked_callers: u64,
+    /// Changes that a caller made before its revocation.
+    callers_changes: u64,
+    /// Changes by a caller that follow its revocation in the log.
+    late_changes: u64,
     /// What recomputing the chain of the audit log said.
     audit: String,
     /// Lines in which a server says that it panicked.
@@ -53,12 +59,32 @@ impl Aftermath {
             }
         }
         let wrong_events = revoked.iter().filter(|key| events.get(&key.request_id) != Some(&1)).count();
+        let callers = world.callers.all();
+        let (mut callers_changes, mut late_changes) = (0, 0);
+        for caller in &callers {
+            let events = first.events_by(&caller.key_id).await.attempt("ListAuditEvents of a caller")?;
+            let late = events.iter().filter(|event| event.revision > caller.revision).count();
+            late_changes += late as u64;
+            callers_changes += (events.len() - late) as u64;
+        }
         let audit = cluster.verify_audit().await?;
-        Ok(Self { wrong_verdicts, wrong_events: wrong_events as u64, audit, panics: cluster.panics() })
+        Ok(Self {
+            wrong_verdicts,
+            wrong_events: wrong_events as u64,
+            revoked_callers: callers.len() as u64,
+            callers_changes,
+            late_changes,
+            audit,
+            panics: cluster.panics(),
+        })
     }
 
     fn is_good(&self) -> bool {
-        self.wrong_verdicts == 0 && self.wrong_events == 0 && self.panics.is_empty()
+        self.wrong_verdicts == 0
+            && self.wrong_events == 0
+            && self.late_changes == 0
+            && self.callers_changes > 0
+            && self.panics.is_empty()
     }
 }
 
@@ -179,6 +205,9 @@ impl Report {
             ("Verifies without a verdict", self.unavailable),
             ("wrong verdicts when all was over", self.aftermath.wrong_verdicts),
             ("revocations without exactly one event", self.aftermath.wrong_events),
+            ("callers revoked amid their changes", self.aftermath.revoked_callers),
+            ("… changes that they made before", self.aftermath.callers_changes),
+            ("**… changes by them that came after**", self.aftermath.late_changes),
             ("panics", self.aftermath.panics.len() as u64),
         ] {
             let _ = writeln!(text, "| {name} | {figure} |");

@@ -26,6 +26,11 @@ impl ByKey {
         self.secrets.iter().map(|secret| secret.id())
     }
 
+    /// The versions of a key.
+    pub(super) fn versions(&self, id: &KeyId) -> impl Iterator<Item = &Record> {
+        self.secrets.iter_hash(self.hasher.hash_one(id)).filter(move |secret| secret.id() == id)
+    }
+
     /// Puts the versions of a key in the place of those it had, which are given back.
     pub(super) fn replace(&mut self, id: &KeyId, secrets: Vec<Record>) -> Vec<Record> {
         let hash = self.hasher.hash_one(id);

@@ -140,7 +140,7 @@ impl ResidentSecret {
             scheme: secret.scheme,
             kind,
             expire_time: End::new(key.expire_time),
-            retire_time: End::new(secret.retire_time),
+            retire_time: End::new(secret.effective_retire_time()),
             last_used: LastUsed::new(known.and_then(|known| known.last_used_time_of(key))),
             uses: Uses::default(),
             disabled: key.disabled,
@@ -162,6 +162,12 @@ impl ResidentSecret {
             retire_time: self.retire_time(),
             access: self.access(),
         }
+    }
+
+    /// The digest of the token.
+    #[must_use]
+    pub fn digest(&self) -> &TokenDigest {
+        &self.digest
     }
 
     /// The key.

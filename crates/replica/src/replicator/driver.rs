@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use key_authority_domain::audit::ChainHash;
+use key_authority_domain::audit::{ChainHash, LOG_FORMAT_VERSION};
 use key_authority_domain::id::{ReplicaId, Revision};
+use key_authority_domain::time::Timestamp;
 use key_authority_storage::feed::Feed;
-use key_authority_storage::registry::{Joining, OtherLease};
+use key_authority_storage::registry::{JoinRefused, Joining};
 use key_authority_storage::settings::Head;
 use key_authority_storage::{StorageError, Store};
 
@@ -15,6 +16,7 @@ use super::{EndError, Settings};
 use crate::clock::{Boottime, boottime};
 use crate::index::Writer;
 use crate::lease::{Action, Event, Lease};
+use crate::propagation::Change;
 use crate::view::View;
 
 /// How often the registry is read, so that a replica that fell silent long ago is known to be.
@@ -81,8 +83,11 @@ impl Driver {
                 }
                 (Action::Join, _) => match self.join().await {
                     Ok(Ok(())) => Ok(Event::Joined),
-                    Ok(Err(OtherLease { stored })) => {
+                    Ok(Err(JoinRefused::OtherLease { stored })) => {
                         return Err(EndError::OtherLease { mine: self.settings.terms.wait, stored });
+                    }
+                    Ok(Err(JoinRefused::LogFormat { needed })) => {
+                        return Err(EndError::LogFormat { known: LOG_FORMAT_VERSION, needed });
                     }
                     Err(error) => Err(error),
                 },
@@ -107,13 +112,14 @@ impl Driver {
     }
 
     /// Joins under a fresh name; under the same one again until that is known to have come about.
-    async fn join(&mut self) -> Result<Result<(), OtherLease>, Fault> {
+    async fn join(&mut self) -> Result<Result<(), JoinRefused>, Fault> {
         let id = match self.joining {
             Some(id) => id,
             None => *self.joining.insert(ReplicaId(self.random()?)),
         };
         let Settings { build, address, terms, .. } = &self.settings;
-        let joining = Joining { id, nonce: self.random()?, lease: terms.wait, build, address };
+        let joining =
+            Joining { id, nonce: self.random()?, lease: terms.wait, build, log_format: LOG_FORMAT_VERSION, address };
         let joined = self.store.join(joining).await?;
         if joined.is_ok() {
             self.joining = None;
@@ -123,7 +129,7 @@ impl Driver {
     }
 
     async fn load(&mut self) -> Result<Head, Fault> {
-        let mut seen = self.writer.begin_reload(self.store.now().await?);
+        let mut seen = self.writer.begin_reload(self.store.now().await?.max(self.view.time()));
         let head = self.store.snapshot(|rows| self.writer.reload(&mut seen, &rows)).await?;
         self.writer.finish_reload(&seen, head.revision);
         let (keys, accounts) = (self.writer.index().keys(), self.writer.index().accounts());
@@ -140,7 +146,8 @@ impl Driver {
     async fn read(&mut self, from: Revision) -> Result<Feed, Fault> {
         let asked = boottime();
         let feed = self.store.feed(from).await?;
-        self.view.set_clock(feed.now, asked);
+        let newest = feed.events.last().map_or(Timestamp::MIN, |event| event.time);
+        self.view.set_clock(feed.now, newest, asked);
         self.view.set_head(feed.head.revision);
         self.session = self.store.sessions();
         Ok(feed)
@@ -156,6 +163,11 @@ impl Driver {
         let new = || feed.events.iter().filter(|event| event.revision > applied);
         for import in new().filter(|event| event.is_import) {
             rows.keys.extend(self.store.keys_of(import.revision).await?);
+        }
+        for event in new().filter(|event| event.records_use) {
+            let mut uses = event.key_id.as_ref().map(|id| self.writer.last_uses(id)).unwrap_or_default();
+            // Before the event is confirmed: the deletion that waits for it is judged by what is written down.
+            self.store.record_usage(&mut uses).await.map_err(|(_, error)| error)?;
         }
         // Before any of it is in the index: rows of another server may be older than the log that names them, and the next
         // heartbeat would not read them again.
@@ -222,10 +234,12 @@ impl Driver {
     /// heartbeats: they matter more.
     async fn scan(&self) -> bool {
         let scan = async {
-            match self.view.scan(&self.store).await {
+            let applied = self.lease.applied();
+            let hash = (applied.revision.0 > 0).then_some(applied.hash);
+            match self.view.scan(&self.store, Change { revision: applied.revision, hash }).await {
                 Ok(rows) => self.view.fence_silent(&self.store, &rows).await,
                 Err(error) => {
-                    tracing::debug!(error = %error, "reading the registry");
+                    tracing::debug!(error = %error, "cannot read the registry of replicas");
                     false
                 }
             }
@@ -294,7 +308,6 @@ mod tests {
     use key_authority_domain::audit::{Action as Change, AuditEvent};
     use key_authority_domain::id::{AccountId, Actor};
     use key_authority_domain::secret::Keyring;
-    use key_authority_domain::time::Timestamp;
     use tempfile::TempDir;
 
     use crate::terms::Terms;
@@ -375,7 +388,8 @@ mod tests {
         assert!(driver.heartbeat().await.unwrap());
         let id = ReplicaId([9; 16]);
         let (lease, build, address) = (driver.settings.terms.wait, "test", "nowhere");
-        other.join(Joining { id, nonce: [1; 8], lease, build, address }).await.unwrap().unwrap();
+        let log_format = LOG_FORMAT_VERSION;
+        other.join(Joining { id, nonce: [1; 8], lease, build, log_format, address }).await.unwrap().unwrap();
         driver.joining = Some(id);
         assert_eq!(other.replicas().await.unwrap().len(), 2);
         driver.end(true).await;

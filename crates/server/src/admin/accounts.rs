@@ -6,9 +6,11 @@ use key_authority_domain::id::AccountId;
 use key_authority_domain::refusal::Refusal;
 use key_authority_domain::snapshot;
 use key_authority_proto::v1;
+use key_authority_storage::Urgency;
 
-use super::{Admin, Begun, account_in, cursor};
-use crate::caller::Permit;
+use super::mutate::Mutated;
+use super::{Admin, account_in, cursor};
+use crate::caller::{Permit, Rights, TxPermit};
 use crate::status::Failure;
 use crate::wire::account::account_to_proto;
 use crate::wire::{self, propagation::propagation_to_proto};
@@ -22,28 +24,28 @@ impl Admin {
     ) -> Result<v1::CreateAccountResponse, Failure> {
         let mut new = wire::account::new_account(&request)?;
         let mark = new.request.take();
-        // Whether an account exists that the caller may not know of is not told, not even by a name being taken.
-        if !permit.covers(&new.id) {
-            return Err(Failure::AccountNotFound);
-        }
-        let (account, propagation) = match self.begin(permit, mark.as_ref()).await? {
-            Begun::Seen(logged) => {
-                let propagation = self.everywhere(logged.revision).await?;
-                (self.visible_account(permit, &new.id).await?, propagation)
-            }
-            Begun::New(tx) => {
+        let (mark, new) = (&mark, &new);
+        let (mutated, propagation) = self
+            .mutate(permit, Urgency::Ordinary, mark.as_ref(), |tx, permit| async move {
+                // A name that is taken would disclose an account that the caller may not know of.
+                if !permit.covers(&new.id) {
+                    return Err(Failure::AccountNotFound);
+                }
                 if new.id.is_system() {
                     return Err(Refusal::AccountReserved.into());
                 }
-                if tx.account(&new.id).await?.is_some() {
-                    return Err(Failure::AccountExists(new.id));
+                if tx.is_account_id_used(&new.id).await? {
+                    return Err(Failure::AccountExists(new.id.clone()));
                 }
-                let account = new.into_account(tx.now(), tx.revision());
+                let account = new.clone().into_account(tx.now(), tx.revision());
                 tx.insert_account(&account).await?;
-                let event = account_event(permit, Action::CreateAccount, mark, None, Some(&account))?;
-                let propagation = self.finish(tx, event).await?;
-                (account, propagation)
-            }
+                let event = account_event(&permit, Action::CreateAccount, mark.clone(), None, Some(&account))?;
+                Ok((tx, account, event))
+            })
+            .await?;
+        let account = match mutated {
+            Mutated::Applied(account) => account,
+            Mutated::Replayed(_) => self.visible_account(permit, &new.id).await?,
         };
         Ok(v1::CreateAccountResponse {
             account: Some(account_to_proto(&account)),
@@ -84,15 +86,15 @@ impl Admin {
         request: v1::UpdateAccountRequest,
     ) -> Result<v1::UpdateAccountResponse, Failure> {
         let asked = wire::account::account_change(&request)?;
-        let (account, propagation) = self
-            .change_account(permit, &asked.id, asked.request, Action::UpdateAccount, |account| {
-                permit.check_policy(&account.id)?;
-                if asked.etag.is_some_and(|etag| etag != account.revision) {
-                    return Err(Failure::EtagMismatch);
-                }
-                Ok(asked.change.apply(account)?)
-            })
-            .await?;
+        let update = |account: &mut Account, permit: &TxPermit| {
+            permit.check_policy(&account.id)?;
+            if asked.etag.is_some_and(|etag| etag != account.revision) {
+                return Err(Failure::EtagMismatch);
+            }
+            Ok(asked.change.clone().apply(account)?)
+        };
+        let call = AccountChangeCall { id: &asked.id, mark: asked.request.as_ref(), action: Action::UpdateAccount };
+        let (account, propagation) = self.change_account(permit, Urgency::Ordinary, call, update).await?;
         Ok(v1::UpdateAccountResponse { account: Some(account), propagation: Some(propagation) })
     }
 
@@ -103,15 +105,16 @@ impl Admin {
         request: v1::SuspendAccountRequest,
     ) -> Result<v1::SuspendAccountResponse, Failure> {
         let asked = wire::account::suspend_account(&request)?;
-        let suspend = |account: &mut Account| {
+        let suspend = |account: &mut Account, _: &TxPermit| {
             if account.id.is_system() {
                 return Err(Refusal::AccountReserved.into());
             }
             account.suspended = true;
             Ok(())
         };
-        let (account, propagation) =
-            self.change_account(permit, &asked.account, asked.request, Action::SuspendAccount, suspend).await?;
+        let call =
+            AccountChangeCall { id: &asked.account, mark: asked.request.as_ref(), action: Action::SuspendAccount };
+        let (account, propagation) = self.change_account(permit, Urgency::Ending, call, suspend).await?;
         Ok(v1::SuspendAccountResponse { account: Some(account), propagation: Some(propagation) })
     }
 
@@ -122,12 +125,13 @@ impl Admin {
         request: v1::ResumeAccountRequest,
     ) -> Result<v1::ResumeAccountResponse, Failure> {
         let asked = wire::account::resume_account(&request)?;
-        let resume = |account: &mut Account| {
+        let resume = |account: &mut Account, _: &TxPermit| {
             account.suspended = false;
             Ok(())
         };
-        let (account, propagation) =
-            self.change_account(permit, &asked.account, asked.request, Action::ResumeAccount, resume).await?;
+        let call =
+            AccountChangeCall { id: &asked.account, mark: asked.request.as_ref(), action: Action::ResumeAccount };
+        let (account, propagation) = self.change_account(permit, Urgency::Ordinary, call, resume).await?;
         Ok(v1::ResumeAccountResponse { account: Some(account), propagation: Some(propagation) })
     }
 
@@ -137,11 +141,10 @@ impl Admin {
         permit: &Permit,
         request: v1::DeleteAccountRequest,
     ) -> Result<v1::DeleteAccountResponse, Failure> {
-        let asked = wire::account::delete_account(&request)?;
-        let propagation = match self.begin(permit, asked.request.as_ref()).await? {
-            Begun::Seen(logged) => self.everywhere(logged.revision).await?,
-            Begun::New(tx) => {
-                let account = account_in(&tx, permit, &asked.account).await?;
+        let asked = &wire::account::delete_account(&request)?;
+        let (_, propagation) = self
+            .mutate(permit, Urgency::Ordinary, asked.request.as_ref(), |tx, permit| async move {
+                let account = account_in(&tx, &permit, &asked.account).await?;
                 if account.id.is_system() {
                     return Err(Refusal::AccountReserved.into());
                 }
@@ -149,10 +152,10 @@ impl Admin {
                     return Err(Refusal::AccountNotEmpty.into());
                 }
                 tx.delete_account(&account.id).await?;
-                let event = account_event(permit, Action::DeleteAccount, asked.request, Some(&account), None)?;
-                self.finish(tx, event).await?
-            }
-        };
+                let event = account_event(&permit, Action::DeleteAccount, asked.request.clone(), Some(&account), None)?;
+                Ok((tx, (), event))
+            })
+            .await?;
         Ok(v1::DeleteAccountResponse { propagation: Some(propagation_to_proto(&propagation)) })
     }
 
@@ -160,33 +163,39 @@ impl Admin {
     async fn change_account(
         &self,
         permit: &Permit,
-        id: &AccountId,
-        mark: Option<RequestMark>,
-        action: Action,
-        change: impl FnOnce(&mut Account) -> Result<(), Failure>,
+        urgency: Urgency,
+        AccountChangeCall { id, mark, action }: AccountChangeCall<'_>,
+        change: impl Fn(&mut Account, &TxPermit) -> Result<(), Failure>,
     ) -> Result<(v1::Account, v1::Propagation), Failure> {
-        let (account, propagation) = match self.begin(permit, mark.as_ref()).await? {
-            Begun::Seen(logged) => {
-                let propagation = self.everywhere(logged.revision).await?;
-                (self.visible_account(permit, id).await?, propagation)
-            }
-            Begun::New(tx) => {
-                let mut account = account_in(&tx, permit, id).await?;
+        let change = &change;
+        let (mutated, propagation) = self
+            .mutate(permit, urgency, mark, |tx, permit| async move {
+                let mut account = account_in(&tx, &permit, id).await?;
                 let before = account.clone();
-                change(&mut account)?;
+                change(&mut account, &permit)?;
                 tx.update_account(&mut account).await?;
-                let event = account_event(permit, action, mark, Some(&before), Some(&account))?;
-                let propagation = self.finish(tx, event).await?;
-                (account, propagation)
-            }
+                let event = account_event(&permit, action, mark.cloned(), Some(&before), Some(&account))?;
+                Ok((tx, account, event))
+            })
+            .await?;
+        let account = match mutated {
+            Mutated::Applied(account) => account,
+            Mutated::Replayed(_) => self.visible_account(permit, id).await?,
         };
         Ok((account_to_proto(&account), propagation_to_proto(&propagation)))
     }
 }
 
+/// A change to one account.
+struct AccountChangeCall<'a> {
+    id: &'a AccountId,
+    mark: Option<&'a RequestMark>,
+    action: Action,
+}
+
 /// The event of a change to an account.
 fn account_event(
-    permit: &Permit,
+    permit: &TxPermit,
     action: Action,
     mark: Option<RequestMark>,
     before: Option<&Account>,
@@ -194,7 +203,7 @@ fn account_event(
 ) -> Result<AuditEvent, Failure> {
     let account = after.or(before).ok_or(Failure::AccountNotFound)?;
     Ok(AuditEvent {
-        actor: permit.actor()?,
+        actor: permit.actor().clone(),
         action,
         account: account.id.clone(),
         key_id: None,

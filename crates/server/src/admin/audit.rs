@@ -6,7 +6,7 @@ use key_authority_storage::audit_read::EventQuery;
 use key_authority_storage::page::AccountScope;
 
 use super::{Admin, cursor};
-use crate::caller::Permit;
+use crate::caller::{Permit, Rights};
 use crate::status::Failure;
 use crate::wire;
 

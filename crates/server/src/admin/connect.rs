@@ -10,10 +10,12 @@ use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::Token;
 use key_authority_proto::v1::{self, TokenSource};
 use key_authority_replica::propagation::Propagation;
+use key_authority_storage::Urgency;
 use key_authority_storage::read_tx::ReadTx;
 
-use super::{Admin, Begun, account_in, key_event, seen_in};
-use crate::caller::Permit;
+use super::mutate::{Mutated, of_commit, of_event};
+use super::{Admin, account_in, key_event, replayed_in};
+use crate::caller::{Permit, Rights, TxPermit};
 use crate::status::Failure;
 use crate::wire::connect::{ConnectSpec, connect, instruction_to_proto};
 use crate::wire::key::{key_to_proto, new_key};
@@ -60,18 +62,19 @@ impl Admin {
         Ok(answer(&asked, &found, self.view.time()))
     }
 
-    /// Whoever can be told without a change takes no turn among those who make one.
+    /// The answer where nothing changes: it takes no turn among the changes.
     async fn connect_unchanged(
         &self,
         permit: &Permit,
         asked: &ConnectSpec,
         mark: Option<&RequestMark>,
     ) -> Result<Option<Found>, Failure> {
-        let tx = self.store.begin_reading().await?;
-        if seen_in(&tx, permit, mark.map_or(&[], std::slice::from_ref)).await?.is_some() {
+        let tx = self.store.begin_reading().await?.not_before(self.view.time());
+        let permit = permit.judge_in(&tx).await?;
+        if replayed_in(&tx, &permit, mark.map_or(&[], std::slice::from_ref)).await?.is_some() {
             return Ok(None);
         }
-        Ok(match self.connect_step(&tx, permit, asked).await? {
+        Ok(match self.connect_step(&tx, &permit, asked).await? {
             Step::Tell(found) => Some(found),
             Step::Create(_) | Step::Show(..) => None,
         })
@@ -83,37 +86,43 @@ impl Admin {
         asked: &ConnectSpec,
         mark: Option<RequestMark>,
     ) -> Result<Found, Failure> {
-        let tx = match self.begin(permit, mark.as_ref()).await? {
-            Begun::New(tx) => tx,
-            Begun::Seen(logged) => {
-                let propagation = self.everywhere(logged.revision).await?;
-                let id = logged.event.key_id.ok_or(Failure::KeyNotFound)?;
-                let key = self.visible_key(permit, &id).await?;
-                return Ok(Found {
-                    propagation: Some(propagation),
-                    ..Found::unshown(Some(key), TokenSource::Repeated)
-                });
+        let mark = &mark;
+        match self
+            .transact(permit, Urgency::Ordinary, mark.as_slice(), |tx, permit| async move {
+                let (found, event) = match self.connect_step(&tx, &permit, asked).await? {
+                    Step::Tell(found) => (found, None),
+                    Step::Create(account) => {
+                        let spec = new_key(&key_request(asked))?;
+                        let (key, token) = self.create_in(&tx, &permit, &account, spec).await.map_err(of_name)?;
+                        let event = key_event(&permit, Action::CreateKey, mark.clone(), None, Some(&key), tx.now())?;
+                        (Found { token: Some(token), ..Found::unshown(Some(key), TokenSource::Created) }, Some(event))
+                    }
+                    Step::Show(key, token) => {
+                        let shown = Some(&key);
+                        let event = key_event(&permit, Action::RevealToken, mark.clone(), shown, shown, tx.now())?;
+                        (Found { token: Some(token), ..Found::unshown(Some(key), TokenSource::Revealed) }, Some(event))
+                    }
+                };
+                Ok((tx, found, event))
+            })
+            .await?
+        {
+            Mutated::Applied((mut found, committed)) => {
+                if let (TokenSource::Created, Some(committed)) = (found.source, committed) {
+                    found.propagation = Some(self.wait(of_commit(&committed)).await?);
+                }
+                Ok(found)
             }
-        };
-        Ok(match self.connect_step(&tx, permit, asked).await? {
-            Step::Tell(found) => found,
-            Step::Create(account) => {
-                let spec = new_key(&key_request(asked))?;
-                let (key, token, propagation) =
-                    self.create_in(tx, permit, &account, spec, mark).await.map_err(of_name)?;
-                let (key, token, propagation) = (Some(key), Some(token), Some(propagation));
-                Found { key, token, source: TokenSource::Created, propagation }
+            Mutated::Replayed(logged) => {
+                let propagation = Some(self.wait(of_event(&logged)).await?);
+                let key = self.key_of_event(permit, logged).await?;
+                Ok(Found { propagation, ..Found::unshown(Some(key), TokenSource::Repeated) })
             }
-            Step::Show(key, token) => {
-                let event = key_event(permit, Action::RevealToken, mark, Some(&key), Some(&key), tx.now())?;
-                tx.commit(event).await?;
-                Found { key: Some(key), token: Some(token), source: TokenSource::Revealed, propagation: None }
-            }
-        })
+        }
     }
 
     /// What is to be done as things stand.
-    async fn connect_step(&self, tx: &ReadTx, permit: &Permit, asked: &ConnectSpec) -> Result<Step, Failure> {
+    async fn connect_step(&self, tx: &ReadTx, permit: &TxPermit, asked: &ConnectSpec) -> Result<Step, Failure> {
         let account = account_in(tx, permit, &asked.account).await?;
         let key = match &asked.key_id {
             Some(id) => Some(usable(tx.key(id).await?, &account, tx.now())?),
@@ -140,7 +149,7 @@ impl Admin {
 }
 
 /// Asked when a key is needed, not when `create_if_none` is set: whoever always sets it is answered where one is there.
-fn check_may_create(permit: &Permit) -> Result<(), Failure> {
+fn check_may_create(permit: &impl Rights) -> Result<(), Failure> {
     let needed = Permission::KeysWrite;
     if permit.has(needed) { Ok(()) } else { Err(Failure::PermissionMissing(needed)) }
 }

@@ -8,18 +8,19 @@ mod judge;
 use std::sync::Arc;
 
 use key_authority_domain::account::Account;
-use key_authority_domain::audit::{AuditEvent, LoggedEvent, RequestMark};
-use key_authority_domain::id::{AccountId, Revision};
+use key_authority_domain::audit::{Action, AuditEvent, LoggedEvent, RequestMark};
+use key_authority_domain::id::AccountId;
 use key_authority_domain::refusal::Refusal;
 use key_authority_domain::secret::Keyring;
 use key_authority_proto::v1;
+use key_authority_replica::propagation::Change;
+use key_authority_storage::Urgency;
 use key_authority_storage::read_tx::ReadTx;
-use key_authority_storage::write_tx::WriteTx;
 
 use self::judge::{Candidate, Judge, Judged, There};
-use super::{Admin, Begun, account_in, seen_in};
-use crate::FEED;
-use crate::caller::Permit;
+use super::mutate::{Mutated, of_commit, of_event};
+use super::{Admin, account_in, replayed_in};
+use crate::caller::{Permit, TxPermit};
 use crate::status::Failure;
 use crate::wire::import::{self, ImportSpec};
 use crate::wire::propagation::propagation_to_proto;
@@ -34,73 +35,92 @@ impl Admin {
     ) -> Result<v1::ImportKeysResponse, Failure> {
         let keyring = Arc::clone(&self.keyring);
         let (spec, marks, candidates) = computed(move || read(&keyring, request)).await??;
-        if spec.dry_run {
-            let tx = self.store.begin_reading().await?;
-            let account = account_to_fill(&tx, permit, &spec.account).await?;
-            return Ok(self.judged(&tx, permit, account, candidates).await?.answer());
+        let (spec, marks, candidates) = (&spec, &marks, &Arc::new(candidates));
+        if let Some(answer) = self.import_unchanged(permit, spec, marks, candidates).await? {
+            return Ok(answer);
         }
-        match self.begin_import(permit, &marks).await? {
-            Begun::New(tx) => {
-                let account = account_to_fill(&tx, permit, &spec.account).await?;
-                let judged = self.judged(&tx, permit, account, candidates).await?;
-                self.write(tx, judged, marks.into_iter().next()).await
+        match self
+            .transact(permit, Urgency::Ordinary, marks, |tx, permit| async move {
+                let account = account_to_fill(&tx, &permit, &spec.account).await?;
+                let mut judged = self.judged(&tx, &permit, account, candidates, false).await?;
+                let event = judged.event.take();
+                if event.is_some() {
+                    tx.insert_keys(&judged.keys).await?;
+                }
+                let request = marks.first().cloned();
+                Ok((tx, judged, event.map(|event| AuditEvent { request, ..event })))
+            })
+            .await?
+        {
+            Mutated::Applied((judged, Some(committed))) => self.answered(judged, Some(of_commit(&committed))).await,
+            // The caller brings only what is there, and may not know that every replica has it.
+            Mutated::Applied((judged, None)) => {
+                let newest = judged.newest_existing().map(|revision| Change { revision, hash: None });
+                self.answered(judged, newest).await
             }
-            // What was imported before stands, whatever has become of the account and the replicas since.
-            Begun::Seen(LoggedEvent { revision, .. }) => {
-                let tx = self.store.begin_reading().await?;
-                let account = account_in(&tx, permit, &spec.account).await?;
-                let judged = self.judged(&tx, permit, account, candidates).await?;
-                drop(tx);
-                self.answered(judged.recalled(revision), Some(revision)).await
-            }
+            Mutated::Replayed(logged) => self.repeated(permit, spec, candidates, &logged).await,
         }
     }
 
-    /// Begins a change, unless the same message was imported before: a repeated one waits for no change and holds none up.
-    async fn begin_import(&self, permit: &Permit, marks: &[RequestMark]) -> Result<Begun<'_>, Failure> {
-        if !marks.is_empty() {
-            let tx = self.store.begin_reading().await?;
-            if let Some(logged) = seen_in(&tx, permit, marks).await? {
-                return Ok(Begun::Seen(logged));
-            }
+    /// The answer to a dry run, and to a message that was imported before: neither waits for the lock.
+    async fn import_unchanged(
+        &self,
+        permit: &Permit,
+        spec: &ImportSpec,
+        marks: &[RequestMark],
+        candidates: &Arc<Candidates>,
+    ) -> Result<Option<v1::ImportKeysResponse>, Failure> {
+        if !spec.dry_run && marks.is_empty() {
+            return Ok(None);
         }
-        self.begin_as(permit, marks).await
+        let tx = self.store.begin_reading().await?.not_before(self.view.time());
+        let tx_permit = permit.judge_in(&tx).await?;
+        if spec.dry_run {
+            let account = account_to_fill(&tx, &tx_permit, &spec.account).await?;
+            return Ok(Some(self.judged(&tx, &tx_permit, account, candidates, false).await?.answer()));
+        }
+        let Some(logged) = replayed_in(&tx, &tx_permit, marks).await? else { return Ok(None) };
+        drop(tx);
+        self.store.await_durability().await?;
+        self.repeated(permit, spec, candidates, &logged).await.map(Some)
+    }
+
+    /// The answer to a message that was imported before, as the change of `logged`. What was imported stands, whatever has
+    /// become of the account and the replicas since.
+    async fn repeated(
+        &self,
+        permit: &Permit,
+        spec: &ImportSpec,
+        candidates: &Arc<Candidates>,
+        logged: &LoggedEvent,
+    ) -> Result<v1::ImportKeysResponse, Failure> {
+        let tx = self.store.begin_reading().await?.not_before(self.view.time());
+        let permit = permit.judge_in(&tx).await?;
+        let account = account_in(&tx, &permit, &spec.account).await?;
+        let judged = self.judged(&tx, &permit, account, candidates, true).await?;
+        drop(tx);
+        self.answered(judged.recalled(logged.revision), Some(of_event(logged))).await
     }
 
     /// What comes of the keys at that moment.
     async fn judged(
         &self,
         tx: &ReadTx,
-        permit: &Permit,
+        permit: &TxPermit,
         account: Account,
-        candidates: Candidates,
+        candidates: &Arc<Candidates>,
+        is_repeated: bool,
     ) -> Result<Judged, Failure> {
-        let judge = Judge::new(account, permit.actor()?, tx, Arc::clone(&self.keyring));
-        let there = There::look(tx, &candidates, judge.account()).await?;
-        computed(move || judge.judge(candidates, there)).await?
+        let judge = Judge::new(account, permit.actor().clone(), tx, Arc::clone(&self.keyring));
+        let there = There::look(tx, candidates, judge.account(), is_repeated).await?;
+        let candidates = Arc::clone(candidates);
+        computed(move || judge.judge(&candidates, there)).await?
     }
 
-    async fn write(
-        &self,
-        tx: WriteTx<'_>,
-        mut judged: Judged,
-        request: Option<RequestMark>,
-    ) -> Result<v1::ImportKeysResponse, Failure> {
-        let revision = if let Some(event) = judged.event.take() {
-            tx.insert_keys(&judged.keys).await?;
-            Some(tx.commit(AuditEvent { request, ..event }).await?.revision)
-        } else {
-            // Whoever brings only what is there may not have heard that it is everywhere.
-            drop(tx);
-            judged.newest_existing()
-        };
-        self.answered(judged, revision).await
-    }
-
-    /// The answer, when all of it is everywhere.
-    async fn answered(&self, judged: Judged, revision: Option<Revision>) -> Result<v1::ImportKeysResponse, Failure> {
-        let propagation = match revision {
-            Some(revision) => Some(propagation_to_proto(&self.everywhere(revision).await?)),
+    /// The answer, when every replica enforces the change.
+    async fn answered(&self, judged: Judged, change: Option<Change>) -> Result<v1::ImportKeysResponse, Failure> {
+        let propagation = match change {
+            Some(change) => Some(propagation_to_proto(&self.wait(change).await?)),
             None => None,
         };
         Ok(v1::ImportKeysResponse { propagation, ..judged.answer() })
@@ -108,7 +128,7 @@ impl Admin {
 }
 
 /// The account, if anything new may be imported into it.
-async fn account_to_fill(tx: &ReadTx, permit: &Permit, id: &AccountId) -> Result<Account, Failure> {
+async fn account_to_fill(tx: &ReadTx, permit: &TxPermit, id: &AccountId) -> Result<Account, Failure> {
     let account = account_in(tx, permit, id).await?;
     if account.id.is_system() {
         return Err(Refusal::AccountReserved.into());
@@ -117,8 +137,9 @@ async fn account_to_fill(tx: &ReadTx, permit: &Permit, id: &AccountId) -> Result
         return Err(Refusal::AccountSuspended.into());
     }
     // A replica that knows of no imports would follow the event of one without reading its keys.
-    let are_alike = tx.replicas().await?.iter().all(|replica| replica.build.ends_with(FEED));
-    if are_alike { Ok(account) } else { Err(Failure::ReplicasDiffer) }
+    let needed = Action::ImportKeys.log_format();
+    let know_imports = tx.replicas().await?.iter().all(|replica| replica.log_format() >= needed);
+    if know_imports { Ok(account) } else { Err(Failure::ReplicasDiffer) }
 }
 
 type Candidates = Vec<Result<Candidate, Violations>>;

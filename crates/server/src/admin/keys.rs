@@ -1,7 +1,7 @@
 //! Keys: issuing, showing, changing, renewing, ending them.
 
 use key_authority_domain::account::Account;
-use key_authority_domain::audit::{Action, RequestMark};
+use key_authority_domain::audit::{Action, LoggedEvent, RequestMark};
 use key_authority_domain::foreign::Scheme;
 use key_authority_domain::id::{Actor, KeyId};
 use key_authority_domain::key::{Key, MintedSecret};
@@ -11,13 +11,14 @@ use key_authority_domain::secret::Keyring;
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::Token;
 use key_authority_proto::v1;
-use key_authority_replica::propagation::Propagation;
+use key_authority_storage::Urgency;
 use key_authority_storage::key_read::KeyQuery;
 use key_authority_storage::page::AccountScope;
 use key_authority_storage::write_tx::WriteTx;
 
-use super::{Admin, Begun, account_in, cursor, key_event, key_in};
-use crate::caller::Permit;
+use super::mutate::Mutated;
+use super::{Admin, account_in, cursor, key_event, key_in};
+use crate::caller::{Permit, Rights, TxPermit};
 use crate::entropy;
 use crate::status::Failure;
 use crate::wire::key::KeySpec;
@@ -60,6 +61,20 @@ async fn check_room(tx: &WriteTx<'_>, account: &Account, before: Option<&Key>, a
     Ok(())
 }
 
+/// Whether a key ID is taken: it names a key, or has named one, or an actor of the log. An ID is used once, since services
+/// and the log know keys by it.
+async fn is_taken(tx: &WriteTx<'_>, id: &KeyId) -> Result<bool, Failure> {
+    let is_reserved = id.as_str() == Actor::bootstrap().as_str();
+    Ok(is_reserved || !tx.used_key_ids(std::slice::from_ref(id)).await?.is_empty())
+}
+
+/// A change to the fields of one key.
+struct KeyChangeCall<'a> {
+    id: &'a KeyId,
+    mark: Option<&'a RequestMark>,
+    action: Action,
+}
+
 impl Admin {
     /// `CreateKey`.
     pub(crate) async fn create_key(
@@ -69,58 +84,52 @@ impl Admin {
     ) -> Result<v1::CreateKeyResponse, Failure> {
         let mut spec = wire::key::new_key(&request)?;
         let mark = spec.request.take();
-        let tx = match self.begin(permit, mark.as_ref()).await? {
-            Begun::New(tx) => tx,
-            Begun::Seen(logged) => {
-                let propagation = self.everywhere(logged.revision).await?;
-                let id = logged.event.key_id.ok_or(Failure::KeyNotFound)?;
-                let key = self.visible_key(permit, &id).await?;
-                return Ok(v1::CreateKeyResponse {
-                    key: Some(self.show(&key)),
-                    token: String::new(),
-                    propagation: Some(propagation_to_proto(&propagation)),
-                });
-            }
+        let (mark, spec) = (&mark, &spec);
+        let (mutated, propagation) = self
+            .mutate(permit, Urgency::Ordinary, mark.as_ref(), |tx, permit| async move {
+                let account = account_in(&tx, &permit, &spec.account).await?;
+                let (key, token) = self.create_in(&tx, &permit, &account, spec.clone()).await?;
+                let event = key_event(&permit, Action::CreateKey, mark.clone(), None, Some(&key), tx.now())?;
+                Ok((tx, (key, token), event))
+            })
+            .await?;
+        let (key, token) = match mutated {
+            Mutated::Applied((key, token)) => (key, token.reveal().to_owned()),
+            Mutated::Replayed(logged) => (self.key_of_event(permit, logged).await?, String::new()),
         };
-        let account = account_in(&tx, permit, &spec.account).await?;
-        let (key, token, propagation) = self.create_in(tx, permit, &account, spec, mark).await?;
         Ok(v1::CreateKeyResponse {
             key: Some(self.show(&key)),
-            token: token.reveal().to_owned(),
+            token,
             propagation: Some(propagation_to_proto(&propagation)),
         })
     }
 
-    /// Creates a key within a change, and waits until it is everywhere.
+    /// Creates a key within a change.
     pub(crate) async fn create_in(
         &self,
-        tx: WriteTx<'_>,
-        permit: &Permit,
+        tx: &WriteTx<'_>,
+        permit: &TxPermit,
         account: &Account,
         spec: KeySpec,
-        mark: Option<RequestMark>,
-    ) -> Result<(Key, Token, Propagation), Failure> {
+    ) -> Result<(Key, Token), Failure> {
         let id = match &spec.id {
-            Some(id) if tx.key(id).await?.is_some() => return Err(Failure::KeyExists(id.clone())),
-            // The log knows callers by the IDs of their keys: none comes to stand for another.
-            Some(id)
-                if account.id.is_system()
-                    && (tx.has_acted(id).await? || id.as_str() == Actor::bootstrap().as_str()) =>
-            {
-                return Err(Failure::KeyExists(id.clone()));
-            }
+            Some(id) if is_taken(tx, id).await? => return Err(Failure::KeyExists(id.clone())),
             Some(id) => id.clone(),
             None => KeyId::generate(entropy::fill)?,
         };
         let issued = issue(&self.keyring, account, &id, 1)?;
-        let new = spec.into_new_key(id, permit.actor()?);
+        let new = spec.into_new_key(id, permit.actor().clone());
         let key = Key::create(account, new, issued.minted, tx.now(), tx.revision())?;
         permit.check_grant(&key)?;
-        check_room(&tx, account, None, &key).await?;
+        check_room(tx, account, None, &key).await?;
         tx.insert_key(&key).await?;
-        let event = key_event(permit, Action::CreateKey, mark, None, Some(&key), tx.now())?;
-        let propagation = self.finish(tx, event).await?;
-        Ok((key, issued.token, propagation))
+        Ok((key, issued.token))
+    }
+
+    /// The key that the event of a repeated request names.
+    pub(crate) async fn key_of_event(&self, permit: &Permit, logged: Box<LoggedEvent>) -> Result<Key, Failure> {
+        let id = logged.event.key_id.ok_or(Failure::KeyNotFound)?;
+        self.visible_key(permit, &id).await
     }
 
     /// `GetKey`.
@@ -157,19 +166,20 @@ impl Admin {
         request: v1::UpdateKeyRequest,
     ) -> Result<v1::UpdateKeyResponse, Failure> {
         let asked = wire::key::key_change(&request)?;
-        let (key, propagation) = self
-            .change_key(permit, &asked.key_id, asked.request, Action::UpdateKey, |key, account, now| {
-                if asked.etag.is_some_and(|etag| etag != key.revision) {
-                    return Err(Failure::EtagMismatch);
-                }
-                if account.id.is_system() {
-                    wire::key::check_caller_change(&asked.change)?;
-                }
-                permit.check_grant(key)?;
-                key.update(account, asked.change, now).map_err(|rejection| Failure::from(rejection).within("key"))?;
-                permit.check_grant(key)
-            })
-            .await?;
+        let update = |key: &mut Key, account: &Account, permit: &TxPermit, now| {
+            if asked.etag.is_some_and(|etag| etag != key.revision) {
+                return Err(Failure::EtagMismatch);
+            }
+            if account.id.is_system() {
+                wire::key::check_caller_change(&asked.change)?;
+            }
+            permit.check_grant(key)?;
+            let changed = key.update(account, asked.change.clone(), now);
+            changed.map_err(|rejection| Failure::from(rejection).within("key"))?;
+            permit.check_grant(key)
+        };
+        let call = KeyChangeCall { id: &asked.key_id, mark: asked.request.as_ref(), action: Action::UpdateKey };
+        let (key, propagation) = self.change_key(permit, Urgency::Ordinary, call, update).await?;
         Ok(v1::UpdateKeyResponse { key: Some(key), propagation: Some(propagation) })
     }
 
@@ -180,12 +190,12 @@ impl Admin {
         request: v1::DisableKeyRequest,
     ) -> Result<v1::DisableKeyResponse, Failure> {
         let asked = wire::key::disable_key(&request)?;
-        let disable = |key: &mut Key, _: &Account, _| {
+        let disable = |key: &mut Key, _: &Account, permit: &TxPermit, _| {
             permit.check_grant(key)?;
             Ok(key.disable()?)
         };
-        let (key, propagation) =
-            self.change_key(permit, &asked.key_id, asked.request, Action::DisableKey, disable).await?;
+        let call = KeyChangeCall { id: &asked.key_id, mark: asked.request.as_ref(), action: Action::DisableKey };
+        let (key, propagation) = self.change_key(permit, Urgency::Ending, call, disable).await?;
         Ok(v1::DisableKeyResponse { key: Some(key), propagation: Some(propagation) })
     }
 
@@ -196,12 +206,12 @@ impl Admin {
         request: v1::EnableKeyRequest,
     ) -> Result<v1::EnableKeyResponse, Failure> {
         let asked = wire::key::enable_key(&request)?;
-        let enable = |key: &mut Key, _: &Account, _| {
+        let enable = |key: &mut Key, _: &Account, permit: &TxPermit, _| {
             permit.check_grant(key)?;
             Ok(key.enable()?)
         };
-        let (key, propagation) =
-            self.change_key(permit, &asked.key_id, asked.request, Action::EnableKey, enable).await?;
+        let call = KeyChangeCall { id: &asked.key_id, mark: asked.request.as_ref(), action: Action::EnableKey };
+        let (key, propagation) = self.change_key(permit, Urgency::Ordinary, call, enable).await?;
         Ok(v1::EnableKeyResponse { key: Some(key), propagation: Some(propagation) })
     }
 
@@ -212,12 +222,12 @@ impl Admin {
         request: v1::RevokeKeyRequest,
     ) -> Result<v1::RevokeKeyResponse, Failure> {
         let asked = wire::key::revoke_key(&request)?;
-        let revoke = |key: &mut Key, _: &Account, now| {
-            key.revoke(asked.reason, now);
+        let revoke = |key: &mut Key, _: &Account, _: &TxPermit, now| {
+            key.revoke(asked.reason.clone(), now);
             Ok(())
         };
-        let (key, propagation) =
-            self.change_key(permit, &asked.key_id, asked.request, Action::RevokeKey, revoke).await?;
+        let call = KeyChangeCall { id: &asked.key_id, mark: asked.request.as_ref(), action: Action::RevokeKey };
+        let (key, propagation) = self.change_key(permit, Urgency::Ending, call, revoke).await?;
         Ok(v1::RevokeKeyResponse { key: Some(key), propagation: Some(propagation) })
     }
 
@@ -227,60 +237,33 @@ impl Admin {
         permit: &Permit,
         request: v1::RenewKeyRequest,
     ) -> Result<v1::RenewKeyResponse, Failure> {
-        let mut asked = wire::key::renew_key(&request)?;
-        let mark = asked.request.take();
-        let tx = match self.begin(permit, mark.as_ref()).await? {
-            Begun::New(tx) => tx,
-            Begun::Seen(logged) => {
-                let propagation = self.everywhere(logged.revision).await?;
-                let key = self.visible_key(permit, &asked.key_id).await?;
-                return Ok(v1::RenewKeyResponse {
-                    key: Some(self.show(&key)),
-                    token: String::new(),
-                    propagation: Some(propagation_to_proto(&propagation)),
-                });
-            }
+        let asked = &wire::key::renew_key(&request)?;
+        let (mutated, propagation) = self
+            .mutate(permit, Urgency::Ordinary, asked.request.as_ref(), |tx, permit| async move {
+                let (mut key, account) = key_in(&tx, &permit, &asked.key_id).await?;
+                // A token of a key is worth what the key may do, before the renewal and with the expiry after it.
+                permit.check_grant(&key)?;
+                let before = key.clone();
+                let version = key.newest_secret().map_or(1, |newest| newest.version.saturating_add(1));
+                let issued = issue(&self.keyring, &account, &key.id, version)?;
+                key.renew(&account, issued.minted, asked.overlap, asked.expiry, tx.now())?;
+                permit.check_grant(&key)?;
+                check_room(&tx, &account, Some(&before), &key).await?;
+                tx.update_key_and_secrets(&mut key).await?;
+                let mark = asked.request.clone();
+                let event = key_event(&permit, Action::RenewKey, mark, Some(&before), Some(&key), tx.now())?;
+                Ok((tx, (key, issued.token), event))
+            })
+            .await?;
+        let (key, token) = match mutated {
+            Mutated::Applied((key, token)) => (key, token.reveal().to_owned()),
+            Mutated::Replayed(logged) => (self.key_of_event(permit, logged).await?, String::new()),
         };
-        let (mut key, account) = key_in(&tx, permit, &asked.key_id).await?;
-        // A token of a key is worth what the key may do.
-        permit.check_grant(&key)?;
-        let before = key.clone();
-        let version = key.newest_secret().map_or(1, |newest| newest.version.saturating_add(1));
-        let issued = issue(&self.keyring, &account, &key.id, version)?;
-        key.renew(&account, issued.minted, asked.overlap, asked.expiry, tx.now())?;
-        check_room(&tx, &account, Some(&before), &key).await?;
-        tx.update_key_and_secrets(&mut key).await?;
-        let event = key_event(permit, Action::RenewKey, mark, Some(&before), Some(&key), tx.now())?;
-        let propagation = self.finish(tx, event).await?;
         Ok(v1::RenewKeyResponse {
             key: Some(self.show(&key)),
-            token: issued.token.reveal().to_owned(),
+            token,
             propagation: Some(propagation_to_proto(&propagation)),
         })
-    }
-
-    /// `DeleteKey`.
-    pub(crate) async fn delete_key(
-        &self,
-        permit: &Permit,
-        request: v1::DeleteKeyRequest,
-    ) -> Result<v1::DeleteKeyResponse, Failure> {
-        let asked = wire::key::delete_key(&request)?;
-        let propagation = match self.begin(permit, asked.request.as_ref()).await? {
-            Begun::Seen(logged) => self.everywhere(logged.revision).await?,
-            Begun::New(tx) => {
-                let (mut key, account) = key_in(&tx, permit, &asked.key_id).await?;
-                permit.check_grant(&key)?;
-                // The guard against deleting a key in use must see a use that is not written down yet.
-                let used_here = self.view.last_used_time(key.secrets.iter().map(|secret| secret.digest));
-                key.usage.last_used_time = key.usage.last_used_time.max(used_here);
-                key.check_delete(&account, asked.allow_recently_used, tx.now())?;
-                tx.delete_key(&key.id).await?;
-                let event = key_event(permit, Action::DeleteKey, asked.request, Some(&key), None, tx.now())?;
-                self.finish(tx, event).await?
-            }
-        };
-        Ok(v1::DeleteKeyResponse { propagation: Some(propagation_to_proto(&propagation)) })
     }
 
     /// `RevealToken`. It changes nothing, so there is nothing to wait for; but it is recorded before it is done.
@@ -289,17 +272,24 @@ impl Admin {
         permit: &Permit,
         request: v1::RevealTokenRequest,
     ) -> Result<v1::RevealTokenResponse, Failure> {
-        let id = wire::key::reveal_token(&request)?;
-        let tx = self.store.begin().await?;
-        let (key, account) = key_in(&tx, permit, &id).await?;
-        let token = self.kept_token(permit, &key, &account)?;
-        let event = key_event(permit, Action::RevealToken, None, Some(&key), Some(&key), tx.now())?;
-        tx.commit(event).await?;
-        Ok(v1::RevealTokenResponse { token: token.reveal().to_owned() })
+        let id = &wire::key::reveal_token(&request)?;
+        match self
+            .transact(permit, Urgency::Ordinary, &[], |tx, permit| async move {
+                let (key, account) = key_in(&tx, &permit, id).await?;
+                let token = self.kept_token(&permit, &key, &account)?;
+                let event = key_event(&permit, Action::RevealToken, None, Some(&key), Some(&key), tx.now())?;
+                Ok((tx, token, event))
+            })
+            .await?
+        {
+            Mutated::Applied((token, _)) => Ok(v1::RevealTokenResponse { token: token.reveal().to_owned() }),
+            // Nothing is known again that has no request ID.
+            Mutated::Replayed(_) => Err(Failure::RequestIdReused),
+        }
     }
 
     /// The newest token of a key, where it is kept and may be shown. The caller records that it is.
-    pub(crate) fn kept_token(&self, permit: &Permit, key: &Key, account: &Account) -> Result<Token, Failure> {
+    pub(crate) fn kept_token(&self, permit: &TxPermit, key: &Key, account: &Account) -> Result<Token, Failure> {
         permit.check_grant(key)?;
         let secret = key.newest_secret().filter(|_| account.policy.recoverable);
         let (secret, sealed) = secret
@@ -314,31 +304,30 @@ impl Admin {
     async fn change_key(
         &self,
         permit: &Permit,
-        id: &KeyId,
-        mark: Option<RequestMark>,
-        action: Action,
-        change: impl FnOnce(&mut Key, &Account, Timestamp) -> Result<(), Failure>,
+        urgency: Urgency,
+        KeyChangeCall { id, mark, action }: KeyChangeCall<'_>,
+        change: impl Fn(&mut Key, &Account, &TxPermit, Timestamp) -> Result<(), Failure>,
     ) -> Result<(v1::Key, v1::Propagation), Failure> {
-        let (key, propagation) = match self.begin(permit, mark.as_ref()).await? {
-            Begun::Seen(logged) => {
-                let propagation = self.everywhere(logged.revision).await?;
-                (self.visible_key(permit, id).await?, propagation)
-            }
-            Begun::New(tx) => {
-                let (mut key, account) = key_in(&tx, permit, id).await?;
+        let change = &change;
+        let (mutated, propagation) = self
+            .mutate(permit, urgency, mark, |tx, permit| async move {
+                let (mut key, account) = key_in(&tx, &permit, id).await?;
                 let before = key.clone();
-                change(&mut key, &account, tx.now())?;
+                change(&mut key, &account, &permit, tx.now())?;
                 check_room(&tx, &account, Some(&before), &key).await?;
                 tx.update_key(&mut key).await?;
-                let event = key_event(permit, action, mark, Some(&before), Some(&key), tx.now())?;
-                let propagation = self.finish(tx, event).await?;
-                (key, propagation)
-            }
+                let event = key_event(&permit, action, mark.cloned(), Some(&before), Some(&key), tx.now())?;
+                Ok((tx, key, event))
+            })
+            .await?;
+        let key = match mutated {
+            Mutated::Applied(key) => key,
+            Mutated::Replayed(logged) => self.key_of_event(permit, logged).await?,
         };
         Ok((self.show(&key), propagation_to_proto(&propagation)))
     }
 
-    fn show(&self, key: &Key) -> v1::Key {
+    pub(super) fn show(&self, key: &Key) -> v1::Key {
         wire::key::key_to_proto(key, self.view.time())
     }
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 use key_authority_domain::audit::{Action, AuditEvent};
 use key_authority_domain::id::AccountId;
 use key_authority_proto::v1;
-use key_authority_storage::StorageKind;
+use key_authority_replica::propagation::Change;
+use key_authority_storage::{StorageKind, Urgency};
 
-use super::{Admin, Begun};
+use super::Admin;
 use crate::caller::Permit;
 use crate::status::Failure;
 use crate::wire;
@@ -23,7 +24,9 @@ impl Admin {
         if revision > self.store.head().await?.revision {
             return Err(Failure::invalid("revision", wire::revision::AWAITED_RULE));
         }
-        let propagation = self.everywhere(revision).await?;
+        // That the revision is visible does not say that standbys have it.
+        self.store.await_durability().await?;
+        let propagation = self.wait(Change { revision, hash: None }).await?;
         Ok(v1::AwaitRevisionResponse { propagation: Some(wire::propagation::propagation_to_proto(&propagation)) })
     }
 
@@ -33,23 +36,22 @@ impl Admin {
         permit: &Permit,
         request: v1::AcceptRestoreRequest,
     ) -> Result<v1::AcceptRestoreResponse, Failure> {
-        let mark = wire::mark::of(&request)?;
-        permit.check_all_accounts()?;
-        let propagation = match self.begin(permit, mark.as_ref()).await? {
-            Begun::Seen(logged) => self.everywhere(logged.revision).await?,
-            Begun::New(tx) => {
+        let mark = &wire::mark::of(&request)?;
+        let (_, propagation) = self
+            .mutate(permit, Urgency::Ordinary, mark.as_ref(), |tx, permit| async move {
+                permit.check_all_accounts()?;
                 let event = AuditEvent {
-                    actor: permit.actor()?,
+                    actor: permit.actor().clone(),
                     action: Action::AcceptRestore,
                     account: AccountId::system(),
                     key_id: None,
-                    request: mark,
+                    request: mark.clone(),
                     before: None,
                     after: None,
                 };
-                self.finish(tx, event).await?
-            }
-        };
+                Ok((tx, (), event))
+            })
+            .await?;
         Ok(v1::AcceptRestoreResponse { propagation: Some(wire::propagation::propagation_to_proto(&propagation)) })
     }
 

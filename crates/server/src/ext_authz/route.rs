@@ -12,6 +12,9 @@ const FIELD: &str = "attributes.context_extensions";
 /// The longest name that is a plain one.
 const NAME_LEN_MAX: usize = 64;
 
+/// What a route may demand of a token.
+const DEMANDS: [&str; 3] = ["project", "account", "scopes"];
+
 /// A route.
 #[derive(Default)]
 pub(super) struct Route<'a> {
@@ -47,6 +50,10 @@ impl<'a> Route<'a> {
         let mut check = Check::new();
         check.inside(FIELD, |check| {
             for (name, value) in extensions {
+                // A demand that is there but empty comes of a template without its value, and is not "no demand".
+                if words(value).next().is_none() && DEMANDS.contains(&name.as_str()) {
+                    check.violation(name, "must not be empty; leave it out where nothing is demanded");
+                }
                 match name.as_str() {
                     "project" => route.asked.project = value,
                     "account" => route.asked.account = value,

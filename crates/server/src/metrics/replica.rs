@@ -36,6 +36,8 @@ pub struct ReplicaMetrics {
     refused: Counter,
     fenced: Counter,
     went_back: Counter,
+    clock_steps: Counter,
+    clock_ahead: SecondsGauge,
     propagation: Family<OutcomeLabel, DurationHistogram>,
 }
 
@@ -63,6 +65,8 @@ impl ReplicaMetrics {
         let lease_remaining = seconds("lease_remaining", "Time for which this replica may still answer from memory");
         let longest_silence =
             seconds("longest_silence", "Time since the replica that is silent longest was last heard of");
+        let clock_ahead =
+            seconds("clock_ahead", "How far the time that expiry is judged by is ahead of the database's clock");
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
             registry.register(format!("keyauthority_{name}"), help, counter.clone());
@@ -71,6 +75,7 @@ impl ReplicaMetrics {
         let refused = counter("refused_without_lease", "Questions answered UNAVAILABLE because the lease had ended");
         let fenced = counter("replicas_fenced", "Silent replicas that this one has removed from the registry");
         let went_back = counter("database_went_back", "Times that the database's log was found to have gone back");
+        let clock_steps = counter("clock_steps", "Steps of the database's clock by more than a second, either way");
         let propagation = Family::<OutcomeLabel, DurationHistogram>::default();
         // From the start, each at 0: what first appears at 1 has not increased, as Prometheus counts.
         for outcome in OUTCOMES {
@@ -93,6 +98,8 @@ impl ReplicaMetrics {
             refused,
             fenced,
             went_back,
+            clock_steps,
+            clock_ahead,
             propagation,
         }
     }
@@ -122,6 +129,8 @@ impl ReplicaMetrics {
         set(&self.refused, view.refused());
         set(&self.fenced, view.fenced());
         set(&self.went_back, view.went_back());
+        set(&self.clock_steps, view.clock_steps());
+        self.clock_ahead.set(view.clock_ahead().as_secs_f64());
     }
 }
 

@@ -134,7 +134,7 @@ mod tests {
             account: "no account".into(),
             key_id: "a".repeat(65),
             actor: "é".into(),
-            actions: vec![1, 0, 16, 17, i32::MIN],
+            actions: vec![1, 0, 17, 99, i32::MIN],
             start_time: Some(prost_types::Timestamp { seconds: 0, nanos: -1 }),
             end_time: Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 }),
             page_size: 1001,

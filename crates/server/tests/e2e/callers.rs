@@ -245,7 +245,7 @@ async fn bootstrap_makes_another_root_key(mut authority: Authority) {
     let token = printed.split_whitespace().find(is_token).expect("the token is printed").to_owned();
     authority.restart().await;
     let another = authority.client_with(&token);
-    let second = another.ask(&token).await;
+    let second = another.ask_in("system", &token).await;
     assert_eq!((second.verdict(), second.account.as_str()), (Verdict::Valid, "system"));
     assert_same_set(second.scopes, PERMISSIONS.map(String::from));
     assert_ne!(second.key_id, first);
@@ -269,7 +269,7 @@ async fn the_root_token_lies_in_a_file_that_only_its_owner_reads(mut authority: 
     assert!(authority.stop().await.success());
     authority.restart().await;
     assert_eq!(authority.root_token(), token, "a second start makes no other");
-    assert_eq!(authority.client().verdict(&token).await, Verdict::Valid);
+    assert_eq!(authority.client().caller_verdict(&token).await, Verdict::Valid);
 }
 
 on_every_database! {

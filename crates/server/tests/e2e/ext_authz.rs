@@ -182,6 +182,15 @@ async fn each_verdict_is_a_denial_in_the_form_of_rfc_6750(authority: Authority) 
     }
 }
 
+async fn a_callers_token_is_known_only_to_a_route_of_account_system(authority: Authority) {
+    let proxy = Proxy::of(&authority).await;
+    let token = authority.root_token();
+    let denied = proxy.denied(Asked::bearer(&token)).await;
+    assert_eq!((denied.code, &denied.body["verdict"]), (401, &json!("UNKNOWN")));
+    let allowed = proxy.allowed(Asked::bearer(&token).route("account", "system")).await;
+    assert_eq!(allowed.told["x-key-account"], "system");
+}
+
 async fn nothing_that_a_client_sends_is_an_error(authority: Authority) {
     let token = labelled_key(&authority).await.token;
     let proxy = Proxy::of(&authority).await;
@@ -206,6 +215,10 @@ async fn a_question_that_is_wrong_lets_nobody_in(authority: Authority) {
     let wrong = [
         ("scope", "read", "scope must be one of"),
         ("token_in", "", "token_in must name a place"),
+        ("account", "", "account must not be empty"),
+        ("project", "", "project must not be empty"),
+        ("scopes", "", "scopes must not be empty"),
+        ("scopes", " , ", "scopes must not be empty"),
         ("scopes", &"x".repeat(129), "scopes[0] must be 1 to 128"),
         ("project", &"x".repeat(257), "project must be at most 256"),
     ];
@@ -324,7 +337,8 @@ mod once {
         a_request_passes_with_its_key_told_and_its_token_taken_away,
         what_a_client_sends_in_our_name_is_taken_away,
         each_verdict_is_a_denial_in_the_form_of_rfc_6750,
-        nothing_that_a_client_sends_is_an_error,
+        a_callers_token_is_known_only_to_a_route_of_account_system,
+    nothing_that_a_client_sends_is_an_error,
         a_question_that_is_wrong_lets_nobody_in,
         a_proxy_is_judged_as_a_caller_of_verify,
         what_opens_verify_opens_it_to_proxies_and_nothing_else,

@@ -5,7 +5,7 @@ use key_authority_proto::v1::*;
 use tonic::{Code, Status};
 
 use crate::support::client::{all_projects, connection_of, key_for, mask, only};
-use crate::support::{Authority, Client, NewKey, on_every_database, refused};
+use crate::support::{Authority, Client, NewKey, on_every_database, refused, seconds};
 
 const HELD: [&str; 5] = ["keys.read", "keys.write", "tokens.reveal", "accounts.write", "verify"];
 
@@ -90,7 +90,7 @@ async fn no_token_is_given_out_that_holds_more_than_the_caller(authority: Author
     let instructions = GetConnectInstructionsRequest { key_id: mightier.id(), ..connection_of("system") };
     exceeds(deputy.get_connect_instructions(instructions).await);
     assert_eq!(root.key(&mightier.id()).await.secrets.len(), 1);
-    assert_eq!(root.verdict(&mightier.token).await, Verdict::Valid);
+    assert_eq!(root.caller_verdict(&mightier.token).await, Verdict::Valid);
 
     // What is no more than it holds, it may.
     let lesser = CreateKeyRequest { scopes: scopes(&["verify"]), projects: only(&["a"]), ..key_for("system") };
@@ -146,6 +146,54 @@ async fn a_bound_caller_cannot_free_itself(authority: Authority) {
     exceeds(caller.update_account(UpdateAccountRequest { account: system, ..Default::default() }).await);
 }
 
+async fn a_renewal_never_outlives_the_caller(authority: Authority) {
+    use renew_key_request::Expiry;
+
+    let root = authority.client();
+    let short = CreateKeyRequest {
+        scopes: scopes(&["keys.write"]),
+        projects: only(&["system"]),
+        expiry: Some(create_key_request::Expiry::Lifetime(seconds(120).unwrap())),
+        ..key_for("system")
+    };
+    let short = root.new_key(short).await;
+    let caller = authority.client_with(&short.token);
+    let renew = |expiry| RenewKeyRequest { key_id: short.id(), expiry, ..Default::default() };
+    exceeds(caller.renew_key(renew(Some(Expiry::NeverExpires(true)))).await);
+    exceeds(caller.renew_key(renew(Some(Expiry::Lifetime(seconds(3600).unwrap())))).await);
+    let unchanged = root.key(&short.id()).await;
+    assert_eq!((unchanged.expire_time, unchanged.secrets.len()), (short.key.expire_time, 1));
+    // For as long as it has itself, it may.
+    let renewed = caller.renew_key(renew(None)).await.unwrap().key.unwrap();
+    assert_eq!(renewed.expire_time, short.key.expire_time);
+}
+
+async fn a_token_that_a_renewal_has_replaced_grants_nothing(authority: Authority) {
+    let root = authority.client();
+    root.new_account("a", KeyPolicy::default()).await;
+    let (caller, old) = authority.new_caller(&["keys.write", "verify"], None).await;
+    let renew = || RenewKeyRequest { key_id: caller.id(), overlap: seconds(60), ..Default::default() };
+    let renewed = old.renew_key(renew()).await.unwrap();
+    let granted = || CreateKeyRequest {
+        scopes: scopes(&["verify"]),
+        expiry: Some(create_key_request::Expiry::Lifetime(seconds(5).unwrap())),
+        ..key_for("system")
+    };
+    let forever = CreateKeyRequest { scopes: scopes(&["keys.write"]), ..key_for("system") };
+    exceeds(old.create_key(forever.clone()).await);
+    exceeds(old.create_key(granted()).await);
+    exceeds(old.renew_key(renew()).await);
+    exceeds(old.disable_key(DisableKeyRequest { key_id: caller.id(), ..Default::default() }).await);
+    assert_eq!(root.key(&caller.id()).await.secrets.len(), 2);
+    // What it does for accounts of customers goes on during the overlap, and the new token may do all that the old one did.
+    old.create_key(key_for("a")).await.unwrap();
+    let new = authority.client_with(&renewed.token);
+    for request in [granted(), forever] {
+        new.create_key(request).await.unwrap();
+    }
+    new.renew_key(renew()).await.unwrap();
+}
+
 async fn no_caller_takes_the_name_of_another(authority: Authority) {
     let root = authority.client();
     let named = |id: &str| CreateKeyRequest { key_id: id.into(), scopes: scopes(&["verify"]), ..key_for("system") };
@@ -161,5 +209,7 @@ on_every_database! {
     no_token_is_given_out_that_holds_more_than_the_caller,
     a_mightier_key_can_only_be_revoked,
     a_bound_caller_cannot_free_itself,
+    a_renewal_never_outlives_the_caller,
+    a_token_that_a_renewal_has_replaced_grants_nothing,
     no_caller_takes_the_name_of_another,
 }

@@ -9,6 +9,7 @@
 mod api;
 mod callers;
 mod coverage;
+mod ended;
 #[cfg(feature = "ext-authz")]
 mod envoy;
 #[cfg(feature = "ext-authz")]
@@ -23,3 +24,4 @@ mod replicas;
 mod residency;
 mod secrets;
 mod support;
+mod whole_server;

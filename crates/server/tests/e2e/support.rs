@@ -8,6 +8,7 @@ pub(crate) mod expect;
 pub(crate) mod http;
 pub(crate) mod link;
 pub(crate) mod process;
+pub(crate) mod standby;
 
 use std::fmt::Debug;
 use std::hash::{BuildHasher, Hasher, RandomState};

@@ -17,6 +17,7 @@ pub struct Model {
     pub retire_time: Option<i64>,
     pub last_used_time: Option<i64>,
     pub scheme: i32,
+    pub retired: bool,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

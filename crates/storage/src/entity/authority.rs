@@ -11,6 +11,8 @@ pub struct Model {
     pub head_hash: Vec<u8>,
     pub lease_ms: i64,
     pub secret_checks: String,
+    pub log_format_min: i32,
+    pub lease_us: i64,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

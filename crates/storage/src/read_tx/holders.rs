@@ -6,14 +6,11 @@ use key_authority_domain::id::{AccountId, KeyId, Revision};
 use key_authority_domain::token::TokenDigest;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 
-use super::ReadTx;
+use super::{IDS_PER_STATEMENT, ReadTx};
 use crate::entity::{api_key, api_key_secret};
 use crate::error::StorageError;
 use crate::rows::Row;
 use crate::store::bounded;
-
-/// How many digests or IDs one statement asks for.
-const ASKED: usize = 1_000;
 
 /// The key of a token that is here already.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +31,7 @@ impl ReadTx {
     pub async fn holders(&self, digests: &[TokenDigest]) -> Result<HashMap<TokenDigest, Holder>, StorageError> {
         use api_key_secret::Column;
         let mut held = Vec::new();
-        for digests in digests.chunks(ASKED) {
+        for digests in digests.chunks(IDS_PER_STATEMENT) {
             let digests = digests.iter().map(|digest| digest.0.to_vec());
             let select = api_key_secret::Entity::find().filter(Column::Digest.is_in(digests));
             let select = select.select_only().column(Column::Digest).column(Column::KeyId);
@@ -52,11 +49,11 @@ impl ReadTx {
             .collect()
     }
 
-    /// Which of these IDs are those of keys.
+    /// Which of these IDs are those of keys that exist.
     ///
     /// # Errors
-    /// When nobody could look.
-    pub async fn taken(&self, ids: &[KeyId]) -> Result<HashSet<KeyId>, StorageError> {
+    /// When the database did not answer.
+    pub async fn existing_key_ids(&self, ids: &[KeyId]) -> Result<HashSet<KeyId>, StorageError> {
         let ids: Vec<&str> = ids.iter().map(KeyId::as_str).collect();
         Ok(self.owners(&ids).await?.into_values().map(|holder| holder.key_id).collect())
     }
@@ -64,7 +61,7 @@ impl ReadTx {
     async fn owners(&self, ids: &[&str]) -> Result<HashMap<String, Holder>, StorageError> {
         use api_key::Column;
         let mut owners = HashMap::new();
-        for ids in ids.chunks(ASKED) {
+        for ids in ids.chunks(IDS_PER_STATEMENT) {
             let select = api_key::Entity::find().filter(Column::Id.is_in(ids.iter().copied()));
             let select = select.select_only().columns([Column::Id, Column::Account]).column(Column::CreateRevision);
             let found: Vec<(String, String, i64)> =

@@ -16,7 +16,7 @@ use crate::entity::{api_key, api_key_secret};
 use crate::error::StorageError;
 use crate::rows::{Row, json_list};
 
-fn set<T: Ord>(
+pub(crate) fn set<T: Ord>(
     row: Row<'_>,
     column: &'static str,
     text: &str,
@@ -121,6 +121,7 @@ fn to_secret(model: api_key_secret::Model) -> Result<Secret, StorageError> {
         sealed: model.sealed,
         create_time: Timestamp::from_micros(model.create_time),
         retire_time: model.retire_time.map(Timestamp::from_micros),
+        retired: model.retired,
         last_used_time: model.last_used_time.map(Timestamp::from_micros),
     })
 }
@@ -168,5 +169,6 @@ pub(crate) fn secret_to_row(key: &Key, secret: &Secret) -> Result<api_key_secret
         retire_time: Set(secret.retire_time.map(Timestamp::micros)),
         last_used_time: Set(secret.last_used_time.map(Timestamp::micros)),
         scheme: Set(secret.scheme.number()),
+        retired: Set(secret.retired),
     })
 }

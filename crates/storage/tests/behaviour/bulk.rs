@@ -122,8 +122,8 @@ async fn what_is_there_of_many_is_told(database: Database) {
     assert_eq!(holders[&digest("key-1099", 1)], holder("key-1099", "acme", 3));
     assert_eq!(holders[&digest("key-e", 2)], holder("key-e", "other", 4), "a later version as well");
     let ids: Vec<_> = (1_000..2_500).map(|n| key_id(&format!("key-{n:04}"))).chain([key_id("KEY-1000")]).collect();
-    assert_eq!(tx.taken(&ids).await.unwrap(), ids[..100].iter().cloned().collect::<HashSet<_>>());
-    assert!(tx.holders(&[]).await.unwrap().is_empty() && tx.taken(&[]).await.unwrap().is_empty());
+    assert_eq!(tx.used_key_ids(&ids).await.unwrap(), ids[..100].iter().cloned().collect::<HashSet<_>>());
+    assert!(tx.holders(&[]).await.unwrap().is_empty() && tx.used_key_ids(&[]).await.unwrap().is_empty());
 }
 
 async fn the_keys_of_an_import_are_found_by_its_revision(database: Database) {

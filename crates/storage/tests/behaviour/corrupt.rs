@@ -174,13 +174,13 @@ async fn an_authority_that_cannot_be_right_is_corrupt(database: Database) {
         SettingsError::Storage(error) => error,
         other => panic!("{other:?}"),
     };
-    database.tamper("UPDATE authority SET lease_ms = -1").await;
-    assert_corrupt(store.lease().await, "authority", "lease_ms", "1");
+    database.tamper("UPDATE authority SET lease_us = -1").await;
+    assert_corrupt(store.lease().await, "authority", "lease_us", "1");
     for checks in ["canary", "1canary:00", "1"] {
         database.tamper(&format!("UPDATE authority SET secret_checks = '{checks}'")).await;
         assert_corrupt(store.check_secret().await.map_err(storage), "authority", "secret_checks", "1");
     }
-    database.tamper(&format!("UPDATE authority SET lease_ms = 1, head_hash = {}", database.bytes(&[1; 31]))).await;
+    database.tamper(&format!("UPDATE authority SET lease_us = 1000, head_hash = {}", database.bytes(&[1; 31]))).await;
     assert_corrupt(store.head().await, "authority", "head_hash", "1");
     assert_corrupt(store.feed(Revision(0)).await, "authority", "head_hash", "1");
     assert_corrupt(store.begin().await.map(|_| ()), "authority", "head_hash", "1");

@@ -6,6 +6,7 @@ use key_authority_storage::{StorageError, Store};
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
+use crate::edges::barrier;
 use crate::support::make::{account, account_id, date_account, event, note, put_account, ring};
 use crate::support::proxy::{Fate, Proxy};
 use crate::support::{Database, is_away, on_database_servers};
@@ -38,8 +39,9 @@ async fn create_account(store: &Store, id: &str) -> Result<Revision, StorageErro
 }
 
 /// Makes a change that meets its fate, and checks that what was told is true. Whether it stands.
-async fn try_it(proxy: &Proxy, store: &Store, direct: &Store, id: &str, fate: Fate) -> bool {
+async fn try_it(database: &Database, proxy: &Proxy, store: &Store, direct: &Store, id: &str, fate: Fate) -> bool {
     let before = direct.head().await.unwrap().revision;
+    let barrier_before = barrier(database).await;
     proxy.arm(fate);
     let told = create_account(store, id).await;
     assert!(proxy.has_struck(), "the COMMIT went by the link");
@@ -47,7 +49,11 @@ async fn try_it(proxy: &Proxy, store: &Store, direct: &Store, id: &str, fate: Fa
     let head = direct.head().await.unwrap().revision;
     assert_eq!(head.0, before.0 + i64::from(stands), "{id}: one effect or none, with its event");
     match told {
-        Ok(revision) => assert!(stands && revision == head, "{id}: was told as done"),
+        Ok(revision) => {
+            assert!(stands && revision == head, "{id}: was told as done");
+            // Visible is not replicated: the answer rests on a commit that was acknowledged.
+            assert!(barrier(database).await > barrier_before, "{id}: acknowledged without a commit of its own");
+        }
         Err(StorageError::OutcomeUnknown(_)) => panic!("{id}: the database could have been asked"),
         Err(error) => assert!(!stands && is_away(&error), "{id}: was told as not done: {error:?}"),
     }
@@ -58,7 +64,7 @@ async fn trials(database: Database, fate: Fate) -> u32 {
     let (proxy, store, direct) = link(&database).await;
     let mut standing = 0;
     for trial in 0..TRIALS {
-        standing += u32::from(try_it(&proxy, &store, &direct, &format!("trial-{trial}"), fate).await);
+        standing += u32::from(try_it(&database, &proxy, &store, &direct, &format!("trial-{trial}"), fate).await);
     }
     assert_eq!(direct.verify_log(None, |_| ()).await.unwrap().faults, []);
     standing
@@ -83,7 +89,7 @@ async fn a_commit_whose_link_falls_silent_is_told_as_nothing_changed_and_its_loc
     // While the session that the pool was opened with is busy, so that it is another: each must have its limits.
     let mut stands = None;
     let snapshot = store.snapshot(|_| {
-        let trial = || Handle::current().block_on(try_it(&proxy, &store, &direct, "silent", Fate::Silence));
+        let trial = || Handle::current().block_on(try_it(&database, &proxy, &store, &direct, "silent", Fate::Silence));
         stands.get_or_insert_with(|| block_in_place(trial));
     });
     // It was silent for too long itself.
@@ -95,7 +101,7 @@ async fn a_commit_whose_link_falls_silent_is_told_as_nothing_changed_and_its_loc
 
 async fn a_commit_whose_answer_falls_silent_is_told_as_done(database: Database) {
     let (proxy, store, direct) = link(&database).await;
-    assert!(try_it(&proxy, &store, &direct, "silent", Fate::SilenceAnswer).await);
+    assert!(try_it(&database, &proxy, &store, &direct, "silent", Fate::SilenceAnswer).await);
     note(&store).await;
 }
 

@@ -10,6 +10,7 @@ mod bulk;
 mod cancellation;
 mod changes;
 mod corrupt;
+mod edges;
 mod feed;
 mod listing;
 mod lost_commit;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use key_authority_domain::audit::ChainHash;
 use key_authority_domain::id::Revision;
 use key_authority_storage::Store;
-use key_authority_storage::registry::{Joining, OtherLease};
+use key_authority_storage::registry::{JoinRefused, Joining};
 use key_authority_storage::settings::Head;
 
 use crate::support::make::{at, join_as, joining, note, replica_id};
@@ -129,7 +129,10 @@ async fn who_keeps_to_another_lease_does_not_join(database: Database) {
     let store = database.store().await;
     let lease = Duration::from_secs(20);
     let stored = Duration::from_secs(10);
-    assert_eq!(store.join(Joining { lease, ..joining(1, NONCE) }).await.unwrap(), Err(OtherLease { stored }));
+    assert_eq!(
+        store.join(Joining { lease, ..joining(1, NONCE) }).await.unwrap(),
+        Err(JoinRefused::OtherLease { stored })
+    );
     assert_eq!(store.replicas().await.unwrap(), []);
     join(&store, 1).await;
 }

@@ -129,6 +129,7 @@ async fn times_before_and_after_everything_read_back(database: Database) {
         let used = Secret {
             create_time: time,
             retire_time: Some(time),
+            retired: true,
             last_used_time: Some(time),
             sealed: Some(vec![]),
             ..secret(&id, 1)

@@ -54,6 +54,7 @@ impl There {
         tx: &ReadTx,
         candidates: &[Result<Candidate, Violations>],
         account: &Account,
+        is_repeated: bool,
     ) -> Result<Self, Failure> {
         let candidates = || candidates.iter().flatten();
         let known: Vec<_> = candidates().flat_map(|candidate| &candidate.known).copied().collect();
@@ -62,7 +63,9 @@ impl There {
             Some(_) => tx.count_keys(&account.id, account.policy.counted).await?,
             None => 0,
         };
-        let (holders, ids) = (tx.holders(&known).await?, tx.taken(&asked).await?);
+        // The IDs of a message that was imported before were used by it.
+        let ids = if is_repeated { tx.existing_key_ids(&asked).await? } else { tx.used_key_ids(&asked).await? };
+        let holders = tx.holders(&known).await?;
         Ok(Self { holders, ids, digests: HashSet::new(), counted })
     }
 }
@@ -94,12 +97,15 @@ impl Judge {
     /// Judges a message.
     pub(super) fn judge(
         &self,
-        candidates: Vec<Result<Candidate, Violations>>,
+        candidates: &[Result<Candidate, Violations>],
         mut there: There,
     ) -> Result<Judged, Failure> {
         let mut judged = Judged::default();
         for (place, candidate) in (0..).zip(candidates) {
-            let fate = candidate.map_err(Failure::from).and_then(|candidate| self.fate(candidate, &mut there));
+            let fate = match candidate {
+                Ok(candidate) => self.fate(candidate, &mut there),
+                Err(violations) => Err(violations.clone().into()),
+            };
             match fate {
                 Ok(Fate::There(revision)) => judged.existing.push((place, revision)),
                 Ok(Fate::New(key)) => {
@@ -122,8 +128,8 @@ impl Judge {
         Ok(judged)
     }
 
-    fn fate(&self, candidate: Candidate, there: &mut There) -> Result<Fate, Failure> {
-        let Candidate { key: ImportedKey { mut spec, brought, hint }, scheme, digest, known } = candidate;
+    fn fate(&self, candidate: &Candidate, there: &mut There) -> Result<Fate, Failure> {
+        let Candidate { key: ImportedKey { spec, brought, hint }, scheme, digest, known } = candidate;
         if let Some(holder) = known.iter().find_map(|digest| there.holders.get(digest)) {
             let is_this = holder.account == self.account.id && spec.id.as_ref().is_none_or(|id| *id == holder.key_id);
             return if is_this { Ok(Fate::There(holder.create_revision)) } else { Err(Failure::TokenExists) };
@@ -131,27 +137,28 @@ impl Judge {
         if known.iter().any(|digest| there.digests.contains(digest)) {
             return Err(Failure::TokenExists);
         }
-        let id = match spec.id.take() {
-            Some(id) if there.ids.contains(&id) => return Err(Failure::KeyExists(id)),
-            Some(id) => id,
+        let id = match &spec.id {
+            Some(id) if there.ids.contains(id) => return Err(Failure::KeyExists(id.clone())),
+            Some(id) => id.clone(),
             None => KeyId::generate(entropy::fill)?,
         };
-        let sealed = match &brought {
+        let sealed = match brought {
             Brought::Token(token) if self.account.policy.recoverable => {
                 let purpose = Purpose::Token { key_id: id.as_str(), version: 1 };
                 Some(self.keyring.seal(purpose, token.reveal().as_bytes(), entropy::bytes()?))
             }
             _ => None,
         };
-        let minted = MintedSecret { digest, scheme, secret_version: self.keyring.current(), hint, sealed };
-        let new = spec.into_new_key(id, self.actor.clone());
+        let secret_version = self.keyring.current();
+        let minted = MintedSecret { digest: *digest, scheme: *scheme, secret_version, hint: hint.clone(), sealed };
+        let new = spec.clone().into_new_key(id, self.actor.clone());
         let key = Key::create(&self.account, new, minted, self.now, self.revision)?;
         if key.is_counted(self.account.policy.counted, self.now) {
             self.account.policy.check_room(there.counted)?;
             there.counted += 1;
         }
         there.ids.insert(key.id.clone());
-        there.digests.extend(known);
+        there.digests.extend(known.iter().copied());
         Ok(Fate::New(Box::new(key)))
     }
 }

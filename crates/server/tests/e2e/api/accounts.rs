@@ -152,10 +152,14 @@ async fn an_account_with_keys_is_not_deleted(authority: Authority) {
     refused(delete().await, Code::NotFound, "ACCOUNT_NOT_FOUND");
     refused(client.create_key(key_for("acme")).await, Code::NotFound, "ACCOUNT_NOT_FOUND");
 
-    // In whatever state, and its name is free again.
-    client.create_account(create("acme", None)).await.unwrap();
-    client.suspend_account(SuspendAccountRequest { account: "acme".into(), ..Default::default() }).await.unwrap();
-    delete().await.unwrap();
+    // In whatever state; and an ID is used once.
+    client.create_account(create("other", None)).await.unwrap();
+    client.suspend_account(SuspendAccountRequest { account: "other".into(), ..Default::default() }).await.unwrap();
+    let delete_other = DeleteAccountRequest { account: "other".into(), ..Default::default() };
+    client.delete_account(delete_other).await.unwrap();
+    for id in ["acme", "other"] {
+        refused(client.create_account(create(id, None)).await, Code::AlreadyExists, "ACCOUNT_EXISTS");
+    }
 }
 
 async fn the_account_system_is_reserved(authority: Authority) {

@@ -14,7 +14,7 @@ use prost::Message;
 use tokio::net::TcpStream;
 use tonic::{Code, Status};
 
-use crate::support::client::question;
+use crate::support::client::caller_question;
 use crate::support::{Authority, Database, Setup, in_time, on_sqlite};
 
 /// A body of which each part is a frame of its own.
@@ -75,16 +75,16 @@ fn messages<M: Message + Default>(mut answered: &[u8]) -> Vec<M> {
 }
 
 async fn a_question_is_answered_in_however_many_parts_it_comes(authority: Authority) {
-    let bytes = framed(&question(&authority.root_token()));
+    let bytes = framed(&caller_question(&authority.root_token()));
     for size in [1, 4, 5, 6, 50, bytes.len()] {
         let (answered, status) = ask(&authority, "Verify", &bytes, size).await;
         assert_eq!(status.code(), Code::Ok, "{size}: {status:?}");
         let answers: Vec<VerifyResponse> = messages(&answered);
         assert_eq!(answers.iter().map(VerifyResponse::verdict).collect::<Vec<_>>(), [Verdict::Valid]);
     }
-    let asked = |id| VerifyStreamRequest { id, request: Some(question(&authority.root_token())) };
+    let asked = |id| VerifyStreamRequest { id, request: Some(caller_question(&authority.root_token())) };
     // HTTP/2 ends a connection on which some two thousand tiny parts wait to be read.
-    for (size, count) in [(1, 30), (7, 100), (64, 100), (usize::MAX, 100)] {
+    for (size, count) in [(1, 20), (7, 80), (64, 100), (usize::MAX, 100)] {
         let bytes = (1..=count).flat_map(|id| framed(&asked(id))).collect::<Vec<_>>();
         let (answered, status) = ask(&authority, "VerifyStream", &bytes, size).await;
         assert_eq!(status.code(), Code::Ok, "{size}: {status:?}");
@@ -94,7 +94,7 @@ async fn a_question_is_answered_in_however_many_parts_it_comes(authority: Author
 }
 
 async fn what_is_not_one_whole_message_is_refused(authority: Authority) {
-    let good = framed(&question(&authority.root_token()));
+    let good = framed(&caller_question(&authority.root_token()));
     let compressed = [&[1], &good[1..]].concat();
     let cut_off = &good[..good.len() - 1];
     for method in ["Verify", "BatchVerify"] {
@@ -103,7 +103,7 @@ async fn what_is_not_one_whole_message_is_refused(authority: Authority) {
             assert_eq!((status.code(), answered.len()), (Code::InvalidArgument, 0), "{method}: {status:?}");
         }
     }
-    let asked = framed(&VerifyStreamRequest { id: 1, request: Some(question(&authority.root_token())) });
+    let asked = framed(&VerifyStreamRequest { id: 1, request: Some(caller_question(&authority.root_token())) });
     for broken in [&compressed, &asked[..asked.len() - 1], &[0, 0, 0, 0, 1, 0xff]] {
         let (answered, status) = ask(&authority, "VerifyStream", &[&asked, broken].concat(), usize::MAX).await;
         assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
@@ -117,7 +117,7 @@ async fn calls_that_are_traced_are_answered_alike(database: Database) {
     // Nobody listens there; spans are thrown away.
     let traced = Setup::on(database).under(&["env", "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:9"]);
     let authority = traced.start().await;
-    let question = question(&authority.root_token());
+    let question = caller_question(&authority.root_token());
     let valid = |response: &VerifyResponse| response.verdict() == Verdict::Valid && response.key_id.starts_with("key_");
 
     let (answered, _) = ask(&authority, "Verify", &framed(&question), usize::MAX).await;

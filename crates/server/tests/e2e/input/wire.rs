@@ -8,7 +8,7 @@ use tokio_stream::StreamExt as _;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Code, Request, Status};
 
-use crate::support::client::{key_for, question};
+use crate::support::client::{caller_question, key_for, question};
 use crate::support::expect::methods;
 use crate::support::{Authority, Chance, in_time, on_sqlite, seed};
 
@@ -64,7 +64,7 @@ async fn send(authority: &Authority, method: &str, bytes: Vec<u8>) -> Result<Vec
 
 /// Fails unless the server answers as ever.
 async fn assert_well(authority: &Authority) {
-    assert_eq!(authority.client().verdict(&authority.root_token()).await, Verdict::Valid);
+    assert_eq!(authority.client().caller_verdict(&authority.root_token()).await, Verdict::Valid);
     assert!(!authority.output().contains("panicked at"));
 }
 
@@ -103,7 +103,7 @@ async fn an_oversize_message_is_refused(authority: Authority) {
 }
 
 async fn what_comes_behind_a_question_is_refused_before_it_ends(authority: Authority) {
-    let question = question(&authority.root_token()).encode_to_vec();
+    let question = caller_question(&authority.root_token()).encode_to_vec();
     for method in ["Verify", "BatchVerify"] {
         // A second message, and then nothing, not even an end.
         let asked = tokio_stream::iter([question.clone(), question.clone()]).chain(tokio_stream::pending());
@@ -143,7 +143,7 @@ async fn nothing_long_is_read_from_who_is_not_known(authority: Authority) {
 }
 
 async fn fields_of_tomorrow_are_passed_over(authority: Authority) {
-    let mut bytes = question(&authority.root_token()).encode_to_vec();
+    let mut bytes = caller_question(&authority.root_token()).encode_to_vec();
     prost::encoding::string::encode(1000, &"new".to_owned(), &mut bytes);
     prost::encoding::uint64::encode(1001, &7, &mut bytes);
     let answer = VerifyResponse::decode(&send(&authority, "Verify", bytes).await.unwrap()[..]).unwrap();

@@ -52,7 +52,7 @@ async fn another_secret_is_refused(database: Database) {
     assert!(!text.contains("no secret at all"), "{text}");
     std::fs::write(authority.secret_file(), kept).unwrap();
     authority.restart().await;
-    assert_eq!(authority.client().verdict(&token).await, Verdict::Valid);
+    assert_eq!(authority.client().caller_verdict(&token).await, Verdict::Valid);
 }
 
 async fn a_secret_gets_a_new_version_beside_the_old(database: Database) {

@@ -56,7 +56,7 @@ async fn changes_are_found_by_whom_nobody_tells_of_them(database: Database) {
 /// Whoever changes the lease stops all replicas; one that was overlooked must not answer with the old one.
 async fn a_replica_whose_lease_is_another_now_ends(database: Database) {
     let mut replica = Setup::on(database).flags(["--lease", "6s"]).start().await;
-    replica.database().sql("UPDATE authority SET lease_ms = 7000; DELETE FROM replica");
+    replica.database().sql("UPDATE authority SET lease_us = 7000000; DELETE FROM replica");
     let ended = replica.wait().await;
     assert_eq!(ended.code(), Some(1), "{ended}");
     let told = replica.output().matches("the lease was changed from 6s to 7s").count();

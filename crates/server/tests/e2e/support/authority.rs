@@ -13,7 +13,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::client::{Client, NewKey, only};
-use super::database::{Database, Provisioned};
+use super::database::{Database, DatabaseServer, Login, Provisioned};
 use super::link::Link;
 use super::process::{self, Ended, Server};
 use super::{DEADLINE, eventually, http, in_time, v1};
@@ -27,6 +27,7 @@ pub(crate) const STORAGE: &str = "storage";
 #[derive(Clone)]
 pub(crate) struct Setup {
     database: Database,
+    database_server: DatabaseServer,
     flags: Vec<String>,
     wrapper: Vec<String>,
     log: &'static str,
@@ -39,7 +40,14 @@ impl Setup {
     /// The ordinary one.
     pub(crate) fn on(database: Database) -> Self {
         let (flags, wrapper) = (Vec::new(), Vec::new());
-        Self { database, flags, wrapper, log: "debug", is_linked: false, password: None, tls: None }
+        let database_server = DatabaseServer::Shared;
+        Self { database, database_server, flags, wrapper, log: "debug", is_linked: false, password: None, tls: None }
+    }
+
+    /// With a database on the server whose clock can be set.
+    pub(crate) fn clocked(mut self) -> Self {
+        self.database_server = DatabaseServer::Clocked;
+        self
     }
 
     /// With more flags.
@@ -81,15 +89,21 @@ impl Setup {
     /// Makes the database and what the server needs to start, but does not start it.
     pub(crate) async fn prepare(self) -> Authority {
         let folder = tempfile::Builder::new().prefix("key-authority-").tempdir().unwrap();
-        let provisioned = Arc::new(Provisioned::new(self.database, folder.path(), self.password.as_deref()));
+        let provisioned =
+            Arc::new(Provisioned::new(self.database, self.database_server, folder.path(), self.password.as_deref()));
         let authority = self.on_provisioned(provisioned, folder).await;
         if authority.setup.database != Database::Sqlite {
-            for (command, file) in [("generate-secret", "secret"), ("generate-token", "token")] {
-                let printed = process::subcommand([command]).await.well().stdout;
-                assert_eq!(printed.lines().count(), 1, "{command} prints one line");
-                std::fs::write(authority.file(file), printed).unwrap();
-            }
+            authority.make_secrets().await;
         }
+        authority
+    }
+
+    /// Makes what the server needs to start on a database that is there, but does not start it.
+    pub(crate) async fn prepare_on(self, login: Login) -> Authority {
+        let folder = tempfile::Builder::new().prefix("key-authority-").tempdir().unwrap();
+        let provisioned = Arc::new(Provisioned::on(login, folder.path()));
+        let authority = self.on_provisioned(provisioned, folder).await;
+        authority.make_secrets().await;
         authority
     }
 
@@ -132,6 +146,14 @@ impl Authority {
             std::fs::copy(self.file(file), folder.path().join(file)).unwrap();
         }
         changes(self.setup.clone()).on_provisioned(Arc::clone(&self.provisioned), folder).await
+    }
+
+    async fn make_secrets(&self) {
+        for (command, file) in [("generate-secret", "secret"), ("generate-token", "token")] {
+            let printed = process::subcommand([command]).await.well().stdout;
+            assert_eq!(printed.lines().count(), 1, "{command} prints one line");
+            std::fs::write(self.file(file), printed).unwrap();
+        }
     }
 
     /// Its data folder.
@@ -306,7 +328,7 @@ impl Authority {
 
     /// The ID of the root key.
     pub(crate) async fn root_id(&self) -> String {
-        self.client().ask(&self.root_token()).await.key_id
+        self.client().ask_in("system", &self.root_token()).await.key_id
     }
 
     /// Health, as `grpc.health.v1` tells it.

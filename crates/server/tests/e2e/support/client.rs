@@ -191,6 +191,16 @@ impl Client {
         self.ask(token).await.verdict()
     }
 
+    /// The answer to a question that names the account, as a question about a caller's token must.
+    pub(crate) async fn ask_in(&self, account: &str, token: &str) -> VerifyResponse {
+        self.verify(VerifyRequest { account: account.into(), ..question(token) }).await.unwrap()
+    }
+
+    /// The verdict about a caller's token.
+    pub(crate) async fn caller_verdict(&self, token: &str) -> Verdict {
+        self.ask_in("system", token).await.verdict()
+    }
+
     /// The verdict about a token in a project.
     pub(crate) async fn verdict_in(&self, token: &str, project: &str) -> Verdict {
         let question = VerifyRequest { project: project.into(), ..question(token) };
@@ -201,6 +211,11 @@ impl Client {
 /// A question about a token, and nothing else.
 pub(crate) fn question(token: &str) -> VerifyRequest {
     VerifyRequest { token: token.into(), ..VerifyRequest::default() }
+}
+
+/// A question about a caller's token.
+pub(crate) fn caller_question(token: &str) -> VerifyRequest {
+    VerifyRequest { account: "system".into(), ..question(token) }
 }
 
 /// A key of which nothing is said but the account.

@@ -4,7 +4,8 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::Mutex;
 
 /// Where the facts are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,22 +16,60 @@ pub(crate) enum Database {
 }
 
 impl Database {
-    fn variable(self) -> &'static str {
-        match self {
-            Self::Sqlite => unreachable!("SQLite is a file"),
-            Self::Postgres => "KEY_AUTHORITY_TEST_POSTGRES_URL",
-            Self::MariaDb => "KEY_AUTHORITY_TEST_MARIADB_URL",
+    fn variable(self, server: DatabaseServer) -> &'static str {
+        match (self, server) {
+            (Self::Sqlite, _) => unreachable!("SQLite is a file"),
+            (Self::Postgres, DatabaseServer::Shared) => "KEY_AUTHORITY_TEST_POSTGRES_URL",
+            (Self::MariaDb, DatabaseServer::Shared) => "KEY_AUTHORITY_TEST_MARIADB_URL",
+            (Self::Postgres, DatabaseServer::Clocked) => "KEY_AUTHORITY_TEST_CLOCKED_POSTGRES_URL",
+            (Self::MariaDb, DatabaseServer::Clocked) => "KEY_AUTHORITY_TEST_CLOCKED_MARIADB_URL",
         }
     }
 
-    fn instance(self) -> Login {
-        let name = self.variable();
+    fn instance(self, server: DatabaseServer) -> Login {
+        let name = self.variable(server);
         let url = std::env::var(name).unwrap_or_else(|_| {
             panic!(
                 "{name} is not set: run the tests with scripts/test, or with `scripts/services run cargo nextest run`"
             )
         });
         Login::parse(&url).unwrap_or_else(|| panic!("{name} must be scheme://user:password@host:port/…"))
+    }
+}
+
+/// On which of the servers that `scripts/services` starts a database is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DatabaseServer {
+    /// The one for most tests, at the same time.
+    Shared,
+    /// The one for tests of the module `whole_server`, one at a time: they may set its clock, and what concerns all of it.
+    Clocked,
+}
+
+/// The clock of [`DatabaseServer::Clocked`]. Dropping it puts the clock right.
+pub(crate) struct DatabaseClock(PathBuf);
+
+impl DatabaseClock {
+    pub(crate) fn new() -> Self {
+        let file = std::env::var_os("KEY_AUTHORITY_TEST_CLOCK_FILE");
+        let clock =
+            Self(file.expect("KEY_AUTHORITY_TEST_CLOCK_FILE is not set: run the tests with scripts/test").into());
+        clock.set_off(0);
+        clock
+    }
+
+    /// Lets the clock show so many seconds more than it is.
+    pub(crate) fn set_off(&self, seconds: i64) {
+        // Renamed into place, since the servers may read it at any moment.
+        let partial = self.0.with_extension("partial");
+        std::fs::write(&partial, format!("{seconds:+}\n")).unwrap();
+        std::fs::rename(&partial, &self.0).unwrap();
+    }
+}
+
+impl Drop for DatabaseClock {
+    fn drop(&mut self) {
+        self.set_off(0);
     }
 }
 
@@ -60,7 +99,23 @@ impl Login {
         })
     }
 
-    fn url(&self, database: &str) -> String {
+    /// A server of a test's own.
+    pub(crate) fn local(scheme: &str, user: &str, password: &str, port: u16) -> Self {
+        let owned = str::to_owned;
+        let (scheme, user, password) = (owned(scheme), owned(user), owned(password));
+        Self { scheme, user, password, host: owned("127.0.0.1"), port }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    pub(crate) fn url(&self, database: &str) -> String {
         let Self { scheme, user, password, host, port } = self;
         format!("{scheme}://{user}:{password}@{host}:{port}/{database}")
     }
@@ -75,16 +130,28 @@ pub(crate) struct Provisioned {
     /// A role of its own that the server logs in with, where the tests look for its password.
     server_login: Option<Login>,
     sqlite_file: PathBuf,
+    /// Whether it stays when this is dropped.
+    is_kept: bool,
 }
 
 impl Provisioned {
+    /// Makes a fresh database on a server of the test's own.
+    pub(crate) fn on(login: Login, folder: &Path) -> Self {
+        let name = "authority".to_owned();
+        let sqlite_file = folder.join("key-authority.db");
+        let (database, login, is_kept) = (Database::Postgres, Some(login), true);
+        let provisioned = Self { database, name, login, server_login: None, sqlite_file, is_kept };
+        provisioned.admin("CREATE DATABASE authority");
+        provisioned
+    }
+
     /// Makes a fresh database; with `password`, a user for it who has that password.
-    pub(crate) fn new(database: Database, folder: &Path, password: Option<&str>) -> Self {
+    pub(crate) fn new(database: Database, server: DatabaseServer, folder: &Path, password: Option<&str>) -> Self {
         let folder_name = folder.file_name().unwrap().to_string_lossy().to_lowercase();
         let name = format!("{}_{}", folder_name.replace(|c: char| !c.is_ascii_alphanumeric(), "_"), std::process::id());
         let sqlite_file = folder.join("key-authority.db");
-        let login = (database != Database::Sqlite).then(|| database.instance());
-        let mut provisioned = Self { database, name, login, server_login: None, sqlite_file };
+        let login = (database != Database::Sqlite).then(|| database.instance(server));
+        let mut provisioned = Self { database, name, login, server_login: None, sqlite_file, is_kept: false };
         let name = &provisioned.name;
         if provisioned.login.is_some() {
             provisioned.admin(&format!("CREATE DATABASE {name}"));
@@ -121,8 +188,7 @@ impl Provisioned {
 
     /// Where the database listens.
     pub(crate) fn address(&self) -> String {
-        let login = self.login.as_ref().expect("SQLite has no address");
-        format!("{}:{}", login.host, login.port)
+        self.login.as_ref().expect("SQLite has no address").address()
     }
 
     /// Executes statements, separated by `;`, and returns the rows of the last: a line a row, `|` between columns.
@@ -143,8 +209,36 @@ impl Provisioned {
         .to_owned()
     }
 
+    /// Executes statements each by itself, as those must be that concern a whole server.
+    pub(crate) fn sql_each(&self, statements: &[&str]) {
+        for statement in statements {
+            self.sql(statement);
+        }
+    }
+
     /// Takes the lock that every change takes, and keeps it until what is returned is dropped.
     pub(crate) fn hold_changes(&self) -> Held {
+        let held = self.open_transaction();
+        held.execute("UPDATE authority SET revision = revision");
+        held
+    }
+
+    /// Whether a transaction waits for a lock.
+    pub(crate) fn has_waiting_transaction(&self) -> bool {
+        let waiting = match self.database {
+            Database::Postgres => {
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            }
+            _ => {
+                "SELECT count(*) FROM information_schema.innodb_trx AS trx JOIN information_schema.processlist AS process \
+                 ON process.id = trx.trx_mysql_thread_id WHERE trx_state = 'LOCK WAIT' AND process.db = DATABASE()"
+            }
+        };
+        self.sql(waiting) != "0"
+    }
+
+    /// Opens a transaction in a client of its own, which is undone when what is returned is dropped.
+    pub(crate) fn open_transaction(&self) -> Held {
         let script = "import sqlite3, sys\n\
             db = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
             for statement in sys.stdin:\n    \
@@ -162,12 +256,14 @@ impl Provisioned {
             Some(login) => Self::mariadb_login(&mut command, login).args(["-N", "-B", "-n", &self.name]),
         };
         let mut client = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let statements = b"BEGIN;\nUPDATE authority SET revision = revision;\nSELECT 'held';\n";
-        client.stdin.as_ref().unwrap().write_all(statements).unwrap();
-        let mut answer = String::new();
-        BufReader::new(client.stdout.as_mut().unwrap()).read_line(&mut answer).unwrap();
-        assert_eq!(answer.trim(), "held");
-        Held(client)
+        let answers = BufReader::new(client.stdout.take().unwrap());
+        let held = Held { client, answers: Mutex::new(answers) };
+        if self.database == Database::Postgres {
+            // In a deadlock, the transaction that looks first is given up: that shall be the other one.
+            held.execute("SET deadlock_timeout = '20s'");
+        }
+        held.execute("BEGIN");
+        held
     }
 
     /// All that is stored, as bytes: of SQLite the file and its log, else a dump.
@@ -225,13 +321,31 @@ impl Provisioned {
     }
 }
 
-/// A client of a database amid a change, which is undone when it ends.
-pub(crate) struct Held(Child);
+/// An open transaction in a client of a database. It is undone when this is dropped.
+pub(crate) struct Held {
+    client: Child,
+    answers: Mutex<BufReader<ChildStdout>>,
+}
+
+impl Held {
+    /// Executes a statement, and returns when it is done.
+    pub(crate) fn execute(&self, statement: &str) {
+        let mut stdin = self.client.stdin.as_ref().unwrap();
+        stdin.write_all(format!("{statement};\nSELECT 'done';\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        self.answers.lock().unwrap().read_line(&mut answer).unwrap();
+        assert_eq!(answer.trim(), "done", "{statement}");
+    }
+
+    pub(crate) fn commit(self) {
+        self.execute("COMMIT");
+    }
+}
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.client.kill();
+        let _ = self.client.wait();
     }
 }
 
@@ -251,7 +365,7 @@ fn execute(command: &mut Command) -> Output {
 
 impl Drop for Provisioned {
     fn drop(&mut self) {
-        let Some(login) = &self.login else { return };
+        let Some(login) = self.login.as_ref().filter(|_| !self.is_kept) else { return };
         let name = &self.name;
         let mut command;
         // What is left over goes with the instance, so nothing here may hide why a test failed.

@@ -1,6 +1,7 @@
 //! A TCP link that can be cut and paused: between a server and its database.
 
 use std::io::{ErrorKind, Result};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -21,6 +22,7 @@ enum State {
 /// A link to one address.
 pub(crate) struct Link {
     state: watch::Sender<State>,
+    target: Arc<Mutex<String>>,
     /// Where its near end is.
     pub(crate) address: String,
 }
@@ -31,12 +33,22 @@ impl Link {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (state, seen) = watch::channel(State::Open);
+        let target = Arc::new(Mutex::new(target));
+        let targets = Arc::clone(&target);
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                tokio::spawn(carry(near, target.clone(), seen.clone()));
+                let target = targets.lock().unwrap().clone();
+                tokio::spawn(carry(near, target, seen.clone()));
             }
         });
-        Self { state, address }
+        Self { state, target, address }
+    }
+
+    /// Ends all connections, and leads new ones to another address.
+    pub(crate) fn lead_to(&self, target: String) {
+        *self.target.lock().unwrap() = target;
+        self.cut();
+        self.open();
     }
 
     /// Ends all connections, and every new one at once.

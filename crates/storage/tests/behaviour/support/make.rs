@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use key_authority_domain::access::{Access, ProjectAccess};
 use key_authority_domain::account::{Account, KeyPolicy};
-use key_authority_domain::audit::{Action, AuditEvent, RequestMark};
+use key_authority_domain::audit::{Action, AuditEvent, LOG_FORMAT_VERSION, RequestMark};
 use key_authority_domain::foreign::Scheme;
 use key_authority_domain::id::{AccountId, Actor, KeyId, ReplicaId, RequestId, Revision};
 use key_authority_domain::key::{Key, Labels, MintedSecret, Secret, Usage};
@@ -51,7 +51,14 @@ pub(crate) async fn join_as(store: &Store, number: u8, nonce: Nonce) {
 
 pub(crate) fn joining(number: u8, nonce: Nonce) -> Joining<'static> {
     let lease = Duration::from_secs(10);
-    Joining { id: replica_id(number), nonce, lease, build: "build", address: "127.0.0.1:50051" }
+    Joining {
+        id: replica_id(number),
+        nonce,
+        lease,
+        build: "build",
+        log_format: LOG_FORMAT_VERSION,
+        address: "127.0.0.1:50051",
+    }
 }
 
 pub(crate) const fn at(micros: i64) -> Timestamp {
@@ -105,6 +112,7 @@ pub(crate) fn secret(key_id: &str, version: u32) -> Secret {
         sealed: None,
         create_time: at(0),
         retire_time: None,
+        retired: false,
         last_used_time: None,
     }
 }

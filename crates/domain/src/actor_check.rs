@@ -1,0 +1,154 @@
+//! The law of callers: the log holds no event by an actor after the event that ended that actor.
+//!
+//! A caller is judged inside the transaction of its change, under the lock that orders the log, so the log itself shows
+//! whether that was done. [`ActorCheck`] walks the log in order and reports each event that breaks the law. It owns no
+//! rule about what a caller may do; that is [`crate::permission`].
+
+use std::collections::HashMap;
+
+use crate::audit::{ChainFault, LoggedEvent};
+use crate::id::Revision;
+use crate::time::Timestamp;
+
+/// Walks the log and checks that no actor changes anything after its end.
+#[derive(Debug, Default)]
+pub struct ActorCheck {
+    /// Keys of account `system`, by ID. A caller whose key the log does not show, such as the bootstrap, has no end.
+    callers: HashMap<String, Caller>,
+}
+
+/// What the log says of a caller's key so far.
+#[derive(Debug, Clone, Copy)]
+struct Caller {
+    /// The event that said it last.
+    revision: Revision,
+    /// Whether the key is revoked, disabled or deleted.
+    has_ended: bool,
+    expire_time: Option<Timestamp>,
+}
+
+/// The fields of a snapshot that matter here; see [`crate::snapshot`].
+#[derive(Default)]
+struct Snapshot {
+    state: String,
+    expire_time: Option<Timestamp>,
+}
+
+impl Snapshot {
+    /// Reads the JSON of a snapshot. One that is no JSON was altered, which is a fault of the chain and not of the caller.
+    fn parse(text: &str) -> Self {
+        let value: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+        let field = |name| value.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
+        let expire_time = field("expire_time").parse::<jiff::Timestamp>().ok();
+        Self {
+            state: field("state").to_owned(),
+            expire_time: expire_time.map(|time| Timestamp::from_micros(time.as_microsecond())),
+        }
+    }
+}
+
+impl ActorCheck {
+    /// Checks the next event, in order of revision, and takes note of what it says about callers.
+    pub fn event(&mut self, logged: &LoggedEvent) -> Option<ChainFault> {
+        let ended_by = self.ended_by(logged);
+        self.note(logged);
+        ended_by.map(|ended_by| ChainFault::ActorEnded { revision: logged.revision, ended_by })
+    }
+
+    /// The event that ended the actor of `logged`, if one did. The event by which a caller ends itself is its last.
+    fn ended_by(&self, logged: &LoggedEvent) -> Option<Revision> {
+        let caller = self.callers.get(logged.event.actor.as_str())?;
+        let is_over = caller.has_ended || logged.time.is_past(caller.expire_time);
+        is_over.then_some(caller.revision)
+    }
+
+    fn note(&mut self, logged: &LoggedEvent) {
+        let LoggedEvent { revision, ref event, .. } = *logged;
+        if !event.account.is_system() {
+            return;
+        }
+        let after = event.after.as_deref().map(Snapshot::parse);
+        // The account itself can neither be suspended nor deleted.
+        let Some(key_id) = &event.key_id else { return };
+        let caller = match after {
+            None => Caller { revision, has_ended: true, expire_time: None },
+            Some(key) => Caller {
+                revision,
+                has_ended: matches!(key.state.as_str(), "KEY_STATE_REVOKED" | "KEY_STATE_DISABLED"),
+                expire_time: key.expire_time,
+            },
+        };
+        match self.callers.get_mut(key_id.as_str()) {
+            // The first event that ended it is the one to name.
+            Some(known) if known.has_ended && caller.has_ended => {}
+            Some(known) => *known = caller,
+            None => {
+                self.callers.insert(key_id.as_str().to_owned(), caller);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{Action, AuditEvent, ChainHash};
+    use crate::id::{AccountId, Actor, KeyId};
+
+    fn event(revision: i64, actor: &str, action: Action, key_id: Option<&str>, after: Option<&str>) -> LoggedEvent {
+        LoggedEvent {
+            revision: Revision(revision),
+            time: Timestamp::from_micros(revision * 1_000_000),
+            event: AuditEvent {
+                actor: Actor::new(actor).unwrap(),
+                action,
+                account: if key_id.is_some() { AccountId::system() } else { AccountId::new("acme").unwrap() },
+                key_id: key_id.map(|id| KeyId::new(id).unwrap()),
+                request: None,
+                before: None,
+                after: after.map(Into::into),
+            },
+            secret_version: 1,
+            hash: ChainHash::default(),
+        }
+    }
+
+    const ACTIVE: Option<&str> = Some(r#"{"state":"KEY_STATE_ACTIVE"}"#);
+
+    /// The faults of a log in which `end` follows the creation of caller `ci`, and two events by `ci` surround it.
+    fn faults(end: LoggedEvent) -> Vec<ChainFault> {
+        let mut check = ActorCheck::default();
+        let log = [
+            event(1, "bootstrap", Action::CreateKey, Some("ci"), ACTIVE),
+            event(2, "ci", Action::CreateAccount, None, None),
+            end,
+            event(9, "ci", Action::CreateAccount, None, None),
+            event(10, "bootstrap", Action::CreateAccount, None, None),
+        ];
+        log.iter().filter_map(|logged| check.event(logged)).collect()
+    }
+
+    #[test]
+    fn an_event_by_an_ended_actor_is_named_with_what_ended_it() {
+        let ended = [ChainFault::ActorEnded { revision: Revision(9), ended_by: Revision(3) }];
+        let after = |state: &str| format!(r#"{{"state":"{state}"}}"#);
+        let revoked = after("KEY_STATE_REVOKED");
+        assert_eq!(faults(event(3, "root", Action::RevokeKey, Some("ci"), Some(&revoked))), ended);
+        let disabled = after("KEY_STATE_DISABLED");
+        assert_eq!(faults(event(3, "root", Action::DisableKey, Some("ci"), Some(&disabled))), ended);
+        assert_eq!(faults(event(3, "ci", Action::DeleteKey, Some("ci"), None)), ended, "even by itself");
+        let short = r#"{"state":"KEY_STATE_ACTIVE","expire_time":"1970-01-01T00:00:09.000000Z"}"#;
+        assert_eq!(faults(event(3, "root", Action::UpdateKey, Some("ci"), Some(short))), ended);
+    }
+
+    #[test]
+    fn a_caller_that_goes_on_living_may_go_on_changing() {
+        let long = r#"{"state":"KEY_STATE_ACTIVE","expire_time":"1970-01-01T00:00:09.000001Z"}"#;
+        assert_eq!(faults(event(3, "root", Action::UpdateKey, Some("ci"), Some(long))), []);
+        assert_eq!(faults(event(3, "root", Action::EnableKey, Some("ci"), ACTIVE)), []);
+        assert_eq!(
+            faults(event(3, "root", Action::RevokeKey, Some("other"), Some(r#"{"state":"KEY_STATE_REVOKED"}"#))),
+            []
+        );
+    }
+}

@@ -1,0 +1,154 @@
+//! Reading a caller of the authority inside a transaction, to judge it where its change happens.
+
+use key_authority_domain::access::{Access, Network, Project, ProjectAccess, Scope};
+use key_authority_domain::id::{AccountId, KeyId};
+use key_authority_domain::time::Timestamp;
+use key_authority_domain::token::TokenDigest;
+use key_authority_domain::verdict::Standing;
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query, SelectStatement};
+use sea_orm::{ConnectionTrait, FromQueryResult};
+
+use crate::entity::{account, api_key, api_key_secret};
+use crate::error::StorageError;
+use crate::read_tx::ReadTx;
+use crate::rows::Row;
+use crate::rows::key::set;
+use crate::store::bounded;
+
+/// The key and the token of a caller, as the transaction sees them.
+#[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, as in `Standing`")]
+pub struct StoredCaller {
+    /// The key.
+    pub key_id: KeyId,
+    /// Its account.
+    pub account: AccountId,
+    /// What the key opens.
+    pub access: Access,
+    /// Whether the presented token is the key's newest: a renewal has not replaced it.
+    pub is_newest_token: bool,
+    account_suspended: bool,
+    revoked: bool,
+    disabled: bool,
+    expire_time: Option<Timestamp>,
+    retire_time: Option<Timestamp>,
+}
+
+impl StoredCaller {
+    /// The facts that a verdict goes by.
+    #[must_use]
+    pub fn standing(&self) -> Standing<'_> {
+        Standing {
+            key_id: self.key_id.as_str(),
+            account: self.account.as_str(),
+            account_suspended: self.account_suspended,
+            revoked: self.revoked,
+            disabled: self.disabled,
+            expire_time: self.expire_time,
+            retire_time: self.retire_time,
+            access: &self.access,
+        }
+    }
+
+    /// The end of the presented token: the earlier of the key's expiry and the retirement of its secret.
+    #[must_use]
+    pub fn token_end(&self) -> Option<Timestamp> {
+        self.expire_time.into_iter().chain(self.retire_time).min()
+    }
+}
+
+impl ReadTx {
+    /// The key that the token with this digest belongs to, in one statement. None when no key has it, or has it no longer.
+    ///
+    /// # Errors
+    /// When the database did not answer.
+    pub async fn caller(&self, digest: &TokenDigest) -> Result<Option<StoredCaller>, StorageError> {
+        bounded(async {
+            let statement = self.tx.get_database_backend().build(&caller_statement(digest));
+            CallerRow::find_by_statement(statement).one(&self.tx).await?.map(to_caller).transpose()
+        })
+        .await
+    }
+}
+
+#[derive(FromQueryResult)]
+#[expect(clippy::struct_excessive_bools, reason = "columns, as they are stored")]
+struct CallerRow {
+    id: String,
+    account: String,
+    scopes: String,
+    all_projects: bool,
+    projects: String,
+    networks: String,
+    disabled: bool,
+    revoke_time: Option<i64>,
+    expire_time: Option<i64>,
+    retire_time: Option<i64>,
+    retired: bool,
+    suspended: bool,
+    newer_version: Option<i32>,
+}
+
+fn caller_statement(digest: &TokenDigest) -> SelectStatement {
+    use {account::Column as Account, api_key::Column as Key, api_key_secret::Column as Secret};
+    let newer = Alias::new("newer");
+    let newer_version = Query::select()
+        .expr(Expr::col((newer.clone(), Secret::Version)).max())
+        .from_as(api_key_secret::Entity, newer.clone())
+        .and_where(Expr::col((newer.clone(), Secret::KeyId)).equals((api_key_secret::Entity, Secret::KeyId)))
+        .and_where(Expr::col((newer, Secret::Version)).gt(Expr::col((api_key_secret::Entity, Secret::Version))))
+        .take();
+    let mut statement = Query::select();
+    for column in [
+        Key::Id,
+        Key::Account,
+        Key::Scopes,
+        Key::AllProjects,
+        Key::Projects,
+        Key::Networks,
+        Key::Disabled,
+        Key::RevokeTime,
+        Key::ExpireTime,
+    ] {
+        statement.column((api_key::Entity, column));
+    }
+    statement
+        .column((api_key_secret::Entity, Secret::RetireTime))
+        .column((api_key_secret::Entity, Secret::Retired))
+        .column((account::Entity, Account::Suspended))
+        .expr_as(Expr::expr(newer_version), "newer_version")
+        .from(api_key_secret::Entity)
+        .inner_join(
+            api_key::Entity,
+            Expr::col((api_key::Entity, Key::Id)).equals((api_key_secret::Entity, Secret::KeyId)),
+        )
+        .inner_join(account::Entity, Expr::col((account::Entity, Account::Id)).equals((api_key::Entity, Key::Account)))
+        .and_where(Expr::col((api_key_secret::Entity, Secret::Digest)).eq(digest.0.to_vec()))
+        .take()
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "as the other translations of rows")]
+fn to_caller(model: CallerRow) -> Result<StoredCaller, StorageError> {
+    let row = Row { table: "api_key", id: &model.id };
+    let projects = if model.all_projects {
+        ProjectAccess::All
+    } else {
+        ProjectAccess::Only(set(row, "projects", &model.projects, Project::new)?)
+    };
+    let retire_time = model.retire_time.map(Timestamp::from_micros);
+    Ok(StoredCaller {
+        key_id: row.valid("id", KeyId::new(&model.id))?,
+        account: row.valid("account", AccountId::new(&model.account))?,
+        access: Access {
+            scopes: set(row, "scopes", &model.scopes, Scope::new)?,
+            projects,
+            networks: set(row, "networks", &model.networks, Network::new)?,
+        },
+        is_newest_token: model.newer_version.is_none(),
+        account_suspended: model.suspended,
+        revoked: model.revoke_time.is_some(),
+        disabled: model.disabled,
+        expire_time: model.expire_time.map(Timestamp::from_micros),
+        retire_time: if model.retired { Some(Timestamp::MIN) } else { retire_time },
+    })
+}

@@ -1,0 +1,217 @@
+//! Server settings that break a promise, looked at when a replica starts.
+//!
+//! The authority acknowledges a change once the database has acknowledged its commit, so it promises no more than the
+//! database keeps. A setting under which a read may miss an acknowledged commit is refused: verdicts would be wrong. A
+//! setting under which a crash may lose an acknowledged commit is warned of: that is a risk an operator may take for a test.
+//! `docs/operations.md` has a line for each.
+
+use std::collections::HashMap;
+
+use sea_orm::{ConnectionTrait, Statement};
+
+use crate::error::StorageError;
+use crate::store::{StorageKind, Store, bounded};
+
+/// A server setting that breaks a promise.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("database setting {name} = {value}: {consequence}; {advice}")]
+pub struct UnsafeSetting {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is set to.
+    pub value: String,
+    /// What that means.
+    pub consequence: &'static str,
+    /// What to do about it.
+    pub advice: &'static str,
+    /// Whether a replica must not start.
+    pub is_refused: bool,
+}
+
+/// What makes a value of a setting unsafe.
+struct Rule {
+    name: &'static str,
+    is_unsafe: fn(value: &str, all: &Settings) -> bool,
+    consequence: &'static str,
+    advice: &'static str,
+    is_refused: bool,
+}
+
+type Settings = HashMap<String, String>;
+
+const LOSES_COMMITS: &str = "a crash of the database server may lose acknowledged changes";
+
+const POSTGRES_RULES: [Rule; 2] = [
+    Rule {
+        name: "fsync",
+        is_unsafe: |value, _| value == "off",
+        consequence: LOSES_COMMITS,
+        advice: "set it to on",
+        is_refused: false,
+    },
+    Rule {
+        name: "full_page_writes",
+        is_unsafe: |value, _| value == "off",
+        consequence: "a crash of the machine may corrupt the database",
+        advice: "set it to on, unless the file system writes whole pages atomically",
+        is_refused: false,
+    },
+];
+
+const MYSQL_RULES: [Rule; 7] = [
+    Rule {
+        name: "innodb_flush_log_at_trx_commit",
+        is_unsafe: |value, _| value != "1",
+        consequence: LOSES_COMMITS,
+        advice: "set it to 1",
+        is_refused: false,
+    },
+    Rule {
+        name: "sync_binlog",
+        is_unsafe: |value, all| value != "1" && is_on(all, "log_bin"),
+        consequence: "after a crash, replicas of the database and its primary may differ",
+        advice: "set it to 1",
+        is_refused: false,
+    },
+    Rule {
+        name: "rpl_semi_sync_master_timeout",
+        is_unsafe: |value, all| is_on(all, "rpl_semi_sync_master_enabled") && is_short(value),
+        consequence: FALLS_BACK,
+        advice: RAISE_TIMEOUT,
+        is_refused: false,
+    },
+    Rule {
+        name: "rpl_semi_sync_source_timeout",
+        is_unsafe: |value, all| is_on(all, "rpl_semi_sync_source_enabled") && is_short(value),
+        consequence: FALLS_BACK,
+        advice: RAISE_TIMEOUT,
+        is_refused: false,
+    },
+    Rule {
+        name: "wsrep_on",
+        is_unsafe: |value, _| value.eq_ignore_ascii_case("on") || value == "1",
+        consequence: "on a Galera cluster a node may read without a change that another node has acknowledged",
+        advice: "use a single primary with ordinary or semi-synchronous replication",
+        is_refused: true,
+    },
+    Rule {
+        name: "group_replication_consistency",
+        is_unsafe: |value, all| is_grouped(all) && value.eq_ignore_ascii_case("eventual"),
+        consequence: "after a failover the new primary may read without a change that the old one has acknowledged",
+        advice: "set it to BEFORE_ON_PRIMARY_FAILOVER or stronger",
+        is_refused: true,
+    },
+    Rule {
+        name: "group_replication_single_primary_mode",
+        is_unsafe: |value, all| is_grouped(all) && !(value.eq_ignore_ascii_case("on") || value == "1"),
+        consequence: "several servers accept changes at once",
+        advice: "set it to ON",
+        is_refused: true,
+    },
+];
+
+const FALLS_BACK: &str =
+    "when the timeout passes, commits are acknowledged without a standby, and a failover may lose them";
+const RAISE_TIMEOUT: &str = "set it to a day or longer (86400000 ms), so that commits wait for a standby instead";
+const DAY_MS: u64 = 86_400_000;
+
+fn is_on(all: &Settings, name: &str) -> bool {
+    all.get(name).is_some_and(|value| value.eq_ignore_ascii_case("on") || value == "1")
+}
+
+fn is_short(timeout_ms: &str) -> bool {
+    timeout_ms.parse::<u64>().is_ok_and(|timeout| timeout < DAY_MS)
+}
+
+/// Whether the server belongs to a replication group: the plugin may be loaded without one.
+fn is_grouped(all: &Settings) -> bool {
+    all.get("group_replication_group_name").is_some_and(|name| !name.is_empty())
+}
+
+impl Store {
+    /// The settings of the database server that break a promise; none for an SQLite file, whose settings are ours.
+    ///
+    /// # Errors
+    /// When the database did not answer.
+    pub async fn unsafe_settings(&self) -> Result<Vec<UnsafeSetting>, StorageError> {
+        let (sql, rules): (_, &[Rule]) = match self.kind() {
+            StorageKind::Sqlite => return Ok(Vec::new()),
+            StorageKind::Postgres => ("SELECT name, setting AS value FROM pg_settings", &POSTGRES_RULES),
+            StorageKind::MySql | StorageKind::MariaDb => ("SHOW GLOBAL VARIABLES", &MYSQL_RULES),
+        };
+        let rows = bounded(async {
+            let statement = Statement::from_string(self.db.get_database_backend(), sql);
+            Ok(self.db.query_all_raw(statement).await?)
+        });
+        let settings: Settings = rows
+            .await?
+            .iter()
+            // Where a value is not text, such as NULL, no rule is about it.
+            .filter_map(|row| Some((row.try_get_by_index(0).ok()?, row.try_get_by_index(1).ok()?)))
+            .collect();
+        Ok(check(rules, &settings))
+    }
+}
+
+fn check(rules: &[Rule], settings: &Settings) -> Vec<UnsafeSetting> {
+    let broken = rules.iter().filter_map(|rule| {
+        let value = settings.get(rule.name).filter(|value| (rule.is_unsafe)(value, settings))?;
+        let Rule { name, consequence, advice, is_refused, .. } = *rule;
+        Some(UnsafeSetting { name, value: value.clone(), consequence, advice, is_refused })
+    });
+    broken.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(rules: &[Rule], settings: &[(&str, &str)]) -> Vec<(&'static str, bool)> {
+        let settings = settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        check(rules, &settings).into_iter().map(|setting| (setting.name, setting.is_refused)).collect()
+    }
+
+    #[test]
+    fn settings_that_keep_the_promises_pass() {
+        assert_eq!(found(&POSTGRES_RULES, &[("fsync", "on"), ("full_page_writes", "on")]), []);
+        let safe = [
+            ("innodb_flush_log_at_trx_commit", "1"),
+            ("log_bin", "OFF"),
+            ("sync_binlog", "0"),
+            ("wsrep_on", "OFF"),
+            ("rpl_semi_sync_master_enabled", "OFF"),
+            ("rpl_semi_sync_master_timeout", "10000"),
+            ("group_replication_group_name", ""),
+            ("group_replication_consistency", "EVENTUAL"),
+        ];
+        assert_eq!(found(&MYSQL_RULES, &safe), []);
+    }
+
+    #[test]
+    fn each_unsafe_setting_is_named_and_the_worst_are_refused() {
+        assert_eq!(
+            found(&POSTGRES_RULES, &[("fsync", "off"), ("full_page_writes", "off")]),
+            [("fsync", false), ("full_page_writes", false)]
+        );
+        let unsafe_all = [
+            ("innodb_flush_log_at_trx_commit", "2"),
+            ("log_bin", "ON"),
+            ("sync_binlog", "0"),
+            ("wsrep_on", "ON"),
+            ("rpl_semi_sync_source_enabled", "ON"),
+            ("rpl_semi_sync_source_timeout", "10000"),
+            ("group_replication_group_name", "0d9e"),
+            ("group_replication_consistency", "EVENTUAL"),
+            ("group_replication_single_primary_mode", "OFF"),
+        ];
+        let names = [
+            ("innodb_flush_log_at_trx_commit", false),
+            ("sync_binlog", false),
+            ("rpl_semi_sync_source_timeout", false),
+            ("wsrep_on", true),
+            ("group_replication_consistency", true),
+            ("group_replication_single_primary_mode", true),
+        ];
+        assert_eq!(found(&MYSQL_RULES, &unsafe_all), names);
+    }
+}
