@@ -103,7 +103,7 @@ impl Store {
     /// # Errors
     /// When it could not be written.
     pub async fn join(&self, joining: Joining<'_>) -> Result<Result<(), JoinRefused>, StorageError> {
-        let (_turn, (tx, authority, now)) = bounded(self.turn_and_lock(Urgency::Ending)).await?;
+        let (_turn, (tx, authority, now)) = bounded(self.turn_and_lock(Urgency::Ending, None)).await?;
         let stored = lease_of(&authority)?;
         if stored != joining.lease {
             return Ok(Err(JoinRefused::OtherLease { stored }));

@@ -69,7 +69,7 @@ impl Store {
     /// [`SettingsError`].
     pub async fn check_secret(&self) -> Result<(), SettingsError> {
         // Under the lock, so that what another replica notes meanwhile is looked at as well.
-        let (_turn, (tx, stored, _)) = bounded(self.turn_and_lock(Urgency::Ordinary)).await?;
+        let (_turn, (tx, stored, _)) = bounded(self.turn_and_lock(Urgency::Ordinary, None)).await?;
         let noted = merge_checks(&stored.secret_checks, &self.keyring)?;
         bounded(async {
             if noted != stored.secret_checks {
@@ -99,7 +99,7 @@ impl Store {
     /// When it could not be written.
     pub async fn set_lease(&self, lease: Duration) -> Result<bool, StorageError> {
         // Under the lock that replicas take to join, so that none does so meanwhile.
-        let (_turn, (tx, ..)) = bounded(self.turn_and_lock(Urgency::Ordinary)).await?;
+        let (_turn, (tx, ..)) = bounded(self.turn_and_lock(Urgency::Ordinary, None)).await?;
         bounded(async {
             if replica::Entity::find().count(&tx).await? > 0 {
                 return Ok(false);

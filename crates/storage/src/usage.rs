@@ -50,8 +50,11 @@ impl Store {
 
     async fn record_batch(&self, deltas: &[UsageDelta]) -> Result<(), StorageError> {
         // SQLite has one writer at a time, and its own waiting is not fair.
-        let _turn =
-            if self.kind() == StorageKind::Sqlite { Some(self.writers.turn(Urgency::Ordinary).await) } else { None };
+        let _turn = if self.kind() == StorageKind::Sqlite {
+            Some(self.writers.turn(Urgency::Ordinary, None).await)
+        } else {
+            None
+        };
         let tx = self.db.begin().await?;
         let ids: BTreeSet<&str> = deltas.iter().map(|delta| delta.key_id.as_str()).collect();
         if self.kind() != StorageKind::Sqlite {

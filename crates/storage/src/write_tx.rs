@@ -10,7 +10,7 @@ use std::ops::Deref;
 
 use key_authority_domain::account::Account;
 use key_authority_domain::audit::{AuditEvent, ChainHash, LoggedEvent};
-use key_authority_domain::id::{AccountId, KeyId, Revision};
+use key_authority_domain::id::{AccountId, Actor, KeyId, Revision};
 use key_authority_domain::key::Key;
 use key_authority_domain::time::Timestamp;
 use sea_orm::ActiveValue::Set;
@@ -68,15 +68,15 @@ impl Store {
     /// # Errors
     /// As [`Store::begin_with`].
     pub async fn begin(&self) -> Result<WriteTx<'_>, StorageError> {
-        self.begin_with(Urgency::Ordinary).await
+        self.begin_with(Urgency::Ordinary, None).await
     }
 
-    /// Begins a change: waits for its turn and takes the lock.
+    /// Begins a change of `actor`: waits for its turn and takes the lock.
     ///
     /// # Errors
     /// When the database is not there or the lock is not to be had in time.
-    pub async fn begin_with(&self, urgency: Urgency) -> Result<WriteTx<'_>, StorageError> {
-        let locked = bounded(self.turn_and_lock(urgency)).await;
+    pub async fn begin_with(&self, urgency: Urgency, actor: Option<&Actor>) -> Result<WriteTx<'_>, StorageError> {
+        let locked = bounded(self.turn_and_lock(urgency, actor)).await;
         let (turn, (tx, row, now)) = locked.map_err(|error| self.explained(error))?;
         let head_hash = Row { table: "authority", id: "1" }.hash("head_hash", &row.head_hash)?;
         let reads = ReadTx { tx, now, revision: Revision(row.revision).next() };
@@ -101,8 +101,9 @@ impl Store {
     pub(crate) async fn turn_and_lock(
         &self,
         urgency: Urgency,
+        actor: Option<&Actor>,
     ) -> Result<(WriterTurn, (DatabaseTransaction, authority::Model, Timestamp)), StorageError> {
-        let turn = self.writers.turn(urgency).await;
+        let turn = self.writers.turn(urgency, actor).await;
         Ok((turn, self.lock_authority().await?))
     }
 

@@ -1,13 +1,18 @@
 //! The queue of writers in this process.
 //!
 //! All changes wait for the lock of the one `authority` row. Waiting here first keeps the pool's connections free for
-//! readers, and is fair, which SQLite's own waiting is not. A change that ends something ([`Urgency::Ending`]) passes
-//! every ordinary one that waits: a flood of changes by a caller cannot delay that caller's revocation. Nor can a flood of
-//! ending changes stop all others: after [`ENDING_IN_A_ROW`] of them one ordinary change has its turn.
+//! readers, and is fair, which SQLite's own waiting is not:
+//!
+//! - A change that ends something ([`Urgency::Ending`]) passes every ordinary one that waits, so a flood of changes by a
+//!   caller cannot delay that caller's revocation.
+//! - Callers take turns, each with one change at a time, so a flood by one caller, ending or not, delays another caller's
+//!   change by one of the flood's and not by all of them.
+//! - After [`ENDING_IN_A_ROW`] ending changes an ordinary one has its turn.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use key_authority_domain::id::Actor;
 use tokio::sync::oneshot;
 
 /// How many ending changes may have their turn one after another while an ordinary one waits.
@@ -16,7 +21,7 @@ const ENDING_IN_A_ROW: u32 = 16;
 /// How urgent a change is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Urgency {
-    /// In the order of arrival.
+    /// Behind all ending changes.
     #[default]
     Ordinary,
     /// Ends a key or an account: ahead of all ordinary changes.
@@ -32,8 +37,41 @@ struct State {
     is_taken: bool,
     /// How many ending changes had their turn since the last ordinary one.
     ending_in_a_row: u32,
-    ending: VecDeque<oneshot::Sender<WriterTurn>>,
-    ordinary: VecDeque<oneshot::Sender<WriterTurn>>,
+    ending: FairQueue,
+    ordinary: FairQueue,
+}
+
+/// Waiting changes by caller. None is the process itself.
+#[derive(Debug, Default)]
+struct FairQueue {
+    /// The callers with waiting changes, in the order of their turns.
+    turns: VecDeque<Option<Actor>>,
+    waiting: HashMap<Option<Actor>, VecDeque<oneshot::Sender<WriterTurn>>>,
+    len: usize,
+}
+
+impl FairQueue {
+    fn push(&mut self, actor: Option<Actor>, sender: oneshot::Sender<WriterTurn>) {
+        let of_actor = self.waiting.entry(actor.clone()).or_default();
+        if of_actor.is_empty() {
+            self.turns.push_back(actor);
+        }
+        of_actor.push_back(sender);
+        self.len += 1;
+    }
+
+    fn pop(&mut self) -> Option<oneshot::Sender<WriterTurn>> {
+        let actor = self.turns.pop_front()?;
+        let of_actor = self.waiting.get_mut(&actor)?;
+        let next = of_actor.pop_front();
+        if of_actor.is_empty() {
+            self.waiting.remove(&actor);
+        } else {
+            self.turns.push_back(actor);
+        }
+        self.len -= usize::from(next.is_some());
+        next
+    }
 }
 
 /// The head of the queue, held until it is dropped.
@@ -45,7 +83,7 @@ pub(crate) struct WriterTurn {
 
 impl WriterQueue {
     /// Waits for the head of the queue. Dropping the future leaves the queue.
-    pub(crate) async fn turn(&self, urgency: Urgency) -> WriterTurn {
+    pub(crate) async fn turn(&self, urgency: Urgency, actor: Option<&Actor>) -> WriterTurn {
         let waiting = {
             let mut state = self.state();
             if !state.is_taken {
@@ -53,10 +91,11 @@ impl WriterQueue {
                 return self.new_turn();
             }
             let (sender, receiver) = oneshot::channel();
-            match urgency {
-                Urgency::Ending => state.ending.push_back(sender),
-                Urgency::Ordinary => state.ordinary.push_back(sender),
-            }
+            let queue = match urgency {
+                Urgency::Ending => &mut state.ending,
+                Urgency::Ordinary => &mut state.ordinary,
+            };
+            queue.push(actor.cloned(), sender);
             receiver
         };
         match waiting.await {
@@ -69,7 +108,7 @@ impl WriterQueue {
     /// How many changes wait, ending and ordinary ones. Some may have been given up since.
     pub(crate) fn waiting(&self) -> (usize, usize) {
         let state = self.state();
-        (state.ending.len(), state.ordinary.len())
+        (state.ending.len, state.ordinary.len)
     }
 
     fn new_turn(&self) -> WriterTurn {
@@ -99,13 +138,13 @@ impl WriterQueue {
 
 impl State {
     fn next(&mut self) -> Option<oneshot::Sender<WriterTurn>> {
-        let is_ordinarys_turn = self.ending_in_a_row >= ENDING_IN_A_ROW && !self.ordinary.is_empty();
-        if !is_ordinarys_turn && let Some(ending) = self.ending.pop_front() {
+        let is_ordinarys_turn = self.ending_in_a_row >= ENDING_IN_A_ROW && self.ordinary.len > 0;
+        if !is_ordinarys_turn && let Some(ending) = self.ending.pop() {
             self.ending_in_a_row += 1;
             return Some(ending);
         }
         self.ending_in_a_row = 0;
-        self.ordinary.pop_front()
+        self.ordinary.pop()
     }
 }
 
@@ -123,10 +162,10 @@ mod tests {
     use futures_util::FutureExt as _;
     use futures_util::future::BoxFuture;
 
-    /// A writer that waits behind the ones before it.
-    fn waiting(queue: &WriterQueue, urgency: Urgency) -> BoxFuture<'static, WriterTurn> {
-        let queue = queue.clone();
-        let mut turn = async move { queue.turn(urgency).await }.boxed();
+    /// A change of `actor` that waits.
+    fn waiting(queue: &WriterQueue, urgency: Urgency, actor: &str) -> BoxFuture<'static, WriterTurn> {
+        let (queue, actor) = (queue.clone(), Actor::new(actor).unwrap());
+        let mut turn = async move { queue.turn(urgency, Some(&actor)).await }.boxed();
         assert!((&mut turn).now_or_never().is_none(), "somebody else has the turn");
         turn
     }
@@ -134,9 +173,9 @@ mod tests {
     #[tokio::test]
     async fn an_ending_change_passes_all_ordinary_ones_that_wait() {
         let queue = WriterQueue::default();
-        let first = queue.turn(Urgency::Ordinary).await;
-        let mut ordinary = waiting(&queue, Urgency::Ordinary);
-        let mut ending = [waiting(&queue, Urgency::Ending), waiting(&queue, Urgency::Ending)];
+        let first = queue.turn(Urgency::Ordinary, None).await;
+        let mut ordinary = waiting(&queue, Urgency::Ordinary, "a");
+        let mut ending = [waiting(&queue, Urgency::Ending, "b"), waiting(&queue, Urgency::Ending, "b")];
         drop(first);
         for turn in &mut ending {
             assert!((&mut ordinary).now_or_never().is_none());
@@ -148,9 +187,9 @@ mod tests {
     #[tokio::test]
     async fn a_flood_of_ending_changes_does_not_stop_the_others() {
         let queue = WriterQueue::default();
-        let first = queue.turn(Urgency::Ordinary).await;
-        let mut ordinary = waiting(&queue, Urgency::Ordinary);
-        let mut flood: VecDeque<_> = (0..=ENDING_IN_A_ROW).map(|_| waiting(&queue, Urgency::Ending)).collect();
+        let first = queue.turn(Urgency::Ordinary, None).await;
+        let mut ordinary = waiting(&queue, Urgency::Ordinary, "a");
+        let mut flood: VecDeque<_> = (0..=ENDING_IN_A_ROW).map(|_| waiting(&queue, Urgency::Ending, "b")).collect();
         assert_eq!(queue.waiting(), (flood.len(), 1));
         drop(first);
         for _ in 0..ENDING_IN_A_ROW {
@@ -161,16 +200,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn callers_take_turns() {
+        for urgency in [Urgency::Ordinary, Urgency::Ending] {
+            let queue = WriterQueue::default();
+            let first = queue.turn(urgency, None).await;
+            let mut flood: VecDeque<_> = (0..100).map(|_| waiting(&queue, urgency, "a")).collect();
+            let mut other = waiting(&queue, urgency, "b");
+            drop(first);
+            let turn = flood.pop_front().unwrap().now_or_never().expect("the first of the flood");
+            assert!((&mut other).now_or_never().is_none());
+            drop(turn);
+            drop(other.now_or_never().expect("not behind the whole flood"));
+            assert!(flood.pop_front().unwrap().now_or_never().is_some());
+        }
+    }
+
+    #[tokio::test]
     async fn a_writer_that_gave_up_holds_nobody_up() {
         let queue = WriterQueue::default();
-        let first = queue.turn(Urgency::Ordinary).await;
-        let (left_before, left_after) = (waiting(&queue, Urgency::Ordinary), waiting(&queue, Urgency::Ordinary));
-        let last = waiting(&queue, Urgency::Ordinary);
+        let first = queue.turn(Urgency::Ordinary, None).await;
+        let [left_before, left_after, last] = ["a", "a", "b"].map(|actor| waiting(&queue, Urgency::Ordinary, actor));
         drop(left_before);
         drop(first);
-        // It was given the turn, and never looked.
+        // It may have been given the turn, and never looked.
         drop(left_after);
         assert!(last.now_or_never().is_some());
-        assert!(queue.turn(Urgency::Ordinary).now_or_never().is_some(), "the queue is empty again");
+        assert!(queue.turn(Urgency::Ordinary, None).now_or_never().is_some(), "the queue is empty again");
+        assert_eq!(queue.waiting(), (0, 0));
     }
 }

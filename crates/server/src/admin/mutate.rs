@@ -95,7 +95,8 @@ impl Admin {
         change: &impl Fn(WriteTx<'s>, TxPermit) -> F,
     ) -> Result<Mutated<(T, E::Committed)>, Failure> {
         // The time that this process judges by goes on while the change waits for the lock.
-        let tx = self.store.begin_with(urgency).await?.not_before(self.view.time());
+        let actor = permit.actor()?;
+        let tx = self.store.begin_with(urgency, Some(&actor)).await?.not_before(self.view.time());
         let permit = permit.judge_in(&tx).await?;
         if let Some(logged) = replayed_in(&tx, &permit, marks).await? {
             tx.commit_unchanged().await?;

@@ -54,7 +54,8 @@ pub enum Command {
 /// What can be done with the audit log.
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
-    /// Recomputes the hash chain of the audit log: exit code 0 when no event was altered, inserted or dropped
+    /// Recomputes the hash chain of the audit log, and checks that no caller changed anything after its end: exit code 0 when
+    /// no event was altered, inserted or dropped, 2 when one was, 3 when only callers that had ended changed something
     Verify(Box<VerifyArgs>),
 }
 

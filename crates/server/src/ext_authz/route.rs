@@ -51,7 +51,7 @@ impl<'a> Route<'a> {
         check.inside(FIELD, |check| {
             for (name, value) in extensions {
                 // A demand that is there but empty comes of a template without its value, and is not "no demand".
-                if words(value).next().is_none() && DEMANDS.contains(&name.as_str()) {
+                if is_blank(value) && DEMANDS.contains(&name.as_str()) {
                     check.violation(name, "must not be empty; leave it out where nothing is demanded");
                 }
                 match name.as_str() {
@@ -102,6 +102,11 @@ impl<'a> Places<'a> {
 fn is_plain(name: &str) -> bool {
     (1..=NAME_LEN_MAX).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+/// Whether there is nothing but white space and commas.
+fn is_blank(text: &str) -> bool {
+    text.chars().all(|c| c.is_whitespace() || c == ',')
 }
 
 /// What stands between spaces and commas.

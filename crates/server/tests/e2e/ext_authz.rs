@@ -219,6 +219,7 @@ async fn a_question_that_is_wrong_lets_nobody_in(authority: Authority) {
         ("project", "", "project must not be empty"),
         ("scopes", "", "scopes must not be empty"),
         ("scopes", " , ", "scopes must not be empty"),
+        ("project", "\u{3000}\t", "project must not be empty"),
         ("scopes", &"x".repeat(129), "scopes[0] must be 1 to 128"),
         ("project", &"x".repeat(257), "project must be at most 256"),
     ];
