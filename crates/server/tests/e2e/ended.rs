@@ -77,7 +77,8 @@ struct RaceOutcome {
     refusals: usize,
 }
 
-/// A caller makes changes of all kinds over several connections, and is revoked amid them.
+/// A caller makes changes of all kinds over several connections, and is revoked while they are in flight.
+#[expect(clippy::disallowed_methods, reason = "the figure is a time on this machine")]
 async fn caller_race(authority: &Authority, target: &str, round: usize) -> RaceOutcome {
     let root = authority.client();
     let permissions = ["keys.read", "keys.write", "accounts.write", "tokens.reveal"];
