@@ -82,7 +82,7 @@ pub fn check_labels(labels: &Labels) -> Result<(), Invalid> {
     })
 }
 
-/// The end of a key, by somebody's will.
+/// The end of a key by a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revocation {
     /// When.
@@ -110,15 +110,14 @@ pub struct Secret {
     pub create_time: Timestamp,
     /// The first instant at which it no longer passes.
     pub retire_time: Option<Timestamp>,
-    /// Whether it has ended for good. Set by the renewal that ends it, and never reset: a clock that steps back below
-    /// `retire_time` does not make the token valid again.
+    /// Whether it has ended for good, also for a clock that steps back below `retire_time`.
     pub retired: bool,
     /// When it last passed Verify.
     pub last_used_time: Option<Timestamp>,
 }
 
 impl Secret {
-    /// The end that Verify goes by: [`Timestamp::MIN`] for a secret that has ended for good, whatever the clock says.
+    /// The end that Verify goes by: [`Timestamp::MIN`] for a secret that has ended for good.
     #[must_use]
     pub fn effective_retire_time(&self) -> Option<Timestamp> {
         if self.retired { Some(Timestamp::MIN) } else { self.retire_time }

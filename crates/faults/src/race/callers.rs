@@ -1,5 +1,5 @@
 //! Callers of the authority that are revoked amid their own changes. No change by a caller may follow its revocation in the
-//! log, at whatever replica it waited, and whatever the nemesis did meanwhile.
+//! log, at any replica and under any fault.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -86,7 +86,7 @@ impl CallerRace {
         };
         let callers = &self.world.callers.0;
         callers.lock().unwrap_or_else(PoisonError::into_inner).push(RevokedCaller { key_id, revision });
-        // Whatever becomes of the changes: the log says what was done.
+        // Their answers do not matter: the log shows what was done.
         changes.join_all().await;
         Ok(())
     }

@@ -48,7 +48,7 @@ impl Admin {
                 Mutated::Applied((Deletion::Deleted, committed)) => break of_commit(&committed),
                 Mutated::Replayed(logged) => break of_event(&logged),
                 Mutated::Applied((Deletion::Prepared, committed)) => {
-                    // Nothing is deleted yet, whatever becomes of the wait.
+                    // Nothing is deleted yet, so a wait that fails leaves nothing to wait for.
                     let wait = self.wait(of_commit(&committed)).await.map_err(|_| Failure::TooLate)?;
                     // What was written down must not be old by the time that it is judged by. The next wait is shorter:
                     // the replica that took so long is out of the registry.
