@@ -217,12 +217,12 @@ impl Awaited {
 /// The failures of one wait, of which the first is told: it asks up to fifty times a second.
 #[derive(Debug, Default)]
 struct Failures {
-    is_told: bool,
+    is_logged: bool,
 }
 
 impl Failures {
-    fn tell(&mut self, error: &dyn std::error::Error, doing: &str) {
-        if std::mem::replace(&mut self.is_told, true) {
+    fn log(&mut self, error: &dyn std::error::Error, doing: &str) {
+        if std::mem::replace(&mut self.is_logged, true) {
             tracing::debug!(error = %error, "{doing}");
         } else {
             tracing::warn!(error = %error, "{doing}");
@@ -256,7 +256,7 @@ impl View {
                     wait.on_rows(&rows, mine, &self.observed(), boottime())
                 }
                 Ok(Err(error)) => {
-                    failures.tell(&error, "cannot read the registry of replicas");
+                    failures.log(&error, "cannot read the registry of replicas");
                     wait.on_time(boottime())
                 }
                 Err(_) => wait.on_time(boottime()),
@@ -267,7 +267,7 @@ impl View {
                 Step::Fence(silent) => {
                     let fenced = tokio::time::timeout(time_left(&wait), self.fence(store, &silent)).await;
                     if let Ok(Err(error)) = fenced {
-                        failures.tell(&error, "cannot remove silent replicas from the registry");
+                        failures.log(&error, "cannot remove silent replicas from the registry");
                     }
                 }
                 Step::Ask => {}

@@ -193,7 +193,7 @@ fn judge(
     Err(missing.map_or(UNKNOWN, Failure::PermissionMissing))
 }
 
-/// The answer to every caller whose token is not accepted, whatever the cause.
+/// The answer to every caller whose token is not accepted, for any cause.
 const UNKNOWN: Failure = Failure::CallerUnknown("the caller's token is not valid");
 
 /// The answer to a caller without a token.

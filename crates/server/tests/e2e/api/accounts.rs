@@ -152,7 +152,7 @@ async fn an_account_with_keys_is_not_deleted(authority: Authority) {
     refused(delete().await, Code::NotFound, "ACCOUNT_NOT_FOUND");
     refused(client.create_key(key_for("acme")).await, Code::NotFound, "ACCOUNT_NOT_FOUND");
 
-    // In whatever state; and an ID is used once.
+    // An account in any state can be deleted, and its ID is used once.
     client.create_account(create("other", None)).await.unwrap();
     client.suspend_account(SuspendAccountRequest { account: "other".into(), ..Default::default() }).await.unwrap();
     let delete_other = DeleteAccountRequest { account: "other".into(), ..Default::default() };
