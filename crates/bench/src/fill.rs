@@ -6,8 +6,8 @@ use std::sync::Arc;
 use key_authority_domain::audit::{Action, AuditEvent};
 use key_authority_domain::id::{AccountId, Actor};
 use key_authority_domain::secret::Keyring;
-use key_authority_server::bootstrap;
-use key_authority_server::config::{EMBEDDED_FILE, SECRET_FILE};
+use key_authority_server::program::bootstrap;
+use key_authority_server::program::config::{EMBEDDED_FILE, SECRET_FILE};
 use key_authority_storage::Store;
 use key_authority_storage::write_tx::WriteTx;
 

@@ -12,12 +12,12 @@ use key_authority_domain::verdict::Verdict;
 use key_authority_replica::View;
 use key_authority_replica::replicator::{Replicator, Settings};
 use key_authority_replica::terms::Terms;
-use key_authority_server::caller::{Callers, Credential};
+use key_authority_server::auth::permit::{Callers, Credential};
 use key_authority_server::entropy;
-use key_authority_server::methods::MethodTable;
-use key_authority_server::metrics::{Metrics, SharedMetrics};
-use key_authority_server::routes::DESCRIPTOR_SETS;
+use key_authority_server::observability::metrics::{Metrics, SharedMetrics};
+use key_authority_server::program::routes::DESCRIPTOR_SETS;
 use key_authority_server::verify::Verifier;
+use key_authority_server::wire::methods::MethodTable;
 use key_authority_storage::Store;
 use tempfile::TempDir;
 

@@ -22,7 +22,7 @@ use std::net::IpAddr;
 use key_authority_domain::verdict::{Question, Verdict};
 use key_authority_proto::ext_authz::{AttributeContext, CheckRequest, CheckResponse};
 
-use crate::caller::Permit;
+use crate::auth::permit::Permit;
 use crate::verify::Verifier;
 use crate::wire::violations::{REQUIRED, Violations};
 use denial::Denial;

@@ -4,8 +4,9 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use key_authority_server::config::Cli;
-use key_authority_server::{chain, command};
+use key_authority_server::observability::error_chain;
+use key_authority_server::program::command;
+use key_authority_server::program::config::Cli;
 
 /// An answer takes some pieces of memory from one thread and often gives them back on another; this is made for that.
 #[global_allocator]
@@ -16,7 +17,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // Nothing can be done about a console that is gone.
-            let _ = writeln!(std::io::stderr(), "key-authority: {}", chain::whole(&error));
+            let _ = writeln!(std::io::stderr(), "key-authority: {}", error_chain::whole(&error));
             ExitCode::FAILURE
         }
     }

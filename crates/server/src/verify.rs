@@ -22,10 +22,10 @@ use key_authority_replica::index::{Reading, Record};
 use key_authority_replica::{Moment, View};
 use prost::Message;
 
-use crate::caller::{Permit, Rights};
-use crate::malformed;
-use crate::metrics::SharedMetrics;
-use crate::status::Failure;
+use crate::auth::permit::{Permit, Rights};
+use crate::observability::metrics::SharedMetrics;
+use crate::rpc::decode_errors;
+use crate::rpc::errors::Failure;
 use crate::wire::verify::{self as wire, Asked};
 use answer::Answer;
 
@@ -187,8 +187,8 @@ impl Verifier {
 /// Why `message` is no `M`, in the words of the general decoder.
 fn undecodable<M: Message + Default>(message: &[u8]) -> Failure {
     match M::decode(message) {
-        Err(error) => malformed::undecodable(&error),
+        Err(error) => decode_errors::undecodable(&error),
         // The two decoders do not agree; neither does what follows.
-        Ok(_) => malformed::unframed(),
+        Ok(_) => decode_errors::unframed(),
     }
 }

@@ -19,6 +19,7 @@ pub mod import;
 pub mod key;
 pub mod mark;
 mod mask;
+pub mod methods;
 pub mod page;
 pub mod propagation;
 pub mod revision;

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use clap::CommandFactory as _;
-use key_authority_server::config::Cli;
+use key_authority_server::program::config::Cli;
 use serde_json::Value;
 use server::{tools, workspace};
 

@@ -8,10 +8,11 @@ use key_authority_domain::snapshot;
 use key_authority_proto::v1;
 use key_authority_storage::Urgency;
 
+use super::context::{Admin, account_in};
+use super::cursor;
 use super::mutate::Mutated;
-use super::{Admin, account_in, cursor};
-use crate::caller::{Permit, Rights, TxPermit};
-use crate::status::Failure;
+use crate::auth::permit::{Permit, Rights, TxPermit};
+use crate::rpc::errors::Failure;
 use crate::wire::account::account_to_proto;
 use crate::wire::{self, propagation::propagation_to_proto};
 

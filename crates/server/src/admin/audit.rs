@@ -5,9 +5,10 @@ use key_authority_proto::v1;
 use key_authority_storage::audit_read::EventQuery;
 use key_authority_storage::page::AccountScope;
 
-use super::{Admin, cursor};
-use crate::caller::{Permit, Rights};
-use crate::status::Failure;
+use super::context::Admin;
+use super::cursor;
+use crate::auth::permit::{Permit, Rights};
+use crate::rpc::errors::Failure;
 use crate::wire;
 
 impl Admin {

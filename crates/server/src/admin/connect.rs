@@ -13,10 +13,10 @@ use key_authority_replica::propagation::Propagation;
 use key_authority_storage::Urgency;
 use key_authority_storage::read_tx::ReadTx;
 
+use super::context::{Admin, account_in, key_event, replayed_in};
 use super::mutate::{Mutated, of_commit, of_event};
-use super::{Admin, account_in, key_event, replayed_in};
-use crate::caller::{Permit, Rights, TxPermit};
-use crate::status::Failure;
+use crate::auth::permit::{Permit, Rights, TxPermit};
+use crate::rpc::errors::Failure;
 use crate::wire::connect::{ConnectSpec, connect, instruction_to_proto};
 use crate::wire::key::{key_to_proto, new_key};
 use crate::wire::propagation::propagation_to_proto;

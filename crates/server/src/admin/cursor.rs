@@ -5,7 +5,7 @@ use key_authority_domain::secret::Keyring;
 use key_authority_storage::page::Newest;
 
 use crate::entropy;
-use crate::status::Failure;
+use crate::rpc::errors::Failure;
 use crate::wire::page::{self, Listing};
 
 /// A place in a listing.

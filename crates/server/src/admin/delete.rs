@@ -7,10 +7,10 @@ use key_authority_proto::v1;
 use key_authority_storage::Urgency;
 use key_authority_storage::write_tx::{Committed, WriteTx};
 
+use super::context::{Admin, key_event, key_in};
 use super::mutate::{Mutated, of_commit, of_event};
-use super::{Admin, key_event, key_in};
-use crate::caller::Permit;
-use crate::status::Failure;
+use crate::auth::permit::Permit;
+use crate::rpc::errors::Failure;
 use crate::wire::key::DeleteSpec;
 use crate::wire::{self, propagation::propagation_to_proto};
 

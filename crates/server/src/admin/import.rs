@@ -18,10 +18,10 @@ use key_authority_storage::Urgency;
 use key_authority_storage::read_tx::ReadTx;
 
 use self::judge::{Candidate, Judge, Judged, There};
+use super::context::{Admin, account_in, replayed_in};
 use super::mutate::{Mutated, of_commit, of_event};
-use super::{Admin, account_in, replayed_in};
-use crate::caller::{Permit, TxPermit};
-use crate::status::Failure;
+use crate::auth::permit::{Permit, TxPermit};
+use crate::rpc::errors::Failure;
 use crate::wire::import::{self, ImportSpec};
 use crate::wire::propagation::propagation_to_proto;
 use crate::wire::violations::Violations;

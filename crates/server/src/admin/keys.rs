@@ -16,11 +16,12 @@ use key_authority_storage::key_read::KeyQuery;
 use key_authority_storage::page::AccountScope;
 use key_authority_storage::write_tx::WriteTx;
 
+use super::context::{Admin, account_in, key_event, key_in};
+use super::cursor;
 use super::mutate::Mutated;
-use super::{Admin, account_in, cursor, key_event, key_in};
-use crate::caller::{Permit, Rights, TxPermit};
+use crate::auth::permit::{Permit, Rights, TxPermit};
 use crate::entropy;
-use crate::status::Failure;
+use crate::rpc::errors::Failure;
 use crate::wire::key::KeySpec;
 use crate::wire::{self, propagation::propagation_to_proto};
 

@@ -11,9 +11,9 @@ use key_authority_replica::propagation::{self, Propagation};
 use key_authority_storage::write_tx::{Committed, WriteTx};
 use key_authority_storage::{StorageError, Urgency};
 
-use super::{Admin, replayed_in};
-use crate::caller::{Permit, TxPermit};
-use crate::status::Failure;
+use super::context::{Admin, replayed_in};
+use crate::auth::permit::{Permit, TxPermit};
+use crate::rpc::errors::Failure;
 
 /// How often a transaction is run again that the database gave up in favour of another. The caller's deadline may end it
 /// earlier.

@@ -8,9 +8,9 @@ use key_authority_proto::v1;
 use key_authority_replica::propagation::Change;
 use key_authority_storage::{StorageKind, Urgency};
 
-use super::Admin;
-use crate::caller::Permit;
-use crate::status::Failure;
+use super::context::Admin;
+use crate::auth::permit::Permit;
+use crate::rpc::errors::Failure;
 use crate::wire;
 
 impl Admin {

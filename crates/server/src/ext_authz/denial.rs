@@ -10,7 +10,7 @@ use tonic::Code;
 
 use super::answer::{IN_HEADER, set};
 use super::credential::Ambiguous;
-use crate::status::ERROR_DOMAIN;
+use crate::rpc::errors::ERROR_DOMAIN;
 use crate::wire::violations::Violations;
 
 /// What is written in another way within quotes in a header.

@@ -7,8 +7,8 @@ use key_authority_replica::index::ResidentSecret;
 use prost::encoding::{WireType, encode_varint, encoded_len_varint};
 
 use super::Decided;
-use crate::caller::Permit;
-use crate::status::Failure;
+use crate::auth::permit::Permit;
+use crate::rpc::errors::Failure;
 use crate::wire;
 
 /// Few answers are longer than this.

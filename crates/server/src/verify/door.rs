@@ -21,11 +21,11 @@ use tower::util::ServiceExt as _;
 use super::Verifier;
 use super::stream::Answers;
 use super::unary::{self, Ask, Method, Unary};
-use crate::caller::{Callers, Credential};
-use crate::deadline::{DeadlineBody, DeadlineFuture, Deadlines};
-use crate::listener::BoxError;
-use crate::metrics::{CallMetricsLayer, CallSeries, ObservedBody, ObservedFuture};
-use crate::status::Failure;
+use crate::auth::permit::{Callers, Credential};
+use crate::observability::metrics::{CallMetricsLayer, CallSeries, ObservedBody, ObservedFuture};
+use crate::rpc::deadline::{DeadlineBody, DeadlineFuture, Deadlines};
+use crate::rpc::errors::Failure;
+use crate::transport::listener::BoxError;
 
 const VERIFY: &str = "/keyauthority.v1.KeyAuthority/Verify";
 const BATCH_VERIFY: &str = "/keyauthority.v1.KeyAuthority/BatchVerify";

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use tonic::Status;
 
-use crate::malformed;
+use crate::rpc::decode_errors;
 
 const HEAD: usize = 5;
 
@@ -18,7 +18,7 @@ pub(super) fn first(bytes: &[u8], max: usize) -> Result<Option<(&[u8], usize)>, 
     let [is_compressed, len @ ..] = *head;
     let len = usize::try_from(u32::from_be_bytes(len)).unwrap_or(usize::MAX);
     if is_compressed != 0 {
-        return Err(malformed::unframed().into());
+        return Err(decode_errors::unframed().into());
     }
     if len > max {
         return Err(Status::out_of_range(format!("the message has {len} bytes; at most {max} are read")));

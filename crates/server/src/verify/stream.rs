@@ -17,7 +17,7 @@ use tonic::Status;
 use super::door::Questions;
 use super::message::{self, Gathered, QUESTION_BYTES_MAX};
 use super::unary;
-use crate::caller::Credential;
+use crate::auth::permit::Credential;
 
 /// When a piece of answers is sent at the latest: a frame of HTTP/2.
 const PIECE_BYTES: usize = 16 * 1024;
@@ -85,7 +85,7 @@ impl Answers {
                 Poll::Ready(None) => {
                     self.is_over = true;
                     let is_whole = self.gathered.bytes().is_empty();
-                    return if is_whole { Ok(()) } else { Err(crate::malformed::unframed().into()) };
+                    return if is_whole { Ok(()) } else { Err(crate::rpc::decode_errors::unframed().into()) };
                 }
                 Poll::Pending => return Ok(()),
             }

@@ -11,8 +11,8 @@ use key_authority_replica::index::Reading;
 
 use super::answer::{self, Answer};
 use super::{Decided, Found, Sought, Verifier, judge, message, undecodable};
-use crate::caller::{Callers, Credential, Permit};
-use crate::status::Failure;
+use crate::auth::permit::{Callers, Credential, Permit};
+use crate::rpc::errors::Failure;
 use crate::wire::verify::{self as wire, Asked, Numbered};
 use crate::wire::violations::REQUIRED;
 

@@ -13,8 +13,8 @@ use tonic::Status;
 use super::answer::USUAL_BYTES;
 use super::door::{Piece, Questions, Said};
 use super::message::{self, BATCH_BYTES_MAX, Gathered, QUESTION_BYTES_MAX};
-use crate::caller::Credential;
-use crate::status::Failure;
+use crate::auth::permit::Credential;
+use crate::rpc::errors::Failure;
 
 /// Which of the two it is.
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +70,7 @@ impl<B: Body<Data = Bytes>> Future for Unary<B> {
                         let bytes = this.gathered.bytes();
                         // Nothing belongs behind the message. It is not gathered, since it may have no end.
                         if message::first(bytes, max)?.is_some_and(|(_, len)| len < bytes.len()) {
-                            return Poll::Ready(Err(crate::malformed::unframed().into()));
+                            return Poll::Ready(Err(crate::rpc::decode_errors::unframed().into()));
                         }
                     }
                 }
@@ -81,7 +81,7 @@ impl<B: Body<Data = Bytes>> Future for Unary<B> {
         let bytes = this.gathered.bytes();
         let whole = message::first(bytes, max)?.filter(|(_, len)| *len == bytes.len());
         let (Some((message, _)), Some(ask)) = (whole, this.ask.take()) else {
-            return Poll::Ready(Err(crate::malformed::unframed().into()));
+            return Poll::Ready(Err(crate::rpc::decode_errors::unframed().into()));
         };
         Poll::Ready(ask.answer(message).map_err(Status::from))
     }

@@ -17,7 +17,7 @@ use key_authority_proto::v1;
 use key_authority_storage::read_tx::{Holder, ReadTx};
 
 use crate::entropy;
-use crate::status::Failure;
+use crate::rpc::errors::Failure;
 use crate::wire::import::ImportedKey;
 use crate::wire::violations::Violations;
 

@@ -1,0 +1,388 @@
+//! The layer behind `grpc_server_started_total`, `grpc_server_handled_total` and `grpc_server_handling_seconds`.
+//!
+//! A call is handled when its status is known and its body is over, or when the client let go of it (`Canceled`). The status
+//! comes from the response headers (a refusal sends nothing else) or from the trailers. Labels are bounded: a path that is not
+//! in the method table is counted as `unknown`.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
+
+use http::{HeaderMap, Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+use tonic::{Code, Status};
+use tower::{Layer, Service};
+
+use super::Stopwatch;
+use super::histogram::DurationHistogram;
+use crate::wire::methods::{Method, MethodKind, MethodTable};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[expect(clippy::struct_field_names, reason = "the fields are the labels, which go-grpc-middleware named")]
+struct MethodLabels {
+    grpc_service: String,
+    grpc_method: String,
+    grpc_type: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[expect(clippy::struct_field_names, reason = "the fields are the labels, which go-grpc-middleware named")]
+struct HandledLabels {
+    grpc_service: String,
+    grpc_method: String,
+    grpc_code: &'static str,
+}
+
+const CODES: [Code; 17] = [
+    Code::Ok,
+    Code::Cancelled,
+    Code::Unknown,
+    Code::InvalidArgument,
+    Code::DeadlineExceeded,
+    Code::NotFound,
+    Code::AlreadyExists,
+    Code::PermissionDenied,
+    Code::ResourceExhausted,
+    Code::FailedPrecondition,
+    Code::Aborted,
+    Code::OutOfRange,
+    Code::Unimplemented,
+    Code::Internal,
+    Code::Unavailable,
+    Code::DataLoss,
+    Code::Unauthenticated,
+];
+
+/// The names Go gives the codes, since dashboards are written for them.
+const fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "Canceled",
+        Code::Unknown => "Unknown",
+        Code::InvalidArgument => "InvalidArgument",
+        Code::DeadlineExceeded => "DeadlineExceeded",
+        Code::NotFound => "NotFound",
+        Code::AlreadyExists => "AlreadyExists",
+        Code::PermissionDenied => "PermissionDenied",
+        Code::ResourceExhausted => "ResourceExhausted",
+        Code::FailedPrecondition => "FailedPrecondition",
+        Code::Aborted => "Aborted",
+        Code::OutOfRange => "OutOfRange",
+        Code::Unimplemented => "Unimplemented",
+        Code::Internal => "Internal",
+        Code::Unavailable => "Unavailable",
+        Code::DataLoss => "DataLoss",
+        Code::Unauthenticated => "Unauthenticated",
+    }
+}
+
+/// The series of one method, resolved once.
+#[derive(Debug)]
+struct MethodSeries {
+    service: String,
+    method: String,
+    started: Counter,
+    seconds: DurationHistogram,
+    handled: Family<HandledLabels, Counter>,
+    /// Resolved when a code is first seen, so that codes which never happen are no series.
+    by_code: [OnceLock<Counter>; CODES.len()],
+}
+
+impl MethodSeries {
+    fn finished(&self, code: Code, stopwatch: Stopwatch) {
+        self.seconds.observe(stopwatch.elapsed());
+        if let Some(slot) = self.by_code.get(code as usize) {
+            slot.get_or_init(|| {
+                self.handled.get_or_create_owned(&HandledLabels {
+                    grpc_service: self.service.clone(),
+                    grpc_method: self.method.clone(),
+                    grpc_code: code_name(code),
+                })
+            })
+            .inc();
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Series {
+    by_path: HashMap<String, Arc<MethodSeries>>,
+    unknown: Arc<MethodSeries>,
+}
+
+/// Wraps a gRPC service so that its calls are counted.
+#[derive(Debug, Clone)]
+pub struct CallMetricsLayer(Arc<Series>);
+
+impl CallMetricsLayer {
+    pub(super) fn new(methods: &MethodTable, registry: &mut Registry) -> Self {
+        let started = Family::<MethodLabels, Counter>::default();
+        registry.register("grpc_server_started", "RPCs started on the server", started.clone());
+        let handled = Family::<HandledLabels, Counter>::default();
+        registry.register("grpc_server_handled", "RPCs completed on the server, by status code", handled.clone());
+        let seconds = Family::<MethodLabels, DurationHistogram>::default();
+        registry.register(
+            "grpc_server_handling_seconds",
+            "Time from the request's headers to the end of the response",
+            seconds.clone(),
+        );
+        let series = |method: &Method| {
+            let labels = MethodLabels {
+                grpc_service: method.service.clone(),
+                grpc_method: method.name.clone(),
+                grpc_type: method.kind.as_str(),
+            };
+            Arc::new(MethodSeries {
+                started: started.get_or_create_owned(&labels),
+                seconds: seconds.get_or_create_owned(&labels),
+                handled: handled.clone(),
+                by_code: std::array::from_fn(|_| OnceLock::new()),
+                service: labels.grpc_service,
+                method: labels.grpc_method,
+            })
+        };
+        let unknown = "unknown".to_owned();
+        Self(Arc::new(Series {
+            by_path: methods.iter().map(|(path, method)| (path.to_owned(), series(method))).collect(),
+            unknown: series(&Method { service: unknown.clone(), name: unknown, kind: MethodKind::Unary }),
+        }))
+    }
+}
+
+impl CallMetricsLayer {
+    /// The series of the method with this path.
+    #[must_use]
+    pub fn series(&self, path: &str) -> CallSeries {
+        CallSeries(Arc::clone(self.0.by_path.get(path).unwrap_or(&self.0.unknown)))
+    }
+}
+
+/// The series of one method.
+#[derive(Debug, Clone)]
+pub struct CallSeries(Arc<MethodSeries>);
+
+impl CallSeries {
+    /// Counts a call that begins now, and is over with `inner` and its body.
+    pub(crate) fn observe<F>(&self, inner: F) -> ObservedFuture<F> {
+        self.0.started.inc();
+        let call = Call { series: Arc::clone(&self.0), stopwatch: Stopwatch::start(), code: Code::Cancelled };
+        ObservedFuture { inner, call: Some(call) }
+    }
+}
+
+impl<S> Layer<S> for CallMetricsLayer {
+    type Service = CallMetrics<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        CallMetrics { inner, series: self.clone() }
+    }
+}
+
+/// A service whose calls are counted; made by [`CallMetricsLayer`].
+#[derive(Debug, Clone)]
+pub struct CallMetrics<S> {
+    inner: S,
+    series: CallMetricsLayer,
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for CallMetrics<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+{
+    type Response = Response<ObservedBody<ResBody>>;
+    type Error = S::Error;
+    type Future = ObservedFuture<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let series = self.series.series(request.uri().path());
+        series.observe(self.inner.call(request))
+    }
+}
+
+/// One call that is going on. Dropping it is what ends it, so that a call which is torn down at any point is counted too, as
+/// cancelled unless something better is known by then.
+#[derive(Debug)]
+struct Call {
+    series: Arc<MethodSeries>,
+    stopwatch: Stopwatch,
+    code: Code,
+}
+
+impl Call {
+    fn read_status(&mut self, headers: &HeaderMap) {
+        if let Some(status) = headers.get(Status::GRPC_STATUS) {
+            self.code = Code::from_bytes(status.as_bytes());
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.series.finished(self.code, self.stopwatch);
+    }
+}
+
+pin_project! {
+    /// The call until its response headers.
+    #[derive(Debug)]
+    pub struct ObservedFuture<F> {
+        #[pin]
+        inner: F,
+        call: Option<Call>,
+    }
+}
+
+impl<F, ResBody, E> Future for ObservedFuture<F>
+where
+    F: Future<Output = Result<Response<ResBody>, E>>,
+{
+    type Output = Result<Response<ObservedBody<ResBody>>, E>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let result = ready!(this.inner.poll(context));
+        let mut call = this.call.take();
+        if let (Ok(response), Some(call)) = (&result, &mut call) {
+            call.read_status(response.headers());
+        }
+        Poll::Ready(result.map(|response| response.map(|inner| ObservedBody { inner, call })))
+    }
+}
+
+pin_project! {
+    /// The call until the end of its response.
+    #[derive(Debug)]
+    pub struct ObservedBody<B> {
+        #[pin]
+        inner: B,
+        call: Option<Call>,
+    }
+}
+
+impl<B: Body> Body for ObservedBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let this = self.project();
+        let frame = ready!(this.inner.poll_frame(context));
+        match &frame {
+            Some(Ok(frame)) => {
+                if let (Some(trailers), Some(call)) = (frame.trailers_ref(), this.call.as_mut()) {
+                    call.read_status(trailers);
+                    *this.call = None;
+                }
+            }
+            // An end without trailers is a call whose status the client will never learn.
+            Some(Err(_)) | None => {
+                if let Some(mut call) = this.call.take() {
+                    call.code = Code::Unknown;
+                }
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observability::metrics::Metrics;
+    use futures_util::future::poll_fn;
+    use std::convert::Infallible;
+    use tonic::body::Body as TonicBody;
+
+    fn metrics() -> Metrics {
+        let methods = MethodTable::from_descriptor_sets([tonic_health::pb::FILE_DESCRIPTOR_SET]).unwrap();
+        Metrics::new("0", &methods, &[])
+    }
+
+    /// Calls `path` through the layer; the inner service answers with `answer`, or never.
+    async fn call(metrics: &Metrics, path: &str, answer: Option<Response<TonicBody>>) {
+        let mut answer = Some(answer);
+        let mut service = metrics.calls().layer(tower::service_fn(move |_: Request<()>| {
+            let answer = answer.take().flatten();
+            async move {
+                match answer {
+                    Some(answer) => Ok::<_, Infallible>(answer),
+                    None => std::future::pending().await,
+                }
+            }
+        }));
+        let mut future = std::pin::pin!(service.call(Request::builder().uri(path).body(()).unwrap()));
+        let response = poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await;
+        if let Poll::Ready(Ok(response)) = response {
+            let mut body = std::pin::pin!(response.into_body());
+            if !body.is_end_stream() {
+                while poll_fn(|context| body.as_mut().poll_frame(context)).await.is_some() {}
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_in_the_headers_is_counted_with_its_code() {
+        let metrics = metrics();
+        let refusal = Status::not_found("no").into_http();
+        call(&metrics, "/grpc.health.v1.Health/Check", Some(refusal)).await;
+        let text = metrics.encode().unwrap();
+        let labels = "grpc_service=\"grpc.health.v1.Health\",grpc_method=\"Check\"";
+        assert!(text.contains(&format!("grpc_server_handled_total{{{labels},grpc_code=\"NotFound\"}} 1")), "{text}");
+        assert!(text.contains(&format!("grpc_server_started_total{{{labels},grpc_type=\"unary\"}} 1")), "{text}");
+        assert!(
+            text.contains(&format!("grpc_server_handling_seconds_count{{{labels},grpc_type=\"unary\"}} 1")),
+            "{text}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_call_the_client_gave_up_is_canceled_and_an_unknown_path_makes_no_label() {
+        let metrics = metrics();
+        call(&metrics, "/made.up/Name", None).await;
+        let text = metrics.encode().unwrap();
+        let labels = "grpc_service=\"unknown\",grpc_method=\"unknown\",grpc_code=\"Canceled\"";
+        assert!(text.contains(&format!("grpc_server_handled_total{{{labels}}} 1")), "{text}");
+        assert!(!text.contains("made"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn the_status_is_read_from_the_trailers() {
+        struct Trailers(Option<HeaderMap>);
+        impl Body for Trailers {
+            type Data = bytes::Bytes;
+            type Error = Status;
+            fn poll_frame(
+                mut self: Pin<&mut Self>,
+                _: &mut Context<'_>,
+            ) -> Poll<Option<Result<Frame<Self::Data>, Status>>> {
+                Poll::Ready(self.0.take().map(|trailers| Ok(Frame::trailers(trailers))))
+            }
+        }
+        let metrics = metrics();
+        let mut trailers = HeaderMap::new();
+        Status::aborted("no").add_header(&mut trailers).unwrap();
+        let answer = Response::new(TonicBody::new(Trailers(Some(trailers))));
+        call(&metrics, "/grpc.health.v1.Health/Watch", Some(answer)).await;
+        let text = metrics.encode().unwrap();
+        let labels = "grpc_service=\"grpc.health.v1.Health\",grpc_method=\"Watch\"";
+        assert!(text.contains(&format!("grpc_server_handled_total{{{labels},grpc_code=\"Aborted\"}} 1")), "{text}");
+        assert_eq!(text.matches("grpc_server_handled_total").count(), 1, "{text}");
+    }
+}

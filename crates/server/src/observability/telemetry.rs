@@ -1,0 +1,215 @@
+//! Logs and traces.
+//!
+//! Owns the one subscriber of the process. Logs go to standard error, as text or as JSON lines. Traces go out over OTLP/gRPC when
+//! `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is set (the other standard `OTEL_*` variables work as
+//! well); without them there is no exporter, no span and no cost.
+//!
+//! A log must never hold a token, a digest or a secret. We do not write them; our dependencies would: h2 prints every header
+//! at TRACE, `authorization` among them, sqlx prints statements at DEBUG, rustls prints handshakes. So whatever the directive
+//! says, code that is not ours is heard from INFO upwards only. It is a list of ours and not of theirs, so that a dependency
+//! that comes tomorrow is held back too.
+
+mod trace;
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_otlp::{ExporterBuildError, SpanExporter};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::level_filters::LevelFilter;
+use tracing::{Level, Metadata, Subscriber};
+use tracing_subscriber::filter::{FilterExt as _, ParseError, filter_fn};
+use tracing_subscriber::layer::{Filter, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+use tracing_subscriber::{EnvFilter, Layer};
+
+pub use trace::{TraceLayer, TraceService};
+
+use crate::program::config::LogConfig;
+
+/// The targets of our own crates begin so.
+const OURS: &str = "key_authority";
+/// How long the last spans may take to leave at the exit.
+const FLUSH_LIMIT: Duration = Duration::from_secs(1);
+/// Either of them switches traces on.
+const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line, for machines.
+    Json,
+}
+
+/// Logs or traces cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The log directives do not parse.
+    #[error("--log (KEY_AUTHORITY_LOG) cannot be read")]
+    Directives(#[from] ParseError),
+    /// The `OTEL_*` variables make no exporter.
+    #[error("the trace exporter cannot be made from the OTEL_* variables")]
+    Exporter(#[from] ExporterBuildError),
+    /// The process has a subscriber already.
+    #[error("logging is set up already")]
+    Twice(#[from] TryInitError),
+}
+
+/// Whether these directives can be read, and mean what they seem to. A word that is no level is a module to the parser, and
+/// switches on that module alone: `loud` would log nothing at all.
+#[must_use]
+pub fn are_directives(directives: &str) -> bool {
+    let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
+    let ends_in_level = |directive: &str| directive.rsplit('=').next().is_some_and(is_level);
+    !directives.contains(char::is_whitespace)
+        && directives.split(',').all(ends_in_level)
+        && EnvFilter::builder().parse(directives).is_ok()
+}
+
+/// The pool of sqlx logs an error each time it refuses a session, many times a second while a database is read-only. Storage
+/// logs why, once.
+const POOL: &str = "sqlx_core::pool";
+
+/// True for what may be logged at all: see the module's words on secrets.
+fn is_fit_to_print(metadata: &Metadata<'_>) -> bool {
+    !metadata.target().starts_with(POOL) && is_public(metadata)
+}
+
+fn is_public(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() <= Level::INFO || metadata.target().starts_with(OURS)
+}
+
+fn filter<S: Subscriber>(directives: &str) -> Result<impl Filter<S> + use<S>, ParseError> {
+    // The hint says "I may pass everything": without it the filters together would switch off the cheap level check.
+    let fit = filter_fn(is_fit_to_print).with_max_level_hint(LevelFilter::TRACE);
+    Ok(EnvFilter::builder().parse(directives)?.and(fit))
+}
+
+fn log_layer<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    }
+}
+
+/// Logs and traces of the process; dropping it sends the last spans.
+#[derive(Debug)]
+#[must_use = "dropping it ends the export of traces"]
+pub struct Telemetry {
+    provider: Option<SdkTracerProvider>,
+}
+
+/// Sets up logs, and traces when the environment asks for them. Once in a process, within the runtime, which the exporter uses.
+///
+/// # Errors
+/// [`TelemetryError`]; nothing is set up then.
+pub fn init(log: &LogConfig) -> Result<Telemetry, TelemetryError> {
+    let is_wanted = ENDPOINTS.iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
+    let provider = if is_wanted { Some(tracer_provider()?) } else { None };
+    let spans = match &provider {
+        Some(provider) => {
+            let tracer = provider.tracer(env!("CARGO_PKG_NAME"));
+            Some(tracing_opentelemetry::layer().with_tracer(tracer).with_filter(filter(&log.directives)?))
+        }
+        None => None,
+    };
+    tracing_subscriber::registry()
+        .with(spans)
+        .with(log_layer(log.format).with_filter(filter(&log.directives)?))
+        .try_init()?;
+    Ok(Telemetry { provider })
+}
+
+fn tracer_provider() -> Result<SdkTracerProvider, ExporterBuildError> {
+    let exporter = SpanExporter::builder().with_tonic().build()?;
+    let mut resource = Resource::builder();
+    // `OTEL_SERVICE_NAME` wins where it is set.
+    if std::env::var_os("OTEL_SERVICE_NAME").is_none() {
+        resource = resource.with_service_name("key-authority");
+    }
+    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource.build()).build())
+}
+
+impl Telemetry {
+    /// True when spans are exported; [`TraceLayer`] makes none otherwise.
+    #[must_use]
+    pub fn is_tracing(&self) -> bool {
+        self.provider.is_some()
+    }
+}
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        if let Some(provider) = &self.provider
+            && let Err(error) = provider.shutdown_with_timeout(FLUSH_LIMIT)
+        {
+            tracing::warn!(%error, "the last spans were not sent");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(directives: &str) -> String {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let lines = tracing_subscriber::fmt::layer().with_writer(move || writer.clone()).with_ansi(false);
+        let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter(directives).unwrap()));
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::trace!(target: "h2::codec::framed_read", "canary-header");
+            tracing::debug!(target: "sqlx::query", "canary-statement");
+            tracing::info!(target: "hyper::proto", "foreign-info");
+            tracing::trace!(target: "key_authority_server::verify", "own-trace");
+        });
+        String::from_utf8(sink.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn no_directive_brings_out_what_dependencies_say_below_info() {
+        for directives in ["trace", "h2=trace,sqlx=debug", "h2::codec::framed_read=trace", "trace,h2=trace"] {
+            let text = logged(directives);
+            assert!(!text.contains("canary"), "{directives}: {text}");
+        }
+        let text = logged("trace");
+        assert!(text.contains("foreign-info") && text.contains("own-trace"), "{text}");
+        assert!(!logged("info").contains("own-trace"));
+    }
+
+    #[test]
+    fn directives_that_do_not_say_what_is_logged_are_refused() {
+        for directives in ["info", "off", "WARN", "info,key_authority_server=debug", "warn,key_authority=trace"] {
+            assert!(are_directives(directives), "{directives}");
+        }
+        for directives in
+            ["loud", "info,loud", "h2=loud", "h2=", "key_authority_server", "", "info,,warn", "info, h2=debug"]
+        {
+            assert!(!are_directives(directives), "{directives}");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! The subcommands.
+
+use std::fmt::Display;
+use std::io::Write;
+use std::process::ExitCode;
+
+use key_authority_domain::audit::ChainFault;
+use key_authority_domain::id::Revision;
+use key_authority_domain::secret::Keyring;
+use key_authority_storage::Store;
+use key_authority_storage::audit_read::LogProof;
+use key_authority_storage::settings::Head;
+use zeroize::Zeroizing;
+
+use super::{bootstrap, check_config, healthcheck, serve, startup};
+use crate::entropy;
+use crate::observability::telemetry;
+use crate::program::config::{AuditCommand, Command, Config, ConfigErrors, Purpose, Settings};
+use crate::program::shutdown::Shutdown;
+
+/// Why a subcommand failed: what is printed, and nothing that is secret.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// Settings.
+    #[error("the settings are wrong:\n{0}")]
+    Config(ConfigErrors),
+    /// The server did not start.
+    #[error(transparent)]
+    Serve(#[from] serve::ServeError),
+    /// Secret or database.
+    #[error(transparent)]
+    Open(#[from] startup::OpenError),
+    /// The schema.
+    #[error(transparent)]
+    Schema(#[from] key_authority_storage::migrate::SchemaError),
+    /// The root key.
+    #[error(transparent)]
+    Bootstrap(#[from] bootstrap::BootstrapError),
+    /// Reading the log.
+    #[error("the audit log cannot be read")]
+    Storage(#[from] key_authority_storage::StorageError),
+    /// The head that the log is to be compared with.
+    #[error(
+        "--kept-head must be a revision, a colon and a hash of 64 hexadecimal characters, as `audit verify` prints it"
+    )]
+    KeptHead,
+    /// No random bytes.
+    #[error(transparent)]
+    Entropy(#[from] entropy::EntropyError),
+    /// The server is not ready.
+    #[error(transparent)]
+    Healthcheck(#[from] healthcheck::HealthcheckError),
+    /// Logging.
+    #[error(transparent)]
+    Telemetry(#[from] telemetry::TelemetryError),
+    /// The console, signals, the runtime.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+impl From<ConfigErrors> for CommandError {
+    // They are a list, not a cause.
+    fn from(errors: ConfigErrors) -> Self {
+        Self::Config(errors)
+    }
+}
+
+/// Runs a subcommand.
+///
+/// # Errors
+/// [`CommandError`].
+pub fn run(command: Command) -> Result<ExitCode, CommandError> {
+    // Whatever is written, the database above all, is for its owner alone.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+    match command {
+        Command::Serve(settings) => {
+            let config = read(&settings, Purpose::Serve)?;
+            runtime()?.block_on(async {
+                let telemetry = telemetry::init(&config.log)?;
+                Box::pin(serve::serve(config, telemetry.is_tracing(), Shutdown::on_signals()?)).await?;
+                drop(telemetry);
+                Ok(ExitCode::SUCCESS)
+            })
+        }
+        Command::Migrate(settings) => {
+            let config = read(&settings, Purpose::Maintain)?;
+            runtime()?.block_on(migrate(&config))
+        }
+        Command::Bootstrap(settings) => {
+            let config = read(&settings, Purpose::Serve)?;
+            runtime()?.block_on(another_root_key(&config))
+        }
+        Command::CheckConfig(settings) => {
+            runtime()?.block_on(check_config::run(&settings, environment()))?;
+            say("the settings are right")
+        }
+        Command::Healthcheck(arguments) => {
+            runtime()?.block_on(healthcheck::run(&arguments))?;
+            say("ready")
+        }
+        Command::Audit(AuditCommand::Verify(arguments)) => {
+            let kept = arguments.kept_head.as_deref().map(|text| head_of(text).ok_or(CommandError::KeptHead));
+            let config = read(&arguments.settings, Purpose::Serve)?;
+            runtime()?.block_on(verify_audit(&config, kept.transpose()?))
+        }
+        Command::GenerateToken => say(bootstrap::mint()?.reveal()),
+        Command::GenerateSecret => {
+            let secret = Zeroizing::new(entropy::bytes::<32>()?);
+            let text = Keyring::file_text(&secret);
+            say(text.trim_end().trim_start_matches("1:"))
+        }
+    }
+}
+
+fn read(settings: &Settings, purpose: Purpose) -> Result<Config, ConfigErrors> {
+    Config::from_args(settings, purpose, environment())
+}
+
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| {
+        // A name that is not UTF-8 is none of ours.
+        Some((name.into_string().ok()?, value.into_string().unwrap_or_default()))
+    })
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+fn say(line: impl Display) -> Result<ExitCode, CommandError> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn migrate(config: &Config) -> Result<ExitCode, CommandError> {
+    if config.database.embedded {
+        startup::make_data_dir(&config.data_dir)?;
+    }
+    // The schema does not depend on the secret: any will do for a connection that reads no digest.
+    let keyring = Keyring::parse(&"00".repeat(32)).map_err(std::io::Error::other)?;
+    let store = startup::connect(config, &keyring.into(), 2).await?;
+    let applied = store.migrate(None).await?;
+    store.close().await;
+    say(format!("migrations applied: {applied}; the schema is up to date"))
+}
+
+async fn another_root_key(config: &Config) -> Result<ExitCode, CommandError> {
+    let keyring = startup::keyring(config)?;
+    let store = startup::connect(config, &keyring, config.database.connections).await?;
+    startup::prepare(config, &store, None).await?;
+    let token = bootstrap::another(&store).await?;
+    store.close().await;
+    say(token.reveal())
+}
+
+/// Reads what [`verify_audit`] printed.
+fn head_of(text: &str) -> Option<Head> {
+    let (revision, hash) = text.split_once(':')?;
+    Some(Head { revision: Revision(revision.parse().ok()?), hash: hash.parse().ok()? })
+}
+
+async fn verify_audit(config: &Config, kept: Option<Head>) -> Result<ExitCode, CommandError> {
+    startup::expect_database(config)?;
+    let keyring = startup::keyring(config)?;
+    let store: Store = startup::connect(config, &keyring, 1).await?;
+    store.check_schema().await?;
+    let proof = store.verify_log(kept, |checked| {
+        if checked >= 100_000 {
+            let _ = write!(std::io::stderr(), "\r{checked} events checked");
+        }
+    });
+    let proof = proof.await?;
+    store.close().await;
+    for fault in &proof.faults {
+        say(fault)?;
+    }
+    let LogProof { head: Head { revision, hash }, checked, faults, unnamed } = proof;
+    let late = faults.iter().filter(|fault| matches!(fault, ChainFault::ActorEnded { .. })).count();
+    if late == faults.len() && unnamed == 0 {
+        say(format!("{checked} events up to revision {revision}: none altered, dropped or inserted"))?;
+        if late > 0 {
+            say(format!("{late} of them were made by callers that had ended"))?;
+        }
+        say(format!(
+            "keep this elsewhere; it proves later that the log was not cut short: --kept-head {revision}:{hash}"
+        ))?;
+        Ok(if late == 0 { ExitCode::SUCCESS } else { ExitCode::from(3) })
+    } else {
+        say(format!("{} faults in {checked} events up to revision {revision}", faults.len() as u64 + unnamed))?;
+        Ok(ExitCode::from(2))
+    }
+}

@@ -1,0 +1,337 @@
+//! Deadlines: how long a call may take, and what is answered when it took longer.
+//!
+//! A unary call gets the client's `grpc-timeout`, or the configured time where the client sets none, and never more than that.
+//! Past it, the answer is `DEADLINE_EXCEEDED`, and the handler is dropped. A streaming call has no deadline of ours, only the
+//! client's own. Handlers find theirs as a [`Deadline`] among the request's extensions.
+//!
+//! This layer must stand outside everything that could be slow and inside the metrics. It never decides whether work that was
+//! cut had an effect: a mutation that is dropped amid its commit may stand, and its `request_id` tells.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::{HeaderMap, Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tonic::Status;
+use tower::{Layer, Service};
+
+use crate::rpc::errors::Failure;
+use crate::wire::methods::MethodTable;
+
+/// The longest time `grpc-timeout` can be relied on to mean; longer ones are as good as none, and their sum with now could overflow.
+const LONGEST: Duration = Duration::from_hours(365 * 24);
+
+/// When the caller stops waiting. A request extension; absent where nobody set one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadline(pub Instant);
+
+impl Deadline {
+    /// Time left, zero when it has passed.
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        self.0.saturating_duration_since(now())
+    }
+}
+
+/// The clock of tokio's timers, against which deadlines run.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a deadline is an instant of tokio's timer; no rule about keys is judged by it"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// The status of a call that took too long.
+fn exceeded() -> Status {
+    Failure::TooLate.into()
+}
+
+/// Reads `grpc-timeout`: at most eight digits and a unit. What does not parse counts as absent, as in every gRPC server.
+fn client_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let (unit, digits) = headers.get("grpc-timeout")?.as_bytes().split_last()?;
+    if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let amount = digits.iter().fold(0_u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+    match unit {
+        b'H' => Some(Duration::from_secs(amount * 3600)),
+        b'M' => Some(Duration::from_secs(amount * 60)),
+        b'S' => Some(Duration::from_secs(amount)),
+        b'm' => Some(Duration::from_millis(amount)),
+        b'u' => Some(Duration::from_micros(amount)),
+        b'n' => Some(Duration::from_nanos(amount)),
+        _ => None,
+    }
+}
+
+/// Which deadline a call has.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadlines {
+    unary_longest: Duration,
+}
+
+impl Deadlines {
+    /// `unary_longest` is both the deadline of unary calls that name none and the most a client may ask for.
+    #[must_use]
+    pub fn new(unary_longest: Duration) -> Self {
+        Self { unary_longest }
+    }
+
+    /// The deadline of a call with these headers that comes now.
+    #[must_use]
+    pub fn of(&self, headers: &HeaderMap, is_streaming: bool) -> Option<Deadline> {
+        self.time_allowed(headers, is_streaming).map(|allowed| Deadline(now() + allowed))
+    }
+
+    fn time_allowed(&self, headers: &HeaderMap, is_streaming: bool) -> Option<Duration> {
+        let asked = client_timeout(headers);
+        if is_streaming {
+            asked.map(|asked| asked.min(LONGEST))
+        } else {
+            Some(asked.map_or(self.unary_longest, |asked| asked.min(self.unary_longest)))
+        }
+    }
+}
+
+/// Puts a deadline on each call.
+#[derive(Debug, Clone)]
+pub struct DeadlineLayer {
+    methods: Arc<MethodTable>,
+    deadlines: Deadlines,
+}
+
+impl DeadlineLayer {
+    /// `methods` says which calls stream.
+    #[must_use]
+    pub fn new(methods: Arc<MethodTable>, deadlines: Deadlines) -> Self {
+        Self { methods, deadlines }
+    }
+
+    fn deadline<B>(&self, request: &Request<B>) -> Option<Deadline> {
+        // A path we do not know is refused at once; treating it as unary keeps it bounded in any case.
+        let method = self.methods.get(request.uri().path());
+        self.deadlines.of(request.headers(), method.is_some_and(|method| method.kind.is_streaming()))
+    }
+}
+
+impl<S> Layer<S> for DeadlineLayer {
+    type Service = DeadlineService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        DeadlineService { inner, rule: self.clone() }
+    }
+}
+
+/// A service whose calls have deadlines; made by [`DeadlineLayer`].
+#[derive(Debug, Clone)]
+pub struct DeadlineService<S> {
+    inner: S,
+    rule: DeadlineLayer,
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for DeadlineService<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    ResBody: Default,
+{
+    type Response = Response<DeadlineBody<ResBody>>;
+    type Error = S::Error;
+    type Future = DeadlineFuture<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        let deadline = self.rule.deadline(&request);
+        if let Some(deadline) = deadline {
+            request.extensions_mut().insert(deadline);
+        }
+        DeadlineFuture::new(self.inner.call(request), deadline)
+    }
+}
+
+pin_project! {
+    /// The call until its response headers.
+    #[derive(Debug)]
+    pub struct DeadlineFuture<F> {
+        #[pin]
+        inner: F,
+        deadline: Option<Deadline>,
+        // Made when the inner future first has to wait: a Verify that answers at once never touches the timer wheel.
+        sleep: Option<Pin<Box<Sleep>>>,
+    }
+}
+
+impl<F> DeadlineFuture<F> {
+    pub(crate) fn new(inner: F, deadline: Option<Deadline>) -> Self {
+        Self { inner, deadline, sleep: None }
+    }
+}
+
+impl<F, ResBody, E> Future for DeadlineFuture<F>
+where
+    F: Future<Output = Result<Response<ResBody>, E>>,
+    ResBody: Default,
+{
+    type Output = Result<Response<DeadlineBody<ResBody>>, E>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Poll::Ready(result) = this.inner.poll(context) {
+            let deadline = *this.deadline;
+            let sleep = this.sleep.take();
+            return Poll::Ready(
+                result.map(|response| response.map(|inner| DeadlineBody { inner, deadline, sleep, over: false })),
+            );
+        }
+        let Some(Deadline(instant)) = *this.deadline else { return Poll::Pending };
+        let sleep = this.sleep.get_or_insert_with(|| Box::pin(sleep_until(instant)));
+        ready!(sleep.as_mut().poll(context));
+        Poll::Ready(Ok(exceeded().into_http()))
+    }
+}
+
+pin_project! {
+    /// The call until the end of its response.
+    #[derive(Debug)]
+    pub struct DeadlineBody<B> {
+        #[pin]
+        inner: B,
+        deadline: Option<Deadline>,
+        sleep: Option<Pin<Box<Sleep>>>,
+        over: bool,
+    }
+}
+
+impl<B: Default> Default for DeadlineBody<B> {
+    fn default() -> Self {
+        Self { inner: B::default(), deadline: None, sleep: None, over: false }
+    }
+}
+
+impl<B: Body> Body for DeadlineBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let this = self.project();
+        if *this.over {
+            return Poll::Ready(None);
+        }
+        if let ready @ Poll::Ready(_) = this.inner.poll_frame(context) {
+            return ready;
+        }
+        let Some(Deadline(instant)) = *this.deadline else { return Poll::Pending };
+        let sleep = this.sleep.get_or_insert_with(|| Box::pin(sleep_until(instant)));
+        ready!(sleep.as_mut().poll(context));
+        *this.over = true;
+        let mut trailers = HeaderMap::new();
+        // It fails only for a message that is no header value; ours is a constant.
+        let _ = exceeded().add_header(&mut trailers);
+        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.over || self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::future::poll_fn;
+    use std::convert::Infallible;
+    use tonic::Code;
+    use tonic::body::Body as TonicBody;
+    use tonic_types::StatusExt as _;
+
+    const CHECK: &str = "/grpc.health.v1.Health/Check";
+    const WATCH: &str = "/grpc.health.v1.Health/Watch";
+
+    /// A body of which nothing ever comes.
+    struct Silence;
+
+    impl Body for Silence {
+        type Data = bytes::Bytes;
+        type Error = Status;
+        fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Self::Data>, Status>>> {
+            Poll::Pending
+        }
+    }
+
+    fn layer() -> DeadlineLayer {
+        let methods = MethodTable::from_descriptor_sets([tonic_health::pb::FILE_DESCRIPTOR_SET]).unwrap();
+        DeadlineLayer::new(Arc::new(methods), Deadlines::new(Duration::from_secs(30)))
+    }
+
+    fn request(path: &str, timeout: Option<&str>) -> Request<()> {
+        let mut request = Request::builder().uri(path);
+        if let Some(timeout) = timeout {
+            request = request.header("grpc-timeout", timeout);
+        }
+        request.body(()).unwrap()
+    }
+
+    #[test]
+    fn every_unit_is_read_and_nonsense_counts_as_absent() {
+        let read = |value: &str| client_timeout(request(CHECK, Some(value)).headers());
+        assert_eq!(read("2H"), Some(Duration::from_hours(2)));
+        assert_eq!(read("2M"), Some(Duration::from_mins(2)));
+        assert_eq!(read("2S"), Some(Duration::from_secs(2)));
+        assert_eq!(read("2m"), Some(Duration::from_millis(2)));
+        assert_eq!(read("2u"), Some(Duration::from_micros(2)));
+        assert_eq!(read("99999999n"), Some(Duration::from_nanos(99_999_999)));
+        for nonsense in ["", "S", "123456789S", "+1S", "1s", "1.5S", "-1S", "1 S"] {
+            assert_eq!(read(nonsense), None, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn a_unary_call_is_capped_and_a_stream_is_not() {
+        let deadlines = Deadlines::new(Duration::from_secs(30));
+        let allowed = |is_streaming, timeout| deadlines.time_allowed(request(CHECK, timeout).headers(), is_streaming);
+        assert_eq!(allowed(false, None), Some(Duration::from_secs(30)));
+        assert_eq!(allowed(false, Some("5S")), Some(Duration::from_secs(5)));
+        assert_eq!(allowed(false, Some("1H")), Some(Duration::from_secs(30)));
+        assert_eq!(allowed(true, None), None);
+        assert_eq!(allowed(true, Some("1H")), Some(Duration::from_hours(1)));
+        assert_eq!(allowed(true, Some("99999999H")), Some(LONGEST));
+        assert!(layer().deadline(&request(CHECK, None)).is_some() && layer().deadline(&request(WATCH, None)).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_slow_unary_call_ends_with_deadline_exceeded() {
+        let mut service = layer().layer(tower::service_fn(|request: Request<()>| async move {
+            assert!(request.extensions().get::<Deadline>().unwrap().remaining() <= Duration::from_millis(2));
+            std::future::pending::<Result<Response<TonicBody>, Infallible>>().await
+        }));
+        let response = service.call(request(CHECK, Some("2m"))).await.unwrap();
+        let status = Status::from_header_map(response.headers()).unwrap();
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+        assert_eq!(status.get_details_error_info().unwrap().reason, "DEADLINE_EXCEEDED");
+        assert!(response.body().is_end_stream());
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_at_the_deadline_of_its_client() {
+        let mut service = layer().layer(tower::service_fn(|_: Request<()>| async {
+            Ok::<_, Infallible>(Response::new(TonicBody::new(Silence)))
+        }));
+        let response = service.call(request(WATCH, Some("2m"))).await.unwrap();
+        let mut body = std::pin::pin!(response.into_body());
+        let frame = poll_fn(|context| body.as_mut().poll_frame(context)).await.unwrap().unwrap();
+        let status = Status::from_header_map(frame.trailers_ref().unwrap()).unwrap();
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+        assert!(poll_fn(|context| body.as_mut().poll_frame(context)).await.is_none());
+    }
+}

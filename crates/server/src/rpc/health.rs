@@ -1,0 +1,255 @@
+//! What this replica says of itself, over `grpc.health.v1` and to the HTTP probes.
+//!
+//! Three names: `""` (the process is alive), `keyauthority.v1.KeyAuthority` (it can verify now; for proxies, also under the name
+//! of their service) and `storage` (admin RPCs can work). All start `NOT_SERVING`. The messages are tonic-health's; the service is ours, because tonic-health's says
+//! `SERVING` for `""` from construction, can only be set from async code, and answers a `Watch` for an unknown name with an error
+//! where the protocol asks for `SERVICE_UNKNOWN`.
+//!
+//! gRPC clients open `Watch` by themselves and never end it: [`Health::close`] ends them all, so that none of them holds up
+//! the exit.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::stream::{Stream, unfold};
+use tokio::sync::{Semaphore, watch};
+use tonic::{Request, Response, Status};
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_server::{Health as HealthRpc, HealthServer};
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+
+use crate::rpc::errors::Failure;
+
+/// The health name of Verify.
+pub const VERIFY_SERVICE: &str = "keyauthority.v1.KeyAuthority";
+/// The same for a proxy, which asks under the name of the service that it calls.
+#[cfg(feature = "ext-authz")]
+pub const EXT_AUTHZ_SERVICE: &str = "envoy.service.auth.v3.Authorization";
+/// The health name of the database behind the admin RPCs.
+pub const STORAGE_SERVICE: &str = "storage";
+
+/// Most watches at once. Nobody has to say who they are to open one, and none has a deadline.
+const WATCHES_MAX: usize = 2_000;
+
+/// What is true now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and any of them can be true beside the others"
+)]
+pub struct HealthState {
+    /// The process has started and is not ending.
+    pub alive: bool,
+    /// Verify can answer: the replica holds its lease.
+    pub verify: bool,
+    /// Admin RPCs can work: the database answers.
+    pub storage: bool,
+    /// The process is ending; nothing becomes true any more.
+    pub ending: bool,
+    /// Watches are over.
+    closed: bool,
+}
+
+impl HealthState {
+    fn of(self, service: &str) -> Option<ServingStatus> {
+        let serving = match service {
+            "" => self.alive,
+            VERIFY_SERVICE => self.verify,
+            #[cfg(feature = "ext-authz")]
+            EXT_AUTHZ_SERVICE => self.verify,
+            STORAGE_SERVICE => self.storage,
+            _ => return None,
+        };
+        Some(if serving { ServingStatus::Serving } else { ServingStatus::NotServing })
+    }
+}
+
+/// The handle with which the server says how it is. Clones are the same health.
+#[derive(Debug, Clone)]
+pub struct Health(Arc<watch::Sender<HealthState>>);
+
+/// `grpc.health.v1.Health`, ready for a router.
+pub type HealthService = HealthServer<Rpc>;
+
+impl Health {
+    /// Health with nothing serving, and the service that tells it.
+    #[must_use]
+    pub fn new() -> (Self, HealthService) {
+        let health = Self(Arc::new(watch::Sender::default()));
+        let service = HealthServer::new(Rpc::new(health.clone()));
+        (health, service)
+    }
+
+    fn set(&self, change: impl FnOnce(&mut HealthState)) {
+        self.0.send_if_modified(|state| {
+            let before = *state;
+            change(state);
+            if state.ending {
+                *state = HealthState { ending: true, closed: state.closed, ..HealthState::default() };
+            }
+            *state != before
+        });
+    }
+
+    /// Says whether the process is up.
+    pub fn set_alive(&self, alive: bool) {
+        self.set(|state| state.alive = alive);
+    }
+
+    /// Says whether Verify can answer.
+    pub fn set_verify(&self, verify: bool) {
+        self.set(|state| state.verify = verify);
+    }
+
+    /// Says whether admin RPCs can work.
+    pub fn set_storage(&self, storage: bool) {
+        self.set(|state| state.storage = storage);
+    }
+
+    /// Everything is `NOT_SERVING` from now on, whatever is set later. Watches stay open, so that clients hear of it.
+    pub fn stop_serving(&self) {
+        self.set(|state| state.ending = true);
+    }
+
+    /// Tells every watcher `NOT_SERVING` and ends its stream. For good.
+    pub fn close(&self) {
+        self.set(|state| (state.ending, state.closed) = (true, true));
+    }
+
+    /// What is true now.
+    #[must_use]
+    pub fn state(&self) -> HealthState {
+        *self.0.borrow()
+    }
+}
+
+/// The implementation behind [`HealthService`].
+#[derive(Debug)]
+pub struct Rpc {
+    health: Health,
+    watches: Arc<Semaphore>,
+}
+
+impl Rpc {
+    fn new(health: Health) -> Self {
+        Self { health, watches: Arc::new(Semaphore::new(WATCHES_MAX)) }
+    }
+}
+
+type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
+
+fn response(status: ServingStatus) -> HealthCheckResponse {
+    HealthCheckResponse { status: status.into() }
+}
+
+#[tonic::async_trait]
+impl HealthRpc for Rpc {
+    async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
+        let status = self.health.state().of(&request.get_ref().service);
+        status.map(|status| Response::new(response(status))).ok_or_else(|| Failure::HealthUnknown.into())
+    }
+
+    type WatchStream = WatchStream;
+
+    async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<WatchStream>, Status> {
+        let place = Arc::clone(&self.watches).try_acquire_owned();
+        let place = place.map_err(|_| Failure::TooManyWatches)?;
+        let service = request.into_inner().service;
+        let receiver = self.health.0.subscribe();
+        Ok(Response::new(Box::pin(unfold((receiver, place, None), move |(mut receiver, place, told)| {
+            let service = service.clone();
+            async move {
+                loop {
+                    let state = *receiver.borrow_and_update();
+                    let status = state.of(&service).unwrap_or(ServingStatus::ServiceUnknown);
+                    if told != Some(status) {
+                        return Some((Ok(response(status)), (receiver, place, Some(status))));
+                    }
+                    if state.closed || receiver.changed().await.is_err() {
+                        return None;
+                    }
+                }
+            }
+        }))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::StreamExt as _;
+
+    async fn check(rpc: &Rpc, service: &str) -> Result<ServingStatus, tonic::Code> {
+        let request = Request::new(HealthCheckRequest { service: service.to_owned() });
+        rpc.check(request).await.map(|response| response.get_ref().status()).map_err(|status| status.code())
+    }
+
+    async fn watch(rpc: &Rpc, service: &str) -> WatchStream {
+        rpc.watch(Request::new(HealthCheckRequest { service: service.to_owned() })).await.unwrap().into_inner()
+    }
+
+    async fn next(stream: &mut WatchStream) -> Option<ServingStatus> {
+        stream.next().await.map(|response| response.unwrap().status())
+    }
+
+    #[tokio::test]
+    async fn nothing_serves_until_it_is_said_to() {
+        let rpc = Rpc::new(Health::new().0);
+        for service in ["", VERIFY_SERVICE, STORAGE_SERVICE] {
+            assert_eq!(check(&rpc, service).await, Ok(ServingStatus::NotServing), "{service}");
+        }
+        assert_eq!(check(&rpc, "other").await, Err(tonic::Code::NotFound));
+        rpc.health.set_alive(true);
+        assert_eq!(check(&rpc, "").await, Ok(ServingStatus::Serving));
+        assert_eq!(check(&rpc, VERIFY_SERVICE).await, Ok(ServingStatus::NotServing));
+    }
+
+    #[tokio::test]
+    async fn a_watch_hears_changes_of_its_service_only_and_ends_at_the_close() {
+        let rpc = Rpc::new(Health::new().0);
+        let mut verify = watch(&rpc, VERIFY_SERVICE).await;
+        assert_eq!(next(&mut verify).await, Some(ServingStatus::NotServing));
+        rpc.health.set_storage(true);
+        rpc.health.set_verify(true);
+        assert_eq!(next(&mut verify).await, Some(ServingStatus::Serving));
+        rpc.health.close();
+        rpc.health.set_verify(true);
+        assert_eq!(next(&mut verify).await, Some(ServingStatus::NotServing));
+        assert_eq!(next(&mut verify).await, None);
+        assert_eq!(check(&rpc, VERIFY_SERVICE).await, Ok(ServingStatus::NotServing));
+    }
+
+    #[tokio::test]
+    async fn who_stops_serving_cannot_be_brought_back_and_watchers_hear_of_it() {
+        let rpc = Rpc::new(Health::new().0);
+        rpc.health.set_alive(true);
+        let mut alive = watch(&rpc, "").await;
+        assert_eq!(next(&mut alive).await, Some(ServingStatus::Serving));
+        rpc.health.stop_serving();
+        rpc.health.set_alive(true);
+        assert_eq!(next(&mut alive).await, Some(ServingStatus::NotServing));
+        assert!(!rpc.health.state().alive);
+    }
+
+    #[tokio::test]
+    async fn watches_have_a_limit_and_give_their_places_back() {
+        let rpc = Rpc::new(Health::new().0);
+        let mut open = Vec::new();
+        for _ in 0..WATCHES_MAX {
+            open.push(watch(&rpc, "").await);
+        }
+        let refused = rpc.watch(Request::new(HealthCheckRequest::default())).await.err().unwrap();
+        assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+        open.pop();
+        let _again = watch(&rpc, "").await;
+    }
+
+    #[tokio::test]
+    async fn a_watch_for_an_unknown_name_says_so_and_stays() {
+        let rpc = Rpc::new(Health::new().0);
+        let mut other = watch(&rpc, "other").await;
+        assert_eq!(next(&mut other).await, Some(ServingStatus::ServiceUnknown));
+        rpc.health.close();
+        assert_eq!(next(&mut other).await, None);
+    }
+}
