@@ -52,11 +52,11 @@ fn steps(criterion: &mut Criterion, resident: &Resident) -> Result<(), Trouble> 
     criterion.bench_function("digest", |bench| bench.iter(|| keyring.digest(black_box(token))));
     criterion.bench_function("lease check", |bench| bench.iter(|| black_box(view).moment()));
     criterion.bench_function("decide", |bench| {
-        bench.iter(|| decide(Some(&black_box(&secret).standing()), black_box(&question), moment.now()));
+        bench.iter(|| decide(Some(&black_box(&secret).facts()), black_box(&question), moment.now()));
     });
     let credential = resident.credential()?;
     criterion.bench_function("judge the caller", |bench| {
-        bench.iter(|| resident.callers.permit_verify(black_box(&credential)).is_ok());
+        bench.iter(|| resident.callers.authorize_verify(black_box(&credential)).is_ok());
     });
     Ok(())
 }
@@ -79,7 +79,7 @@ fn of_many(criterion: &mut Criterion, resident: &Resident, name: &str, count: u6
             let token = presented.next().and_then(|text| Token::parse(text).ok())?;
             let moment = view.moment().ok()?;
             let secret = view.find(moment, keyring.digests(token));
-            let standing = secret.as_ref().map(|secret| secret.standing());
+            let standing = secret.as_ref().map(|secret| secret.facts());
             Some(decide(standing.as_ref(), &question, moment.now()) == Verdict::Valid)
         });
     });
@@ -90,7 +90,7 @@ fn of_many(criterion: &mut Criterion, resident: &Resident, name: &str, count: u6
     criterion.bench_function(&format!("Verify, from message to message, {name}"), |bench| {
         bench.iter(|| {
             out.clear();
-            let permit = callers.permit_verify(&credential).ok()?;
+            let permit = callers.authorize_verify(&credential).ok()?;
             verifier.verify(&permit, messages.next()?, &mut out).ok()?;
             Some(out.len())
         });
@@ -100,7 +100,7 @@ fn of_many(criterion: &mut Criterion, resident: &Resident, name: &str, count: u6
     criterion.bench_function(&format!("BatchVerify of up to {BATCH}, from message to message, {name}"), |bench| {
         bench.iter(|| {
             out.clear();
-            let permit = callers.permit_verify(&credential).ok()?;
+            let permit = callers.authorize_verify(&credential).ok()?;
             verifier.batch_verify(&permit, batches.next()?, &mut out).ok()?;
             Some(out.len())
         });

@@ -12,7 +12,7 @@ use futures_util::StreamExt as _;
 use hyper_util::service::TowerToHyperService;
 use key_authority_proto::v1;
 use key_authority_server::observability::metrics::{Metrics, SharedMetrics};
-use key_authority_server::program::config::{Cli, Config, Purpose};
+use key_authority_server::program::config::{Cli, Config, ConfigMode};
 use key_authority_server::program::routes::DESCRIPTOR_SETS;
 use key_authority_server::transport::listener::Listener;
 use key_authority_server::transport::peer::WithPeer;
@@ -32,7 +32,7 @@ pub(crate) async fn serve() -> Result<(), Trouble> {
     // The real server's defaults, whatever they are.
     let settings =
         Cli::parse_from(["key-authority", "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]).settings;
-    let config = Config::from_args(&settings, Purpose::Serve, []).attempt("the server's settings")?;
+    let config = Config::from_args(&settings, ConfigMode::Serve, []).attempt("the server's settings")?;
     let methods = MethodTable::from_descriptor_sets(DESCRIPTOR_SETS.iter().copied())?;
     let metrics = SharedMetrics::new(Metrics::new("bare", &methods, &[]));
     let listener = Listener::bind(config.listen, None, config.limits, metrics).await.attempt("a port")?;

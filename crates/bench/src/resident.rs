@@ -9,9 +9,9 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use key_authority_domain::secret::Keyring;
 use key_authority_domain::verdict::Verdict;
-use key_authority_replica::View;
+use key_authority_replica::ReplicaState;
 use key_authority_replica::replicator::{Replicator, Settings};
-use key_authority_replica::terms::Terms;
+use key_authority_replica::terms::LeaseTimings;
 use key_authority_server::auth::permit::{Callers, Credential};
 use key_authority_server::entropy;
 use key_authority_server::observability::metrics::{Metrics, SharedMetrics};
@@ -28,7 +28,7 @@ use crate::trouble::Trouble;
 /// Keys in memory, under a lease that is kept up.
 pub struct Resident {
     /// What a replica knows.
-    pub view: Arc<View>,
+    pub view: Arc<ReplicaState>,
     /// The keys of the authority secret.
     pub keyring: Arc<Keyring>,
     /// Who asks.
@@ -68,7 +68,7 @@ impl Resident {
             database_url: authority.url(),
             notify_url: None,
             keyring: Arc::clone(&keyring),
-            terms: Terms::agree(&store, None).await?,
+            terms: LeaseTimings::agree(&store, None).await?,
             is_alone: false,
             build: "bench".into(),
             address: "nowhere".into(),

@@ -25,7 +25,7 @@ async fn the_decision_asks_for_no_memory() {
             let token = Token::parse(&text).unwrap();
             let moment = resident.view.moment().unwrap();
             let secret = resident.view.find(moment, resident.keyring.digests(token));
-            decide(secret.as_ref().map(|secret| secret.standing()).as_ref(), &question, moment.now())
+            decide(secret.as_ref().map(|secret| secret.facts()).as_ref(), &question, moment.now())
         };
         // The first look-up of a thread enters it into the index's list of readers.
         assert_eq!(decide_once(), verdict);
@@ -43,7 +43,7 @@ async fn verify_asks_for_the_list_of_scopes_and_for_no_other_memory() {
     let mut out = Vec::with_capacity(1024);
     let mut ask = |message: &[u8], verdict| {
         out.clear();
-        let permit = resident.callers.permit_verify(&credential).ok().unwrap();
+        let permit = resident.callers.authorize_verify(&credential).ok().unwrap();
         resident.verifier.verify(&permit, message, &mut out).ok().unwrap();
         // The first field of the answer.
         assert_eq!(out.first_chunk(), Some(&[0x08, verdict as u8]));

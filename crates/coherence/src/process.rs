@@ -1,9 +1,9 @@
-//! A machine, and the process on it: what [`View`] is in production, and Verify, which reads it.
+//! A machine, and the process on it: what [`ReplicaState`] is in production, and Verify, which reads it.
 //!
 //! A process is paused as a whole, wherever its tasks are, and its clock runs on. When it is killed, nothing of it is left
 //! but what it has sent.
 //!
-//! [`View`]: key_authority_replica::View
+//! [`ReplicaState`]: key_authority_replica::ReplicaState
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -246,7 +246,7 @@ impl Server {
         .await;
     }
 
-    /// Verify, as [`View::find`](key_authority_replica::View::find) does it: the deadline, the clock, the index, in this
+    /// Verify, as [`ReplicaState::find`](key_authority_replica::ReplicaState::find) does it: the deadline, the clock, the index, in this
     /// order, and anything may come in between.
     pub(crate) async fn verify(&self, key: Key) -> Verdict {
         let deadline = self.process.deadline.get();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use key_authority_domain::id::{ReplicaId, Revision};
 use key_authority_replica::clock::Boottime;
 use key_authority_replica::lease::{Action, Event, Lease};
-use key_authority_replica::terms::Terms;
+use key_authority_replica::terms::LeaseTimings;
 use key_authority_storage::feed::Feed;
 use key_authority_storage::settings::Head;
 
@@ -44,8 +44,8 @@ pub(crate) async fn run(server: Server) {
 }
 
 /// How long a replica trusts a heartbeat.
-fn trusting(terms: Terms, variant: Option<Variant>) -> Terms {
-    if variant == Some(Variant::TrustTooLong) { Terms { trust: terms.wait * 3 / 2, ..terms } } else { terms }
+fn trusting(terms: LeaseTimings, variant: Option<Variant>) -> LeaseTimings {
+    if variant == Some(Variant::TrustTooLong) { LeaseTimings { trust: terms.wait * 3 / 2, ..terms } } else { terms }
 }
 
 impl Server {

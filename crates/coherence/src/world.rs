@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use key_authority_replica::terms::Terms;
+use key_authority_replica::terms::LeaseTimings;
 
 use crate::chance::Chance;
 use crate::check::{Check, Kind, Violation};
@@ -46,7 +46,7 @@ pub(crate) struct World {
     pub(crate) chance: Chance,
     pub(crate) profile: Profile,
     pub(crate) variant: Option<Variant>,
-    pub(crate) terms: Terms,
+    pub(crate) terms: LeaseTimings,
     pub(crate) hosts: Vec<Rc<Host>>,
     pub(crate) database: RefCell<Database>,
     /// How often the database was started.
@@ -77,7 +77,7 @@ impl World {
         Some(Self {
             scheduler: Scheduler::default(),
             variant,
-            terms: Terms::new(LEASE),
+            terms: LeaseTimings::new(LEASE),
             hosts,
             database: RefCell::new(Database::new(setup)?),
             epoch: Cell::new(0),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use crate::text::{Invalid, TextRule};
+use crate::text::{TextRule, ValidationError};
 
 /// Declares an opaque string of the caller's world that has passed its rule.
 macro_rules! opaque {
@@ -22,7 +22,7 @@ macro_rules! opaque {
             ///
             /// # Errors
             /// The rule in words, when the value breaks it.
-            pub fn new(value: &str) -> Result<Self, Invalid> {
+            pub fn new(value: &str) -> Result<Self, ValidationError> {
                 const RULE: TextRule = $rule;
                 RULE.check(value).map(|()| Self(value.into()))
             }
@@ -111,9 +111,9 @@ impl Network {
     ///
     /// # Errors
     /// The rule in words, when it is not one or has bits set beyond the prefix.
-    pub fn new(value: &str) -> Result<Self, Invalid> {
+    pub fn new(value: &str) -> Result<Self, ValidationError> {
         let rule = || {
-            Invalid::rule(
+            ValidationError::new(
                 "must be an IPv4 or IPv6 network such as 10.0.0.0/8 or 2001:db8::/32, with no bits set beyond the prefix",
             )
         };

@@ -7,8 +7,8 @@ use regex::{Regex, RegexBuilder};
 
 use crate::access::ProjectAccess;
 use crate::id::{AccountId, Revision};
-use crate::refusal::{Refusal, Rejection};
-use crate::text::Invalid;
+use crate::policy_error::{ChangeError, PolicyError};
+use crate::text::ValidationError;
 use crate::time::{LIFETIME_MAX, LIFETIME_MIN, Timestamp};
 use crate::token::TokenPrefix;
 
@@ -106,13 +106,17 @@ impl NamePattern {
     ///
     /// # Errors
     /// The rule in words.
-    pub fn new(pattern: &str) -> Result<Self, Invalid> {
+    pub fn new(pattern: &str) -> Result<Self, ValidationError> {
         if pattern.chars().count() > PATTERN_CHARACTERS_MAX {
-            return Err(Invalid::rule(format!("must be at most {PATTERN_CHARACTERS_MAX} characters")));
+            return Err(ValidationError::new(format!("must be at most {PATTERN_CHARACTERS_MAX} characters")));
         }
         let regex = compile(pattern).map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => Invalid::rule("must be a regular expression that compiles to less"),
-            error => Invalid::rule(format!("must be a regular expression of the regex crate: {}", reason(&error))),
+            regex::Error::CompiledTooBig(_) => {
+                ValidationError::new("must be a regular expression that compiles to less")
+            }
+            error => {
+                ValidationError::new(format!("must be a regular expression of the regex crate: {}", reason(&error)))
+            }
         })?;
         Ok(Self(regex))
     }
@@ -179,19 +183,19 @@ impl LifetimeRule {
         allowed: BTreeSet<Duration>,
         default: Option<Duration>,
         may_never_expire: Option<bool>,
-    ) -> Result<Self, Rejection> {
+    ) -> Result<Self, ChangeError> {
         if allowed.len() > LIFETIMES_MAX {
-            return Err(Rejection::invalid("lifetimes", format!("must be at most {LIFETIMES_MAX} durations")));
+            return Err(ChangeError::invalid("lifetimes", format!("must be at most {LIFETIMES_MAX} durations")));
         }
         if let Some(index) = allowed.iter().position(|lifetime| !is_lifetime(*lifetime)) {
-            return Err(Rejection::invalid(format!("lifetimes[{index}]"), LIFETIME_RULE));
+            return Err(ChangeError::invalid(format!("lifetimes[{index}]"), LIFETIME_RULE));
         }
         if let Some(default) = default {
             if !is_lifetime(default) {
-                return Err(Rejection::invalid("default_lifetime", LIFETIME_RULE));
+                return Err(ChangeError::invalid("default_lifetime", LIFETIME_RULE));
             }
             if !allowed.is_empty() && !allowed.contains(&default) {
-                return Err(Rejection::invalid("default_lifetime", "must be one of the policy's lifetimes"));
+                return Err(ChangeError::invalid("default_lifetime", "must be one of the policy's lifetimes"));
             }
         }
         Ok(Self { allowed, default, may_never_expire })
@@ -207,7 +211,7 @@ impl LifetimeRule {
     ///
     /// # Errors
     /// `LIFETIME_NOT_ALLOWED`, or a field that cannot be.
-    pub fn choose(&self, choice: ExpiryChoice, from: Timestamp) -> Result<Option<Timestamp>, Rejection> {
+    pub fn choose(&self, choice: ExpiryChoice, from: Timestamp) -> Result<Option<Timestamp>, ChangeError> {
         match choice {
             ExpiryChoice::Unsaid => match (self.default, self.allowed.first()) {
                 (Some(lifetime), _) => Ok(Some(from.after(lifetime))),
@@ -215,7 +219,7 @@ impl LifetimeRule {
                 _ => self.check(None, from),
             },
             ExpiryChoice::Lifetime(lifetime) if !is_lifetime(lifetime) => {
-                Err(Rejection::invalid("lifetime", LIFETIME_RULE))
+                Err(ChangeError::invalid("lifetime", LIFETIME_RULE))
             }
             ExpiryChoice::Lifetime(lifetime) => self.check(Some(from.after(lifetime)), from),
             ExpiryChoice::At(end) => self.check(Some(end), from),
@@ -227,7 +231,7 @@ impl LifetimeRule {
     ///
     /// # Errors
     /// `LIFETIME_NOT_ALLOWED`.
-    pub fn check(&self, end: Option<Timestamp>, from: Timestamp) -> Result<Option<Timestamp>, Rejection> {
+    pub fn check(&self, end: Option<Timestamp>, from: Timestamp) -> Result<Option<Timestamp>, ChangeError> {
         let is_allowed = match end {
             None => self.allows_never(),
             Some(end) => self.allowed.is_empty() || self.allowed.contains(&end.since(from)),
@@ -235,7 +239,7 @@ impl LifetimeRule {
         if is_allowed { Ok(end) } else { Err(self.refuse()) }
     }
 
-    fn refuse(&self) -> Rejection {
+    fn refuse(&self) -> ChangeError {
         let mut allowed: Vec<String> = self.allowed.iter().copied().map(in_words).collect();
         if self.allowed.is_empty() {
             allowed.push("any lifetime".into());
@@ -243,7 +247,7 @@ impl LifetimeRule {
         if self.allows_never() {
             allowed.push("never_expires".into());
         }
-        Refusal::LifetimeNotAllowed { allowed: format!("it allows {}", allowed.join(", ")) }.into()
+        PolicyError::LifetimeNotAllowed { allowed: format!("it allows {}", allowed.join(", ")) }.into()
     }
 }
 
@@ -267,9 +271,9 @@ impl KeyPolicy {
     ///
     /// # Errors
     /// The pattern that it does not match.
-    pub fn check_display_name(&self, name: &str) -> Result<(), Rejection> {
+    pub fn check_display_name(&self, name: &str) -> Result<(), ChangeError> {
         match &self.display_name_pattern {
-            Some(pattern) if !pattern.is_match(name) => Err(Rejection::invalid(
+            Some(pattern) if !pattern.is_match(name) => Err(ChangeError::invalid(
                 "display_name",
                 format!("must match the pattern {} of the account's policy", pattern.as_str()),
             )),
@@ -281,16 +285,16 @@ impl KeyPolicy {
     ///
     /// # Errors
     /// `PROJECTS_NOT_ALLOWED`.
-    pub fn choose_projects(&self, wanted: Option<ProjectAccess>) -> Result<ProjectAccess, Refusal> {
+    pub fn choose_projects(&self, wanted: Option<ProjectAccess>) -> Result<ProjectAccess, PolicyError> {
         match (self.project_rule, wanted) {
             (ProjectRule::Free | ProjectRule::All, None | Some(ProjectAccess::All)) => Ok(ProjectAccess::All),
             (ProjectRule::Free | ProjectRule::Chosen, Some(only @ ProjectAccess::Only(_))) => Ok(only),
             (ProjectRule::Chosen, None) => Ok(ProjectAccess::Only(BTreeSet::new())),
             (ProjectRule::All, Some(ProjectAccess::Only(_))) => {
-                Err(Refusal::ProjectsNotAllowed { rule: "every key covers all projects; leave projects out" })
+                Err(PolicyError::ProjectsNotAllowed { rule: "every key covers all projects; leave projects out" })
             }
             (ProjectRule::Chosen, Some(ProjectAccess::All)) => {
-                Err(Refusal::ProjectsNotAllowed { rule: "each key names its own; list them in projects.only" })
+                Err(PolicyError::ProjectsNotAllowed { rule: "each key names its own; list them in projects.only" })
             }
         }
     }
@@ -299,19 +303,19 @@ impl KeyPolicy {
     ///
     /// # Errors
     /// `OVERLAP_NOT_ALLOWED`.
-    pub fn check_overlap(&self, overlap: Duration) -> Result<(), Refusal> {
+    pub fn check_overlap(&self, overlap: Duration) -> Result<(), PolicyError> {
         let max = self.max_overlap.unwrap_or(OVERLAP_DEFAULT);
-        if overlap > max { Err(Refusal::OverlapNotAllowed { max }) } else { Ok(()) }
+        if overlap > max { Err(PolicyError::OverlapNotAllowed { max }) } else { Ok(()) }
     }
 
     /// Checks that one more key has room beside `count` counted ones.
     ///
     /// # Errors
     /// `KEY_LIMIT_REACHED`.
-    pub fn check_room(&self, count: u64) -> Result<(), Refusal> {
+    pub fn check_room(&self, count: u64) -> Result<(), PolicyError> {
         match self.max_keys {
             Some(max) if count >= u64::from(max) => {
-                Err(Refusal::KeyLimitReached { max, active_only: self.counted == CountedKeys::Active })
+                Err(PolicyError::KeyLimitReached { max, active_only: self.counted == CountedKeys::Active })
             }
             _ => Ok(()),
         }
@@ -329,8 +333,8 @@ mod tests {
         LifetimeRule::new(days.iter().map(|d| DAY * *d).collect(), default.map(|d| DAY * d), never).unwrap()
     }
 
-    fn is_refused(result: &Result<Option<Timestamp>, Rejection>) -> bool {
-        matches!(result, Err(Rejection::Refused(Refusal::LifetimeNotAllowed { .. })))
+    fn is_refused(result: &Result<Option<Timestamp>, ChangeError>) -> bool {
+        matches!(result, Err(ChangeError::Refused(PolicyError::LifetimeNotAllowed { .. })))
     }
 
     #[test]
@@ -349,7 +353,7 @@ mod tests {
         assert_eq!(free, LifetimeRule::default());
         assert_eq!(free.choose(ExpiryChoice::Unsaid, NOW), Ok(None));
         assert_eq!(free.choose(ExpiryChoice::Never, NOW), Ok(None));
-        assert!(matches!(free.choose(ExpiryChoice::Lifetime(Duration::ZERO), NOW), Err(Rejection::Invalid { .. })));
+        assert!(matches!(free.choose(ExpiryChoice::Lifetime(Duration::ZERO), NOW), Err(ChangeError::Invalid { .. })));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 use crate::id::{AccountId, Actor, KeyId, RequestId, Revision};
 use crate::secret::{Keyring, SecretVersion, parse_hex};
-use crate::text::Invalid;
+use crate::text::ValidationError;
 use crate::time::Timestamp;
 
 /// Declares the closed list of what can be recorded, with the number that is stored for each.
@@ -109,10 +109,10 @@ impl fmt::Display for ChainHash {
 }
 
 impl FromStr for ChainHash {
-    type Err = Invalid;
+    type Err = ValidationError;
 
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        let bytes = parse_hex(text).ok_or_else(|| Invalid::rule("must be 64 hexadecimal characters"))?;
+    fn from_str(text: &str) -> Result<Self, ValidationError> {
+        let bytes = parse_hex(text).ok_or_else(|| ValidationError::new("must be 64 hexadecimal characters"))?;
         Ok(Self(*bytes))
     }
 }
@@ -135,7 +135,7 @@ pub struct AuditEvent {
     /// To which key.
     pub key_id: Option<KeyId>,
     /// The caller's name for the request, and a digest of its parameters.
-    pub request: Option<RequestMark>,
+    pub request: Option<IdempotencyKey>,
     /// The thing before, as JSON without secrets.
     pub before: Option<String>,
     /// The thing after.
@@ -144,7 +144,7 @@ pub struct AuditEvent {
 
 /// By what a repeated request is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestMark {
+pub struct IdempotencyKey {
     /// The caller's name for it.
     pub id: RequestId,
     /// A digest of the method and the parameters, so that another request under the same name is noticed.

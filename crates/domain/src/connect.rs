@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::text::Invalid;
+use crate::text::ValidationError;
 
 pub mod client;
 pub mod endpoint;
@@ -31,17 +31,17 @@ impl ServerName {
     ///
     /// # Errors
     /// The rule in words, when the value breaks it.
-    pub fn new(value: &str) -> Result<Self, Invalid> {
+    pub fn new(value: &str) -> Result<Self, ValidationError> {
         let is_valid = (1..=64).contains(&value.len())
             && value.starts_with(|c: char| c.is_ascii_alphanumeric())
             && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
         if !is_valid {
-            return Err(Invalid::rule(
+            return Err(ValidationError::new(
                 "must be 1 to 64 characters: an ASCII letter or digit, then letters, digits, '_' or '-'",
             ));
         }
         if value == RESERVED {
-            return Err(Invalid::rule("must not be 'workspace', a name that Claude Code keeps for itself"));
+            return Err(ValidationError::new("must not be 'workspace', a name that Claude Code keeps for itself"));
         }
         Ok(Self(value.into()))
     }

@@ -2,7 +2,7 @@
 //!
 //! It brings the whole token, or a plain digest of it. A plain digest is as good as the token itself to whoever can try
 //! guesses, so it is never kept: what is kept is a digest of the digest, keyed with the authority secret. A presented token
-//! is then looked up by each way in which a resident one may have been brought along; see [`Keyring::digests_as`].
+//! is then looked up by each way in which a resident one may have been brought along; see [`Keyring::digests_for_scheme`].
 
 use std::fmt;
 
@@ -42,7 +42,7 @@ impl Scheme {
 }
 
 /// What another system brings along of a token.
-pub enum Brought {
+pub enum ImportedSecret {
     /// All of it.
     Token(Token),
     /// Its plain BLAKE3 digest.
@@ -51,13 +51,13 @@ pub enum Brought {
     Sha256([u8; 32]),
 }
 
-impl fmt::Debug for Brought {
+impl fmt::Debug for ImportedSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Brought(…)")
+        f.write_str("ImportedSecret(…)")
     }
 }
 
-impl Brought {
+impl ImportedSecret {
     /// How it will be kept.
     #[must_use]
     pub fn scheme(&self) -> Scheme {
@@ -73,18 +73,18 @@ impl Brought {
 impl Keyring {
     /// What is kept of it, under the current version of the secret.
     #[must_use]
-    pub fn digest_brought(&self, brought: &Brought) -> TokenDigest {
+    pub fn digest_brought(&self, brought: &ImportedSecret) -> TokenDigest {
         keep(self.current_keys(), brought)
     }
 
     /// Every digest by which the same token may be here already: under each version of the secret and, where the whole token
     /// is known, as whatever another system may have brought of it.
     #[must_use]
-    pub fn digests_brought(&self, brought: &Brought) -> Vec<TokenDigest> {
+    pub fn digests_brought(&self, brought: &ImportedSecret) -> Vec<TokenDigest> {
         match brought {
-            Brought::Token(token) => {
+            ImportedSecret::Token(token) => {
                 let schemes = [Scheme::Whole, Scheme::Blake3, Scheme::Sha256].into_iter();
-                schemes.flat_map(|scheme| self.digests_as(scheme, token.presented())).collect()
+                schemes.flat_map(|scheme| self.digests_for_scheme(scheme, token.presented())).collect()
             }
             digest => self.newest_first().map(|keys| keep(keys, digest)).collect(),
         }
@@ -92,7 +92,7 @@ impl Keyring {
 
     /// The digests of a presented token under each version of the secret, newest first, if `scheme` is the one that it was
     /// brought along by.
-    pub fn digests_as<'a>(
+    pub fn digests_for_scheme<'a>(
         &'a self,
         scheme: Scheme,
         token: Presented<'a>,
@@ -104,27 +104,29 @@ impl Keyring {
         };
         self.newest_first().map(move |keys| match &plain {
             None => digest(keys, token),
-            Some(plain) => conceal(keys, scheme.number(), plain),
+            Some(plain) => keyed_digest(keys, scheme.number(), plain),
         })
     }
 
     /// A digest of `plain` from which nobody without the authority secret can try guesses: of a request that brings secrets
     /// along. Under each version of the secret, newest first: one that was made before the newest came is known again.
-    pub fn conceal<'a>(&'a self, plain: &'a [u8; 32]) -> impl Iterator<Item = [u8; 32]> + 'a {
+    pub fn keyed_digest<'a>(&'a self, plain: &'a [u8; 32]) -> impl Iterator<Item = [u8; 32]> + 'a {
         // No scheme of foreign digests has this number.
-        self.newest_first().map(|keys| conceal(keys, Scheme::Own.number(), plain).0)
+        self.newest_first().map(|keys| keyed_digest(keys, Scheme::Own.number(), plain).0)
     }
 }
 
-fn keep(keys: &Keys, brought: &Brought) -> TokenDigest {
+fn keep(keys: &Keys, brought: &ImportedSecret) -> TokenDigest {
     match brought {
-        Brought::Token(token) => digest(keys, token.presented()),
-        Brought::Blake3(plain) | Brought::Sha256(plain) => conceal(keys, brought.scheme().number(), plain),
+        ImportedSecret::Token(token) => digest(keys, token.presented()),
+        ImportedSecret::Blake3(plain) | ImportedSecret::Sha256(plain) => {
+            keyed_digest(keys, brought.scheme().number(), plain)
+        }
     }
 }
 
 /// Under a key of its own and with its number, so that neither a token nor a digest of another kind can stand in for it.
-fn conceal(keys: &Keys, number: i32, plain: &[u8; 32]) -> TokenDigest {
+fn keyed_digest(keys: &Keys, number: i32, plain: &[u8; 32]) -> TokenDigest {
     let mut hasher = blake3::Hasher::new_keyed(&keys.foreign);
     hasher.update(&number.to_be_bytes()).update(plain);
     TokenDigest(*hasher.finalize().as_bytes())
@@ -137,10 +139,14 @@ mod tests {
 
     const TOKEN: &str = "sk-live-0123456789";
 
-    fn brought() -> [Brought; 3] {
+    fn brought() -> [ImportedSecret; 3] {
         let sha256 = Sha256::digest(TOKEN.as_bytes()).into();
         let blake3 = *blake3::hash(TOKEN.as_bytes()).as_bytes();
-        [Brought::Token(Token::imported(TOKEN).unwrap()), Brought::Blake3(blake3), Brought::Sha256(sha256)]
+        [
+            ImportedSecret::Token(Token::imported(TOKEN).unwrap()),
+            ImportedSecret::Blake3(blake3),
+            ImportedSecret::Sha256(sha256),
+        ]
     }
 
     fn rings() -> (Keyring, Keyring) {
@@ -156,7 +162,7 @@ mod tests {
         for brought in brought() {
             let scheme = brought.scheme();
             let kept = old.digest_brought(&brought);
-            let looked_up: Vec<_> = both.digests_as(scheme, presented).collect();
+            let looked_up: Vec<_> = both.digests_for_scheme(scheme, presented).collect();
             assert_eq!(looked_up, [both.digest_brought(&brought), kept], "{scheme:?}");
             assert!(both.digests_brought(&brought).contains(&kept), "{scheme:?}");
         }
@@ -175,10 +181,10 @@ mod tests {
         let (ring, _) = rings();
         let plain = [b'x'; 32];
         let text = Token::imported(&"x".repeat(32)).unwrap();
-        let kept =
-            [Brought::Blake3(plain), Brought::Sha256(plain), Brought::Token(text)].map(|b| ring.digest_brought(&b));
+        let kept = [ImportedSecret::Blake3(plain), ImportedSecret::Sha256(plain), ImportedSecret::Token(text)]
+            .map(|b| ring.digest_brought(&b));
         let mut all: HashSet<_> = kept.into_iter().collect();
-        all.insert(TokenDigest(ring.conceal(&plain).next().unwrap()));
+        all.insert(TokenDigest(ring.keyed_digest(&plain).next().unwrap()));
         all.insert(TokenDigest(plain));
         assert_eq!(all.len(), 5);
     }
@@ -186,7 +192,7 @@ mod tests {
     #[test]
     fn what_was_concealed_is_known_again_beside_a_newer_version() {
         let (old, both) = rings();
-        let concealed = |ring: &Keyring| ring.conceal(&[7; 32]).collect::<Vec<_>>();
+        let concealed = |ring: &Keyring| ring.keyed_digest(&[7; 32]).collect::<Vec<_>>();
         let [newest, oldest] = concealed(&both)[..] else { panic!("one a version") };
         assert!(newest != oldest && concealed(&old) == [oldest]);
     }
@@ -199,7 +205,7 @@ mod tests {
         })
         .unwrap();
         let (ring, _) = rings();
-        let brought = Brought::Token(Token::imported(token.reveal()).unwrap());
+        let brought = ImportedSecret::Token(Token::imported(token.reveal()).unwrap());
         assert_eq!((brought.scheme(), ring.digest_brought(&brought)), (Scheme::Own, ring.digest(token.presented())));
     }
 
@@ -209,6 +215,6 @@ mod tests {
             assert_eq!(Scheme::from_number(scheme.number()), Some(scheme));
         }
         assert_eq!(Scheme::from_number(4), None);
-        assert_eq!(format!("{:?}", brought()), "[Brought(…), Brought(…), Brought(…)]");
+        assert_eq!(format!("{:?}", brought()), "[ImportedSecret(…), ImportedSecret(…), ImportedSecret(…)]");
     }
 }

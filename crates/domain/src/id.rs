@@ -4,7 +4,7 @@ use std::fmt;
 
 use compact_str::CompactString;
 
-use crate::text::Invalid;
+use crate::text::ValidationError;
 
 /// The longest ID, in characters.
 pub const ID_LEN_MAX: usize = 64;
@@ -22,9 +22,9 @@ macro_rules! identifier {
             ///
             /// # Errors
             /// The rule in words, when the value breaks it.
-            pub fn new(value: &str) -> Result<Self, Invalid> {
+            pub fn new(value: &str) -> Result<Self, ValidationError> {
                 let is_valid: fn(&str) -> bool = $is_valid;
-                if is_valid(value) { Ok(Self(value.into())) } else { Err(Invalid::rule($rule)) }
+                if is_valid(value) { Ok(Self(value.into())) } else { Err(ValidationError::new($rule)) }
             }
 
             /// The identifier as text.

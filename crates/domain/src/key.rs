@@ -9,9 +9,9 @@ use crate::access::{Access, Network, ProjectAccess, Scope};
 use crate::account::{Account, CountedKeys, ExpiryChoice};
 use crate::foreign::Scheme;
 use crate::id::{AccountId, Actor, KeyId, Revision};
-use crate::refusal::{Refusal, Rejection};
+use crate::policy_error::{ChangeError, PolicyError};
 use crate::secret::SecretVersion;
-use crate::text::{Invalid, TextRule};
+use crate::text::{TextRule, ValidationError};
 use crate::time::{LIFETIME_MAX, LIFETIME_MIN, Timestamp};
 use crate::token::TokenDigest;
 
@@ -67,18 +67,18 @@ pub type Labels = BTreeMap<String, String>;
 ///
 /// # Errors
 /// The rule in words.
-pub fn check_labels(labels: &Labels) -> Result<(), Invalid> {
+pub fn check_labels(labels: &Labels) -> Result<(), ValidationError> {
     if labels.len() > LABELS_MAX {
-        return Err(Invalid::rule(format!("must be at most {LABELS_MAX} labels")));
+        return Err(ValidationError::new(format!("must be at most {LABELS_MAX} labels")));
     }
     let is_name = |name: &str| {
         (1..=63).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._/-".contains(&b))
     };
     if !labels.keys().all(|name| is_name(name)) {
-        return Err(Invalid::rule("must have names of 1 to 63 ASCII letters, digits, '.', '_', '/' or '-'"));
+        return Err(ValidationError::new("must have names of 1 to 63 ASCII letters, digits, '.', '_', '/' or '-'"));
     }
     labels.values().try_for_each(|value| {
-        LABEL_VALUE.check(value).map_err(|rule| Invalid::rule(format!("must have values that each {rule}")))
+        LABEL_VALUE.check(value).map_err(|rule| ValidationError::new(format!("must have values that each {rule}")))
     })
 }
 
@@ -217,10 +217,10 @@ impl Key {
         minted: MintedSecret,
         now: Timestamp,
         revision: Revision,
-    ) -> Result<Self, Rejection> {
+    ) -> Result<Self, ChangeError> {
         let policy = &account.policy;
         if account.suspended {
-            return Err(Refusal::AccountSuspended.into());
+            return Err(PolicyError::AccountSuspended.into());
         }
         policy.check_display_name(&new.display_name)?;
         let projects = policy.choose_projects(new.projects)?;
@@ -275,7 +275,7 @@ impl Key {
     ///
     /// # Errors
     /// `KEY_REVOKED`, or the field or policy that forbids it.
-    pub fn update(&mut self, account: &Account, change: KeyChange, now: Timestamp) -> Result<(), Rejection> {
+    pub fn update(&mut self, account: &Account, change: KeyChange, now: Timestamp) -> Result<(), ChangeError> {
         self.check_not_revoked()?;
         // What stays as it is is not judged again: a key from before a change of policy can still be edited.
         if let Some(name) = change.display_name.filter(|name| *name != self.display_name) {
@@ -300,7 +300,7 @@ impl Key {
     ///
     /// # Errors
     /// `KEY_REVOKED`.
-    pub fn disable(&mut self) -> Result<(), Refusal> {
+    pub fn disable(&mut self) -> Result<(), PolicyError> {
         self.check_not_revoked()?;
         self.disabled = true;
         Ok(())
@@ -310,7 +310,7 @@ impl Key {
     ///
     /// # Errors
     /// `KEY_REVOKED`.
-    pub fn enable(&mut self) -> Result<(), Refusal> {
+    pub fn enable(&mut self) -> Result<(), PolicyError> {
         self.check_not_revoked()?;
         self.disabled = false;
         Ok(())
@@ -332,14 +332,14 @@ impl Key {
         overlap: Duration,
         expiry: ExpiryChoice,
         now: Timestamp,
-    ) -> Result<(), Rejection> {
+    ) -> Result<(), ChangeError> {
         self.check_not_revoked()?;
         if account.suspended {
-            return Err(Refusal::AccountSuspended.into());
+            return Err(PolicyError::AccountSuspended.into());
         }
         account.policy.check_overlap(overlap)?;
         match future(expiry, now)? {
-            ExpiryChoice::Unsaid if now.is_past(self.expire_time) => return Err(Refusal::KeyExpired.into()),
+            ExpiryChoice::Unsaid if now.is_past(self.expire_time) => return Err(PolicyError::KeyExpired.into()),
             ExpiryChoice::Unsaid => {}
             choice => self.expire_time = account.policy.lifetimes.choose(choice, now)?,
         }
@@ -351,7 +351,7 @@ impl Key {
         // Only what is over is forgotten: an overlap that was promised is kept.
         while self.secrets.len() >= SECRETS_MAX {
             let over = self.secrets.iter().position(|secret| secret.retired);
-            self.secrets.remove(over.ok_or(Refusal::SecretLimitReached)?);
+            self.secrets.remove(over.ok_or(PolicyError::SecretLimitReached)?);
         }
         let version = self.newest_secret().map_or(1, |newest| newest.version.saturating_add(1));
         self.secrets.push(minted.into_secret(version, now));
@@ -362,25 +362,30 @@ impl Key {
     ///
     /// # Errors
     /// `KEY_RECENTLY_USED`.
-    pub fn check_delete(&self, account: &Account, allow_recently_used: bool, now: Timestamp) -> Result<(), Refusal> {
+    pub fn check_delete(
+        &self,
+        account: &Account,
+        allow_recently_used: bool,
+        now: Timestamp,
+    ) -> Result<(), PolicyError> {
         match (account.policy.recently_used_window, self.usage.last_used_time) {
             (Some(window), Some(last_used_time)) if !allow_recently_used && now.before(window) < last_used_time => {
-                Err(Refusal::KeyRecentlyUsed { last_used_time })
+                Err(PolicyError::KeyRecentlyUsed { last_used_time })
             }
             _ => Ok(()),
         }
     }
 
-    fn check_not_revoked(&self) -> Result<(), Refusal> {
-        if self.revocation.is_some() { Err(Refusal::KeyRevoked) } else { Ok(()) }
+    fn check_not_revoked(&self) -> Result<(), PolicyError> {
+        if self.revocation.is_some() { Err(PolicyError::KeyRevoked) } else { Ok(()) }
     }
 }
 
 /// An expiry that is past already is a mistake, not a wish, and so is one beyond a lifetime.
-fn future(choice: ExpiryChoice, now: Timestamp) -> Result<ExpiryChoice, Rejection> {
+fn future(choice: ExpiryChoice, now: Timestamp) -> Result<ExpiryChoice, ChangeError> {
     match choice {
         ExpiryChoice::At(end) if !(LIFETIME_MIN..=LIFETIME_MAX).contains(&end.since(now)) => {
-            Err(Rejection::invalid("expire_time", "must be 1 second to 100 years ahead"))
+            Err(ChangeError::invalid("expire_time", "must be 1 second to 100 years ahead"))
         }
         choice => Ok(choice),
     }
@@ -471,7 +476,7 @@ mod tests {
         key.revoke("leaked".into(), NOW);
         key.revoke("again".into(), NOW.after(HOUR));
         assert_eq!(key.revocation, Some(Revocation { time: NOW, reason: "leaked".into() }));
-        assert_eq!(key.enable(), Err(Refusal::KeyRevoked));
+        assert_eq!(key.enable(), Err(PolicyError::KeyRevoked));
         assert_eq!(key.state(NOW), KeyState::Revoked);
     }
 
@@ -504,7 +509,7 @@ mod tests {
         let mut key = key(ExpiryChoice::Lifetime(HOUR));
         let later = NOW.after(HOUR * 2);
         let refused = key.renew(&account, minted(2), Duration::ZERO, ExpiryChoice::Unsaid, later);
-        assert_eq!(refused, Err(Refusal::KeyExpired.into()));
+        assert_eq!(refused, Err(PolicyError::KeyExpired.into()));
         key.renew(&account, minted(2), Duration::ZERO, ExpiryChoice::Lifetime(HOUR), later).unwrap();
         assert_eq!(key.state(later), KeyState::Active);
     }
@@ -528,7 +533,7 @@ mod tests {
         for n in 2..=10 {
             renew(n, NOW).unwrap();
         }
-        assert_eq!(renew(11, NOW), Err(Refusal::SecretLimitReached.into()));
+        assert_eq!(renew(11, NOW), Err(PolicyError::SecretLimitReached.into()));
         renew(11, NOW.after(HOUR)).unwrap();
     }
 

@@ -14,7 +14,7 @@ pub mod foreign;
 pub mod id;
 pub mod key;
 pub mod permission;
-pub mod refusal;
+pub mod policy_error;
 pub mod seal;
 pub mod secret;
 pub mod snapshot;

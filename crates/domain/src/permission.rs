@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::access::Access;
 use crate::access::Scope;
-use crate::text::Invalid;
+use crate::text::ValidationError;
 use crate::time::Timestamp;
 
 /// One permission. Its name is the scope that a caller's key must have.
@@ -64,12 +64,12 @@ impl Permission {
     ///
     /// # Errors
     /// The list of permissions.
-    pub fn check(scope: &Scope) -> Result<(), Invalid> {
+    pub fn check(scope: &Scope) -> Result<(), ValidationError> {
         if Self::ALL.iter().any(|permission| permission.as_str() == scope.as_str()) {
             return Ok(());
         }
         let names: Vec<_> = Self::ALL.iter().map(|permission| permission.as_str()).collect();
-        Err(Invalid::rule(format!("must be a permission, for a key of account system: {}", names.join(", "))))
+        Err(ValidationError::new(format!("must be a permission, for a key of account system: {}", names.join(", "))))
     }
 
     /// Whether a caller who holds `held` until `held_end` may hand out `granted` until `granted_end`: nobody grants more

@@ -15,7 +15,7 @@ const NONCE_LEN: usize = 24;
 
 /// What is sealed, and what it belongs to.
 #[derive(Debug, Clone, Copy)]
-pub enum Purpose<'a> {
+pub enum SealContext<'a> {
     /// The token of a version of a key.
     Token {
         /// The ID of the key.
@@ -30,7 +30,7 @@ pub enum Purpose<'a> {
     },
 }
 
-impl Purpose<'_> {
+impl SealContext<'_> {
     fn associated_data(self) -> Vec<u8> {
         match self {
             Self::Token { key_id, version } => [b"token\0", &version.to_be_bytes()[..], key_id.as_bytes()].concat(),
@@ -50,7 +50,7 @@ impl Keyring {
     /// # Panics
     /// When `content` is longer than 256 GiB; what is sealed is at most a few hundred bytes.
     #[must_use]
-    pub fn seal(&self, purpose: Purpose<'_>, content: &[u8], nonce: [u8; NONCE_LEN]) -> Vec<u8> {
+    pub fn seal(&self, purpose: SealContext<'_>, content: &[u8], nonce: [u8; NONCE_LEN]) -> Vec<u8> {
         let aad = purpose.associated_data();
         let cipher = XChaCha20Poly1305::new((&self.current_keys().seal).into());
         let ciphertext = cipher
@@ -63,7 +63,7 @@ impl Keyring {
     ///
     /// # Errors
     /// [`DoesNotOpen`], whatever the cause.
-    pub fn open(&self, purpose: Purpose<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, DoesNotOpen> {
+    pub fn open(&self, purpose: SealContext<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, DoesNotOpen> {
         let (version, rest) = sealed.split_first_chunk::<VERSION_LEN>().ok_or(DoesNotOpen)?;
         let (nonce, ciphertext) = rest.split_first_chunk::<NONCE_LEN>().ok_or(DoesNotOpen)?;
         let keys = self.keys(u32::from_be_bytes(*version)).ok_or(DoesNotOpen)?;
@@ -80,12 +80,12 @@ mod tests {
     #[test]
     fn what_is_sealed_opens_for_its_purpose_alone() {
         let ring = Keyring::parse(&"07".repeat(32)).unwrap();
-        let purpose = Purpose::Token { key_id: "key_1", version: 2 };
+        let purpose = SealContext::Token { key_id: "key_1", version: 2 };
         let sealed = ring.seal(purpose, b"content", [9; 24]);
         assert_eq!(&*ring.open(purpose, &sealed).unwrap(), b"content");
-        assert!(ring.open(Purpose::Token { key_id: "key_2", version: 2 }, &sealed).is_err());
-        assert!(ring.open(Purpose::Token { key_id: "key_1", version: 3 }, &sealed).is_err());
-        assert!(ring.open(Purpose::Page { query: &[0; 32] }, &sealed).is_err());
+        assert!(ring.open(SealContext::Token { key_id: "key_2", version: 2 }, &sealed).is_err());
+        assert!(ring.open(SealContext::Token { key_id: "key_1", version: 3 }, &sealed).is_err());
+        assert!(ring.open(SealContext::Page { query: &[0; 32] }, &sealed).is_err());
         let other = Keyring::parse(&"08".repeat(32)).unwrap();
         assert!(other.open(purpose, &sealed).is_err());
     }
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn each_altered_byte_is_noticed() {
         let ring = Keyring::parse(&"07".repeat(32)).unwrap();
-        let purpose = Purpose::Page { query: &[1; 32] };
+        let purpose = SealContext::Page { query: &[1; 32] };
         let sealed = ring.seal(purpose, b"cursor", [9; 24]);
         for at in 0..sealed.len() {
             let mut altered = sealed.clone();

@@ -9,7 +9,7 @@ use std::fmt;
 
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::text::Invalid;
+use crate::text::ValidationError;
 use crate::token::{Presented, TokenDigest};
 
 /// The number of a version of the authority secret, from 1.
@@ -44,7 +44,7 @@ impl Keyring {
     ///
     /// # Errors
     /// What is wrong and in which line, never the line.
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
+    pub fn parse(text: &str) -> Result<Self, ValidationError> {
         let mut versions = BTreeMap::new();
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
@@ -52,7 +52,7 @@ impl Keyring {
                 continue;
             }
             let rule = || {
-                Invalid::rule(format!(
+                ValidationError::new(format!(
                     "must hold one version of the secret a line, <version>:<64 hexadecimal characters> with a version \
                      from 1; line {} is not",
                     number + 1
@@ -67,12 +67,12 @@ impl Keyring {
                 return Err(rule());
             }
             if versions.insert(version, derive(&secret)).is_some() {
-                return Err(Invalid::rule(format!("must hold version {version} of the secret only once")));
+                return Err(ValidationError::new(format!("must hold version {version} of the secret only once")));
             }
         }
         match versions.pop_last() {
             Some(current) => Ok(Self { current, older: versions }),
-            None => Err(Invalid::rule("must hold at least one version of the secret")),
+            None => Err(ValidationError::new("must hold at least one version of the secret")),
         }
     }
 

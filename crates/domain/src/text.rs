@@ -7,11 +7,11 @@ use std::fmt;
 /// The layer that knows the name of the field adds it (`INVALID_ARGUMENT` with a field violation).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Invalid(String);
+pub struct ValidationError(String);
 
-impl Invalid {
+impl ValidationError {
     /// An error whose text is the rule: "must be …".
-    pub fn rule(rule: impl Into<String>) -> Self {
+    pub fn new(rule: impl Into<String>) -> Self {
         Self(rule.into())
     }
 
@@ -67,7 +67,7 @@ impl TextRule {
     ///
     /// # Errors
     /// The rule in words, when the value breaks it.
-    pub fn check(&self, value: &str) -> Result<(), Invalid> {
+    pub fn check(&self, value: &str) -> Result<(), ValidationError> {
         let characters = value.chars().count();
         let allowed = |c: char| {
             if c.is_control() {
@@ -76,7 +76,7 @@ impl TextRule {
             self.spaces || !c.is_whitespace()
         };
         if characters < self.characters_min || characters > self.characters_max || !value.chars().all(allowed) {
-            return Err(Invalid::rule(self.to_string()));
+            return Err(ValidationError::new(self.to_string()));
         }
         Ok(())
     }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::text::Invalid;
+use crate::text::ValidationError;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 /// 0001-01-01T00:00:00Z, the earliest instant of `google.protobuf.Timestamp`.
@@ -32,9 +32,9 @@ impl Timestamp {
     ///
     /// # Errors
     /// When the parts are outside of what `google.protobuf.Timestamp` allows.
-    pub fn from_parts(seconds: i64, nanos: i32) -> Result<Self, Invalid> {
+    pub fn from_parts(seconds: i64, nanos: i32) -> Result<Self, ValidationError> {
         if !(SECONDS_MIN..=SECONDS_MAX).contains(&seconds) || !(0..1_000_000_000).contains(&nanos) {
-            return Err(Invalid::rule("must be a time between the years 1 and 9999, with 0 to 999999999 nanos"));
+            return Err(ValidationError::new("must be a time between the years 1 and 9999, with 0 to 999999999 nanos"));
         }
         Ok(Self(seconds * MICROS_PER_SECOND + i64::from(nanos / 1000)))
     }
@@ -98,8 +98,8 @@ pub const LIFETIME_MAX: Duration = Duration::from_hours(100 * 366 * 24);
 ///
 /// # Errors
 /// When it is negative, longer than [`LIFETIME_MAX`] or not a duration at all.
-pub fn duration_from_parts(seconds: i64, nanos: i32) -> Result<Duration, Invalid> {
-    let rule = || Invalid::rule("must be a duration of 0 seconds to 100 years, with 0 to 999999999 nanos");
+pub fn duration_from_parts(seconds: i64, nanos: i32) -> Result<Duration, ValidationError> {
+    let rule = || ValidationError::new("must be a duration of 0 seconds to 100 years, with 0 to 999999999 nanos");
     let (Ok(seconds), Ok(nanos)) = (u64::try_from(seconds), u32::try_from(nanos)) else {
         return Err(rule());
     };

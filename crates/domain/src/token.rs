@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use crate::text::Invalid;
+use crate::text::ValidationError;
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const BODY_LEN: usize = 40;
@@ -35,11 +35,11 @@ impl TokenPrefix {
     ///
     /// # Errors
     /// The rule in words, when the value breaks it.
-    pub fn new(value: &str) -> Result<Self, Invalid> {
+    pub fn new(value: &str) -> Result<Self, ValidationError> {
         if is_prefix(value.as_bytes()) {
             Ok(Self(value.into()))
         } else {
-            Err(Invalid::rule(
+            Err(ValidationError::new(
                 "must be at most 32 characters: lower-case words of letters and digits, a letter first, each followed by '_'",
             ))
         }
@@ -100,11 +100,11 @@ impl Token {
     ///
     /// # Errors
     /// The rule in words, when it is too short to be a secret or cannot be presented.
-    pub fn imported(text: &str) -> Result<Self, Invalid> {
+    pub fn imported(text: &str) -> Result<Self, ValidationError> {
         if text.len() >= IMPORTED_LEN_MIN && is_presentable(text) {
             Ok(Self(Zeroizing::new(text.to_owned())))
         } else {
-            Err(Invalid::rule(format!(
+            Err(ValidationError::new(format!(
                 "must be {IMPORTED_LEN_MIN} to {TOKEN_LEN_MAX} printable ASCII characters without spaces"
             )))
         }

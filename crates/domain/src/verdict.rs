@@ -82,7 +82,7 @@ pub struct Question<'a> {
 
 /// What is known of the token's key.
 #[derive(Debug, Clone, Copy)]
-pub struct Standing<'a> {
+pub struct KeyFacts<'a> {
     /// Its ID.
     pub key_id: &'a str,
     /// Its account's ID.
@@ -107,8 +107,8 @@ pub struct Standing<'a> {
 /// [`Verdict::Unknown`]: nothing about it is disclosed. Otherwise the secret has matched, and the answer is the first
 /// verdict that applies, in the order of their declaration, revocation first.
 #[must_use]
-pub fn decide(standing: Option<&Standing<'_>>, question: &Question<'_>, now: Timestamp) -> Verdict {
-    let Some(key) = standing else { return Verdict::Unknown };
+pub fn decide(facts: Option<&KeyFacts<'_>>, question: &Question<'_>, now: Timestamp) -> Verdict {
+    let Some(key) = facts else { return Verdict::Unknown };
     let is_asked_for = question.key_id.is_none_or(|id| id == key.key_id)
         && match question.account {
             Some(account) => account == key.account,
@@ -150,8 +150,8 @@ mod tests {
         }
     }
 
-    fn standing(access: &Access) -> Standing<'_> {
-        Standing {
+    fn facts(access: &Access) -> KeyFacts<'_> {
+        KeyFacts {
             key_id: "key_1",
             account: "acme",
             account_suspended: false,
@@ -171,7 +171,7 @@ mod tests {
         let question = Question { client_ip: Some([10, 0, 0, 1].into()), ..Question::default() };
         let later = NOW.after(Duration::from_micros(1));
         for (expire_time, retire_time) in [(Some(later), None), (None, Some(later))] {
-            let key = Standing { expire_time, retire_time, ..standing(&access) };
+            let key = KeyFacts { expire_time, retire_time, ..facts(&access) };
             assert_eq!(decide(Some(&key), &question, NOW), Verdict::Valid);
             assert_eq!(decide(Some(&key), &question, later), Verdict::Expired);
         }
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn a_foreign_question_learns_nothing_even_of_a_revoked_key() {
         let access = access();
-        let key = Standing { revoked: true, ..standing(&access) };
+        let key = KeyFacts { revoked: true, ..facts(&access) };
         for question in [
             Question { account: Some("other"), ..Question::default() },
             Question { key_id: Some("key_2"), ..Question::default() },
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn a_callers_token_is_unknown_unless_the_question_names_account_system() {
         let access = Access { networks: [].into(), projects: ProjectAccess::All, ..access() };
-        let key = Standing { account: SYSTEM_ACCOUNT, ..standing(&access) };
+        let key = KeyFacts { account: SYSTEM_ACCOUNT, ..facts(&access) };
         let verdict = |account| decide(Some(&key), &Question { account, ..Question::default() }, NOW);
         assert_eq!(verdict(None), Verdict::Unknown);
         assert_eq!(verdict(Some("acme")), Verdict::Unknown);
@@ -212,7 +212,7 @@ mod tests {
         ) {
             let access = access();
             let (expire_time, retire_time) = (expire.map(Timestamp::from_micros), retire.map(Timestamp::from_micros));
-            let key = Standing { account_suspended: suspended, revoked, disabled, expire_time, retire_time, ..standing(&access) };
+            let key = KeyFacts { account_suspended: suspended, revoked, disabled, expire_time, retire_time, ..facts(&access) };
             let wanted: Vec<&str> = scopes.iter().map(String::as_str).collect();
             let question = Question {
                 key_id: key_id.as_deref(), account: account.as_deref(), project: project.as_deref(), scopes: &wanted,

@@ -11,7 +11,7 @@ use key_authority_domain::key::{Key, Secret};
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::TokenDigest;
 
-use crate::index::ResidentSecret;
+use crate::index::KeyRecord;
 
 /// How many tokens are remembered that are no longer in the index; the oldest are forgotten first.
 const GONE_MAX: usize = 100_000;
@@ -47,13 +47,7 @@ impl Ended {
     }
 
     /// Whether a token that a complete reading shows had ended: then it has come back.
-    pub(crate) fn has_come_back(
-        &self,
-        known: Option<&ResidentSecret>,
-        key: &Key,
-        secret: &Secret,
-        now: Timestamp,
-    ) -> bool {
+    pub(crate) fn has_come_back(&self, known: Option<&KeyRecord>, key: &Key, secret: &Secret, now: Timestamp) -> bool {
         // The same token may be brought along again, as another key, under a later revision.
         let was_gone = self.gone.get(&secret.digest).is_some_and(|at| key.create_revision <= *at);
         let is_past = |end: Option<Timestamp>| now.is_past(end);

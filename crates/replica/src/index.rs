@@ -25,10 +25,10 @@ use key_authority_storage::usage::UsageDelta;
 use self::by_key::ByKey;
 use self::kinds::Kinds;
 use self::resident::{AccountRef, ResidentAccount};
-pub use self::resident::{Record, ResidentSecret};
+pub use self::resident::{KeyRecord, Record};
 use crate::ended::Ended;
 use crate::schemes::SchemeCounts;
-use crate::view::Moment;
+use crate::view::LeaseProof;
 
 /// A digest is as good as random, and nobody outside can choose it: its first eight bytes are its hash.
 #[derive(Default)]
@@ -88,9 +88,9 @@ pub struct Index {
 /// The index, open for reading. What is found in it stays for as long as this lives, and what the writer has replaced
 /// meanwhile takes memory for as long: so it is for a step, and never held while something is awaited.
 #[derive(Debug)]
-pub struct Reading<'a>(papaya::HashMapRef<'a, ByDigest, Record, Hashing, papaya::LocalGuard<'a>>);
+pub struct IndexGuard<'a>(papaya::HashMapRef<'a, ByDigest, Record, Hashing, papaya::LocalGuard<'a>>);
 
-impl Reading<'_> {
+impl IndexGuard<'_> {
     /// The secret with this digest.
     #[must_use]
     pub fn get(&self, digest: &TokenDigest) -> Option<&Record> {
@@ -98,7 +98,7 @@ impl Reading<'_> {
     }
 
     /// Looks a token up by its digests under each version of the authority secret. The moment is evidence of a lease.
-    pub fn find(&self, _: Moment, digests: impl IntoIterator<Item = TokenDigest>) -> Option<&Record> {
+    pub fn find(&self, _: LeaseProof, digests: impl IntoIterator<Item = TokenDigest>) -> Option<&Record> {
         digests.into_iter().find_map(|digest| self.get(&digest))
     }
 }
@@ -106,8 +106,8 @@ impl Reading<'_> {
 impl Index {
     /// Opens it for reading.
     #[must_use]
-    pub fn read(&self) -> Reading<'_> {
-        Reading(self.secrets.pin())
+    pub fn read(&self) -> IndexGuard<'_> {
+        IndexGuard(self.secrets.pin())
     }
 
     /// The secret with this digest.
@@ -262,7 +262,7 @@ impl Writer {
         Arc::clone(resident)
     }
 
-    fn put_key(&mut self, key: &Key, has_come_back: impl Fn(&Ended, Option<&ResidentSecret>, &Key, &Secret) -> bool) {
+    fn put_key(&mut self, key: &Key, has_come_back: impl Fn(&Ended, Option<&KeyRecord>, &Key, &Secret) -> bool) {
         let account = AccountRef(self.resident_account(&key.account));
         let kind = self.kinds.of(account, key.access.clone(), &key.labels);
         let index = Arc::clone(&self.index);
@@ -273,7 +273,7 @@ impl Writer {
             let has_come_back = has_come_back(&self.ended, known.map(|known| &**known), key, secret);
             let is_held = self.ended.hold(secret.digest, key, has_come_back);
             let known = known.map(|known| &**known);
-            versions.push(Record::new(ResidentSecret::new(key, secret, Arc::clone(&kind), is_held, known)));
+            versions.push(Record::new(KeyRecord::new(key, secret, Arc::clone(&kind), is_held, known)));
         }
         for version in &versions {
             // Before it is there to be found.
@@ -370,7 +370,7 @@ pub(crate) mod tests {
 
     fn verdict(index: &Index, byte: u8) -> Verdict {
         let secret = index.get(&TokenDigest([byte; 32]));
-        decide(secret.as_ref().map(|s| s.standing()).as_ref(), &Question::default(), NOW)
+        decide(secret.as_ref().map(|s| s.facts()).as_ref(), &Question::default(), NOW)
     }
 
     fn apply(writer: &mut Writer, accounts: Vec<Account>, keys: Vec<Key>, named: &[&str]) {

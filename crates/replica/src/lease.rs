@@ -11,7 +11,7 @@ use key_authority_storage::feed::Feed;
 use key_authority_storage::settings::Head;
 
 use crate::clock::Boottime;
-use crate::terms::Terms;
+use crate::terms::LeaseTimings;
 
 /// Whether a replica whose lease lasts until `deadline` may answer at `now`. To be asked before the index is read.
 #[must_use]
@@ -65,7 +65,7 @@ enum Phase {
     Idle,
     Loading,
     Joining,
-    Reading { t0: Boottime },
+    IndexGuard { t0: Boottime },
     Applying { t0: Boottime, to: Head, is_all: bool },
     Confirming { t0: Boottime },
 }
@@ -73,7 +73,7 @@ enum Phase {
 /// The state of the protocol at one replica.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Lease {
-    terms: Terms,
+    terms: LeaseTimings,
     phase: Phase,
     /// Whether what is in the index is a state of the database, which the log can lead on from.
     is_loaded: bool,
@@ -91,7 +91,7 @@ pub struct Lease {
 impl Lease {
     /// A replica that knows nothing and is not registered.
     #[must_use]
-    pub fn new(terms: Terms) -> Self {
+    pub fn new(terms: LeaseTimings) -> Self {
         let applied = Head { revision: Revision(-1), hash: key_authority_domain::audit::ChainHash::default() };
         Self {
             terms,
@@ -142,14 +142,14 @@ impl Lease {
                 (self.confirmed, self.is_registered) = (None, true);
                 self.begin(now)
             }
-            (Phase::Reading { t0 }, Event::Read(feed)) => self.read(t0, feed, now),
+            (Phase::IndexGuard { t0 }, Event::Read(feed)) => self.read(t0, feed, now),
             (Phase::Applying { t0, to, is_all }, Event::Applied) => {
                 self.applied = to;
                 if is_all {
                     self.known = t0;
                     (Phase::Confirming { t0 }, Action::Confirm(to))
                 } else {
-                    (Phase::Reading { t0 }, Action::Read(to.revision))
+                    (Phase::IndexGuard { t0 }, Action::Read(to.revision))
                 }
             }
             (Phase::Confirming { t0 }, Event::Confirmed { is_registered: true }) => {
@@ -179,7 +179,7 @@ impl Lease {
         // A heartbeat that began longer ago than it is trusted for gives no lease, however long ago that is.
         let begun = |t0| if age(t0) > self.terms.trust { Boottime(0) } else { now.before(age(t0)) };
         let phase = match self.phase {
-            Phase::Reading { t0 } => Phase::Reading { t0: begun(t0) },
+            Phase::IndexGuard { t0 } => Phase::IndexGuard { t0: begun(t0) },
             Phase::Applying { t0, to, is_all } => Phase::Applying { t0: begun(t0), to, is_all },
             Phase::Confirming { t0 } => Phase::Confirming { t0: begun(t0) },
             phase => phase,
@@ -201,7 +201,7 @@ impl Lease {
         } else if !self.is_registered {
             (Phase::Joining, Action::Join)
         } else {
-            (Phase::Reading { t0: now }, Action::Read(self.applied.revision))
+            (Phase::IndexGuard { t0: now }, Action::Read(self.applied.revision))
         }
     }
 
@@ -275,7 +275,7 @@ mod tests {
 
     /// A replica that has loaded revision 3 and confirmed it in a heartbeat that began at second 1.
     fn following() -> Lease {
-        let mut lease = Lease::new(Terms::new(Duration::from_secs(10)));
+        let mut lease = Lease::new(LeaseTimings::new(Duration::from_secs(10)));
         let now = Boottime(SECOND);
         assert_eq!(lease.on(&Event::Due, now), Action::Load);
         assert_eq!(lease.on(&Event::Loaded(head(3)), now), Action::Join);

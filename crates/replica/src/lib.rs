@@ -23,4 +23,4 @@ pub mod terms;
 pub mod usage;
 mod view;
 
-pub use view::{Entropy, Moment, NoLease, View};
+pub use view::{Entropy, LeaseProof, NoLease, ReplicaState};

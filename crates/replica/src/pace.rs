@@ -9,7 +9,7 @@ use key_authority_storage::wake::Listener;
 use tokio::sync::Notify;
 
 use crate::clock::{Boottime, boottime};
-use crate::view::View;
+use crate::view::ReplicaState;
 
 /// How often the log is read when nothing has changed for a while.
 const IDLE_INTERVAL: Duration = Duration::from_millis(50);
@@ -23,22 +23,22 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 const RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
 /// How far a change and being told of it may lie apart. A session that is silently cut never errs: changes that come untold
 /// are what shows that it is.
-const TOLD_WITHIN: Duration = Duration::from_secs(1);
+const NOTIFY_GRACE: Duration = Duration::from_secs(1);
 
 /// The pause between two readings of the log.
 #[derive(Debug, Default)]
-pub(crate) struct Pace {
+pub(crate) struct PollSchedule {
     applied: Option<Revision>,
     /// When it was last seen to have moved.
     changed: Option<Boottime>,
     /// When a change was found of which nobody had told.
     untold: Option<Boottime>,
-    hearing: Arc<Hearing>,
+    hearing: Arc<NotifyHealth>,
 }
 
 /// What there is to know of the session that listens.
 #[derive(Debug, Default)]
-struct Hearing {
+struct NotifyHealth {
     /// Whether changes are told of.
     is_told: AtomicBool,
     /// When one was told of last, or when the session began: boottime in nanoseconds.
@@ -46,13 +46,13 @@ struct Hearing {
     is_deaf: Notify,
 }
 
-impl Hearing {
+impl NotifyHealth {
     fn note(&self) {
         self.heard.store(boottime().0, Ordering::Relaxed);
     }
 }
 
-impl Pace {
+impl PollSchedule {
     /// The pause after a reading that ended at `now` with `applied`, or that could not be done.
     pub(crate) fn pause(&mut self, has_failed: bool, applied: Revision, now: Boottime) -> Duration {
         if self.applied.replace(applied).is_some_and(|before| before != applied) {
@@ -74,8 +74,8 @@ impl Pace {
     fn is_told(&mut self, now: Boottime) -> bool {
         let is_told = self.hearing.is_told.load(Ordering::Relaxed);
         let heard = Boottime(self.hearing.heard.load(Ordering::Relaxed));
-        self.untold = self.untold.filter(|found| is_told && heard.after(TOLD_WITHIN) < *found);
-        if self.untold.is_none_or(|found| now.since(found) < TOLD_WITHIN) {
+        self.untold = self.untold.filter(|found| is_told && heard.after(NOTIFY_GRACE) < *found);
+        if self.untold.is_none_or(|found| now.since(found) < NOTIFY_GRACE) {
             return is_told;
         }
         self.hearing.is_told.store(false, Ordering::Relaxed);
@@ -84,7 +84,7 @@ impl Pace {
     }
 
     /// Wakes the replicator whenever the database at `url` tells of a change, for as long as it is polled.
-    pub(crate) fn listen(&self, url: String, view: Arc<View>) -> impl Future<Output = ()> + use<> {
+    pub(crate) fn listen(&self, url: String, view: Arc<ReplicaState>) -> impl Future<Output = ()> + use<> {
         let hearing = Arc::clone(&self.hearing);
         async move {
             loop {
@@ -111,7 +111,11 @@ impl Pace {
     }
 }
 
-async fn hear(mut listener: Listener, view: &View, hearing: &Hearing) -> key_authority_storage::StorageError {
+async fn hear(
+    mut listener: Listener,
+    view: &ReplicaState,
+    hearing: &NotifyHealth,
+) -> key_authority_storage::StorageError {
     loop {
         // What came before this session listened is looked for as well.
         view.wake.notify_one();
@@ -132,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_change_is_followed_by_a_while_of_frequent_readings() {
-        let mut pace = Pace::default();
+        let mut pace = PollSchedule::default();
         assert_eq!(pace.pause(false, Revision(1), at(0)), IDLE_INTERVAL);
         assert_eq!(pace.pause(false, Revision(1), at(50)), IDLE_INTERVAL);
         assert_eq!(pace.pause(false, Revision(2), at(100)), BUSY_INTERVAL);
@@ -142,7 +146,7 @@ mod tests {
 
     #[test]
     fn who_is_told_need_not_look_often() {
-        let mut pace = Pace::default();
+        let mut pace = PollSchedule::default();
         pace.hearing.is_told.store(true, Ordering::Relaxed);
         pace.pause(false, Revision(1), at(0));
         assert_eq!(pace.pause(false, Revision(2), at(1)), IDLE_INTERVAL);
@@ -151,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_session_that_does_not_tell_of_a_change_is_not_relied_on() {
-        let mut pace = Pace::default();
+        let mut pace = PollSchedule::default();
         let hearing = Arc::clone(&pace.hearing);
         let hear = |millis| hearing.heard.store(at(millis).0, Ordering::Relaxed);
         hearing.is_told.store(true, Ordering::Relaxed);

@@ -15,7 +15,7 @@ use key_authority_storage::registry::{Nonce, RegistryScan, ReplicaRow};
 use key_authority_storage::{StorageError, Store};
 
 use crate::clock::{Boottime, boottime};
-use crate::view::View;
+use crate::view::ReplicaState;
 
 const PAUSE_MIN: Duration = Duration::from_millis(2);
 const PAUSE_MAX: Duration = Duration::from_millis(20);
@@ -235,7 +235,7 @@ fn time_left(wait: &Wait) -> Duration {
     wait.end().since(boottime()).max(LAST_LOOK)
 }
 
-impl View {
+impl ReplicaState {
     /// Waits until every replica has applied `change` or has no lease any more. `committed` is an instant after the commit
     /// was acknowledged. The change is safe one lease after it; the wait ends a quarter of a second later at the latest.
     pub async fn everywhere(&self, store: &Store, change: Change, committed: Boottime) -> Propagation {

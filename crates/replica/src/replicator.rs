@@ -13,9 +13,9 @@ use tokio::sync::watch;
 use self::driver::Driver;
 use crate::clock::boottime;
 use crate::index::Writer;
-use crate::pace::Pace;
-use crate::terms::Terms;
-use crate::view::{Entropy, View};
+use crate::pace::PollSchedule;
+use crate::terms::LeaseTimings;
+use crate::view::{Entropy, ReplicaState};
 
 /// How often a database that could not be connected to is tried again.
 const RECONNECT_INTERVAL: Duration = Duration::from_millis(200);
@@ -33,7 +33,7 @@ pub struct Settings {
     /// The keys of the authority secret.
     pub keyring: Arc<Keyring>,
     /// The durations that all replicas agree on.
-    pub terms: Terms,
+    pub terms: LeaseTimings,
     /// Whether no other server can work on this database: then what cannot be confirmed for want of room need not be.
     pub is_alone: bool,
     /// Which build this is, for the registry.
@@ -83,7 +83,7 @@ pub enum EndError {
 /// A running replicator. [`Replicator::stop`] ends it in order.
 #[derive(Debug)]
 pub struct Replicator {
-    view: Arc<View>,
+    view: Arc<ReplicaState>,
     stop: watch::Sender<bool>,
     ended: watch::Receiver<Option<Result<(), EndError>>>,
 }
@@ -95,14 +95,14 @@ impl Replicator {
     /// When there is no thread to be had.
     pub fn start(settings: Settings) -> Result<Self, StartError> {
         let writer = Writer::default();
-        let view = Arc::new(View::new(Arc::clone(writer.index()), settings.terms));
+        let view = Arc::new(ReplicaState::new(Arc::clone(writer.index()), settings.terms));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError)?;
         let shared = Arc::clone(&view);
         Self::spawn(view, move |stopped| runtime.block_on(run(settings, shared, writer, stopped)))
     }
 
     fn spawn(
-        view: Arc<View>,
+        view: Arc<ReplicaState>,
         work: impl FnOnce(watch::Receiver<bool>) -> Result<(), EndError> + Send + 'static,
     ) -> Result<Self, StartError> {
         let (stop, stopped) = watch::channel(false);
@@ -119,7 +119,7 @@ impl Replicator {
 
     /// What the replica knows.
     #[must_use]
-    pub fn view(&self) -> &Arc<View> {
+    pub fn view(&self) -> &Arc<ReplicaState> {
         &self.view
     }
 
@@ -149,12 +149,12 @@ impl Replicator {
 
 async fn run(
     settings: Settings,
-    view: Arc<View>,
+    view: Arc<ReplicaState>,
     writer: Writer,
     mut stopped: watch::Receiver<bool>,
 ) -> Result<(), EndError> {
     let Some(store) = connect(&settings, &mut stopped).await else { return Ok(()) };
-    let mut pace = Pace::default();
+    let mut pace = PollSchedule::default();
     if let Some(url) = settings.notify_url.clone() {
         // Ends with the runtime.
         tokio::spawn(pace.listen(url, Arc::clone(&view)));
@@ -217,7 +217,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_thread_that_panics_is_noticed() {
-        let view = View::new(Arc::clone(Writer::default().index()), Terms::new(Duration::from_secs(10)));
+        let view = ReplicaState::new(Arc::clone(Writer::default().index()), LeaseTimings::new(Duration::from_secs(10)));
         let replicator = Replicator::spawn(Arc::new(view), |_| std::panic::resume_unwind(Box::new("a fault"))).unwrap();
         assert_eq!(replicator.ended().await, Err(EndError::Panicked));
         assert_eq!(replicator.stop().await, Err(EndError::Panicked));

@@ -12,7 +12,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// What the lease means, in durations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Terms {
+pub struct LeaseTimings {
     /// How long a change waits for a replica that is silent.
     pub wait: Duration,
     /// How long a replica trusts a heartbeat: a fifth less, so that clocks whose rates differ by up to a quarter agree.
@@ -42,7 +42,7 @@ pub enum TermsError {
     Storage(#[from] StorageError),
 }
 
-impl Terms {
+impl LeaseTimings {
     /// The terms of a lease.
     #[must_use]
     pub fn new(lease: Duration) -> Self {

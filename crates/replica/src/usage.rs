@@ -12,13 +12,13 @@ use key_authority_domain::time::Timestamp;
 use key_authority_storage::Store;
 use key_authority_storage::usage::UsageDelta;
 
-use crate::index::{Record, ResidentSecret};
+use crate::index::{KeyRecord, Record};
 
 /// How often usage is written down.
 pub const FLUSH_INTERVAL: Duration = Duration::from_secs(2);
 /// How long the pause after a writing is, in the time that the writing took. Where very many keys are used, writing each down
 /// every two seconds would cost more than verifying them: so it takes a tenth of the time, and comes later.
-const REST: u32 = 9;
+const FLUSH_DUTY_CYCLE: u32 = 9;
 /// … but not later than this.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// How many versions are taken at once.
@@ -26,8 +26,8 @@ const PART: usize = 2_000;
 
 /// How long to wait after a writing that took `took`.
 #[must_use]
-pub fn pause_after(took: Duration) -> Duration {
-    took.saturating_mul(REST).clamp(FLUSH_INTERVAL, PAUSE_MAX)
+pub fn next_flush_delay(took: Duration) -> Duration {
+    took.saturating_mul(FLUSH_DUTY_CYCLE).clamp(FLUSH_INTERVAL, PAUSE_MAX)
 }
 
 /// How often a version of a key was used here since it was last written down; begins anew after 2^32. The version is in the
@@ -118,7 +118,7 @@ impl Usage {
     }
 }
 
-impl ResidentSecret {
+impl KeyRecord {
     /// When it was last used here, without its count: that is written down in its turn.
     pub(crate) fn last_use(&self) -> Option<UsageDelta> {
         let last_used_time = self.last_used_time()?;
@@ -128,7 +128,7 @@ impl ResidentSecret {
 }
 
 /// Takes what is to be written down of a version.
-fn delta(secret: &ResidentSecret) -> Option<UsageDelta> {
+fn delta(secret: &KeyRecord) -> Option<UsageDelta> {
     let count = secret.uses.take()?;
     Some(UsageDelta { count, ..secret.last_use()? })
 }

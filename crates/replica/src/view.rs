@@ -15,7 +15,7 @@ use crate::clock::{Boottime, ClockStep, WallClock, boottime};
 use crate::index::{Index, Record};
 use crate::lease::{self, Lease};
 use crate::propagation::Observed;
-use crate::terms::Terms;
+use crate::terms::LeaseTimings;
 use crate::usage::Usage;
 
 /// A source of random bytes.
@@ -28,7 +28,7 @@ pub struct NoLease;
 
 /// What one replica knows. Written by the replicator alone.
 #[derive(Debug)]
-pub struct View {
+pub struct ReplicaState {
     pub(crate) index: Arc<Index>,
     /// Boottime in nanoseconds; 0 is no lease.
     deadline: AtomicU64,
@@ -44,20 +44,20 @@ pub struct View {
     refused: AtomicU64,
     clock_steps: AtomicU64,
     pub(crate) wake: Notify,
-    pub(crate) terms: Terms,
+    pub(crate) terms: LeaseTimings,
     pub(crate) observed: Mutex<Observed>,
     pub(crate) me: Mutex<Option<ReplicaId>>,
 }
 
-/// Evidence, which [`View::moment`] alone gives, of an instant at which this replica had a lease: what it looks up from then on is no older than any change that had
+/// Evidence, which [`ReplicaState::moment`] alone gives, of an instant at which this replica had a lease: what it looks up from then on is no older than any change that had
 /// returned before. Read once for each question, when it comes in.
 #[derive(Debug, Clone, Copy)]
-pub struct Moment {
+pub struct LeaseProof {
     now: Timestamp,
     revision: Revision,
 }
 
-impl Moment {
+impl LeaseProof {
     /// What the authority's clock said.
     #[must_use]
     pub fn now(&self) -> Timestamp {
@@ -78,8 +78,8 @@ pub(crate) struct Known {
     pub(crate) at: Boottime,
 }
 
-impl View {
-    pub(crate) fn new(index: Arc<Index>, terms: Terms) -> Self {
+impl ReplicaState {
+    pub(crate) fn new(index: Arc<Index>, terms: LeaseTimings) -> Self {
         Self {
             index,
             deadline: AtomicU64::new(0),
@@ -105,20 +105,20 @@ impl View {
     ///
     /// # Errors
     /// [`NoLease`].
-    pub fn moment(&self) -> Result<Moment, NoLease> {
+    pub fn moment(&self) -> Result<LeaseProof, NoLease> {
         let deadline = Boottime(self.deadline.load(Ordering::Acquire));
         let now = boottime();
         if !lease::may_answer(deadline, now) {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(NoLease);
         }
-        Ok(Moment { now: self.clock.at(now), revision: self.applied() })
+        Ok(LeaseProof { now: self.clock.at(now), revision: self.applied() })
     }
 
-    /// Looks one token up, as [`Reading::find`] does, for whoever keeps what is found.
+    /// Looks one token up, as [`IndexGuard::find`] does, for whoever keeps what is found.
     ///
-    /// [`Reading::find`]: crate::index::Reading::find
-    pub fn find(&self, moment: Moment, digests: impl IntoIterator<Item = TokenDigest>) -> Option<Record> {
+    /// [`IndexGuard::find`]: crate::index::IndexGuard::find
+    pub fn find(&self, moment: LeaseProof, digests: impl IntoIterator<Item = TokenDigest>) -> Option<Record> {
         self.index.read().find(moment, digests).cloned()
     }
 
@@ -209,7 +209,7 @@ impl View {
 
     /// The durations that the lease sets.
     #[must_use]
-    pub fn terms(&self) -> Terms {
+    pub fn terms(&self) -> LeaseTimings {
         self.terms
     }
 

@@ -16,16 +16,16 @@ use std::sync::Arc;
 use key_authority_domain::foreign::Scheme;
 use key_authority_domain::secret::Keyring;
 use key_authority_domain::token::{Malformed, Presented, Token, TokenDigest};
-use key_authority_domain::verdict::{Question, Standing, Verdict, decide};
+use key_authority_domain::verdict::{KeyFacts, Question, Verdict, decide};
 use key_authority_proto::v1;
-use key_authority_replica::index::{Reading, Record};
-use key_authority_replica::{Moment, View};
+use key_authority_replica::index::{IndexGuard, Record};
+use key_authority_replica::{LeaseProof, ReplicaState};
 use prost::Message;
 
 use crate::auth::permit::{Permit, Rights};
 use crate::observability::metrics::SharedMetrics;
 use crate::rpc::decode_errors;
-use crate::rpc::errors::Failure;
+use crate::rpc::errors::RpcError;
 use crate::wire::verify::{self as wire, Asked};
 use answer::Answer;
 
@@ -35,7 +35,7 @@ const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024 - 64 * 1024;
 
 /// Answers questions about tokens from memory.
 pub struct Verifier {
-    view: Arc<View>,
+    view: Arc<ReplicaState>,
     keyring: Arc<Keyring>,
     metrics: SharedMetrics,
 }
@@ -59,12 +59,12 @@ struct Sought<'t> {
 /// A secret that was looked up.
 struct Found<'a> {
     secret: &'a Record,
-    standing: Standing<'a>,
+    facts: KeyFacts<'a>,
 }
 
 impl<'a> Found<'a> {
     fn of(secret: Option<&'a Record>) -> Option<Self> {
-        secret.map(|secret| Self { secret, standing: secret.standing() })
+        secret.map(|secret| Self { secret, facts: secret.facts() })
     }
 }
 
@@ -72,14 +72,14 @@ impl<'a> Found<'a> {
 fn judge<'a>(permit: &Permit, found: Result<Option<Found<'a>>, Malformed>, question: &Question<'_>) -> Decided<'a> {
     let Ok(found) = found else { return Decided { verdict: Verdict::Malformed, secret: None } };
     let found = found.filter(|found| permit.covers(found.secret.account()));
-    let verdict = decide(found.as_ref().map(|found| &found.standing), question, permit.moment().now());
+    let verdict = decide(found.as_ref().map(|found| &found.facts), question, permit.moment().now());
     Decided { verdict, secret: found.map(|found| found.secret) }
 }
 
 impl Verifier {
     /// Answers by what the replica knows.
     #[must_use]
-    pub fn new(view: Arc<View>, keyring: Arc<Keyring>, metrics: SharedMetrics) -> Self {
+    pub fn new(view: Arc<ReplicaState>, keyring: Arc<Keyring>, metrics: SharedMetrics) -> Self {
         Self { view, keyring, metrics }
     }
 
@@ -87,7 +87,7 @@ impl Verifier {
     ///
     /// # Errors
     /// When the message is none, or a field breaks its rule.
-    pub fn verify(&self, permit: &Permit, message: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
+    pub fn verify(&self, permit: &Permit, message: &[u8], out: &mut Vec<u8>) -> Result<(), RpcError> {
         let asked = Asked::read(message).map_err(|_| undecodable::<v1::VerifyRequest>(message))?;
         let question = asked.question()?;
         let index = self.read();
@@ -101,7 +101,7 @@ impl Verifier {
     ///
     /// # Errors
     /// When the message is none, a field of any question breaks its rule, or the answer would be too large.
-    pub fn batch_verify(&self, permit: &Permit, message: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
+    pub fn batch_verify(&self, permit: &Permit, message: &[u8], out: &mut Vec<u8>) -> Result<(), RpcError> {
         let batch = wire::batch(message).map_err(|_| undecodable::<v1::BatchVerifyRequest>(message))?;
         let questions = wire::questions(&batch)?;
         let index = self.read();
@@ -113,7 +113,7 @@ impl Verifier {
         for (decided, question) in all.iter().zip(&questions) {
             answer::nested(answer::BATCH_RESPONSES, &Answer::of(permit, decided, question), out);
             if out.len() - began > ANSWER_BYTES_MAX {
-                return Err(Failure::AnswerTooLarge);
+                return Err(RpcError::AnswerTooLarge);
             }
         }
         // Only now: a batch is answered whole or not at all, and what is not answered is no use of a key.
@@ -125,7 +125,7 @@ impl Verifier {
 
     /// Opens the index for the questions of one step.
     #[must_use]
-    pub fn read(&self) -> Reading<'_> {
+    pub fn read(&self) -> IndexGuard<'_> {
         self.view.index().read()
     }
 
@@ -133,7 +133,7 @@ impl Verifier {
     #[must_use]
     pub fn decide<'a>(
         &self,
-        index: &'a Reading<'_>,
+        index: &'a IndexGuard<'_>,
         permit: &Permit,
         token: &str,
         question: &Question<'_>,
@@ -152,8 +152,8 @@ impl Verifier {
     /// secret and, while such are resident, as one that another system issued.
     fn find<'a>(
         &self,
-        index: &'a Reading<'_>,
-        moment: Moment,
+        index: &'a IndexGuard<'_>,
+        moment: LeaseProof,
         &Sought { text, ours, digest }: &Sought<'_>,
     ) -> Result<Option<&'a Record>, Malformed> {
         if let Some(secret) = index.find(moment, digest) {
@@ -172,7 +172,7 @@ impl Verifier {
             return ours.map(|_| None);
         }
         let token = Token::parse_any(text)?;
-        Ok(schemes.find_map(|scheme| index.find(moment, self.keyring.digests_as(scheme, token))))
+        Ok(schemes.find_map(|scheme| index.find(moment, self.keyring.digests_for_scheme(scheme, token))))
     }
 
     /// Counts what is about to be answered.
@@ -185,7 +185,7 @@ impl Verifier {
 }
 
 /// Why `message` is no `M`, in the words of the general decoder.
-fn undecodable<M: Message + Default>(message: &[u8]) -> Failure {
+fn undecodable<M: Message + Default>(message: &[u8]) -> RpcError {
     match M::decode(message) {
         Err(error) => decode_errors::undecodable(&error),
         // The two decoders do not agree; neither does what follows.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper_util::service::TowerToHyperService;
-use key_authority_server::observability::metrics::{Metrics, Refusal, SharedMetrics};
+use key_authority_server::observability::metrics::{ConnectionRejected, Metrics, SharedMetrics};
 use key_authority_server::observability::telemetry::TraceLayer;
 use key_authority_server::rpc::deadline::{DeadlineLayer, Deadlines};
 use key_authority_server::rpc::health::{Health, VERIFY_SERVICE};
@@ -121,7 +121,7 @@ async fn a_connection_that_says_nothing_is_closed() {
     let mut slow = server.connect().await;
     slow.write_all(b"PRI * HTTP/2.0\r\n").await.unwrap();
     assert!(closed(&mut slow).await.is_empty());
-    assert_eq!(server.metrics.connections_refused(Refusal::TimedOut), 2);
+    assert_eq!(server.metrics.connections_refused(ConnectionRejected::TimedOut), 2);
     // One that speaks lives on beyond that time.
     let mut client = server.client().await;
     let status = client.check(of("")).await.unwrap().into_inner().status();
@@ -135,7 +135,7 @@ async fn a_connection_that_speaks_another_protocol_is_closed_at_once() {
     let mut browser = server.connect().await;
     browser.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     assert!(closed(&mut browser).await.is_empty());
-    assert_eq!(server.metrics.connections_refused(Refusal::NotHttp2), 1);
+    assert_eq!(server.metrics.connections_refused(ConnectionRejected::NotHttp2), 1);
 }
 
 #[tokio::test]
@@ -145,7 +145,7 @@ async fn one_connection_too_many_is_refused_and_room_is_given_back() {
     client.check(of("")).await.unwrap();
     let mut second = server.connect().await;
     assert!(closed(&mut second).await.is_empty());
-    assert_eq!(server.metrics.connections_refused(Refusal::AtLimit), 1);
+    assert_eq!(server.metrics.connections_refused(ConnectionRejected::AtLimit), 1);
     client.check(of("")).await.unwrap();
     drop(client);
     in_time("the room of a connection that ended is given to the next", async {

@@ -14,13 +14,13 @@ use crate::store::{StorageKind, Store};
 
 /// The right to be the only server on an SQLite file, for as long as it is held.
 #[derive(Debug)]
-pub struct Alone {
+pub struct ExclusiveLock {
     _file: File,
 }
 
 /// Why it was not given.
 #[derive(Debug, thiserror::Error)]
-pub enum AloneError {
+pub enum ExclusiveLockError {
     /// Another server has it.
     #[error(
         "another key-authority serves this SQLite database ({path} is locked); stop it, or use PostgreSQL, MySQL or \
@@ -39,16 +39,16 @@ impl Store {
     /// Takes the right to be the only server, before anything is written, where the database is SQLite; other databases take many.
     ///
     /// # Errors
-    /// [`AloneError`].
-    pub async fn be_alone(&self) -> Result<Option<Alone>, AloneError> {
+    /// [`ExclusiveLockError`].
+    pub async fn acquire_exclusive(&self) -> Result<Option<ExclusiveLock>, ExclusiveLockError> {
         if self.kind() != StorageKind::Sqlite {
             return Ok(None);
         }
         let path = self.file_beside("serving").await?;
         let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(StorageError::File)?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Alone { _file: file })),
-            Err(TryLockError::WouldBlock) => Err(AloneError::Taken { path: path.display().to_string() }),
+            Ok(()) => Ok(Some(ExclusiveLock { _file: file })),
+            Err(TryLockError::WouldBlock) => Err(ExclusiveLockError::Taken { path: path.display().to_string() }),
             Err(TryLockError::Error(error)) => Err(StorageError::File(error).into()),
         }
     }

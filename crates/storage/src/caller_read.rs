@@ -4,7 +4,7 @@ use key_authority_domain::access::{Access, Network, Project, ProjectAccess, Scop
 use key_authority_domain::id::{AccountId, KeyId};
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::TokenDigest;
-use key_authority_domain::verdict::Standing;
+use key_authority_domain::verdict::KeyFacts;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query, SelectStatement};
 use sea_orm::{ConnectionTrait, FromQueryResult};
 
@@ -17,7 +17,7 @@ use crate::store::bounded;
 
 /// The key and the token of a caller, as the transaction sees them.
 #[derive(Debug, Clone)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, as in `Standing`")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, as in `KeyFacts`")]
 pub struct StoredCaller {
     /// The key.
     pub key_id: KeyId,
@@ -37,8 +37,8 @@ pub struct StoredCaller {
 impl StoredCaller {
     /// The facts that a verdict goes by.
     #[must_use]
-    pub fn standing(&self) -> Standing<'_> {
-        Standing {
+    pub fn facts(&self) -> KeyFacts<'_> {
+        KeyFacts {
             key_id: self.key_id.as_str(),
             account: self.account.as_str(),
             account_suspended: self.account_suspended,

@@ -7,7 +7,7 @@ use key_authority_migrations::Migrator;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, TransactionTrait};
 use sea_orm_migration::{IntoSchemaManagerConnection, MigratorTrait};
 
-use crate::alone::{Alone, AloneError};
+use crate::alone::{ExclusiveLock, ExclusiveLockError};
 use crate::error::{StorageError, took_too_long};
 use crate::store::{Store, bounded};
 
@@ -41,7 +41,7 @@ pub enum SchemaError {
     Locked,
     /// A server is running on the SQLite file, and knows the schema as it is.
     #[error(transparent)]
-    Served(#[from] AloneError),
+    Served(#[from] ExclusiveLockError),
     /// The database refused.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -59,7 +59,7 @@ impl Store {
     ///
     /// # Errors
     /// [`SchemaError`].
-    pub async fn migrate(&self, alone: Option<&Alone>) -> Result<usize, SchemaError> {
+    pub async fn migrate(&self, alone: Option<&ExclusiveLock>) -> Result<usize, SchemaError> {
         let lock = self.lock_schema().await?;
         let result = match &lock {
             // In the session of the lock, which has no limit on how long a statement may take.
@@ -73,11 +73,11 @@ impl Store {
     }
 
     /// Applies all migrations, or none of them where the process is killed or the disk is full half-way.
-    async fn migrate_whole(&self, alone: Option<&Alone>) -> Result<usize, SchemaError> {
+    async fn migrate_whole(&self, alone: Option<&ExclusiveLock>) -> Result<usize, SchemaError> {
         if pending(&self.db).await? == 0 {
             return Ok(0);
         }
-        let _held = if alone.is_none() { self.be_alone().await? } else { None };
+        let _held = if alone.is_none() { self.acquire_exclusive().await? } else { None };
         let tx = self.db.begin().await?;
         let applied = migrate_locked(&tx).await?;
         tx.commit().await?;

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 pub use holders::Holder;
 
 use key_authority_domain::account::{Account, CountedKeys};
-use key_authority_domain::audit::{LoggedEvent, RequestMark};
+use key_authority_domain::audit::{IdempotencyKey, LoggedEvent};
 use key_authority_domain::id::{AccountId, Actor, KeyId, Revision};
 use key_authority_domain::key::{Key, KeyState};
 use key_authority_domain::time::Timestamp;
@@ -92,7 +92,7 @@ impl ReadTx {
     pub async fn seen(
         &self,
         actor: &Actor,
-        mark: &RequestMark,
+        mark: &IdempotencyKey,
     ) -> Result<Result<Option<LoggedEvent>, RequestIdReused>, StorageError> {
         let event = audit_event::Entity::find()
             .filter(audit_event::Column::Actor.eq(actor.as_str()))

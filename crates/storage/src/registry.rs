@@ -9,7 +9,7 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, IdenStatic, Iterable, QueryFilter};
 
-use crate::alone::Alone;
+use crate::alone::ExclusiveLock;
 use crate::entity::replica::{self, Column, Entity};
 use crate::entity::{audit_event, authority};
 use crate::error::StorageError;
@@ -179,7 +179,7 @@ impl Store {
     ///
     /// # Errors
     /// When they could not be removed.
-    pub async fn clear_registry(&self, _: &Alone) -> Result<(), StorageError> {
+    pub async fn clear_registry(&self, _: &ExclusiveLock) -> Result<(), StorageError> {
         bounded(async { Ok(Entity::delete_many().exec(&self.db).await.map(|_| ())?) }).await
     }
 

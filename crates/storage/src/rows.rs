@@ -5,7 +5,7 @@ pub(crate) mod event;
 pub(crate) mod key;
 
 use key_authority_domain::audit::ChainHash;
-use key_authority_domain::text::Invalid;
+use key_authority_domain::text::ValidationError;
 
 use crate::error::StorageError;
 
@@ -17,7 +17,7 @@ pub(crate) struct Row<'a> {
 }
 
 impl Row<'_> {
-    pub(crate) fn valid<T>(self, column: &'static str, value: Result<T, Invalid>) -> Result<T, StorageError> {
+    pub(crate) fn valid<T>(self, column: &'static str, value: Result<T, ValidationError>) -> Result<T, StorageError> {
         value.map_err(|_| self.corrupt(column))
     }
 

@@ -102,7 +102,7 @@ impl SessionState {
 
 /// Who uses the sessions of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sharing {
+pub(crate) enum PoolMode {
     /// Many, in turn, any of whom may give its work up half-way: so many sessions at most, each of them tried when it is
     /// taken and when it comes back.
     Pool(u32),
@@ -112,10 +112,10 @@ pub(crate) enum Sharing {
 }
 
 /// How to connect to `url`. `state` knows of the sessions to a database server; those to a file are all alike.
-pub(crate) fn options(url: &str, sharing: Sharing, state: &Arc<SessionState>) -> ConnectOptions {
+pub(crate) fn options(url: &str, sharing: PoolMode, state: &Arc<SessionState>) -> ConnectOptions {
     let (connections, is_shared) = match sharing {
-        Sharing::Pool(connections) => (connections, true),
-        Sharing::One => (1, false),
+        PoolMode::Pool(connections) => (connections, true),
+        PoolMode::One => (1, false),
     };
     let (postgres_state, mysql_state) = (Arc::clone(state), Arc::clone(state));
     let mut options = ConnectOptions::new(url);

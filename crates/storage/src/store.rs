@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::error::StorageError;
-use crate::session::{self, SessionState, Sharing};
+use crate::session::{self, PoolMode, SessionState};
 use crate::writer_queue::WriterQueue;
 use key_authority_domain::secret::Keyring;
 use key_authority_domain::time::Timestamp;
@@ -67,7 +67,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be reached, or not be opened.
     pub async fn connect(url: &str, connections: u32, keyring: Arc<Keyring>) -> Result<Self, StorageError> {
-        match Self::connect_as(url, Sharing::Pool(connections), keyring).await {
+        match Self::connect_as(url, PoolMode::Pool(connections), keyring).await {
             // A pool tries until its time is over, and then says only that.
             Err(late) if late.is_pool_timeout() => Err(session::why_not(url).await.unwrap_or(late)),
             connected => connected,
@@ -80,10 +80,10 @@ impl Store {
     /// # Errors
     /// When the database cannot be reached, or not be opened.
     pub async fn connect_one(url: &str, keyring: Arc<Keyring>) -> Result<Self, StorageError> {
-        Self::connect_as(url, Sharing::One, keyring).await
+        Self::connect_as(url, PoolMode::One, keyring).await
     }
 
-    async fn connect_as(url: &str, sharing: Sharing, keyring: Arc<Keyring>) -> Result<Self, StorageError> {
+    async fn connect_as(url: &str, sharing: PoolMode, keyring: Arc<Keyring>) -> Result<Self, StorageError> {
         let sessions: Arc<SessionState> = Arc::default();
         let db = Database::connect(session::options(url, sharing, &sessions)).await.map_err(|error| {
             let error = StorageError::from(error);

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use key_authority_replica::terms::Terms;
+use key_authority_replica::terms::LeaseTimings;
 
 use crate::world::TICK;
 
@@ -43,8 +43,8 @@ impl Rules {
         self.flaw == Some(flaw)
     }
 
-    pub(crate) fn terms(&self) -> Terms {
-        Terms { wait: ticks(self.wait), trust: ticks(self.trust), heartbeat: TICK }
+    pub(crate) fn terms(&self) -> LeaseTimings {
+        LeaseTimings { wait: ticks(self.wait), trust: ticks(self.trust), heartbeat: TICK }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use url::{Host, Url};
 
-use crate::text::{Invalid, TextRule};
+use crate::text::{TextRule, ValidationError};
 
 /// Most characters of an address.
 pub const URL_LEN_MAX: usize = 2000;
@@ -21,25 +21,25 @@ impl Endpoint {
     ///
     /// # Errors
     /// The rule in words, when the value breaks it.
-    pub fn new(value: &str) -> Result<Self, Invalid> {
+    pub fn new(value: &str) -> Result<Self, ValidationError> {
         // Checked before it is parsed: a parser of URLs leaves out line ends without a word.
         TEXT.check(value)?;
-        let url = Url::parse(value).map_err(|_unparsed| Invalid::rule("must be an absolute URL"))?;
+        let url = Url::parse(value).map_err(|_unparsed| ValidationError::new("must be an absolute URL"))?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(Invalid::rule("must be a URL of the scheme http or https"));
+            return Err(ValidationError::new("must be a URL of the scheme http or https"));
         }
         if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
-            return Err(Invalid::rule("must be a URL without user, password and fragment"));
+            return Err(ValidationError::new("must be a URL without user, password and fragment"));
         }
         if url.query_pairs().any(|(name, _)| name == PARAMETER) {
-            return Err(Invalid::rule("must be a URL without a parameter api_key"));
+            return Err(ValidationError::new("must be a URL without a parameter api_key"));
         }
         // Some clients take `${NAME}` in an address for a variable and put its value there.
         Url::parse(&url.as_str().replace('$', "%24"))
             .ok()
             .filter(|url| !url.as_str().contains('$'))
             .map(Self)
-            .ok_or_else(|| Invalid::rule("must be a URL without '$' in its host"))
+            .ok_or_else(|| ValidationError::new("must be a URL without '$' in its host"))
     }
 
     /// The address as text.

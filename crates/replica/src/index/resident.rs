@@ -10,7 +10,7 @@ use key_authority_domain::id::{AccountId, KeyId, Revision};
 use key_authority_domain::key::{Key, Labels, Secret};
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::TokenDigest;
-use key_authority_domain::verdict::Standing;
+use key_authority_domain::verdict::KeyFacts;
 
 use crate::usage::{LastUsed, Uses};
 
@@ -91,11 +91,11 @@ impl FlatLabels {
 
 /// A version of a key's secret, shared. There are no weak references to it, and so no count of them: with it a record would
 /// take the next larger size that memory comes in.
-pub type Record = triomphe::Arc<ResidentSecret>;
+pub type Record = triomphe::Arc<KeyRecord>;
 
 /// A version of a key's secret: what a look-up finds.
 #[derive(Debug)]
-pub struct ResidentSecret {
+pub struct KeyRecord {
     pub(crate) digest: TokenDigest,
     id: KeyId,
     pub(crate) create_revision: Revision,
@@ -112,7 +112,7 @@ pub struct ResidentSecret {
 }
 
 // With its count of owners one of the sizes in which memory comes; every byte more takes sixteen.
-const _: () = assert!(size_of::<ResidentSecret>() + size_of::<usize>() <= 112);
+const _: () = assert!(size_of::<KeyRecord>() + size_of::<usize>() <= 112);
 
 /// An instant or none, in the space of one.
 #[derive(Debug, Clone, Copy)]
@@ -130,7 +130,7 @@ impl End {
     }
 }
 
-impl ResidentSecret {
+impl KeyRecord {
     /// A version of `key`. `known` is what was resident with this digest until now.
     pub(super) fn new(key: &Key, secret: &Secret, kind: Arc<Kind>, is_held: bool, known: Option<&Self>) -> Self {
         Self {
@@ -151,8 +151,8 @@ impl ResidentSecret {
 
     /// The facts that `decide` goes by.
     #[must_use]
-    pub fn standing(&self) -> Standing<'_> {
-        Standing {
+    pub fn facts(&self) -> KeyFacts<'_> {
+        KeyFacts {
             key_id: self.id.as_str(),
             account: self.account().as_str(),
             account_suspended: self.kind.account.0.suspended.load(Ordering::Acquire),

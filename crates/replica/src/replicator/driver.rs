@@ -17,7 +17,7 @@ use crate::clock::{Boottime, boottime};
 use crate::index::Writer;
 use crate::lease::{Action, Event, Lease};
 use crate::propagation::Change;
-use crate::view::View;
+use crate::view::ReplicaState;
 
 /// How often the registry is read, so that a replica that fell silent long ago is known to be.
 const SCAN_INTERVAL: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ enum Fault {
 /// Does what the lease says.
 pub(super) struct Driver {
     pub(super) settings: Settings,
-    pub(super) view: Arc<View>,
+    pub(super) view: Arc<ReplicaState>,
     writer: Writer,
     pub(super) store: Store,
     pub(super) lease: Lease,
@@ -51,7 +51,7 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) fn new(settings: Settings, view: Arc<View>, writer: Writer, store: Store) -> Self {
+    pub(super) fn new(settings: Settings, view: Arc<ReplicaState>, writer: Writer, store: Store) -> Self {
         let lease = Lease::new(settings.terms);
         let (joining, session, scanned, accepted, corrupt) = (None, 0, None, None, None);
         Self { settings, view, writer, store, lease, joining, session, scanned, accepted, corrupt }
@@ -310,7 +310,7 @@ mod tests {
     use key_authority_domain::secret::Keyring;
     use tempfile::TempDir;
 
-    use crate::terms::Terms;
+    use crate::terms::LeaseTimings;
 
     /// A driver on a fresh database, and another way to that.
     async fn driver(folder: &TempDir) -> (Driver, Store) {
@@ -319,7 +319,7 @@ mod tests {
         let other = Store::connect(&database_url, 1, Arc::clone(&keyring)).await.unwrap();
         other.migrate(None).await.unwrap();
         let store = Store::connect_one(&database_url, Arc::clone(&keyring)).await.unwrap();
-        let terms = Terms::new(other.lease().await.unwrap());
+        let terms = LeaseTimings::new(other.lease().await.unwrap());
         let settings = Settings {
             database_url,
             notify_url: None,
@@ -334,7 +334,7 @@ mod tests {
             },
         };
         let writer = Writer::default();
-        let view = Arc::new(View::new(Arc::clone(writer.index()), terms));
+        let view = Arc::new(ReplicaState::new(Arc::clone(writer.index()), terms));
         (Driver::new(settings, view, writer, store), other)
     }
 

@@ -1,9 +1,9 @@
 //! Accounts: the owners of keys, and the policies that say what their keys are.
 
 use key_authority_domain::account::{Account, CountedKeys};
-use key_authority_domain::audit::{Action, AuditEvent, RequestMark};
+use key_authority_domain::audit::{Action, AuditEvent, IdempotencyKey};
 use key_authority_domain::id::AccountId;
-use key_authority_domain::refusal::Refusal;
+use key_authority_domain::policy_error::PolicyError;
 use key_authority_domain::snapshot;
 use key_authority_proto::v1;
 use key_authority_storage::Urgency;
@@ -12,7 +12,7 @@ use super::context::{Admin, account_in};
 use super::cursor;
 use super::mutate::Mutated;
 use crate::auth::permit::{Permit, Rights, TxPermit};
-use crate::rpc::errors::Failure;
+use crate::rpc::errors::RpcError;
 use crate::wire::account::account_to_proto;
 use crate::wire::{self, propagation::propagation_to_proto};
 
@@ -22,7 +22,7 @@ impl Admin {
         &self,
         permit: &Permit,
         request: v1::CreateAccountRequest,
-    ) -> Result<v1::CreateAccountResponse, Failure> {
+    ) -> Result<v1::CreateAccountResponse, RpcError> {
         let mut new = wire::account::new_account(&request)?;
         let mark = new.request.take();
         let (mark, new) = (&mark, &new);
@@ -30,13 +30,13 @@ impl Admin {
             .mutate(permit, Urgency::Ordinary, mark.as_ref(), |tx, permit| async move {
                 // A name that is taken would disclose an account that the caller may not know of.
                 if !permit.covers(&new.id) {
-                    return Err(Failure::AccountNotFound);
+                    return Err(RpcError::AccountNotFound);
                 }
                 if new.id.is_system() {
-                    return Err(Refusal::AccountReserved.into());
+                    return Err(PolicyError::AccountReserved.into());
                 }
                 if tx.is_account_id_used(&new.id).await? {
-                    return Err(Failure::AccountExists(new.id.clone()));
+                    return Err(RpcError::AccountExists(new.id.clone()));
                 }
                 let account = new.clone().into_account(tx.now(), tx.revision());
                 tx.insert_account(&account).await?;
@@ -59,7 +59,7 @@ impl Admin {
         &self,
         permit: &Permit,
         request: v1::GetAccountRequest,
-    ) -> Result<v1::Account, Failure> {
+    ) -> Result<v1::Account, RpcError> {
         let id = wire::account::get_account(&request)?;
         Ok(account_to_proto(&self.visible_account(permit, &id).await?))
     }
@@ -69,7 +69,7 @@ impl Admin {
         &self,
         permit: &Permit,
         request: v1::ListAccountsRequest,
-    ) -> Result<v1::ListAccountsResponse, Failure> {
+    ) -> Result<v1::ListAccountsResponse, RpcError> {
         let size = wire::page::list_accounts(&request)?;
         let caller = permit.actor()?;
         let after = cursor::open(&self.keyring, caller.as_str(), &request)?;
@@ -85,12 +85,12 @@ impl Admin {
         &self,
         permit: &Permit,
         request: v1::UpdateAccountRequest,
-    ) -> Result<v1::UpdateAccountResponse, Failure> {
+    ) -> Result<v1::UpdateAccountResponse, RpcError> {
         let asked = wire::account::account_change(&request)?;
         let update = |account: &mut Account, permit: &TxPermit| {
             permit.check_policy(&account.id)?;
             if asked.etag.is_some_and(|etag| etag != account.revision) {
-                return Err(Failure::EtagMismatch);
+                return Err(RpcError::EtagMismatch);
             }
             Ok(asked.change.clone().apply(account)?)
         };
@@ -104,11 +104,11 @@ impl Admin {
         &self,
         permit: &Permit,
         request: v1::SuspendAccountRequest,
-    ) -> Result<v1::SuspendAccountResponse, Failure> {
+    ) -> Result<v1::SuspendAccountResponse, RpcError> {
         let asked = wire::account::suspend_account(&request)?;
         let suspend = |account: &mut Account, _: &TxPermit| {
             if account.id.is_system() {
-                return Err(Refusal::AccountReserved.into());
+                return Err(PolicyError::AccountReserved.into());
             }
             account.suspended = true;
             Ok(())
@@ -124,7 +124,7 @@ impl Admin {
         &self,
         permit: &Permit,
         request: v1::ResumeAccountRequest,
-    ) -> Result<v1::ResumeAccountResponse, Failure> {
+    ) -> Result<v1::ResumeAccountResponse, RpcError> {
         let asked = wire::account::resume_account(&request)?;
         let resume = |account: &mut Account, _: &TxPermit| {
             account.suspended = false;
@@ -141,16 +141,16 @@ impl Admin {
         &self,
         permit: &Permit,
         request: v1::DeleteAccountRequest,
-    ) -> Result<v1::DeleteAccountResponse, Failure> {
+    ) -> Result<v1::DeleteAccountResponse, RpcError> {
         let asked = &wire::account::delete_account(&request)?;
         let (_, propagation) = self
             .mutate(permit, Urgency::Ordinary, asked.request.as_ref(), |tx, permit| async move {
                 let account = account_in(&tx, &permit, &asked.account).await?;
                 if account.id.is_system() {
-                    return Err(Refusal::AccountReserved.into());
+                    return Err(PolicyError::AccountReserved.into());
                 }
                 if tx.count_keys(&account.id, CountedKeys::All).await? > 0 {
-                    return Err(Refusal::AccountNotEmpty.into());
+                    return Err(PolicyError::AccountNotEmpty.into());
                 }
                 tx.delete_account(&account.id).await?;
                 let event = account_event(&permit, Action::DeleteAccount, asked.request.clone(), Some(&account), None)?;
@@ -166,8 +166,8 @@ impl Admin {
         permit: &Permit,
         urgency: Urgency,
         AccountChangeCall { id, mark, action }: AccountChangeCall<'_>,
-        change: impl Fn(&mut Account, &TxPermit) -> Result<(), Failure>,
-    ) -> Result<(v1::Account, v1::Propagation), Failure> {
+        change: impl Fn(&mut Account, &TxPermit) -> Result<(), RpcError>,
+    ) -> Result<(v1::Account, v1::Propagation), RpcError> {
         let change = &change;
         let (mutated, propagation) = self
             .mutate(permit, urgency, mark, |tx, permit| async move {
@@ -190,7 +190,7 @@ impl Admin {
 /// A change to one account.
 struct AccountChangeCall<'a> {
     id: &'a AccountId,
-    mark: Option<&'a RequestMark>,
+    mark: Option<&'a IdempotencyKey>,
     action: Action,
 }
 
@@ -198,11 +198,11 @@ struct AccountChangeCall<'a> {
 fn account_event(
     permit: &TxPermit,
     action: Action,
-    mark: Option<RequestMark>,
+    mark: Option<IdempotencyKey>,
     before: Option<&Account>,
     after: Option<&Account>,
-) -> Result<AuditEvent, Failure> {
-    let account = after.or(before).ok_or(Failure::AccountNotFound)?;
+) -> Result<AuditEvent, RpcError> {
+    let account = after.or(before).ok_or(RpcError::AccountNotFound)?;
     Ok(AuditEvent {
         actor: permit.actor().clone(),
         action,

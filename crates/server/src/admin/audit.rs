@@ -8,7 +8,7 @@ use key_authority_storage::page::AccountScope;
 use super::context::Admin;
 use super::cursor;
 use crate::auth::permit::{Permit, Rights};
-use crate::rpc::errors::Failure;
+use crate::rpc::errors::RpcError;
 use crate::wire;
 
 impl Admin {
@@ -17,12 +17,12 @@ impl Admin {
         &self,
         permit: &Permit,
         request: v1::ListAuditEventsRequest,
-    ) -> Result<v1::ListAuditEventsResponse, Failure> {
+    ) -> Result<v1::ListAuditEventsResponse, RpcError> {
         let filter = wire::audit::list_events(&request)?;
         let accounts = match filter.account {
             None => permit.accounts(),
             Some(id) if permit.covers(&id) => AccountScope::Only(vec![id]),
-            Some(_) => return Err(Failure::AccountNotFound),
+            Some(_) => return Err(RpcError::AccountNotFound),
         };
         let caller = permit.actor()?;
         let after = cursor::open(&self.keyring, caller.as_str(), &request)?;

@@ -1,11 +1,11 @@
 //! Connecting AI agents to an MCP server, with a key that is there or a new one.
 
 use key_authority_domain::account::Account;
-use key_authority_domain::audit::{Action, RequestMark};
+use key_authority_domain::audit::{Action, IdempotencyKey};
 use key_authority_domain::connect::{Instruction, PLACEHOLDER};
 use key_authority_domain::key::{Key, KeyState};
 use key_authority_domain::permission::Permission;
-use key_authority_domain::refusal::Refusal;
+use key_authority_domain::policy_error::PolicyError;
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::Token;
 use key_authority_proto::v1::{self, TokenSource};
@@ -16,7 +16,7 @@ use key_authority_storage::read_tx::ReadTx;
 use super::context::{Admin, account_in, key_event, replayed_in};
 use super::mutate::{Mutated, of_commit, of_event};
 use crate::auth::permit::{Permit, Rights, TxPermit};
-use crate::rpc::errors::Failure;
+use crate::rpc::errors::RpcError;
 use crate::wire::connect::{ConnectSpec, connect, instruction_to_proto};
 use crate::wire::key::{key_to_proto, new_key};
 use crate::wire::propagation::propagation_to_proto;
@@ -52,7 +52,7 @@ impl Admin {
         &self,
         permit: &Permit,
         request: v1::GetConnectInstructionsRequest,
-    ) -> Result<v1::GetConnectInstructionsResponse, Failure> {
+    ) -> Result<v1::GetConnectInstructionsResponse, RpcError> {
         let mut asked = connect(&request)?;
         let mark = asked.request.take();
         let found = match self.connect_unchanged(permit, &asked, mark.as_ref()).await? {
@@ -67,8 +67,8 @@ impl Admin {
         &self,
         permit: &Permit,
         asked: &ConnectSpec,
-        mark: Option<&RequestMark>,
-    ) -> Result<Option<Found>, Failure> {
+        mark: Option<&IdempotencyKey>,
+    ) -> Result<Option<Found>, RpcError> {
         let tx = self.store.begin_reading().await?.not_before(self.view.time());
         let permit = permit.judge_in(&tx).await?;
         if replayed_in(&tx, &permit, mark.map_or(&[], std::slice::from_ref)).await?.is_some() {
@@ -84,8 +84,8 @@ impl Admin {
         &self,
         permit: &Permit,
         asked: &ConnectSpec,
-        mark: Option<RequestMark>,
-    ) -> Result<Found, Failure> {
+        mark: Option<IdempotencyKey>,
+    ) -> Result<Found, RpcError> {
         let mark = &mark;
         match self
             .transact(permit, Urgency::Ordinary, mark.as_slice(), |tx, permit| async move {
@@ -122,7 +122,7 @@ impl Admin {
     }
 
     /// What is to be done as things stand.
-    async fn connect_step(&self, tx: &ReadTx, permit: &TxPermit, asked: &ConnectSpec) -> Result<Step, Failure> {
+    async fn connect_step(&self, tx: &ReadTx, permit: &TxPermit, asked: &ConnectSpec) -> Result<Step, RpcError> {
         let account = account_in(tx, permit, &asked.account).await?;
         let key = match &asked.key_id {
             Some(id) => Some(usable(tx.key(id).await?, &account, tx.now())?),
@@ -138,9 +138,9 @@ impl Admin {
         if !permit.has(Permission::TokensReveal) {
             return Ok(Step::Tell(Found::unshown(Some(key), TokenSource::NotPermitted)));
         }
-        match self.kept_token(permit, &key, &account) {
+        match self.reveal_sealed_token(permit, &key, &account) {
             Ok(token) => Ok(Step::Show(key, token)),
-            Err(Failure::Refused(Refusal::NotRecoverable)) => {
+            Err(RpcError::Refused(PolicyError::NotRecoverable)) => {
                 Ok(Step::Tell(Found::unshown(Some(key), TokenSource::NotKept)))
             }
             Err(failure) => Err(failure),
@@ -149,15 +149,15 @@ impl Admin {
 }
 
 /// Asked when a key is needed, not when `create_if_none` is set: whoever always sets it is answered where one is there.
-fn check_may_create(permit: &impl Rights) -> Result<(), Failure> {
+fn check_may_create(permit: &impl Rights) -> Result<(), RpcError> {
     let needed = Permission::KeysWrite;
-    if permit.has(needed) { Ok(()) } else { Err(Failure::PermissionMissing(needed)) }
+    if permit.has(needed) { Ok(()) } else { Err(RpcError::PermissionMissing(needed)) }
 }
 
 /// The key that was named, if it is the account's and passes.
-fn usable(key: Option<Key>, account: &Account, now: Timestamp) -> Result<Key, Failure> {
-    let key = key.filter(|key| key.account == account.id).ok_or(Failure::KeyNotFound)?;
-    if key.state(now) == KeyState::Active { Ok(key) } else { Err(Refusal::KeyNotActive.into()) }
+fn usable(key: Option<Key>, account: &Account, now: Timestamp) -> Result<Key, RpcError> {
+    let key = key.filter(|key| key.account == account.id).ok_or(RpcError::KeyNotFound)?;
+    if key.state(now) == KeyState::Active { Ok(key) } else { Err(PolicyError::KeyNotActive.into()) }
 }
 
 /// A key that is called as the server is.
@@ -170,11 +170,11 @@ fn key_request(asked: &ConnectSpec) -> v1::CreateKeyRequest {
 }
 
 /// What is wrong with the name of a key is wrong with that of the server.
-fn of_name(failure: Failure) -> Failure {
+fn of_name(failure: RpcError) -> RpcError {
     match failure {
-        Failure::Invalid(violations) => match violations.iter().find(|violation| violation.field == "display_name") {
-            Some(violation) => Failure::invalid("server_name", &violation.rule),
-            None => Failure::Invalid(violations),
+        RpcError::Invalid(violations) => match violations.iter().find(|violation| violation.field == "display_name") {
+            Some(violation) => RpcError::invalid("server_name", &violation.rule),
+            None => RpcError::Invalid(violations),
         },
         failure => failure,
     }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use key_authority_domain::account::Account;
-use key_authority_domain::audit::{Action, AuditEvent, LoggedEvent, RequestMark};
+use key_authority_domain::audit::{Action, AuditEvent, IdempotencyKey, LoggedEvent};
 use key_authority_domain::id::{AccountId, KeyId};
 use key_authority_domain::key::Key;
 use key_authority_domain::secret::Keyring;
 use key_authority_domain::snapshot;
 use key_authority_domain::time::Timestamp;
-use key_authority_replica::View;
+use key_authority_replica::ReplicaState;
 use key_authority_replica::clock::boottime;
 use key_authority_replica::propagation::{Change, Propagation};
 use key_authority_storage::read_tx::{ReadTx, RequestIdReused};
@@ -21,7 +21,7 @@ use key_authority_storage::{StorageError, Store};
 use crate::auth::permit::{Rights, TxPermit};
 use crate::observability::metrics::SharedMetrics;
 use crate::rpc::deadline::Deadline;
-use crate::rpc::errors::Failure;
+use crate::rpc::errors::RpcError;
 
 /// How long before a caller's deadline it is told that the change stands, but is not everywhere yet.
 const ANSWER_TIME: Duration = Duration::from_millis(100);
@@ -30,7 +30,7 @@ const ANSWER_TIME: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub struct Admin {
     pub(crate) store: Store,
-    pub(crate) view: Arc<View>,
+    pub(crate) view: Arc<ReplicaState>,
     pub(crate) keyring: Arc<Keyring>,
     metrics: SharedMetrics,
     deadline: Option<Deadline>,
@@ -39,7 +39,7 @@ pub struct Admin {
 impl Admin {
     /// Works on the store, waits by the view.
     #[must_use]
-    pub fn new(store: Store, view: Arc<View>, metrics: SharedMetrics) -> Self {
+    pub fn new(store: Store, view: Arc<ReplicaState>, metrics: SharedMetrics) -> Self {
         let keyring = Arc::clone(store.keyring());
         Self { store, view, keyring, metrics, deadline: None }
     }
@@ -51,7 +51,7 @@ impl Admin {
     }
 
     /// Waits until every replica enforces a change that was committed.
-    pub(crate) async fn wait(&self, change: Change) -> Result<Propagation, Failure> {
+    pub(crate) async fn wait(&self, change: Change) -> Result<Propagation, RpcError> {
         let committed = boottime();
         let safe_after = self.view.time().after(self.view.terms().wait);
         let wait = self.view.everywhere(&self.store, change, committed);
@@ -61,22 +61,22 @@ impl Admin {
         let propagation = tokio::time::timeout(patience, wait).await.ok();
         let waited = boottime().since(committed);
         self.metrics.replica.waited(propagation.map(|propagation| propagation.state), waited);
-        propagation.ok_or(Failure::NotYetEverywhere { revision: change.revision, safe_after })
+        propagation.ok_or(RpcError::NotYetEverywhere { revision: change.revision, safe_after })
     }
 
     /// The key, if the caller may know of it.
-    pub(crate) async fn visible_key(&self, permit: &impl Rights, id: &KeyId) -> Result<Key, Failure> {
-        visible(self.store.key(id).await?, |key| permit.covers(&key.account), Failure::KeyNotFound)
+    pub(crate) async fn visible_key(&self, permit: &impl Rights, id: &KeyId) -> Result<Key, RpcError> {
+        visible(self.store.key(id).await?, |key| permit.covers(&key.account), RpcError::KeyNotFound)
     }
 
     /// The account, if the caller may know of it.
-    pub(crate) async fn visible_account(&self, permit: &impl Rights, id: &AccountId) -> Result<Account, Failure> {
-        visible(self.store.account(id).await?, |account| permit.covers(&account.id), Failure::AccountNotFound)
+    pub(crate) async fn visible_account(&self, permit: &impl Rights, id: &AccountId) -> Result<Account, RpcError> {
+        visible(self.store.account(id).await?, |account| permit.covers(&account.id), RpcError::AccountNotFound)
     }
 }
 
 /// What is found and may be seen. That it is not there and that it must not be seen are the same answer.
-pub(crate) fn visible<T>(found: Option<T>, may_see: impl Fn(&T) -> bool, missing: Failure) -> Result<T, Failure> {
+pub(crate) fn visible<T>(found: Option<T>, may_see: impl Fn(&T) -> bool, missing: RpcError) -> Result<T, RpcError> {
     found.filter(may_see).ok_or(missing)
 }
 
@@ -84,8 +84,8 @@ pub(crate) fn visible<T>(found: Option<T>, may_see: impl Fn(&T) -> bool, missing
 pub(crate) async fn replayed_in(
     tx: &ReadTx,
     permit: &TxPermit,
-    marks: &[RequestMark],
-) -> Result<Option<LoggedEvent>, Failure> {
+    marks: &[IdempotencyKey],
+) -> Result<Option<LoggedEvent>, RpcError> {
     let mut is_reused = false;
     for mark in marks {
         match tx.seen(permit.actor(), mark).await? {
@@ -94,12 +94,12 @@ pub(crate) async fn replayed_in(
             Err(RequestIdReused) => is_reused = true,
         }
     }
-    if is_reused { Err(Failure::RequestIdReused) } else { Ok(None) }
+    if is_reused { Err(RpcError::RequestIdReused) } else { Ok(None) }
 }
 
 /// The key, within a change, if the caller may know of it, with its account.
-pub(crate) async fn key_in(tx: &WriteTx<'_>, permit: &TxPermit, id: &KeyId) -> Result<(Key, Account), Failure> {
-    let key = visible(tx.key(id).await?, |key| permit.covers(&key.account), Failure::KeyNotFound)?;
+pub(crate) async fn key_in(tx: &WriteTx<'_>, permit: &TxPermit, id: &KeyId) -> Result<(Key, Account), RpcError> {
+    let key = visible(tx.key(id).await?, |key| permit.covers(&key.account), RpcError::KeyNotFound)?;
     let account = tx.account(&key.account).await?.ok_or_else(|| StorageError::Corrupt {
         table: "api_key",
         column: "account",
@@ -109,20 +109,20 @@ pub(crate) async fn key_in(tx: &WriteTx<'_>, permit: &TxPermit, id: &KeyId) -> R
 }
 
 /// The account, at that moment, if the caller may know of it.
-pub(crate) async fn account_in(tx: &ReadTx, permit: &TxPermit, id: &AccountId) -> Result<Account, Failure> {
-    visible(tx.account(id).await?, |account| permit.covers(&account.id), Failure::AccountNotFound)
+pub(crate) async fn account_in(tx: &ReadTx, permit: &TxPermit, id: &AccountId) -> Result<Account, RpcError> {
+    visible(tx.account(id).await?, |account| permit.covers(&account.id), RpcError::AccountNotFound)
 }
 
 /// The event of a change to a key.
 pub(crate) fn key_event(
     permit: &TxPermit,
     action: Action,
-    mark: Option<RequestMark>,
+    mark: Option<IdempotencyKey>,
     before: Option<&Key>,
     after: Option<&Key>,
     now: Timestamp,
-) -> Result<AuditEvent, Failure> {
-    let key = after.or(before).ok_or(Failure::KeyNotFound)?;
+) -> Result<AuditEvent, RpcError> {
+    let key = after.or(before).ok_or(RpcError::KeyNotFound)?;
     Ok(AuditEvent {
         actor: permit.actor().clone(),
         action,

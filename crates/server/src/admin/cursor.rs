@@ -5,7 +5,7 @@ use key_authority_domain::secret::Keyring;
 use key_authority_storage::page::Newest;
 
 use crate::entropy;
-use crate::rpc::errors::Failure;
+use crate::rpc::errors::RpcError;
 use crate::wire::page::{self, Listing};
 
 /// A place in a listing.
@@ -39,11 +39,11 @@ impl Cursor for Newest {
 }
 
 /// Where the page that is asked for begins; None for the first.
-pub(super) fn open<C: Cursor>(keyring: &Keyring, caller: &str, request: &impl Listing) -> Result<Option<C>, Failure> {
+pub(super) fn open<C: Cursor>(keyring: &Keyring, caller: &str, request: &impl Listing) -> Result<Option<C>, RpcError> {
     let Some(bytes) = page::open_page(keyring, &request.query_digest(caller), request.page_token())? else {
         return Ok(None);
     };
-    C::from_bytes(&bytes).map(Some).ok_or_else(|| Failure::invalid("page_token", page::PAGE_TOKEN_RULE))
+    C::from_bytes(&bytes).map(Some).ok_or_else(|| RpcError::invalid("page_token", page::PAGE_TOKEN_RULE))
 }
 
 /// The token of the next page; empty after the last.
@@ -52,7 +52,7 @@ pub(super) fn seal<C: Cursor>(
     caller: &str,
     request: &impl Listing,
     next: Option<&C>,
-) -> Result<String, Failure> {
+) -> Result<String, RpcError> {
     let Some(next) = next else { return Ok(String::new()) };
     Ok(page::seal_page(keyring, &request.query_digest(caller), &next.to_bytes(), entropy::bytes()?))
 }

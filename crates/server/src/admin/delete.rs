@@ -10,7 +10,7 @@ use key_authority_storage::write_tx::{Committed, WriteTx};
 use super::context::{Admin, key_event, key_in};
 use super::mutate::{Mutated, of_commit, of_event};
 use crate::auth::permit::Permit;
-use crate::rpc::errors::Failure;
+use crate::rpc::errors::RpcError;
 use crate::wire::key::DeleteSpec;
 use crate::wire::{self, propagation::propagation_to_proto};
 
@@ -40,7 +40,7 @@ impl Admin {
         &self,
         permit: &Permit,
         request: v1::DeleteKeyRequest,
-    ) -> Result<v1::DeleteKeyResponse, Failure> {
+    ) -> Result<v1::DeleteKeyResponse, RpcError> {
         let asked = wire::key::delete_key(&request)?;
         let mut is_prepared = false;
         let change = loop {
@@ -49,7 +49,7 @@ impl Admin {
                 Mutated::Replayed(logged) => break of_event(&logged),
                 Mutated::Applied((Deletion::Prepared, committed)) => {
                     // Nothing is deleted yet, so a wait that fails leaves nothing to wait for.
-                    let wait = self.wait(of_commit(&committed)).await.map_err(|_| Failure::TooLate)?;
+                    let wait = self.wait(of_commit(&committed)).await.map_err(|_| RpcError::TooLate)?;
                     // What was written down must not be old by the time that it is judged by. The next wait is shorter:
                     // the replica that took so long is out of the registry.
                     is_prepared = wait.waited < FRESH;
@@ -65,7 +65,7 @@ impl Admin {
         permit: &Permit,
         asked: &DeleteSpec,
         is_prepared: bool,
-    ) -> Result<Mutated<(Deletion, Committed)>, Failure> {
+    ) -> Result<Mutated<(Deletion, Committed)>, RpcError> {
         let marks = asked.request.as_slice();
         self.transact(permit, Urgency::Ordinary, marks, |tx, permit| async move {
             let (mut key, account) = key_in(&tx, &permit, &asked.key_id).await?;
@@ -91,12 +91,12 @@ impl Admin {
     ///
     /// # Errors
     /// `REPLICAS_DIFFER` where one of them would not write it down when asked.
-    async fn others_may_have_seen_uses(&self, tx: &WriteTx<'_>) -> Result<bool, Failure> {
+    async fn others_may_have_seen_uses(&self, tx: &WriteTx<'_>) -> Result<bool, RpcError> {
         let me = self.view.me();
         let mut others = tx.replicas().await?;
         others.retain(|replica| Some(replica.id) != me);
         if others.iter().any(|replica| replica.log_format() < Action::PrepareDeleteKey.log_format()) {
-            return Err(Failure::ReplicasDiffer);
+            return Err(RpcError::ReplicasDiffer);
         }
         Ok(!others.is_empty())
     }

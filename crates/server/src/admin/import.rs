@@ -8,9 +8,9 @@ mod judge;
 use std::sync::Arc;
 
 use key_authority_domain::account::Account;
-use key_authority_domain::audit::{Action, AuditEvent, LoggedEvent, RequestMark};
+use key_authority_domain::audit::{Action, AuditEvent, IdempotencyKey, LoggedEvent};
 use key_authority_domain::id::AccountId;
-use key_authority_domain::refusal::Refusal;
+use key_authority_domain::policy_error::PolicyError;
 use key_authority_domain::secret::Keyring;
 use key_authority_proto::v1;
 use key_authority_replica::propagation::Change;
@@ -21,7 +21,7 @@ use self::judge::{Candidate, Judge, Judged, There};
 use super::context::{Admin, account_in, replayed_in};
 use super::mutate::{Mutated, of_commit, of_event};
 use crate::auth::permit::{Permit, TxPermit};
-use crate::rpc::errors::Failure;
+use crate::rpc::errors::RpcError;
 use crate::wire::import::{self, ImportSpec};
 use crate::wire::propagation::propagation_to_proto;
 use crate::wire::violations::Violations;
@@ -32,7 +32,7 @@ impl Admin {
         &self,
         permit: &Permit,
         request: v1::ImportKeysRequest,
-    ) -> Result<v1::ImportKeysResponse, Failure> {
+    ) -> Result<v1::ImportKeysResponse, RpcError> {
         let keyring = Arc::clone(&self.keyring);
         let (spec, marks, candidates) = computed(move || read(&keyring, request)).await??;
         let (spec, marks, candidates) = (&spec, &marks, &Arc::new(candidates));
@@ -67,9 +67,9 @@ impl Admin {
         &self,
         permit: &Permit,
         spec: &ImportSpec,
-        marks: &[RequestMark],
+        marks: &[IdempotencyKey],
         candidates: &Arc<Candidates>,
-    ) -> Result<Option<v1::ImportKeysResponse>, Failure> {
+    ) -> Result<Option<v1::ImportKeysResponse>, RpcError> {
         if !spec.dry_run && marks.is_empty() {
             return Ok(None);
         }
@@ -93,7 +93,7 @@ impl Admin {
         spec: &ImportSpec,
         candidates: &Arc<Candidates>,
         logged: &LoggedEvent,
-    ) -> Result<v1::ImportKeysResponse, Failure> {
+    ) -> Result<v1::ImportKeysResponse, RpcError> {
         let tx = self.store.begin_reading().await?.not_before(self.view.time());
         let permit = permit.judge_in(&tx).await?;
         let account = account_in(&tx, &permit, &spec.account).await?;
@@ -110,7 +110,7 @@ impl Admin {
         account: Account,
         candidates: &Arc<Candidates>,
         is_repeated: bool,
-    ) -> Result<Judged, Failure> {
+    ) -> Result<Judged, RpcError> {
         let judge = Judge::new(account, permit.actor().clone(), tx, Arc::clone(&self.keyring));
         let there = There::look(tx, candidates, judge.account(), is_repeated).await?;
         let candidates = Arc::clone(candidates);
@@ -118,7 +118,7 @@ impl Admin {
     }
 
     /// The answer, when every replica enforces the change.
-    async fn answered(&self, judged: Judged, change: Option<Change>) -> Result<v1::ImportKeysResponse, Failure> {
+    async fn answered(&self, judged: Judged, change: Option<Change>) -> Result<v1::ImportKeysResponse, RpcError> {
         let propagation = match change {
             Some(change) => Some(propagation_to_proto(&self.wait(change).await?)),
             None => None,
@@ -128,18 +128,18 @@ impl Admin {
 }
 
 /// The account, if anything new may be imported into it.
-async fn account_to_fill(tx: &ReadTx, permit: &TxPermit, id: &AccountId) -> Result<Account, Failure> {
+async fn account_to_fill(tx: &ReadTx, permit: &TxPermit, id: &AccountId) -> Result<Account, RpcError> {
     let account = account_in(tx, permit, id).await?;
     if account.id.is_system() {
-        return Err(Refusal::AccountReserved.into());
+        return Err(PolicyError::AccountReserved.into());
     }
     if account.suspended {
-        return Err(Refusal::AccountSuspended.into());
+        return Err(PolicyError::AccountSuspended.into());
     }
     // A replica that knows of no imports would follow the event of one without reading its keys.
     let needed = Action::ImportKeys.log_format();
     let know_imports = tx.replicas().await?.iter().all(|replica| replica.log_format() >= needed);
-    if know_imports { Ok(account) } else { Err(Failure::ReplicasDiffer) }
+    if know_imports { Ok(account) } else { Err(RpcError::ReplicasDiffer) }
 }
 
 type Candidates = Vec<Result<Candidate, Violations>>;
@@ -148,11 +148,11 @@ type Candidates = Vec<Result<Candidate, Violations>>;
 fn read(
     keyring: &Keyring,
     request: v1::ImportKeysRequest,
-) -> Result<(ImportSpec, Vec<RequestMark>, Candidates), Failure> {
+) -> Result<(ImportSpec, Vec<IdempotencyKey>, Candidates), RpcError> {
     let mut spec = import::import_keys(request)?;
     // Tokens are among what it was made of.
-    let concealed = |mark: RequestMark| {
-        keyring.conceal(&mark.digest).map(|digest| RequestMark { digest, ..mark.clone() }).collect()
+    let concealed = |mark: IdempotencyKey| {
+        keyring.keyed_digest(&mark.digest).map(|digest| IdempotencyKey { digest, ..mark.clone() }).collect()
     };
     let marks = spec.request.take().map_or_else(Vec::new, concealed);
     let keys = std::mem::take(&mut spec.keys).into_iter();
@@ -160,11 +160,11 @@ fn read(
 }
 
 /// Computes on a thread on which nothing else waits.
-async fn computed<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+async fn computed<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, RpcError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => Ok(done),
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         // The server ends.
-        Err(_) => Err(Failure::TooLate),
+        Err(_) => Err(RpcError::TooLate),
     }
 }

@@ -10,7 +10,7 @@ use super::service::{Caller, Service};
 use crate::auth::permit::Credential;
 use crate::rpc::deadline::Deadline;
 use crate::rpc::decode_errors;
-use crate::rpc::errors::Failure;
+use crate::rpc::errors::RpcError;
 
 const METHOD: &str = "ImportKeys";
 
@@ -41,8 +41,8 @@ impl Imports {
     }
 
     /// The caller is judged again, since its key may be revoked meanwhile.
-    async fn import(&mut self, message: v1::ImportKeysRequest) -> Result<v1::ImportKeysResponse, Failure> {
-        let permit = self.service.callers.permit_any(&self.credential, &[Permission::KeysWrite])?;
+    async fn import(&mut self, message: v1::ImportKeysRequest) -> Result<v1::ImportKeysResponse, RpcError> {
+        let permit = self.service.callers.authorize_any(&self.credential, &[Permission::KeysWrite])?;
         self.caller.actor = permit.actor().ok();
         self.service.admin.until(self.deadline).import_keys(&permit, message).await
     }

@@ -1,12 +1,12 @@
 //! Keys: issuing, showing, changing, renewing, ending them.
 
 use key_authority_domain::account::Account;
-use key_authority_domain::audit::{Action, LoggedEvent, RequestMark};
+use key_authority_domain::audit::{Action, IdempotencyKey, LoggedEvent};
 use key_authority_domain::foreign::Scheme;
 use key_authority_domain::id::{Actor, KeyId};
 use key_authority_domain::key::{Key, MintedSecret};
-use key_authority_domain::refusal::Refusal;
-use key_authority_domain::seal::Purpose;
+use key_authority_domain::policy_error::PolicyError;
+use key_authority_domain::seal::SealContext;
 use key_authority_domain::secret::Keyring;
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::Token;
@@ -21,7 +21,7 @@ use super::cursor;
 use super::mutate::Mutated;
 use crate::auth::permit::{Permit, Rights, TxPermit};
 use crate::entropy;
-use crate::rpc::errors::Failure;
+use crate::rpc::errors::RpcError;
 use crate::wire::key::KeySpec;
 use crate::wire::{self, propagation::propagation_to_proto};
 
@@ -34,10 +34,10 @@ pub(crate) struct Issued {
 }
 
 /// Makes a secret as the account's policy wants it. `version` is the one it will have.
-pub(crate) fn issue(keyring: &Keyring, account: &Account, key_id: &KeyId, version: u32) -> Result<Issued, Failure> {
+pub(crate) fn issue(keyring: &Keyring, account: &Account, key_id: &KeyId, version: u32) -> Result<Issued, RpcError> {
     let token = Token::mint(&account.policy.token_prefix, entropy::fill)?;
     let sealed = if account.policy.recoverable {
-        let purpose = Purpose::Token { key_id: key_id.as_str(), version };
+        let purpose = SealContext::Token { key_id: key_id.as_str(), version };
         Some(keyring.seal(purpose, token.reveal().as_bytes(), entropy::bytes()?))
     } else {
         None
@@ -53,7 +53,7 @@ pub(crate) fn issue(keyring: &Keyring, account: &Account, key_id: &KeyId, versio
 }
 
 /// Refuses a key for which the account has no room, if it counts now and did not before.
-async fn check_room(tx: &WriteTx<'_>, account: &Account, before: Option<&Key>, after: &Key) -> Result<(), Failure> {
+async fn check_room(tx: &WriteTx<'_>, account: &Account, before: Option<&Key>, after: &Key) -> Result<(), RpcError> {
     let counted = account.policy.counted;
     let counts = |key: &Key| key.is_counted(counted, tx.now());
     if account.policy.max_keys.is_some() && counts(after) && !before.is_some_and(counts) {
@@ -64,7 +64,7 @@ async fn check_room(tx: &WriteTx<'_>, account: &Account, before: Option<&Key>, a
 
 /// Whether a key ID is taken: it names a key, or has named one, or an actor of the log. An ID is used once, since services
 /// and the log know keys by it.
-async fn is_taken(tx: &WriteTx<'_>, id: &KeyId) -> Result<bool, Failure> {
+async fn is_taken(tx: &WriteTx<'_>, id: &KeyId) -> Result<bool, RpcError> {
     let is_reserved = id.as_str() == Actor::bootstrap().as_str();
     Ok(is_reserved || !tx.used_key_ids(std::slice::from_ref(id)).await?.is_empty())
 }
@@ -72,7 +72,7 @@ async fn is_taken(tx: &WriteTx<'_>, id: &KeyId) -> Result<bool, Failure> {
 /// A change to the fields of one key.
 struct KeyChangeCall<'a> {
     id: &'a KeyId,
-    mark: Option<&'a RequestMark>,
+    mark: Option<&'a IdempotencyKey>,
     action: Action,
 }
 
@@ -82,7 +82,7 @@ impl Admin {
         &self,
         permit: &Permit,
         request: v1::CreateKeyRequest,
-    ) -> Result<v1::CreateKeyResponse, Failure> {
+    ) -> Result<v1::CreateKeyResponse, RpcError> {
         let mut spec = wire::key::new_key(&request)?;
         let mark = spec.request.take();
         let (mark, spec) = (&mark, &spec);
@@ -112,9 +112,9 @@ impl Admin {
         permit: &TxPermit,
         account: &Account,
         spec: KeySpec,
-    ) -> Result<(Key, Token), Failure> {
+    ) -> Result<(Key, Token), RpcError> {
         let id = match &spec.id {
-            Some(id) if is_taken(tx, id).await? => return Err(Failure::KeyExists(id.clone())),
+            Some(id) if is_taken(tx, id).await? => return Err(RpcError::KeyExists(id.clone())),
             Some(id) => id.clone(),
             None => KeyId::generate(entropy::fill)?,
         };
@@ -128,13 +128,13 @@ impl Admin {
     }
 
     /// The key that the event of a repeated request names.
-    pub(crate) async fn key_of_event(&self, permit: &Permit, logged: Box<LoggedEvent>) -> Result<Key, Failure> {
-        let id = logged.event.key_id.ok_or(Failure::KeyNotFound)?;
+    pub(crate) async fn key_of_event(&self, permit: &Permit, logged: Box<LoggedEvent>) -> Result<Key, RpcError> {
+        let id = logged.event.key_id.ok_or(RpcError::KeyNotFound)?;
         self.visible_key(permit, &id).await
     }
 
     /// `GetKey`.
-    pub(crate) async fn get_key(&self, permit: &Permit, request: v1::GetKeyRequest) -> Result<v1::Key, Failure> {
+    pub(crate) async fn get_key(&self, permit: &Permit, request: v1::GetKeyRequest) -> Result<v1::Key, RpcError> {
         let id = wire::key::get_key(&request)?;
         Ok(self.show(&self.visible_key(permit, &id).await?))
     }
@@ -144,7 +144,7 @@ impl Admin {
         &self,
         permit: &Permit,
         request: v1::ListKeysRequest,
-    ) -> Result<v1::ListKeysResponse, Failure> {
+    ) -> Result<v1::ListKeysResponse, RpcError> {
         let filter = wire::key::list_keys(&request)?;
         let accounts = match filter.account {
             None => permit.accounts(),
@@ -165,18 +165,18 @@ impl Admin {
         &self,
         permit: &Permit,
         request: v1::UpdateKeyRequest,
-    ) -> Result<v1::UpdateKeyResponse, Failure> {
+    ) -> Result<v1::UpdateKeyResponse, RpcError> {
         let asked = wire::key::key_change(&request)?;
         let update = |key: &mut Key, account: &Account, permit: &TxPermit, now| {
             if asked.etag.is_some_and(|etag| etag != key.revision) {
-                return Err(Failure::EtagMismatch);
+                return Err(RpcError::EtagMismatch);
             }
             if account.id.is_system() {
                 wire::key::check_caller_change(&asked.change)?;
             }
             permit.check_grant(key)?;
             let changed = key.update(account, asked.change.clone(), now);
-            changed.map_err(|rejection| Failure::from(rejection).within("key"))?;
+            changed.map_err(|rejection| RpcError::from(rejection).within("key"))?;
             permit.check_grant(key)
         };
         let call = KeyChangeCall { id: &asked.key_id, mark: asked.request.as_ref(), action: Action::UpdateKey };
@@ -189,7 +189,7 @@ impl Admin {
         &self,
         permit: &Permit,
         request: v1::DisableKeyRequest,
-    ) -> Result<v1::DisableKeyResponse, Failure> {
+    ) -> Result<v1::DisableKeyResponse, RpcError> {
         let asked = wire::key::disable_key(&request)?;
         let disable = |key: &mut Key, _: &Account, permit: &TxPermit, _| {
             permit.check_grant(key)?;
@@ -205,7 +205,7 @@ impl Admin {
         &self,
         permit: &Permit,
         request: v1::EnableKeyRequest,
-    ) -> Result<v1::EnableKeyResponse, Failure> {
+    ) -> Result<v1::EnableKeyResponse, RpcError> {
         let asked = wire::key::enable_key(&request)?;
         let enable = |key: &mut Key, _: &Account, permit: &TxPermit, _| {
             permit.check_grant(key)?;
@@ -221,7 +221,7 @@ impl Admin {
         &self,
         permit: &Permit,
         request: v1::RevokeKeyRequest,
-    ) -> Result<v1::RevokeKeyResponse, Failure> {
+    ) -> Result<v1::RevokeKeyResponse, RpcError> {
         let asked = wire::key::revoke_key(&request)?;
         let revoke = |key: &mut Key, _: &Account, _: &TxPermit, now| {
             key.revoke(asked.reason.clone(), now);
@@ -237,7 +237,7 @@ impl Admin {
         &self,
         permit: &Permit,
         request: v1::RenewKeyRequest,
-    ) -> Result<v1::RenewKeyResponse, Failure> {
+    ) -> Result<v1::RenewKeyResponse, RpcError> {
         let asked = &wire::key::renew_key(&request)?;
         let (mutated, propagation) = self
             .mutate(permit, Urgency::Ordinary, asked.request.as_ref(), |tx, permit| async move {
@@ -272,12 +272,12 @@ impl Admin {
         &self,
         permit: &Permit,
         request: v1::RevealTokenRequest,
-    ) -> Result<v1::RevealTokenResponse, Failure> {
+    ) -> Result<v1::RevealTokenResponse, RpcError> {
         let id = &wire::key::reveal_token(&request)?;
         match self
             .transact(permit, Urgency::Ordinary, &[], |tx, permit| async move {
                 let (key, account) = key_in(&tx, &permit, id).await?;
-                let token = self.kept_token(&permit, &key, &account)?;
+                let token = self.reveal_sealed_token(&permit, &key, &account)?;
                 let event = key_event(&permit, Action::RevealToken, None, Some(&key), Some(&key), tx.now())?;
                 Ok((tx, token, event))
             })
@@ -285,20 +285,25 @@ impl Admin {
         {
             Mutated::Applied((token, _)) => Ok(v1::RevealTokenResponse { token: token.reveal().to_owned() }),
             // Nothing is known again that has no request ID.
-            Mutated::Replayed(_) => Err(Failure::RequestIdReused),
+            Mutated::Replayed(_) => Err(RpcError::RequestIdReused),
         }
     }
 
     /// The newest token of a key, where it is kept and may be shown. The caller records that it is.
-    pub(crate) fn kept_token(&self, permit: &TxPermit, key: &Key, account: &Account) -> Result<Token, Failure> {
+    pub(crate) fn reveal_sealed_token(
+        &self,
+        permit: &TxPermit,
+        key: &Key,
+        account: &Account,
+    ) -> Result<Token, RpcError> {
         permit.check_grant(key)?;
         let secret = key.newest_secret().filter(|_| account.policy.recoverable);
         let (secret, sealed) = secret
             .and_then(|secret| Some((secret, secret.sealed.as_ref()?)))
-            .ok_or(Failure::Refused(Refusal::NotRecoverable))?;
-        let purpose = Purpose::Token { key_id: key.id.as_str(), version: secret.version };
-        let opened = self.keyring.open(purpose, sealed).map_err(|_sealed| Failure::SealBroken)?;
-        Token::from_sealed(&opened).map_err(|_bytes| Failure::SealBroken)
+            .ok_or(RpcError::Refused(PolicyError::NotRecoverable))?;
+        let purpose = SealContext::Token { key_id: key.id.as_str(), version: secret.version };
+        let opened = self.keyring.open(purpose, sealed).map_err(|_sealed| RpcError::SealBroken)?;
+        Token::from_sealed(&opened).map_err(|_bytes| RpcError::SealBroken)
     }
 
     /// Changes a key by `change`, unless the same request has done so before.
@@ -307,8 +312,8 @@ impl Admin {
         permit: &Permit,
         urgency: Urgency,
         KeyChangeCall { id, mark, action }: KeyChangeCall<'_>,
-        change: impl Fn(&mut Key, &Account, &TxPermit, Timestamp) -> Result<(), Failure>,
-    ) -> Result<(v1::Key, v1::Propagation), Failure> {
+        change: impl Fn(&mut Key, &Account, &TxPermit, Timestamp) -> Result<(), RpcError>,
+    ) -> Result<(v1::Key, v1::Propagation), RpcError> {
         let change = &change;
         let (mutated, propagation) = self
             .mutate(permit, urgency, mark, |tx, permit| async move {

@@ -6,14 +6,14 @@
 
 use std::time::Duration;
 
-use key_authority_domain::audit::{AuditEvent, LoggedEvent, RequestMark};
+use key_authority_domain::audit::{AuditEvent, IdempotencyKey, LoggedEvent};
 use key_authority_replica::propagation::{self, Propagation};
 use key_authority_storage::write_tx::{Committed, WriteTx};
 use key_authority_storage::{StorageError, Urgency};
 
 use super::context::{Admin, replayed_in};
 use crate::auth::permit::{Permit, TxPermit};
-use crate::rpc::errors::Failure;
+use crate::rpc::errors::RpcError;
 
 /// How often a transaction is run again that the database gave up in favour of another. The caller's deadline may end it
 /// earlier.
@@ -50,7 +50,7 @@ impl Commit for Option<AuditEvent> {
 }
 
 /// What a handler's part of a change returns: the transaction, a value, and the event to commit.
-pub(crate) type ChangeResult<'s, T, E> = Result<(WriteTx<'s>, T, E), Failure>;
+pub(crate) type ChangeResult<'s, T, E> = Result<(WriteTx<'s>, T, E), RpcError>;
 
 /// What came of a change: `A` where it was made now.
 pub(crate) enum Mutated<A> {
@@ -72,13 +72,13 @@ impl Admin {
         &'s self,
         permit: &Permit,
         urgency: Urgency,
-        marks: &[RequestMark],
+        marks: &[IdempotencyKey],
         change: impl Fn(WriteTx<'s>, TxPermit) -> F,
-    ) -> Result<Mutated<(T, E::Committed)>, Failure> {
+    ) -> Result<Mutated<(T, E::Committed)>, RpcError> {
         let mut tries = 0;
         loop {
             match self.transact_once(permit, urgency, marks, &change).await {
-                Err(Failure::Storage(StorageError::Conflict(_))) if tries < CONFLICT_RETRIES => {
+                Err(RpcError::Storage(StorageError::Conflict(_))) if tries < CONFLICT_RETRIES => {
                     tries += 1;
                     tokio::time::sleep(CONFLICT_PAUSE * tries).await;
                 }
@@ -91,9 +91,9 @@ impl Admin {
         &'s self,
         permit: &Permit,
         urgency: Urgency,
-        marks: &[RequestMark],
+        marks: &[IdempotencyKey],
         change: &impl Fn(WriteTx<'s>, TxPermit) -> F,
-    ) -> Result<Mutated<(T, E::Committed)>, Failure> {
+    ) -> Result<Mutated<(T, E::Committed)>, RpcError> {
         // The time that this process judges by goes on while the change waits for the lock.
         let actor = permit.actor()?;
         let tx = self.store.begin_with(urgency, Some(&actor)).await?.not_before(self.view.time());
@@ -116,9 +116,9 @@ impl Admin {
         &'s self,
         permit: &Permit,
         urgency: Urgency,
-        mark: Option<&RequestMark>,
+        mark: Option<&IdempotencyKey>,
         change: impl Fn(WriteTx<'s>, TxPermit) -> F,
-    ) -> Result<(Mutated<T>, Propagation), Failure> {
+    ) -> Result<(Mutated<T>, Propagation), RpcError> {
         let marks = mark.map_or(&[][..], std::slice::from_ref);
         match self.transact(permit, urgency, marks, change).await? {
             Mutated::Applied((value, committed)) => {

@@ -10,7 +10,7 @@ use key_authority_storage::{StorageKind, Urgency};
 
 use super::context::Admin;
 use crate::auth::permit::Permit;
-use crate::rpc::errors::Failure;
+use crate::rpc::errors::RpcError;
 use crate::wire;
 
 impl Admin {
@@ -19,10 +19,10 @@ impl Admin {
         &self,
         _: &Permit,
         request: v1::AwaitRevisionRequest,
-    ) -> Result<v1::AwaitRevisionResponse, Failure> {
+    ) -> Result<v1::AwaitRevisionResponse, RpcError> {
         let revision = wire::revision::awaited(&request)?;
         if revision > self.store.head().await?.revision {
-            return Err(Failure::invalid("revision", wire::revision::AWAITED_RULE));
+            return Err(RpcError::invalid("revision", wire::revision::AWAITED_RULE));
         }
         // That the revision is visible does not say that standbys have it.
         self.store.await_durability().await?;
@@ -35,7 +35,7 @@ impl Admin {
         &self,
         permit: &Permit,
         request: v1::AcceptRestoreRequest,
-    ) -> Result<v1::AcceptRestoreResponse, Failure> {
+    ) -> Result<v1::AcceptRestoreResponse, RpcError> {
         let mark = &wire::mark::of(&request)?;
         let (_, propagation) = self
             .mutate(permit, Urgency::Ordinary, mark.as_ref(), |tx, permit| async move {
@@ -60,7 +60,7 @@ impl Admin {
         &self,
         _: &Permit,
         _: v1::GetAuthorityStatusRequest,
-    ) -> Result<v1::GetAuthorityStatusResponse, Failure> {
+    ) -> Result<v1::GetAuthorityStatusResponse, RpcError> {
         let head = self.store.head().await?;
         let me = self.view.me();
         let silences = self.view.silences();

@@ -25,7 +25,7 @@ use crate::ext_authz;
 use crate::observability::metrics::SharedMetrics;
 use crate::rpc::deadline::Deadline;
 use crate::rpc::decode_errors;
-use crate::rpc::errors::Failure;
+use crate::rpc::errors::RpcError;
 use crate::verify::Verifier;
 use crate::verify::message::unframed;
 
@@ -67,15 +67,15 @@ impl Service {
     ///
     /// # Errors
     /// `UNAUTHENTICATED`, or that this replica cannot tell.
-    pub fn know(&self, headers: &HeaderMap) -> Result<(), Failure> {
+    pub fn know(&self, headers: &HeaderMap) -> Result<(), RpcError> {
         self.callers.know(&self.callers.credential(headers, None)?)
     }
 
-    fn permit<T>(&self, request: &Request<T>, permissions: &'static [Permission]) -> Result<Permit, Failure> {
-        self.callers.permit_any(&self.credential(request)?, permissions)
+    fn permit<T>(&self, request: &Request<T>, permissions: &'static [Permission]) -> Result<Permit, RpcError> {
+        self.callers.authorize_any(&self.credential(request)?, permissions)
     }
 
-    fn credential<T>(&self, request: &Request<T>) -> Result<Credential, Failure> {
+    fn credential<T>(&self, request: &Request<T>) -> Result<Credential, RpcError> {
         self.callers.credential(request.metadata().as_ref(), address(request))
     }
 
@@ -85,7 +85,7 @@ impl Service {
         &self,
         method: &'static str,
         caller: &Caller,
-        outcome: Result<T, Failure>,
+        outcome: Result<T, RpcError>,
     ) -> Result<Response<T>, Status> {
         self.outcome(method, caller, outcome).map(Response::new)
     }
@@ -94,7 +94,7 @@ impl Service {
         &self,
         method: &'static str,
         caller: &Caller,
-        outcome: Result<T, Failure>,
+        outcome: Result<T, RpcError>,
     ) -> Result<T, Status> {
         outcome.map_err(|failure| {
             let (code, reason) = failure.code();
@@ -163,7 +163,7 @@ impl KeyAuthority for Service {
         request: Request<Streaming<v1::VerifyStreamRequest>>,
     ) -> Result<Response<Self::VerifyStreamStream>, Status> {
         let credential = self.credential(&request)?;
-        self.callers.permit_verify(&credential)?;
+        self.callers.authorize_verify(&credential)?;
         let Self { callers, verifier, .. } = self.clone();
         let answers = request.into_inner().map(move |question| {
             let question = question.map_err(|status| decode_errors::failure(&status).map_or(status, Status::from))?;
@@ -189,7 +189,7 @@ impl KeyAuthority for Service {
     ) -> Result<Response<Self::ImportKeysStream>, Status> {
         let caller = Caller { actor: None, address: address(&request) };
         let permitted = self.credential(&request).and_then(|credential| {
-            self.callers.permit_any(&credential, &[Permission::KeysWrite])?;
+            self.callers.authorize_any(&credential, &[Permission::KeysWrite])?;
             Ok(credential)
         });
         let credential = self.outcome("ImportKeys", &caller, permitted)?;

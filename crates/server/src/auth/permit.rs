@@ -18,14 +18,14 @@ use key_authority_domain::permission::Permission;
 use key_authority_domain::secret::Keyring;
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::{Token, TokenDigest};
-use key_authority_domain::verdict::{Question, Standing, Verdict, decide};
+use key_authority_domain::verdict::{KeyFacts, Question, Verdict, decide};
 use key_authority_replica::index::Record;
-use key_authority_replica::{Moment, View};
+use key_authority_replica::{LeaseProof, ReplicaState};
 use key_authority_storage::caller_read::StoredCaller;
 use key_authority_storage::page::AccountScope;
 use key_authority_storage::read_tx::ReadTx;
 
-use crate::rpc::errors::Failure;
+use crate::rpc::errors::RpcError;
 
 /// What a call brings along to say who makes it. It can be judged again and again: a stream's is, for every question.
 #[derive(Clone)]
@@ -39,7 +39,7 @@ pub struct Credential {
 /// the caller again, in its transaction; see [`Permit::judge_in`].
 pub struct Permit {
     holder: Option<Record>,
-    moment: Moment,
+    moment: LeaseProof,
     /// Any of these is enough for the call.
     permissions: &'static [Permission],
     address: Option<IpAddr>,
@@ -48,7 +48,7 @@ pub struct Permit {
 impl Permit {
     /// When it was given; a question is judged by the same instant as who asks it.
     #[must_use]
-    pub fn moment(&self) -> Moment {
+    pub fn moment(&self) -> LeaseProof {
         self.moment
     }
 
@@ -56,7 +56,7 @@ impl Permit {
     ///
     /// # Errors
     /// When the caller is anonymous.
-    pub fn actor(&self) -> Result<Actor, Failure> {
+    pub fn actor(&self) -> Result<Actor, RpcError> {
         let holder = self.holder.as_ref().ok_or(MISSING)?;
         Ok(Actor::from(holder.id()))
     }
@@ -66,10 +66,10 @@ impl Permit {
     ///
     /// # Errors
     /// `UNAUTHENTICATED` or `PERMISSION_DENIED` where the caller has ended, or has lost the permission.
-    pub async fn judge_in(&self, tx: &ReadTx) -> Result<TxPermit, Failure> {
+    pub async fn judge_in(&self, tx: &ReadTx) -> Result<TxPermit, RpcError> {
         let holder = self.holder.as_ref().ok_or(MISSING)?;
         let caller = tx.caller(holder.digest()).await?.ok_or(UNKNOWN)?;
-        judge(&caller.standing(), self.permissions, self.address, tx.now())?;
+        judge(&caller.facts(), self.permissions, self.address, tx.now())?;
         Ok(TxPermit { actor: Actor::from(&caller.key_id), caller })
     }
 }
@@ -101,18 +101,18 @@ impl TxPermit {
     ///
     /// # Errors
     /// `GRANT_EXCEEDS_CALLER`.
-    pub fn check_grant(&self, key: &Key) -> Result<(), Failure> {
+    pub fn check_grant(&self, key: &Key) -> Result<(), RpcError> {
         let StoredCaller { access, is_newest_token, .. } = &self.caller;
         let is_held =
             *is_newest_token && Permission::may_grant(access, self.caller.token_end(), &key.access, key.expire_time);
-        if !key.account.is_system() || is_held { Ok(()) } else { Err(Failure::GrantExceedsCaller) }
+        if !key.account.is_system() || is_held { Ok(()) } else { Err(RpcError::GrantExceedsCaller) }
     }
 
     /// Checks that the caller may change the account: a change of account `system` concerns all callers.
     ///
     /// # Errors
     /// `GRANT_EXCEEDS_CALLER`.
-    pub fn check_policy(&self, account: &AccountId) -> Result<(), Failure> {
+    pub fn check_policy(&self, account: &AccountId) -> Result<(), RpcError> {
         if account.is_system() { self.check_all_accounts() } else { Ok(()) }
     }
 
@@ -120,9 +120,9 @@ impl TxPermit {
     ///
     /// # Errors
     /// `GRANT_EXCEEDS_CALLER`.
-    pub fn check_all_accounts(&self) -> Result<(), Failure> {
+    pub fn check_all_accounts(&self) -> Result<(), RpcError> {
         let covers_all = self.caller.access.projects == ProjectAccess::All;
-        if covers_all && self.caller.is_newest_token { Ok(()) } else { Err(Failure::GrantExceedsCaller) }
+        if covers_all && self.caller.is_newest_token { Ok(()) } else { Err(RpcError::GrantExceedsCaller) }
     }
 }
 
@@ -162,11 +162,11 @@ pub trait Rights {
 /// Decides whether a caller's key has any of the `permissions`. They are tried in turn; the first is named when none is
 /// held. The one function that judges callers, at arrival and inside a transaction.
 fn judge(
-    standing: &Standing<'_>,
+    facts: &KeyFacts<'_>,
     permissions: &[Permission],
     address: Option<IpAddr>,
     now: Timestamp,
-) -> Result<(), Failure> {
+) -> Result<(), RpcError> {
     let mut missing = None;
     for permission in permissions {
         let question = Question {
@@ -175,13 +175,13 @@ fn judge(
             client_ip: address,
             ..Question::default()
         };
-        match decide(Some(standing), &question, now) {
+        match decide(Some(facts), &question, now) {
             Verdict::Valid => return Ok(()),
             Verdict::ScopeDenied => {
                 missing.get_or_insert(*permission);
             }
-            Verdict::ProjectDenied => return Err(Failure::NoAccounts),
-            Verdict::NetworkDenied => return Err(Failure::CallerNetworkDenied),
+            Verdict::ProjectDenied => return Err(RpcError::NoAccounts),
+            Verdict::NetworkDenied => return Err(RpcError::CallerNetworkDenied),
             Verdict::Malformed
             | Verdict::Unknown
             | Verdict::Disabled
@@ -190,18 +190,18 @@ fn judge(
             | Verdict::AccountSuspended => return Err(UNKNOWN),
         }
     }
-    Err(missing.map_or(UNKNOWN, Failure::PermissionMissing))
+    Err(missing.map_or(UNKNOWN, RpcError::PermissionMissing))
 }
 
 /// The answer to every caller whose token is not accepted, for any cause.
-const UNKNOWN: Failure = Failure::CallerUnknown("the caller's token is not valid");
+const UNKNOWN: RpcError = RpcError::Unauthenticated("the caller's token is not valid");
 
 /// The answer to a caller without a token.
-const MISSING: Failure = Failure::CallerUnknown("the authorization header is missing");
+const MISSING: RpcError = RpcError::Unauthenticated("the authorization header is missing");
 
 /// Judges callers.
 pub struct Callers {
-    view: Arc<View>,
+    view: Arc<ReplicaState>,
     keyring: Arc<Keyring>,
     is_verify_open: bool,
 }
@@ -209,7 +209,7 @@ pub struct Callers {
 impl Callers {
     /// Judges by what the replica knows. With `is_verify_open`, a call without a token may verify.
     #[must_use]
-    pub fn new(view: Arc<View>, keyring: Arc<Keyring>, is_verify_open: bool) -> Self {
+    pub fn new(view: Arc<ReplicaState>, keyring: Arc<Keyring>, is_verify_open: bool) -> Self {
         Self { view, keyring, is_verify_open }
     }
 
@@ -217,12 +217,13 @@ impl Callers {
     ///
     /// # Errors
     /// When there is one that is no bearer token, or none of ours.
-    pub fn credential(&self, headers: &HeaderMap, address: Option<IpAddr>) -> Result<Credential, Failure> {
+    pub fn credential(&self, headers: &HeaderMap, address: Option<IpAddr>) -> Result<Credential, RpcError> {
         let Some(value) = headers.get(AUTHORIZATION) else { return Ok(Credential { digests: None, address }) };
-        let text = value.to_str().map_err(|_| Failure::CallerUnknown("the authorization header is not ASCII text"))?;
+        let text =
+            value.to_str().map_err(|_| RpcError::Unauthenticated("the authorization header is not ASCII text"))?;
         let token = match text.split_once(' ') {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
-            _ => return Err(Failure::CallerUnknown("the authorization header is not of the form Bearer <token>")),
+            _ => return Err(RpcError::Unauthenticated("the authorization header is not of the form Bearer <token>")),
         };
         let token = Token::parse(token).map_err(|_malformed| UNKNOWN)?;
         Ok(Credential { digests: Some(self.keyring.digests(token).collect()), address })
@@ -233,14 +234,14 @@ impl Callers {
     ///
     /// # Errors
     /// `UNAUTHENTICATED`, or that this replica cannot tell.
-    pub fn know(&self, credential: &Credential) -> Result<(), Failure> {
+    pub fn know(&self, credential: &Credential) -> Result<(), RpcError> {
         let Some(digests) = &credential.digests else {
             return if self.is_verify_open { Ok(()) } else { Err(MISSING) };
         };
         let moment = self.view.moment()?;
         let secret = self.view.find(moment, digests.iter().copied()).ok_or(UNKNOWN)?;
         let question = Question { account: Some(SYSTEM_ACCOUNT), client_ip: credential.address, ..Question::default() };
-        match decide(Some(&secret.standing()), &question, moment.now()) {
+        match decide(Some(&secret.facts()), &question, moment.now()) {
             Verdict::Valid | Verdict::ProjectDenied | Verdict::NetworkDenied => Ok(()),
             _ => Err(UNKNOWN),
         }
@@ -250,15 +251,19 @@ impl Callers {
     ///
     /// # Errors
     /// `UNAUTHENTICATED`, `PERMISSION_DENIED`, or that this replica cannot tell.
-    pub fn permit_verify(&self, credential: &Credential) -> Result<Permit, Failure> {
-        self.permit_any(credential, &[Permission::Verify])
+    pub fn authorize_verify(&self, credential: &Credential) -> Result<Permit, RpcError> {
+        self.authorize_any(credential, &[Permission::Verify])
     }
 
     /// The right to do what any of the `permissions` is for.
     ///
     /// # Errors
     /// `UNAUTHENTICATED`, `PERMISSION_DENIED`, or that this replica cannot tell.
-    pub fn permit_any(&self, credential: &Credential, permissions: &'static [Permission]) -> Result<Permit, Failure> {
+    pub fn authorize_any(
+        &self,
+        credential: &Credential,
+        permissions: &'static [Permission],
+    ) -> Result<Permit, RpcError> {
         let address = credential.address;
         let Some(digests) = &credential.digests else {
             return if self.is_verify_open && permissions == [Permission::Verify] {
@@ -269,7 +274,7 @@ impl Callers {
         };
         let moment = self.view.moment()?;
         let Some(secret) = self.view.find(moment, digests.iter().copied()) else { return Err(UNKNOWN) };
-        judge(&secret.standing(), permissions, address, moment.now())?;
+        judge(&secret.facts(), permissions, address, moment.now())?;
         self.view.note_use(&secret, moment.now());
         Ok(Permit { holder: Some(secret), moment, permissions, address })
     }

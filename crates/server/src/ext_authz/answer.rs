@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use key_authority_proto::ext_authz::check_response::HttpResponse;
 use key_authority_proto::ext_authz::header_value_option::HeaderAppendAction;
 use key_authority_proto::ext_authz::{CheckResponse, HeaderValue, HeaderValueOption, OkHttpResponse, Status};
-use key_authority_replica::index::ResidentSecret;
+use key_authority_replica::index::KeyRecord;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::credential::Presented;
@@ -17,7 +17,7 @@ const SCOPES: &str = "x-key-scopes";
 pub(super) const IN_HEADER: &AsciiSet = &CONTROLS.add(b'%');
 
 /// Lets a request pass, with what its upstream may know of the key, and without what proved it.
-pub(super) fn allowed(secret: &ResidentSecret, presented: &Presented<'_>, headers: &Headers<'_>) -> CheckResponse {
+pub(super) fn allowed(secret: &KeyRecord, presented: &Presented<'_>, headers: &Headers<'_>) -> CheckResponse {
     let told = told(secret);
     // The proxy removes after it has set: a name that is set is not removed, but replaced. One that could be set, and is
     // not, is removed even if the proxy did not tell that the client sent it.
@@ -31,7 +31,7 @@ pub(super) fn allowed(secret: &ResidentSecret, presented: &Presented<'_>, header
 }
 
 /// The headers that tell of a key.
-fn told(secret: &ResidentSecret) -> BTreeMap<String, String> {
+fn told(secret: &KeyRecord) -> BTreeMap<String, String> {
     let mut told = labels(secret.labels());
     told.insert("x-key-id".into(), secret.id().as_str().into());
     told.insert("x-key-account".into(), secret.account().as_str().into());

@@ -3,7 +3,7 @@
 use key_authority_domain::verdict::Verdict;
 use key_authority_proto::ext_authz::check_response::HttpResponse;
 use key_authority_proto::ext_authz::{CheckResponse, DeniedHttpResponse, HttpStatus, Status};
-use key_authority_replica::index::ResidentSecret;
+use key_authority_replica::index::KeyRecord;
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 use serde_json::json;
 use tonic::Code;
@@ -47,7 +47,7 @@ impl From<Violations> for Denial {
 
 impl Denial {
     /// A verdict about the key of `secret`, which is told of only what may be.
-    pub(super) fn of(verdict: Verdict, secret: Option<&ResidentSecret>, wanted: &[&str]) -> Self {
+    pub(super) fn of(verdict: Verdict, secret: Option<&KeyRecord>, wanted: &[&str]) -> Self {
         let owned = |scopes: &mut dyn Iterator<Item = &str>| scopes.map(str::to_owned).collect();
         let secret = secret.filter(|_| verdict == Verdict::ScopeDenied);
         let scopes = secret

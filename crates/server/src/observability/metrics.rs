@@ -59,7 +59,7 @@ struct VersionLabel {
 
 /// Why a connection was turned away or given up before its first call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum ConnectionRejected {
     /// The listener holds as many connections as it may.
     AtLimit,
     /// The TLS handshake and the HTTP/2 preface did not come in time.
@@ -70,7 +70,7 @@ pub enum Refusal {
     NotHttp2,
 }
 
-impl Refusal {
+impl ConnectionRejected {
     const ALL: [Self; 4] = [Self::AtLimit, Self::TimedOut, Self::Tls, Self::NotHttp2];
 
     const fn as_str(self) -> &'static str {
@@ -118,7 +118,7 @@ impl Metrics {
         registry.register("keyauthority_connections", "Open gRPC connections", connections.clone());
         let connections_refused = Family::<ReasonLabel, Counter>::default();
         // From the start, each at 0: what first appears at 1 has not increased, as Prometheus counts.
-        for refusal in Refusal::ALL {
+        for refusal in ConnectionRejected::ALL {
             connections_refused.get_or_create_owned(&ReasonLabel { reason: refusal.as_str() });
         }
         registry.register(
@@ -180,14 +180,14 @@ impl Metrics {
     }
 
     /// Counts a connection that came to nothing.
-    pub fn connection_refused(&self, refusal: Refusal) {
+    pub fn connection_refused(&self, refusal: ConnectionRejected) {
         let reason = refusal.as_str();
         self.connections_refused.get_or_create_owned(&ReasonLabel { reason }).inc();
     }
 
     /// How many connections were turned away for this reason.
     #[must_use]
-    pub fn connections_refused(&self, refusal: Refusal) -> u64 {
+    pub fn connections_refused(&self, refusal: ConnectionRejected) -> u64 {
         let reason = refusal.as_str();
         self.connections_refused.get_or_create_owned(&ReasonLabel { reason }).get()
     }
@@ -287,7 +287,7 @@ mod tests {
         metrics.verified(1, 3);
         metrics.verified(99, 1);
         metrics.admin_refused("PERMISSION_DENIED");
-        metrics.connection_refused(Refusal::AtLimit);
+        metrics.connection_refused(ConnectionRejected::AtLimit);
         metrics.on_scrape(|metrics| metrics.set_statements("requests", 7));
         let open = metrics.connection_opened();
         let text = metrics.encode().unwrap();

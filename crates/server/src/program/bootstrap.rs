@@ -14,9 +14,9 @@ use key_authority_domain::foreign::Scheme;
 use key_authority_domain::id::{AccountId, Actor, KeyId};
 use key_authority_domain::key::{Key, Labels, MintedSecret, NewKey};
 use key_authority_domain::permission::Permission;
-use key_authority_domain::refusal::Rejection;
+use key_authority_domain::policy_error::ChangeError;
 use key_authority_domain::snapshot;
-use key_authority_domain::text::Invalid;
+use key_authority_domain::text::ValidationError;
 use key_authority_domain::token::{Token, TokenPrefix};
 use key_authority_storage::write_tx::WriteTx;
 use key_authority_storage::{StorageError, Store};
@@ -52,11 +52,11 @@ pub enum BootstrapError {
     Entropy(#[from] EntropyError),
     /// A rule of our own forbids the root key.
     #[error(transparent)]
-    Rejected(#[from] Rejection),
+    Rejected(#[from] ChangeError),
 }
 
-impl From<Invalid> for BootstrapError {
-    fn from(rule: Invalid) -> Self {
+impl From<ValidationError> for BootstrapError {
+    fn from(rule: ValidationError) -> Self {
         Self::Rejected(rule.in_field("root key"))
     }
 }

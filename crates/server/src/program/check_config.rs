@@ -12,7 +12,7 @@ use std::path::Path;
 use crate::observability::error_chain;
 use crate::program::bootstrap::{self, BootstrapError};
 use crate::program::config::{
-    Config, ConfigError, ConfigErrors, DATA_DIR, EMBEDDED_FILE, Purpose, SECRET_FILE, Settings,
+    Config, ConfigError, ConfigErrors, ConfigMode, DATA_DIR, EMBEDDED_FILE, SECRET_FILE, Settings,
 };
 use crate::program::startup::{self, OpenError};
 use crate::transport::tls::TlsFiles;
@@ -25,7 +25,7 @@ pub async fn run(
     settings: &Settings,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<(), ConfigErrors> {
-    let mut errors = match Config::from_args(settings, Purpose::Serve, environment) {
+    let mut errors = match Config::from_args(settings, ConfigMode::Serve, environment) {
         Ok(config) if config.database.embedded => Vec::new(),
         Ok(config) => folder_problem(settings, &config).into_iter().collect(),
         Err(ConfigErrors(errors)) => errors,

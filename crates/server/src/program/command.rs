@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::{bootstrap, check_config, healthcheck, serve, startup};
 use crate::entropy;
 use crate::observability::telemetry;
-use crate::program::config::{AuditCommand, Command, Config, ConfigErrors, Purpose, Settings};
+use crate::program::config::{AuditCommand, Command, Config, ConfigErrors, ConfigMode, Settings};
 use crate::program::shutdown::Shutdown;
 
 /// Why a subcommand failed: what is printed, and nothing that is secret.
@@ -74,7 +74,7 @@ pub fn run(command: Command) -> Result<ExitCode, CommandError> {
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     match command {
         Command::Serve(settings) => {
-            let config = read(&settings, Purpose::Serve)?;
+            let config = read(&settings, ConfigMode::Serve)?;
             runtime()?.block_on(async {
                 let telemetry = telemetry::init(&config.log)?;
                 Box::pin(serve::serve(config, telemetry.is_tracing(), Shutdown::on_signals()?)).await?;
@@ -83,11 +83,11 @@ pub fn run(command: Command) -> Result<ExitCode, CommandError> {
             })
         }
         Command::Migrate(settings) => {
-            let config = read(&settings, Purpose::Maintain)?;
+            let config = read(&settings, ConfigMode::Maintain)?;
             runtime()?.block_on(migrate(&config))
         }
         Command::Bootstrap(settings) => {
-            let config = read(&settings, Purpose::Serve)?;
+            let config = read(&settings, ConfigMode::Serve)?;
             runtime()?.block_on(another_root_key(&config))
         }
         Command::CheckConfig(settings) => {
@@ -100,7 +100,7 @@ pub fn run(command: Command) -> Result<ExitCode, CommandError> {
         }
         Command::Audit(AuditCommand::Verify(arguments)) => {
             let kept = arguments.kept_head.as_deref().map(|text| head_of(text).ok_or(CommandError::KeptHead));
-            let config = read(&arguments.settings, Purpose::Serve)?;
+            let config = read(&arguments.settings, ConfigMode::Serve)?;
             runtime()?.block_on(verify_audit(&config, kept.transpose()?))
         }
         Command::GenerateToken => say(bootstrap::mint()?.reveal()),
@@ -112,7 +112,7 @@ pub fn run(command: Command) -> Result<ExitCode, CommandError> {
     }
 }
 
-fn read(settings: &Settings, purpose: Purpose) -> Result<Config, ConfigErrors> {
+fn read(settings: &Settings, purpose: ConfigMode) -> Result<Config, ConfigErrors> {
     Config::from_args(settings, purpose, environment())
 }
 

@@ -45,7 +45,7 @@ const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
 /// What the configuration is wanted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
+pub enum ConfigMode {
     /// To serve, or to make the root key: the authority secret is needed.
     Serve,
     /// To look after the database: the secret is not needed.
@@ -94,7 +94,7 @@ pub struct Config {
     pub verify_listen: Option<SocketAddr>,
     /// The HTTP listener: metrics and probes.
     pub http_listen: SocketAddr,
-    /// The file of the authority secret; `None` only for [`Purpose::Maintain`].
+    /// The file of the authority secret; `None` only for [`ConfigMode::Maintain`].
     pub secret_file: Option<PathBuf>,
     /// The file with the root token to be bootstrapped.
     pub bootstrap_token_file: Option<PathBuf>,
@@ -125,7 +125,7 @@ impl Config {
     /// Everything that is wrong, not only the first.
     pub fn from_args(
         settings: &Settings,
-        purpose: Purpose,
+        purpose: ConfigMode,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigErrors> {
         let mut read = Reader::default();
@@ -136,7 +136,7 @@ impl Config {
         let secret_file = read.path("secret-file", settings.secret_file.as_deref());
         let secret_file = match (&database, secret_file) {
             (Some(database), None) if database.embedded => Some(data_dir.join(SECRET_FILE)),
-            (Some(_), None) if purpose == Purpose::Serve => {
+            (Some(_), None) if purpose == ConfigMode::Serve => {
                 read.fail(
                     "secret-file",
                     None,

@@ -11,13 +11,13 @@ use std::time::Duration;
 use key_authority_domain::audit::LOG_FORMAT_VERSION;
 use key_authority_domain::secret::Keyring;
 use key_authority_domain::verdict::Verdict;
-use key_authority_replica::View;
+use key_authority_replica::ReplicaState;
 use key_authority_replica::clock::boottime;
 use key_authority_replica::replicator::{EndError, Replicator, Settings, StartError};
-use key_authority_replica::terms::{Terms, TermsError};
-use key_authority_replica::usage::{FLUSH_INTERVAL, pause_after};
+use key_authority_replica::terms::{LeaseTimings, TermsError};
+use key_authority_replica::usage::{FLUSH_INTERVAL, next_flush_delay};
 use key_authority_storage::Store;
-use key_authority_storage::alone::{Alone, AloneError};
+use key_authority_storage::alone::{ExclusiveLock, ExclusiveLockError};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -60,10 +60,10 @@ pub enum ServeError {
     Open(#[from] OpenError),
     /// The database is served already, and takes one server only.
     #[error(transparent)]
-    Alone(#[from] AloneError),
+    ExclusiveLock(#[from] ExclusiveLockError),
     /// The lease.
     #[error(transparent)]
-    Terms(#[from] TermsError),
+    LeaseTimings(#[from] TermsError),
     /// The root key.
     #[error(transparent)]
     Bootstrap(#[from] BootstrapError),
@@ -219,9 +219,9 @@ struct Facts {
     store: Store,
     /// A connection of its own, so that writing usage down never stands in an operator's way.
     usage: Store,
-    terms: Terms,
+    terms: LeaseTimings,
     /// Held while the server runs.
-    alone: Option<Alone>,
+    alone: Option<ExclusiveLock>,
 }
 
 impl Facts {
@@ -229,7 +229,7 @@ impl Facts {
         let keyring = startup::keyring(config)?;
         let store = startup::connect(config, &keyring, config.database.connections).await?;
         // Before anything is written: a server that runs on the file knows the schema as it is.
-        let alone = store.be_alone().await?;
+        let alone = store.acquire_exclusive().await?;
         startup::prepare(config, &store, alone.as_ref()).await?;
         startup::check_settings(&store).await?;
         if let Some(alone) = &alone {
@@ -237,7 +237,7 @@ impl Facts {
             store.clear_registry(alone).await.map_err(BootstrapError::from)?;
         }
         let usage = startup::connect(config, &keyring, 1).await?;
-        let terms = Terms::agree(&store, config.lease).await?;
+        let terms = LeaseTimings::agree(&store, config.lease).await?;
         make_first_key(config, &store).await?;
         Ok(Self { keyring, store, usage, terms, alone })
     }
@@ -319,13 +319,13 @@ async fn make_first_key(config: &Config, store: &Store) -> Result<(), ServeError
     Ok(())
 }
 
-async fn first_lease(view: &View) {
+async fn first_lease(view: &ReplicaState) {
     while !view.has_lease() {
         sleep(HEALTH_INTERVAL).await;
     }
 }
 
-async fn keep_health(health: Health, view: Arc<View>, ended: CancellationToken) {
+async fn keep_health(health: Health, view: Arc<ReplicaState>, ended: CancellationToken) {
     loop {
         health.set_verify(view.has_lease());
         health.set_storage(view.storage_answers());
@@ -335,18 +335,18 @@ async fn keep_health(health: Health, view: Arc<View>, ended: CancellationToken) 
     }
 }
 
-async fn keep_usage(store: Store, view: Arc<View>, ended: CancellationToken) {
+async fn keep_usage(store: Store, view: Arc<ReplicaState>, ended: CancellationToken) {
     let mut pause = FLUSH_INTERVAL;
     while ended.run_until_cancelled(sleep(pause)).await.is_some() {
         let began = boottime();
         if let Err(error) = view.usage().flush(&store).await {
             tracing::debug!(error = %error, "uses of keys were not written down; they are kept");
         }
-        pause = pause_after(boottime().since(began));
+        pause = next_flush_delay(boottime().since(began));
     }
 }
 
-fn watch_metrics(metrics: &SharedMetrics, view: &Arc<View>, facts: &Facts) {
+fn watch_metrics(metrics: &SharedMetrics, view: &Arc<ReplicaState>, facts: &Facts) {
     let (view, store, usage) = (Arc::clone(view), facts.store.clone(), facts.usage.clone());
     metrics.on_scrape(move |metrics| {
         metrics.replica.refresh(&view);

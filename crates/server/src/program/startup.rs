@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use key_authority_domain::secret::Keyring;
-use key_authority_domain::text::Invalid;
-use key_authority_storage::alone::Alone;
+use key_authority_domain::text::ValidationError;
+use key_authority_storage::alone::ExclusiveLock;
 use key_authority_storage::database_checks::UnsafeSetting;
 use key_authority_storage::migrate::SchemaError;
 use key_authority_storage::settings::SettingsError;
@@ -42,7 +42,7 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
         /// The rule.
-        rule: Invalid,
+        rule: ValidationError,
     },
     /// The secret file is gone, the database is not.
     #[error("the secret file {path} is missing beside a database; without it no token verifies: put it back")]
@@ -147,7 +147,7 @@ pub async fn connect(config: &Config, keyring: &Arc<Keyring>, connections: u32) 
 ///
 /// # Errors
 /// [`OpenError`].
-pub async fn prepare(config: &Config, store: &Store, alone: Option<&Alone>) -> Result<(), OpenError> {
+pub async fn prepare(config: &Config, store: &Store, alone: Option<&ExclusiveLock>) -> Result<(), OpenError> {
     if config.database.migrate {
         store.migrate(alone).await?;
     } else {

@@ -19,7 +19,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::Status;
 use tower::{Layer, Service};
 
-use crate::rpc::errors::Failure;
+use crate::rpc::errors::RpcError;
 use crate::wire::methods::MethodTable;
 
 /// The longest time `grpc-timeout` can be relied on to mean; longer ones are as good as none, and their sum with now could overflow.
@@ -48,7 +48,7 @@ fn now() -> Instant {
 
 /// The status of a call that took too long.
 fn exceeded() -> Status {
-    Failure::TooLate.into()
+    RpcError::TooLate.into()
 }
 
 /// Reads `grpc-timeout`: at most eight digits and a unit. What does not parse counts as absent, as in every gRPC server.

@@ -14,14 +14,14 @@ use pin_project_lite::pin_project;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
-use crate::rpc::errors::Failure;
+use crate::rpc::errors::RpcError;
 
 /// What prost's errors begin with.
 const MARK: &str = "failed to decode Protobuf message: ";
 
 /// The failure that an undecodable request is, if `status` says that it was one.
 #[must_use]
-pub fn failure(status: &Status) -> Option<Failure> {
+pub fn failure(status: &Status) -> Option<RpcError> {
     // An INTERNAL of ours carries details; one without was made by tonic, before a request reached us.
     if status.code() != Code::Internal || !status.details().is_empty() {
         return None;
@@ -31,22 +31,22 @@ pub fn failure(status: &Status) -> Option<Failure> {
 
 /// What is no gRPC message, or more than one.
 #[must_use]
-pub fn unframed() -> Failure {
-    Failure::invalid("", "must be one whole gRPC message")
+pub fn unframed() -> RpcError {
+    RpcError::invalid("", "must be one whole gRPC message")
 }
 
 /// What is no message of its type, as prost tells it.
 #[must_use]
-pub fn undecodable(error: &prost::DecodeError) -> Failure {
+pub fn undecodable(error: &prost::DecodeError) -> RpcError {
     let text = error.to_string();
     refused(text.strip_prefix(MARK).unwrap_or(&text))
 }
 
-fn refused(cause: &str) -> Failure {
+fn refused(cause: &str) -> RpcError {
     // Where it knows the field, prost says `Message.field: cause`.
     let field = cause.split_once(": ").and_then(|(place, _)| place.split_once('.')).map_or("", |(_, field)| field);
     let rule = if cause.contains("UTF-8") { "must be UTF-8 text" } else { "must be as the .proto file says" };
-    Failure::invalid(field, rule)
+    RpcError::invalid(field, rule)
 }
 
 /// Puts the blame where it belongs.
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn other_faults_stay_ours() {
-        let ours = Status::from(Failure::SealBroken);
+        let ours = Status::from(RpcError::SealBroken);
         assert!(failure(&ours).is_none());
         assert!(failure(&Status::with_details(Code::Internal, "an internal fault", "x".into())).is_none());
         assert!(failure(&Status::unavailable("failed to decode Protobuf message: x")).is_none());

@@ -5,7 +5,7 @@
 
 use key_authority_domain::id::{AccountId, KeyId, Revision};
 use key_authority_domain::permission::Permission;
-use key_authority_domain::refusal::{Refusal, Rejection};
+use key_authority_domain::policy_error::{ChangeError, PolicyError};
 use key_authority_domain::time::Timestamp;
 use key_authority_replica::NoLease;
 use key_authority_storage::StorageError;
@@ -21,13 +21,13 @@ pub const ERROR_DOMAIN: &str = "keyauthority";
 
 /// Why a call fails.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum RpcError {
     /// Fields of the request break their rules.
     #[error("the request is not valid")]
     Invalid(Violations),
     /// The caller's token is missing, malformed, unknown, or of a key that does not pass.
     #[error("the caller is not known")]
-    CallerUnknown(&'static str),
+    Unauthenticated(&'static str),
     /// The caller's key may not be used from where the call comes from.
     #[error("the caller's key may not be used from this address")]
     CallerNetworkDenied,
@@ -68,7 +68,7 @@ pub enum Failure {
     EtagMismatch,
     /// Policy or state does not allow the change.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] PolicyError),
     /// The facts cannot be had, or not be written.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -103,22 +103,22 @@ pub enum Failure {
     SealBroken,
 }
 
-impl From<Violations> for Failure {
+impl From<Violations> for RpcError {
     fn from(violations: Violations) -> Self {
         Self::Invalid(violations)
     }
 }
 
-impl From<Rejection> for Failure {
-    fn from(rejection: Rejection) -> Self {
+impl From<ChangeError> for RpcError {
+    fn from(rejection: ChangeError) -> Self {
         match rejection {
-            Rejection::Invalid { field, rule } => Self::Invalid(Violations::one(field, rule.as_str())),
-            Rejection::Refused(refusal) => Self::Refused(refusal),
+            ChangeError::Invalid { field, rule } => Self::Invalid(Violations::one(field, rule.as_str())),
+            ChangeError::Refused(refusal) => Self::Refused(refusal),
         }
     }
 }
 
-impl Failure {
+impl RpcError {
     /// A field that breaks a rule.
     #[must_use]
     pub fn invalid(field: &str, rule: &str) -> Self {
@@ -139,7 +139,7 @@ impl Failure {
     pub fn code(&self) -> (Code, &'static str) {
         match self {
             Self::Invalid(_) => (Code::InvalidArgument, "FIELD_INVALID"),
-            Self::CallerUnknown(_) => (Code::Unauthenticated, "CALLER_UNKNOWN"),
+            Self::Unauthenticated(_) => (Code::Unauthenticated, "CALLER_UNKNOWN"),
             Self::CallerNetworkDenied => (Code::PermissionDenied, "CALLER_NETWORK_DENIED"),
             Self::PermissionMissing(_) => (Code::PermissionDenied, "PERMISSION_MISSING"),
             Self::NoAccounts => (Code::PermissionDenied, "CALLER_COVERS_NO_ACCOUNT"),
@@ -188,7 +188,7 @@ impl Failure {
     pub fn message(&self) -> String {
         match self {
             Self::Invalid(violations) => violations.to_string(),
-            Self::CallerUnknown(why) => {
+            Self::Unauthenticated(why) => {
                 format!("{why}; send `authorization: Bearer <token of a key of account system>`")
             }
             Self::PermissionMissing(permission) => {
@@ -241,10 +241,10 @@ impl Failure {
                     details.add_bad_request_violation(violation.field.clone(), violation.rule.clone());
                 }
             }
-            Self::Refused(Refusal::KeyRecentlyUsed { last_used_time }) => {
+            Self::Refused(PolicyError::KeyRecentlyUsed { last_used_time }) => {
                 metadata.insert("last_used_time".into(), last_used_time.to_string());
             }
-            Self::Refused(Refusal::KeyLimitReached { max, .. }) => {
+            Self::Refused(PolicyError::KeyLimitReached { max, .. }) => {
                 metadata.insert("max_keys".into(), max.to_string());
             }
             Self::PermissionMissing(permission) => {
@@ -281,8 +281,8 @@ impl Failure {
     }
 }
 
-impl From<Failure> for Status {
-    fn from(failure: Failure) -> Self {
+impl From<RpcError> for Status {
+    fn from(failure: RpcError) -> Self {
         failure.log();
         let (code, reason) = failure.code();
         Self::with_error_details(code, failure.message(), failure.details(reason))
@@ -302,7 +302,7 @@ mod tests {
     fn the_comment_of_the_service_names_every_reason() {
         let comment = include_str!("../../../../proto/keyauthority/v1/key_authority.proto");
         let ours = include_str!("errors.rs").split("mod tests").next().unwrap();
-        let refusals = include_str!("../../../domain/src/refusal.rs");
+        let refusals = include_str!("../../../domain/src/policy_error.rs");
         // Those of the health service are not of this one.
         let of_health = ["HEALTH_UNKNOWN", "TOO_MANY_WATCHES"];
         let all: Vec<_> = reasons(ours).chain(reasons(refusals)).filter(|reason| !of_health.contains(reason)).collect();

@@ -18,7 +18,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::{Health as HealthRpc, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
-use crate::rpc::errors::Failure;
+use crate::rpc::errors::RpcError;
 
 /// The health name of Verify.
 pub const VERIFY_SERVICE: &str = "keyauthority.v1.KeyAuthority";
@@ -146,14 +146,14 @@ fn response(status: ServingStatus) -> HealthCheckResponse {
 impl HealthRpc for Rpc {
     async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
         let status = self.health.state().of(&request.get_ref().service);
-        status.map(|status| Response::new(response(status))).ok_or_else(|| Failure::HealthUnknown.into())
+        status.map(|status| Response::new(response(status))).ok_or_else(|| RpcError::HealthUnknown.into())
     }
 
     type WatchStream = WatchStream;
 
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<WatchStream>, Status> {
         let place = Arc::clone(&self.watches).try_acquire_owned();
-        let place = place.map_err(|_| Failure::TooManyWatches)?;
+        let place = place.map_err(|_| RpcError::TooManyWatches)?;
         let service = request.into_inner().service;
         let receiver = self.health.0.subscribe();
         Ok(Response::new(Box::pin(unfold((receiver, place, None), move |(mut receiver, place, told)| {

@@ -21,7 +21,7 @@ use super::listener::{BoxError, Limits};
 use super::peer::Peer;
 use super::preface::{self, Prefaced};
 use crate::entropy::jitter;
-use crate::observability::metrics::{Refusal, SharedMetrics};
+use crate::observability::metrics::{ConnectionRejected, SharedMetrics};
 use crate::transport::tls;
 
 /// The share by which ages are spread: connections made together, after a restart of a client fleet, do not end together.
@@ -65,14 +65,17 @@ where
             tracing::debug!(peer = %address, ?refusal, %error, "connection closed before its first call");
         }
         Err(_elapsed) => {
-            setup.metrics.connection_refused(Refusal::TimedOut);
+            setup.metrics.connection_refused(ConnectionRejected::TimedOut);
             tracing::debug!(peer = %address, "connection closed: no HTTP/2 preface in time");
         }
     }
 }
 
-async fn open(stream: TcpStream, tls: Option<&tls::Acceptor>) -> Result<(Opened, Peer), (Refusal, io::Error)> {
-    let not_http2 = |error| (Refusal::NotHttp2, error);
+async fn open(
+    stream: TcpStream,
+    tls: Option<&tls::Acceptor>,
+) -> Result<(Opened, Peer), (ConnectionRejected, io::Error)> {
+    let not_http2 = |error| (ConnectionRejected::NotHttp2, error);
     // Answers are small; waiting to fill a segment would only delay them.
     stream.set_nodelay(true).map_err(not_http2)?;
     match tls {
@@ -81,7 +84,7 @@ async fn open(stream: TcpStream, tls: Option<&tls::Acceptor>) -> Result<(Opened,
             Ok((Opened::Plain(preface::read(stream).await.map_err(not_http2)?), peer))
         }
         Some(acceptor) => {
-            let stream = acceptor.accept(stream).await.map_err(|error| (Refusal::Tls, error))?;
+            let stream = acceptor.accept(stream).await.map_err(|error| (ConnectionRejected::Tls, error))?;
             let peer = Peer::of_tls(&stream);
             Ok((Opened::Tls(Box::new(preface::read(stream).await.map_err(not_http2)?)), peer))
         }

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection;
 use super::peer::Peer;
-use crate::observability::metrics::{Refusal, SharedMetrics};
+use crate::observability::metrics::{ConnectionRejected, SharedMetrics};
 use crate::transport::tls;
 
 /// How long the accept loop rests when the process has no file descriptor or memory left. Without a rest it would spin, since
@@ -148,7 +148,7 @@ impl Listener {
         B::Error: Into<BoxError>,
     {
         if connections.len() >= self.limits.max_connections {
-            self.metrics.connection_refused(Refusal::AtLimit);
+            self.metrics.connection_refused(ConnectionRejected::AtLimit);
             tracing::debug!(%peer, limit = self.limits.max_connections, "connection refused: at the limit");
             return;
         }

@@ -3,12 +3,12 @@
 use key_authority_domain::id::Revision;
 use key_authority_domain::verdict::{Question, Verdict};
 use key_authority_proto::v1;
-use key_authority_replica::index::ResidentSecret;
+use key_authority_replica::index::KeyRecord;
 use prost::encoding::{WireType, encode_varint, encoded_len_varint};
 
 use super::Decided;
 use crate::auth::permit::Permit;
-use crate::rpc::errors::Failure;
+use crate::rpc::errors::RpcError;
 use crate::wire;
 
 /// Few answers are longer than this.
@@ -21,7 +21,7 @@ pub(super) const STREAM_RESPONSE: u32 = 2;
 /// A `VerifyResponse` that is not written yet.
 pub(super) struct Answer<'a> {
     verdict: Verdict,
-    secret: Option<&'a ResidentSecret>,
+    secret: Option<&'a KeyRecord>,
     question: &'a Question<'a>,
     revision: Revision,
 }
@@ -55,7 +55,7 @@ impl<'a> Answer<'a> {
 }
 
 /// What is told of all keys that are like this one.
-fn of_its_kind(secret: &ResidentSecret) -> Vec<u8> {
+fn of_its_kind(secret: &KeyRecord) -> Vec<u8> {
     let mut out = Vec::new();
     text(3, secret.account().as_str(), &mut out);
     secret.access().scopes.iter().for_each(|scope| text(4, scope.as_str(), &mut out));
@@ -86,7 +86,7 @@ pub(super) fn numbered(id: u64, out: &mut Vec<u8>) {
 }
 
 /// Ends a `VerifyStreamResponse` with why there is no answer.
-pub(super) fn error(failure: &Failure, out: &mut Vec<u8>) {
+pub(super) fn error(failure: &RpcError, out: &mut Vec<u8>) {
     let (code, reason) = failure.code();
     let error = v1::StreamError { code: code.into(), reason: reason.to_owned(), message: failure.message() };
     prost::encoding::message::encode(3, &error, out);

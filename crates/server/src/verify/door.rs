@@ -24,7 +24,7 @@ use super::unary::{self, Ask, Method, Unary};
 use crate::auth::permit::{Callers, Credential};
 use crate::observability::metrics::{CallMetricsLayer, CallSeries, ObservedBody, ObservedFuture};
 use crate::rpc::deadline::{DeadlineBody, DeadlineFuture, Deadlines};
-use crate::rpc::errors::Failure;
+use crate::rpc::errors::RpcError;
 use crate::transport::listener::BoxError;
 
 const VERIFY: &str = "/keyauthority.v1.KeyAuthority/Verify";
@@ -73,7 +73,7 @@ impl<G> Door<G> {
         Self { questions, address, last: Mutex::new(None), general }
     }
 
-    fn credential(&self, callers: &Callers, headers: &HeaderMap) -> Result<Credential, Failure> {
+    fn credential(&self, callers: &Callers, headers: &HeaderMap) -> Result<Credential, RpcError> {
         let Some(value) = headers.get(header::AUTHORIZATION) else { return callers.credential(headers, self.address) };
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, credential)) = last.as_ref().filter(|(known, _)| known == value) {
@@ -127,8 +127,9 @@ impl Question {
 }
 
 /// Begins a stream. A caller who may not ask is told at once.
-fn begin(questions: &Arc<Questions>, credential: Result<Credential, Failure>, body: Incoming) -> Response<Said> {
-    let permitted = credential.and_then(|credential| questions.callers.permit_verify(&credential).map(|_| credential));
+fn begin(questions: &Arc<Questions>, credential: Result<Credential, RpcError>, body: Incoming) -> Response<Said> {
+    let permitted =
+        credential.and_then(|credential| questions.callers.authorize_verify(&credential).map(|_| credential));
     match permitted {
         Ok(credential) => {
             unary::response(Said(Piece::Stream(Box::new(Answers::new(Arc::clone(questions), credential, body)))))

@@ -7,12 +7,12 @@ use std::convert::Infallible;
 
 use key_authority_domain::verdict::Question;
 use key_authority_proto::v1;
-use key_authority_replica::index::Reading;
+use key_authority_replica::index::IndexGuard;
 
 use super::answer::{self, Answer};
 use super::{Decided, Found, Sought, Verifier, judge, message, undecodable};
 use crate::auth::permit::{Callers, Credential, Permit};
-use crate::rpc::errors::Failure;
+use crate::rpc::errors::RpcError;
 use crate::wire::verify::{self as wire, Asked, Numbered};
 use crate::wire::violations::REQUIRED;
 
@@ -20,7 +20,7 @@ impl Verifier {
     /// Decides many questions, in order.
     pub(super) fn decide_all<'a, 'q>(
         &self,
-        index: &'a Reading<'_>,
+        index: &'a IndexGuard<'_>,
         permit: &Permit,
         asked: impl Iterator<Item = (&'q str, &'q Question<'q>)> + Clone,
     ) -> Vec<Decided<'a>> {
@@ -42,7 +42,7 @@ impl Verifier {
         credential: &Credential,
         messages: &[&[u8]],
         out: &mut Vec<u8>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), RpcError> {
         let mut end = Ok(());
         let mut ends = |message: &[u8]| end = Err(undecodable::<v1::VerifyStreamRequest>(message));
         let numbered: Vec<Numbered<'_>> =
@@ -50,10 +50,10 @@ impl Verifier {
         let asked: Vec<Option<Asked<'_>>> = (numbered.iter().zip(messages))
             .map_while(|(numbered, message)| numbered.asked().map_err(|_| ends(message)).ok())
             .collect();
-        let permit = callers.permit_verify(credential);
-        let questions: Vec<Result<Question<'_>, Failure>> = asked
+        let permit = callers.authorize_verify(credential);
+        let questions: Vec<Result<Question<'_>, RpcError>> = asked
             .iter()
-            .map(|asked| Ok(asked.as_ref().ok_or_else(|| Failure::invalid("request", REQUIRED))?.question()?))
+            .map(|asked| Ok(asked.as_ref().ok_or_else(|| RpcError::invalid("request", REQUIRED))?.question()?))
             .collect();
         // An answer is about as long as its question.
         out.reserve(messages.iter().map(|message| message.len()).sum());
@@ -73,7 +73,7 @@ impl Verifier {
         permit: &Permit,
         numbered: &[Numbered<'_>],
         asked: &[Option<Asked<'_>>],
-        questions: &[Result<Question<'_>, Failure>],
+        questions: &[Result<Question<'_>, RpcError>],
         out: &mut Vec<u8>,
     ) {
         let index = self.read();

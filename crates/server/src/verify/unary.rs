@@ -14,7 +14,7 @@ use super::answer::USUAL_BYTES;
 use super::door::{Piece, Questions, Said};
 use super::message::{self, BATCH_BYTES_MAX, Gathered, QUESTION_BYTES_MAX};
 use crate::auth::permit::Credential;
-use crate::rpc::errors::Failure;
+use crate::rpc::errors::RpcError;
 
 /// Which of the two it is.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +26,7 @@ pub(super) enum Method {
 /// Who asks what.
 pub(super) struct Ask {
     pub(super) questions: Arc<Questions>,
-    pub(super) credential: Result<Credential, Failure>,
+    pub(super) credential: Result<Credential, RpcError>,
     pub(super) method: Method,
 }
 
@@ -89,15 +89,15 @@ impl<B: Body<Data = Bytes>> Future for Unary<B> {
 
 impl Ask {
     /// The same, if its caller is known.
-    fn of_the_known(self) -> Result<Self, Failure> {
+    fn of_the_known(self) -> Result<Self, RpcError> {
         let credential = self.credential?;
         self.questions.callers.know(&credential)?;
         Ok(Self { credential: Ok(credential), ..self })
     }
 
-    fn answer(self, message: &[u8]) -> Result<Vec<u8>, Failure> {
+    fn answer(self, message: &[u8]) -> Result<Vec<u8>, RpcError> {
         let Self { questions, credential, method } = self;
-        let permit = questions.callers.permit_verify(&credential?)?;
+        let permit = questions.callers.authorize_verify(&credential?)?;
         let mut out = Vec::with_capacity(USUAL_BYTES);
         message::append(&mut out, |out| match method {
             Method::Verify => questions.verifier.verify(&permit, message, out),

@@ -10,7 +10,7 @@ use key_authority_domain::access::{
 use key_authority_domain::id::AccountId;
 use key_authority_domain::key::{Labels, check_labels};
 use key_authority_domain::permission::Permission;
-use key_authority_domain::text::Invalid;
+use key_authority_domain::text::ValidationError;
 use key_authority_proto::v1;
 
 use super::violations::Check;
@@ -29,7 +29,7 @@ impl Holder {
         if account.is_some_and(AccountId::is_system) { Self::Caller } else { Self::Any }
     }
 
-    fn scope(self, text: &str) -> Result<Scope, Invalid> {
+    fn scope(self, text: &str) -> Result<Scope, ValidationError> {
         let scope = Scope::new(text)?;
         if self == Self::Caller {
             Permission::check(&scope)?;
@@ -37,7 +37,7 @@ impl Holder {
         Ok(scope)
     }
 
-    pub(crate) fn project(self, text: &str) -> Result<Project, Invalid> {
+    pub(crate) fn project(self, text: &str) -> Result<Project, ValidationError> {
         if self == Self::Caller {
             AccountId::new(text)?;
         }
@@ -80,7 +80,7 @@ fn set<T: Ord>(
     field: &str,
     items: &[String],
     max: usize,
-    read: impl Fn(&str) -> Result<T, Invalid>,
+    read: impl Fn(&str) -> Result<T, ValidationError>,
 ) -> BTreeSet<T> {
     let mut set = BTreeSet::new();
     for (index, item) in items.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! Requests about accounts. Changing and showing one have files of their own.
 
 use key_authority_domain::account::{Account, KeyPolicy};
-use key_authority_domain::audit::RequestMark;
+use key_authority_domain::audit::IdempotencyKey;
 use key_authority_domain::id::{AccountId, Revision};
 use key_authority_domain::text::DISPLAY_NAME;
 use key_authority_domain::time::Timestamp;
@@ -28,7 +28,7 @@ pub struct AccountSpec {
     /// What its keys look like and may be.
     pub policy: KeyPolicy,
     /// By what the call is known when it is repeated.
-    pub request: Option<RequestMark>,
+    pub request: Option<IdempotencyKey>,
 }
 
 impl AccountSpec {
@@ -54,7 +54,7 @@ pub struct AccountCall {
     /// Which account.
     pub account: AccountId,
     /// By what the call is known when it is repeated.
-    pub request: Option<RequestMark>,
+    pub request: Option<IdempotencyKey>,
 }
 
 /// Reads the account to create.

@@ -112,7 +112,7 @@ fn value(value: serde_json::Value) -> prost_types::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use key_authority_domain::audit::{AuditEvent, ChainHash, RequestMark};
+    use key_authority_domain::audit::{AuditEvent, ChainHash, IdempotencyKey};
     use key_authority_domain::id::{RequestId, Revision};
     use proptest::prelude::*;
 
@@ -168,7 +168,7 @@ mod tests {
             action: Action::UpdateKey,
             account: AccountId::new("acme").unwrap(),
             key_id: KeyId::new("key_1").ok(),
-            request: Some(RequestMark { id: RequestId::new("r1").unwrap(), digest: [1; 32] }),
+            request: Some(IdempotencyKey { id: RequestId::new("r1").unwrap(), digest: [1; 32] }),
             before: Some("not JSON".into()),
             after: Some(r#"{"a":[1,null,true,{"b":"c"}]}"#.into()),
         };

@@ -1,6 +1,6 @@
 //! What to connect to which server.
 
-use key_authority_domain::audit::RequestMark;
+use key_authority_domain::audit::IdempotencyKey;
 use key_authority_domain::connect::client::Form;
 use key_authority_domain::connect::{Client, Endpoint, Instruction, ServerName};
 use key_authority_domain::id::{AccountId, KeyId};
@@ -25,7 +25,7 @@ pub struct ConnectSpec {
     /// Whether to create a key where there is no active one.
     pub create_if_none: bool,
     /// By what the call is known when it is repeated.
-    pub request: Option<RequestMark>,
+    pub request: Option<IdempotencyKey>,
 }
 
 /// Reads what to connect.

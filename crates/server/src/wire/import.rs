@@ -1,9 +1,9 @@
 //! Keys to import: a message of many, each read by itself, so that one that is wrong does not stand in the way of the others.
 
-use key_authority_domain::audit::RequestMark;
-use key_authority_domain::foreign::Brought;
+use key_authority_domain::audit::IdempotencyKey;
+use key_authority_domain::foreign::ImportedSecret;
 use key_authority_domain::id::AccountId;
-use key_authority_domain::text::{Invalid, TextRule};
+use key_authority_domain::text::{TextRule, ValidationError};
 use key_authority_domain::token::Token;
 use key_authority_proto::v1;
 use v1::create_key_request::Expiry as NewExpiry;
@@ -27,7 +27,7 @@ pub struct ImportSpec {
     /// Whether only to tell what would come of it.
     pub dry_run: bool,
     /// By what the message is known when it is repeated.
-    pub request: Option<RequestMark>,
+    pub request: Option<IdempotencyKey>,
     /// The keys, or what is wrong with them, in their order.
     pub keys: Vec<Result<ImportedKey, Violations>>,
 }
@@ -38,7 +38,7 @@ pub struct ImportedKey {
     /// What it shall be.
     pub spec: KeySpec,
     /// What is known of its token.
-    pub brought: Brought,
+    pub brought: ImportedSecret,
     /// What lists shall show of that.
     pub hint: String,
 }
@@ -65,8 +65,8 @@ fn imported_key(account: &str, key: v1::ImportedKey) -> Result<ImportedKey, Viol
     let mut check = Check::new();
     let brought = brought(&mut check, key.secret);
     let hint = match &brought {
-        Some(Brought::Token(token)) if key.token_hint.is_empty() => token.hint(),
-        Some(Brought::Token(_)) => {
+        Some(ImportedSecret::Token(token)) if key.token_hint.is_empty() => token.hint(),
+        Some(ImportedSecret::Token(_)) => {
             check.violation("token_hint", "must be left out beside a whole token");
             String::new()
         }
@@ -94,20 +94,20 @@ fn imported_key(account: &str, key: v1::ImportedKey) -> Result<ImportedKey, Viol
     check.finish(|| Some(ImportedKey { spec: spec?, brought: brought?, hint }))
 }
 
-fn brought(check: &mut Check, secret: Option<Secret>) -> Option<Brought> {
+fn brought(check: &mut Check, secret: Option<Secret>) -> Option<ImportedSecret> {
     match secret {
         None => {
             check.violation("token", "must be set, or one of blake3 and sha256");
             None
         }
-        Some(Secret::Token(text)) => check.field("token", Token::imported(&text)).map(Brought::Token),
-        Some(Secret::Blake3(bytes)) => check.field("blake3", digest(&bytes)).map(Brought::Blake3),
-        Some(Secret::Sha256(bytes)) => check.field("sha256", digest(&bytes)).map(Brought::Sha256),
+        Some(Secret::Token(text)) => check.field("token", Token::imported(&text)).map(ImportedSecret::Token),
+        Some(Secret::Blake3(bytes)) => check.field("blake3", digest(&bytes)).map(ImportedSecret::Blake3),
+        Some(Secret::Sha256(bytes)) => check.field("sha256", digest(&bytes)).map(ImportedSecret::Sha256),
     }
 }
 
-fn digest(bytes: &[u8]) -> Result<[u8; 32], Invalid> {
-    bytes.try_into().map_err(|_| Invalid::rule("must be 32 bytes"))
+fn digest(bytes: &[u8]) -> Result<[u8; 32], ValidationError> {
+    bytes.try_into().map_err(|_| ValidationError::new("must be 32 bytes"))
 }
 
 #[cfg(test)]

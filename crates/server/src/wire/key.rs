@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use key_authority_domain::account::ExpiryChoice;
-use key_authority_domain::audit::RequestMark;
+use key_authority_domain::audit::IdempotencyKey;
 use key_authority_domain::id::KeyId;
 use key_authority_domain::text;
 use key_authority_proto::v1;
@@ -30,7 +30,7 @@ pub struct KeyCall {
     /// Which key.
     pub key_id: KeyId,
     /// By what the call is known when it is repeated.
-    pub request: Option<RequestMark>,
+    pub request: Option<IdempotencyKey>,
 }
 
 /// A key to revoke.
@@ -41,7 +41,7 @@ pub struct RevokeSpec {
     /// Why; may be empty.
     pub reason: String,
     /// By what the call is known when it is repeated.
-    pub request: Option<RequestMark>,
+    pub request: Option<IdempotencyKey>,
 }
 
 /// A key to renew.
@@ -54,7 +54,7 @@ pub struct RenewSpec {
     /// Until when the key shall live now.
     pub expiry: ExpiryChoice,
     /// By what the call is known when it is repeated.
-    pub request: Option<RequestMark>,
+    pub request: Option<IdempotencyKey>,
 }
 
 /// A key to delete.
@@ -65,7 +65,7 @@ pub struct DeleteSpec {
     /// Whether to delete it although it was used lately.
     pub allow_recently_used: bool,
     /// By what the call is known when it is repeated.
-    pub request: Option<RequestMark>,
+    pub request: Option<IdempotencyKey>,
 }
 
 /// Reads which key to return.

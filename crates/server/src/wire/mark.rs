@@ -1,6 +1,6 @@
 //! By what a repeated request is known: its `request_id`, and a digest that tells another request under the same ID.
 
-use key_authority_domain::audit::RequestMark;
+use key_authority_domain::audit::IdempotencyKey;
 use key_authority_domain::id::RequestId;
 use key_authority_proto::v1;
 
@@ -25,7 +25,7 @@ pub trait Mutation: prost::Message + Sized {
 ///
 /// # Errors
 /// When its `request_id` is none.
-pub fn of<R: Mutation>(request: &R) -> Result<Option<RequestMark>, Violations> {
+pub fn of<R: Mutation>(request: &R) -> Result<Option<IdempotencyKey>, Violations> {
     let mut check = Check::new();
     let mark = mark(&mut check, request);
     check.finish(|| Some(mark))
@@ -62,9 +62,9 @@ mutations! {
 }
 
 /// The mark of a request that is being checked.
-pub(crate) fn mark<R: Mutation>(check: &mut Check, request: &R) -> Option<RequestMark> {
+pub(crate) fn mark<R: Mutation>(check: &mut Check, request: &R) -> Option<IdempotencyKey> {
     let id = check.optional("request_id", request.request_id(), RequestId::new)?;
-    Some(RequestMark { id, digest: request_digest(R::METHOD, request) })
+    Some(IdempotencyKey { id, digest: request_digest(R::METHOD, request) })
 }
 
 /// A digest of a method and its parameters.

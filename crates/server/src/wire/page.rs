@@ -5,9 +5,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use key_authority_domain::seal::Purpose;
+use key_authority_domain::seal::SealContext;
 use key_authority_domain::secret::Keyring;
-use key_authority_domain::text::Invalid;
+use key_authority_domain::text::ValidationError;
 use key_authority_proto::v1;
 
 use super::violations::{Check, Violations};
@@ -28,11 +28,11 @@ const CONTEXT: &str = "keyauthority.v1 2026-11 page query";
 ///
 /// # Errors
 /// The rule, when it is negative or too large.
-pub fn page_size(value: i32) -> Result<u32, Invalid> {
+pub fn page_size(value: i32) -> Result<u32, ValidationError> {
     match u32::try_from(value) {
         Ok(0) => Ok(PAGE_SIZE_DEFAULT),
         Ok(size @ 1..=PAGE_SIZE_MAX) => Ok(size),
-        _ => Err(Invalid::rule(format!("must be 0 to {PAGE_SIZE_MAX}"))),
+        _ => Err(ValidationError::new(format!("must be 0 to {PAGE_SIZE_MAX}"))),
     }
 }
 
@@ -88,7 +88,7 @@ listings! {
 /// The token of the page that begins at `cursor`. The nonce must be random.
 #[must_use]
 pub fn seal_page(keyring: &Keyring, query_digest: &[u8; 32], cursor: &[u8], nonce: [u8; 24]) -> String {
-    URL_SAFE_NO_PAD.encode(keyring.seal(Purpose::Page { query: query_digest }, cursor, nonce))
+    URL_SAFE_NO_PAD.encode(keyring.seal(SealContext::Page { query: query_digest }, cursor, nonce))
 }
 
 /// The cursor in a page token; None for the first page.
@@ -101,7 +101,7 @@ pub fn open_page(keyring: &Keyring, query_digest: &[u8; 32], token: &str) -> Res
     }
     let sealed = if token.len() <= PAGE_TOKEN_LEN_MAX { URL_SAFE_NO_PAD.decode(token).ok() } else { None };
     sealed
-        .and_then(|sealed| keyring.open(Purpose::Page { query: query_digest }, &sealed).ok())
+        .and_then(|sealed| keyring.open(SealContext::Page { query: query_digest }, &sealed).ok())
         .map(|cursor| Some(cursor.to_vec()))
         .ok_or_else(|| Violations::one("page_token", PAGE_TOKEN_RULE))
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use key_authority_domain::text::Invalid;
+use key_authority_domain::text::ValidationError;
 use key_authority_domain::time::{LIFETIME_MAX, LIFETIME_MIN, Timestamp, duration_from_parts};
 
 /// The longest `google.protobuf.Duration`, 10,000 years.
@@ -13,7 +13,7 @@ const SECONDS_MAX: u64 = 315_576_000_000;
 ///
 /// # Errors
 /// The rule, when it lies outside of the years 1 to 9999 or is not normalised.
-pub fn timestamp(value: &prost_types::Timestamp) -> Result<Timestamp, Invalid> {
+pub fn timestamp(value: &prost_types::Timestamp) -> Result<Timestamp, ValidationError> {
     Timestamp::from_parts(value.seconds, value.nanos)
 }
 
@@ -28,7 +28,7 @@ pub fn timestamp_to_proto(value: Timestamp) -> prost_types::Timestamp {
 ///
 /// # Errors
 /// The rule, when it is negative, longer or not normalised.
-pub fn duration(value: &prost_types::Duration) -> Result<Duration, Invalid> {
+pub fn duration(value: &prost_types::Duration) -> Result<Duration, ValidationError> {
     duration_from_parts(value.seconds, value.nanos)
 }
 
@@ -36,10 +36,10 @@ pub fn duration(value: &prost_types::Duration) -> Result<Duration, Invalid> {
 ///
 /// # Errors
 /// The rule.
-pub fn lifetime(value: &prost_types::Duration) -> Result<Duration, Invalid> {
+pub fn lifetime(value: &prost_types::Duration) -> Result<Duration, ValidationError> {
     match duration(value) {
         Ok(lifetime) if (LIFETIME_MIN..=LIFETIME_MAX).contains(&lifetime) => Ok(lifetime),
-        _ => Err(Invalid::rule("must be 1 second to 100 years")),
+        _ => Err(ValidationError::new("must be 1 second to 100 years")),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use key_authority_domain::refusal::{Refusal, Rejection};
+use key_authority_domain::policy_error::{ChangeError, PolicyError};
 
 mod check;
 
@@ -46,10 +46,10 @@ impl Violations {
     ///
     /// # Errors
     /// The refusal, when it was policy or state that did not allow the change.
-    pub fn rejected(rejection: Rejection) -> Result<Self, Refusal> {
+    pub fn rejected(rejection: ChangeError) -> Result<Self, PolicyError> {
         match rejection {
-            Rejection::Invalid { field, rule } => Ok(Self::one(field, rule.as_str())),
-            Rejection::Refused(refusal) => Err(refusal),
+            ChangeError::Invalid { field, rule } => Ok(Self::one(field, rule.as_str())),
+            ChangeError::Refused(refusal) => Err(refusal),
         }
     }
 
@@ -156,8 +156,8 @@ mod tests {
 
     #[test]
     fn a_rejection_is_a_violation_only_when_it_names_a_field() {
-        let violations = Violations::rejected(Rejection::invalid("expire_time", "must be in the future")).unwrap();
+        let violations = Violations::rejected(ChangeError::invalid("expire_time", "must be in the future")).unwrap();
         assert_eq!(violations.within("key").to_string(), "key.expire_time must be in the future");
-        assert_eq!(Violations::rejected(Refusal::KeyRevoked.into()), Err(Refusal::KeyRevoked));
+        assert_eq!(Violations::rejected(PolicyError::KeyRevoked.into()), Err(PolicyError::KeyRevoked));
     }
 }

@@ -5,7 +5,7 @@ mod table;
 use std::collections::BTreeSet;
 
 use key_authority_proto::v1::*;
-pub(crate) use table::{Case, Failure, Outcome, Ready, TABLE, Target, Tenancy};
+pub(crate) use table::{Case, Outcome, Ready, RpcError, TABLE, Target, Tenancy};
 use tonic::Code;
 
 use crate::support::client::{PERMISSIONS, key_for};
@@ -45,7 +45,7 @@ pub(crate) async fn make_ready(root: &Client, account: &str, ready: Ready) -> Ta
 
 async fn every_rpc_needs_its_permission(authority: Authority) {
     let root = authority.client();
-    let denied = Err(Failure { code: Code::PermissionDenied, reason: "PERMISSION_MISSING".into() });
+    let denied = Err(RpcError { code: Code::PermissionDenied, reason: "PERMISSION_MISSING".into() });
     for case in TABLE {
         let Case { method, permissions, .. } = case;
         let target = make_ready(&root, &format!("of-{method}"), case.ready).await;
@@ -77,7 +77,7 @@ async fn no_rpc_reaches_another_tenant(authority: Authority) {
         let outcome = (case.call)(limited.clone(), target.clone()).await;
         match tenancy {
             Tenancy::NotFound(reason) => {
-                let failure = Failure { code: Code::NotFound, reason: (*reason).to_owned() };
+                let failure = RpcError { code: Code::NotFound, reason: (*reason).to_owned() };
                 assert_eq!(outcome, Err(failure.clone()), "{method}");
                 // Neither is there a difference between what is out of reach and what is not there.
                 assert_eq!((case.call)(limited.clone(), target.of_nothing()).await, Err(failure), "{method}");
@@ -88,7 +88,7 @@ async fn no_rpc_reaches_another_tenant(authority: Authority) {
                 assert_eq!(accounts, ["mine"], "{method}");
             }
             Tenancy::OfAll(reason) => {
-                let failure = Failure { code: Code::PermissionDenied, reason: (*reason).to_owned() };
+                let failure = RpcError { code: Code::PermissionDenied, reason: (*reason).to_owned() };
                 assert_eq!(outcome, Err(failure), "{method}");
             }
             Tenancy::OfTheWhole => assert_eq!(outcome, Ok(Outcome::Done), "{method}"),

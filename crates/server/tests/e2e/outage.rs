@@ -17,7 +17,7 @@ use crate::support::{
 };
 
 /// How long an admin RPC may take to say that the database is away.
-const TOLD_WITHIN: Duration = Duration::from_secs(6);
+const NOTIFY_GRACE: Duration = Duration::from_secs(6);
 
 async fn linked(database: Database) -> Authority {
     let authority = Setup::on(database).linked().start().await;
@@ -27,8 +27,8 @@ async fn linked(database: Database) -> Authority {
 
 /// Fails unless the call says in time that the database is away.
 async fn assert_away<T>(what: &str, call: impl Future<Output = Result<T, Status>>) {
-    let result = tokio::time::timeout(TOLD_WITHIN, call).await;
-    let result = result.unwrap_or_else(|_| panic!("{what}: no answer within {TOLD_WITHIN:?}"));
+    let result = tokio::time::timeout(NOTIFY_GRACE, call).await;
+    let result = result.unwrap_or_else(|_| panic!("{what}: no answer within {NOTIFY_GRACE:?}"));
     refused(result, Code::Unavailable, "STORAGE_UNAVAILABLE");
 }
 

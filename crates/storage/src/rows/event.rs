@@ -1,6 +1,6 @@
 //! Rows of the log.
 
-use key_authority_domain::audit::{Action, AuditEvent, LoggedEvent, RequestMark};
+use key_authority_domain::audit::{Action, AuditEvent, IdempotencyKey, LoggedEvent};
 use key_authority_domain::id::{AccountId, Actor, KeyId, RequestId, Revision};
 use key_authority_domain::time::Timestamp;
 use sea_orm::ActiveValue::Set;
@@ -13,7 +13,7 @@ pub(crate) fn to_domain(model: audit_event::Model) -> Result<LoggedEvent, Storag
     let id = model.revision.to_string();
     let row = Row { table: "audit_event", id: &id };
     let request = match (model.request_id, model.request_digest) {
-        (Some(id), Some(digest)) => Some(RequestMark {
+        (Some(id), Some(digest)) => Some(IdempotencyKey {
             id: row.valid("request_id", RequestId::new(&id))?,
             digest: row.bytes("request_digest", &digest)?,
         }),

@@ -6,7 +6,7 @@ use key_authority_domain::access::{Access, Network, Project, ProjectAccess, Scop
 use key_authority_domain::foreign::Scheme;
 use key_authority_domain::id::{AccountId, Actor, KeyId, Revision};
 use key_authority_domain::key::{Key, Revocation, Secret, Usage};
-use key_authority_domain::text::Invalid;
+use key_authority_domain::text::ValidationError;
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::TokenDigest;
 use sea_orm::ActiveValue::{NotSet, Set};
@@ -20,7 +20,7 @@ pub(crate) fn set<T: Ord>(
     row: Row<'_>,
     column: &'static str,
     text: &str,
-    read: fn(&str) -> Result<T, Invalid>,
+    read: fn(&str) -> Result<T, ValidationError>,
 ) -> Result<BTreeSet<T>, StorageError> {
     let items: Vec<String> = row.json(column, text)?;
     row.valid(column, items.iter().map(|item| read(item)).collect())

@@ -125,10 +125,10 @@ async fn a_caller_is_found_by_its_token_as_the_transaction_sees_it(database: Dat
     assert_eq!(replaced.access, renewed.access);
     let newest = tx.caller(&new).await.unwrap().unwrap();
     assert_eq!((newest.is_newest_token, newest.token_end()), (true, renewed.expire_time));
-    assert!(!newest.standing().revoked && !newest.standing().disabled && !newest.standing().account_suspended);
+    assert!(!newest.facts().revoked && !newest.facts().disabled && !newest.facts().account_suspended);
     renewed.revoke(String::new(), tx.now());
     tx.update_key(&mut renewed).await.unwrap();
-    assert!(tx.caller(&new).await.unwrap().unwrap().standing().revoked);
+    assert!(tx.caller(&new).await.unwrap().unwrap().facts().revoked);
     tx.delete_key(&renewed.id).await.unwrap();
     assert!(tx.caller(&new).await.unwrap().is_none());
 }

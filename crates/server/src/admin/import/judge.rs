@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use key_authority_domain::account::Account;
 use key_authority_domain::audit::{Action, AuditEvent};
-use key_authority_domain::foreign::{Brought, Scheme};
+use key_authority_domain::foreign::{ImportedSecret, Scheme};
 use key_authority_domain::id::{Actor, KeyId, Revision};
 use key_authority_domain::key::{Key, MintedSecret};
-use key_authority_domain::seal::Purpose;
+use key_authority_domain::seal::SealContext;
 use key_authority_domain::secret::Keyring;
 use key_authority_domain::snapshot;
 use key_authority_domain::time::Timestamp;
@@ -17,7 +17,7 @@ use key_authority_proto::v1;
 use key_authority_storage::read_tx::{Holder, ReadTx};
 
 use crate::entropy;
-use crate::rpc::errors::Failure;
+use crate::rpc::errors::RpcError;
 use crate::wire::import::ImportedKey;
 use crate::wire::violations::Violations;
 
@@ -55,7 +55,7 @@ impl There {
         candidates: &[Result<Candidate, Violations>],
         account: &Account,
         is_repeated: bool,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, RpcError> {
         let candidates = || candidates.iter().flatten();
         let known: Vec<_> = candidates().flat_map(|candidate| &candidate.known).copied().collect();
         let asked: Vec<_> = candidates().filter_map(|candidate| candidate.key.spec.id.clone()).collect();
@@ -99,7 +99,7 @@ impl Judge {
         &self,
         candidates: &[Result<Candidate, Violations>],
         mut there: There,
-    ) -> Result<Judged, Failure> {
+    ) -> Result<Judged, RpcError> {
         let mut judged = Judged::default();
         for (place, candidate) in (0..).zip(candidates) {
             let fate = match candidate {
@@ -128,23 +128,23 @@ impl Judge {
         Ok(judged)
     }
 
-    fn fate(&self, candidate: &Candidate, there: &mut There) -> Result<Fate, Failure> {
+    fn fate(&self, candidate: &Candidate, there: &mut There) -> Result<Fate, RpcError> {
         let Candidate { key: ImportedKey { spec, brought, hint }, scheme, digest, known } = candidate;
         if let Some(holder) = known.iter().find_map(|digest| there.holders.get(digest)) {
             let is_this = holder.account == self.account.id && spec.id.as_ref().is_none_or(|id| *id == holder.key_id);
-            return if is_this { Ok(Fate::There(holder.create_revision)) } else { Err(Failure::TokenExists) };
+            return if is_this { Ok(Fate::There(holder.create_revision)) } else { Err(RpcError::TokenExists) };
         }
         if known.iter().any(|digest| there.digests.contains(digest)) {
-            return Err(Failure::TokenExists);
+            return Err(RpcError::TokenExists);
         }
         let id = match &spec.id {
-            Some(id) if there.ids.contains(id) => return Err(Failure::KeyExists(id.clone())),
+            Some(id) if there.ids.contains(id) => return Err(RpcError::KeyExists(id.clone())),
             Some(id) => id.clone(),
             None => KeyId::generate(entropy::fill)?,
         };
         let sealed = match brought {
-            Brought::Token(token) if self.account.policy.recoverable => {
-                let purpose = Purpose::Token { key_id: id.as_str(), version: 1 };
+            ImportedSecret::Token(token) if self.account.policy.recoverable => {
+                let purpose = SealContext::Token { key_id: id.as_str(), version: 1 };
                 Some(self.keyring.seal(purpose, token.reveal().as_bytes(), entropy::bytes()?))
             }
             _ => None,
@@ -210,13 +210,13 @@ impl Judged {
 /// Of a key of a repeated message that would be new. Whether it was refused the first time or deleted since, nobody kept.
 fn not_there(place: u32) -> v1::ImportKeyError {
     let message = "was not imported with this message, or is there no more".to_owned();
-    v1::ImportKeyError { message, ..told(place, &Failure::KeyNotFound) }
+    v1::ImportKeyError { message, ..told(place, &RpcError::KeyNotFound) }
 }
 
 /// Why the key at `place` was not imported.
-fn told(place: u32, failure: &Failure) -> v1::ImportKeyError {
+fn told(place: u32, failure: &RpcError) -> v1::ImportKeyError {
     let field = match failure {
-        Failure::Invalid(violations) => violations.iter().next().map(|violation| violation.field.clone()),
+        RpcError::Invalid(violations) => violations.iter().next().map(|violation| violation.field.clone()),
         _ => None,
     };
     v1::ImportKeyError {

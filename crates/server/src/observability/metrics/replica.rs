@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use key_authority_replica::View;
+use key_authority_replica::ReplicaState;
 use key_authority_replica::propagation::PropagationState;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -115,7 +115,7 @@ impl ReplicaMetrics {
     }
 
     /// Brings the series up to date that are kept in the view.
-    pub fn refresh(&self, view: &View) {
+    pub fn refresh(&self, view: &ReplicaState) {
         let (head, applied) = (view.head().0, view.applied().0);
         let silences = view.silences();
         self.resident_keys.set(number(view.index().keys()));

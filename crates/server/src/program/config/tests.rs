@@ -12,7 +12,7 @@ fn settings(args: &[&str]) -> Settings {
 }
 
 fn config(args: &[&str]) -> Result<Config, Vec<String>> {
-    Config::from_args(&settings(args), Purpose::Serve, NO_VARIABLES)
+    Config::from_args(&settings(args), ConfigMode::Serve, NO_VARIABLES)
         .map_err(|errors| errors.to_string().lines().map(str::to_owned).collect())
 }
 
@@ -132,7 +132,7 @@ fn a_password_is_shown_nowhere() {
     let config = config(&args).unwrap();
     assert!(!format!("{config:?}").contains("canary"));
     assert_eq!(config.database.url.expose(), url);
-    let errors = Config::from_args(&settings(&["--database-url", "canary://canary"]), Purpose::Serve, NO_VARIABLES);
+    let errors = Config::from_args(&settings(&["--database-url", "canary://canary"]), ConfigMode::Serve, NO_VARIABLES);
     assert!(!errors.unwrap_err().to_string().contains("canary"));
 }
 
@@ -142,7 +142,7 @@ fn the_url_may_stand_in_a_file_and_maintenance_needs_no_secret() {
     let path = folder.path().join("url");
     std::fs::write(&path, "mariadb://user:password@host/db\n").unwrap();
     let settings = settings(&["--database-url-file", path.to_str().unwrap(), "--no-migrate"]);
-    let config = Config::from_args(&settings, Purpose::Maintain, NO_VARIABLES).unwrap();
+    let config = Config::from_args(&settings, ConfigMode::Maintain, NO_VARIABLES).unwrap();
     assert_eq!(config.database.url.expose(), "mysql://user:password@host/db");
     assert_eq!(config.database.url.kind(), DatabaseKind::MySql);
     assert!(!config.database.migrate && !config.database.embedded);

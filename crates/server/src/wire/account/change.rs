@@ -1,7 +1,7 @@
 //! What shall change about an account.
 
 use key_authority_domain::account::Account;
-use key_authority_domain::audit::RequestMark;
+use key_authority_domain::audit::IdempotencyKey;
 use key_authority_domain::id::{AccountId, Revision};
 use key_authority_domain::text::DISPLAY_NAME;
 use key_authority_proto::v1;
@@ -39,7 +39,7 @@ pub struct AccountUpdate {
     /// The revision that the account must be at; None when that is not to be checked.
     pub etag: Option<Revision>,
     /// By what the call is known when it is repeated.
-    pub request: Option<RequestMark>,
+    pub request: Option<IdempotencyKey>,
 }
 
 /// What shall change about an account. Fields of the policy combine with those that stay, so that only

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use key_authority_domain::account::{CountedKeys, KeyPolicy, LIFETIMES_MAX, LifetimeRule, NamePattern, ProjectRule};
-use key_authority_domain::refusal::Rejection;
-use key_authority_domain::text::Invalid;
+use key_authority_domain::policy_error::ChangeError;
+use key_authority_domain::text::ValidationError;
 use key_authority_domain::token::TokenPrefix;
 use key_authority_proto::v1;
 
@@ -123,7 +123,7 @@ fn set<T>(value: Option<T>) -> Edit<T> {
 }
 
 /// Rules of lifetimes name fields; a refusal cannot come from there.
-fn absorb(check: &mut Check, rejection: Rejection) {
+fn absorb(check: &mut Check, rejection: ChangeError) {
     match Violations::rejected(rejection) {
         Ok(violations) => check.absorb(violations),
         Err(refusal) => check.violation("lifetimes", refusal.to_string()),
@@ -146,19 +146,19 @@ fn optional_duration(check: &mut Check, field: &str, value: Option<&prost_types:
     value.and_then(|value| check.field(field, time::duration(value)))
 }
 
-fn counted(number: i32) -> Result<CountedKeys, Invalid> {
+fn counted(number: i32) -> Result<CountedKeys, ValidationError> {
     match v1::CountedStates::try_from(number) {
         Ok(v1::CountedStates::Unspecified | v1::CountedStates::All) => Ok(CountedKeys::All),
         Ok(v1::CountedStates::Active) => Ok(CountedKeys::Active),
-        Err(_) => Err(Invalid::rule("must be COUNTED_STATES_ACTIVE or COUNTED_STATES_ALL")),
+        Err(_) => Err(ValidationError::new("must be COUNTED_STATES_ACTIVE or COUNTED_STATES_ALL")),
     }
 }
 
-fn project_rule(number: i32) -> Result<ProjectRule, Invalid> {
+fn project_rule(number: i32) -> Result<ProjectRule, ValidationError> {
     match v1::ProjectRule::try_from(number) {
         Ok(v1::ProjectRule::Unspecified) => Ok(ProjectRule::Free),
         Ok(v1::ProjectRule::All) => Ok(ProjectRule::All),
         Ok(v1::ProjectRule::Chosen) => Ok(ProjectRule::Chosen),
-        Err(_) => Err(Invalid::rule("must be PROJECT_RULE_ALL or PROJECT_RULE_CHOSEN, or left out")),
+        Err(_) => Err(ValidationError::new("must be PROJECT_RULE_ALL or PROJECT_RULE_CHOSEN, or left out")),
     }
 }

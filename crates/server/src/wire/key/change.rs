@@ -1,7 +1,7 @@
 //! What shall change about a key.
 
 use key_authority_domain::access::ProjectAccess;
-use key_authority_domain::audit::RequestMark;
+use key_authority_domain::audit::IdempotencyKey;
 use key_authority_domain::id::{KeyId, Revision};
 use key_authority_domain::key::KeyChange;
 use key_authority_domain::permission::Permission;
@@ -28,7 +28,7 @@ pub struct KeyUpdate {
     /// The revision that the key must be at; None when that is not to be checked.
     pub etag: Option<Revision>,
     /// By what the call is known when it is repeated.
-    pub request: Option<RequestMark>,
+    pub request: Option<IdempotencyKey>,
 }
 
 /// Reads a change of a key. Fields that the mask does not name are not looked at, and may hold anything.

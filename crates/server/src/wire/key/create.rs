@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use key_authority_domain::access::{Network, ProjectAccess, Scope};
 use key_authority_domain::account::ExpiryChoice;
-use key_authority_domain::audit::RequestMark;
+use key_authority_domain::audit::IdempotencyKey;
 use key_authority_domain::id::{AccountId, Actor, KeyId};
 use key_authority_domain::key::{Labels, NewKey};
 use key_authority_domain::text::{DESCRIPTION, DISPLAY_NAME};
@@ -39,7 +39,7 @@ pub struct KeySpec {
     /// Whether it starts switched off.
     pub disabled: bool,
     /// By what the call is known when it is repeated.
-    pub request: Option<RequestMark>,
+    pub request: Option<IdempotencyKey>,
 }
 
 impl KeySpec {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use key_authority_domain::text::{Invalid, TextRule};
+use key_authority_domain::text::{TextRule, ValidationError};
 
 use super::{REQUIRED, VIOLATIONS_MAX, Violation, Violations};
 
@@ -28,7 +28,7 @@ impl Check {
     }
 
     /// The value of `field`, unless it is invalid.
-    pub fn field<T>(&mut self, field: impl fmt::Display, value: Result<T, Invalid>) -> Option<T> {
+    pub fn field<T>(&mut self, field: impl fmt::Display, value: Result<T, ValidationError>) -> Option<T> {
         value.map_err(|rule| self.violation(field, rule.as_str())).ok()
     }
 
@@ -37,7 +37,7 @@ impl Check {
         &mut self,
         field: impl fmt::Display,
         text: &str,
-        read: impl FnOnce(&str) -> Result<T, Invalid>,
+        read: impl FnOnce(&str) -> Result<T, ValidationError>,
     ) -> Option<T> {
         if text.is_empty() { None } else { self.field(field, read(text)) }
     }
@@ -47,9 +47,9 @@ impl Check {
         &mut self,
         field: impl fmt::Display,
         text: &str,
-        read: impl FnOnce(&str) -> Result<T, Invalid>,
+        read: impl FnOnce(&str) -> Result<T, ValidationError>,
     ) -> Option<T> {
-        self.field(field, if text.is_empty() { Err(Invalid::rule(REQUIRED)) } else { read(text) })
+        self.field(field, if text.is_empty() { Err(ValidationError::new(REQUIRED)) } else { read(text) })
     }
 
     /// The text of `field`.

@@ -59,12 +59,12 @@ pub(crate) enum Outcome {
 
 /// Why nothing came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Failure {
+pub(crate) struct RpcError {
     pub(crate) code: Code,
     pub(crate) reason: String,
 }
 
-impl From<Status> for Failure {
+impl From<Status> for RpcError {
     fn from(status: Status) -> Self {
         let details = status.get_error_details();
         let reason =
@@ -73,7 +73,7 @@ impl From<Status> for Failure {
     }
 }
 
-type Call = fn(Client, Target) -> Pin<Box<dyn Future<Output = Result<Outcome, Failure>> + Send>>;
+type Call = fn(Client, Target) -> Pin<Box<dyn Future<Output = Result<Outcome, RpcError>> + Send>>;
 
 /// An RPC.
 pub(crate) struct Case {
@@ -140,7 +140,7 @@ pub(crate) const TABLE: &[Case] = &[
         match answer.outcome.expect("an outcome") {
             verify_stream_response::Outcome::Response(response) => Ok(Outcome::Verdict(response.verdict())),
             verify_stream_response::Outcome::Error(error) => {
-                Err(Failure { code: Code::from_i32(error.code), reason: error.reason })
+                Err(RpcError { code: Code::from_i32(error.code), reason: error.reason })
             }
         }
     }),

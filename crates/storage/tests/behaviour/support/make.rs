@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use key_authority_domain::access::{Access, ProjectAccess};
 use key_authority_domain::account::{Account, KeyPolicy};
-use key_authority_domain::audit::{Action, AuditEvent, LOG_FORMAT_VERSION, RequestMark};
+use key_authority_domain::audit::{Action, AuditEvent, IdempotencyKey, LOG_FORMAT_VERSION};
 use key_authority_domain::foreign::Scheme;
 use key_authority_domain::id::{AccountId, Actor, KeyId, ReplicaId, RequestId, Revision};
 use key_authority_domain::key::{Key, Labels, MintedSecret, Secret, Usage};
@@ -148,8 +148,8 @@ pub(crate) fn event(action: Action, account: &str, key: Option<&str>) -> AuditEv
 }
 
 /// A caller's mark, with parameters of which `digest` is the digest.
-pub(crate) fn mark(id: &str, digest: u8) -> RequestMark {
-    RequestMark { id: RequestId::new(id).expect("a request's ID"), digest: [digest; 32] }
+pub(crate) fn mark(id: &str, digest: u8) -> IdempotencyKey {
+    IdempotencyKey { id: RequestId::new(id).expect("a request's ID"), digest: [digest; 32] }
 }
 
 /// Writes an account, and gives it back as it was written.

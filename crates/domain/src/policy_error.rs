@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::text::Invalid;
+use crate::text::ValidationError;
 use crate::time::Timestamp;
 
 /// A change that policy or state does not allow. The same request may be allowed later.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum PolicyError {
     /// The account holds as many keys as its policy allows.
     #[error(
         "the account has {max} {}, the most its policy allows; {} to make room",
@@ -73,7 +73,7 @@ pub enum Refusal {
     AccountSuspended,
 }
 
-impl Refusal {
+impl PolicyError {
     /// The name of the reason, as `ErrorInfo.reason` has it.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
@@ -97,31 +97,31 @@ impl Refusal {
 
 /// Why a change is not made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Rejection {
+pub enum ChangeError {
     /// A field of the request breaks a rule: it will never be accepted as it is.
     #[error("{field} {rule}")]
     Invalid {
         /// The field, as the request names it.
         field: String,
         /// The rule it breaks.
-        rule: Invalid,
+        rule: ValidationError,
     },
     /// Policy or state does not allow the change.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] PolicyError),
 }
 
-impl Rejection {
+impl ChangeError {
     /// A rejection of `field` for breaking `rule`.
     pub fn invalid(field: impl Into<String>, rule: impl Into<String>) -> Self {
-        Self::Invalid { field: field.into(), rule: Invalid::rule(rule) }
+        Self::Invalid { field: field.into(), rule: ValidationError::new(rule) }
     }
 }
 
-impl Invalid {
+impl ValidationError {
     /// Names the field in which the rule was broken.
     #[must_use]
-    pub fn in_field(self, field: impl Into<String>) -> Rejection {
-        Rejection::Invalid { field: field.into(), rule: self }
+    pub fn in_field(self, field: impl Into<String>) -> ChangeError {
+        ChangeError::Invalid { field: field.into(), rule: self }
     }
 }
