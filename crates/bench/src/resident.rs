@@ -12,7 +12,8 @@ use key_authority_domain::verdict::Verdict;
 use key_authority_replica::ReplicaState;
 use key_authority_replica::replicator::{Replicator, Settings};
 use key_authority_replica::terms::LeaseTimings;
-use key_authority_server::auth::permit::{Callers, Credential};
+use key_authority_server::auth::credential::{Authentication, Authenticator};
+use key_authority_server::auth::permit::Authorizer;
 use key_authority_server::entropy;
 use key_authority_server::observability::metrics::{Metrics, SharedMetrics};
 use key_authority_server::program::routes::DESCRIPTOR_SETS;
@@ -32,7 +33,7 @@ pub struct Resident {
     /// The keys of the authority secret.
     pub keyring: Arc<Keyring>,
     /// Who asks.
-    pub callers: Callers,
+    pub callers: Authorizer,
     /// The handlers, as a server has them.
     pub verifier: Verifier,
     /// The keys.
@@ -80,7 +81,7 @@ impl Resident {
         }
         let methods = MethodTable::from_descriptor_sets(DESCRIPTOR_SETS.iter().copied())?;
         let metrics = SharedMetrics::new(Metrics::new("bench", &methods, &Verdict::ALL.map(Verdict::as_str)));
-        let callers = Callers::new(Arc::clone(&view), Arc::clone(&keyring), false);
+        let callers = Authorizer::new(Arc::clone(&view), false);
         let verifier = Verifier::new(Arc::clone(&view), Arc::clone(&keyring), metrics);
         Ok(Self { view, keyring, callers, verifier, stock: authority.stock, _replicator: replicator, _folder: folder })
     }
@@ -89,9 +90,9 @@ impl Resident {
     ///
     /// # Errors
     /// When the caller's token is none.
-    pub fn credential(&self) -> Result<Credential, Trouble> {
+    pub fn credential(&self) -> Result<Authentication, Trouble> {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, format!("Bearer {}", self.stock.caller()?.reveal()).parse()?);
-        Ok(self.callers.credential(&headers, None).map_err(|failure| failure.message())?)
+        Ok(Authenticator::new(Arc::clone(&self.keyring), None).authenticate(&headers))
     }
 }

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod audit;
+mod audited;
 mod connect;
 mod context;
 mod cursor;
@@ -12,6 +13,7 @@ mod import_stream;
 mod keys;
 mod mutate;
 mod operations;
+mod secrets;
 pub mod service;
 
 pub use context::Admin;

@@ -10,66 +10,11 @@
 //!
 //! To take tokens from one more place: a word in `route`, and how to find it there in `credential`.
 
-mod answer;
+mod check;
 mod credential;
 mod denial;
 mod headers;
 mod misroutes;
+mod response;
 mod route;
-
-use std::net::IpAddr;
-
-use key_authority_domain::verdict::{Question, Verdict};
-use key_authority_proto::ext_authz::{AttributeContext, CheckRequest, CheckResponse};
-
-use crate::auth::permit::Permit;
-use crate::verify::Verifier;
-use crate::wire::violations::{REQUIRED, Violations};
-use denial::Denial;
-use headers::Headers;
-pub use misroutes::Misroutes;
-use route::Route;
-
-/// Decides about one request.
-#[must_use]
-pub fn check(verifier: &Verifier, permit: &Permit, misroutes: &Misroutes, request: &CheckRequest) -> CheckResponse {
-    let attributes = request.attributes.as_ref();
-    attributes
-        .ok_or_else(|| missing("attributes"))
-        .and_then(|attributes| allow(verifier, permit, attributes))
-        .unwrap_or_else(|denial| {
-            if let Denial::Misconfigured(violations) = &denial {
-                misroutes.tell(violations, permit.moment().now());
-            }
-            denial.answer()
-        })
-}
-
-fn allow(verifier: &Verifier, permit: &Permit, attributes: &AttributeContext) -> Result<CheckResponse, Denial> {
-    let http = attributes.request.as_ref().and_then(|request| request.http.as_ref());
-    let http = http.ok_or_else(|| missing("attributes.request.http"))?;
-    let route = Route::read(&attributes.context_extensions)?;
-    let question = route.question()?;
-
-    let headers = Headers::of(http);
-    let presented = credential::find(&route.places, &headers, &http.path)?.ok_or(Denial::NoToken)?;
-    let question =
-        Question { key_id: presented.credential.key_id.as_deref(), client_ip: source(attributes), ..question };
-    let index = verifier.read();
-    let decided = verifier.decide(&index, permit, &presented.credential.token, &question);
-    verifier.count(permit, &decided);
-    match decided.secret.map(AsRef::as_ref) {
-        Some(secret) if decided.verdict == Verdict::Valid => Ok(answer::allowed(secret, &presented, &headers)),
-        secret => Err(Denial::of(decided.verdict, secret, question.scopes)),
-    }
-}
-
-/// Where the request came from. An address of another kind is none, as if it were not known.
-fn source(attributes: &AttributeContext) -> Option<IpAddr> {
-    let address = attributes.source.as_ref()?.address.as_ref()?.socket_address.as_ref()?;
-    address.address.parse().ok()
-}
-
-fn missing(field: &str) -> Denial {
-    Violations::one(field, REQUIRED).into()
-}
+pub mod service;

@@ -13,6 +13,7 @@
 pub mod access;
 pub mod account;
 pub mod audit;
+pub mod check;
 pub mod connect;
 pub mod fields;
 pub mod import;
@@ -24,7 +25,6 @@ pub mod page;
 pub mod propagation;
 pub mod revision;
 pub mod time;
-pub mod verify;
 pub mod violations;
 
 #[cfg(test)]

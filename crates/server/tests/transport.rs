@@ -9,11 +9,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hyper_util::service::TowerToHyperService;
+use http::HeaderMap;
 use key_authority_server::observability::metrics::{ConnectionRejected, Metrics, SharedMetrics};
-use key_authority_server::observability::telemetry::TraceLayer;
-use key_authority_server::rpc::deadline::{DeadlineLayer, Deadlines};
+use key_authority_server::observability::telemetry::CallTracer;
+use key_authority_server::rpc::call::CallPolicy;
+use key_authority_server::rpc::connection::ConnectionService;
+use key_authority_server::rpc::deadline::Deadlines;
 use key_authority_server::rpc::health::{Health, VERIFY_SERVICE};
+use key_authority_server::rpc::raw::RawMethods;
 use key_authority_server::transport::listener::{Drained, Limits, Listener};
 use key_authority_server::transport::peer::WithPeer;
 use key_authority_server::transport::tls::{self, Reload, TlsFiles};
@@ -30,7 +33,6 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::health_server::{Health as HealthRpc, HealthServer};
 use tonic_health::pb::{FILE_DESCRIPTOR_SET, HealthCheckRequest, HealthCheckResponse};
-use tower::Layer as _;
 
 /// Longer than any wait that goes well.
 const FOREVER: Duration = Duration::from_mins(10);
@@ -67,15 +69,18 @@ impl Server {
         drain: Duration,
         tls: Option<tls::Acceptor>,
     ) -> Self {
-        let methods = Arc::new(MethodTable::from_descriptor_sets([FILE_DESCRIPTOR_SET]).unwrap());
+        let methods = MethodTable::from_descriptor_sets([FILE_DESCRIPTOR_SET]).unwrap();
         let metrics = Arc::new(Metrics::new("0", &methods, &[]));
         let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), tls, limits, metrics.clone()).await.unwrap();
-        // The layers as `serve` has them, so that they are proved to fit together.
-        let service = DeadlineLayer::new(methods.clone(), Deadlines::new(longest)).layer(routes.prepare());
-        let service = TraceLayer::new(false, methods).layer(metrics.calls().layer(service));
+        // As `serve` wires it, with a caller of no kind and no raw method.
+        let policy = CallPolicy::new(metrics.calls(), Deadlines::new(longest), CallTracer::default());
+        let (raw, tonic) = (Arc::new(RawMethods::new(Vec::new(), CancellationToken::new())), routes.prepare());
         let (address, stop) = (listener.address(), CancellationToken::new());
         let served = tokio::spawn(listener.serve(
-            move |peer| TowerToHyperService::new(WithPeer::new(service.clone(), peer)),
+            move |peer| {
+                let tonic = WithPeer::new(tonic.clone(), peer);
+                ConnectionService::new(Arc::clone(&raw), policy.clone(), |_: &HeaderMap| (), tonic)
+            },
             stop.clone(),
             drain,
         ));

@@ -60,17 +60,28 @@ impl FairQueue {
         self.len += 1;
     }
 
+    /// Takes the next change that still waits. Those that were given up are dropped, and take no turn.
     fn pop(&mut self) -> Option<oneshot::Sender<WriterTurn>> {
-        let actor = self.turns.pop_front()?;
-        let of_actor = self.waiting.get_mut(&actor)?;
-        let next = of_actor.pop_front();
-        if of_actor.is_empty() {
-            self.waiting.remove(&actor);
-        } else {
-            self.turns.push_back(actor);
+        while let Some(actor) = self.turns.pop_front() {
+            let of_actor = self.waiting.get_mut(&actor)?;
+            let mut next = None;
+            while let Some(sender) = of_actor.pop_front() {
+                self.len -= 1;
+                if !sender.is_closed() {
+                    next = Some(sender);
+                    break;
+                }
+            }
+            if of_actor.is_empty() {
+                self.waiting.remove(&actor);
+            } else {
+                self.turns.push_back(actor);
+            }
+            if next.is_some() {
+                return next;
+            }
         }
-        self.len -= usize::from(next.is_some());
-        next
+        None
     }
 }
 
@@ -138,8 +149,13 @@ impl WriterQueue {
 
 impl State {
     fn next(&mut self) -> Option<oneshot::Sender<WriterTurn>> {
-        let is_ordinarys_turn = self.ending_in_a_row >= ENDING_IN_A_ROW && self.ordinary.len > 0;
-        if !is_ordinarys_turn && let Some(ending) = self.ending.pop() {
+        if self.ending_in_a_row >= ENDING_IN_A_ROW
+            && let Some(ordinary) = self.ordinary.pop()
+        {
+            self.ending_in_a_row = 0;
+            return Some(ordinary);
+        }
+        if let Some(ending) = self.ending.pop() {
             self.ending_in_a_row += 1;
             return Some(ending);
         }
@@ -182,6 +198,23 @@ mod tests {
             drop(turn.now_or_never().expect("its turn"));
         }
         assert!(ordinary.now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_change_that_was_given_up_takes_no_turn() {
+        let queue = WriterQueue::default();
+        let first = queue.turn(Urgency::Ordinary, None).await;
+        drop(waiting(&queue, Urgency::Ordinary, "a"));
+        let ordinary = waiting(&queue, Urgency::Ordinary, "c");
+        let mut flood: VecDeque<_> = (0..=ENDING_IN_A_ROW).map(|_| waiting(&queue, Urgency::Ending, "b")).collect();
+        drop(first);
+        for _ in 0..ENDING_IN_A_ROW {
+            drop(flood.pop_front().unwrap().now_or_never().expect("its turn"));
+        }
+        assert!(
+            ordinary.now_or_never().is_some(),
+            "the turn of the ordinary changes is not spent on one that nobody waits for"
+        );
     }
 
     #[tokio::test]

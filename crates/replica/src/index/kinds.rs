@@ -7,7 +7,7 @@ use std::sync::Arc;
 use key_authority_domain::access::Access;
 use key_authority_domain::key::Labels;
 
-use super::resident::{AccountRef, FlatLabels, Kind, Told};
+use super::resident::{AccountRef, EncodedFragment, FlatLabels, Kind};
 
 /// What no key has any more is forgotten when there is twice as much as after the last time, but not below this.
 const FORGET_FROM: usize = 1_024;
@@ -23,7 +23,7 @@ impl Kinds {
     /// The one of these parts.
     pub(super) fn of(&mut self, account: AccountRef, access: Access, labels: &Labels) -> Arc<Kind> {
         let access = self.access.one(access);
-        self.kinds.one(Kind { account, access, labels: FlatLabels::new(labels), told: Told::default() })
+        self.kinds.one(Kind { account, access, labels: FlatLabels::new(labels), encoded: EncodedFragment::default() })
     }
 
     /// Forgets what no key has any more, when it is time.

@@ -28,22 +28,22 @@ pub(super) struct Kind {
     pub(super) account: AccountRef,
     pub(super) access: Arc<Access>,
     pub(super) labels: FlatLabels,
-    pub(super) told: Told,
+    pub(super) encoded: EncodedFragment,
 }
 
 /// What answers tell of keys of a kind, once it was told. It follows from the rest, so kinds do not differ by it.
 #[derive(Debug, Default)]
-pub(super) struct Told(OnceLock<Box<[u8]>>);
+pub(super) struct EncodedFragment(OnceLock<Box<[u8]>>);
 
-impl PartialEq for Told {
+impl PartialEq for EncodedFragment {
     fn eq(&self, _: &Self) -> bool {
         true
     }
 }
 
-impl Eq for Told {}
+impl Eq for EncodedFragment {}
 
-impl Hash for Told {
+impl Hash for EncodedFragment {
     fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
@@ -195,8 +195,8 @@ impl KeyRecord {
 
     /// What an answer tells of every key with the account, the access and the labels of this one: `write` is asked for it
     /// once, and then it is kept.
-    pub fn told(&self, write: impl FnOnce(&Self) -> Vec<u8>) -> &[u8] {
-        self.kind.told.0.get_or_init(|| write(self).into())
+    pub fn encoded_or_init(&self, write: impl FnOnce(&Self) -> Vec<u8>) -> &[u8] {
+        self.kind.encoded.0.get_or_init(|| write(self).into())
     }
 
     /// The first instant at which the key no longer passes.

@@ -7,24 +7,25 @@ use key_authority_storage::page::AccountScope;
 
 use super::context::Admin;
 use super::cursor;
-use crate::auth::permit::{Permit, Rights};
+use crate::auth::call::Call;
+use crate::auth::permit::Rights;
 use crate::rpc::errors::RpcError;
 use crate::wire;
 
 impl Admin {
     /// `ListAuditEvents`. The events of keys and accounts that were deleted stay listed.
-    pub(crate) async fn list_audit_events(
+    pub(super) async fn list_audit_events(
         &self,
-        permit: &Permit,
+        call: &Call,
         request: v1::ListAuditEventsRequest,
     ) -> Result<v1::ListAuditEventsResponse, RpcError> {
         let filter = wire::audit::list_events(&request)?;
         let accounts = match filter.account {
-            None => permit.accounts(),
-            Some(id) if permit.covers(&id) => AccountScope::Only(vec![id]),
+            None => call.permit.accounts(),
+            Some(id) if call.permit.covers(&id) => AccountScope::Only(vec![id]),
             Some(_) => return Err(RpcError::AccountNotFound),
         };
-        let caller = permit.actor()?;
+        let caller = call.permit.actor()?;
         let after = cursor::open(&self.keyring, caller.as_str(), &request)?;
         let query = EventQuery {
             accounts,

@@ -1,7 +1,7 @@
 //! Connecting AI agents to an MCP server, with a key that is there or a new one.
 
 use key_authority_domain::account::Account;
-use key_authority_domain::audit::{Action, IdempotencyKey};
+use key_authority_domain::audit::{Action, LoggedEvent};
 use key_authority_domain::connect::{Instruction, PLACEHOLDER};
 use key_authority_domain::key::{Key, KeyState};
 use key_authority_domain::permission::Permission;
@@ -10,12 +10,14 @@ use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::Token;
 use key_authority_proto::v1::{self, TokenSource};
 use key_authority_replica::propagation::Propagation;
-use key_authority_storage::Urgency;
 use key_authority_storage::read_tx::ReadTx;
 
-use super::context::{Admin, account_in, key_event, replayed_in};
-use super::mutate::{Mutated, of_commit, of_event};
-use crate::auth::permit::{Permit, Rights, TxPermit};
+use super::audited::{AuditRecord, account_in};
+use super::context::Admin;
+use super::keys::Issued;
+use super::mutate::{Mutated, Replay, replayed};
+use crate::auth::call::Call;
+use crate::auth::permit::{Rights, TxPermit};
 use crate::rpc::errors::RpcError;
 use crate::wire::connect::{ConnectSpec, connect, instruction_to_proto};
 use crate::wire::key::{key_to_proto, new_key};
@@ -36,89 +38,77 @@ impl Found {
     }
 }
 
+impl Replay for Found {
+    async fn replay(tx: &ReadTx, permit: &TxPermit, logged: &LoggedEvent) -> Result<Self, RpcError> {
+        Ok(Self::unshown(Some(Key::replay(tx, permit, logged).await?), TokenSource::Repeated))
+    }
+}
+
 /// What is to be done.
 enum Step {
     /// Nothing changes.
-    Tell(Found),
+    Answer(Found),
     /// A key is created in this account.
     Create(Account),
     /// The token of this key is shown, and the log says so.
-    Show(Key, Token),
+    Reveal(Key, Token),
 }
 
 impl Admin {
     /// `GetConnectInstructions`.
-    pub(crate) async fn get_connect_instructions(
+    pub(super) async fn get_connect_instructions(
         &self,
-        permit: &Permit,
+        call: &Call,
         request: v1::GetConnectInstructionsRequest,
     ) -> Result<v1::GetConnectInstructionsResponse, RpcError> {
-        let mut asked = connect(&request)?;
-        let mark = asked.request.take();
-        let found = match self.connect_unchanged(permit, &asked, mark.as_ref()).await? {
+        let asked = connect(&request)?;
+        let found = match self.connect_unchanged(call, &asked).await? {
             Some(found) => found,
-            None => self.connect_by_change(permit, &asked, mark).await?,
+            None => self.connect_by_change(call, &asked).await?,
         };
-        Ok(answer(&asked, &found, self.view.time()))
+        Ok(answer(&asked, &found, self.replica.time()))
     }
 
     /// The answer where nothing changes: it takes no turn among the changes.
-    async fn connect_unchanged(
-        &self,
-        permit: &Permit,
-        asked: &ConnectSpec,
-        mark: Option<&IdempotencyKey>,
-    ) -> Result<Option<Found>, RpcError> {
-        let tx = self.store.begin_reading().await?.not_before(self.view.time());
-        let permit = permit.judge_in(&tx).await?;
-        if replayed_in(&tx, &permit, mark.map_or(&[], std::slice::from_ref)).await?.is_some() {
+    async fn connect_unchanged(&self, call: &Call, asked: &ConnectSpec) -> Result<Option<Found>, RpcError> {
+        let tx = self.store.begin_reading().await?.not_before(self.replica.time());
+        let permit = call.permit.authorize_in(&tx).await?;
+        if replayed(&tx, &permit, asked.request.as_slice()).await?.is_some() {
             return Ok(None);
         }
         Ok(match self.connect_step(&tx, &permit, asked).await? {
-            Step::Tell(found) => Some(found),
-            Step::Create(_) | Step::Show(..) => None,
+            Step::Answer(found) => Some(found),
+            Step::Create(_) | Step::Reveal(..) => None,
         })
     }
 
-    async fn connect_by_change(
-        &self,
-        permit: &Permit,
-        asked: &ConnectSpec,
-        mark: Option<IdempotencyKey>,
-    ) -> Result<Found, RpcError> {
-        let mark = &mark;
-        match self
-            .transact(permit, Urgency::Ordinary, mark.as_slice(), |tx, permit| async move {
-                let (found, event) = match self.connect_step(&tx, &permit, asked).await? {
-                    Step::Tell(found) => (found, None),
+    async fn connect_by_change(&self, call: &Call, asked: &ConnectSpec) -> Result<Found, RpcError> {
+        let Mutated { result, change } = self
+            .transact(call, Action::CreateKey, asked.request.as_slice(), |tx, permit| async move {
+                let (found, record) = match self.connect_step(&tx, &permit, asked).await? {
+                    Step::Answer(found) => (found, None),
                     Step::Create(account) => {
                         let spec = new_key(&key_request(asked))?;
-                        let (key, token) = self.create_in(&tx, &permit, &account, spec).await.map_err(of_name)?;
-                        let event = key_event(&permit, Action::CreateKey, mark.clone(), None, Some(&key), tx.now())?;
-                        (Found { token: Some(token), ..Found::unshown(Some(key), TokenSource::Created) }, Some(event))
+                        let Issued { key, token } =
+                            self.create_in(&tx, &permit, &account, spec).await.map_err(of_name)?;
+                        let record = AuditRecord::created(&key, tx.now());
+                        (Found { token, ..Found::unshown(Some(key), TokenSource::Created) }, Some(record))
                     }
-                    Step::Show(key, token) => {
-                        let shown = Some(&key);
-                        let event = key_event(&permit, Action::RevealToken, mark.clone(), shown, shown, tx.now())?;
-                        (Found { token: Some(token), ..Found::unshown(Some(key), TokenSource::Revealed) }, Some(event))
+                    Step::Reveal(key, token) => {
+                        let record = AuditRecord::changed(&key, &key, tx.now()).with_action(Action::RevealToken);
+                        let found = Found::unshown(Some(key), TokenSource::Revealed);
+                        (Found { token: Some(token), ..found }, Some(record))
                     }
                 };
-                Ok((tx, found, event))
+                Ok((tx, found, record))
             })
-            .await?
-        {
-            Mutated::Applied((mut found, committed)) => {
-                if let (TokenSource::Created, Some(committed)) = (found.source, committed) {
-                    found.propagation = Some(self.wait(of_commit(&committed)).await?);
-                }
-                Ok(found)
-            }
-            Mutated::Replayed(logged) => {
-                let propagation = Some(self.wait(of_event(&logged)).await?);
-                let key = self.key_of_event(permit, logged).await?;
-                Ok(Found { propagation, ..Found::unshown(Some(key), TokenSource::Repeated) })
-            }
-        }
+            .await?;
+        // A token that is shown again changes nothing that a replica enforces.
+        let propagation = match change {
+            Some(change) if result.source != TokenSource::Revealed => Some(self.wait(call, change).await?),
+            _ => None,
+        };
+        Ok(Found { propagation, ..result })
     }
 
     /// What is to be done as things stand.
@@ -130,18 +120,18 @@ impl Admin {
         };
         let Some(key) = key else {
             if !asked.create_if_none {
-                return Ok(Step::Tell(Found::unshown(None, TokenSource::NoKey)));
+                return Ok(Step::Answer(Found::unshown(None, TokenSource::NoKey)));
             }
             check_may_create(permit)?;
             return Ok(Step::Create(account));
         };
         if !permit.has(Permission::TokensReveal) {
-            return Ok(Step::Tell(Found::unshown(Some(key), TokenSource::NotPermitted)));
+            return Ok(Step::Answer(Found::unshown(Some(key), TokenSource::NotPermitted)));
         }
         match self.reveal_sealed_token(permit, &key, &account) {
-            Ok(token) => Ok(Step::Show(key, token)),
+            Ok(token) => Ok(Step::Reveal(key, token)),
             Err(RpcError::Refused(PolicyError::NotRecoverable)) => {
-                Ok(Step::Tell(Found::unshown(Some(key), TokenSource::NotKept)))
+                Ok(Step::Answer(Found::unshown(Some(key), TokenSource::NotKept)))
             }
             Err(failure) => Err(failure),
         }

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use key_authority_domain::audit::Action;
+use key_authority_domain::audit::{Action, LoggedEvent};
 use key_authority_proto::v1;
-use key_authority_storage::Urgency;
-use key_authority_storage::write_tx::{Committed, WriteTx};
+use key_authority_storage::read_tx::ReadTx;
+use key_authority_storage::write_tx::WriteTx;
 
-use super::context::{Admin, key_event, key_in};
-use super::mutate::{Mutated, of_commit, of_event};
-use crate::auth::permit::Permit;
+use super::audited::{AuditRecord, key_in};
+use super::context::Admin;
+use super::mutate::{Mutated, Replay};
+use crate::auth::call::Call;
+use crate::auth::permit::TxPermit;
 use crate::rpc::errors::RpcError;
 use crate::wire::key::DeleteSpec;
 use crate::wire::{self, propagation::propagation_to_proto};
@@ -26,6 +28,12 @@ enum Deletion {
     Deleted,
 }
 
+impl Replay for Deletion {
+    async fn replay(_: &ReadTx, _: &TxPermit, _: &LoggedEvent) -> Result<Self, RpcError> {
+        Ok(Self::Deleted)
+    }
+}
+
 impl Admin {
     /// `DeleteKey`.
     ///
@@ -36,53 +44,49 @@ impl Admin {
     /// - t2: all have confirmed, or have no lease any more. A replica that was waited out, or killed, takes with it the uses
     ///   that it had not written down. After a long wait, t0 again.
     /// - t3: a second transaction judges by what is written down, and deletes.
-    pub(crate) async fn delete_key(
+    pub(super) async fn delete_key(
         &self,
-        permit: &Permit,
+        call: &Call,
         request: v1::DeleteKeyRequest,
     ) -> Result<v1::DeleteKeyResponse, RpcError> {
         let asked = wire::key::delete_key(&request)?;
         let mut is_prepared = false;
-        let change = loop {
-            match self.delete_or_prepare(permit, &asked, is_prepared).await? {
-                Mutated::Applied((Deletion::Deleted, committed)) => break of_commit(&committed),
-                Mutated::Replayed(logged) => break of_event(&logged),
-                Mutated::Applied((Deletion::Prepared, committed)) => {
-                    // Nothing is deleted yet, so a wait that fails leaves nothing to wait for.
-                    let wait = self.wait(of_commit(&committed)).await.map_err(|_| RpcError::TooLate)?;
-                    // What was written down must not be old by the time that it is judged by. The next wait is shorter:
-                    // the replica that took so long is out of the registry.
-                    is_prepared = wait.waited < FRESH;
-                }
+        loop {
+            let Mutated { result, change } = self.delete_or_prepare(call, &asked, is_prepared).await?;
+            let Some(change) = change else { return Ok(v1::DeleteKeyResponse::default()) };
+            let wait = self.wait(call, change).await;
+            if result == Deletion::Deleted {
+                return Ok(v1::DeleteKeyResponse { propagation: Some(propagation_to_proto(&wait?)) });
             }
-        };
-        let propagation = self.wait(change).await?;
-        Ok(v1::DeleteKeyResponse { propagation: Some(propagation_to_proto(&propagation)) })
+            // Nothing is deleted yet, so a wait that fails leaves nothing to wait for.
+            let wait = wait.map_err(|_| RpcError::TooLate)?;
+            // What was written down must not be old by the time that it is judged by. The next wait is shorter: the replica
+            // that took so long is out of the registry.
+            is_prepared = wait.waited < FRESH;
+        }
     }
 
     async fn delete_or_prepare(
         &self,
-        permit: &Permit,
+        call: &Call,
         asked: &DeleteSpec,
         is_prepared: bool,
-    ) -> Result<Mutated<(Deletion, Committed)>, RpcError> {
-        let marks = asked.request.as_slice();
-        self.transact(permit, Urgency::Ordinary, marks, |tx, permit| async move {
+    ) -> Result<Mutated<Deletion>, RpcError> {
+        self.transact(call, Action::DeleteKey, asked.request.as_slice(), |tx, permit| async move {
             let (mut key, account) = key_in(&tx, &permit, &asked.key_id).await?;
             permit.check_grant(&key)?;
             // A use at this replica need not be written down to be known.
-            let used_here = self.view.last_used_time(key.secrets.iter().map(|secret| secret.digest));
+            let used_here = self.replica.last_used_time(key.secrets.iter().map(|secret| secret.digest));
             key.usage.last_used_time = key.usage.last_used_time.max(used_here);
             key.check_delete(&account, asked.allow_recently_used, tx.now())?;
             let is_guarded = account.policy.recently_used_window.is_some() && !asked.allow_recently_used;
             if is_guarded && !is_prepared && self.others_may_have_seen_uses(&tx).await? {
-                let event = key_event(&permit, Action::PrepareDeleteKey, None, Some(&key), Some(&key), tx.now())?;
-                return Ok((tx, Deletion::Prepared, event));
+                let record = AuditRecord::changed(&key, &key, tx.now()).with_action(Action::PrepareDeleteKey);
+                return Ok((tx, Deletion::Prepared, AuditRecord { is_preparation: true, ..record }));
             }
             tx.delete_key(&key.id).await?;
-            let mark = asked.request.clone();
-            let event = key_event(&permit, Action::DeleteKey, mark, Some(&key), None, tx.now())?;
-            Ok((tx, Deletion::Deleted, event))
+            let record = AuditRecord::deleted(&key, tx.now());
+            Ok((tx, Deletion::Deleted, record))
         })
         .await
     }
@@ -92,7 +96,7 @@ impl Admin {
     /// # Errors
     /// `REPLICAS_DIFFER` where one of them would not write it down when asked.
     async fn others_may_have_seen_uses(&self, tx: &WriteTx<'_>) -> Result<bool, RpcError> {
-        let me = self.view.me();
+        let me = self.replica.me();
         let mut others = tx.replicas().await?;
         others.retain(|replica| Some(replica.id) != me);
         if others.iter().any(|replica| replica.log_format() < Action::PrepareDeleteKey.log_format()) {

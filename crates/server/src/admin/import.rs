@@ -3,127 +3,146 @@
 //! What is computed about ten thousand keys takes long enough to be in the way of other calls, so it is done on threads of
 //! its own; what the database must say, it is asked about many at once.
 
-mod judge;
+mod plan;
 
 use std::sync::Arc;
 
 use key_authority_domain::account::Account;
-use key_authority_domain::audit::{Action, AuditEvent, IdempotencyKey, LoggedEvent};
+use key_authority_domain::audit::{Action, IdempotencyKey, LoggedEvent};
 use key_authority_domain::id::AccountId;
 use key_authority_domain::policy_error::PolicyError;
 use key_authority_domain::secret::Keyring;
 use key_authority_proto::v1;
 use key_authority_replica::propagation::Change;
-use key_authority_storage::Urgency;
 use key_authority_storage::read_tx::ReadTx;
 
-use self::judge::{Candidate, Judge, Judged, There};
-use super::context::{Admin, account_in, replayed_in};
-use super::mutate::{Mutated, of_commit, of_event};
-use crate::auth::permit::{Permit, TxPermit};
+use self::plan::{Candidate, ExistingKeys, ImportPlan, ImportPlanner};
+use super::audited::account_in;
+use super::context::Admin;
+use super::mutate::{Mutated, Replay, of_event, replayed};
+use crate::auth::call::Call;
+use crate::auth::permit::TxPermit;
 use crate::rpc::errors::RpcError;
 use crate::wire::import::{self, ImportSpec};
 use crate::wire::propagation::propagation_to_proto;
 use crate::wire::violations::Violations;
 
+/// What a transaction of an import came to.
+enum Import {
+    /// What becomes of each key.
+    Planned(ImportPlan),
+    /// The message was imported before, with this event.
+    Repeated(Box<LoggedEvent>),
+}
+
+impl Replay for Import {
+    async fn replay(_: &ReadTx, _: &TxPermit, logged: &LoggedEvent) -> Result<Self, RpcError> {
+        Ok(Self::Repeated(Box::new(logged.clone())))
+    }
+}
+
 impl Admin {
     /// `ImportKeys`, one message of it.
-    pub(crate) async fn import_keys(
+    pub(super) async fn import_keys(
         &self,
-        permit: &Permit,
+        call: &Call,
         request: v1::ImportKeysRequest,
     ) -> Result<v1::ImportKeysResponse, RpcError> {
         let keyring = Arc::clone(&self.keyring);
-        let (spec, marks, candidates) = computed(move || read(&keyring, request)).await??;
-        let (spec, marks, candidates) = (&spec, &marks, &Arc::new(candidates));
-        if let Some(answer) = self.import_unchanged(permit, spec, marks, candidates).await? {
+        let (spec, keys, candidates) = computed(move || read(&keyring, request)).await??;
+        let (spec, keys, candidates) = (&spec, &keys, &Arc::new(candidates));
+        if let Some(answer) = self.import_unchanged(call, spec, keys, candidates).await? {
             return Ok(answer);
         }
-        match self
-            .transact(permit, Urgency::Ordinary, marks, |tx, permit| async move {
+        let Mutated { result, change } = self
+            .transact(call, Action::ImportKeys, keys, |tx, permit| async move {
                 let account = account_to_fill(&tx, &permit, &spec.account).await?;
-                let mut judged = self.judged(&tx, &permit, account, candidates, false).await?;
-                let event = judged.event.take();
-                if event.is_some() {
-                    tx.insert_keys(&judged.keys).await?;
+                let mut plan = self.plan(&tx, &permit, account, candidates, false).await?;
+                let record = plan.record.take();
+                if record.is_some() {
+                    tx.insert_keys(&plan.keys).await?;
                 }
-                let request = marks.first().cloned();
-                Ok((tx, judged, event.map(|event| AuditEvent { request, ..event })))
+                Ok((tx, Import::Planned(plan), record))
             })
-            .await?
-        {
-            Mutated::Applied((judged, Some(committed))) => self.answered(judged, Some(of_commit(&committed))).await,
-            // The caller brings only what is there, and may not know that every replica has it.
-            Mutated::Applied((judged, None)) => {
-                let newest = judged.newest_existing().map(|revision| Change { revision, hash: None });
-                self.answered(judged, newest).await
+            .await?;
+        match result {
+            Import::Planned(plan) => {
+                // A message may bring only what exists already, and its caller may not know that every replica has it.
+                let existing = || plan.newest_existing().map(|revision| Change { revision, hash: None });
+                let change = change.or_else(existing);
+                self.respond(call, plan, change).await
             }
-            Mutated::Replayed(logged) => self.repeated(permit, spec, candidates, &logged).await,
+            Import::Repeated(logged) => self.repeat(call, spec, candidates, &logged).await,
         }
     }
 
     /// The answer to a dry run, and to a message that was imported before: neither waits for the lock.
     async fn import_unchanged(
         &self,
-        permit: &Permit,
+        call: &Call,
         spec: &ImportSpec,
-        marks: &[IdempotencyKey],
+        keys: &[IdempotencyKey],
         candidates: &Arc<Candidates>,
     ) -> Result<Option<v1::ImportKeysResponse>, RpcError> {
-        if !spec.dry_run && marks.is_empty() {
+        if !spec.dry_run && keys.is_empty() {
             return Ok(None);
         }
-        let tx = self.store.begin_reading().await?.not_before(self.view.time());
-        let tx_permit = permit.judge_in(&tx).await?;
+        let tx = self.store.begin_reading().await?.not_before(self.replica.time());
+        let permit = call.permit.authorize_in(&tx).await?;
         if spec.dry_run {
-            let account = account_to_fill(&tx, &tx_permit, &spec.account).await?;
-            return Ok(Some(self.judged(&tx, &tx_permit, account, candidates, false).await?.answer()));
+            let account = account_to_fill(&tx, &permit, &spec.account).await?;
+            return Ok(Some(self.plan(&tx, &permit, account, candidates, false).await?.response()));
         }
-        let Some(logged) = replayed_in(&tx, &tx_permit, marks).await? else { return Ok(None) };
+        let Some(logged) = replayed(&tx, &permit, keys).await? else { return Ok(None) };
         drop(tx);
-        self.store.await_durability().await?;
-        self.repeated(permit, spec, candidates, &logged).await.map(Some)
+        self.changes.await_durability().await?;
+        self.repeat(call, spec, candidates, &logged).await.map(Some)
     }
 
     /// The answer to a message that was imported before, as the change of `logged`. What was imported stands, whatever has
     /// become of the account and the replicas since.
-    async fn repeated(
+    async fn repeat(
         &self,
-        permit: &Permit,
+        call: &Call,
         spec: &ImportSpec,
         candidates: &Arc<Candidates>,
         logged: &LoggedEvent,
     ) -> Result<v1::ImportKeysResponse, RpcError> {
-        let tx = self.store.begin_reading().await?.not_before(self.view.time());
-        let permit = permit.judge_in(&tx).await?;
+        let tx = self.store.begin_reading().await?.not_before(self.replica.time());
+        let permit = call.permit.authorize_in(&tx).await?;
         let account = account_in(&tx, &permit, &spec.account).await?;
-        let judged = self.judged(&tx, &permit, account, candidates, true).await?;
+        let plan = self.plan(&tx, &permit, account, candidates, true).await?;
         drop(tx);
-        self.answered(judged.recalled(logged.revision), Some(of_event(logged))).await
+        self.respond(call, plan.replayed(logged.revision), Some(of_event(logged))).await
     }
 
-    /// What comes of the keys at that moment.
-    async fn judged(
+    /// What becomes of the keys, as things stand in the transaction.
+    async fn plan(
         &self,
         tx: &ReadTx,
         permit: &TxPermit,
         account: Account,
         candidates: &Arc<Candidates>,
         is_repeated: bool,
-    ) -> Result<Judged, RpcError> {
-        let judge = Judge::new(account, permit.actor().clone(), tx, Arc::clone(&self.keyring));
-        let there = There::look(tx, candidates, judge.account(), is_repeated).await?;
+    ) -> Result<ImportPlan, RpcError> {
+        let planner = ImportPlanner::new(account, permit.actor().clone(), tx, Arc::clone(&self.keyring));
+        let existing = ExistingKeys::read(tx, candidates, planner.account(), is_repeated).await?;
         let candidates = Arc::clone(candidates);
-        computed(move || judge.judge(&candidates, there)).await?
+        computed(move || planner.plan(&candidates, existing)).await?
     }
 
-    /// The answer, when every replica enforces the change.
-    async fn answered(&self, judged: Judged, change: Option<Change>) -> Result<v1::ImportKeysResponse, RpcError> {
+    /// The response, once every replica enforces the change.
+    async fn respond(
+        &self,
+        call: &Call,
+        plan: ImportPlan,
+        change: Option<Change>,
+    ) -> Result<v1::ImportKeysResponse, RpcError> {
         let propagation = match change {
-            Some(change) => Some(propagation_to_proto(&self.wait(change).await?)),
+            Some(change) => Some(propagation_to_proto(&self.wait(call, change).await?)),
             None => None,
         };
-        Ok(v1::ImportKeysResponse { propagation, ..judged.answer() })
+        Ok(v1::ImportKeysResponse { propagation, ..plan.response() })
     }
 }
 
@@ -151,12 +170,12 @@ fn read(
 ) -> Result<(ImportSpec, Vec<IdempotencyKey>, Candidates), RpcError> {
     let mut spec = import::import_keys(request)?;
     // Tokens are among what it was made of.
-    let concealed = |mark: IdempotencyKey| {
-        keyring.keyed_digest(&mark.digest).map(|digest| IdempotencyKey { digest, ..mark.clone() }).collect()
+    let keyed = |key: IdempotencyKey| {
+        keyring.keyed_digest(&key.digest).map(|digest| IdempotencyKey { digest, ..key.clone() }).collect()
     };
-    let marks = spec.request.take().map_or_else(Vec::new, concealed);
+    let idempotency_keys = spec.request.take().map_or_else(Vec::new, keyed);
     let keys = std::mem::take(&mut spec.keys).into_iter();
-    Ok((spec, marks, keys.map(|key| key.map(|key| Candidate::new(keyring, key))).collect()))
+    Ok((spec, idempotency_keys, keys.map(|key| key.map(|key| Candidate::new(keyring, key))).collect()))
 }
 
 /// Computes on a thread on which nothing else waits.

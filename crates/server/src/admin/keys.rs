@@ -1,55 +1,45 @@
-//! Keys: issuing, showing, changing, renewing, ending them.
+//! Keys: creating, showing, changing, renewing and ending them.
 
 use key_authority_domain::account::Account;
 use key_authority_domain::audit::{Action, IdempotencyKey, LoggedEvent};
-use key_authority_domain::foreign::Scheme;
 use key_authority_domain::id::{Actor, KeyId};
-use key_authority_domain::key::{Key, MintedSecret};
-use key_authority_domain::policy_error::PolicyError;
-use key_authority_domain::seal::SealContext;
-use key_authority_domain::secret::Keyring;
+use key_authority_domain::key::Key;
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::Token;
 use key_authority_proto::v1;
-use key_authority_storage::Urgency;
 use key_authority_storage::key_read::KeyQuery;
 use key_authority_storage::page::AccountScope;
+use key_authority_storage::read_tx::ReadTx;
 use key_authority_storage::write_tx::WriteTx;
 
-use super::context::{Admin, account_in, key_event, key_in};
+use super::audited::{AuditRecord, account_in, key_in};
+use super::context::Admin;
 use super::cursor;
-use super::mutate::Mutated;
-use crate::auth::permit::{Permit, Rights, TxPermit};
+use super::mutate::Replay;
+use super::secrets::mint_secret;
+use crate::auth::call::Call;
+use crate::auth::permit::{Rights, TxPermit};
 use crate::entropy;
 use crate::rpc::errors::RpcError;
 use crate::wire::key::KeySpec;
 use crate::wire::{self, propagation::propagation_to_proto};
 
-/// A fresh secret: what its holder gets, and what is kept.
-pub(crate) struct Issued {
-    /// The token.
-    pub(crate) token: Token,
-    /// What is kept of it.
-    pub(crate) minted: MintedSecret,
+/// A key with a new token. A repeated request gets the key alone: a token is shown once.
+pub(super) struct Issued {
+    pub(super) key: Key,
+    pub(super) token: Option<Token>,
 }
 
-/// Makes a secret as the account's policy wants it. `version` is the one it will have.
-pub(crate) fn issue(keyring: &Keyring, account: &Account, key_id: &KeyId, version: u32) -> Result<Issued, RpcError> {
-    let token = Token::mint(&account.policy.token_prefix, entropy::fill)?;
-    let sealed = if account.policy.recoverable {
-        let purpose = SealContext::Token { key_id: key_id.as_str(), version };
-        Some(keyring.seal(purpose, token.reveal().as_bytes(), entropy::bytes()?))
-    } else {
-        None
-    };
-    let minted = MintedSecret {
-        digest: keyring.digest(token.presented()),
-        scheme: Scheme::Own,
-        secret_version: keyring.current(),
-        hint: token.hint(),
-        sealed,
-    };
-    Ok(Issued { token, minted })
+impl Issued {
+    fn token(&self) -> String {
+        self.token.as_ref().map_or_else(String::new, |token| token.reveal().to_owned())
+    }
+}
+
+impl Replay for Issued {
+    async fn replay(tx: &ReadTx, permit: &TxPermit, logged: &LoggedEvent) -> Result<Self, RpcError> {
+        Ok(Self { key: Key::replay(tx, permit, logged).await?, token: None })
+    }
 }
 
 /// Refuses a key for which the account has no room, if it counts now and did not before.
@@ -69,90 +59,71 @@ async fn is_taken(tx: &WriteTx<'_>, id: &KeyId) -> Result<bool, RpcError> {
     Ok(is_reserved || !tx.used_key_ids(std::slice::from_ref(id)).await?.is_empty())
 }
 
-/// A change to the fields of one key.
-struct KeyChangeCall<'a> {
-    id: &'a KeyId,
-    mark: Option<&'a IdempotencyKey>,
-    action: Action,
-}
-
 impl Admin {
     /// `CreateKey`.
-    pub(crate) async fn create_key(
+    pub(super) async fn create_key(
         &self,
-        permit: &Permit,
+        call: &Call,
         request: v1::CreateKeyRequest,
     ) -> Result<v1::CreateKeyResponse, RpcError> {
-        let mut spec = wire::key::new_key(&request)?;
-        let mark = spec.request.take();
-        let (mark, spec) = (&mark, &spec);
-        let (mutated, propagation) = self
-            .mutate(permit, Urgency::Ordinary, mark.as_ref(), |tx, permit| async move {
+        let spec = &wire::key::new_key(&request)?;
+        let (issued, propagation) = self
+            .mutate(call, Action::CreateKey, spec.request.as_ref(), |tx, permit| async move {
                 let account = account_in(&tx, &permit, &spec.account).await?;
-                let (key, token) = self.create_in(&tx, &permit, &account, spec.clone()).await?;
-                let event = key_event(&permit, Action::CreateKey, mark.clone(), None, Some(&key), tx.now())?;
-                Ok((tx, (key, token), event))
+                let issued = self.create_in(&tx, &permit, &account, spec.clone()).await?;
+                let record = AuditRecord::created(&issued.key, tx.now());
+                Ok((tx, issued, record))
             })
             .await?;
-        let (key, token) = match mutated {
-            Mutated::Applied((key, token)) => (key, token.reveal().to_owned()),
-            Mutated::Replayed(logged) => (self.key_of_event(permit, logged).await?, String::new()),
-        };
         Ok(v1::CreateKeyResponse {
-            key: Some(self.show(&key)),
-            token,
-            propagation: Some(propagation_to_proto(&propagation)),
+            key: Some(self.key_to_proto(&issued.key)),
+            token: issued.token(),
+            propagation: propagation.as_ref().map(propagation_to_proto),
         })
     }
 
     /// Creates a key within a change.
-    pub(crate) async fn create_in(
+    pub(super) async fn create_in(
         &self,
         tx: &WriteTx<'_>,
         permit: &TxPermit,
         account: &Account,
         spec: KeySpec,
-    ) -> Result<(Key, Token), RpcError> {
+    ) -> Result<Issued, RpcError> {
         let id = match &spec.id {
             Some(id) if is_taken(tx, id).await? => return Err(RpcError::KeyExists(id.clone())),
             Some(id) => id.clone(),
             None => KeyId::generate(entropy::fill)?,
         };
-        let issued = issue(&self.keyring, account, &id, 1)?;
+        let minted = mint_secret(&self.keyring, account, &id, 1)?;
         let new = spec.into_new_key(id, permit.actor().clone());
-        let key = Key::create(account, new, issued.minted, tx.now(), tx.revision())?;
+        let key = Key::create(account, new, minted.secret, tx.now(), tx.revision())?;
         permit.check_grant(&key)?;
         check_room(tx, account, None, &key).await?;
         tx.insert_key(&key).await?;
-        Ok((key, issued.token))
-    }
-
-    /// The key that the event of a repeated request names.
-    pub(crate) async fn key_of_event(&self, permit: &Permit, logged: Box<LoggedEvent>) -> Result<Key, RpcError> {
-        let id = logged.event.key_id.ok_or(RpcError::KeyNotFound)?;
-        self.visible_key(permit, &id).await
+        Ok(Issued { key, token: Some(minted.token) })
     }
 
     /// `GetKey`.
-    pub(crate) async fn get_key(&self, permit: &Permit, request: v1::GetKeyRequest) -> Result<v1::Key, RpcError> {
+    pub(super) async fn get_key(&self, call: &Call, request: v1::GetKeyRequest) -> Result<v1::Key, RpcError> {
         let id = wire::key::get_key(&request)?;
-        Ok(self.show(&self.visible_key(permit, &id).await?))
+        Ok(self.key_to_proto(&self.visible_key(&call.permit, &id).await?))
     }
 
     /// `ListKeys`.
-    pub(crate) async fn list_keys(
+    pub(super) async fn list_keys(
         &self,
-        permit: &Permit,
+        call: &Call,
         request: v1::ListKeysRequest,
     ) -> Result<v1::ListKeysResponse, RpcError> {
         let filter = wire::key::list_keys(&request)?;
         let accounts = match filter.account {
-            None => permit.accounts(),
-            Some(id) => AccountScope::Only(vec![self.visible_account(permit, &id).await?.id]),
+            None => call.permit.accounts(),
+            Some(id) => AccountScope::Only(vec![self.visible_account(&call.permit, &id).await?.id]),
         };
-        let caller = permit.actor()?;
+        let caller = call.permit.actor()?;
         let after = cursor::open(&self.keyring, caller.as_str(), &request)?;
-        let query = KeyQuery { accounts, states: filter.states, project: filter.project, now: self.view.time() };
+        let query = KeyQuery { accounts, states: filter.states, project: filter.project, now: self.replica.time() };
         let page = self.store.keys(&query, filter.page_size, after.as_ref()).await?;
         Ok(v1::ListKeysResponse {
             keys: page.items.iter().map(|key| wire::key::key_to_proto(key, query.now)).collect(),
@@ -161,9 +132,9 @@ impl Admin {
     }
 
     /// `UpdateKey`.
-    pub(crate) async fn update_key(
+    pub(super) async fn update_key(
         &self,
-        permit: &Permit,
+        call: &Call,
         request: v1::UpdateKeyRequest,
     ) -> Result<v1::UpdateKeyResponse, RpcError> {
         let asked = wire::key::key_change(&request)?;
@@ -176,18 +147,18 @@ impl Admin {
             }
             permit.check_grant(key)?;
             let changed = key.update(account, asked.change.clone(), now);
-            changed.map_err(|rejection| RpcError::from(rejection).within("key"))?;
+            changed.map_err(|error| RpcError::from(error).within("key"))?;
             permit.check_grant(key)
         };
-        let call = KeyChangeCall { id: &asked.key_id, mark: asked.request.as_ref(), action: Action::UpdateKey };
-        let (key, propagation) = self.change_key(permit, Urgency::Ordinary, call, update).await?;
-        Ok(v1::UpdateKeyResponse { key: Some(key), propagation: Some(propagation) })
+        let (key, propagation) =
+            self.change_key(call, Action::UpdateKey, asked.request.as_ref(), &asked.key_id, update).await?;
+        Ok(v1::UpdateKeyResponse { key: Some(key), propagation })
     }
 
     /// `DisableKey`.
-    pub(crate) async fn disable_key(
+    pub(super) async fn disable_key(
         &self,
-        permit: &Permit,
+        call: &Call,
         request: v1::DisableKeyRequest,
     ) -> Result<v1::DisableKeyResponse, RpcError> {
         let asked = wire::key::disable_key(&request)?;
@@ -195,15 +166,15 @@ impl Admin {
             permit.check_grant(key)?;
             Ok(key.disable()?)
         };
-        let call = KeyChangeCall { id: &asked.key_id, mark: asked.request.as_ref(), action: Action::DisableKey };
-        let (key, propagation) = self.change_key(permit, Urgency::Ending, call, disable).await?;
-        Ok(v1::DisableKeyResponse { key: Some(key), propagation: Some(propagation) })
+        let (key, propagation) =
+            self.change_key(call, Action::DisableKey, asked.request.as_ref(), &asked.key_id, disable).await?;
+        Ok(v1::DisableKeyResponse { key: Some(key), propagation })
     }
 
     /// `EnableKey`.
-    pub(crate) async fn enable_key(
+    pub(super) async fn enable_key(
         &self,
-        permit: &Permit,
+        call: &Call,
         request: v1::EnableKeyRequest,
     ) -> Result<v1::EnableKeyResponse, RpcError> {
         let asked = wire::key::enable_key(&request)?;
@@ -211,15 +182,15 @@ impl Admin {
             permit.check_grant(key)?;
             Ok(key.enable()?)
         };
-        let call = KeyChangeCall { id: &asked.key_id, mark: asked.request.as_ref(), action: Action::EnableKey };
-        let (key, propagation) = self.change_key(permit, Urgency::Ordinary, call, enable).await?;
-        Ok(v1::EnableKeyResponse { key: Some(key), propagation: Some(propagation) })
+        let (key, propagation) =
+            self.change_key(call, Action::EnableKey, asked.request.as_ref(), &asked.key_id, enable).await?;
+        Ok(v1::EnableKeyResponse { key: Some(key), propagation })
     }
 
     /// `RevokeKey`.
-    pub(crate) async fn revoke_key(
+    pub(super) async fn revoke_key(
         &self,
-        permit: &Permit,
+        call: &Call,
         request: v1::RevokeKeyRequest,
     ) -> Result<v1::RevokeKeyResponse, RpcError> {
         let asked = wire::key::revoke_key(&request)?;
@@ -227,113 +198,66 @@ impl Admin {
             key.revoke(asked.reason.clone(), now);
             Ok(())
         };
-        let call = KeyChangeCall { id: &asked.key_id, mark: asked.request.as_ref(), action: Action::RevokeKey };
-        let (key, propagation) = self.change_key(permit, Urgency::Ending, call, revoke).await?;
-        Ok(v1::RevokeKeyResponse { key: Some(key), propagation: Some(propagation) })
+        let (key, propagation) =
+            self.change_key(call, Action::RevokeKey, asked.request.as_ref(), &asked.key_id, revoke).await?;
+        Ok(v1::RevokeKeyResponse { key: Some(key), propagation })
     }
 
     /// `RenewKey`.
-    pub(crate) async fn renew_key(
+    pub(super) async fn renew_key(
         &self,
-        permit: &Permit,
+        call: &Call,
         request: v1::RenewKeyRequest,
     ) -> Result<v1::RenewKeyResponse, RpcError> {
         let asked = &wire::key::renew_key(&request)?;
-        let (mutated, propagation) = self
-            .mutate(permit, Urgency::Ordinary, asked.request.as_ref(), |tx, permit| async move {
+        let (issued, propagation) = self
+            .mutate(call, Action::RenewKey, asked.request.as_ref(), |tx, permit| async move {
                 let (mut key, account) = key_in(&tx, &permit, &asked.key_id).await?;
                 // A token of a key is worth what the key may do, before the renewal and with the expiry after it.
                 permit.check_grant(&key)?;
                 let before = key.clone();
                 let version = key.newest_secret().map_or(1, |newest| newest.version.saturating_add(1));
-                let issued = issue(&self.keyring, &account, &key.id, version)?;
-                key.renew(&account, issued.minted, asked.overlap, asked.expiry, tx.now())?;
+                let minted = mint_secret(&self.keyring, &account, &key.id, version)?;
+                key.renew(&account, minted.secret, asked.overlap, asked.expiry, tx.now())?;
                 permit.check_grant(&key)?;
                 check_room(&tx, &account, Some(&before), &key).await?;
                 tx.update_key_and_secrets(&mut key).await?;
-                let mark = asked.request.clone();
-                let event = key_event(&permit, Action::RenewKey, mark, Some(&before), Some(&key), tx.now())?;
-                Ok((tx, (key, issued.token), event))
+                let record = AuditRecord::changed(&before, &key, tx.now());
+                Ok((tx, Issued { key, token: Some(minted.token) }, record))
             })
             .await?;
-        let (key, token) = match mutated {
-            Mutated::Applied((key, token)) => (key, token.reveal().to_owned()),
-            Mutated::Replayed(logged) => (self.key_of_event(permit, logged).await?, String::new()),
-        };
         Ok(v1::RenewKeyResponse {
-            key: Some(self.show(&key)),
-            token,
-            propagation: Some(propagation_to_proto(&propagation)),
+            key: Some(self.key_to_proto(&issued.key)),
+            token: issued.token(),
+            propagation: propagation.as_ref().map(propagation_to_proto),
         })
-    }
-
-    /// `RevealToken`. It changes nothing, so there is nothing to wait for; but it is recorded before it is done.
-    pub(crate) async fn reveal_token(
-        &self,
-        permit: &Permit,
-        request: v1::RevealTokenRequest,
-    ) -> Result<v1::RevealTokenResponse, RpcError> {
-        let id = &wire::key::reveal_token(&request)?;
-        match self
-            .transact(permit, Urgency::Ordinary, &[], |tx, permit| async move {
-                let (key, account) = key_in(&tx, &permit, id).await?;
-                let token = self.reveal_sealed_token(&permit, &key, &account)?;
-                let event = key_event(&permit, Action::RevealToken, None, Some(&key), Some(&key), tx.now())?;
-                Ok((tx, token, event))
-            })
-            .await?
-        {
-            Mutated::Applied((token, _)) => Ok(v1::RevealTokenResponse { token: token.reveal().to_owned() }),
-            // Nothing is known again that has no request ID.
-            Mutated::Replayed(_) => Err(RpcError::RequestIdReused),
-        }
-    }
-
-    /// The newest token of a key, where it is kept and may be shown. The caller records that it is.
-    pub(crate) fn reveal_sealed_token(
-        &self,
-        permit: &TxPermit,
-        key: &Key,
-        account: &Account,
-    ) -> Result<Token, RpcError> {
-        permit.check_grant(key)?;
-        let secret = key.newest_secret().filter(|_| account.policy.recoverable);
-        let (secret, sealed) = secret
-            .and_then(|secret| Some((secret, secret.sealed.as_ref()?)))
-            .ok_or(RpcError::Refused(PolicyError::NotRecoverable))?;
-        let purpose = SealContext::Token { key_id: key.id.as_str(), version: secret.version };
-        let opened = self.keyring.open(purpose, sealed).map_err(|_sealed| RpcError::SealBroken)?;
-        Token::from_sealed(&opened).map_err(|_bytes| RpcError::SealBroken)
     }
 
     /// Changes a key by `change`, unless the same request has done so before.
     async fn change_key(
         &self,
-        permit: &Permit,
-        urgency: Urgency,
-        KeyChangeCall { id, mark, action }: KeyChangeCall<'_>,
+        call: &Call,
+        action: Action,
+        request: Option<&IdempotencyKey>,
+        id: &KeyId,
         change: impl Fn(&mut Key, &Account, &TxPermit, Timestamp) -> Result<(), RpcError>,
-    ) -> Result<(v1::Key, v1::Propagation), RpcError> {
+    ) -> Result<(v1::Key, Option<v1::Propagation>), RpcError> {
         let change = &change;
-        let (mutated, propagation) = self
-            .mutate(permit, urgency, mark, |tx, permit| async move {
+        let (key, propagation) = self
+            .mutate(call, action, request, |tx, permit| async move {
                 let (mut key, account) = key_in(&tx, &permit, id).await?;
                 let before = key.clone();
                 change(&mut key, &account, &permit, tx.now())?;
                 check_room(&tx, &account, Some(&before), &key).await?;
                 tx.update_key(&mut key).await?;
-                let event = key_event(&permit, action, mark.cloned(), Some(&before), Some(&key), tx.now())?;
-                Ok((tx, key, event))
+                let record = AuditRecord::changed(&before, &key, tx.now());
+                Ok((tx, key, record))
             })
             .await?;
-        let key = match mutated {
-            Mutated::Applied(key) => key,
-            Mutated::Replayed(logged) => self.key_of_event(permit, logged).await?,
-        };
-        Ok((self.show(&key), propagation_to_proto(&propagation)))
+        Ok((self.key_to_proto(&key), propagation.as_ref().map(propagation_to_proto)))
     }
 
-    pub(super) fn show(&self, key: &Key) -> v1::Key {
-        wire::key::key_to_proto(key, self.view.time())
+    pub(super) fn key_to_proto(&self, key: &Key) -> v1::Key {
+        wire::key::key_to_proto(key, self.replica.time())
     }
 }

@@ -1,83 +1,84 @@
 //! The one pipeline of changes.
 //!
-//! What every change has in common happens here and nowhere else: the wait for the lock, judging the caller under it, the
-//! answer to a repeated request, the commit, and another try where the database gave the transaction up in favour of
-//! another. A handler says what is read, checked and written in between.
+//! t0: the change waits for its turn, and for the lock on the head of the log ([`Store::begin_with`]).
+//! t1: under the lock, the caller is authorized again by what the transaction sees.
+//! t2: a request that was made before is answered by its event; the steps t3 and t4 are left out.
+//! t3: the handler reads, checks and writes.
+//! t4: rows and audit event are committed together, as the next revision.
+//! t5: every replica enforces the revision, or has no lease any more.
+//!
+//! A transaction that the database gave up in favour of another begins again at t0.
+//!
+//! [`Store::begin_with`]: key_authority_storage::Store::begin_with
 
 use std::time::Duration;
 
-use key_authority_domain::audit::{AuditEvent, IdempotencyKey, LoggedEvent};
-use key_authority_replica::propagation::{self, Propagation};
+use key_authority_domain::audit::{Action, AuditEvent, IdempotencyKey, LoggedEvent};
+use key_authority_replica::propagation::{Change, Propagation};
+use key_authority_storage::read_tx::{ReadTx, RequestIdReused};
 use key_authority_storage::write_tx::{Committed, WriteTx};
 use key_authority_storage::{StorageError, Urgency};
 
-use super::context::{Admin, replayed_in};
-use crate::auth::permit::{Permit, TxPermit};
+use super::audited::AuditRecord;
+use super::context::Admin;
+use crate::auth::call::Call;
+use crate::auth::permit::TxPermit;
 use crate::rpc::errors::RpcError;
 
-/// How often a transaction is run again that the database gave up in favour of another. The caller's deadline may end it
-/// earlier.
+/// How often a transaction that the database gave up is run again. The caller's deadline may end it earlier.
 const CONFLICT_RETRIES: u32 = 20;
 /// The pause before it is run again, times the number of tries.
 const CONFLICT_PAUSE: Duration = Duration::from_millis(2);
 
-/// How a transaction ends: with an event, or with one only if something had to be changed.
-pub(crate) trait Commit {
-    /// The commit, if there is one.
-    type Committed;
-
-    async fn commit(self, tx: WriteTx<'_>) -> Result<Self::Committed, StorageError>;
+/// The result of a change that can be given again to a repeated request.
+pub(super) trait Replay: Sized {
+    /// The result of the change that `logged` records, as far as the caller may still know it.
+    fn replay(
+        tx: &ReadTx,
+        permit: &TxPermit,
+        logged: &LoggedEvent,
+    ) -> impl Future<Output = Result<Self, RpcError>> + Send;
 }
 
-impl Commit for AuditEvent {
-    type Committed = Committed;
-
-    async fn commit(self, tx: WriteTx<'_>) -> Result<Committed, StorageError> {
-        tx.commit(self).await
+impl Replay for () {
+    async fn replay(_: &ReadTx, _: &TxPermit, _: &LoggedEvent) -> Result<Self, RpcError> {
+        Ok(())
     }
 }
 
-/// Without an event nothing is changed, and what was read is durable.
-impl Commit for Option<AuditEvent> {
-    type Committed = Option<Committed>;
+/// What a handler's part of a change returns: the transaction, its result, and what the log records of it, if anything.
+pub(super) type ChangeResult<'s, R, E> = Result<(WriteTx<'s>, R, E), RpcError>;
 
-    async fn commit(self, tx: WriteTx<'_>) -> Result<Option<Committed>, StorageError> {
-        match self {
-            Some(event) => tx.commit(event).await.map(Some),
-            None => tx.commit_unchanged().await.map(|()| None),
-        }
-    }
-}
-
-/// What a handler's part of a change returns: the transaction, a value, and the event to commit.
-pub(crate) type ChangeResult<'s, T, E> = Result<(WriteTx<'s>, T, E), RpcError>;
-
-/// What came of a change: `A` where it was made now.
-pub(crate) enum Mutated<A> {
-    /// It was made now.
-    Applied(A),
-    /// The same request made it before, with this event.
-    Replayed(Box<LoggedEvent>),
+/// A change that stands.
+pub(super) struct Mutated<R> {
+    /// Its result.
+    pub(super) result: R,
+    /// The revision to wait for; `None` where nothing was changed.
+    pub(super) change: Option<Change>,
 }
 
 impl Admin {
-    /// Runs `change` in a transaction, unless a request with one of these `marks` was made before.
+    /// Runs `change` in a transaction (t0 to t4), unless a request with one of these `keys` was made before.
     ///
-    /// `change` gets the transaction and the caller as judged in it. It returns the transaction, a value, and the event to
-    /// commit. It may be run again from the beginning.
+    /// `change` gets the transaction and the caller as authorized in it. It may be run again from the beginning.
     ///
     /// # Errors
-    /// `UNAUTHENTICATED` or `PERMISSION_DENIED` where the caller has ended since it was let in: then nothing is changed.
-    pub(crate) async fn transact<'s, T, E: Commit, F: Future<Output = ChangeResult<'s, T, E>>>(
+    /// `UNAUTHENTICATED` or `PERMISSION_DENIED` where the caller has ended since the call arrived: then nothing is changed.
+    pub(super) async fn transact<'s, R, E, F>(
         &'s self,
-        permit: &Permit,
-        urgency: Urgency,
-        marks: &[IdempotencyKey],
+        call: &Call,
+        action: Action,
+        keys: &[IdempotencyKey],
         change: impl Fn(WriteTx<'s>, TxPermit) -> F,
-    ) -> Result<Mutated<(T, E::Committed)>, RpcError> {
+    ) -> Result<Mutated<R>, RpcError>
+    where
+        R: Replay,
+        E: Into<Option<AuditRecord>>,
+        F: Future<Output = ChangeResult<'s, R, E>>,
+    {
         let mut tries = 0;
         loop {
-            match self.transact_once(permit, urgency, marks, &change).await {
+            match self.transact_once(call, action, keys, &change).await {
                 Err(RpcError::Storage(StorageError::Conflict(_))) if tries < CONFLICT_RETRIES => {
                     tries += 1;
                     tokio::time::sleep(CONFLICT_PAUSE * tries).await;
@@ -87,58 +88,100 @@ impl Admin {
         }
     }
 
-    async fn transact_once<'s, T, E: Commit, F: Future<Output = ChangeResult<'s, T, E>>>(
+    async fn transact_once<'s, R, E, F>(
         &'s self,
-        permit: &Permit,
-        urgency: Urgency,
-        marks: &[IdempotencyKey],
+        call: &Call,
+        action: Action,
+        keys: &[IdempotencyKey],
         change: &impl Fn(WriteTx<'s>, TxPermit) -> F,
-    ) -> Result<Mutated<(T, E::Committed)>, RpcError> {
-        // The time that this process judges by goes on while the change waits for the lock.
-        let actor = permit.actor()?;
-        let tx = self.store.begin_with(urgency, Some(&actor)).await?.not_before(self.view.time());
-        let permit = permit.judge_in(&tx).await?;
-        if let Some(logged) = replayed_in(&tx, &permit, marks).await? {
+    ) -> Result<Mutated<R>, RpcError>
+    where
+        R: Replay,
+        E: Into<Option<AuditRecord>>,
+        F: Future<Output = ChangeResult<'s, R, E>>,
+    {
+        let turn = call.permit.actor()?;
+        let tx = self.changes.begin_with(urgency(action), Some(&turn)).await?;
+        // The time by which this process decides goes on while the change waits for the lock.
+        let tx = tx.not_before(self.replica.time());
+        let permit = call.permit.authorize_in(&tx).await?;
+        if let Some(logged) = replayed(&tx, &permit, keys).await? {
+            let result = R::replay(&tx, &permit, &logged).await?;
             tx.commit_unchanged().await?;
-            return Ok(Mutated::Replayed(Box::new(logged)));
+            return Ok(Mutated { result, change: Some(of_event(&logged)) });
         }
-        let (tx, value, event) = change(tx, permit).await?;
-        let committed = event.commit(tx).await?;
-        Ok(Mutated::Applied((value, committed)))
+        let actor = permit.actor().clone();
+        let (tx, result, record) = change(tx, permit).await?;
+        let Some(record) = record.into() else {
+            tx.commit_unchanged().await?;
+            return Ok(Mutated { result, change: None });
+        };
+        let AuditRecord { account, key_id, before, after, is_preparation, action: other } = record;
+        let request = keys.first().filter(|_| !is_preparation).cloned();
+        let action = other.unwrap_or(action);
+        let committed = tx.commit(AuditEvent { actor, action, account, key_id, request, before, after }).await?;
+        Ok(Mutated { result, change: Some(of_commit(&committed)) })
     }
 
-    /// Runs a change as [`Admin::transact`] does, and waits until every replica enforces it. A repeated request waits
-    /// again: that its change stands does not say that all replicas know of it.
+    /// Runs a change as [`Admin::transact`] does, and waits until every replica enforces it (t5). A repeated request waits
+    /// again: that its change stands does not say that all replicas have it.
     ///
     /// # Errors
     /// As [`Admin::transact`], and where the caller's deadline passes before all replicas are known to enforce the change.
-    pub(crate) async fn mutate<'s, T, F: Future<Output = ChangeResult<'s, T, AuditEvent>>>(
+    pub(super) async fn mutate<'s, R, F>(
         &'s self,
-        permit: &Permit,
-        urgency: Urgency,
-        mark: Option<&IdempotencyKey>,
+        call: &Call,
+        action: Action,
+        key: Option<&IdempotencyKey>,
         change: impl Fn(WriteTx<'s>, TxPermit) -> F,
-    ) -> Result<(Mutated<T>, Propagation), RpcError> {
-        let marks = mark.map_or(&[][..], std::slice::from_ref);
-        match self.transact(permit, urgency, marks, change).await? {
-            Mutated::Applied((value, committed)) => {
-                let propagation = self.wait(of_commit(&committed)).await?;
-                Ok((Mutated::Applied(value), propagation))
-            }
-            Mutated::Replayed(logged) => {
-                let propagation = self.wait(of_event(&logged)).await?;
-                Ok((Mutated::Replayed(logged), propagation))
-            }
-        }
+    ) -> Result<(R, Option<Propagation>), RpcError>
+    where
+        R: Replay,
+        F: Future<Output = ChangeResult<'s, R, AuditRecord>>,
+    {
+        let Mutated { result, change } =
+            self.transact(call, action, key.map_or(&[], std::slice::from_ref), change).await?;
+        let propagation = match change {
+            Some(change) => Some(self.wait(call, change).await?),
+            None => None,
+        };
+        Ok((result, propagation))
     }
 }
 
-/// The change that was committed, to wait for.
-pub(crate) fn of_commit(committed: &Committed) -> propagation::Change {
-    propagation::Change { revision: committed.revision, hash: Some(committed.hash) }
+/// Changes that end something go ahead of the others.
+fn urgency(action: Action) -> Urgency {
+    match action {
+        Action::RevokeKey | Action::DisableKey | Action::SuspendAccount => Urgency::Ending,
+        _ => Urgency::Ordinary,
+    }
 }
 
-/// The change of an event, to wait for.
-pub(crate) fn of_event(logged: &LoggedEvent) -> propagation::Change {
-    propagation::Change { revision: logged.revision, hash: Some(logged.hash) }
+/// The event of a request with any of these keys, if it was made before.
+///
+/// # Errors
+/// `REQUEST_ID_REUSED` where a request ID was used for a request with other parameters.
+pub(super) async fn replayed(
+    tx: &ReadTx,
+    permit: &TxPermit,
+    keys: &[IdempotencyKey],
+) -> Result<Option<LoggedEvent>, RpcError> {
+    let mut is_reused = false;
+    for key in keys {
+        match tx.seen(permit.actor(), key).await? {
+            Ok(None) => {}
+            Ok(logged) => return Ok(logged),
+            Err(RequestIdReused) => is_reused = true,
+        }
+    }
+    if is_reused { Err(RpcError::RequestIdReused) } else { Ok(None) }
+}
+
+fn of_commit(committed: &Committed) -> Change {
+    Change { revision: committed.revision, hash: Some(committed.hash) }
+}
+
+/// The change that an event records, to wait for.
+pub(super) fn of_event(logged: &LoggedEvent) -> Change {
+    Change { revision: logged.revision, hash: Some(logged.hash) }
 }

@@ -2,22 +2,23 @@
 
 use std::time::Duration;
 
-use key_authority_domain::audit::{Action, AuditEvent};
+use key_authority_domain::audit::Action;
 use key_authority_domain::id::AccountId;
 use key_authority_proto::v1;
 use key_authority_replica::propagation::Change;
-use key_authority_storage::{StorageKind, Urgency};
+use key_authority_storage::StorageKind;
 
+use super::audited::AuditRecord;
 use super::context::Admin;
-use crate::auth::permit::Permit;
+use crate::auth::call::Call;
 use crate::rpc::errors::RpcError;
 use crate::wire;
 
 impl Admin {
     /// `AwaitRevision`.
-    pub(crate) async fn await_revision(
+    pub(super) async fn await_revision(
         &self,
-        _: &Permit,
+        call: &Call,
         request: v1::AwaitRevisionRequest,
     ) -> Result<v1::AwaitRevisionResponse, RpcError> {
         let revision = wire::revision::awaited(&request)?;
@@ -25,50 +26,41 @@ impl Admin {
             return Err(RpcError::invalid("revision", wire::revision::AWAITED_RULE));
         }
         // That the revision is visible does not say that standbys have it.
-        self.store.await_durability().await?;
-        let propagation = self.wait(Change { revision, hash: None }).await?;
+        self.changes.await_durability().await?;
+        let propagation = self.wait(call, Change { revision, hash: None }).await?;
         Ok(v1::AwaitRevisionResponse { propagation: Some(wire::propagation::propagation_to_proto(&propagation)) })
     }
 
     /// `AcceptRestore`.
-    pub(crate) async fn accept_restore(
+    pub(super) async fn accept_restore(
         &self,
-        permit: &Permit,
+        call: &Call,
         request: v1::AcceptRestoreRequest,
     ) -> Result<v1::AcceptRestoreResponse, RpcError> {
-        let mark = &wire::mark::of(&request)?;
-        let (_, propagation) = self
-            .mutate(permit, Urgency::Ordinary, mark.as_ref(), |tx, permit| async move {
+        let key = &wire::mark::of(&request)?;
+        let ((), propagation) = self
+            .mutate(call, Action::AcceptRestore, key.as_ref(), |tx, permit| async move {
                 permit.check_all_accounts()?;
-                let event = AuditEvent {
-                    actor: permit.actor().clone(),
-                    action: Action::AcceptRestore,
-                    account: AccountId::system(),
-                    key_id: None,
-                    request: mark.clone(),
-                    before: None,
-                    after: None,
-                };
-                Ok((tx, (), event))
+                Ok((tx, (), AuditRecord::of_account(AccountId::system())))
             })
             .await?;
-        Ok(v1::AcceptRestoreResponse { propagation: Some(wire::propagation::propagation_to_proto(&propagation)) })
+        Ok(v1::AcceptRestoreResponse { propagation: propagation.as_ref().map(wire::propagation::propagation_to_proto) })
     }
 
     /// `GetAuthorityStatus`.
-    pub(crate) async fn get_authority_status(
+    pub(super) async fn get_authority_status(
         &self,
-        _: &Permit,
+        _: &Call,
         _: v1::GetAuthorityStatusRequest,
     ) -> Result<v1::GetAuthorityStatusResponse, RpcError> {
         let head = self.store.head().await?;
-        let me = self.view.me();
-        let silences = self.view.silences();
-        let trust = self.view.terms().trust;
+        let me = self.replica.me();
+        let silences = self.replica.silences();
+        let trust = self.replica.terms().trust;
         let replicas = self.store.replicas().await?.into_iter().map(|row| {
             let is_self = me == Some(row.id);
             let remaining = if is_self {
-                self.view.lease_remaining()
+                self.replica.lease_remaining()
             } else {
                 // Of another replica, this is an upper bound: its lease counts from before the heartbeat that we saw.
                 trust.saturating_sub(silences.get(&row.id).copied().unwrap_or(Duration::ZERO))
@@ -78,7 +70,7 @@ impl Admin {
                 address: row.address,
                 build: row.build,
                 // What is applied here need not be in the registry yet.
-                applied_revision: wire::revision::number(if is_self { self.view.applied() } else { row.applied }),
+                applied_revision: wire::revision::number(if is_self { self.replica.applied() } else { row.applied }),
                 lease_remaining: Some(wire::time::duration_to_proto(remaining)),
                 join_time: Some(wire::time::timestamp_to_proto(row.join_time)),
                 seen_time: Some(wire::time::timestamp_to_proto(row.seen_time)),
@@ -91,10 +83,10 @@ impl Admin {
             revision: wire::revision::number(head.revision),
             replica: me.map(|me| me.to_string()).unwrap_or_default(),
             replicas: replicas.collect(),
-            resident_keys: self.view.index().keys() as u64,
-            resident_accounts: self.view.index().accounts() as u64,
-            lease: Some(wire::time::duration_to_proto(self.view.terms().wait)),
-            held_tokens: self.view.index().held() as u64,
+            resident_keys: self.replica.index().keys() as u64,
+            resident_accounts: self.replica.index().accounts() as u64,
+            lease: Some(wire::time::duration_to_proto(self.replica.terms().wait)),
+            held_tokens: self.replica.index().held() as u64,
         })
     }
 }

@@ -1,177 +1,73 @@
-//! `keyauthority.v1.KeyAuthority`: each RPC with the permission it takes and the handler that does it; and the one of
-//! `envoy.service.auth.v3.Authorization`.
+//! `keyauthority.v1.KeyAuthority` as tonic serves it: each admin RPC with the permission that it takes and its handler. The
+//! methods of Verify are served by the raw transport ([`crate::verify::methods`]).
 
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use futures_util::{Stream, StreamExt};
-use http::HeaderMap;
-use key_authority_domain::id::Actor;
+use futures_util::Stream;
 use key_authority_domain::permission::Permission;
-#[cfg(feature = "ext-authz")]
-use key_authority_proto::ext_authz::{CheckRequest, CheckResponse, authorization_server::Authorization};
 use key_authority_proto::v1;
 use key_authority_proto::v1::key_authority_server::KeyAuthority;
-use prost::Message;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::import_stream::Imports;
-use crate::admin::Admin;
-use crate::auth::permit::{Callers, Credential, Permit};
-#[cfg(feature = "ext-authz")]
-use crate::ext_authz;
-use crate::observability::metrics::SharedMetrics;
-use crate::rpc::deadline::Deadline;
-use crate::rpc::decode_errors;
-use crate::rpc::errors::RpcError;
-use crate::verify::Verifier;
-use crate::verify::message::unframed;
+use super::context::Admin;
+use super::import_stream::ImportStream;
+use crate::auth::call::{CallAuthorizer, CallHead};
 
 /// The service. Clones are the same one.
 #[derive(Clone)]
-pub struct Service {
-    pub(super) callers: Arc<Callers>,
-    verifier: Arc<Verifier>,
-    pub(super) admin: Admin,
-    metrics: SharedMetrics,
+pub struct AdminService {
+    admin: Arc<Admin>,
+    calls: CallAuthorizer,
     /// Cancelled when the server ends: then its streams end as well, in order.
-    pub(super) ending: CancellationToken,
-    #[cfg(feature = "ext-authz")]
-    misroutes: Arc<ext_authz::Misroutes>,
+    ending: CancellationToken,
 }
 
-impl Service {
-    /// A service of these parts.
-    #[must_use]
-    pub fn new(
-        callers: Arc<Callers>,
-        verifier: Arc<Verifier>,
-        admin: Admin,
-        metrics: SharedMetrics,
-        ending: CancellationToken,
-    ) -> Self {
-        Self {
-            callers,
-            verifier,
-            admin,
-            metrics,
-            ending,
-            #[cfg(feature = "ext-authz")]
-            misroutes: Arc::default(),
-        }
-    }
-
-    /// Whether anybody who is known calls, by the headers of a call.
-    ///
-    /// # Errors
-    /// `UNAUTHENTICATED`, or that this replica cannot tell.
-    pub fn know(&self, headers: &HeaderMap) -> Result<(), RpcError> {
-        self.callers.know(&self.callers.credential(headers, None)?)
-    }
-
-    fn permit<T>(&self, request: &Request<T>, permissions: &'static [Permission]) -> Result<Permit, RpcError> {
-        self.callers.authorize_any(&self.credential(request)?, permissions)
-    }
-
-    fn credential<T>(&self, request: &Request<T>) -> Result<Credential, RpcError> {
-        self.callers.credential(request.metadata().as_ref(), address(request))
-    }
-
-    /// Turns the outcome of an admin call into its answer. Refused calls are logged and counted; what is our fault, or the
-    /// database's, is no refusal, and is logged where it becomes a status.
-    fn answer<T>(
-        &self,
-        method: &'static str,
-        caller: &Caller,
-        outcome: Result<T, RpcError>,
-    ) -> Result<Response<T>, Status> {
-        self.outcome(method, caller, outcome).map(Response::new)
-    }
-
-    pub(super) fn outcome<T>(
-        &self,
-        method: &'static str,
-        caller: &Caller,
-        outcome: Result<T, RpcError>,
-    ) -> Result<T, Status> {
-        outcome.map_err(|failure| {
-            let (code, reason) = failure.code();
-            if failure.is_refusal() {
-                self.metrics.admin_refused(reason);
-                let Caller { actor, address } = caller;
-                tracing::info!(method, ?code, reason, ?actor, ?address, "refused");
-            }
-            failure.into()
-        })
+impl AdminService {
+    /// Serves `admin` to the callers that `calls` authorizes.
+    pub(crate) fn new(admin: Arc<Admin>, calls: CallAuthorizer, ending: CancellationToken) -> Self {
+        Self { admin, calls, ending }
     }
 }
 
-/// Who called, as far as that is known, for the log.
-pub(super) struct Caller {
-    pub(super) actor: Option<Actor>,
-    pub(super) address: Option<IpAddr>,
-}
-
-fn address<T>(request: &Request<T>) -> Option<IpAddr> {
-    request.remote_addr().map(|address| address.ip())
-}
-
-/// One admin RPC: `name: Request => Response, permissions, handler`. The handler gets the permit and the request.
+/// One admin RPC: its name, the permissions of which any is enough, its handler.
 macro_rules! admin {
     ($self:ident, $request:ident, $method:literal, [$($permission:ident),+], $handler:ident) => {{
-        let permit = $self.permit(&$request, &[$(Permission::$permission),+]);
-        let actor = permit.as_ref().ok().and_then(|permit| permit.actor().ok());
-        let caller = Caller { actor, address: address(&$request) };
-        let outcome = match permit {
-            Ok(permit) => {
-                let deadline = $request.extensions().get::<Deadline>().copied();
-                $self.admin.until(deadline).$handler(&permit, $request.into_inner()).await
-            }
-            Err(failure) => Err(failure),
+        let head = CallHead::of(&$request);
+        let outcome = match $self.calls.authorize(&head, &[$(Permission::$permission),+]) {
+            Ok(call) => $self.admin.$handler(&call, $request.into_inner()).await,
+            Err(error) => Err(error),
         };
-        $self.answer($method, &caller, outcome)
+        $self.calls.answer($method, &head, outcome).map(Response::new)
     }};
 }
 
-#[tonic::async_trait]
-impl KeyAuthority for Service {
-    // The three questions come here only while calls are traced: see `verify::door`, which answers them by the same functions.
+/// The answer of a method that the connection's service has to take before tonic's routes.
+fn served_raw<T>() -> Result<T, Status> {
+    Err(Status::unimplemented("this method is served by the raw transport"))
+}
 
-    async fn verify(&self, request: Request<v1::VerifyRequest>) -> Result<Response<v1::VerifyResponse>, Status> {
-        let permit = self.permit(&request, &[Permission::Verify])?;
-        let mut answer = Vec::new();
-        self.verifier.verify(&permit, &request.get_ref().encode_to_vec(), &mut answer)?;
-        Ok(Response::new(message(&answer)?))
+#[tonic::async_trait]
+impl KeyAuthority for AdminService {
+    async fn verify(&self, _: Request<v1::VerifyRequest>) -> Result<Response<v1::VerifyResponse>, Status> {
+        served_raw()
     }
 
     async fn batch_verify(
         &self,
-        request: Request<v1::BatchVerifyRequest>,
+        _: Request<v1::BatchVerifyRequest>,
     ) -> Result<Response<v1::BatchVerifyResponse>, Status> {
-        let permit = self.permit(&request, &[Permission::Verify])?;
-        let mut answer = Vec::new();
-        self.verifier.batch_verify(&permit, &request.get_ref().encode_to_vec(), &mut answer)?;
-        Ok(Response::new(message(&answer)?))
+        served_raw()
     }
 
-    type VerifyStreamStream = Pin<Box<dyn Stream<Item = Result<v1::VerifyStreamResponse, Status>> + Send>>;
+    type VerifyStreamStream = futures_util::stream::Empty<Result<v1::VerifyStreamResponse, Status>>;
 
     async fn verify_stream(
         &self,
-        request: Request<Streaming<v1::VerifyStreamRequest>>,
+        _: Request<Streaming<v1::VerifyStreamRequest>>,
     ) -> Result<Response<Self::VerifyStreamStream>, Status> {
-        let credential = self.credential(&request)?;
-        self.callers.authorize_verify(&credential)?;
-        let Self { callers, verifier, .. } = self.clone();
-        let answers = request.into_inner().map(move |question| {
-            let question = question.map_err(|status| decode_errors::failure(&status).map_or(status, Status::from))?;
-            let mut answer = Vec::new();
-            verifier.verify_on_stream(&callers, &credential, &[&question.encode_to_vec()], &mut answer)?;
-            message(unframed(&answer))
-        });
-        Ok(Response::new(Box::pin(answers.take_until(self.ending.clone().cancelled_owned()))))
+        served_raw()
     }
 
     async fn create_key(
@@ -187,15 +83,12 @@ impl KeyAuthority for Service {
         &self,
         request: Request<Streaming<v1::ImportKeysRequest>>,
     ) -> Result<Response<Self::ImportKeysStream>, Status> {
-        let caller = Caller { actor: None, address: address(&request) };
-        let permitted = self.credential(&request).and_then(|credential| {
-            self.callers.authorize_any(&credential, &[Permission::KeysWrite])?;
-            Ok(credential)
-        });
-        let credential = self.outcome("ImportKeys", &caller, permitted)?;
-        let deadline = request.extensions().get::<Deadline>().copied();
-        let imports = Imports { service: self.clone(), credential, caller, deadline, messages: request.into_inner() };
-        Ok(Response::new(Box::pin(imports.answers())))
+        let head = CallHead::of(&request);
+        let authorized = self.calls.authorize(&head, &[Permission::KeysWrite]);
+        self.calls.answer("ImportKeys", &head, authorized)?;
+        let (admin, calls) = (Arc::clone(&self.admin), self.calls.clone());
+        let import = ImportStream { admin, calls, head, messages: request.into_inner(), ending: self.ending.clone() };
+        Ok(Response::new(Box::pin(import.responses())))
     }
 
     async fn get_key(&self, request: Request<v1::GetKeyRequest>) -> Result<Response<v1::Key>, Status> {
@@ -332,19 +225,4 @@ impl KeyAuthority for Service {
     ) -> Result<Response<v1::GetAuthorityStatusResponse>, Status> {
         admin!(self, request, "GetAuthorityStatus", [Operate], get_authority_status)
     }
-}
-
-/// What a proxy asks about a request. The caller is judged as a caller of Verify is.
-#[cfg(feature = "ext-authz")]
-#[tonic::async_trait]
-impl Authorization for Service {
-    async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
-        let permit = self.permit(&request, &[Permission::Verify])?;
-        Ok(Response::new(ext_authz::check(&self.verifier, &permit, &self.misroutes, request.get_ref())))
-    }
-}
-
-/// An answer of ours as the type that tonic writes.
-fn message<M: Message + Default>(bytes: &[u8]) -> Result<M, Status> {
-    M::decode(bytes).map_err(|error| Status::internal(format!("an answer that is none: {error}")))
 }

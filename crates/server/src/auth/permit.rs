@@ -1,23 +1,19 @@
-//! Who calls, and what they may: the only place where a [`Permit`] and a [`TxPermit`] are made.
+//! What a caller may do: the only place where a [`Permit`] and a [`TxPermit`] are made.
 //!
-//! A caller presents a token of a key of account `system`, and is judged by the same `decide` as everybody else. The
-//! key's scopes are permissions, its projects are the accounts that it may act on.
+//! A caller presents a token of a key of account `system`, and `decide` decides about it as about every other. The scopes of
+//! the key are permissions, its projects are the accounts that it may act on.
 //!
-//! A caller is judged twice: when the call arrives, by the resident index, and where something changes or is revealed, by
+//! A caller is authorized twice: when the call arrives, by the resident index, and where something changes or is revealed, by
 //! the transaction that does it. A caller that is revoked while its calls wait for the lock changes nothing any more.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::HeaderMap;
-use http::header::AUTHORIZATION;
 use key_authority_domain::access::{Access, ProjectAccess};
 use key_authority_domain::id::{AccountId, Actor, SYSTEM_ACCOUNT};
 use key_authority_domain::key::Key;
 use key_authority_domain::permission::Permission;
-use key_authority_domain::secret::Keyring;
 use key_authority_domain::time::Timestamp;
-use key_authority_domain::token::{Token, TokenDigest};
 use key_authority_domain::verdict::{KeyFacts, Question, Verdict, decide};
 use key_authority_replica::index::Record;
 use key_authority_replica::{LeaseProof, ReplicaState};
@@ -25,31 +21,30 @@ use key_authority_storage::caller_read::StoredCaller;
 use key_authority_storage::page::AccountScope;
 use key_authority_storage::read_tx::ReadTx;
 
+use super::credential::{Authentication, Credential, MISSING, UNKNOWN, Unauthenticated};
 use crate::rpc::errors::RpcError;
 
-/// What a call brings along to say who makes it. It can be judged again and again: a stream's is, for every question.
-#[derive(Clone)]
-pub struct Credential {
-    /// Under each version of the authority secret; none for a call without a token. The token itself is not kept.
-    digests: Option<Arc<[TokenDigest]>>,
-    address: Option<IpAddr>,
+impl From<Unauthenticated> for RpcError {
+    fn from(Unauthenticated(why): Unauthenticated) -> Self {
+        Self::Unauthenticated(why)
+    }
 }
 
-/// The right to do one thing, as judged when the call arrived: enough to read. What changes or reveals something judges
-/// the caller again, in its transaction; see [`Permit::judge_in`].
+/// The right to do one thing, as decided when the call arrived: enough to read. What changes or reveals something authorizes
+/// the caller again, in its transaction; see [`Permit::authorize_in`].
 pub struct Permit {
     holder: Option<Record>,
-    moment: LeaseProof,
+    lease: LeaseProof,
     /// Any of these is enough for the call.
     permissions: &'static [Permission],
     address: Option<IpAddr>,
 }
 
 impl Permit {
-    /// When it was given; a question is judged by the same instant as who asks it.
+    /// Proof of the lease under which it was given. A question is decided at the same instant as its caller's right to ask.
     #[must_use]
-    pub fn moment(&self) -> LeaseProof {
-        self.moment
+    pub fn lease(&self) -> LeaseProof {
+        self.lease
     }
 
     /// The caller, for the audit log.
@@ -61,15 +56,15 @@ impl Permit {
         Ok(Actor::from(holder.id()))
     }
 
-    /// Judges the caller again by what a transaction sees. Under the lock of a change, no event that ends the caller can
+    /// Authorizes the caller again, by what a transaction sees. Under the lock of a change, no event that ends the caller can
     /// come before the change without being seen here.
     ///
     /// # Errors
     /// `UNAUTHENTICATED` or `PERMISSION_DENIED` where the caller has ended, or has lost the permission.
-    pub async fn judge_in(&self, tx: &ReadTx) -> Result<TxPermit, RpcError> {
+    pub async fn authorize_in(&self, tx: &ReadTx) -> Result<TxPermit, RpcError> {
         let holder = self.holder.as_ref().ok_or(MISSING)?;
         let caller = tx.caller(holder.digest()).await?.ok_or(UNKNOWN)?;
-        judge(&caller.facts(), self.permissions, self.address, tx.now())?;
+        evaluate(&caller.facts(), self.permissions, self.address, tx.now())?;
         Ok(TxPermit { actor: Actor::from(&caller.key_id), caller })
     }
 }
@@ -81,8 +76,8 @@ impl Rights for Permit {
     }
 }
 
-/// The right to do one thing, as judged inside a transaction. Only [`Permit::judge_in`] makes one, and only with it an event
-/// can be written or a grant be checked.
+/// The right to do one thing, as decided inside a transaction. Only [`Permit::authorize_in`] makes one, and only with it an
+/// event can be written or a grant be checked.
 pub struct TxPermit {
     actor: Actor,
     caller: StoredCaller,
@@ -160,8 +155,8 @@ pub trait Rights {
 }
 
 /// Decides whether a caller's key has any of the `permissions`. They are tried in turn; the first is named when none is
-/// held. The one function that judges callers, at arrival and inside a transaction.
-fn judge(
+/// held. The one function that decides about callers, at arrival and inside a transaction.
+fn evaluate(
     facts: &KeyFacts<'_>,
     permissions: &[Permission],
     address: Option<IpAddr>,
@@ -182,100 +177,86 @@ fn judge(
             }
             Verdict::ProjectDenied => return Err(RpcError::NoAccounts),
             Verdict::NetworkDenied => return Err(RpcError::CallerNetworkDenied),
-            Verdict::Malformed
-            | Verdict::Unknown
-            | Verdict::Disabled
-            | Verdict::Revoked
-            | Verdict::Expired
-            | Verdict::AccountSuspended => return Err(UNKNOWN),
+            Verdict::Malformed | Verdict::Unknown => return Err(UNKNOWN.into()),
+            // The secret has matched: its holder may know why the key is not accepted.
+            ended @ (Verdict::Disabled | Verdict::Revoked | Verdict::Expired | Verdict::AccountSuspended) => {
+                return Err(RpcError::CallerEnded(ended));
+            }
         }
     }
-    Err(missing.map_or(UNKNOWN, RpcError::PermissionMissing))
+    Err(missing.map_or_else(|| UNKNOWN.into(), RpcError::PermissionMissing))
 }
 
-/// The answer to every caller whose token is not accepted, for any cause.
-const UNKNOWN: RpcError = RpcError::Unauthenticated("the caller's token is not valid");
-
-/// The answer to a caller without a token.
-const MISSING: RpcError = RpcError::Unauthenticated("the authorization header is missing");
-
-/// Judges callers.
-pub struct Callers {
-    view: Arc<ReplicaState>,
-    keyring: Arc<Keyring>,
+/// Authorizes callers by what this replica knows.
+pub struct Authorizer {
+    replica: Arc<ReplicaState>,
     is_verify_open: bool,
 }
 
-impl Callers {
-    /// Judges by what the replica knows. With `is_verify_open`, a call without a token may verify.
+impl Authorizer {
+    /// Authorizes by `replica`. With `is_verify_open`, a call without a token may verify.
     #[must_use]
-    pub fn new(view: Arc<ReplicaState>, keyring: Arc<Keyring>, is_verify_open: bool) -> Self {
-        Self { view, keyring, is_verify_open }
+    pub fn new(replica: Arc<ReplicaState>, is_verify_open: bool) -> Self {
+        Self { replica, is_verify_open }
     }
 
-    /// Reads the `authorization` header of a call from `address`.
+    /// Whether the caller is one whom this replica knows, whatever it may do: enough to read its request. It is no use of
+    /// the key.
     ///
     /// # Errors
-    /// When there is one that is no bearer token, or none of ours.
-    pub fn credential(&self, headers: &HeaderMap, address: Option<IpAddr>) -> Result<Credential, RpcError> {
-        let Some(value) = headers.get(AUTHORIZATION) else { return Ok(Credential { digests: None, address }) };
-        let text =
-            value.to_str().map_err(|_| RpcError::Unauthenticated("the authorization header is not ASCII text"))?;
-        let token = match text.split_once(' ') {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
-            _ => return Err(RpcError::Unauthenticated("the authorization header is not of the form Bearer <token>")),
+    /// `UNAUTHENTICATED`, or that this replica has no lease.
+    pub fn identify(&self, caller: &Authentication) -> Result<(), RpcError> {
+        let Credential { digests, address } = caller.as_ref().map_err(|error| *error)?;
+        let Some(digests) = digests else {
+            return if self.is_verify_open { Ok(()) } else { Err(MISSING.into()) };
         };
-        let token = Token::parse(token).map_err(|_malformed| UNKNOWN)?;
-        Ok(Credential { digests: Some(self.keyring.digests(token).collect()), address })
-    }
-
-    /// Whether anybody whom this replica knows calls, as far as can be told before the request is read: what they may do is
-    /// judged when it is. It is no use of the key.
-    ///
-    /// # Errors
-    /// `UNAUTHENTICATED`, or that this replica cannot tell.
-    pub fn know(&self, credential: &Credential) -> Result<(), RpcError> {
-        let Some(digests) = &credential.digests else {
-            return if self.is_verify_open { Ok(()) } else { Err(MISSING) };
-        };
-        let moment = self.view.moment()?;
-        let secret = self.view.find(moment, digests.iter().copied()).ok_or(UNKNOWN)?;
-        let question = Question { account: Some(SYSTEM_ACCOUNT), client_ip: credential.address, ..Question::default() };
-        match decide(Some(&secret.facts()), &question, moment.now()) {
+        let lease = self.replica.moment()?;
+        let key = self.replica.find(lease, digests.iter().copied()).ok_or(UNKNOWN)?;
+        let question = Question { account: Some(SYSTEM_ACCOUNT), client_ip: *address, ..Question::default() };
+        match decide(Some(&key.facts()), &question, lease.now()) {
             Verdict::Valid | Verdict::ProjectDenied | Verdict::NetworkDenied => Ok(()),
-            _ => Err(UNKNOWN),
+            Verdict::Malformed | Verdict::Unknown | Verdict::ScopeDenied => Err(UNKNOWN.into()),
+            ended => Err(RpcError::CallerEnded(ended)),
         }
+    }
+
+    /// The key that the caller presented a token of, for the log: also where it is not accepted.
+    #[must_use]
+    pub fn presented_key(&self, caller: &Authentication) -> Option<Actor> {
+        let digests = caller.as_ref().ok()?.digests.as_ref()?;
+        let key = self.replica.find(self.replica.moment().ok()?, digests.iter().copied())?;
+        key.account().is_system().then(|| Actor::from(key.id()))
     }
 
     /// The right to ask about tokens.
     ///
     /// # Errors
-    /// `UNAUTHENTICATED`, `PERMISSION_DENIED`, or that this replica cannot tell.
-    pub fn authorize_verify(&self, credential: &Credential) -> Result<Permit, RpcError> {
-        self.authorize_any(credential, &[Permission::Verify])
+    /// As [`Authorizer::authorize_any`].
+    pub fn authorize_verify(&self, caller: &Authentication) -> Result<Permit, RpcError> {
+        self.authorize_any(caller, &[Permission::Verify])
     }
 
     /// The right to do what any of the `permissions` is for.
     ///
     /// # Errors
-    /// `UNAUTHENTICATED`, `PERMISSION_DENIED`, or that this replica cannot tell.
+    /// `UNAUTHENTICATED`, `PERMISSION_DENIED`, or that this replica has no lease.
     pub fn authorize_any(
         &self,
-        credential: &Credential,
+        caller: &Authentication,
         permissions: &'static [Permission],
     ) -> Result<Permit, RpcError> {
-        let address = credential.address;
-        let Some(digests) = &credential.digests else {
+        let &Credential { ref digests, address } = caller.as_ref().map_err(|error| *error)?;
+        let Some(digests) = digests else {
             return if self.is_verify_open && permissions == [Permission::Verify] {
-                Ok(Permit { holder: None, moment: self.view.moment()?, permissions, address })
+                Ok(Permit { holder: None, lease: self.replica.moment()?, permissions, address })
             } else {
-                Err(MISSING)
+                Err(MISSING.into())
             };
         };
-        let moment = self.view.moment()?;
-        let Some(secret) = self.view.find(moment, digests.iter().copied()) else { return Err(UNKNOWN) };
-        judge(&secret.facts(), permissions, address, moment.now())?;
-        self.view.note_use(&secret, moment.now());
-        Ok(Permit { holder: Some(secret), moment, permissions, address })
+        let lease = self.replica.moment()?;
+        let key = self.replica.find(lease, digests.iter().copied()).ok_or(UNKNOWN)?;
+        evaluate(&key.facts(), permissions, address, lease.now())?;
+        self.replica.note_use(&key, lease.now());
+        Ok(Permit { holder: Some(key), lease, permissions, address })
     }
 }

@@ -8,8 +8,8 @@ use percent_encoding::{AsciiSet, utf8_percent_encode};
 use serde_json::json;
 use tonic::Code;
 
-use super::answer::{IN_HEADER, set};
 use super::credential::Ambiguous;
+use super::response::{IN_HEADER, set};
 use crate::rpc::errors::ERROR_DOMAIN;
 use crate::wire::violations::Violations;
 
@@ -17,7 +17,7 @@ use crate::wire::violations::Violations;
 const IN_QUOTES: &AsciiSet = &IN_HEADER.add(b'"').add(b'\\');
 
 /// Why a request may not pass.
-pub(super) enum Denial {
+pub(super) enum AuthzDenial {
     /// It carries no token.
     NoToken,
     /// It carries more than one.
@@ -33,19 +33,19 @@ pub(super) enum Denial {
     Misconfigured(Violations),
 }
 
-impl From<Ambiguous> for Denial {
+impl From<Ambiguous> for AuthzDenial {
     fn from(_: Ambiguous) -> Self {
         Self::Ambiguous
     }
 }
 
-impl From<Violations> for Denial {
+impl From<Violations> for AuthzDenial {
     fn from(violations: Violations) -> Self {
         Self::Misconfigured(violations)
     }
 }
 
-impl Denial {
+impl AuthzDenial {
     /// A verdict about the key of `secret`, which is told of only what may be.
     pub(super) fn of(verdict: Verdict, secret: Option<&KeyRecord>, wanted: &[&str]) -> Self {
         let owned = |scopes: &mut dyn Iterator<Item = &str>| scopes.map(str::to_owned).collect();
@@ -56,7 +56,7 @@ impl Denial {
     }
 
     /// What the proxy is told.
-    pub(super) fn answer(self) -> CheckResponse {
+    pub(super) fn response(self) -> CheckResponse {
         let Words { http, code, error, text } = self.words();
         let mut headers = vec![set("content-type", "application/json")];
         headers.extend(self.challenge(error, text).map(|challenge| set("www-authenticate", challenge)));
@@ -155,8 +155,8 @@ mod tests {
     #[test]
     fn scopes_stay_within_their_quotes() {
         let scopes = Some((vec!["a\"b\\".into(), "é".into()], vec!["é".into()]));
-        let denial = Denial::Verdict { verdict: Verdict::ScopeDenied, scopes };
-        let Some(HttpResponse::DeniedResponse(denied)) = denial.answer().http_response else { panic!("denied") };
+        let denial = AuthzDenial::Verdict { verdict: Verdict::ScopeDenied, scopes };
+        let Some(HttpResponse::DeniedResponse(denied)) = denial.response().http_response else { panic!("denied") };
         let challenge = &denied.headers[1].header.as_ref().unwrap().value;
         assert!(challenge.ends_with(", scope=\"a%22b%5C %C3%A9\""), "{challenge}");
         assert!(denied.body.contains("\"missing_scopes\":[\"é\"]"), "{}", denied.body);

@@ -11,29 +11,29 @@ const INTERVAL_MICROS: i64 = 60_000_000;
 
 /// Remembers when a mistake was last told of.
 #[derive(Debug)]
-pub struct Misroutes {
-    told_micros: AtomicI64,
+pub(super) struct Misroutes {
+    reported_micros: AtomicI64,
 }
 
 impl Default for Misroutes {
     fn default() -> Self {
-        Self { told_micros: AtomicI64::new(i64::MIN) }
+        Self { reported_micros: AtomicI64::new(i64::MIN) }
     }
 }
 
 impl Misroutes {
     /// Tells of a mistake, unless one was told of within the last minute.
-    pub(super) fn tell(&self, violations: &Violations, now: Timestamp) {
+    pub(super) fn report(&self, violations: &Violations, now: Timestamp) {
         if self.is_due(now) {
-            tracing::warn!(%violations, "a proxy asks what cannot be asked; its requests are denied");
+            tracing::warn!(%violations, "invalid ext_authz route configuration; denying its requests");
         }
     }
 
     fn is_due(&self, now: Timestamp) -> bool {
-        let (now, told) = (now.micros(), self.told_micros.load(Ordering::Relaxed));
+        let (now, told) = (now.micros(), self.reported_micros.load(Ordering::Relaxed));
         // The clock may have been set back.
         let is_due = !(0..INTERVAL_MICROS).contains(&now.saturating_sub(told));
-        is_due && self.told_micros.compare_exchange(told, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        is_due && self.reported_micros.compare_exchange(told, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }
 

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use key_authority_domain::verdict::Question;
 
-use crate::wire::verify::Asked;
-use crate::wire::violations::{Check, Violations};
+use crate::verify::decode::VerifyRequestRef;
+use crate::wire::check::Check;
+use crate::wire::violations::Violations;
 
 /// The field that these are in.
 const FIELD: &str = "attributes.context_extensions";
@@ -19,7 +20,7 @@ const DEMANDS: [&str; 3] = ["project", "account", "scopes"];
 #[derive(Default)]
 pub(super) struct Route<'a> {
     /// What is asked of whoever takes it, with neither token, key nor address.
-    asked: Asked<'a>,
+    asked: VerifyRequestRef<'a>,
     /// Where its tokens are.
     pub(super) places: Places<'a>,
 }

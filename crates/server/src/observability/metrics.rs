@@ -21,7 +21,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-pub use calls::{CallMetrics, CallMetricsLayer, CallSeries, ObservedBody, ObservedFuture};
+pub use calls::{CallMetrics, CallSeries, ObservedBody, ObservedFuture};
 pub use replica::ReplicaMetrics;
 
 use crate::wire::methods::MethodTable;
@@ -88,7 +88,7 @@ type Refresh = Box<dyn Fn(&Metrics) + Send + Sync>;
 /// All series of the process.
 pub struct Metrics {
     registry: Registry,
-    calls: CallMetricsLayer,
+    calls: CallMetrics,
     verdicts: Vec<Counter>,
     connections: Gauge,
     connections_refused: Family<ReasonLabel, Counter>,
@@ -108,7 +108,7 @@ impl Metrics {
     #[must_use]
     pub fn new(version: &'static str, methods: &MethodTable, verdicts: &[&'static str]) -> Self {
         let mut registry = Registry::default();
-        let calls = CallMetricsLayer::new(methods, &mut registry);
+        let calls = CallMetrics::new(methods, &mut registry);
 
         let verify = Family::<VerdictLabel, Counter>::default();
         registry.register("keyauthority_verify", "Verifications answered, by verdict", verify.clone());
@@ -161,9 +161,9 @@ impl Metrics {
         }
     }
 
-    /// The layer that fills the `grpc_server_*` series.
+    /// The `grpc_server_*` series.
     #[must_use]
-    pub fn calls(&self) -> CallMetricsLayer {
+    pub fn calls(&self) -> CallMetrics {
         self.calls.clone()
     }
 

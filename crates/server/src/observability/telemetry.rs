@@ -17,7 +17,7 @@ use std::time::Duration;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::SdkTracerProvider;
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::filter::{FilterExt as _, ParseError, filter_fn};
@@ -26,7 +26,8 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer};
 
-pub use trace::{TraceLayer, TraceService};
+use trace::CallSampler;
+pub use trace::CallTracer;
 
 use crate::program::config::LogConfig;
 
@@ -34,6 +35,8 @@ use crate::program::config::LogConfig;
 const OURS: &str = "key_authority";
 /// How long the last spans may take to leave at the exit.
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);
+/// Which calls are traced; see [`trace`].
+const SAMPLER: [&str; 2] = ["OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"];
 /// Either of them switches traces on.
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
 
@@ -136,14 +139,24 @@ fn tracer_provider() -> Result<SdkTracerProvider, ExporterBuildError> {
     if std::env::var_os("OTEL_SERVICE_NAME").is_none() {
         resource = resource.with_service_name("key-authority");
     }
-    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource.build()).build())
+    // Spans are made only of calls that were sampled before.
+    let builder = SdkTracerProvider::builder().with_sampler(Sampler::AlwaysOn).with_batch_exporter(exporter);
+    Ok(builder.with_resource(resource.build()).build())
 }
 
 impl Telemetry {
-    /// True when spans are exported; [`TraceLayer`] makes none otherwise.
+    /// What makes the spans of calls: none where traces are not exported.
     #[must_use]
-    pub fn is_tracing(&self) -> bool {
-        self.provider.is_some()
+    pub fn tracer(&self) -> CallTracer {
+        if self.provider.is_none() {
+            return CallTracer::default();
+        }
+        let [name, argument] = SAMPLER.map(|name| std::env::var(name).unwrap_or_default());
+        let sampler = CallSampler::parse(&name, &argument).unwrap_or_else(|| {
+            tracing::warn!(sampler = name, argument, "invalid OTEL_TRACES_SAMPLER; using parentbased_always_on");
+            CallSampler::default()
+        });
+        CallTracer::new(sampler)
     }
 }
 

@@ -77,7 +77,7 @@ pub fn run(command: Command) -> Result<ExitCode, CommandError> {
             let config = read(&settings, ConfigMode::Serve)?;
             runtime()?.block_on(async {
                 let telemetry = telemetry::init(&config.log)?;
-                Box::pin(serve::serve(config, telemetry.is_tracing(), Shutdown::on_signals()?)).await?;
+                Box::pin(serve::serve(config, telemetry.tracer(), Shutdown::on_signals()?)).await?;
                 drop(telemetry);
                 Ok(ExitCode::SUCCESS)
             })

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
 use key_authority_domain::audit::LOG_FORMAT_VERSION;
 use key_authority_domain::secret::Keyring;
 use key_authority_domain::verdict::Verdict;
@@ -22,33 +23,42 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceBuilder;
+use tonic::service::Routes;
+use tower::Layer as _;
 
+use super::announce::{Addresses, announce, known_as};
+use super::bootstrap::{self, BootstrapError};
+use super::config::{Config, twin};
+use super::file_permissions::warn_of_open_files;
+use super::routes::{self, ReflectionError, Services};
+use super::shutdown::{Shutdown, WindDown, raise_open_files_limit, wind_down};
+use super::startup::{self, OpenError};
 use crate::VERSION;
 use crate::admin::Admin;
-use crate::admin::service::Service;
-use crate::auth::permit::Callers;
+use crate::admin::service::AdminService;
+use crate::auth::call::CallAuthorizer;
+use crate::auth::credential::{Authentication, Authenticator};
+use crate::auth::permit::Authorizer;
 use crate::entropy;
+#[cfg(feature = "ext-authz")]
+use crate::ext_authz::service::AuthorizationService;
 use crate::observability::metrics::{Metrics, SharedMetrics};
 use crate::observability::side_port::SidePort;
-use crate::observability::telemetry::TraceLayer;
-use crate::program::announce::{Addresses, announce, known_as};
-use crate::program::bootstrap::{self, BootstrapError};
-use crate::program::config::{Config, twin};
-use crate::program::file_permissions::warn_of_open_files;
-use crate::program::routes::{self, ReflectionError};
-use crate::program::shutdown::{Shutdown, WindDown, raise_open_files_limit, wind_down};
-use crate::program::startup::{self, OpenError};
-use crate::rpc::deadline::{DeadlineLayer, Deadlines};
-use crate::rpc::decode_errors::MalformedLayer;
-use crate::rpc::health::Health;
+use crate::observability::telemetry::CallTracer;
+use crate::rpc::call::CallPolicy;
+use crate::rpc::connection::ConnectionService;
+use crate::rpc::deadline::Deadlines;
+use crate::rpc::decode_errors::{DecodeErrorLayer, DecodeErrorService};
+use crate::rpc::health::{Health, HealthService};
+use crate::rpc::raw::RawMethods;
 use crate::transport::listener::Listener;
 use crate::transport::peer::{Peer, WithPeer};
 use crate::transport::tls::{self, TlsError};
-use crate::verify::Verifier;
-use crate::verify::door::{Door, Questions};
+use crate::verify::{self, Verifier};
 use crate::wire::methods::MethodTable;
 
+/// One for the change whose turn it is, the others for those that wait for propagation.
+const CHANGE_CONNECTIONS: u32 = 4;
 /// How often health is brought up to date. A lease that ends is noticed by the calls themselves at once.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -106,98 +116,63 @@ fn advice(flag: &str, error: &io::Error) -> String {
     }
 }
 
-/// Serves until it is told to stop, or until the replicator ends, without which there is nothing to serve.
+/// Serves until `shutdown` is requested, or until the replicator ends, without which there is nothing to serve.
 ///
 /// # Errors
 /// [`ServeError`]: before anything is served, or at the end.
-pub async fn serve(config: Config, is_tracing: bool, shutdown: Shutdown) -> Result<(), ServeError> {
-    if cfg!(feature = "ignore-lease") {
-        tracing::error!(
-            "this build answers without a lease, to prove that the fault harness finds it out: NEVER serve with it"
-        );
-    }
-    for warning in config.warnings() {
-        tracing::warn!("{warning}");
-    }
-    if let Some(files) = raise_open_files_limit().filter(|files| *files < config.limits.max_connections as u64) {
-        tracing::warn!(files, "the system allows fewer open files than --max-connections connections");
-    }
-    let methods = Arc::new(MethodTable::from_descriptor_sets(routes::DESCRIPTOR_SETS.iter().copied())?);
-    let verdicts = Verdict::ALL.map(Verdict::as_str);
-    let metrics = SharedMetrics::new(Metrics::new(VERSION, &methods, &verdicts));
+pub async fn serve(config: Config, tracer: CallTracer, shutdown: Shutdown) -> Result<(), ServeError> {
+    warn_at_start(&config);
+    let methods = MethodTable::from_descriptor_sets(routes::DESCRIPTOR_SETS.iter().copied())?;
+    let metrics = SharedMetrics::new(Metrics::new(VERSION, &methods, &Verdict::ALL.map(Verdict::as_str)));
     // Waiting for a lock, or for a lease to end, can take a minute.
-    let opened =
-        Box::pin(async { Ok::<_, ServeError>((Facts::open(&config).await?, Doors::open(&config, &metrics).await?)) });
+    let opened = Box::pin(async {
+        Ok::<_, ServeError>((Resources::open(&config).await?, Listeners::open(&config, &metrics).await?))
+    });
     let Some(opened) = shutdown.child().run_until_cancelled(opened).await else { return Ok(()) };
-    let (facts, doors) = opened?;
+    let (resources, listeners) = opened?;
     warn_of_open_files(&config);
-    let addresses = doors.addresses();
+    let addresses = listeners.addresses();
 
-    let replicator = Replicator::start(settings(&config, &facts, addresses.grpc))?;
-    let view = Arc::clone(replicator.view());
-    watch_metrics(&metrics, &view, &facts);
+    let replicator = Replicator::start(settings(&config, &resources, addresses.grpc))?;
+    let replica = Arc::clone(replicator.view());
+    watch_metrics(&metrics, &replica, &resources);
     let (stop_calls, ended) = (CancellationToken::new(), CancellationToken::new());
-    let callers = Arc::new(Callers::new(Arc::clone(&view), Arc::clone(&facts.keyring), config.anonymous_verify));
-    let verifier = Arc::new(Verifier::new(Arc::clone(&view), Arc::clone(&facts.keyring), metrics.clone()));
-    let deadlines = Deadlines::new(config.request_timeout);
-    let questions =
-        Questions::new(Arc::clone(&callers), Arc::clone(&verifier), deadlines, &metrics.calls(), stop_calls.clone());
-    // A span belongs to the general way.
-    let questions = (!is_tracing).then(|| Arc::new(questions));
-    let service = Service::new(
-        callers,
-        verifier,
-        Admin::new(facts.store.clone(), Arc::clone(&view), metrics.clone()),
-        metrics.clone(),
-        stop_calls.clone(),
-    );
     let (health, health_service) = Health::new();
-    let layers = ServiceBuilder::new()
-        .layer(metrics.calls())
-        .layer(TraceLayer::new(is_tracing, Arc::clone(&methods)))
-        .layer(DeadlineLayer::new(methods, deadlines))
-        .layer(MalformedLayer);
-
-    let mut listeners = JoinSet::new();
-    let all = layers.clone().service(routes::all(&service, health_service.clone(), &stop_calls)?.prepare());
-    listeners.spawn(doors.grpc.serve(door(questions.clone(), all), stop_calls.clone(), config.drain_timeout));
-    if let Some(listener) = doors.verify {
-        let some = layers.service(routes::verify_only(&service, health_service, &stop_calls)?.prepare());
-        listeners.spawn(listener.serve(door(questions, some), stop_calls.clone(), config.drain_timeout));
+    let server = Server::new(&config, &resources, &replica, &metrics, tracer, health_service, &stop_calls);
+    let mut serving = JoinSet::new();
+    serving.spawn(listeners.grpc.serve(
+        server.connections(server.services.all()?),
+        stop_calls.clone(),
+        config.drain_timeout,
+    ));
+    if let Some(listener) = listeners.verify {
+        let connections = server.connections(server.services.verify_only()?);
+        serving.spawn(listener.serve(connections, stop_calls.clone(), config.drain_timeout));
     }
     let tasks = TaskTracker::new();
-    tasks.spawn(doors.side_port.serve(health.clone(), metrics, ended.clone()));
-    tasks.spawn(keep_health(health.clone(), Arc::clone(&view), ended.clone()));
-    tasks.spawn(keep_usage(facts.usage.clone(), Arc::clone(&view), ended.clone()));
-    if let Some(reloader) = doors.reloader {
+    tasks.spawn(listeners.side_port.serve(health.clone(), metrics, ended.clone()));
+    tasks.spawn(keep_health(health.clone(), Arc::clone(&replica), ended.clone()));
+    tasks.spawn(keep_usage(resources.usage.clone(), Arc::clone(&replica), ended.clone()));
+    if let Some(reloader) = listeners.reloader {
         tasks.spawn(reloader.run(ended.clone()));
     }
     health.set_alive(true);
-    let is_ready = async {
-        first_lease(&view).await;
-        if let Err(error) = announce(&config, &addresses, facts.store.kind()) {
-            // Nobody reads it there; calls are answered all the same.
-            tracing::warn!(error = %error, "standard output cannot be written to");
-        }
-        tracing::info!(grpc = %addresses.grpc, http = %addresses.http, storage = %facts.store.kind(), "ready");
-        std::future::pending::<()>().await;
-    };
     tokio::select! {
-        () = is_ready => {}
+        () = announce_ready(&config, &addresses, &resources, &replica) => {}
         () = shutdown.requested() => {}
         _ = replicator.ended() => shutdown.request(),
     }
 
-    let plan = WindDown { health, delay: config.shutdown_delay, stop_calls, listeners, drain: config.drain_timeout };
+    let plan =
+        WindDown { health, delay: config.shutdown_delay, stop_calls, listeners: serving, drain: config.drain_timeout };
     let flush = async {
-        if let Err(error) = view.usage().flush(&facts.usage).await {
-            tracing::warn!(error = %error, "the last uses of keys were not written down");
+        if let Err(error) = replica.usage().flush(&resources.usage).await {
+            tracing::warn!(error = %error, "cannot flush the last uses of keys");
         }
         ended.cancel();
         tasks.close();
         tasks.wait().await;
-        facts.store.close().await;
-        facts.usage.close().await;
+        resources.close().await;
     };
     let mut stopped = Ok(());
     let leave = async { stopped = replicator.stop().await };
@@ -205,18 +180,92 @@ pub async fn serve(config: Config, is_tracing: bool, shutdown: Shutdown) -> Resu
     Ok(stopped?)
 }
 
-/// The service of each connection.
-fn door<G: Clone + Send>(
-    questions: Option<Arc<Questions>>,
-    general: G,
-) -> impl Fn(Peer) -> Door<WithPeer<G>> + Clone + Send {
-    move |peer| Door::new(questions.clone(), peer.address(), WithPeer::new(general.clone(), peer))
+/// What an operator should know before anything is served.
+fn warn_at_start(config: &Config) {
+    if cfg!(feature = "ignore-lease") {
+        tracing::error!("this build answers without a lease, for the fault harness alone: NEVER serve with it");
+    }
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    if let Some(files) = raise_open_files_limit().filter(|files| *files < config.limits.max_connections as u64) {
+        tracing::warn!(files, "the limit of open files is lower than --max-connections");
+    }
 }
 
+/// Says that the server is ready once it has a lease, and never returns.
+async fn announce_ready(config: &Config, addresses: &Addresses, resources: &Resources, replica: &ReplicaState) {
+    first_lease(replica).await;
+    let storage = resources.store.kind();
+    if let Err(error) = announce(config, addresses, storage) {
+        // Nobody reads it there; calls are answered all the same.
+        tracing::warn!(error = %error, "cannot write to standard output");
+    }
+    tracing::info!(grpc = %addresses.grpc, http = %addresses.http, storage = %storage, "ready");
+    std::future::pending::<()>().await;
+}
+
+/// What answers calls.
+struct Server {
+    raw: Arc<RawMethods<Authentication>>,
+    policy: CallPolicy,
+    keyring: Arc<Keyring>,
+    services: Services,
+}
+
+impl Server {
+    fn new(
+        config: &Config,
+        resources: &Resources,
+        replica: &Arc<ReplicaState>,
+        metrics: &SharedMetrics,
+        tracer: CallTracer,
+        health: HealthService,
+        ending: &CancellationToken,
+    ) -> Self {
+        let keyring = Arc::clone(&resources.keyring);
+        let authorizer = Arc::new(Authorizer::new(Arc::clone(replica), config.anonymous_verify));
+        let verifier = Arc::new(Verifier::new(Arc::clone(replica), Arc::clone(&keyring), metrics.clone()));
+        let calls = CallAuthorizer::new(Arc::clone(&authorizer), metrics.clone());
+        let stores = (resources.store.clone(), resources.changes.clone());
+        let admin = Arc::new(Admin::new(stores, Arc::clone(replica), metrics.clone()));
+        Self {
+            raw: Arc::new(verify::methods::methods(&authorizer, &verifier, ending.clone())),
+            policy: CallPolicy::new(metrics.calls(), Deadlines::new(config.request_timeout), tracer),
+            keyring,
+            services: Services {
+                admin: AdminService::new(admin, calls.clone(), ending.clone()),
+                #[cfg(feature = "ext-authz")]
+                ext_authz: AuthorizationService::new(calls, verifier),
+                health,
+                authorizer,
+                ending: ending.clone(),
+            },
+        }
+    }
+
+    /// Makes the service of each connection of a listener with these routes.
+    fn connections(&self, routes: Routes) -> impl Fn(Peer) -> Connection + Clone + Send + 'static {
+        let (raw, policy, keyring) = (Arc::clone(&self.raw), self.policy.clone(), Arc::clone(&self.keyring));
+        let tonic = DecodeErrorLayer.layer(routes.prepare());
+        move |peer| {
+            let authenticator = Authenticator::new(Arc::clone(&keyring), peer.address());
+            let authenticate: Authenticate = Box::new(move |headers| authenticator.authenticate(headers));
+            ConnectionService::new(Arc::clone(&raw), policy.clone(), authenticate, WithPeer::new(tonic.clone(), peer))
+        }
+    }
+}
+
+type Authenticate = Box<dyn Fn(&HeaderMap) -> Authentication + Send + Sync>;
+type Connection = ConnectionService<Authentication, Authenticate, WithPeer<DecodeErrorService<Routes>>>;
+
 /// What the server works on.
-struct Facts {
+struct Resources {
     keyring: Arc<Keyring>,
     store: Store,
+    /// Connections of their own for changes and their propagation: a flood of reads, which may hold all others, delays no
+    /// revocation.
+    changes: Store,
     /// A connection of its own, so that writing usage down never stands in an operator's way.
     usage: Store,
     terms: LeaseTimings,
@@ -224,7 +273,7 @@ struct Facts {
     alone: Option<ExclusiveLock>,
 }
 
-impl Facts {
+impl Resources {
     async fn open(config: &Config) -> Result<Self, ServeError> {
         let keyring = startup::keyring(config)?;
         let store = startup::connect(config, &keyring, config.database.connections).await?;
@@ -236,22 +285,29 @@ impl Facts {
             // A server before this one may have been killed: no change shall wait for it.
             store.clear_registry(alone).await.map_err(BootstrapError::from)?;
         }
+        let changes = startup::connect(config, &keyring, CHANGE_CONNECTIONS).await?;
         let usage = startup::connect(config, &keyring, 1).await?;
         let terms = LeaseTimings::agree(&store, config.lease).await?;
         make_first_key(config, &store).await?;
-        Ok(Self { keyring, store, usage, terms, alone })
+        Ok(Self { keyring, store, changes, usage, terms, alone })
+    }
+
+    async fn close(&self) {
+        self.store.close().await;
+        self.changes.close().await;
+        self.usage.close().await;
     }
 }
 
 /// The sockets, bound before anything is answered, so that a port that is taken ends the start.
-struct Doors {
+struct Listeners {
     grpc: Listener,
     verify: Option<Listener>,
     side_port: SidePort,
     reloader: Option<tls::Reloader>,
 }
 
-impl Doors {
+impl Listeners {
     async fn open(config: &Config, metrics: &SharedMetrics) -> Result<Self, ServeError> {
         let (tls, reloader) = match config.tls.clone() {
             Some(files) => tls::load(files).await.map(|(acceptor, reloader)| (Some(acceptor), Some(reloader)))?,
@@ -279,13 +335,13 @@ impl Doors {
     }
 }
 
-fn settings(config: &Config, facts: &Facts, address: SocketAddr) -> Settings {
+fn settings(config: &Config, resources: &Resources, address: SocketAddr) -> Settings {
     Settings {
         database_url: config.database.url.expose().to_owned(),
         notify_url: config.database.notify_url.as_ref().map(|url| url.expose().to_owned()),
-        keyring: Arc::clone(&facts.keyring),
-        terms: facts.terms,
-        is_alone: facts.alone.is_some(),
+        keyring: Arc::clone(&resources.keyring),
+        terms: resources.terms,
+        is_alone: resources.alone.is_some(),
         build: format!("{VERSION}+log{LOG_FORMAT_VERSION}"),
         address: known_as(address),
         entropy: |bytes| entropy::fill(bytes).map_err(io::Error::other),
@@ -346,12 +402,14 @@ async fn keep_usage(store: Store, view: Arc<ReplicaState>, ended: CancellationTo
     }
 }
 
-fn watch_metrics(metrics: &SharedMetrics, view: &Arc<ReplicaState>, facts: &Facts) {
-    let (view, store, usage) = (Arc::clone(view), facts.store.clone(), facts.usage.clone());
+fn watch_metrics(metrics: &SharedMetrics, replica: &Arc<ReplicaState>, resources: &Resources) {
+    let replica = Arc::clone(replica);
+    let (store, changes, usage) = (resources.store.clone(), resources.changes.clone(), resources.usage.clone());
     metrics.on_scrape(move |metrics| {
-        metrics.replica.refresh(&view);
+        metrics.replica.refresh(&replica);
         metrics.set_statements("requests", store.statements());
+        metrics.set_statements("changes", changes.statements());
         metrics.set_statements("usage", usage.statements());
-        metrics.set_waiting_changes(store.waiting_changes());
+        metrics.set_waiting_changes(changes.waiting_changes());
     });
 }

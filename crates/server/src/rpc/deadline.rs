@@ -4,23 +4,20 @@
 //! Past it, the answer is `DEADLINE_EXCEEDED`, and the handler is dropped. A streaming call has no deadline of ours, only the
 //! client's own. Handlers find theirs as a [`Deadline`] among the request's extensions.
 //!
-//! This layer must stand outside everything that could be slow and inside the metrics. It never decides whether work that was
+//! A deadline stands outside everything that could be slow, and inside the metrics. It never decides whether work that was
 //! cut had an effect: a mutation that is dropped amid its commit may stand, and its `request_id` tells.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::Status;
-use tower::{Layer, Service};
 
 use crate::rpc::errors::RpcError;
-use crate::wire::methods::MethodTable;
 
 /// The longest time `grpc-timeout` can be relied on to mean; longer ones are as good as none, and their sum with now could overflow.
 const LONGEST: Duration = Duration::from_hours(365 * 24);
@@ -95,64 +92,6 @@ impl Deadlines {
         } else {
             Some(asked.map_or(self.unary_longest, |asked| asked.min(self.unary_longest)))
         }
-    }
-}
-
-/// Puts a deadline on each call.
-#[derive(Debug, Clone)]
-pub struct DeadlineLayer {
-    methods: Arc<MethodTable>,
-    deadlines: Deadlines,
-}
-
-impl DeadlineLayer {
-    /// `methods` says which calls stream.
-    #[must_use]
-    pub fn new(methods: Arc<MethodTable>, deadlines: Deadlines) -> Self {
-        Self { methods, deadlines }
-    }
-
-    fn deadline<B>(&self, request: &Request<B>) -> Option<Deadline> {
-        // A path we do not know is refused at once; treating it as unary keeps it bounded in any case.
-        let method = self.methods.get(request.uri().path());
-        self.deadlines.of(request.headers(), method.is_some_and(|method| method.kind.is_streaming()))
-    }
-}
-
-impl<S> Layer<S> for DeadlineLayer {
-    type Service = DeadlineService<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        DeadlineService { inner, rule: self.clone() }
-    }
-}
-
-/// A service whose calls have deadlines; made by [`DeadlineLayer`].
-#[derive(Debug, Clone)]
-pub struct DeadlineService<S> {
-    inner: S,
-    rule: DeadlineLayer,
-}
-
-impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for DeadlineService<S>
-where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    ResBody: Default,
-{
-    type Response = Response<DeadlineBody<ResBody>>;
-    type Error = S::Error;
-    type Future = DeadlineFuture<S::Future>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let deadline = self.rule.deadline(&request);
-        if let Some(deadline) = deadline {
-            request.extensions_mut().insert(deadline);
-        }
-        DeadlineFuture::new(self.inner.call(request), deadline)
     }
 }
 
@@ -250,13 +189,11 @@ impl<B: Body> Body for DeadlineBody<B> {
 mod tests {
     use super::*;
     use futures_util::future::poll_fn;
+    use http::HeaderName;
     use std::convert::Infallible;
     use tonic::Code;
     use tonic::body::Body as TonicBody;
     use tonic_types::StatusExt as _;
-
-    const CHECK: &str = "/grpc.health.v1.Health/Check";
-    const WATCH: &str = "/grpc.health.v1.Health/Watch";
 
     /// A body of which nothing ever comes.
     struct Silence;
@@ -269,22 +206,17 @@ mod tests {
         }
     }
 
-    fn layer() -> DeadlineLayer {
-        let methods = MethodTable::from_descriptor_sets([tonic_health::pb::FILE_DESCRIPTOR_SET]).unwrap();
-        DeadlineLayer::new(Arc::new(methods), Deadlines::new(Duration::from_secs(30)))
+    fn deadlines() -> Deadlines {
+        Deadlines::new(Duration::from_secs(30))
     }
 
-    fn request(path: &str, timeout: Option<&str>) -> Request<()> {
-        let mut request = Request::builder().uri(path);
-        if let Some(timeout) = timeout {
-            request = request.header("grpc-timeout", timeout);
-        }
-        request.body(()).unwrap()
+    fn headers(timeout: Option<&str>) -> HeaderMap {
+        timeout.map(|timeout| (HeaderName::from_static("grpc-timeout"), timeout.parse().unwrap())).into_iter().collect()
     }
 
     #[test]
     fn every_unit_is_read_and_nonsense_counts_as_absent() {
-        let read = |value: &str| client_timeout(request(CHECK, Some(value)).headers());
+        let read = |value: &str| client_timeout(&headers(Some(value)));
         assert_eq!(read("2H"), Some(Duration::from_hours(2)));
         assert_eq!(read("2M"), Some(Duration::from_mins(2)));
         assert_eq!(read("2S"), Some(Duration::from_secs(2)));
@@ -298,24 +230,21 @@ mod tests {
 
     #[test]
     fn a_unary_call_is_capped_and_a_stream_is_not() {
-        let deadlines = Deadlines::new(Duration::from_secs(30));
-        let allowed = |is_streaming, timeout| deadlines.time_allowed(request(CHECK, timeout).headers(), is_streaming);
+        let allowed = |is_streaming, timeout| deadlines().time_allowed(&headers(timeout), is_streaming);
         assert_eq!(allowed(false, None), Some(Duration::from_secs(30)));
         assert_eq!(allowed(false, Some("5S")), Some(Duration::from_secs(5)));
         assert_eq!(allowed(false, Some("1H")), Some(Duration::from_secs(30)));
         assert_eq!(allowed(true, None), None);
         assert_eq!(allowed(true, Some("1H")), Some(Duration::from_hours(1)));
         assert_eq!(allowed(true, Some("99999999H")), Some(LONGEST));
-        assert!(layer().deadline(&request(CHECK, None)).is_some() && layer().deadline(&request(WATCH, None)).is_none());
     }
 
     #[tokio::test]
     async fn a_slow_unary_call_ends_with_deadline_exceeded() {
-        let mut service = layer().layer(tower::service_fn(|request: Request<()>| async move {
-            assert!(request.extensions().get::<Deadline>().unwrap().remaining() <= Duration::from_millis(2));
-            std::future::pending::<Result<Response<TonicBody>, Infallible>>().await
-        }));
-        let response = service.call(request(CHECK, Some("2m"))).await.unwrap();
+        let deadline = deadlines().of(&headers(Some("2m")), false);
+        assert!(deadline.unwrap().remaining() <= Duration::from_millis(2));
+        let call = std::future::pending::<Result<Response<TonicBody>, Infallible>>();
+        let response = DeadlineFuture::new(call, deadline).await.unwrap();
         let status = Status::from_header_map(response.headers()).unwrap();
         assert_eq!(status.code(), Code::DeadlineExceeded);
         assert_eq!(status.get_details_error_info().unwrap().reason, "DEADLINE_EXCEEDED");
@@ -324,10 +253,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_stream_ends_at_the_deadline_of_its_client() {
-        let mut service = layer().layer(tower::service_fn(|_: Request<()>| async {
-            Ok::<_, Infallible>(Response::new(TonicBody::new(Silence)))
-        }));
-        let response = service.call(request(WATCH, Some("2m"))).await.unwrap();
+        let deadline = deadlines().of(&headers(Some("2m")), true);
+        let call = std::future::ready(Ok::<_, Infallible>(Response::new(TonicBody::new(Silence))));
+        let response = DeadlineFuture::new(call, deadline).await.unwrap();
         let mut body = std::pin::pin!(response.into_body());
         let frame = poll_fn(|context| body.as_mut().poll_frame(context)).await.unwrap().unwrap();
         let status = Status::from_header_map(frame.trailers_ref().unwrap()).unwrap();

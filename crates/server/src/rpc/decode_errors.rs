@@ -51,49 +51,49 @@ fn refused(cause: &str) -> RpcError {
 
 /// Puts the blame where it belongs.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct MalformedLayer;
+pub struct DecodeErrorLayer;
 
-impl<S> Layer<S> for MalformedLayer {
-    type Service = MalformedService<S>;
+impl<S> Layer<S> for DecodeErrorLayer {
+    type Service = DecodeErrorService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        MalformedService { inner }
+        DecodeErrorService { inner }
     }
 }
 
-/// A service whose callers are told of their malformed requests; made by [`MalformedLayer`].
+/// A service whose callers are told of their malformed requests; made by [`DecodeErrorLayer`].
 #[derive(Debug, Clone)]
-pub struct MalformedService<S> {
+pub struct DecodeErrorService<S> {
     inner: S,
 }
 
-impl<S, A, B> Service<Request<A>> for MalformedService<S>
+impl<S, A, B> Service<Request<A>> for DecodeErrorService<S>
 where
     S: Service<Request<A>, Response = Response<B>>,
     B: Default,
 {
     type Response = Response<B>;
     type Error = S::Error;
-    type Future = MalformedFuture<S::Future>;
+    type Future = DecodeErrorFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
-        MalformedFuture { inner: self.inner.call(request) }
+        DecodeErrorFuture { inner: self.inner.call(request) }
     }
 }
 
 pin_project! {
-    /// The answer to come; made by [`MalformedService`].
-    pub struct MalformedFuture<F> {
+    /// The answer to come; made by [`DecodeErrorService`].
+    pub struct DecodeErrorFuture<F> {
         #[pin]
         inner: F,
     }
 }
 
-impl<F, B, E> Future for MalformedFuture<F>
+impl<F, B, E> Future for DecodeErrorFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
     B: Default,

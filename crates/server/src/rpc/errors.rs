@@ -7,6 +7,7 @@ use key_authority_domain::id::{AccountId, KeyId, Revision};
 use key_authority_domain::permission::Permission;
 use key_authority_domain::policy_error::{ChangeError, PolicyError};
 use key_authority_domain::time::Timestamp;
+use key_authority_domain::verdict::Verdict;
 use key_authority_replica::NoLease;
 use key_authority_storage::StorageError;
 use tonic::{Code, Status};
@@ -28,6 +29,9 @@ pub enum RpcError {
     /// The caller's token is missing, malformed, unknown, or of a key that does not pass.
     #[error("the caller is not known")]
     Unauthenticated(&'static str),
+    /// The caller's key has ended: what a question about its token would be answered.
+    #[error("the caller's key has ended")]
+    CallerEnded(Verdict),
     /// The caller's key may not be used from where the call comes from.
     #[error("the caller's key may not be used from this address")]
     CallerNetworkDenied,
@@ -139,7 +143,7 @@ impl RpcError {
     pub fn code(&self) -> (Code, &'static str) {
         match self {
             Self::Invalid(_) => (Code::InvalidArgument, "FIELD_INVALID"),
-            Self::Unauthenticated(_) => (Code::Unauthenticated, "CALLER_UNKNOWN"),
+            Self::Unauthenticated(_) | Self::CallerEnded(_) => (Code::Unauthenticated, "CALLER_UNKNOWN"),
             Self::CallerNetworkDenied => (Code::PermissionDenied, "CALLER_NETWORK_DENIED"),
             Self::PermissionMissing(_) => (Code::PermissionDenied, "PERMISSION_MISSING"),
             Self::NoAccounts => (Code::PermissionDenied, "CALLER_COVERS_NO_ACCOUNT"),
@@ -191,6 +195,14 @@ impl RpcError {
             Self::Unauthenticated(why) => {
                 format!("{why}; send `authorization: Bearer <token of a key of account system>`")
             }
+            Self::CallerEnded(verdict) => match verdict {
+                Verdict::Expired => {
+                    "the caller's token has expired, or was ended by a renewal of its key; use the newest token".into()
+                }
+                Verdict::Disabled => "the caller's key is disabled".into(),
+                Verdict::AccountSuspended => "account system is suspended".into(),
+                _ => "the caller's key is revoked; use another".into(),
+            },
             Self::PermissionMissing(permission) => {
                 format!("the caller's key has not the scope {permission}, which this call needs")
             }
@@ -246,6 +258,9 @@ impl RpcError {
             }
             Self::Refused(PolicyError::KeyLimitReached { max, .. }) => {
                 metadata.insert("max_keys".into(), max.to_string());
+            }
+            Self::CallerEnded(verdict) => {
+                metadata.insert("verdict".into(), verdict.as_str().into());
             }
             Self::PermissionMissing(permission) => {
                 metadata.insert("permission".into(), permission.to_string());

@@ -13,7 +13,7 @@ use key_authority_domain::permission::Permission;
 use key_authority_domain::text::ValidationError;
 use key_authority_proto::v1;
 
-use super::violations::Check;
+use super::check::Check;
 
 /// Whose key it is that the access is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

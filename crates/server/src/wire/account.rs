@@ -7,8 +7,9 @@ use key_authority_domain::text::DISPLAY_NAME;
 use key_authority_domain::time::Timestamp;
 use key_authority_proto::v1;
 
+use super::check::Check;
 use super::mark::mark;
-use super::violations::{Check, REQUIRED, Violations};
+use super::violations::{REQUIRED, Violations};
 
 mod change;
 mod policy;

@@ -6,10 +6,11 @@ use key_authority_domain::time::Timestamp;
 use key_authority_proto::v1;
 use prost_types::value::Kind;
 
+use super::check::Check;
 use super::page::{FILTER_ITEMS_MAX, page_size};
 use super::revision;
 use super::time::{timestamp, timestamp_to_proto};
-use super::violations::{Check, Violations};
+use super::violations::Violations;
 
 /// Which events to list.
 #[derive(Debug, Clone, PartialEq, Eq)]

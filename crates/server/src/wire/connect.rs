@@ -6,8 +6,9 @@ use key_authority_domain::connect::{Client, Endpoint, Instruction, ServerName};
 use key_authority_domain::id::{AccountId, KeyId};
 use key_authority_proto::v1;
 
+use super::check::Check;
 use super::mark::mark;
-use super::violations::{Check, Violations};
+use super::violations::Violations;
 
 /// What to connect to which server, and with which key.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,9 +9,10 @@ use key_authority_proto::v1;
 use v1::create_key_request::Expiry as NewExpiry;
 use v1::imported_key::{Expiry, Secret};
 
+use super::check::Check;
 use super::key::{KeySpec, new_key};
 use super::mark::mark;
-use super::violations::{Check, Violations};
+use super::violations::Violations;
 
 /// Most keys of one message.
 pub const KEYS_MAX: usize = 10_000;

@@ -9,9 +9,10 @@ use key_authority_domain::text;
 use key_authority_proto::v1;
 
 use self::expiry::{Said, expiry};
+use super::check::Check;
 use super::mark::mark;
 use super::time;
-use super::violations::{Check, Violations};
+use super::violations::Violations;
 
 mod change;
 mod create;

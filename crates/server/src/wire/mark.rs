@@ -4,7 +4,8 @@ use key_authority_domain::audit::IdempotencyKey;
 use key_authority_domain::id::RequestId;
 use key_authority_proto::v1;
 
-use super::violations::{Check, Violations};
+use super::check::Check;
+use super::violations::Violations;
 
 /// Keeps these digests apart from all others that are made of requests.
 const CONTEXT: &str = "keyauthority.v1 2026-11 request digest";

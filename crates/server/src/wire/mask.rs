@@ -2,7 +2,7 @@
 
 use prost_types::FieldMask;
 
-use super::violations::Check;
+use super::check::Check;
 
 /// The fields that an update names.
 #[derive(Debug, Clone, Copy)]

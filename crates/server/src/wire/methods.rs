@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use key_authority_proto::v1::key_authority_server;
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 
@@ -49,6 +50,12 @@ pub struct Method {
     pub name: String,
     /// Who streams.
     pub kind: MethodKind,
+}
+
+/// The HTTP path of a method of `keyauthority.v1.KeyAuthority`.
+#[must_use]
+pub fn path(name: &str) -> String {
+    format!("/{}/{name}", key_authority_server::SERVICE_NAME)
 }
 
 /// All RPCs, by HTTP path (`/keyauthority.v1.KeyAuthority/Verify`).

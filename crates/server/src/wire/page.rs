@@ -10,7 +10,8 @@ use key_authority_domain::secret::Keyring;
 use key_authority_domain::text::ValidationError;
 use key_authority_proto::v1;
 
-use super::violations::{Check, Violations};
+use super::check::Check;
+use super::violations::Violations;
 
 /// How many items a page has when the request does not say.
 pub const PAGE_SIZE_DEFAULT: u32 = 50;

@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::violations::{VIOLATIONS_MAX, Violations};
-use super::{account, audit, connect, import, key, mark, page, revision, verify};
+use super::{account, audit, connect, import, key, mark, page, revision};
+use crate::verify::decode as verify;
 
 /// Bytes that are mostly a protobuf message: fields of the numbers that ours have, with numbers, texts, short and long, and
 /// messages in them.
@@ -57,7 +58,7 @@ proptest! {
     #[test]
     fn reading_is_total(fields in prop::collection::vec(wire(), 0..12)) {
         let bytes = fields.concat();
-        if let Ok(asked) = verify::Asked::read(&bytes) {
+        if let Ok(asked) = verify::VerifyRequestRef::read(&bytes) {
             let _ = asked.question().map(drop).map_err(|violations| check::<()>(Err(violations)));
         }
         if let Ok(batch) = verify::batch(&bytes) {

@@ -4,10 +4,6 @@ use std::fmt;
 
 use key_authority_domain::policy_error::{ChangeError, PolicyError};
 
-mod check;
-
-pub use check::Check;
-
 /// Most violations that are told of one request. They travel in a header, and common clients drop a call whose headers
 /// exceed 8 KiB: a caller with more mistakes than this still learns of the first ones, and how many more there are.
 pub const VIOLATIONS_MAX: usize = 16;
@@ -30,8 +26,8 @@ pub struct Violation {
 /// secret that somebody put into the wrong field.
 #[derive(Debug, Clone, PartialEq, Eq, Default, thiserror::Error)]
 pub struct Violations {
-    found: Vec<Violation>,
-    left_off: usize,
+    pub(super) found: Vec<Violation>,
+    pub(super) left_off: usize,
 }
 
 impl Violations {
@@ -107,6 +103,7 @@ impl fmt::Display for Violations {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::check::Check;
     use key_authority_domain::id::KeyId;
     use key_authority_domain::text::DISPLAY_NAME;
 

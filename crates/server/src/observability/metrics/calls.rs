@@ -1,4 +1,4 @@
-//! The layer behind `grpc_server_started_total`, `grpc_server_handled_total` and `grpc_server_handling_seconds`.
+//! The series `grpc_server_started_total`, `grpc_server_handled_total` and `grpc_server_handling_seconds`.
 //!
 //! A call is handled when its status is known and its body is over, or when the client let go of it (`Canceled`). The status
 //! comes from the response headers (a refusal sends nothing else) or from the trailers. Labels are bounded: a path that is not
@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -17,7 +17,6 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use tonic::{Code, Status};
-use tower::{Layer, Service};
 
 use super::Stopwatch;
 use super::histogram::DurationHistogram;
@@ -85,8 +84,9 @@ const fn code_name(code: Code) -> &'static str {
 /// The series of one method, resolved once.
 #[derive(Debug)]
 struct MethodSeries {
-    service: String,
-    method: String,
+    /// None for what is no method of ours.
+    method: Option<Method>,
+    labels: MethodLabels,
     started: Counter,
     seconds: DurationHistogram,
     handled: Family<HandledLabels, Counter>,
@@ -100,8 +100,8 @@ impl MethodSeries {
         if let Some(slot) = self.by_code.get(code as usize) {
             slot.get_or_init(|| {
                 self.handled.get_or_create_owned(&HandledLabels {
-                    grpc_service: self.service.clone(),
-                    grpc_method: self.method.clone(),
+                    grpc_service: self.labels.grpc_service.clone(),
+                    grpc_method: self.labels.grpc_method.clone(),
                     grpc_code: code_name(code),
                 })
             })
@@ -116,11 +116,11 @@ struct Series {
     unknown: Arc<MethodSeries>,
 }
 
-/// Wraps a gRPC service so that its calls are counted.
+/// The series of all methods. Clones are the same series.
 #[derive(Debug, Clone)]
-pub struct CallMetricsLayer(Arc<Series>);
+pub struct CallMetrics(Arc<Series>);
 
-impl CallMetricsLayer {
+impl CallMetrics {
     pub(super) fn new(methods: &MethodTable, registry: &mut Registry) -> Self {
         let started = Family::<MethodLabels, Counter>::default();
         registry.register("grpc_server_started", "RPCs started on the server", started.clone());
@@ -132,30 +132,30 @@ impl CallMetricsLayer {
             "Time from the request's headers to the end of the response",
             seconds.clone(),
         );
-        let series = |method: &Method| {
+        let series = |method: Option<&Method>| {
+            let unknown = || "unknown".to_owned();
             let labels = MethodLabels {
-                grpc_service: method.service.clone(),
-                grpc_method: method.name.clone(),
-                grpc_type: method.kind.as_str(),
+                grpc_service: method.map_or_else(unknown, |method| method.service.clone()),
+                grpc_method: method.map_or_else(unknown, |method| method.name.clone()),
+                grpc_type: method.map_or(MethodKind::Unary, |method| method.kind).as_str(),
             };
             Arc::new(MethodSeries {
+                method: method.cloned(),
                 started: started.get_or_create_owned(&labels),
                 seconds: seconds.get_or_create_owned(&labels),
                 handled: handled.clone(),
                 by_code: std::array::from_fn(|_| OnceLock::new()),
-                service: labels.grpc_service,
-                method: labels.grpc_method,
+                labels,
             })
         };
-        let unknown = "unknown".to_owned();
         Self(Arc::new(Series {
-            by_path: methods.iter().map(|(path, method)| (path.to_owned(), series(method))).collect(),
-            unknown: series(&Method { service: unknown.clone(), name: unknown, kind: MethodKind::Unary }),
+            by_path: methods.iter().map(|(path, method)| (path.to_owned(), series(Some(method)))).collect(),
+            unknown: series(None),
         }))
     }
 }
 
-impl CallMetricsLayer {
+impl CallMetrics {
     /// The series of the method with this path.
     #[must_use]
     pub fn series(&self, path: &str) -> CallSeries {
@@ -168,44 +168,23 @@ impl CallMetricsLayer {
 pub struct CallSeries(Arc<MethodSeries>);
 
 impl CallSeries {
+    /// The method; None where the path is none of ours.
+    #[must_use]
+    pub fn method(&self) -> Option<&Method> {
+        self.0.method.as_ref()
+    }
+
+    /// True when either side may send more than one message.
+    #[must_use]
+    pub fn is_streaming(&self) -> bool {
+        self.method().is_some_and(|method| method.kind.is_streaming())
+    }
+
     /// Counts a call that begins now, and is over with `inner` and its body.
     pub(crate) fn observe<F>(&self, inner: F) -> ObservedFuture<F> {
         self.0.started.inc();
         let call = Call { series: Arc::clone(&self.0), stopwatch: Stopwatch::start(), code: Code::Cancelled };
         ObservedFuture { inner, call: Some(call) }
-    }
-}
-
-impl<S> Layer<S> for CallMetricsLayer {
-    type Service = CallMetrics<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        CallMetrics { inner, series: self.clone() }
-    }
-}
-
-/// A service whose calls are counted; made by [`CallMetricsLayer`].
-#[derive(Debug, Clone)]
-pub struct CallMetrics<S> {
-    inner: S,
-    series: CallMetricsLayer,
-}
-
-impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for CallMetrics<S>
-where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-{
-    type Response = Response<ObservedBody<ResBody>>;
-    type Error = S::Error;
-    type Future = ObservedFuture<S::Future>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let series = self.series.series(request.uri().path());
-        series.observe(self.inner.call(request))
     }
 }
 
@@ -315,19 +294,15 @@ mod tests {
         Metrics::new("0", &methods, &[])
     }
 
-    /// Calls `path` through the layer; the inner service answers with `answer`, or never.
+    /// Observes a call of `path` that is answered with `answer`, or never.
     async fn call(metrics: &Metrics, path: &str, answer: Option<Response<TonicBody>>) {
-        let mut answer = Some(answer);
-        let mut service = metrics.calls().layer(tower::service_fn(move |_: Request<()>| {
-            let answer = answer.take().flatten();
-            async move {
-                match answer {
-                    Some(answer) => Ok::<_, Infallible>(answer),
-                    None => std::future::pending().await,
-                }
+        let call = async move {
+            match answer {
+                Some(answer) => Ok::<_, Infallible>(answer),
+                None => std::future::pending().await,
             }
-        }));
-        let mut future = std::pin::pin!(service.call(Request::builder().uri(path).body(()).unwrap()));
+        };
+        let mut future = std::pin::pin!(metrics.calls().series(path).observe(call));
         let response = poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await;
         if let Poll::Ready(Ok(response)) = response {
             let mut body = std::pin::pin!(response.into_body());

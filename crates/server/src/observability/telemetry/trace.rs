@@ -1,36 +1,40 @@
-//! A span for each call, child of the span that the caller's `traceparent` names.
+//! A span for each call that is sampled, child of the span that the caller's `traceparent` names.
+//!
+//! The decision is made here, before anything is built for a span, so that a call which is not sampled costs next to nothing.
+//! It is OpenTelemetry's: the standard variables `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`, and by default the
+//! caller's own decision (`parentbased_always_on`).
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use http::{HeaderMap, Request};
+use http::{HeaderMap, HeaderName};
+use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
+use opentelemetry::trace::{SpanKind, TraceContextExt as _};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use tower::{Layer, Service};
-use tracing::instrument::Instrumented;
-use tracing::{Instrument as _, Span};
+use opentelemetry_sdk::trace::{IdGenerator as _, RandomIdGenerator, Sampler, SamplingDecision, ShouldSample as _};
+use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use crate::wire::methods::{Method, MethodTable};
+use crate::wire::methods::Method;
 
-/// Puts each call into a span. Without an exporter it only passes calls on.
-#[derive(Debug, Clone)]
-pub struct TraceLayer {
-    methods: Option<Arc<MethodTable>>,
-}
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-impl TraceLayer {
-    /// A layer that makes spans when `is_tracing`. Span names come from `methods`, never from what a caller made up.
-    #[must_use]
-    pub fn new(is_tracing: bool, methods: Arc<MethodTable>) -> Self {
-        Self { methods: is_tracing.then_some(methods) }
+/// Makes the spans of calls. Clones are the same tracer; the default one traces nothing.
+#[derive(Debug, Clone, Default)]
+pub struct CallTracer(Option<Arc<CallSampler>>);
+
+impl CallTracer {
+    /// Traces the calls that `sampler` chooses.
+    pub(super) fn new(sampler: CallSampler) -> Self {
+        Self(Some(Arc::new(sampler)))
     }
 
-    fn span<B>(&self, request: &Request<B>) -> Span {
-        let Some(method) = self.methods.as_ref().and_then(|methods| methods.get(request.uri().path())) else {
-            return Span::none();
-        };
-        let Method { service, name, .. } = method;
+    /// The span of a call with these headers; a disabled one where the call is not sampled. Its name comes from `method`,
+    /// never from the request: there is none for a path that is not known.
+    #[must_use]
+    pub fn span(&self, headers: &HeaderMap, method: Option<&Method>) -> Span {
+        let (Some(sampler), Some(Method { service, name, .. })) = (&self.0, method) else { return Span::none() };
+        let Some(parent) = sampler.sample(headers) else { return Span::none() };
         let span = tracing::info_span!(
             "grpc",
             otel.name = format!("{service}/{name}"),
@@ -39,44 +43,67 @@ impl TraceLayer {
             rpc.service = service,
             rpc.method = name,
         );
-        let parent = TraceContextPropagator::new().extract(&Headers(request.headers()));
-        // It fails only for a span that is switched off, and then there is no child to place.
+        // It fails only for a span that the log directives switch off.
         let _ = span.set_parent(parent);
         span
     }
 }
 
-impl<S> Layer<S> for TraceLayer {
-    type Service = TraceService<S>;
+/// Decides which calls are traced.
+#[derive(Debug)]
+pub(super) struct CallSampler {
+    sampler: Sampler,
+    follows_parent: bool,
+}
 
-    fn layer(&self, inner: S) -> Self::Service {
-        TraceService { inner, layer: self.clone() }
+impl Default for CallSampler {
+    fn default() -> Self {
+        Self { sampler: Sampler::ParentBased(Box::new(Sampler::AlwaysOn)), follows_parent: true }
     }
 }
 
-/// A service whose calls run in spans; made by [`TraceLayer`].
-#[derive(Debug, Clone)]
-pub struct TraceService<S> {
-    inner: S,
-    layer: TraceLayer,
+impl CallSampler {
+    /// Reads the values of `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`. `None` for a value that is not defined.
+    pub(super) fn parse(name: &str, argument: &str) -> Option<Self> {
+        let (follows_parent, root) = match name.strip_prefix("parentbased_") {
+            Some(root) => (true, root),
+            None if name.is_empty() => (true, "always_on"),
+            None => (false, name),
+        };
+        let root = match root {
+            "always_on" => Sampler::AlwaysOn,
+            "always_off" => Sampler::AlwaysOff,
+            "traceidratio" if argument.is_empty() => Sampler::TraceIdRatioBased(1.0),
+            "traceidratio" => {
+                let ratio = argument.parse::<f64>().ok().filter(|ratio| (0.0..=1.0).contains(ratio))?;
+                Sampler::TraceIdRatioBased(ratio)
+            }
+            _ => return None,
+        };
+        let sampler = if follows_parent { Sampler::ParentBased(Box::new(root)) } else { root };
+        Some(Self { sampler, follows_parent })
+    }
+
+    /// The context of the parent, where a call with these headers is sampled.
+    fn sample(&self, headers: &HeaderMap) -> Option<Context> {
+        if self.follows_parent && is_unsampled(headers) {
+            return None;
+        }
+        let parent = TraceContextPropagator::new().extract_with_context(&Context::new(), &Headers(headers));
+        let span = parent.span();
+        let trace_id = match span.span_context() {
+            context if context.is_valid() => context.trace_id(),
+            _ => RandomIdGenerator::default().new_trace_id(),
+        };
+        let sampled = self.sampler.should_sample(Some(&parent), trace_id, "", &SpanKind::Server, &[], &[]);
+        (sampled.decision == SamplingDecision::RecordAndSample).then(|| parent.clone())
+    }
 }
 
-impl<S, B> Service<Request<B>> for TraceService<S>
-where
-    S: Service<Request<B>>,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = Instrumented<S::Future>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let span = self.layer.span(&request);
-        self.inner.call(request).instrument(span)
-    }
+/// Whether the caller's `traceparent` says that its trace is not sampled (W3C Trace Context: the lowest bit of the flags, the
+/// last two hexadecimal digits of version 00). What is malformed is read later, and names no parent.
+fn is_unsampled(headers: &HeaderMap) -> bool {
+    headers.get(TRACEPARENT).is_some_and(|value| value.len() == 55 && value.as_bytes().ends_with(b"-00"))
 }
 
 /// Metadata, as OpenTelemetry reads it.
@@ -88,6 +115,46 @@ impl Extractor for Headers<'_> {
     }
 
     fn keys(&self) -> Vec<&str> {
-        self.0.keys().map(http::HeaderName::as_str).collect()
+        self.0.keys().map(HeaderName::as_str).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    const UNSAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+
+    fn is_sampled(sampler: &str, argument: &str, traceparent: Option<&str>) -> bool {
+        let headers = traceparent.map(|value| (TRACEPARENT, value.parse().unwrap())).into_iter().collect();
+        CallSampler::parse(sampler, argument).unwrap().sample(&headers).is_some()
+    }
+
+    #[test]
+    fn by_default_the_caller_decides_and_a_call_without_a_trace_is_traced() {
+        for default in ["", "parentbased_always_on"] {
+            assert!(is_sampled(default, "", None) && is_sampled(default, "", Some(SAMPLED)));
+            assert!(!is_sampled(default, "", Some(UNSAMPLED)));
+            assert!(is_sampled(default, "", Some("nonsense")));
+        }
+    }
+
+    #[test]
+    fn the_samplers_of_the_specification_are_known() {
+        assert!(!is_sampled("always_off", "", Some(SAMPLED)) && is_sampled("always_on", "", Some(UNSAMPLED)));
+        assert!(
+            !is_sampled("parentbased_always_off", "", None) && is_sampled("parentbased_always_off", "", Some(SAMPLED))
+        );
+        for name in ["traceidratio", "parentbased_traceidratio"] {
+            assert!(
+                is_sampled(name, "", None) && is_sampled(name, "1", None) && !is_sampled(name, "0.0", None),
+                "{name}"
+            );
+        }
+        assert!(is_sampled("parentbased_traceidratio", "0", Some(SAMPLED)));
+        for (name, argument) in [("sometimes", ""), ("traceidratio", "2"), ("traceidratio", "half")] {
+            assert!(CallSampler::parse(name, argument).is_none(), "{name} {argument}");
+        }
     }
 }

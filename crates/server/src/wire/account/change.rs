@@ -7,10 +7,11 @@ use key_authority_domain::text::DISPLAY_NAME;
 use key_authority_proto::v1;
 
 use super::{PolicyChange, present};
+use crate::wire::check::Check;
 use crate::wire::mark::mark;
 use crate::wire::mask::Mask;
 use crate::wire::revision;
-use crate::wire::violations::{Check, Violations};
+use crate::wire::violations::Violations;
 
 /// The paths that an update mask may name.
 pub(super) const PATHS: [&str; 13] = [

@@ -9,8 +9,9 @@ use key_authority_domain::text::ValidationError;
 use key_authority_domain::token::TokenPrefix;
 use key_authority_proto::v1;
 
+use crate::wire::check::Check;
 use crate::wire::time;
-use crate::wire::violations::{Check, Violations};
+use crate::wire::violations::Violations;
 
 /// A value, or the one that was there before.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

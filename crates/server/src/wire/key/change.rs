@@ -9,9 +9,10 @@ use key_authority_domain::text::{DESCRIPTION, DISPLAY_NAME};
 use key_authority_proto::v1;
 
 use crate::wire::access::{Holder, labels, networks, projects, scopes};
+use crate::wire::check::Check;
 use crate::wire::mark::mark;
 use crate::wire::mask::Mask;
-use crate::wire::violations::{Check, REQUIRED, Violations};
+use crate::wire::violations::{REQUIRED, Violations};
 use crate::wire::{revision, time};
 
 /// The paths that an update mask may name.

@@ -12,8 +12,9 @@ use key_authority_proto::v1;
 
 use super::expiry::{Said, expiry};
 use crate::wire::access::{Holder, labels, networks, projects, scopes};
+use crate::wire::check::Check;
 use crate::wire::mark::mark;
-use crate::wire::violations::{Check, Violations};
+use crate::wire::violations::Violations;
 
 /// What a new key shall be: all but what is not for the caller to say.
 #[derive(Debug, Clone, PartialEq, Eq)]

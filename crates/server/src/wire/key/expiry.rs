@@ -3,8 +3,8 @@
 use key_authority_domain::account::ExpiryChoice;
 use key_authority_proto::v1::{create_key_request, renew_key_request};
 
+use crate::wire::check::Check;
 use crate::wire::time;
-use crate::wire::violations::Check;
 
 /// What the `oneof expiry` of a request says.
 #[derive(Clone, Copy)]

@@ -5,9 +5,10 @@ use key_authority_domain::id::AccountId;
 use key_authority_domain::key::KeyState;
 use key_authority_proto::v1;
 
+use crate::wire::check::Check;
+use crate::wire::check::is_longer;
 use crate::wire::page::{FILTER_ITEMS_MAX, page_size};
-use crate::wire::verify::is_longer;
-use crate::wire::violations::{Check, Violations};
+use crate::wire::violations::Violations;
 
 /// Which keys to list.
 #[derive(Debug, Clone, PartialEq, Eq)]

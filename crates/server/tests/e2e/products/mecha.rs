@@ -1,4 +1,4 @@
-//! Mecha: a key ID and a key secret, for a CLI and a FLUSH_DUTY_CYCLE API.
+//! Mecha: a key ID and a key secret, for a CLI and a REST API.
 
 use key_authority_proto::v1::*;
 use tonic::Code;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use key_authority_domain::text::{TextRule, ValidationError};
 
-use super::{REQUIRED, VIOLATIONS_MAX, Violation, Violations};
+use super::violations::{REQUIRED, VIOLATIONS_MAX, Violation, Violations};
 
 /// Checks a request whole. Each check gives its value or notes what is wrong; [`Check::finish`] gives all values or all
 /// violations. Paths are formatted only when something is wrong.
@@ -83,4 +83,9 @@ impl Check {
             _ => Err(self.0),
         }
     }
+}
+
+/// Whether `text` has more than `max` characters. They are counted only where bytes do not tell already.
+pub(crate) fn is_longer(text: &str, max: usize) -> bool {
+    text.len() > max && text.chars().nth(max).is_some()
 }

@@ -1,4 +1,4 @@
-//! The answers of Verify as bytes: written once, into the buffer that is sent.
+//! The responses of Verify, written once, into the buffer that is sent.
 
 use key_authority_domain::id::Revision;
 use key_authority_domain::verdict::{Question, Verdict};
@@ -6,13 +6,12 @@ use key_authority_proto::v1;
 use key_authority_replica::index::KeyRecord;
 use prost::encoding::{WireType, encode_varint, encoded_len_varint};
 
-use super::Decided;
+use super::decode::verdict_to_proto;
+use super::engine::Decision;
 use crate::auth::permit::Permit;
 use crate::rpc::errors::RpcError;
 use crate::wire;
 
-/// Few answers are longer than this.
-pub(super) const USUAL_BYTES: usize = 256;
 /// Field `responses` of `BatchVerifyResponse`.
 pub(super) const BATCH_RESPONSES: u32 = 1;
 /// Field `response` of `VerifyStreamResponse`.
@@ -21,51 +20,51 @@ pub(super) const STREAM_RESPONSE: u32 = 2;
 /// A `VerifyResponse` that is not written yet.
 pub(super) struct Answer<'a> {
     verdict: Verdict,
-    secret: Option<&'a KeyRecord>,
+    key: Option<&'a KeyRecord>,
     question: &'a Question<'a>,
     revision: Revision,
 }
 
 impl<'a> Answer<'a> {
-    pub(super) fn of(permit: &Permit, decided: &Decided<'a>, question: &'a Question<'a>) -> Self {
-        // Nothing about a key is told before its secret has matched.
-        let secret = decided.secret.map(AsRef::as_ref).filter(|_| decided.verdict != Verdict::Unknown);
-        Self { verdict: decided.verdict, secret, question, revision: permit.moment().revision() }
+    pub(super) fn of(permit: &Permit, decision: &Decision<'a>, question: &'a Question<'a>) -> Self {
+        // No fact about a key leaves before its secret has matched.
+        let key = decision.key.map(AsRef::as_ref).filter(|_| decision.verdict != Verdict::Unknown);
+        Self { verdict: decision.verdict, key, question, revision: permit.lease().revision() }
     }
 
     /// Appends it.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
-        number(1, wire::verify::verdict_to_proto(self.verdict) as u64, out);
+        number(1, verdict_to_proto(self.verdict) as u64, out);
         number(5, wire::revision::number(self.revision), out);
-        let Some(secret) = self.secret else { return };
-        text(2, secret.id().as_str(), out);
+        let Some(key) = self.key else { return };
+        text(2, key.id().as_str(), out);
         if self.verdict != Verdict::Valid {
-            text(3, secret.account().as_str(), out);
+            text(3, key.account().as_str(), out);
             if self.verdict == Verdict::ScopeDenied {
-                secret.access().missing_scopes(self.question.scopes).for_each(|scope| text(8, scope, out));
+                key.access().missing_scopes(self.question.scopes).for_each(|scope| text(8, scope, out));
             }
             return;
         }
-        if let Some(end) = secret.end() {
+        if let Some(end) = key.end() {
             let end = wire::time::timestamp_to_proto(end);
             prost::encoding::message::encode(6, &end, out);
         }
-        out.extend_from_slice(secret.told(of_its_kind));
+        out.extend_from_slice(key.encoded_or_init(shared_fields));
     }
 }
 
-/// What is told of all keys that are like this one.
-fn of_its_kind(secret: &KeyRecord) -> Vec<u8> {
+/// The fields that are the same for all keys which share their attributes with this one.
+fn shared_fields(key: &KeyRecord) -> Vec<u8> {
     let mut out = Vec::new();
-    text(3, secret.account().as_str(), &mut out);
-    secret.access().scopes.iter().for_each(|scope| text(4, scope.as_str(), &mut out));
-    secret.labels().for_each(|(name, value)| entry(7, name, value, &mut out));
+    text(3, key.account().as_str(), &mut out);
+    key.access().scopes.iter().for_each(|scope| text(4, scope.as_str(), &mut out));
+    key.labels().for_each(|(name, value)| entry(7, name, value, &mut out));
     out
 }
 
 /// Appends an answer as the field `tag` of a message around it.
 pub(super) fn nested(tag: u32, answer: &Answer<'_>, out: &mut Vec<u8>) {
-    key(tag, WireType::LengthDelimited, out);
+    field(tag, WireType::LengthDelimited, out);
     // Its length comes first, and is not known yet: one byte is kept for it, which is nearly always enough.
     let place = out.len();
     out.push(0);
@@ -80,12 +79,12 @@ pub(super) fn nested(tag: u32, answer: &Answer<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// Begins a `VerifyStreamResponse`.
-pub(super) fn numbered(id: u64, out: &mut Vec<u8>) {
+/// Appends the ID of a `VerifyStreamResponse`.
+pub(super) fn stream_id(id: u64, out: &mut Vec<u8>) {
     number(1, id, out);
 }
 
-/// Ends a `VerifyStreamResponse` with why there is no answer.
+/// Appends the error of a `VerifyStreamResponse` that has no response.
 pub(super) fn error(failure: &RpcError, out: &mut Vec<u8>) {
     let (code, reason) = failure.code();
     let error = v1::StreamError { code: code.into(), reason: reason.to_owned(), message: failure.message() };
@@ -95,7 +94,7 @@ pub(super) fn error(failure: &RpcError, out: &mut Vec<u8>) {
 /// As protobuf has it, a number that is 0 is not written.
 fn number(tag: u32, number: u64, out: &mut Vec<u8>) {
     if number != 0 {
-        key(tag, WireType::Varint, out);
+        field(tag, WireType::Varint, out);
         varint(number, out);
     }
 }
@@ -105,18 +104,18 @@ fn entry(tag: u32, name: &str, value: &str, out: &mut Vec<u8>) {
     let texts = [(1, name), (2, value)].into_iter().filter(|(_, text)| !text.is_empty());
     // Each with the byte of its tag, and its length.
     let len: usize = texts.clone().map(|(_, text)| 1 + encoded_len_varint(text.len() as u64) + text.len()).sum();
-    key(tag, WireType::LengthDelimited, out);
+    field(tag, WireType::LengthDelimited, out);
     varint(len as u64, out);
     texts.for_each(|(tag, content)| text(tag, content, out));
 }
 
 fn text(tag: u32, text: &str, out: &mut Vec<u8>) {
-    key(tag, WireType::LengthDelimited, out);
+    field(tag, WireType::LengthDelimited, out);
     varint(text.len() as u64, out);
     out.extend_from_slice(text.as_bytes());
 }
 
-fn key(tag: u32, wire_type: WireType, out: &mut Vec<u8>) {
+fn field(tag: u32, wire_type: WireType, out: &mut Vec<u8>) {
     varint(u64::from(tag << 3 | wire_type as u32), out);
 }
 

@@ -1,5 +1,5 @@
-//! The question of Verify as it comes, and the name of its answer. This is the hot path: nothing is copied, and nothing is
-//! allocated unless scopes are asked for, or the question is invalid.
+//! The requests of Verify, read where they lie: nothing is copied, and nothing is allocated unless scopes are demanded or the
+//! request is invalid.
 //!
 //! The token is not looked at here: whatever it is, there is a verdict for it.
 
@@ -12,15 +12,16 @@ use key_authority_domain::id::ID_LEN_MAX;
 use key_authority_domain::verdict::{Question, Verdict};
 use key_authority_proto::v1;
 
-use super::fields::{Fields, Undecodable};
-use super::violations::{Check, Violations};
+use crate::wire::check::{Check, is_longer};
+use crate::wire::fields::{Fields, Undecodable};
+use crate::wire::violations::Violations;
 
 /// Most questions of a batch.
 pub const BATCH_MAX: usize = 1000;
 
 /// A `VerifyRequest` that lies in somebody else's buffer.
 #[derive(Default, PartialEq, Eq)]
-pub struct Asked<'a> {
+pub struct VerifyRequestRef<'a> {
     /// The token, as its holder presented it.
     pub token: &'a str,
     /// The other fields, as the message has them.
@@ -35,36 +36,36 @@ pub struct Asked<'a> {
     pub key_id: &'a str,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> VerifyRequestRef<'a> {
     /// Reads `message`.
     ///
     /// # Errors
     /// When it is no `VerifyRequest`. What is wrong with it `prost` can tell.
     pub fn read(message: &'a [u8]) -> Result<Self, Undecodable> {
-        let mut asked = Self::default();
+        let mut request = Self::default();
         for field in Fields::of(message) {
             let (number, content) = field?;
             match number {
-                1 => asked.token = content.text()?,
-                2 => asked.project = content.text()?,
-                3 => asked.scopes.push(content.text()?),
-                4 => asked.client_ip = content.text()?,
-                5 => asked.account = content.text()?,
-                6 => asked.key_id = content.text()?,
+                1 => request.token = content.text()?,
+                2 => request.project = content.text()?,
+                3 => request.scopes.push(content.text()?),
+                4 => request.client_ip = content.text()?,
+                5 => request.account = content.text()?,
+                6 => request.key_id = content.text()?,
                 _ => {}
             }
         }
-        Ok(asked)
+        Ok(request)
     }
 
-    /// What is asked. Empty fields ask nothing. A text within its limit that no key can have is no mistake: it matches
+    /// What is request. Empty fields ask nothing. A text within its limit that no key can have is no mistake: it matches
     /// nothing.
     ///
     /// # Errors
     /// Fields over their limits, and a `client_ip` that is no address.
     pub fn question(&self) -> Result<Question<'_>, Violations> {
         let mut check = Check::new();
-        let project = asked(&mut check, "project", self.project, PROJECT_LEN_MAX);
+        let project = demand(&mut check, "project", self.project, PROJECT_LEN_MAX);
         if self.scopes.len() > SCOPES_MAX {
             check.violation("scopes", format!("must be at most {SCOPES_MAX}"));
         } else {
@@ -76,8 +77,8 @@ impl<'a> Asked<'a> {
             }
         }
         let client_ip = client_ip(&mut check, self.client_ip);
-        let account = asked(&mut check, "account", self.account, ID_LEN_MAX);
-        let key_id = asked(&mut check, "key_id", self.key_id, ID_LEN_MAX);
+        let account = demand(&mut check, "account", self.account, ID_LEN_MAX);
+        let key_id = demand(&mut check, "key_id", self.key_id, ID_LEN_MAX);
         check.finish(|| Some(Question { key_id, account, project, scopes: &self.scopes, client_ip }))
     }
 }
@@ -86,32 +87,32 @@ impl<'a> Asked<'a> {
 ///
 /// # Errors
 /// When it is none.
-pub fn batch(message: &[u8]) -> Result<Vec<Asked<'_>>, Undecodable> {
+pub fn batch(message: &[u8]) -> Result<Vec<VerifyRequestRef<'_>>, Undecodable> {
     let mut all = Vec::new();
     for field in Fields::of(message) {
         if let (1, content) = field? {
-            let asked = Asked::read(content.bytes()?)?;
+            let request = VerifyRequestRef::read(content.bytes()?)?;
             if all.len() <= BATCH_MAX {
-                all.push(asked);
+                all.push(request);
             }
         }
     }
     Ok(all)
 }
 
-/// What is asked in a batch.
+/// What is request in a batch.
 ///
 /// # Errors
 /// Too many questions, or what is wrong with any of them, as in `requests[10].client_ip`.
-pub fn questions<'a>(batch: &'a [Asked<'a>]) -> Result<Vec<Question<'a>>, Violations> {
+pub fn questions<'a>(batch: &'a [VerifyRequestRef<'a>]) -> Result<Vec<Question<'a>>, Violations> {
     let mut check = Check::new();
     if batch.len() > BATCH_MAX {
         check.violation("requests", format!("must be at most {BATCH_MAX}"));
         return check.finish(|| None);
     }
     let mut questions = Vec::with_capacity(batch.len());
-    for (index, asked) in batch.iter().enumerate() {
-        match asked.question() {
+    for (index, request) in batch.iter().enumerate() {
+        match request.question() {
             Ok(question) => questions.push(question),
             Err(violations) => check.absorb(violations.within(format_args!("requests[{index}]"))),
         }
@@ -121,20 +122,20 @@ pub fn questions<'a>(batch: &'a [Asked<'a>]) -> Result<Vec<Question<'a>>, Violat
 
 /// A `VerifyStreamRequest`.
 #[derive(Default)]
-pub struct Numbered<'a> {
+pub struct StreamRequestRef<'a> {
     /// The number of the question.
     pub id: u64,
     /// The bytes of the question, if there is one.
     pub request: Option<Cow<'a, [u8]>>,
 }
 
-impl Numbered<'_> {
+impl StreamRequestRef<'_> {
     /// Reads the question, if there is one.
     ///
     /// # Errors
     /// When it is no `VerifyRequest`.
-    pub fn asked(&self) -> Result<Option<Asked<'_>>, Undecodable> {
-        self.request.as_deref().map(Asked::read).transpose()
+    pub fn body(&self) -> Result<Option<VerifyRequestRef<'_>>, Undecodable> {
+        self.request.as_deref().map(VerifyRequestRef::read).transpose()
     }
 }
 
@@ -142,8 +143,8 @@ impl Numbered<'_> {
 ///
 /// # Errors
 /// When it is no `VerifyStreamRequest`.
-pub fn numbered(message: &[u8]) -> Result<Numbered<'_>, Undecodable> {
-    let mut question = Numbered::default();
+pub fn stream_request(message: &[u8]) -> Result<StreamRequestRef<'_>, Undecodable> {
+    let mut question = StreamRequestRef::default();
     for field in Fields::of(message) {
         match field? {
             (1, content) => question.id = content.number()?,
@@ -178,16 +179,11 @@ pub const fn verdict_to_proto(verdict: Verdict) -> v1::Verdict {
     }
 }
 
-fn asked<'a>(check: &mut Check, field: impl fmt::Display, text: &'a str, max: usize) -> Option<&'a str> {
+fn demand<'a>(check: &mut Check, field: impl fmt::Display, text: &'a str, max: usize) -> Option<&'a str> {
     if is_longer(text, max) {
         check.violation(field, format!("must be at most {max} characters"));
     }
     if text.is_empty() { None } else { Some(text) }
-}
-
-/// Whether `text` has more than `max` characters. They are counted only where bytes do not tell already.
-pub(crate) fn is_longer(text: &str, max: usize) -> bool {
-    text.len() > max && text.chars().nth(max).is_some()
 }
 
 fn client_ip(check: &mut Check, text: &str) -> Option<IpAddr> {
@@ -210,11 +206,11 @@ mod tests {
     /// What `request` asks, as its client address tells, or the fields that are wrong.
     fn fields(request: &v1::VerifyRequest) -> Result<Option<IpAddr>, String> {
         let bytes = request.encode_to_vec();
-        let asked = Asked::read(&bytes).map_err(|_| "undecodable")?;
+        let request = VerifyRequestRef::read(&bytes).map_err(|_| "undecodable")?;
         let named = |violations: Violations| {
             violations.into_iter().map(|violation| violation.field).collect::<Vec<_>>().join(" ")
         };
-        asked.question().map(|question| question.client_ip).map_err(named)
+        request.question().map(|question| question.client_ip).map_err(named)
     }
 
     fn wrong(request: &v1::VerifyRequest) -> String {
@@ -224,8 +220,8 @@ mod tests {
     #[test]
     fn empty_fields_ask_nothing() {
         let bytes = v1::VerifyRequest { token: "not looked at".repeat(1000), ..Default::default() }.encode_to_vec();
-        let asked = Asked::read(&bytes).ok().unwrap();
-        let question = asked.question().unwrap();
+        let request = VerifyRequestRef::read(&bytes).ok().unwrap();
+        let question = request.question().unwrap();
         assert_eq!((question.key_id, question.account, question.project), (None, None, None));
         assert!(question.scopes.is_empty() && question.client_ip.is_none());
     }
@@ -286,17 +282,17 @@ mod tests {
 
     /// Fails unless the two decoders see the same in `bytes`.
     fn assert_read_alike(bytes: &[u8]) {
-        let ours = Asked::read(bytes).ok().map(|asked| v1::VerifyRequest {
-            token: asked.token.to_owned(),
-            project: asked.project.to_owned(),
-            scopes: asked.scopes.iter().copied().map(str::to_owned).collect(),
-            client_ip: asked.client_ip.to_owned(),
-            account: asked.account.to_owned(),
-            key_id: asked.key_id.to_owned(),
+        let ours = VerifyRequestRef::read(bytes).ok().map(|request| v1::VerifyRequest {
+            token: request.token.to_owned(),
+            project: request.project.to_owned(),
+            scopes: request.scopes.iter().copied().map(str::to_owned).collect(),
+            client_ip: request.client_ip.to_owned(),
+            account: request.account.to_owned(),
+            key_id: request.key_id.to_owned(),
         });
         assert_eq!(ours, v1::VerifyRequest::decode(bytes).ok(), "{bytes:?}");
-        let ours = numbered(bytes).ok().and_then(|Numbered { id, request }| {
-            Some((id, request.as_deref().map(Asked::read).transpose().ok()?.is_some()))
+        let ours = stream_request(bytes).ok().and_then(|StreamRequestRef { id, request }| {
+            Some((id, request.as_deref().map(VerifyRequestRef::read).transpose().ok()?.is_some()))
         });
         let theirs =
             v1::VerifyStreamRequest::decode(bytes).ok().map(|question| (question.id, question.request.is_some()));

@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use key_authority_domain::account::Account;
-use key_authority_domain::audit::{Action, AuditEvent};
 use key_authority_domain::foreign::{ImportedSecret, Scheme};
 use key_authority_domain::id::{Actor, KeyId, Revision};
 use key_authority_domain::key::{Key, MintedSecret};
@@ -16,6 +15,7 @@ use key_authority_domain::token::TokenDigest;
 use key_authority_proto::v1;
 use key_authority_storage::read_tx::{Holder, ReadTx};
 
+use crate::admin::audited::AuditRecord;
 use crate::entropy;
 use crate::rpc::errors::RpcError;
 use crate::wire::import::ImportedKey;
@@ -40,7 +40,7 @@ impl Candidate {
 }
 
 /// What is there already of what a message brings, and what came of the message so far.
-pub(super) struct There {
+pub(super) struct ExistingKeys {
     holders: HashMap<TokenDigest, Holder>,
     ids: HashSet<KeyId>,
     /// Those of this message.
@@ -49,8 +49,8 @@ pub(super) struct There {
     counted: u64,
 }
 
-impl There {
-    pub(super) async fn look(
+impl ExistingKeys {
+    pub(super) async fn read(
         tx: &ReadTx,
         candidates: &[Result<Candidate, Violations>],
         account: &Account,
@@ -71,7 +71,7 @@ impl There {
 }
 
 /// By what keys are judged, and what they get.
-pub(super) struct Judge {
+pub(super) struct ImportPlanner {
     account: Account,
     actor: Actor,
     now: Timestamp,
@@ -80,12 +80,12 @@ pub(super) struct Judge {
 }
 
 /// What is to be done about a key.
-enum Fate {
+enum ImportOutcome {
     New(Box<Key>),
-    There(Revision),
+    Existing(Revision),
 }
 
-impl Judge {
+impl ImportPlanner {
     pub(super) fn new(account: Account, actor: Actor, tx: &ReadTx, keyring: Arc<Keyring>) -> Self {
         Self { account, actor, now: tx.now(), revision: tx.revision(), keyring }
     }
@@ -95,57 +95,56 @@ impl Judge {
     }
 
     /// Judges a message.
-    pub(super) fn judge(
+    pub(super) fn plan(
         &self,
         candidates: &[Result<Candidate, Violations>],
-        mut there: There,
-    ) -> Result<Judged, RpcError> {
-        let mut judged = Judged::default();
+        mut existing: ExistingKeys,
+    ) -> Result<ImportPlan, RpcError> {
+        let mut plan = ImportPlan::default();
         for (place, candidate) in (0..).zip(candidates) {
-            let fate = match candidate {
-                Ok(candidate) => self.fate(candidate, &mut there),
+            let outcome = match candidate {
+                Ok(candidate) => self.outcome(candidate, &mut existing),
                 Err(violations) => Err(violations.clone().into()),
             };
-            match fate {
-                Ok(Fate::There(revision)) => judged.existing.push((place, revision)),
-                Ok(Fate::New(key)) => {
-                    judged.keys.push(*key);
-                    judged.places.push(place);
+            match outcome {
+                Ok(ImportOutcome::Existing(revision)) => plan.existing.push((place, revision)),
+                Ok(ImportOutcome::New(key)) => {
+                    plan.keys.push(*key);
+                    plan.places.push(place);
                 }
-                Err(failure) if failure.is_refusal() => judged.errors.push(told(place, &failure)),
+                Err(failure) if failure.is_refusal() => plan.errors.push(error(place, &failure)),
                 Err(fault) => return Err(fault),
             }
         }
-        judged.event = (!judged.keys.is_empty()).then(|| AuditEvent {
-            actor: self.actor.clone(),
-            action: Action::ImportKeys,
-            account: self.account.id.clone(),
-            key_id: None,
-            request: None,
-            before: None,
-            after: Some(snapshot::of_import(&self.account.id, &judged.keys, self.now)),
+        plan.record = (!plan.keys.is_empty()).then(|| AuditRecord {
+            after: Some(snapshot::of_import(&self.account.id, &plan.keys, self.now)),
+            ..AuditRecord::of_account(self.account.id.clone())
         });
-        Ok(judged)
+        Ok(plan)
     }
 
-    fn fate(&self, candidate: &Candidate, there: &mut There) -> Result<Fate, RpcError> {
+    fn outcome(&self, candidate: &Candidate, existing: &mut ExistingKeys) -> Result<ImportOutcome, RpcError> {
         let Candidate { key: ImportedKey { spec, brought, hint }, scheme, digest, known } = candidate;
-        if let Some(holder) = known.iter().find_map(|digest| there.holders.get(digest)) {
+        if let Some(holder) = known.iter().find_map(|digest| existing.holders.get(digest)) {
             let is_this = holder.account == self.account.id && spec.id.as_ref().is_none_or(|id| *id == holder.key_id);
-            return if is_this { Ok(Fate::There(holder.create_revision)) } else { Err(RpcError::TokenExists) };
+            return if is_this {
+                Ok(ImportOutcome::Existing(holder.create_revision))
+            } else {
+                Err(RpcError::TokenExists)
+            };
         }
-        if known.iter().any(|digest| there.digests.contains(digest)) {
+        if known.iter().any(|digest| existing.digests.contains(digest)) {
             return Err(RpcError::TokenExists);
         }
         let id = match &spec.id {
-            Some(id) if there.ids.contains(id) => return Err(RpcError::KeyExists(id.clone())),
+            Some(id) if existing.ids.contains(id) => return Err(RpcError::KeyExists(id.clone())),
             Some(id) => id.clone(),
             None => KeyId::generate(entropy::fill)?,
         };
         let sealed = match brought {
             ImportedSecret::Token(token) if self.account.policy.recoverable => {
-                let purpose = SealContext::Token { key_id: id.as_str(), version: 1 };
-                Some(self.keyring.seal(purpose, token.reveal().as_bytes(), entropy::bytes()?))
+                let context = SealContext::Token { key_id: id.as_str(), version: 1 };
+                Some(self.keyring.seal(context, token.reveal().as_bytes(), entropy::bytes()?))
             }
             _ => None,
         };
@@ -154,52 +153,52 @@ impl Judge {
         let new = spec.clone().into_new_key(id, self.actor.clone());
         let key = Key::create(&self.account, new, minted, self.now, self.revision)?;
         if key.is_counted(self.account.policy.counted, self.now) {
-            self.account.policy.check_room(there.counted)?;
-            there.counted += 1;
+            self.account.policy.check_room(existing.counted)?;
+            existing.counted += 1;
         }
-        there.ids.insert(key.id.clone());
-        there.digests.extend(known.iter().copied());
-        Ok(Fate::New(Box::new(key)))
+        existing.ids.insert(key.id.clone());
+        existing.digests.extend(known.iter().copied());
+        Ok(ImportOutcome::New(Box::new(key)))
     }
 }
 
 /// What came of a message.
 #[derive(Default)]
-pub(super) struct Judged {
+pub(super) struct ImportPlan {
     /// The new keys.
     pub(super) keys: Vec<Key>,
     /// The places of those in the message.
     places: Vec<u32>,
     /// The places of those that are there already, and the revisions that created them.
     existing: Vec<(u32, Revision)>,
-    /// How many keys of a repeated message are still there.
-    recalled: usize,
+    /// How many keys of a repeated message are still existing.
+    replayed: usize,
     errors: Vec<v1::ImportKeyError>,
     /// None when there are no new keys.
-    pub(super) event: Option<AuditEvent>,
+    pub(super) record: Option<AuditRecord>,
 }
 
-impl Judged {
+impl ImportPlan {
     /// The newest change that brought a key which is there already.
     pub(super) fn newest_existing(&self) -> Option<Revision> {
         self.existing.iter().map(|(_, revision)| *revision).max()
     }
 
     /// The same for a message that was imported before, as `revision`: nothing of it is new.
-    pub(super) fn recalled(mut self, revision: Revision) -> Self {
+    pub(super) fn replayed(mut self, revision: Revision) -> Self {
         let before = self.existing.len();
         self.existing.retain(|(_, created)| *created != revision);
-        self.recalled = before - self.existing.len();
+        self.replayed = before - self.existing.len();
         self.keys.clear();
         self.errors.extend(self.places.drain(..).map(not_there));
         self.errors.sort_by_key(|error| error.index);
         self
     }
 
-    pub(super) fn answer(self) -> v1::ImportKeysResponse {
+    pub(super) fn response(self) -> v1::ImportKeysResponse {
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         v1::ImportKeysResponse {
-            imported: count(self.keys.len() + self.recalled),
+            imported: count(self.keys.len() + self.replayed),
             existing: count(self.existing.len()),
             errors: self.errors,
             propagation: None,
@@ -210,11 +209,11 @@ impl Judged {
 /// Of a key of a repeated message that would be new. Whether it was refused the first time or deleted since, nobody kept.
 fn not_there(place: u32) -> v1::ImportKeyError {
     let message = "was not imported with this message, or is there no more".to_owned();
-    v1::ImportKeyError { message, ..told(place, &RpcError::KeyNotFound) }
+    v1::ImportKeyError { message, ..error(place, &RpcError::KeyNotFound) }
 }
 
 /// Why the key at `place` was not imported.
-fn told(place: u32, failure: &RpcError) -> v1::ImportKeyError {
+fn error(place: u32, failure: &RpcError) -> v1::ImportKeyError {
     let field = match failure {
         RpcError::Invalid(violations) => violations.iter().next().map(|violation| violation.field.clone()),
         _ => None,

@@ -1,0 +1,84 @@
+//! A call as its handler gets it: what it brings, what its caller may do, and how a refused one is recorded.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use key_authority_domain::permission::Permission;
+use tonic::{Request, Status};
+
+use super::credential::Authentication;
+use super::permit::{Authorizer, Permit};
+use crate::observability::metrics::SharedMetrics;
+use crate::rpc::deadline::Deadline;
+use crate::rpc::errors::RpcError;
+
+/// What a call brings beside its message.
+#[derive(Clone)]
+pub(crate) struct CallHead {
+    /// `None` only where the transport in front does not authenticate: nothing is permitted then.
+    authentication: Option<Authentication>,
+    deadline: Option<Deadline>,
+    peer: Option<IpAddr>,
+}
+
+impl CallHead {
+    /// Of a request that the connection's service has passed on.
+    pub(crate) fn of<T>(request: &Request<T>) -> Self {
+        Self {
+            authentication: request.extensions().get().cloned(),
+            deadline: request.extensions().get().copied(),
+            peer: request.remote_addr().map(|address| address.ip()),
+        }
+    }
+}
+
+/// A call whose caller is authorized: the one context that every handler gets.
+pub(crate) struct Call {
+    /// What the caller may do.
+    pub(crate) permit: Permit,
+    /// When the caller stops waiting.
+    pub(crate) deadline: Option<Deadline>,
+}
+
+/// Authorizes calls, and records those that are refused. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct CallAuthorizer {
+    authorizer: Arc<Authorizer>,
+    metrics: SharedMetrics,
+}
+
+impl CallAuthorizer {
+    pub(crate) fn new(authorizer: Arc<Authorizer>, metrics: SharedMetrics) -> Self {
+        Self { authorizer, metrics }
+    }
+
+    /// Authorizes a call for what any of the `permissions` is for.
+    ///
+    /// # Errors
+    /// As [`Authorizer::authorize_any`].
+    pub(crate) fn authorize(&self, head: &CallHead, permissions: &'static [Permission]) -> Result<Call, RpcError> {
+        let authentication =
+            head.authentication.as_ref().ok_or(RpcError::Unauthenticated("the call has no credential"))?;
+        let permit = self.authorizer.authorize_any(authentication, permissions)?;
+        Ok(Call { permit, deadline: head.deadline })
+    }
+
+    /// Turns the outcome of a call into its answer. Refused calls are logged and counted; an outage or a fault of ours is no
+    /// refusal, and is logged where it becomes a status.
+    pub(crate) fn answer<T>(
+        &self,
+        method: &'static str,
+        head: &CallHead,
+        outcome: Result<T, RpcError>,
+    ) -> Result<T, Status> {
+        outcome.map_err(|error| {
+            let (code, reason) = error.code();
+            if error.is_refusal() {
+                self.metrics.admin_refused(reason);
+                let actor = head.authentication.as_ref().and_then(|caller| self.authorizer.presented_key(caller));
+                tracing::info!(method, ?code, reason, ?actor, peer = ?head.peer, "admin call refused");
+            }
+            error.into()
+        })
+    }
+}

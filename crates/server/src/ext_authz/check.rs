@@ -1,0 +1,64 @@
+//! The decision about one request of a proxy.
+
+use std::net::IpAddr;
+
+use key_authority_domain::verdict::{Question, Verdict};
+use key_authority_proto::ext_authz::{AttributeContext, CheckRequest, CheckResponse};
+
+use super::denial::AuthzDenial;
+use super::headers::Headers;
+use super::misroutes::Misroutes;
+use super::route::Route;
+use crate::auth::permit::Permit;
+use crate::verify::Verifier;
+use crate::wire::violations::{REQUIRED, Violations};
+
+/// Decides about one request.
+pub(super) fn check(
+    verifier: &Verifier,
+    permit: &Permit,
+    misroutes: &Misroutes,
+    request: &CheckRequest,
+) -> CheckResponse {
+    let attributes = request.attributes.as_ref();
+    attributes
+        .ok_or_else(|| missing("attributes"))
+        .and_then(|attributes| allow(verifier, permit, attributes))
+        .unwrap_or_else(|denial| {
+            if let AuthzDenial::Misconfigured(violations) = &denial {
+                misroutes.report(violations, permit.lease().now());
+            }
+            denial.response()
+        })
+}
+
+fn allow(verifier: &Verifier, permit: &Permit, attributes: &AttributeContext) -> Result<CheckResponse, AuthzDenial> {
+    let http = attributes.request.as_ref().and_then(|request| request.http.as_ref());
+    let http = http.ok_or_else(|| missing("attributes.request.http"))?;
+    let route = Route::read(&attributes.context_extensions)?;
+    let question = route.question()?;
+
+    let headers = Headers::of(http);
+    let presented = super::credential::find(&route.places, &headers, &http.path)?.ok_or(AuthzDenial::NoToken)?;
+    let question =
+        Question { key_id: presented.credential.key_id.as_deref(), client_ip: source(attributes), ..question };
+    let index = verifier.read();
+    let decision = verifier.decide(&index, permit, &presented.credential.token, &question);
+    verifier.count(permit, &decision);
+    match decision.key.map(AsRef::as_ref) {
+        Some(secret) if decision.verdict == Verdict::Valid => {
+            Ok(super::response::allowed(secret, &presented, &headers))
+        }
+        secret => Err(AuthzDenial::of(decision.verdict, secret, question.scopes)),
+    }
+}
+
+/// Where the request came from. An address of another kind is none, as if it were not known.
+fn source(attributes: &AttributeContext) -> Option<IpAddr> {
+    let address = attributes.source.as_ref()?.address.as_ref()?.socket_address.as_ref()?;
+    address.address.parse().ok()
+}
+
+fn missing(field: &str) -> AuthzDenial {
+    Violations::one(field, REQUIRED).into()
+}

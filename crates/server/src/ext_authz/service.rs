@@ -1,0 +1,36 @@
+//! `envoy.service.auth.v3.Authorization` as tonic serves it.
+
+use std::sync::Arc;
+
+use key_authority_domain::permission::Permission;
+use key_authority_proto::ext_authz::authorization_server::Authorization;
+use key_authority_proto::ext_authz::{CheckRequest, CheckResponse};
+use tonic::{Request, Response, Status};
+
+use super::check::check;
+use super::misroutes::Misroutes;
+use crate::auth::call::{CallAuthorizer, CallHead};
+use crate::verify::Verifier;
+
+/// The service. Clones are the same one.
+#[derive(Clone)]
+pub struct AuthorizationService {
+    calls: CallAuthorizer,
+    verifier: Arc<Verifier>,
+    misroutes: Arc<Misroutes>,
+}
+
+impl AuthorizationService {
+    /// Answers by `verifier`, for callers that may verify.
+    pub(crate) fn new(calls: CallAuthorizer, verifier: Arc<Verifier>) -> Self {
+        Self { calls, verifier, misroutes: Arc::default() }
+    }
+}
+
+#[tonic::async_trait]
+impl Authorization for AuthorizationService {
+    async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
+        let call = self.calls.authorize(&CallHead::of(&request), &[Permission::Verify])?;
+        Ok(Response::new(check(&self.verifier, &call.permit, &self.misroutes, request.get_ref())))
+    }
+}

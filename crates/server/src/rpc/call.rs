@@ -1,0 +1,62 @@
+//! What every call has: a deadline, metrics, and a span when it is traced.
+
+use http::Request;
+use tracing::Instrument as _;
+use tracing::instrument::Instrumented;
+
+use super::deadline::{Deadline, DeadlineBody, DeadlineFuture, Deadlines};
+use crate::observability::metrics::{CallMetrics, CallSeries, ObservedBody, ObservedFuture};
+use crate::observability::telemetry::CallTracer;
+
+/// A call until its response begins.
+pub type CallFuture<F> = ObservedFuture<DeadlineFuture<Instrumented<F>>>;
+/// The response of a call until it ends.
+pub type CallBody<B> = ObservedBody<DeadlineBody<B>>;
+
+/// How calls are bounded and observed. Clones are the same policy.
+#[derive(Debug, Clone)]
+pub struct CallPolicy {
+    metrics: CallMetrics,
+    deadlines: Deadlines,
+    tracer: CallTracer,
+}
+
+impl CallPolicy {
+    /// Counts calls in `metrics`, ends them by `deadlines`, and traces those that `tracer` samples.
+    #[must_use]
+    pub fn new(metrics: CallMetrics, deadlines: Deadlines, tracer: CallTracer) -> Self {
+        Self { metrics, deadlines, tracer }
+    }
+
+    /// Begins the call of `request`.
+    #[must_use]
+    pub fn begin<B>(&self, request: &Request<B>) -> CallScope {
+        let (headers, path) = (request.headers(), request.uri().path());
+        let series = self.metrics.series(path);
+        // A path that is not known is refused at once; as a unary call it is bounded in any case.
+        let deadline = self.deadlines.of(headers, series.is_streaming());
+        let span = self.tracer.span(headers, series.method());
+        CallScope { series, deadline, span }
+    }
+}
+
+/// A call that has begun.
+#[derive(Debug)]
+pub struct CallScope {
+    series: CallSeries,
+    deadline: Option<Deadline>,
+    span: tracing::Span,
+}
+
+impl CallScope {
+    /// When the caller stops waiting.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Deadline> {
+        self.deadline
+    }
+
+    /// Bounds and observes `call`.
+    pub fn run<F>(self, call: F) -> CallFuture<F> {
+        self.series.observe(DeadlineFuture::new(call.instrument(self.span), self.deadline))
+    }
+}

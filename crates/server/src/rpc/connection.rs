@@ -1,0 +1,126 @@
+//! The gRPC service of one connection: each call goes to a raw method or to tonic's routes, and either way it is bounded and
+//! observed by the same [`CallPolicy`].
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::service::Service;
+use tower::util::ServiceExt as _;
+
+use super::call::{CallBody, CallFuture, CallPolicy};
+use super::raw::{RawCall, RawMethods, ResponseBody};
+use crate::transport::listener::BoxError;
+
+/// The service of one connection. `authenticate` reads the caller of a call from its headers, once; a raw method gets it as
+/// its argument, a handler behind `tonic` as a request extension.
+pub struct ConnectionService<C, A, T> {
+    raw: Arc<RawMethods<C>>,
+    policy: CallPolicy,
+    authenticate: A,
+    tonic: T,
+}
+
+impl<C, A, T> ConnectionService<C, A, T> {
+    /// Serves `raw`, and everything else by `tonic`.
+    pub fn new(raw: Arc<RawMethods<C>>, policy: CallPolicy, authenticate: A, tonic: T) -> Self {
+        Self { raw, policy, authenticate, tonic }
+    }
+}
+
+impl<C, A, T, B> Service<Request<Incoming>> for ConnectionService<C, A, T>
+where
+    C: Clone + Send + Sync + Unpin + 'static,
+    A: Fn(&HeaderMap) -> C,
+    T: tower::Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    T::Future: Send,
+    T::Error: Into<BoxError>,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<CallBody<EitherBody<C>>>;
+    type Error = BoxError;
+    type Future = CallFuture<EitherCall<C>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        let scope = self.policy.begin(&request);
+        let caller = (self.authenticate)(request.headers());
+        let call = if let Some(method) = self.raw.get(request.uri().path()) {
+            EitherCall::Raw(self.raw.begin(method, caller, request))
+        } else {
+            let extensions = request.extensions_mut();
+            extensions.insert(caller);
+            if let Some(deadline) = scope.deadline() {
+                extensions.insert(deadline);
+            }
+            let call = self.tonic.clone().oneshot(request);
+            EitherCall::Tonic(Box::pin(async {
+                call.await.map(|response| response.map(tonic::body::Body::new)).map_err(Into::into)
+            }))
+        };
+        scope.run(call)
+    }
+}
+
+/// A call of either kind.
+pub enum EitherCall<C> {
+    /// Of a raw method.
+    Raw(RawCall<C>),
+    /// Of anything else.
+    Tonic(Pin<Box<dyn Future<Output = Result<Response<tonic::body::Body>, BoxError>> + Send>>),
+}
+
+impl<C: Send + Unpin + 'static> Future for EitherCall<C> {
+    type Output = Result<Response<EitherBody<C>>, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Raw(call) => Pin::new(call).poll(context).map(|response| Ok(response.map(EitherBody::Raw))),
+            Self::Tonic(call) => call.as_mut().poll(context).map_ok(|response| response.map(EitherBody::Tonic)),
+        }
+    }
+}
+
+/// The response body of a call of either kind.
+pub enum EitherBody<C> {
+    /// Of a raw method.
+    Raw(ResponseBody<C>),
+    /// Of anything else.
+    Tonic(tonic::body::Body),
+}
+
+impl<C> Default for EitherBody<C> {
+    fn default() -> Self {
+        Self::Raw(ResponseBody::default())
+    }
+}
+
+impl<C: Unpin + 'static> Body for EitherBody<C> {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.get_mut() {
+            Self::Raw(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
+            Self::Tonic(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Raw(body) => body.is_end_stream(),
+            Self::Tonic(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Raw(body) => body.size_hint(),
+            Self::Tonic(body) => body.size_hint(),
+        }
+    }
+}

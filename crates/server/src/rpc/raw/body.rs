@@ -1,0 +1,68 @@
+//! The response of a raw method.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, header};
+use http_body::{Body, Frame};
+use tonic::Status;
+
+use super::stream::MessageStream;
+use super::trailers;
+
+/// The body of a response.
+pub struct ResponseBody<C>(BodyState<C>);
+
+enum BodyState<C> {
+    /// No message: the status is in the headers.
+    Empty,
+    /// One framed message, until it is sent; then the trailers.
+    Unary(Option<Bytes>),
+    /// Messages, for as long as the peer sends some.
+    Stream(Box<MessageStream<C>>),
+}
+
+impl<C> Default for ResponseBody<C> {
+    fn default() -> Self {
+        Self(BodyState::Empty)
+    }
+}
+
+impl<C: Unpin + 'static> Body for ResponseBody<C> {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match &mut self.get_mut().0 {
+            BodyState::Empty => Poll::Ready(None),
+            BodyState::Unary(message) => Poll::Ready(Some(Ok(message.take().map_or_else(trailers::ok, Frame::data)))),
+            BodyState::Stream(stream) => Pin::new(&mut **stream).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.0, BodyState::Empty)
+    }
+}
+
+/// The response with one framed message.
+pub(super) fn unary<C>(message: Vec<u8>) -> Response<ResponseBody<C>> {
+    with_body(BodyState::Unary(Some(message.into())))
+}
+
+/// The response with a stream of messages.
+pub(super) fn streaming<C>(stream: MessageStream<C>) -> Response<ResponseBody<C>> {
+    with_body(BodyState::Stream(Box::new(stream)))
+}
+
+/// The response of a call that failed before its response began.
+pub(super) fn failed<C>(status: Status) -> Response<ResponseBody<C>> {
+    status.into_http()
+}
+
+fn with_body<C>(state: BodyState<C>) -> Response<ResponseBody<C>> {
+    let mut response = Response::new(ResponseBody(state));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    response
+}

@@ -1,0 +1,124 @@
+//! A call with a stream of messages in both directions.
+//!
+//! The responses to all messages that have arrived go into one chunk of the response. While the peer does not read its
+//! responses, nothing is read of it: flow control holds up this stream, and no other.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use hyper::body::Incoming;
+use tokio_util::sync::WaitForCancellationFutureOwned;
+use tonic::Status;
+
+use super::frame::{self, BodyBuffer};
+use super::method::StreamMethod;
+use super::trailers;
+use crate::rpc::decode_errors;
+
+/// A chunk of responses is sent when it has this many bytes: a frame of HTTP/2.
+const CHUNK_BYTES: usize = 16 * 1024;
+/// How many messages are answered together at most. More are not faster, and their responses are in memory at once.
+const MESSAGES_MAX: usize = 64;
+
+/// The responses of a stream.
+pub(super) struct MessageStream<C> {
+    method: Arc<dyn StreamMethod<C>>,
+    caller: C,
+    body: Incoming,
+    buffer: BodyBuffer,
+    /// Completes when the server ends: the stream then ends in order.
+    ending: Pin<Box<WaitForCancellationFutureOwned>>,
+    is_over: bool,
+    error: Option<Status>,
+}
+
+impl<C: 'static> MessageStream<C> {
+    pub(super) fn new(
+        body: Incoming,
+        method: Arc<dyn StreamMethod<C>>,
+        caller: C,
+        ending: WaitForCancellationFutureOwned,
+    ) -> Self {
+        let buffer = BodyBuffer::default();
+        Self { method, caller, body, buffer, ending: Box::pin(ending), is_over: false, error: None }
+    }
+
+    /// Answers the messages that have arrived whole, until a chunk is full.
+    fn answer(&mut self, out: &mut Vec<u8>) -> Result<(), Status> {
+        let max = self.method.request_bytes_max();
+        while out.len() < CHUNK_BYTES {
+            let (mut messages, mut len) = (Vec::new(), 0);
+            while messages.len() < MESSAGES_MAX {
+                let rest = self.buffer.bytes().get(len..).unwrap_or_default();
+                match frame::split_first(rest, max) {
+                    Ok(Some((message, taken))) => {
+                        messages.push(message);
+                        len += taken;
+                    }
+                    Err(status) if messages.is_empty() => return Err(status),
+                    // An error comes after the responses to the messages before it.
+                    Ok(None) | Err(_) => break,
+                }
+            }
+            if messages.is_empty() {
+                return Ok(());
+            }
+            self.method.answer(&self.caller, &messages, out)?;
+            self.buffer.advance(len);
+        }
+        Ok(())
+    }
+
+    /// Reads and answers until nothing more has arrived, or a chunk is full.
+    fn fill(&mut self, context: &mut Context<'_>, out: &mut Vec<u8>) -> Result<(), Status> {
+        loop {
+            self.answer(out)?;
+            if out.len() >= CHUNK_BYTES {
+                return Ok(());
+            }
+            match Pin::new(&mut self.body).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Ok(chunk) = frame.into_data() {
+                        self.buffer.push(chunk);
+                    }
+                }
+                Poll::Ready(Some(Err(_))) => return Err(Status::cancelled("the stream was cancelled by the client")),
+                Poll::Ready(None) => {
+                    self.is_over = true;
+                    let is_whole = self.buffer.bytes().is_empty();
+                    return if is_whole { Ok(()) } else { Err(decode_errors::unframed().into()) };
+                }
+                Poll::Pending => return Ok(()),
+            }
+        }
+    }
+}
+
+impl<C: Unpin + 'static> Body for MessageStream<C> {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = self.get_mut();
+        let mut out = Vec::new();
+        if !this.is_over {
+            this.is_over = this.ending.as_mut().poll(context).is_ready();
+        }
+        if !this.is_over
+            && let Err(status) = this.fill(context, &mut out)
+        {
+            this.is_over = true;
+            this.error = Some(status);
+        }
+        if !out.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(out.into()))));
+        }
+        if !this.is_over {
+            return Poll::Pending;
+        }
+        Poll::Ready(Some(Ok(this.error.take().map_or_else(trailers::ok, |status| trailers::error(&status)))))
+    }
+}

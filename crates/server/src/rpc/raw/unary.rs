@@ -1,0 +1,85 @@
+//! A call with one request message and one response message.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::Body;
+use tonic::Status;
+
+use super::frame::{self, BodyBuffer};
+use super::method::{Admission, UnaryMethod};
+use crate::rpc::decode_errors;
+
+/// Few responses are longer than this.
+const USUAL_RESPONSE_BYTES: usize = 256;
+
+/// The call: reads its one message and answers it with a framed one.
+pub(super) struct UnaryCall<B, C> {
+    body: B,
+    buffer: BodyBuffer,
+    method: Arc<dyn UnaryMethod<C>>,
+    caller: C,
+    is_admitted: bool,
+}
+
+impl<B, C: 'static> UnaryCall<B, C> {
+    pub(super) fn new(body: B, method: Arc<dyn UnaryMethod<C>>, caller: C) -> Self {
+        Self { body, buffer: BodyBuffer::default(), method, caller, is_admitted: false }
+    }
+
+    /// The message, once it has arrived whole and alone.
+    fn message(&self) -> Result<&[u8], Status> {
+        let bytes = self.buffer.bytes();
+        match frame::split_first(bytes, self.method.request_bytes_max())? {
+            Some((message, len)) if len == bytes.len() => Ok(message),
+            _ => Err(decode_errors::unframed().into()),
+        }
+    }
+
+    /// Fails as soon as anything follows the message: it could have no end, and is not buffered.
+    fn check_trailing(&self) -> Result<(), Status> {
+        let bytes = self.buffer.bytes();
+        match frame::split_first(bytes, self.method.request_bytes_max())? {
+            Some((_, len)) if len < bytes.len() => Err(decode_errors::unframed().into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn answer(&self) -> Result<Vec<u8>, Status> {
+        let message = self.message()?;
+        let mut out = Vec::with_capacity(USUAL_RESPONSE_BYTES);
+        frame::append(&mut out, |out| self.method.call(&self.caller, message, out))?;
+        Ok(out)
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin, C: Unpin + 'static> Future for UnaryCall<B, C> {
+    type Output = Result<Vec<u8>, Status>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        if !this.is_admitted {
+            this.is_admitted = true;
+            if this.method.admit(&this.caller)? == Admission::Spawned {
+                // The executor makes a task of a call that is not over when it is first polled.
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+        while !this.body.is_end_stream() {
+            match ready!(Pin::new(&mut this.body).poll_frame(context)) {
+                Some(Ok(frame)) => {
+                    if let Ok(chunk) = frame.into_data() {
+                        this.buffer.push(chunk);
+                        this.check_trailing()?;
+                    }
+                }
+                Some(Err(_)) => return Poll::Ready(Err(Status::cancelled("the call was cancelled by the client"))),
+                None => break,
+            }
+        }
+        Poll::Ready(this.answer())
+    }
+}

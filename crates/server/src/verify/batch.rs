@@ -1,0 +1,25 @@
+//! Questions that arrived together: in a batch, or in one chunk of a stream.
+//!
+//! They are decided in steps, each over all of them: digests, lookups, facts, decisions. Lookups wait for memory, and a
+//! processor overlaps the waits of many where little stands between them.
+
+use key_authority_domain::verdict::Question;
+use key_authority_replica::index::IndexGuard;
+
+use super::engine::{Decision, Hit, TokenLookup, Verifier, evaluate};
+use crate::auth::permit::Permit;
+
+impl Verifier {
+    /// Decides many questions, in order.
+    pub(super) fn decide_all<'a, 'q>(
+        &self,
+        index: &'a IndexGuard<'_>,
+        permit: &Permit,
+        questions: impl Iterator<Item = (&'q str, &'q Question<'q>)> + Clone,
+    ) -> Vec<Decision<'a>> {
+        let lookups: Vec<TokenLookup<'q>> = questions.clone().map(|(token, _)| self.prepare(token)).collect();
+        let keys: Vec<_> = lookups.iter().map(|lookup| self.find(index, permit.lease(), lookup)).collect();
+        let hits: Vec<_> = keys.into_iter().map(|key| key.map(Hit::of)).collect();
+        hits.into_iter().zip(questions).map(|(hit, (_, question))| evaluate(permit, hit, question)).collect()
+    }
+}

@@ -1,0 +1,130 @@
+//! The decision about a token, from memory: shape and checksum, digest, one lookup under the lease, `decide`.
+//!
+//! Nothing here awaits, takes a lock that a writer holds, or formats a text that is not sent.
+
+use std::sync::Arc;
+
+use key_authority_domain::foreign::Scheme;
+use key_authority_domain::secret::Keyring;
+use key_authority_domain::token::{Malformed, Presented, Token, TokenDigest};
+use key_authority_domain::verdict::{KeyFacts, Question, Verdict, decide};
+use key_authority_replica::index::{IndexGuard, Record};
+use key_authority_replica::{LeaseProof, ReplicaState};
+
+use crate::auth::permit::{Permit, Rights as _};
+use crate::observability::metrics::SharedMetrics;
+
+/// Decides about tokens from memory.
+pub struct Verifier {
+    replica: Arc<ReplicaState>,
+    keyring: Arc<Keyring>,
+    metrics: SharedMetrics,
+}
+
+/// What was decided about a token, and is not counted yet.
+pub struct Decision<'a> {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The key whose secret matched, if the caller may know of it.
+    pub key: Option<&'a Record>,
+}
+
+/// A token, ready to be looked up.
+pub(super) struct TokenLookup<'t> {
+    text: &'t str,
+    ours: Result<Presented<'t>, Malformed>,
+    /// Under the newest authority secret, if it may be a token of ours.
+    digest: Option<TokenDigest>,
+}
+
+/// A key that a token belongs to, with the facts that decide.
+pub(super) struct Hit<'a> {
+    key: &'a Record,
+    facts: KeyFacts<'a>,
+}
+
+impl<'a> Hit<'a> {
+    pub(super) fn of(key: Option<&'a Record>) -> Option<Self> {
+        key.map(|key| Self { key, facts: key.facts() })
+    }
+}
+
+/// Decides a question about the key that was found.
+pub(super) fn evaluate<'a>(
+    permit: &Permit,
+    found: Result<Option<Hit<'a>>, Malformed>,
+    question: &Question<'_>,
+) -> Decision<'a> {
+    let Ok(hit) = found else { return Decision { verdict: Verdict::Malformed, key: None } };
+    let hit = hit.filter(|hit| permit.covers(hit.key.account()));
+    let verdict = decide(hit.as_ref().map(|hit| &hit.facts), question, permit.lease().now());
+    Decision { verdict, key: hit.map(|hit| hit.key) }
+}
+
+impl Verifier {
+    /// Decides by what the replica knows.
+    #[must_use]
+    pub fn new(replica: Arc<ReplicaState>, keyring: Arc<Keyring>, metrics: SharedMetrics) -> Self {
+        Self { replica, keyring, metrics }
+    }
+
+    /// Opens the index for the questions of one step.
+    #[must_use]
+    pub fn read(&self) -> IndexGuard<'_> {
+        self.replica.index().read()
+    }
+
+    /// Decides a question.
+    #[must_use]
+    pub fn decide<'a>(
+        &self,
+        index: &'a IndexGuard<'_>,
+        permit: &Permit,
+        token: &str,
+        question: &Question<'_>,
+    ) -> Decision<'a> {
+        let found = self.find(index, permit.lease(), &self.prepare(token));
+        evaluate(permit, found.map(Hit::of), question)
+    }
+
+    /// Reads a token and computes the digest by which it is looked up first.
+    pub(super) fn prepare<'t>(&self, text: &'t str) -> TokenLookup<'t> {
+        let ours = Token::parse(text);
+        TokenLookup { text, ours, digest: ours.ok().map(|token| self.keyring.digest(token)) }
+    }
+
+    /// Looks a token up: by one digest, which is all that nearly every token needs, then under older versions of the authority
+    /// secret and, while such keys are resident, as a token that another system issued.
+    pub(super) fn find<'a>(
+        &self,
+        index: &'a IndexGuard<'_>,
+        lease: LeaseProof,
+        &TokenLookup { text, ours, digest }: &TokenLookup<'_>,
+    ) -> Result<Option<&'a Record>, Malformed> {
+        if let Some(key) = index.find(lease, digest) {
+            return Ok(Some(key));
+        }
+        if let Ok(token) = ours
+            && let Some(key) = index.find(lease, self.keyring.older_digests(token))
+        {
+            return Ok(Some(key));
+        }
+        // A token that parses as ours was looked up whole.
+        let is_worth =
+            |scheme: &Scheme| self.replica.index().has_any(*scheme) && (*scheme != Scheme::Whole || ours.is_err());
+        let mut schemes = Scheme::FOREIGN.into_iter().filter(is_worth).peekable();
+        if schemes.peek().is_none() {
+            return ours.map(|_| None);
+        }
+        let token = Token::parse_any(text)?;
+        Ok(schemes.find_map(|scheme| index.find(lease, self.keyring.digests_for_scheme(scheme, token))))
+    }
+
+    /// Counts a decision that is about to be answered.
+    pub fn count(&self, permit: &Permit, Decision { verdict, key }: &Decision<'_>) {
+        self.metrics.verified(*verdict as usize, 1);
+        if let (Verdict::Valid, Some(key)) = (verdict, key) {
+            self.replica.note_use(key, permit.lease().now());
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The three methods of Verify, on encoded messages: decode, decide, encode, count.
+
+use std::sync::Arc;
+
+use key_authority_domain::verdict::Question;
+use key_authority_proto::v1;
+use prost::Message;
+use tokio_util::sync::CancellationToken;
+
+use super::decode::{self, StreamRequestRef, VerifyRequestRef};
+use super::encode::{self, Answer};
+use super::engine::Verifier;
+use crate::auth::credential::Authentication;
+use crate::auth::permit::{Authorizer, Permit};
+use crate::rpc::decode_errors;
+use crate::rpc::errors::RpcError;
+use crate::rpc::raw::{Admission, RawMethod, RawMethods, StreamMethod, UnaryMethod, frame};
+use crate::wire::methods::path;
+use crate::wire::violations::REQUIRED;
+
+/// The largest question, in bytes: one with every field at its limit fits.
+pub const QUESTION_BYTES_MAX: usize = 64 * 1024;
+/// The largest batch, in bytes: a batch of ordinary questions fits.
+const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The largest response to a batch, in bytes: what clients read by default. A key may have scopes and labels of 50 KiB, and a
+/// batch may ask for one key a thousand times.
+const RESPONSE_BYTES_MAX: usize = 4 * 1024 * 1024 - 64 * 1024;
+
+/// `Verify`, `BatchVerify` and `VerifyStream`. Streams end when `ending` is cancelled.
+#[must_use]
+pub fn methods(
+    authorizer: &Arc<Authorizer>,
+    verifier: &Arc<Verifier>,
+    ending: CancellationToken,
+) -> RawMethods<Authentication> {
+    let shared = Shared { authorizer: Arc::clone(authorizer), verifier: Arc::clone(verifier) };
+    let by_path = vec![
+        (path("Verify"), RawMethod::Unary(Arc::new(Verify(shared.clone())))),
+        (path("BatchVerify"), RawMethod::Unary(Arc::new(BatchVerify(shared.clone())))),
+        (path("VerifyStream"), RawMethod::Stream(Arc::new(VerifyStream(shared)))),
+    ];
+    RawMethods::new(by_path, ending)
+}
+
+#[derive(Clone)]
+struct Shared {
+    authorizer: Arc<Authorizer>,
+    verifier: Arc<Verifier>,
+}
+
+struct Verify(Shared);
+struct BatchVerify(Shared);
+struct VerifyStream(Shared);
+
+impl UnaryMethod<Authentication> for Verify {
+    fn request_bytes_max(&self) -> usize {
+        QUESTION_BYTES_MAX
+    }
+
+    fn call(&self, caller: &Authentication, message: &[u8], out: &mut Vec<u8>) -> Result<(), RpcError> {
+        let permit = self.0.authorizer.authorize_verify(caller)?;
+        self.0.verifier.verify(&permit, message, out)
+    }
+}
+
+impl UnaryMethod<Authentication> for BatchVerify {
+    fn request_bytes_max(&self) -> usize {
+        BATCH_BYTES_MAX
+    }
+
+    fn admit(&self, caller: &Authentication) -> Result<Admission, RpcError> {
+        // Megabytes are not buffered for a caller who is refused in the end.
+        self.0.authorizer.identify(caller)?;
+        // A batch takes as long as a thousand questions.
+        Ok(Admission::Spawned)
+    }
+
+    fn call(&self, caller: &Authentication, message: &[u8], out: &mut Vec<u8>) -> Result<(), RpcError> {
+        let permit = self.0.authorizer.authorize_verify(caller)?;
+        self.0.verifier.batch_verify(&permit, message, out)
+    }
+}
+
+impl StreamMethod<Authentication> for VerifyStream {
+    fn request_bytes_max(&self) -> usize {
+        QUESTION_BYTES_MAX
+    }
+
+    fn admit(&self, caller: &Authentication) -> Result<(), RpcError> {
+        self.0.authorizer.authorize_verify(caller).map(drop)
+    }
+
+    fn answer(&self, caller: &Authentication, messages: &[&[u8]], out: &mut Vec<u8>) -> Result<(), RpcError> {
+        // Again for each chunk: the caller's key may be revoked meanwhile.
+        let permit = self.0.authorizer.authorize_verify(caller);
+        self.0.verifier.verify_on_stream(&permit, messages, out)
+    }
+}
+
+impl Verifier {
+    /// Answers a `VerifyRequest`: appends a `VerifyResponse` to `out`.
+    ///
+    /// # Errors
+    /// When the message does not decode, or a field breaks its rule.
+    pub fn verify(&self, permit: &Permit, message: &[u8], out: &mut Vec<u8>) -> Result<(), RpcError> {
+        let request = VerifyRequestRef::read(message).map_err(|_| undecodable::<v1::VerifyRequest>(message))?;
+        let question = request.question()?;
+        let index = self.read();
+        let decision = self.decide(&index, permit, request.token, &question);
+        Answer::of(permit, &decision, &question).write(out);
+        self.count(permit, &decision);
+        Ok(())
+    }
+
+    /// Answers a `BatchVerifyRequest`, in order: appends a `BatchVerifyResponse` to `out`.
+    ///
+    /// # Errors
+    /// When the message does not decode, a field of any question breaks its rule, or the response would be too large.
+    pub fn batch_verify(&self, permit: &Permit, message: &[u8], out: &mut Vec<u8>) -> Result<(), RpcError> {
+        let batch = decode::batch(message).map_err(|_| undecodable::<v1::BatchVerifyRequest>(message))?;
+        let questions = decode::questions(&batch)?;
+        let index = self.read();
+        let tokens = batch.iter().zip(&questions).map(|(request, question)| (request.token, question));
+        let decisions = self.decide_all(&index, permit, tokens);
+        let begin = out.len();
+        // A response is about as long as its question.
+        out.reserve(message.len());
+        for (decision, question) in decisions.iter().zip(&questions) {
+            encode::nested(encode::BATCH_RESPONSES, &Answer::of(permit, decision, question), out);
+            if out.len() - begin > RESPONSE_BYTES_MAX {
+                return Err(RpcError::AnswerTooLarge);
+            }
+        }
+        // Only now: a batch is answered whole or not at all, and what is not answered is no use of a key.
+        for decision in &decisions {
+            self.count(permit, decision);
+        }
+        Ok(())
+    }
+
+    /// Answers `messages` of a stream, each a `VerifyStreamRequest`: appends a framed `VerifyStreamResponse` for each to
+    /// `out`. A question that has no answer, be it for want of a permit, is answered with an error.
+    ///
+    /// # Errors
+    /// At the first message that does not decode; those before it are answered.
+    pub fn verify_on_stream(
+        &self,
+        permit: &Result<Permit, RpcError>,
+        messages: &[&[u8]],
+        out: &mut Vec<u8>,
+    ) -> Result<(), RpcError> {
+        let mut end = Ok(());
+        let mut ends = |message: &[u8]| end = Err(undecodable::<v1::VerifyStreamRequest>(message));
+        let requests: Vec<StreamRequestRef<'_>> = messages
+            .iter()
+            .map_while(|message| decode::stream_request(message).map_err(|_| ends(message)).ok())
+            .collect();
+        let bodies: Vec<Option<VerifyRequestRef<'_>>> = (requests.iter().zip(messages))
+            .map_while(|(request, message)| request.body().map_err(|_| ends(message)).ok())
+            .collect();
+        let questions: Vec<Result<Question<'_>, RpcError>> = bodies
+            .iter()
+            .map(|body| Ok(body.as_ref().ok_or_else(|| RpcError::invalid("request", REQUIRED))?.question()?))
+            .collect();
+        // A response is about as long as its question.
+        out.reserve(messages.iter().map(|message| message.len()).sum());
+        match permit {
+            Ok(permit) => self.answer_on_stream(permit, &requests, &bodies, &questions, out),
+            Err(error) => {
+                for (request, _) in requests.iter().zip(&bodies) {
+                    append(request, out, |out| encode::error(error, out));
+                }
+            }
+        }
+        end
+    }
+
+    fn answer_on_stream(
+        &self,
+        permit: &Permit,
+        requests: &[StreamRequestRef<'_>],
+        bodies: &[Option<VerifyRequestRef<'_>>],
+        questions: &[Result<Question<'_>, RpcError>],
+        out: &mut Vec<u8>,
+    ) {
+        let index = self.read();
+        let valid = bodies
+            .iter()
+            .zip(questions)
+            .filter_map(|(body, question)| Some((body.as_ref()?.token, question.as_ref().ok()?)));
+        let decisions = self.decide_all(&index, permit, valid);
+        let mut decided = decisions.iter();
+        for (request, question) in requests.iter().zip(questions) {
+            append(request, out, |out| match question {
+                Ok(question) => decided.next().into_iter().for_each(|decision| {
+                    encode::nested(encode::STREAM_RESPONSE, &Answer::of(permit, decision, question), out);
+                }),
+                Err(error) => encode::error(error, out),
+            });
+        }
+        for decision in &decisions {
+            self.count(permit, decision);
+        }
+    }
+}
+
+/// Appends the framed response to one message of a stream.
+fn append(request: &StreamRequestRef<'_>, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    frame::append_infallible(out, |out| {
+        encode::stream_id(request.id, out);
+        write(out);
+    });
+}
+
+/// Why `message` does not decode as an `M`, in the words of tonic's decoder.
+fn undecodable<M: Message + Default>(message: &[u8]) -> RpcError {
+    match M::decode(message) {
+        Err(error) => decode_errors::undecodable(&error),
+        // Tests hold the two decoders to the same answers; a difference is a malformed message.
+        Ok(_) => decode_errors::unframed(),
+    }
+}
