@@ -1,6 +1,9 @@
 //! The bare framework: the messages of Verify on the listener and with the limits of the real server, decoded and encoded
 //! by tonic's general codec, with nothing behind them. What the real server costs beyond this, it costs by itself.
 
+use key_authority_server::testing::{
+    Cli, Config, ConfigMode, DESCRIPTOR_SETS, Listener, MethodTable, Metrics, SharedMetrics, WithPeer,
+};
 use std::convert::Infallible;
 use std::io::Write as _;
 use std::pin::Pin;
@@ -11,12 +14,6 @@ use clap::Parser as _;
 use futures_util::StreamExt as _;
 use hyper_util::service::TowerToHyperService;
 use key_authority_proto::v1;
-use key_authority_server::observability::metrics::{Metrics, SharedMetrics};
-use key_authority_server::program::config::{Cli, Config, ConfigMode};
-use key_authority_server::program::routes::DESCRIPTOR_SETS;
-use key_authority_server::transport::listener::Listener;
-use key_authority_server::transport::peer::WithPeer;
-use key_authority_server::wire::methods::MethodTable;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::server::{Grpc, NamedService};

@@ -1,13 +1,12 @@
 //! Writing a stock of keys into a database, and what a server needs to serve it.
 
+use key_authority_server::testing::{EMBEDDED_FILE, SECRET_FILE, bootstrap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use key_authority_domain::audit::{Action, AuditEvent};
 use key_authority_domain::id::{AccountId, Actor};
 use key_authority_domain::secret::Keyring;
-use key_authority_server::program::bootstrap;
-use key_authority_server::program::config::{EMBEDDED_FILE, SECRET_FILE};
 use key_authority_storage::Store;
 use key_authority_storage::write_tx::WriteTx;
 

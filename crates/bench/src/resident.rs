@@ -1,6 +1,9 @@
 //! A stock of keys resident in this process, as a server has them, for measuring what happens between the wire and the
 //! answer.
 
+use key_authority_server::testing::{
+    Authentication, Authenticator, Authorizer, DESCRIPTOR_SETS, MethodTable, Metrics, SharedMetrics, Verifier, entropy,
+};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +15,6 @@ use key_authority_domain::verdict::Verdict;
 use key_authority_replica::ReplicaState;
 use key_authority_replica::replicator::{Replicator, Settings};
 use key_authority_replica::terms::LeaseTimings;
-use key_authority_server::auth::credential::{Authentication, Authenticator};
-use key_authority_server::auth::permit::Authorizer;
-use key_authority_server::entropy;
-use key_authority_server::observability::metrics::{Metrics, SharedMetrics};
-use key_authority_server::program::routes::DESCRIPTOR_SETS;
-use key_authority_server::verify::Verifier;
-use key_authority_server::wire::methods::MethodTable;
 use key_authority_storage::Store;
 use tempfile::TempDir;
 

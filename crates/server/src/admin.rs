@@ -13,7 +13,8 @@ mod import_stream;
 mod keys;
 mod mutate;
 mod operations;
+mod replay;
 mod secrets;
-pub mod service;
+pub(crate) mod service;
 
-pub use context::Admin;
+pub(crate) use context::Admin;

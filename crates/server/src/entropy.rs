@@ -28,7 +28,7 @@ pub fn fill(buffer: &mut [u8]) -> Result<(), EntropyError> {
 ///
 /// # Errors
 /// [`EntropyError`] when the operating system refuses.
-pub fn bytes<const N: usize>() -> Result<[u8; N], EntropyError> {
+pub(crate) fn bytes<const N: usize>() -> Result<[u8; N], EntropyError> {
     let mut buffer = [0; N];
     fill(&mut buffer)?;
     Ok(buffer)
@@ -38,7 +38,7 @@ pub fn bytes<const N: usize>() -> Result<[u8; N], EntropyError> {
 ///
 /// Without entropy it returns `base`: a herd is a nuisance, not a danger.
 #[must_use]
-pub fn jitter(base: Duration, fraction: f64) -> Duration {
+pub(crate) fn jitter(base: Duration, fraction: f64) -> Duration {
     let Ok(raw) = bytes::<4>() else { return base };
     let unit = f64::from(u32::from_ne_bytes(raw)) / f64::from(u32::MAX);
     let factor = fraction.clamp(0.0, 1.0).mul_add(unit.mul_add(2.0, -1.0), 1.0);

@@ -17,4 +17,4 @@ mod headers;
 mod misroutes;
 mod response;
 mod route;
-pub mod service;
+pub(crate) mod service;

@@ -1,19 +1,25 @@
-//! The door of Key Authority: gRPC, callers, configuration, telemetry.
+//! The server of Key Authority, in rooms: `program` starts and ends it; `transport` owns connections; `rpc` is gRPC; `auth`
+//! decides what callers may do; `verify`, `admin` and `ext_authz` answer; `observability` says how it goes; `wire` turns
+//! protobuf into the domain and back.
 
-pub mod admin;
-pub mod auth;
-pub mod entropy;
+mod admin;
+mod auth;
+mod entropy;
 #[cfg(feature = "ext-authz")]
-pub mod ext_authz;
-pub mod observability;
-pub mod program;
-pub mod rpc;
-pub mod transport;
-pub mod verify;
-pub mod wire;
+mod ext_authz;
+mod observability;
+mod program;
+mod rpc;
+#[doc(hidden)]
+pub mod testing;
+mod transport;
+mod verify;
+mod wire;
 
-/// Which build this is. One that answers without a lease, for the fault harness alone, says so wherever it is asked.
-pub const VERSION: &str = if cfg!(feature = "ignore-lease") {
+pub use program::command::main;
+
+/// The version of this build. A build that answers without a lease, for the fault harness alone, says so.
+const VERSION: &str = if cfg!(feature = "ignore-lease") {
     concat!(env!("CARGO_PKG_VERSION"), "+ignore-lease")
 } else {
     env!("CARGO_PKG_VERSION")

@@ -1,6 +1,6 @@
 //! Logs, traces, metrics, and the HTTP port of probes and scrapers.
 
-pub mod error_chain;
-pub mod metrics;
-pub mod side_port;
-pub mod telemetry;
+pub(crate) mod error_chain;
+pub(crate) mod metrics;
+pub(crate) mod side_port;
+pub(crate) mod telemetry;

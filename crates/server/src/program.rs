@@ -1,13 +1,13 @@
 //! The program: commands, configuration, start and end. [`serve`] is the one place where everything is wired.
 
-pub mod announce;
-pub mod bootstrap;
-pub mod check_config;
-pub mod command;
-pub mod config;
-pub mod file_permissions;
-pub mod healthcheck;
-pub mod routes;
-pub mod serve;
-pub mod shutdown;
-pub mod startup;
+pub(crate) mod announce;
+pub(crate) mod bootstrap;
+pub(crate) mod check_config;
+pub(crate) mod command;
+pub(crate) mod config;
+pub(crate) mod file_permissions;
+pub(crate) mod healthcheck;
+pub(crate) mod routes;
+pub(crate) mod serve;
+pub(crate) mod shutdown;
+pub(crate) mod startup;

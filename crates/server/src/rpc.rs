@@ -1,9 +1,9 @@
 //! gRPC: how a call is read, bounded, observed and answered. Nothing here knows an RPC of the service.
 
-pub mod call;
-pub mod connection;
-pub mod deadline;
-pub mod decode_errors;
-pub mod errors;
-pub mod health;
-pub mod raw;
+pub(crate) mod call;
+pub(crate) mod connection;
+pub(crate) mod deadline;
+pub(crate) mod decode_errors;
+pub(crate) mod errors;
+pub(crate) mod health;
+pub(crate) mod raw;

@@ -4,7 +4,8 @@
 mod connection;
 mod http2;
 mod inline_executor;
-pub mod listener;
-pub mod peer;
+pub(crate) mod limits;
+pub(crate) mod listener;
+pub(crate) mod peer;
 mod preface;
-pub mod tls;
+pub(crate) mod tls;

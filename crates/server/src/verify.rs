@@ -4,9 +4,9 @@
 //! [`engine`] decides, `encode` appends the response to the bytes that are sent.
 
 mod batch;
-pub mod decode;
-pub mod encode;
-pub mod engine;
-pub mod methods;
+pub(crate) mod decode;
+pub(crate) mod encode;
+pub(crate) mod engine;
+pub(crate) mod methods;
 
 pub use engine::Verifier;

@@ -10,22 +10,22 @@
 //! To add a request: a struct of domain values, a function from the generated type to it in the file of its subject, its
 //! type in [`mark`] if it changes something or in [`page`] if it lists, and a line in `wire/tests.rs`.
 
-pub mod access;
-pub mod account;
-pub mod audit;
-pub mod check;
-pub mod connect;
-pub mod fields;
-pub mod import;
-pub mod key;
-pub mod mark;
+pub(crate) mod access;
+pub(crate) mod account;
+pub(crate) mod audit;
+pub(crate) mod check;
+pub(crate) mod connect;
+pub(crate) mod fields;
+pub(crate) mod import;
+pub(crate) mod key;
+pub(crate) mod mark;
 mod mask;
-pub mod methods;
-pub mod page;
-pub mod propagation;
-pub mod revision;
-pub mod time;
-pub mod violations;
+pub(crate) mod methods;
+pub(crate) mod page;
+pub(crate) mod propagation;
+pub(crate) mod revision;
+pub(crate) mod time;
+pub(crate) mod violations;
 
 #[cfg(test)]
 mod tests;

@@ -15,12 +15,12 @@
 #[expect(dead_code, reason = "what is started here does not serve")]
 mod server;
 
+use key_authority_server::testing::Cli;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use clap::CommandFactory as _;
-use key_authority_server::program::config::Cli;
 use serde_json::Value;
 use server::{tools, workspace};
 

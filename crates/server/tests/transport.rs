@@ -3,6 +3,11 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed, which is all that it should do")]
 
+use key_authority_server::testing::{
+    CallPolicy, CallTracer, ConnectionRejected, ConnectionService, Deadlines, Drained, Health, Limits, Listener,
+    MethodTable, Metrics, RawMethods, SharedMetrics, VERIFY_SERVICE, WithPeer,
+    tls::{self, Reload, TlsFiles},
+};
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -10,17 +15,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::HeaderMap;
-use key_authority_server::observability::metrics::{ConnectionRejected, Metrics, SharedMetrics};
-use key_authority_server::observability::telemetry::CallTracer;
-use key_authority_server::rpc::call::CallPolicy;
-use key_authority_server::rpc::connection::ConnectionService;
-use key_authority_server::rpc::deadline::Deadlines;
-use key_authority_server::rpc::health::{Health, VERIFY_SERVICE};
-use key_authority_server::rpc::raw::RawMethods;
-use key_authority_server::transport::listener::{Drained, Limits, Listener};
-use key_authority_server::transport::peer::WithPeer;
-use key_authority_server::transport::tls::{self, Reload, TlsFiles};
-use key_authority_server::wire::methods::MethodTable;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;

@@ -9,7 +9,7 @@ use key_authority_domain::time::Timestamp;
 use key_authority_storage::StorageError;
 use key_authority_storage::read_tx::ReadTx;
 
-use super::mutate::Replay;
+use super::replay::Replay;
 use crate::auth::permit::{Rights, TxPermit};
 use crate::rpc::errors::RpcError;
 

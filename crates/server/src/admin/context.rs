@@ -22,7 +22,7 @@ use crate::rpc::errors::RpcError;
 const RESPONSE_TIME: Duration = Duration::from_millis(100);
 
 /// What all admin handlers work with.
-pub struct Admin {
+pub(crate) struct Admin {
     /// For reads.
     pub(super) store: Store,
     /// For changes and the wait for their propagation.
@@ -35,7 +35,7 @@ pub struct Admin {
 impl Admin {
     /// Reads by the first store and changes by the second one, of the same database; waits by what the replica knows.
     #[must_use]
-    pub fn new((store, changes): (Store, Store), replica: Arc<ReplicaState>, metrics: SharedMetrics) -> Self {
+    pub(crate) fn new((store, changes): (Store, Store), replica: Arc<ReplicaState>, metrics: SharedMetrics) -> Self {
         let keyring = Arc::clone(store.keyring());
         Self { store, changes, replica, keyring, metrics }
     }

@@ -9,7 +9,8 @@ use key_authority_storage::write_tx::WriteTx;
 
 use super::audited::{AuditRecord, key_in};
 use super::context::Admin;
-use super::mutate::{Mutated, Replay};
+use super::mutate::Mutated;
+use super::replay::Replay;
 use crate::auth::call::Call;
 use crate::auth::permit::TxPermit;
 use crate::rpc::errors::RpcError;

@@ -15,7 +15,7 @@ use key_authority_storage::write_tx::WriteTx;
 use super::audited::{AuditRecord, account_in, key_in};
 use super::context::Admin;
 use super::cursor;
-use super::mutate::Replay;
+use super::replay::Replay;
 use super::secrets::mint_secret;
 use crate::auth::call::Call;
 use crate::auth::permit::{Rights, TxPermit};

@@ -21,6 +21,7 @@ use key_authority_storage::{StorageError, Urgency};
 
 use super::audited::AuditRecord;
 use super::context::Admin;
+use super::replay::Replay;
 use crate::auth::call::Call;
 use crate::auth::permit::TxPermit;
 use crate::rpc::errors::RpcError;
@@ -29,22 +30,6 @@ use crate::rpc::errors::RpcError;
 const CONFLICT_RETRIES: u32 = 20;
 /// The pause before it is run again, times the number of tries.
 const CONFLICT_PAUSE: Duration = Duration::from_millis(2);
-
-/// The result of a change that can be given again to a repeated request.
-pub(super) trait Replay: Sized {
-    /// The result of the change that `logged` records, as far as the caller may still know it.
-    fn replay(
-        tx: &ReadTx,
-        permit: &TxPermit,
-        logged: &LoggedEvent,
-    ) -> impl Future<Output = Result<Self, RpcError>> + Send;
-}
-
-impl Replay for () {
-    async fn replay(_: &ReadTx, _: &TxPermit, _: &LoggedEvent) -> Result<Self, RpcError> {
-        Ok(())
-    }
-}
 
 /// What a handler's part of a change returns: the transaction, its result, and what the log records of it, if anything.
 pub(super) type ChangeResult<'s, R, E> = Result<(WriteTx<'s>, R, E), RpcError>;

@@ -21,7 +21,7 @@ impl Admin {
         call: &Call,
         request: v1::AwaitRevisionRequest,
     ) -> Result<v1::AwaitRevisionResponse, RpcError> {
-        let revision = wire::revision::awaited(&request)?;
+        let revision = wire::revision::awaited(request)?;
         if revision > self.store.head().await?.revision {
             return Err(RpcError::invalid("revision", wire::revision::AWAITED_RULE));
         }

@@ -14,7 +14,7 @@ use key_authority_storage::read_tx::ReadTx;
 
 use super::audited::{AuditRecord, key_in};
 use super::context::Admin;
-use super::mutate::Replay;
+use super::replay::Replay;
 use crate::auth::call::Call;
 use crate::auth::permit::TxPermit;
 use crate::entropy;

@@ -17,7 +17,7 @@ use crate::auth::call::{CallAuthorizer, CallHead};
 
 /// The service. Clones are the same one.
 #[derive(Clone)]
-pub struct AdminService {
+pub(crate) struct AdminService {
     admin: Arc<Admin>,
     calls: CallAuthorizer,
     /// Cancelled when the server ends: then its streams end as well, in order.

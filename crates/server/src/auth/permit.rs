@@ -128,7 +128,7 @@ impl Rights for TxPermit {
 }
 
 /// What a caller may do beside what it was let in for.
-pub trait Rights {
+pub(crate) trait Rights {
     /// What the caller's key opens; None where there is no limit.
     fn access(&self) -> Option<&Access>;
 

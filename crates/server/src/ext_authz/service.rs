@@ -14,7 +14,7 @@ use crate::verify::Verifier;
 
 /// The service. Clones are the same one.
 #[derive(Clone)]
-pub struct AuthorizationService {
+pub(crate) struct AuthorizationService {
     calls: CallAuthorizer,
     verifier: Arc<Verifier>,
     misroutes: Arc<Misroutes>,

@@ -5,13 +5,13 @@ use std::error::Error;
 /// The error and its causes, joined. Errors of ours say their own part only; what a library repeats of its cause is told
 /// once.
 #[must_use]
-pub fn whole(error: &dyn Error) -> String {
+pub(crate) fn whole(error: &dyn Error) -> String {
     join(Some(error))
 }
 
 /// The causes alone.
 #[must_use]
-pub fn causes(error: &dyn Error) -> String {
+pub(crate) fn causes(error: &dyn Error) -> String {
     join(error.source())
 }
 

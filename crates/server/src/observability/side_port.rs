@@ -36,7 +36,7 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 
 /// The bound side port.
 #[derive(Debug)]
-pub struct SidePort {
+pub(crate) struct SidePort {
     socket: TcpListener,
     address: SocketAddr,
 }
@@ -52,7 +52,7 @@ impl SidePort {
     ///
     /// # Errors
     /// When the address cannot be bound; the caller names the flag.
-    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+    pub(crate) async fn bind(address: SocketAddr) -> io::Result<Self> {
         let socket = TcpListener::bind(address).await?;
         let address = socket.local_addr()?;
         Ok(Self { socket, address })
@@ -60,12 +60,12 @@ impl SidePort {
 
     /// The address in use.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Serves until `stop` is cancelled; what is open then is dropped.
-    pub async fn serve(self, health: Health, metrics: SharedMetrics, stop: CancellationToken) {
+    pub(crate) async fn serve(self, health: Health, metrics: SharedMetrics, stop: CancellationToken) {
         let router = router(Told { health, metrics });
         let mut connections = JoinSet::new();
         loop {

@@ -29,8 +29,6 @@ use tracing_subscriber::{EnvFilter, Layer};
 use trace::CallSampler;
 pub use trace::CallTracer;
 
-use crate::program::config::LogConfig;
-
 /// The targets of our own crates begin so.
 const OURS: &str = "key_authority";
 /// How long the last spans may take to leave at the exit.
@@ -49,9 +47,18 @@ pub enum LogFormat {
     Json,
 }
 
+/// How the server logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Lines for people or for machines.
+    pub format: LogFormat,
+    /// What is logged: directives of tracing-subscriber's `EnvFilter`.
+    pub directives: String,
+}
+
 /// Logs or traces cannot be set up.
 #[derive(Debug, thiserror::Error)]
-pub enum TelemetryError {
+pub(crate) enum TelemetryError {
     /// The log directives do not parse.
     #[error("--log (KEY_AUTHORITY_LOG) cannot be read")]
     Directives(#[from] ParseError),
@@ -66,7 +73,7 @@ pub enum TelemetryError {
 /// Whether these directives can be read, and mean what they seem to. A word that is no level is a module to the parser, and
 /// switches on that module alone: `loud` would log nothing at all.
 #[must_use]
-pub fn are_directives(directives: &str) -> bool {
+pub(crate) fn are_directives(directives: &str) -> bool {
     let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
     let ends_in_level = |directive: &str| directive.rsplit('=').next().is_some_and(is_level);
     !directives.contains(char::is_whitespace)
@@ -107,7 +114,7 @@ where
 /// Logs and traces of the process; dropping it sends the last spans.
 #[derive(Debug)]
 #[must_use = "dropping it ends the export of traces"]
-pub struct Telemetry {
+pub(crate) struct Telemetry {
     provider: Option<SdkTracerProvider>,
 }
 
@@ -115,7 +122,7 @@ pub struct Telemetry {
 ///
 /// # Errors
 /// [`TelemetryError`]; nothing is set up then.
-pub fn init(log: &LogConfig) -> Result<Telemetry, TelemetryError> {
+pub(crate) fn init(log: &LogConfig) -> Result<Telemetry, TelemetryError> {
     let is_wanted = ENDPOINTS.iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
     let provider = if is_wanted { Some(tracer_provider()?) } else { None };
     let spans = match &provider {
@@ -147,7 +154,7 @@ fn tracer_provider() -> Result<SdkTracerProvider, ExporterBuildError> {
 impl Telemetry {
     /// What makes the spans of calls: none where traces are not exported.
     #[must_use]
-    pub fn tracer(&self) -> CallTracer {
+    pub(crate) fn tracer(&self) -> CallTracer {
         if self.provider.is_none() {
             return CallTracer::default();
         }

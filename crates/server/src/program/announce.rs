@@ -13,7 +13,7 @@ const TRY: &str = "keyauthority.v1.KeyAuthority/GetAuthorityStatus";
 
 /// The addresses in use, with the ports that the system chose.
 #[derive(Debug, Clone, Copy)]
-pub struct Addresses {
+pub(crate) struct Addresses {
     /// The gRPC listener.
     pub grpc: SocketAddr,
     /// The listener for Verify alone.
@@ -26,7 +26,7 @@ pub struct Addresses {
 ///
 /// # Errors
 /// When standard output is gone.
-pub fn announce(config: &Config, addresses: &Addresses, storage: StorageKind) -> io::Result<()> {
+pub(crate) fn announce(config: &Config, addresses: &Addresses, storage: StorageKind) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "key-authority {}", crate::VERSION)?;
     writeln!(out, "  gRPC        {}", addresses.grpc)?;
@@ -44,7 +44,7 @@ pub fn announce(config: &Config, addresses: &Addresses, storage: StorageKind) ->
 
 /// What other machines may know a listener by: a wildcard is an address of every machine, the host name is this one's.
 #[must_use]
-pub fn known_as(address: SocketAddr) -> String {
+pub(crate) fn known_as(address: SocketAddr) -> String {
     if address.ip().is_unspecified() {
         format!("{}:{}", rustix::system::uname().nodename().to_string_lossy(), address.port())
     } else {

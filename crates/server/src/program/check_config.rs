@@ -21,7 +21,7 @@ use crate::transport::tls::TlsFiles;
 ///
 /// # Errors
 /// All that is wrong, not only the first.
-pub async fn run(
+pub(crate) async fn run(
     settings: &Settings,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<(), ConfigErrors> {

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
+use clap::Parser as _;
 use key_authority_domain::audit::ChainFault;
 use key_authority_domain::id::Revision;
 use key_authority_domain::secret::Keyring;
@@ -14,13 +15,13 @@ use zeroize::Zeroizing;
 
 use super::{bootstrap, check_config, healthcheck, serve, startup};
 use crate::entropy;
-use crate::observability::telemetry;
-use crate::program::config::{AuditCommand, Command, Config, ConfigErrors, ConfigMode, Settings};
+use crate::observability::{error_chain, telemetry};
+use crate::program::config::{AuditCommand, Cli, Command, Config, ConfigErrors, ConfigMode, Settings};
 use crate::program::shutdown::Shutdown;
 
 /// Why a subcommand failed: what is printed, and nothing that is secret.
 #[derive(Debug, thiserror::Error)]
-pub enum CommandError {
+pub(crate) enum CommandError {
     /// Settings.
     #[error("the settings are wrong:\n{0}")]
     Config(ConfigErrors),
@@ -69,7 +70,7 @@ impl From<ConfigErrors> for CommandError {
 ///
 /// # Errors
 /// [`CommandError`].
-pub fn run(command: Command) -> Result<ExitCode, CommandError> {
+fn run(command: Command) -> Result<ExitCode, CommandError> {
     // Whatever is written, the database above all, is for its owner alone.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     match command {
@@ -190,5 +191,18 @@ async fn verify_audit(config: &Config, kept: Option<Head>) -> Result<ExitCode, C
     } else {
         say(format!("{} faults in {checked} events up to revision {revision}", faults.len() as u64 + unnamed))?;
         Ok(ExitCode::from(2))
+    }
+}
+
+/// Runs the program by its arguments.
+#[must_use]
+pub fn main() -> ExitCode {
+    match run(Cli::parse().into_command()) {
+        Ok(code) => code,
+        Err(error) => {
+            // Nothing can be done about a console that is gone.
+            let _ = writeln!(std::io::stderr(), "key-authority: {}", error_chain::whole(&error));
+            ExitCode::FAILURE
+        }
     }
 }

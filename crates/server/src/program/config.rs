@@ -8,7 +8,7 @@
 //! To add a setting: a field in [`args::Settings`] with its unit and default in the help, a field here, its rule in
 //! [`Config::from_args`]. The environment twin follows from the flag's name.
 
-pub mod args;
+pub(crate) mod args;
 mod database_url;
 mod environment;
 mod error;
@@ -18,25 +18,26 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use args::{AuditCommand, Cli, Command, HealthcheckArgs, Settings, VerifyArgs};
-pub use database_url::{DatabaseKind, DatabaseUrl};
+pub use args::Cli;
+pub(crate) use args::{AuditCommand, Command, HealthcheckArgs, Settings};
+pub(crate) use database_url::{DatabaseKind, DatabaseUrl};
 pub(crate) use error::twin;
-pub use error::{ConfigError, ConfigErrors};
+pub(crate) use error::{ConfigError, ConfigErrors};
 use reader::Reader;
-pub use reader::parse_duration;
+pub(crate) use reader::parse_duration;
 
-use crate::observability::telemetry::LogFormat;
-use crate::transport::listener::Limits;
+use crate::observability::telemetry::{LogConfig, LogFormat};
+use crate::transport::limits::Limits;
 use crate::transport::tls::TlsFiles;
 
 /// The data folder when none is named.
-pub const DATA_DIR: &str = "./data";
+pub(crate) const DATA_DIR: &str = "./data";
 /// The name of the embedded database's file in the data folder.
 pub const EMBEDDED_FILE: &str = "key-authority.db";
 /// The name of the authority secret that is made in the data folder.
 pub const SECRET_FILE: &str = "authority.secret";
 /// The whole of an exit, a little under the 10 s that are promised.
-pub const EXIT_LIMIT: Duration = Duration::from_millis(9_800);
+pub(crate) const EXIT_LIMIT: Duration = Duration::from_millis(9_800);
 /// How much of [`EXIT_LIMIT`] `--shutdown-delay` and `--drain-timeout` may take together; the rest is for leaving the registry
 /// and for flushing.
 const DELAY_AND_DRAIN_LIMIT: Duration = Duration::from_secs(8);
@@ -68,15 +69,6 @@ pub struct DatabaseConfig {
     pub connections: u32,
     /// True when the server brings the schema up to date at start.
     pub migrate: bool,
-}
-
-/// How the server logs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogConfig {
-    /// Lines for people or for machines.
-    pub format: LogFormat,
-    /// What is logged: directives of tracing-subscriber's `EnvFilter`.
-    pub directives: String,
 }
 
 /// Everything the operator can set, judged.

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use crate::program::config::Config;
 
 /// Warns of each file with a secret that others than its owner may use. What cannot be looked at is told where it is read.
-pub fn warn_of_open_files(config: &Config) {
+pub(crate) fn warn_of_open_files(config: &Config) {
     let me = rustix::process::geteuid().as_raw();
     for path in config.secret_files() {
         if let Some(mode) = std::fs::metadata(&path).ok().and_then(|file| mode_for_others(&file, me)) {

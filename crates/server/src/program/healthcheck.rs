@@ -17,7 +17,7 @@ const ANSWER_LIMIT: u64 = 4 * 1024;
 
 /// Why the server does not count as ready.
 #[derive(Debug, thiserror::Error)]
-pub enum HealthcheckError {
+pub(crate) enum HealthcheckError {
     /// The address is none.
     #[error(
         "--http-listen (KEY_AUTHORITY_HTTP_LISTEN) is {0:?}: must be an IP address and a port, such as 127.0.0.1:9464"
@@ -41,7 +41,7 @@ pub enum HealthcheckError {
 ///
 /// # Errors
 /// [`HealthcheckError`] unless the server said 200.
-pub async fn run(args: &HealthcheckArgs) -> Result<(), HealthcheckError> {
+pub(crate) async fn run(args: &HealthcheckArgs) -> Result<(), HealthcheckError> {
     let address: SocketAddr =
         args.http_listen.parse().map_err(|_| HealthcheckError::Address(args.http_listen.clone()))?;
     let limit = parse_duration(&args.timeout).ok_or_else(|| HealthcheckError::Timeout(args.timeout.clone()))?;

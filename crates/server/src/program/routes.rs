@@ -18,7 +18,7 @@ use crate::auth::permit::Authorizer;
 #[cfg(feature = "ext-authz")]
 use crate::ext_authz::service::AuthorizationService;
 use crate::rpc::health::HealthService;
-use crate::transport::listener::BoxError;
+use crate::transport::limits::BoxError;
 use crate::verify::methods::QUESTION_BYTES_MAX;
 use crate::wire::methods::path;
 
@@ -46,7 +46,7 @@ pub const DESCRIPTOR_SETS: &[&[u8]] = &[
 ];
 
 /// Reflection could not be set up: a descriptor set does not decode.
-pub type ReflectionError = tonic_reflection::server::Error;
+pub(crate) type ReflectionError = tonic_reflection::server::Error;
 
 /// What tonic serves: everything but the methods of Verify, which the connection's service takes before.
 pub(crate) struct Services {

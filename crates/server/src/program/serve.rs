@@ -64,7 +64,7 @@ const HEALTH_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
-pub enum ServeError {
+pub(crate) enum ServeError {
     /// Secret or database.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -120,7 +120,7 @@ fn advice(flag: &str, error: &io::Error) -> String {
 ///
 /// # Errors
 /// [`ServeError`]: before anything is served, or at the end.
-pub async fn serve(config: Config, tracer: CallTracer, shutdown: Shutdown) -> Result<(), ServeError> {
+pub(crate) async fn serve(config: Config, tracer: CallTracer, shutdown: Shutdown) -> Result<(), ServeError> {
     warn_at_start(&config);
     let methods = MethodTable::from_descriptor_sets(routes::DESCRIPTOR_SETS.iter().copied())?;
     let metrics = SharedMetrics::new(Metrics::new(VERSION, &methods, &Verdict::ALL.map(Verdict::as_str)));

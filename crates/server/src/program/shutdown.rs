@@ -28,7 +28,7 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
 /// The wish to end, and the signals that utter it. Clones are the same wish.
 #[derive(Debug, Clone, Default)]
-pub struct Shutdown(CancellationToken);
+pub(crate) struct Shutdown(CancellationToken);
 
 impl Shutdown {
     /// Listens for SIGTERM and SIGINT from now on. The first asks for the end; the second ends the process at once, with exit
@@ -36,7 +36,7 @@ impl Shutdown {
     ///
     /// # Errors
     /// When the handlers cannot be installed.
-    pub fn on_signals() -> io::Result<Self> {
+    pub(crate) fn on_signals() -> io::Result<Self> {
         let shutdown = Self::default();
         let mut signals = Signals::new()?;
         let requested = shutdown.clone();
@@ -56,18 +56,18 @@ impl Shutdown {
     }
 
     /// Asks for the end.
-    pub fn request(&self) {
+    pub(crate) fn request(&self) {
         self.0.cancel();
     }
 
     /// Waits until the end is asked for.
-    pub async fn requested(&self) {
+    pub(crate) async fn requested(&self) {
         self.0.cancelled().await;
     }
 
     /// A token for something that ends when the end is asked for, or when its owner cancels it.
     #[must_use]
-    pub fn child(&self) -> CancellationToken {
+    pub(crate) fn child(&self) -> CancellationToken {
         self.0.child_token()
     }
 }
@@ -107,7 +107,7 @@ fn limit_exit(limit: Duration) {
 }
 
 /// Runs one step of the exit, at most for `limit`, and logs when that was not enough.
-pub async fn step<F: Future>(name: &'static str, limit: Duration, step: F) -> Option<F::Output> {
+pub(crate) async fn step<F: Future>(name: &'static str, limit: Duration, step: F) -> Option<F::Output> {
     let output = timeout(limit, step).await.ok();
     if output.is_none() {
         tracing::warn!(step = name, ?limit, "a step of the exit took too long and was left");
@@ -117,7 +117,7 @@ pub async fn step<F: Future>(name: &'static str, limit: Duration, step: F) -> Op
 
 /// What [`wind_down`] works with.
 #[derive(Debug)]
-pub struct WindDown {
+pub(crate) struct WindDown {
     /// Says that we do not serve any more.
     pub health: Health,
     /// `--shutdown-delay`.
@@ -133,7 +133,7 @@ pub struct WindDown {
 /// Ends in order: not serving → the delay for load balancers → GOAWAY and drain → `leave` (the registry) → `flush` (what is only
 /// in memory). Until the drain is over the replica holds its lease and goes on confirming: no call in flight fails and no
 /// change waits for it. Both callbacks are limited, since they need a database that may be the very reason of the exit.
-pub async fn wind_down(plan: WindDown, leave: impl Future<Output = ()>, flush: impl Future<Output = ()>) {
+pub(crate) async fn wind_down(plan: WindDown, leave: impl Future<Output = ()>, flush: impl Future<Output = ()>) {
     let WindDown { health, delay, stop_calls, mut listeners, drain } = plan;
     health.stop_serving();
     sleep(delay).await;
@@ -151,7 +151,7 @@ pub async fn wind_down(plan: WindDown, leave: impl Future<Output = ()>, flush: i
 /// Raises this process's limit of open files to what the system allows, and returns it: a soft limit of 1,024 is common and far
 /// below `--max-connections`.
 #[must_use = "it may be less than the connections allowed"]
-pub fn raise_open_files_limit() -> Option<u64> {
+pub(crate) fn raise_open_files_limit() -> Option<u64> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum {

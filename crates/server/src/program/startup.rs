@@ -19,7 +19,7 @@ use crate::program::config::{Config, EMBEDDED_FILE};
 
 /// Why there is nothing to work on.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub(crate) enum OpenError {
     /// The data folder could not be made.
     #[error("the data folder {path} cannot be made")]
     DataDir {
@@ -100,7 +100,7 @@ fn advice(error: &StorageError) -> &'static str {
 ///
 /// # Errors
 /// [`OpenError`].
-pub fn keyring(config: &Config) -> Result<Arc<Keyring>, OpenError> {
+pub(crate) fn keyring(config: &Config) -> Result<Arc<Keyring>, OpenError> {
     let path = config.secret_file.as_deref().ok_or(OpenError::NoSecret)?;
     if config.database.embedded {
         make_data_dir(&config.data_dir)?;
@@ -123,7 +123,7 @@ pub(crate) fn read_secret(path: &Path) -> Result<Keyring, OpenError> {
 ///
 /// # Errors
 /// [`OpenError::NoDatabase`].
-pub fn expect_database(config: &Config) -> Result<(), OpenError> {
+pub(crate) fn expect_database(config: &Config) -> Result<(), OpenError> {
     match config.database.url.file() {
         Some(path) if !path.exists() => Err(OpenError::NoDatabase { path }),
         _ => Ok(()),
@@ -134,7 +134,7 @@ pub fn expect_database(config: &Config) -> Result<(), OpenError> {
 ///
 /// # Errors
 /// [`OpenError`].
-pub async fn connect(config: &Config, keyring: &Arc<Keyring>, connections: u32) -> Result<Store, OpenError> {
+pub(crate) async fn connect(config: &Config, keyring: &Arc<Keyring>, connections: u32) -> Result<Store, OpenError> {
     if let Some(folder) = config.database.url.missing_folder() {
         return Err(OpenError::NoFolder { folder, url: config.database.url.to_string() });
     }
@@ -147,7 +147,7 @@ pub async fn connect(config: &Config, keyring: &Arc<Keyring>, connections: u32) 
 ///
 /// # Errors
 /// [`OpenError`].
-pub async fn prepare(config: &Config, store: &Store, alone: Option<&ExclusiveLock>) -> Result<(), OpenError> {
+pub(crate) async fn prepare(config: &Config, store: &Store, alone: Option<&ExclusiveLock>) -> Result<(), OpenError> {
     if config.database.migrate {
         store.migrate(alone).await?;
     } else {
@@ -161,7 +161,7 @@ pub async fn prepare(config: &Config, store: &Store, alone: Option<&ExclusiveLoc
 ///
 /// # Errors
 /// [`OpenError::UnsafeSettings`], or when the database did not answer.
-pub async fn check_settings(store: &Store) -> Result<(), OpenError> {
+pub(crate) async fn check_settings(store: &Store) -> Result<(), OpenError> {
     let settings = store.unsafe_settings().await.map_err(SettingsError::from)?;
     let (refused, warned): (Vec<_>, Vec<_>) = settings.into_iter().partition(|setting| setting.is_refused);
     for UnsafeSetting { name, value, consequence, advice, .. } in warned {
@@ -174,7 +174,7 @@ pub async fn check_settings(store: &Store) -> Result<(), OpenError> {
 ///
 /// # Errors
 /// [`OpenError::DataDir`].
-pub fn make_data_dir(path: &Path) -> Result<(), OpenError> {
+pub(crate) fn make_data_dir(path: &Path) -> Result<(), OpenError> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|source| OpenError::DataDir { path: path.to_owned(), source })
 }

@@ -9,9 +9,9 @@ use crate::observability::metrics::{CallMetrics, CallSeries, ObservedBody, Obser
 use crate::observability::telemetry::CallTracer;
 
 /// A call until its response begins.
-pub type CallFuture<F> = ObservedFuture<DeadlineFuture<Instrumented<F>>>;
+pub(crate) type CallFuture<F> = ObservedFuture<DeadlineFuture<Instrumented<F>>>;
 /// The response of a call until it ends.
-pub type CallBody<B> = ObservedBody<DeadlineBody<B>>;
+pub(crate) type CallBody<B> = ObservedBody<DeadlineBody<B>>;
 
 /// How calls are bounded and observed. Clones are the same policy.
 #[derive(Debug, Clone)]

@@ -14,7 +14,7 @@ use tower::util::ServiceExt as _;
 
 use super::call::{CallBody, CallFuture, CallPolicy};
 use super::raw::{RawCall, RawMethods, ResponseBody};
-use crate::transport::listener::BoxError;
+use crate::transport::limits::BoxError;
 
 /// The service of one connection. `authenticate` reads the caller of a call from its headers, once; a raw method gets it as
 /// its argument, a handler behind `tonic` as a request extension.

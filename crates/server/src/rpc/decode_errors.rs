@@ -21,7 +21,7 @@ const MARK: &str = "failed to decode Protobuf message: ";
 
 /// The failure that an undecodable request is, if `status` says that it was one.
 #[must_use]
-pub fn failure(status: &Status) -> Option<RpcError> {
+pub(crate) fn failure(status: &Status) -> Option<RpcError> {
     // An INTERNAL of ours carries details; one without was made by tonic, before a request reached us.
     if status.code() != Code::Internal || !status.details().is_empty() {
         return None;
@@ -31,13 +31,13 @@ pub fn failure(status: &Status) -> Option<RpcError> {
 
 /// What is no gRPC message, or more than one.
 #[must_use]
-pub fn unframed() -> RpcError {
+pub(crate) fn unframed() -> RpcError {
     RpcError::invalid("", "must be one whole gRPC message")
 }
 
 /// What is no message of its type, as prost tells it.
 #[must_use]
-pub fn undecodable(error: &prost::DecodeError) -> RpcError {
+pub(crate) fn undecodable(error: &prost::DecodeError) -> RpcError {
     let text = error.to_string();
     refused(text.strip_prefix(MARK).unwrap_or(&text))
 }
@@ -51,7 +51,7 @@ fn refused(cause: &str) -> RpcError {
 
 /// Puts the blame where it belongs.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct DecodeErrorLayer;
+pub(crate) struct DecodeErrorLayer;
 
 impl<S> Layer<S> for DecodeErrorLayer {
     type Service = DecodeErrorService<S>;
@@ -63,7 +63,7 @@ impl<S> Layer<S> for DecodeErrorLayer {
 
 /// A service whose callers are told of their malformed requests; made by [`DecodeErrorLayer`].
 #[derive(Debug, Clone)]
-pub struct DecodeErrorService<S> {
+pub(crate) struct DecodeErrorService<S> {
     inner: S,
 }
 

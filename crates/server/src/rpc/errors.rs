@@ -18,7 +18,7 @@ use crate::observability::error_chain::causes;
 use crate::wire::violations::Violations;
 
 /// The domain of every `ErrorInfo`.
-pub const ERROR_DOMAIN: &str = "keyauthority";
+pub(crate) const ERROR_DOMAIN: &str = "keyauthority";
 
 /// Why a call fails.
 #[derive(Debug, thiserror::Error)]

@@ -24,9 +24,9 @@ use crate::rpc::errors::RpcError;
 pub const VERIFY_SERVICE: &str = "keyauthority.v1.KeyAuthority";
 /// The same for a proxy, which asks under the name of the service that it calls.
 #[cfg(feature = "ext-authz")]
-pub const EXT_AUTHZ_SERVICE: &str = "envoy.service.auth.v3.Authorization";
+pub(crate) const EXT_AUTHZ_SERVICE: &str = "envoy.service.auth.v3.Authorization";
 /// The health name of the database behind the admin RPCs.
-pub const STORAGE_SERVICE: &str = "storage";
+pub(crate) const STORAGE_SERVICE: &str = "storage";
 
 /// Most watches at once. Nobody has to say who they are to open one, and none has a deadline.
 const WATCHES_MAX: usize = 2_000;
@@ -69,7 +69,7 @@ impl HealthState {
 pub struct Health(Arc<watch::Sender<HealthState>>);
 
 /// `grpc.health.v1.Health`, ready for a router.
-pub type HealthService = HealthServer<Rpc>;
+pub(crate) type HealthService = HealthServer<Rpc>;
 
 impl Health {
     /// Health with nothing serving, and the service that tells it.

@@ -13,6 +13,7 @@ mod stream;
 mod trailers;
 mod unary;
 
-pub use body::ResponseBody;
-pub use method::{Admission, StreamMethod, UnaryMethod};
-pub use registry::{RawCall, RawMethod, RawMethods};
+pub(crate) use body::ResponseBody;
+pub(crate) use method::{Admission, StreamMethod, UnaryMethod};
+pub use registry::RawMethods;
+pub(crate) use registry::{RawCall, RawMethod};

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::http2;
 use super::inline_executor::Calls;
-use super::listener::{BoxError, Limits};
+use super::limits::{BoxError, Limits};
 use super::peer::Peer;
 use super::preface::{self, Prefaced};
 use crate::entropy::jitter;

@@ -6,7 +6,7 @@ use hyper::server::conn::http2::Builder;
 use hyper_util::rt::TokioTimer;
 
 use super::inline_executor::Calls;
-use super::listener::Limits;
+use super::limits::Limits;
 
 /// A peer that has vanished without a FIN is noticed after interval + timeout.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);

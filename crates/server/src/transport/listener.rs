@@ -25,6 +25,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::connection;
+use super::limits::{BoxError, Limits};
 use super::peer::Peer;
 use crate::observability::metrics::{ConnectionRejected, SharedMetrics};
 use crate::transport::tls;
@@ -32,22 +33,6 @@ use crate::transport::tls;
 /// How long the accept loop rests when the process has no file descriptor or memory left. Without a rest it would spin, since
 /// the waiting connection stays waiting.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
-
-/// The error of a service below a listener.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// What one listener allows. Each listener counts for itself, so that a flood on one leaves the other its room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Open connections; one more is closed at once.
-    pub max_connections: usize,
-    /// Time for the TLS handshake and the client's preface together.
-    pub preface_timeout: Duration,
-    /// Age at which a connection is asked to end, spread by ± 10 %.
-    pub max_connection_age: Duration,
-    /// Calls in flight on one connection.
-    pub max_streams_per_connection: u32,
-}
 
 /// How a listener ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

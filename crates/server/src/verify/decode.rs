@@ -17,11 +17,11 @@ use crate::wire::fields::{Fields, Undecodable};
 use crate::wire::violations::Violations;
 
 /// Most questions of a batch.
-pub const BATCH_MAX: usize = 1000;
+pub(crate) const BATCH_MAX: usize = 1000;
 
 /// A `VerifyRequest` that lies in somebody else's buffer.
 #[derive(Default, PartialEq, Eq)]
-pub struct VerifyRequestRef<'a> {
+pub(crate) struct VerifyRequestRef<'a> {
     /// The token, as its holder presented it.
     pub token: &'a str,
     /// The other fields, as the message has them.
@@ -41,7 +41,7 @@ impl<'a> VerifyRequestRef<'a> {
     ///
     /// # Errors
     /// When it is no `VerifyRequest`. What is wrong with it `prost` can tell.
-    pub fn read(message: &'a [u8]) -> Result<Self, Undecodable> {
+    pub(crate) fn read(message: &'a [u8]) -> Result<Self, Undecodable> {
         let mut request = Self::default();
         for field in Fields::of(message) {
             let (number, content) = field?;
@@ -63,7 +63,7 @@ impl<'a> VerifyRequestRef<'a> {
     ///
     /// # Errors
     /// Fields over their limits, and a `client_ip` that is no address.
-    pub fn question(&self) -> Result<Question<'_>, Violations> {
+    pub(crate) fn question(&self) -> Result<Question<'_>, Violations> {
         let mut check = Check::new();
         let project = demand(&mut check, "project", self.project, PROJECT_LEN_MAX);
         if self.scopes.len() > SCOPES_MAX {
@@ -87,7 +87,7 @@ impl<'a> VerifyRequestRef<'a> {
 ///
 /// # Errors
 /// When it is none.
-pub fn batch(message: &[u8]) -> Result<Vec<VerifyRequestRef<'_>>, Undecodable> {
+pub(crate) fn batch(message: &[u8]) -> Result<Vec<VerifyRequestRef<'_>>, Undecodable> {
     let mut all = Vec::new();
     for field in Fields::of(message) {
         if let (1, content) = field? {
@@ -104,7 +104,7 @@ pub fn batch(message: &[u8]) -> Result<Vec<VerifyRequestRef<'_>>, Undecodable> {
 ///
 /// # Errors
 /// Too many questions, or what is wrong with any of them, as in `requests[10].client_ip`.
-pub fn questions<'a>(batch: &'a [VerifyRequestRef<'a>]) -> Result<Vec<Question<'a>>, Violations> {
+pub(crate) fn questions<'a>(batch: &'a [VerifyRequestRef<'a>]) -> Result<Vec<Question<'a>>, Violations> {
     let mut check = Check::new();
     if batch.len() > BATCH_MAX {
         check.violation("requests", format!("must be at most {BATCH_MAX}"));
@@ -122,7 +122,7 @@ pub fn questions<'a>(batch: &'a [VerifyRequestRef<'a>]) -> Result<Vec<Question<'
 
 /// A `VerifyStreamRequest`.
 #[derive(Default)]
-pub struct StreamRequestRef<'a> {
+pub(crate) struct StreamRequestRef<'a> {
     /// The number of the question.
     pub id: u64,
     /// The bytes of the question, if there is one.
@@ -134,7 +134,7 @@ impl StreamRequestRef<'_> {
     ///
     /// # Errors
     /// When it is no `VerifyRequest`.
-    pub fn body(&self) -> Result<Option<VerifyRequestRef<'_>>, Undecodable> {
+    pub(crate) fn body(&self) -> Result<Option<VerifyRequestRef<'_>>, Undecodable> {
         self.request.as_deref().map(VerifyRequestRef::read).transpose()
     }
 }
@@ -143,7 +143,7 @@ impl StreamRequestRef<'_> {
 ///
 /// # Errors
 /// When it is no `VerifyStreamRequest`.
-pub fn stream_request(message: &[u8]) -> Result<StreamRequestRef<'_>, Undecodable> {
+pub(crate) fn stream_request(message: &[u8]) -> Result<StreamRequestRef<'_>, Undecodable> {
     let mut question = StreamRequestRef::default();
     for field in Fields::of(message) {
         match field? {
@@ -164,7 +164,7 @@ pub fn stream_request(message: &[u8]) -> Result<StreamRequestRef<'_>, Undecodabl
 
 /// The verdict on the wire.
 #[must_use]
-pub const fn verdict_to_proto(verdict: Verdict) -> v1::Verdict {
+pub(crate) const fn verdict_to_proto(verdict: Verdict) -> v1::Verdict {
     match verdict {
         Verdict::Valid => v1::Verdict::Valid,
         Verdict::Malformed => v1::Verdict::Malformed,

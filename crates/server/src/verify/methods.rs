@@ -19,7 +19,7 @@ use crate::wire::methods::path;
 use crate::wire::violations::REQUIRED;
 
 /// The largest question, in bytes: one with every field at its limit fits.
-pub const QUESTION_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const QUESTION_BYTES_MAX: usize = 64 * 1024;
 /// The largest batch, in bytes: a batch of ordinary questions fits.
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The largest response to a batch, in bytes: what clients read by default. A key may have scopes and labels of 50 KiB, and a
@@ -28,7 +28,7 @@ const RESPONSE_BYTES_MAX: usize = 4 * 1024 * 1024 - 64 * 1024;
 
 /// `Verify`, `BatchVerify` and `VerifyStream`. Streams end when `ending` is cancelled.
 #[must_use]
-pub fn methods(
+pub(crate) fn methods(
     authorizer: &Arc<Authorizer>,
     verifier: &Arc<Verifier>,
     ending: CancellationToken,

@@ -95,13 +95,13 @@ fn set<T: Ord>(
 
 /// The scopes, in the order of the set.
 #[must_use]
-pub fn scopes_to_proto(access: &Access) -> Vec<String> {
+pub(crate) fn scopes_to_proto(access: &Access) -> Vec<String> {
     access.scopes.iter().map(|scope| scope.as_str().to_owned()).collect()
 }
 
 /// The projects, in the order of the set.
 #[must_use]
-pub fn projects_to_proto(projects: &ProjectAccess) -> v1::ProjectAccess {
+pub(crate) fn projects_to_proto(projects: &ProjectAccess) -> v1::ProjectAccess {
     match projects {
         ProjectAccess::All => v1::ProjectAccess { all: true, only: Vec::new() },
         ProjectAccess::Only(only) => {
@@ -112,7 +112,7 @@ pub fn projects_to_proto(projects: &ProjectAccess) -> v1::ProjectAccess {
 
 /// The networks in CIDR form, in the order of the set.
 #[must_use]
-pub fn networks_to_proto(access: &Access) -> Vec<String> {
+pub(crate) fn networks_to_proto(access: &Access) -> Vec<String> {
     access.networks.iter().map(Network::to_string).collect()
 }
 

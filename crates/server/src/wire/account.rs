@@ -9,19 +9,20 @@ use key_authority_proto::v1;
 
 use super::check::Check;
 use super::mark::mark;
-use super::violations::{REQUIRED, Violations};
+use super::violations::Violations;
 
 mod change;
 mod policy;
 mod shown;
 
-pub use change::{AccountChange, AccountUpdate, account_change};
-pub use policy::PolicyChange;
-pub use shown::{account_to_proto, policy_to_proto};
+pub(crate) use change::account_change;
+use change::present;
+pub(crate) use policy::PolicyChange;
+pub(crate) use shown::account_to_proto;
 
 /// What a new account shall be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AccountSpec {
+pub(crate) struct AccountSpec {
     /// Its name, for good. That `system` is taken is not checked here.
     pub id: AccountId,
     /// A label for people.
@@ -35,7 +36,7 @@ pub struct AccountSpec {
 impl AccountSpec {
     /// The account, made at `now` by `revision`.
     #[must_use]
-    pub fn into_account(self, now: Timestamp, revision: Revision) -> Account {
+    pub(crate) fn into_account(self, now: Timestamp, revision: Revision) -> Account {
         Account {
             id: self.id,
             display_name: self.display_name,
@@ -51,7 +52,7 @@ impl AccountSpec {
 
 /// A call that names an account and says no more.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AccountCall {
+pub(crate) struct AccountCall {
     /// Which account.
     pub account: AccountId,
     /// By what the call is known when it is repeated.
@@ -62,7 +63,7 @@ pub struct AccountCall {
 ///
 /// # Errors
 /// What is wrong with the request.
-pub fn new_account(request: &v1::CreateAccountRequest) -> Result<AccountSpec, Violations> {
+pub(crate) fn new_account(request: &v1::CreateAccountRequest) -> Result<AccountSpec, Violations> {
     let mut check = Check::new();
     let read = present(&mut check, request.account.as_ref(), |check, account| {
         let id = check.required("id", &account.id, AccountId::new);
@@ -79,22 +80,11 @@ pub fn new_account(request: &v1::CreateAccountRequest) -> Result<AccountSpec, Vi
     })
 }
 
-fn present<T>(
-    check: &mut Check,
-    account: Option<&v1::Account>,
-    read: impl FnOnce(&mut Check, &v1::Account) -> Option<T>,
-) -> Option<T> {
-    if account.is_none() {
-        check.violation("account", REQUIRED);
-    }
-    check.inside("account", |check| read(check, account?))
-}
-
 /// Reads which account to return.
 ///
 /// # Errors
 /// What is wrong with the request.
-pub fn get_account(request: &v1::GetAccountRequest) -> Result<AccountId, Violations> {
+pub(crate) fn get_account(request: &v1::GetAccountRequest) -> Result<AccountId, Violations> {
     let mut check = Check::new();
     let account = check.required("account", &request.account, AccountId::new);
     check.finish(|| account)
@@ -106,7 +96,7 @@ macro_rules! calls {
         ///
         /// # Errors
         /// What is wrong with the request.
-        pub fn $name(request: &v1::$request) -> Result<AccountCall, Violations> {
+        pub(crate) fn $name(request: &v1::$request) -> Result<AccountCall, Violations> {
             let mut check = Check::new();
             let account = check.required("account", &request.account, AccountId::new);
             let request = mark(&mut check, request);

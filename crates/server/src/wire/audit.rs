@@ -14,7 +14,7 @@ use super::violations::Violations;
 
 /// Which events to list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AuditFilter {
+pub(crate) struct AuditFilter {
     /// Of which account; None means of each that the caller may act on.
     pub account: Option<AccountId>,
     /// Of which key.
@@ -35,7 +35,7 @@ pub struct AuditFilter {
 ///
 /// # Errors
 /// What is wrong with the request.
-pub fn list_events(request: &v1::ListAuditEventsRequest) -> Result<AuditFilter, Violations> {
+pub(crate) fn list_events(request: &v1::ListAuditEventsRequest) -> Result<AuditFilter, Violations> {
     let mut check = Check::new();
     let account = check.optional("account", &request.account, AccountId::new);
     let key_id = check.optional("key_id", &request.key_id, KeyId::new);
@@ -65,7 +65,7 @@ fn actions(check: &mut Check, numbers: &[i32]) -> Vec<Action> {
 
 /// An event of the log.
 #[must_use]
-pub fn event_to_proto(logged: &LoggedEvent) -> v1::AuditEvent {
+pub(crate) fn event_to_proto(logged: &LoggedEvent) -> v1::AuditEvent {
     let event = &logged.event;
     v1::AuditEvent {
         revision: revision::number(logged.revision),

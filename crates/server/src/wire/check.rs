@@ -9,17 +9,17 @@ use super::violations::{REQUIRED, VIOLATIONS_MAX, Violation, Violations};
 /// Checks a request whole. Each check gives its value or notes what is wrong; [`Check::finish`] gives all values or all
 /// violations. Paths are formatted only when something is wrong.
 #[derive(Debug, Default)]
-pub struct Check(Violations);
+pub(crate) struct Check(Violations);
 
 impl Check {
     /// A check that has found nothing yet.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Notes that `field` breaks `rule`.
-    pub fn violation(&mut self, field: impl fmt::Display, rule: impl Into<String>) {
+    pub(crate) fn violation(&mut self, field: impl fmt::Display, rule: impl Into<String>) {
         if self.0.found.len() < VIOLATIONS_MAX {
             self.0.found.push(Violation { field: field.to_string(), rule: rule.into() });
         } else {
@@ -28,12 +28,12 @@ impl Check {
     }
 
     /// The value of `field`, unless it is invalid.
-    pub fn field<T>(&mut self, field: impl fmt::Display, value: Result<T, ValidationError>) -> Option<T> {
+    pub(crate) fn field<T>(&mut self, field: impl fmt::Display, value: Result<T, ValidationError>) -> Option<T> {
         value.map_err(|rule| self.violation(field, rule.as_str())).ok()
     }
 
     /// The value of `field`, which says nothing when it is empty.
-    pub fn optional<T>(
+    pub(crate) fn optional<T>(
         &mut self,
         field: impl fmt::Display,
         text: &str,
@@ -43,7 +43,7 @@ impl Check {
     }
 
     /// The value of `field`, which must not be empty.
-    pub fn required<T>(
+    pub(crate) fn required<T>(
         &mut self,
         field: impl fmt::Display,
         text: &str,
@@ -53,12 +53,12 @@ impl Check {
     }
 
     /// The text of `field`.
-    pub fn text(&mut self, field: impl fmt::Display, text: &str, rule: TextRule) -> String {
+    pub(crate) fn text(&mut self, field: impl fmt::Display, text: &str, rule: TextRule) -> String {
         self.field(field, rule.check(text)).map(|()| text.to_owned()).unwrap_or_default()
     }
 
     /// Checks the message in field `path`.
-    pub fn inside<T>(&mut self, path: impl fmt::Display, read: impl FnOnce(&mut Self) -> T) -> T {
+    pub(crate) fn inside<T>(&mut self, path: impl fmt::Display, read: impl FnOnce(&mut Self) -> T) -> T {
         let mut inner = Self::new();
         let value = read(&mut inner);
         self.absorb(inner.0.within(path));
@@ -66,7 +66,7 @@ impl Check {
     }
 
     /// Notes violations that were found elsewhere.
-    pub fn absorb(&mut self, violations: Violations) {
+    pub(crate) fn absorb(&mut self, violations: Violations) {
         self.0.left_off += violations.left_off;
         for Violation { field, rule } in violations.found {
             self.violation(field, rule);
@@ -77,7 +77,7 @@ impl Check {
     ///
     /// # Errors
     /// All that was found.
-    pub fn finish<T>(self, value: impl FnOnce() -> Option<T>) -> Result<T, Violations> {
+    pub(crate) fn finish<T>(self, value: impl FnOnce() -> Option<T>) -> Result<T, Violations> {
         match value() {
             Some(value) if self.0.found.is_empty() => Ok(value),
             _ => Err(self.0),

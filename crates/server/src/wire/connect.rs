@@ -12,7 +12,7 @@ use super::violations::Violations;
 
 /// What to connect to which server, and with which key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConnectSpec {
+pub(crate) struct ConnectSpec {
     /// Whose key.
     pub account: AccountId,
     /// Which clients.
@@ -33,7 +33,7 @@ pub struct ConnectSpec {
 ///
 /// # Errors
 /// What is wrong with the request.
-pub fn connect(request: &v1::GetConnectInstructionsRequest) -> Result<ConnectSpec, Violations> {
+pub(crate) fn connect(request: &v1::GetConnectInstructionsRequest) -> Result<ConnectSpec, Violations> {
     let mut check = Check::new();
     let account = check.required("account", &request.account, AccountId::new);
     let clients = clients(request.client);
@@ -80,7 +80,7 @@ const fn client_to_proto(client: Client) -> v1::ConnectClient {
 
 /// An instruction as callers see it.
 #[must_use]
-pub fn instruction_to_proto(instruction: Instruction) -> v1::ConnectInstruction {
+pub(crate) fn instruction_to_proto(instruction: Instruction) -> v1::ConnectInstruction {
     let told = v1::ConnectInstruction {
         client: client_to_proto(instruction.client).into(),
         warning: instruction.warning,

@@ -7,7 +7,7 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_f
 
 /// The bytes are not the message that they should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Undecodable;
+pub(crate) struct Undecodable;
 
 impl From<prost::DecodeError> for Undecodable {
     fn from(_: prost::DecodeError) -> Self {
@@ -17,7 +17,7 @@ impl From<prost::DecodeError> for Undecodable {
 
 /// The content of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Content<'a> {
+pub(crate) enum Content<'a> {
     /// A text, bytes or a message.
     Bytes(&'a [u8]),
     /// A number of variable length.
@@ -44,12 +44,12 @@ impl<'a> Content<'a> {
 }
 
 /// The fields that are left of a message.
-pub struct Fields<'a>(&'a [u8]);
+pub(crate) struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
     /// The fields of `message`.
     #[must_use]
-    pub fn of(message: &'a [u8]) -> Self {
+    pub(crate) fn of(message: &'a [u8]) -> Self {
         Self(message)
     }
 

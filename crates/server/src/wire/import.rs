@@ -15,14 +15,14 @@ use super::mark::mark;
 use super::violations::Violations;
 
 /// Most keys of one message.
-pub const KEYS_MAX: usize = 10_000;
+pub(crate) const KEYS_MAX: usize = 10_000;
 
 /// What people may recognise a token by of which only a digest is known. Few characters: more would make it easier to guess.
 const HINT: TextRule = TextRule::line(8).without_spaces();
 
 /// A message of keys to import.
 #[derive(Debug)]
-pub struct ImportSpec {
+pub(crate) struct ImportSpec {
     /// Into which account.
     pub account: AccountId,
     /// Whether only to tell what would come of it.
@@ -35,7 +35,7 @@ pub struct ImportSpec {
 
 /// A key to import.
 #[derive(Debug)]
-pub struct ImportedKey {
+pub(crate) struct ImportedKey {
     /// What it shall be.
     pub spec: KeySpec,
     /// What is known of its token.
@@ -48,7 +48,7 @@ pub struct ImportedKey {
 ///
 /// # Errors
 /// What is wrong with the message as a whole; what is wrong with a key stands in its place.
-pub fn import_keys(request: v1::ImportKeysRequest) -> Result<ImportSpec, Violations> {
+pub(crate) fn import_keys(request: v1::ImportKeysRequest) -> Result<ImportSpec, Violations> {
     let mut check = Check::new();
     let account = check.required("account", &request.account, AccountId::new);
     if !(1..=KEYS_MAX).contains(&request.keys.len()) {

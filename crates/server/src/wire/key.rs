@@ -20,14 +20,14 @@ mod expiry;
 mod list;
 mod shown;
 
-pub use change::{KeyUpdate, check_caller_change, key_change};
-pub use create::{KeySpec, new_key};
-pub use list::{KeyFilter, list_keys};
-pub use shown::{key_to_proto, state_to_proto};
+pub(crate) use change::{check_caller_change, key_change};
+pub(crate) use create::{KeySpec, new_key};
+pub(crate) use list::list_keys;
+pub(crate) use shown::key_to_proto;
 
 /// A call that names a key and says no more.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyCall {
+pub(crate) struct KeyCall {
     /// Which key.
     pub key_id: KeyId,
     /// By what the call is known when it is repeated.
@@ -36,7 +36,7 @@ pub struct KeyCall {
 
 /// A key to revoke.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RevokeSpec {
+pub(crate) struct RevokeSpec {
     /// Which key.
     pub key_id: KeyId,
     /// Why; may be empty.
@@ -47,7 +47,7 @@ pub struct RevokeSpec {
 
 /// A key to renew.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RenewSpec {
+pub(crate) struct RenewSpec {
     /// Which key.
     pub key_id: KeyId,
     /// How long the earlier tokens go on.
@@ -60,7 +60,7 @@ pub struct RenewSpec {
 
 /// A key to delete.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeleteSpec {
+pub(crate) struct DeleteSpec {
     /// Which key.
     pub key_id: KeyId,
     /// Whether to delete it although it was used lately.
@@ -73,7 +73,7 @@ pub struct DeleteSpec {
 ///
 /// # Errors
 /// What is wrong with the request.
-pub fn get_key(request: &v1::GetKeyRequest) -> Result<KeyId, Violations> {
+pub(crate) fn get_key(request: &v1::GetKeyRequest) -> Result<KeyId, Violations> {
     key_id(&request.key_id)
 }
 
@@ -81,7 +81,7 @@ pub fn get_key(request: &v1::GetKeyRequest) -> Result<KeyId, Violations> {
 ///
 /// # Errors
 /// What is wrong with the request.
-pub fn reveal_token(request: &v1::RevealTokenRequest) -> Result<KeyId, Violations> {
+pub(crate) fn reveal_token(request: &v1::RevealTokenRequest) -> Result<KeyId, Violations> {
     key_id(&request.key_id)
 }
 
@@ -97,7 +97,7 @@ macro_rules! calls {
         ///
         /// # Errors
         /// What is wrong with the request.
-        pub fn $name(request: &v1::$request) -> Result<KeyCall, Violations> {
+        pub(crate) fn $name(request: &v1::$request) -> Result<KeyCall, Violations> {
             let mut check = Check::new();
             let key_id = check.required("key_id", &request.key_id, KeyId::new);
             let request = mark(&mut check, request);
@@ -117,7 +117,7 @@ calls! {
 ///
 /// # Errors
 /// What is wrong with the request.
-pub fn revoke_key(request: &v1::RevokeKeyRequest) -> Result<RevokeSpec, Violations> {
+pub(crate) fn revoke_key(request: &v1::RevokeKeyRequest) -> Result<RevokeSpec, Violations> {
     let mut check = Check::new();
     let key_id = check.required("key_id", &request.key_id, KeyId::new);
     let reason = check.text("reason", &request.reason, text::REASON);
@@ -129,7 +129,7 @@ pub fn revoke_key(request: &v1::RevokeKeyRequest) -> Result<RevokeSpec, Violatio
 ///
 /// # Errors
 /// What is wrong with the request.
-pub fn renew_key(request: &v1::RenewKeyRequest) -> Result<RenewSpec, Violations> {
+pub(crate) fn renew_key(request: &v1::RenewKeyRequest) -> Result<RenewSpec, Violations> {
     let mut check = Check::new();
     let key_id = check.required("key_id", &request.key_id, KeyId::new);
     let overlap = request.overlap.as_ref().and_then(|overlap| check.field("overlap", time::duration(overlap)));
@@ -142,7 +142,7 @@ pub fn renew_key(request: &v1::RenewKeyRequest) -> Result<RenewSpec, Violations>
 ///
 /// # Errors
 /// What is wrong with the request.
-pub fn delete_key(request: &v1::DeleteKeyRequest) -> Result<DeleteSpec, Violations> {
+pub(crate) fn delete_key(request: &v1::DeleteKeyRequest) -> Result<DeleteSpec, Violations> {
     let mut check = Check::new();
     let key_id = check.required("key_id", &request.key_id, KeyId::new);
     let allow_recently_used = request.allow_recently_used;

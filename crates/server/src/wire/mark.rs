@@ -11,7 +11,7 @@ use super::violations::Violations;
 const CONTEXT: &str = "keyauthority.v1 2026-11 request digest";
 
 /// A request that changes something and may carry a `request_id`.
-pub trait Mutation: prost::Message + Sized {
+pub(crate) trait Mutation: prost::Message + Sized {
     /// The RPC that it belongs to.
     const METHOD: &'static str;
 
@@ -26,7 +26,7 @@ pub trait Mutation: prost::Message + Sized {
 ///
 /// # Errors
 /// When its `request_id` is none.
-pub fn of<R: Mutation>(request: &R) -> Result<Option<IdempotencyKey>, Violations> {
+pub(crate) fn of<R: Mutation>(request: &R) -> Result<Option<IdempotencyKey>, Violations> {
     let mut check = Check::new();
     let mark = mark(&mut check, request);
     check.finish(|| Some(mark))
@@ -73,7 +73,7 @@ pub(crate) fn mark<R: Mutation>(check: &mut Check, request: &R) -> Option<Idempo
 /// The `request_id` may stay in the request: digests are compared only between requests of the same one. Maps are ordered
 /// and unknown fields dropped when a request is decoded, so equal parameters have equal digests.
 #[must_use]
-pub fn request_digest(method: &str, request: &impl prost::Message) -> [u8; 32] {
+pub(crate) fn request_digest(method: &str, request: &impl prost::Message) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
     // No method has a NUL in its name: where it ends is clear.
     hasher.update(method.as_bytes()).update(&[0]).update(&request.encode_to_vec());

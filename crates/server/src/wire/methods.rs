@@ -54,7 +54,7 @@ pub struct Method {
 
 /// The HTTP path of a method of `keyauthority.v1.KeyAuthority`.
 #[must_use]
-pub fn path(name: &str) -> String {
+pub(crate) fn path(name: &str) -> String {
     format!("/{}/{name}", key_authority_server::SERVICE_NAME)
 }
 

@@ -14,11 +14,11 @@ use super::check::Check;
 use super::violations::Violations;
 
 /// How many items a page has when the request does not say.
-pub const PAGE_SIZE_DEFAULT: u32 = 50;
+pub(crate) const PAGE_SIZE_DEFAULT: u32 = 50;
 /// Most items of a page.
-pub const PAGE_SIZE_MAX: u32 = 1000;
+pub(crate) const PAGE_SIZE_MAX: u32 = 1000;
 /// The longest page token that is looked at, in bytes. Ours are about a hundred longer than their cursor.
-pub const PAGE_TOKEN_LEN_MAX: usize = 1024;
+pub(crate) const PAGE_TOKEN_LEN_MAX: usize = 1024;
 /// Most items of a repeated filter.
 pub(crate) const FILTER_ITEMS_MAX: usize = 100;
 
@@ -29,7 +29,7 @@ const CONTEXT: &str = "keyauthority.v1 2026-11 page query";
 ///
 /// # Errors
 /// The rule, when it is negative or too large.
-pub fn page_size(value: i32) -> Result<u32, ValidationError> {
+pub(crate) fn page_size(value: i32) -> Result<u32, ValidationError> {
     match u32::try_from(value) {
         Ok(0) => Ok(PAGE_SIZE_DEFAULT),
         Ok(size @ 1..=PAGE_SIZE_MAX) => Ok(size),
@@ -38,7 +38,7 @@ pub fn page_size(value: i32) -> Result<u32, ValidationError> {
 }
 
 /// A request for a page.
-pub trait Listing: prost::Message + Sized {
+pub(crate) trait Listing: prost::Message + Sized {
     /// The RPC that it belongs to.
     const METHOD: &'static str;
 
@@ -88,7 +88,7 @@ listings! {
 
 /// The token of the page that begins at `cursor`. The nonce must be random.
 #[must_use]
-pub fn seal_page(keyring: &Keyring, query_digest: &[u8; 32], cursor: &[u8], nonce: [u8; 24]) -> String {
+pub(crate) fn seal_page(keyring: &Keyring, query_digest: &[u8; 32], cursor: &[u8], nonce: [u8; 24]) -> String {
     URL_SAFE_NO_PAD.encode(keyring.seal(SealContext::Page { query: query_digest }, cursor, nonce))
 }
 
@@ -96,7 +96,11 @@ pub fn seal_page(keyring: &Keyring, query_digest: &[u8; 32], cursor: &[u8], nonc
 ///
 /// # Errors
 /// When the token was not made by [`seal_page`] for the same query.
-pub fn open_page(keyring: &Keyring, query_digest: &[u8; 32], token: &str) -> Result<Option<Vec<u8>>, Violations> {
+pub(crate) fn open_page(
+    keyring: &Keyring,
+    query_digest: &[u8; 32],
+    token: &str,
+) -> Result<Option<Vec<u8>>, Violations> {
     if token.is_empty() {
         return Ok(None);
     }
@@ -108,13 +112,13 @@ pub fn open_page(keyring: &Keyring, query_digest: &[u8; 32], token: &str) -> Res
 }
 
 /// The rule of a page token, also for one that opens to a cursor which cannot be read.
-pub const PAGE_TOKEN_RULE: &str = "must be a page token of this same query, unaltered";
+pub(crate) const PAGE_TOKEN_RULE: &str = "must be a page token of this same query, unaltered";
 
 /// Reads which accounts to list: only how many.
 ///
 /// # Errors
 /// When `page_size` is over its limit.
-pub fn list_accounts(request: &v1::ListAccountsRequest) -> Result<u32, Violations> {
+pub(crate) fn list_accounts(request: &v1::ListAccountsRequest) -> Result<u32, Violations> {
     let mut check = Check::new();
     let size = check.field("page_size", page_size(request.page_size));
     check.finish(|| size)

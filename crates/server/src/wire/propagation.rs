@@ -7,7 +7,7 @@ use super::{revision, time};
 
 /// The proof that a change is over.
 #[must_use]
-pub fn propagation_to_proto(propagation: &Propagation) -> v1::Propagation {
+pub(crate) fn propagation_to_proto(propagation: &Propagation) -> v1::Propagation {
     let state = match propagation.state {
         PropagationState::Confirmed => v1::PropagationState::Confirmed,
         PropagationState::Lapsed => v1::PropagationState::Lapsed,

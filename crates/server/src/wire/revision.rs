@@ -10,13 +10,13 @@ const NO_STATE: Revision = Revision(-1);
 
 /// The number on the wire.
 #[must_use]
-pub fn number(revision: Revision) -> u64 {
+pub(crate) fn number(revision: Revision) -> u64 {
     u64::try_from(revision.0).unwrap_or_default()
 }
 
 /// The etag of a key or account that was last changed by `revision`.
 #[must_use]
-pub fn etag(revision: Revision) -> String {
+pub(crate) fn etag(revision: Revision) -> String {
     revision.to_string()
 }
 
@@ -25,7 +25,7 @@ pub fn etag(revision: Revision) -> String {
 /// A text that is no etag of ours belongs to no state: it is the etag of another one, for which the contract says ABORTED,
 /// and not a malformed field.
 #[must_use]
-pub fn from_etag(text: &str) -> Option<Revision> {
+pub(crate) fn from_etag(text: &str) -> Option<Revision> {
     if text.is_empty() {
         return None;
     }
@@ -37,7 +37,7 @@ pub fn from_etag(text: &str) -> Option<Revision> {
 ///
 /// # Errors
 /// When it cannot be a revision.
-pub fn awaited(request: &v1::AwaitRevisionRequest) -> Result<Revision, Violations> {
+pub(crate) fn awaited(request: v1::AwaitRevisionRequest) -> Result<Revision, Violations> {
     match i64::try_from(request.revision) {
         Ok(number @ 1..) => Ok(Revision(number)),
         _ => Err(Violations::one("revision", AWAITED_RULE)),
@@ -45,7 +45,7 @@ pub fn awaited(request: &v1::AwaitRevisionRequest) -> Result<Revision, Violation
 }
 
 /// The rule of the revision to wait for, also for one beyond the latest.
-pub const AWAITED_RULE: &str = "must be from 1 to the latest committed revision";
+pub(crate) const AWAITED_RULE: &str = "must be from 1 to the latest committed revision";
 
 #[cfg(test)]
 mod tests {
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn revisions_start_at_one() {
-        let wait = |revision| awaited(&v1::AwaitRevisionRequest { revision });
+        let wait = |revision| awaited(v1::AwaitRevisionRequest { revision });
         assert_eq!(wait(1), Ok(Revision(1)));
         assert_eq!(wait(i64::MAX as u64), Ok(Revision(i64::MAX)));
         assert!(wait(0).is_err() && wait(i64::MAX as u64 + 1).is_err() && wait(u64::MAX).is_err());

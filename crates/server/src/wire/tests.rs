@@ -81,7 +81,7 @@ proptest! {
         check(account::resume_account(&read(&bytes)));
         check(account::delete_account(&read(&bytes)));
         check(audit::list_events(&read(&bytes)));
-        check(revision::awaited(&read(&bytes)));
+        check(revision::awaited(read(&bytes)));
         check(mark::of(&read::<v1::CreateKeyRequest>(&bytes)));
         check(page::list_accounts(&read(&bytes)));
         let _ = page::Listing::query_digest(&read::<v1::ListKeysRequest>(&bytes), "key_1");

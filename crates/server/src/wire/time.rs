@@ -13,13 +13,13 @@ const SECONDS_MAX: u64 = 315_576_000_000;
 ///
 /// # Errors
 /// The rule, when it lies outside of the years 1 to 9999 or is not normalised.
-pub fn timestamp(value: &prost_types::Timestamp) -> Result<Timestamp, ValidationError> {
+pub(crate) fn timestamp(value: &prost_types::Timestamp) -> Result<Timestamp, ValidationError> {
     Timestamp::from_parts(value.seconds, value.nanos)
 }
 
 /// Writes an instant.
 #[must_use]
-pub fn timestamp_to_proto(value: Timestamp) -> prost_types::Timestamp {
+pub(crate) fn timestamp_to_proto(value: Timestamp) -> prost_types::Timestamp {
     let (seconds, nanos) = value.to_parts();
     prost_types::Timestamp { seconds, nanos }
 }
@@ -28,7 +28,7 @@ pub fn timestamp_to_proto(value: Timestamp) -> prost_types::Timestamp {
 ///
 /// # Errors
 /// The rule, when it is negative, longer or not normalised.
-pub fn duration(value: &prost_types::Duration) -> Result<Duration, ValidationError> {
+pub(crate) fn duration(value: &prost_types::Duration) -> Result<Duration, ValidationError> {
     duration_from_parts(value.seconds, value.nanos)
 }
 
@@ -36,7 +36,7 @@ pub fn duration(value: &prost_types::Duration) -> Result<Duration, ValidationErr
 ///
 /// # Errors
 /// The rule.
-pub fn lifetime(value: &prost_types::Duration) -> Result<Duration, ValidationError> {
+pub(crate) fn lifetime(value: &prost_types::Duration) -> Result<Duration, ValidationError> {
     match duration(value) {
         Ok(lifetime) if (LIFETIME_MIN..=LIFETIME_MAX).contains(&lifetime) => Ok(lifetime),
         _ => Err(ValidationError::new("must be 1 second to 100 years")),
@@ -45,7 +45,7 @@ pub fn lifetime(value: &prost_types::Duration) -> Result<Duration, ValidationErr
 
 /// Writes a duration. One that no `google.protobuf.Duration` can hold becomes the longest that can be.
 #[must_use]
-pub fn duration_to_proto(value: Duration) -> prost_types::Duration {
+pub(crate) fn duration_to_proto(value: Duration) -> prost_types::Duration {
     let seconds = i64::try_from(value.as_secs().min(SECONDS_MAX)).unwrap_or_default();
     let nanos = i32::try_from(value.subsec_micros() * 1000).unwrap_or_default();
     prost_types::Duration { seconds, nanos: if value.as_secs() < SECONDS_MAX { nanos } else { 0 } }

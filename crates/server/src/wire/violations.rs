@@ -6,7 +6,7 @@ use key_authority_domain::policy_error::{ChangeError, PolicyError};
 
 /// Most violations that are told of one request. They travel in a header, and common clients drop a call whose headers
 /// exceed 8 KiB: a caller with more mistakes than this still learns of the first ones, and how many more there are.
-pub const VIOLATIONS_MAX: usize = 16;
+pub(crate) const VIOLATIONS_MAX: usize = 16;
 /// How many of them stand in the text, which travels beside the list.
 const SPELT_OUT_MAX: usize = 4;
 

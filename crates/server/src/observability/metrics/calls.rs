@@ -18,8 +18,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use tonic::{Code, Status};
 
-use super::Stopwatch;
 use super::histogram::DurationHistogram;
+use super::values::Stopwatch;
 use crate::wire::methods::{Method, MethodKind, MethodTable};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -95,7 +95,7 @@ fn duration_text(duration: Duration) -> String {
 
 /// Reads a duration: a whole number and one of the units `ms`, `s`, `m`, `h`.
 #[must_use]
-pub fn parse_duration(text: &str) -> Option<Duration> {
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     let unit_at = text.find(|character: char| !character.is_ascii_digit())?;
     let (digits, unit) = text.split_at(unit_at);
     let amount: u64 = digits.parse().ok()?;

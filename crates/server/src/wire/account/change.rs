@@ -6,11 +6,12 @@ use key_authority_domain::id::{AccountId, Revision};
 use key_authority_domain::text::DISPLAY_NAME;
 use key_authority_proto::v1;
 
-use super::{PolicyChange, present};
+use super::policy::PolicyChange;
 use crate::wire::check::Check;
 use crate::wire::mark::mark;
 use crate::wire::mask::Mask;
 use crate::wire::revision;
+use crate::wire::violations::REQUIRED;
 use crate::wire::violations::Violations;
 
 /// The paths that an update mask may name.
@@ -32,7 +33,7 @@ pub(super) const PATHS: [&str; 13] = [
 
 /// A change of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AccountUpdate {
+pub(crate) struct AccountUpdate {
     /// Of which account.
     pub id: AccountId,
     /// What shall change.
@@ -46,7 +47,7 @@ pub struct AccountUpdate {
 /// What shall change about an account. Fields of the policy combine with those that stay, so that only
 /// [`AccountChange::apply`] can tell whether the policy as a whole can be followed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct AccountChange {
+pub(crate) struct AccountChange {
     /// The label; None leaves it.
     pub display_name: Option<String>,
     /// The policy, field by field.
@@ -58,7 +59,7 @@ impl AccountChange {
     ///
     /// # Errors
     /// Fields that do not go together with those that stay.
-    pub fn apply(self, account: &mut Account) -> Result<(), Violations> {
+    pub(crate) fn apply(self, account: &mut Account) -> Result<(), Violations> {
         let mut check = Check::new();
         let policy =
             check.inside("account", |check| check.inside("policy", |check| self.policy.onto(check, &account.policy)));
@@ -74,7 +75,7 @@ impl AccountChange {
 ///
 /// # Errors
 /// What is wrong with the request.
-pub fn account_change(request: &v1::UpdateAccountRequest) -> Result<AccountUpdate, Violations> {
+pub(crate) fn account_change(request: &v1::UpdateAccountRequest) -> Result<AccountUpdate, Violations> {
     let mut check = Check::new();
     let mask = Mask::read(&mut check, request.update_mask.as_ref(), &PATHS);
     let read = present(&mut check, request.account.as_ref(), |check, account| {
@@ -95,4 +96,15 @@ pub fn account_change(request: &v1::UpdateAccountRequest) -> Result<AccountUpdat
         let (id, change) = read?;
         Some(AccountUpdate { id, change, etag, request })
     })
+}
+
+pub(super) fn present<T>(
+    check: &mut Check,
+    account: Option<&v1::Account>,
+    read: impl FnOnce(&mut Check, &v1::Account) -> Option<T>,
+) -> Option<T> {
+    if account.is_none() {
+        check.violation("account", REQUIRED);
+    }
+    check.inside("account", |check| read(check, account?))
 }

@@ -34,7 +34,7 @@ impl<T: Clone> Edit<T> {
 
 /// What shall change about a policy. A whole policy is a change of every field.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct PolicyChange {
+pub(crate) struct PolicyChange {
     token_prefix: Edit<TokenPrefix>,
     display_name_pattern: Edit<Option<NamePattern>>,
     max_keys: Edit<Option<u32>>,

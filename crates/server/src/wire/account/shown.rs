@@ -8,7 +8,7 @@ use crate::wire::time::{duration_to_proto, timestamp_to_proto};
 
 /// An account.
 #[must_use]
-pub fn account_to_proto(account: &Account) -> v1::Account {
+pub(crate) fn account_to_proto(account: &Account) -> v1::Account {
     let state = if account.suspended { v1::AccountState::Suspended } else { v1::AccountState::Active };
     v1::Account {
         id: account.id.as_str().to_owned(),
@@ -23,7 +23,7 @@ pub fn account_to_proto(account: &Account) -> v1::Account {
 
 /// A policy. What follows from other fields is written out, so that it can be sent back as it is.
 #[must_use]
-pub fn policy_to_proto(policy: &KeyPolicy) -> v1::KeyPolicy {
+pub(super) fn policy_to_proto(policy: &KeyPolicy) -> v1::KeyPolicy {
     let counted = match policy.counted {
         CountedKeys::All => v1::CountedStates::All,
         CountedKeys::Active => v1::CountedStates::Active,

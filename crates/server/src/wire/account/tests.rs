@@ -3,7 +3,8 @@ use std::time::Duration;
 use key_authority_domain::account::{CountedKeys, LifetimeRule, ProjectRule};
 use proptest::prelude::*;
 
-use super::change::PATHS;
+use super::change::{AccountUpdate, PATHS};
+use super::shown::policy_to_proto;
 use super::*;
 
 const DAY: i64 = 86_400;

@@ -21,7 +21,7 @@ pub(super) const PATHS: [&str; 7] =
 
 /// A change of a key.
 #[derive(Debug, Clone)]
-pub struct KeyUpdate {
+pub(crate) struct KeyUpdate {
     /// Of which key.
     pub key_id: KeyId,
     /// What shall change.
@@ -39,7 +39,7 @@ pub struct KeyUpdate {
 ///
 /// # Errors
 /// What is wrong with the request.
-pub fn key_change(request: &v1::UpdateKeyRequest) -> Result<KeyUpdate, Violations> {
+pub(crate) fn key_change(request: &v1::UpdateKeyRequest) -> Result<KeyUpdate, Violations> {
     let mut check = Check::new();
     let mask = Mask::read(&mut check, request.update_mask.as_ref(), &PATHS);
     if request.key.is_none() {
@@ -90,7 +90,7 @@ fn change(check: &mut Check, key: &v1::Key, mask: Mask<'_>) -> KeyChange {
 ///
 /// # Errors
 /// What is wrong with the change. Items are not named by their index: the sets have no order of the caller's any more.
-pub fn check_caller_change(change: &KeyChange) -> Result<(), Violations> {
+pub(crate) fn check_caller_change(change: &KeyChange) -> Result<(), Violations> {
     let mut check = Check::new();
     check.inside("key", |check| {
         let wrong = change.scopes.iter().flatten().find_map(|scope| Permission::check(scope).err());

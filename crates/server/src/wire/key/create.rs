@@ -18,7 +18,7 @@ use crate::wire::violations::Violations;
 
 /// What a new key shall be: all but what is not for the caller to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeySpec {
+pub(crate) struct KeySpec {
     /// In which account.
     pub account: AccountId,
     /// Under which ID; None leaves it to the authority.
@@ -46,7 +46,7 @@ pub struct KeySpec {
 impl KeySpec {
     /// The new key under `id`: the one that was asked for, or a generated one.
     #[must_use]
-    pub fn into_new_key(self, id: KeyId, created_by: Actor) -> NewKey {
+    pub(crate) fn into_new_key(self, id: KeyId, created_by: Actor) -> NewKey {
         NewKey {
             id,
             display_name: self.display_name,
@@ -66,7 +66,7 @@ impl KeySpec {
 ///
 /// # Errors
 /// What is wrong with the request.
-pub fn new_key(request: &v1::CreateKeyRequest) -> Result<KeySpec, Violations> {
+pub(crate) fn new_key(request: &v1::CreateKeyRequest) -> Result<KeySpec, Violations> {
     let mut check = Check::new();
     let account = check.required("account", &request.account, AccountId::new);
     let holder = Holder::of(account.as_ref());

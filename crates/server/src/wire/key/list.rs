@@ -12,7 +12,7 @@ use crate::wire::violations::Violations;
 
 /// Which keys to list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyFilter {
+pub(crate) struct KeyFilter {
     /// Of which account; None means of each that the caller may act on.
     pub account: Option<AccountId>,
     /// In which states; empty means in any.
@@ -27,7 +27,7 @@ pub struct KeyFilter {
 ///
 /// # Errors
 /// What is wrong with the request.
-pub fn list_keys(request: &v1::ListKeysRequest) -> Result<KeyFilter, Violations> {
+pub(crate) fn list_keys(request: &v1::ListKeysRequest) -> Result<KeyFilter, Violations> {
     let mut check = Check::new();
     let account = check.optional("account", &request.account, AccountId::new);
     let states = states(&mut check, &request.states);

@@ -10,7 +10,7 @@ use crate::wire::time::timestamp_to_proto;
 
 /// A key, in the state that it is in at `now`.
 #[must_use]
-pub fn key_to_proto(key: &Key, now: Timestamp) -> v1::Key {
+pub(crate) fn key_to_proto(key: &Key, now: Timestamp) -> v1::Key {
     let revocation = key.revocation.as_ref();
     v1::Key {
         id: key.id.as_str().to_owned(),
@@ -38,7 +38,7 @@ pub fn key_to_proto(key: &Key, now: Timestamp) -> v1::Key {
 
 /// The state on the wire; `as i32` for the field.
 #[must_use]
-pub const fn state_to_proto(state: KeyState) -> v1::KeyState {
+pub(super) const fn state_to_proto(state: KeyState) -> v1::KeyState {
     match state {
         KeyState::Active => v1::KeyState::Active,
         KeyState::Disabled => v1::KeyState::Disabled,

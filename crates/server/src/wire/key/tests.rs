@@ -9,6 +9,7 @@ use key_authority_domain::time::{LIFETIME_MAX, Timestamp};
 use key_authority_domain::token::TokenDigest;
 use key_authority_proto::v1::{create_key_request, renew_key_request};
 
+use super::change::KeyUpdate;
 use super::*;
 
 fn fields<T: std::fmt::Debug>(result: Result<T, Violations>) -> String {

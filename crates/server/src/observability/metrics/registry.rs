@@ -1,0 +1,274 @@
+//! The registry with every series of the process.
+
+use std::sync::{Arc, OnceLock};
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use super::calls::CallMetrics;
+use super::replica::ReplicaMetrics;
+use super::values::set;
+use crate::wire::methods::MethodTable;
+
+/// The content type of [`Metrics::encode`].
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VerdictLabel {
+    verdict: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UrgencyLabel {
+    urgency: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PoolLabel {
+    pool: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VersionLabel {
+    version: &'static str,
+}
+
+/// Why a connection was turned away or given up before its first call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionRejected {
+    /// The listener holds as many connections as it may.
+    AtLimit,
+    /// The TLS handshake and the HTTP/2 preface did not come in time.
+    TimedOut,
+    /// The TLS handshake failed.
+    Tls,
+    /// What came was not HTTP/2, or the peer hung up before it had said so.
+    NotHttp2,
+}
+
+impl ConnectionRejected {
+    const ALL: [Self; 4] = [Self::AtLimit, Self::TimedOut, Self::Tls, Self::NotHttp2];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::AtLimit => "at_limit",
+            Self::TimedOut => "timed_out",
+            Self::Tls => "tls",
+            Self::NotHttp2 => "not_http2",
+        }
+    }
+}
+
+type Refresh = Box<dyn Fn(&Metrics) + Send + Sync>;
+
+/// All series of the process.
+pub struct Metrics {
+    registry: Registry,
+    calls: CallMetrics,
+    verdicts: Vec<Counter>,
+    connections: Gauge,
+    connections_refused: Family<ReasonLabel, Counter>,
+    admin_refused: Family<ReasonLabel, Counter>,
+    /// What the replica knows, and how it keeps up.
+    pub replica: ReplicaMetrics,
+    statements: Family<PoolLabel, Counter>,
+    waiting_changes: Family<UrgencyLabel, Gauge>,
+    refresh: OnceLock<Refresh>,
+}
+
+impl Metrics {
+    /// The registry with every series.
+    ///
+    /// `methods` bounds the labels of the `grpc_server_*` series. `verdicts` are the label values of
+    /// `keyauthority_verify_total`, in the order of the verdicts' numbers.
+    #[must_use]
+    pub fn new(version: &'static str, methods: &MethodTable, verdicts: &[&'static str]) -> Self {
+        let mut registry = Registry::default();
+        let calls = CallMetrics::new(methods, &mut registry);
+
+        let verify = Family::<VerdictLabel, Counter>::default();
+        registry.register("keyauthority_verify", "Verifications answered, by verdict", verify.clone());
+        let verdicts = verdicts.iter().map(|verdict| verify.get_or_create_owned(&VerdictLabel { verdict })).collect();
+
+        let connections = Gauge::default();
+        registry.register("keyauthority_connections", "Open gRPC connections", connections.clone());
+        let connections_refused = Family::<ReasonLabel, Counter>::default();
+        // From the start, each at 0: what first appears at 1 has not increased, as Prometheus counts.
+        for refusal in ConnectionRejected::ALL {
+            connections_refused.get_or_create_owned(&ReasonLabel { reason: refusal.as_str() });
+        }
+        registry.register(
+            "keyauthority_connections_refused",
+            "Connections closed before their first call, by reason",
+            connections_refused.clone(),
+        );
+        let admin_refused = Family::<ReasonLabel, Counter>::default();
+        registry.register(
+            "keyauthority_admin_refused",
+            "Admin calls refused, by the reason given to the caller",
+            admin_refused.clone(),
+        );
+        let waiting_changes = Family::<UrgencyLabel, Gauge>::default();
+        registry.register(
+            "keyauthority_waiting_changes",
+            "Changes that wait for their turn in this process; ending ones (revoke, disable, suspend) go first",
+            waiting_changes.clone(),
+        );
+        let statements = Family::<PoolLabel, Counter>::default();
+        registry.register(
+            "keyauthority_storage_statements",
+            "Statements sent to the database, by pool; Verify sends none",
+            statements.clone(),
+        );
+        let replica = ReplicaMetrics::register(&mut registry);
+        registry.register("keyauthority_build", "The running build", Info::new(VersionLabel { version }));
+
+        Self {
+            registry,
+            calls,
+            verdicts,
+            connections,
+            connections_refused,
+            admin_refused,
+            replica,
+            statements,
+            waiting_changes,
+            refresh: OnceLock::new(),
+        }
+    }
+
+    /// The `grpc_server_*` series.
+    #[must_use]
+    pub fn calls(&self) -> CallMetrics {
+        self.calls.clone()
+    }
+
+    /// Counts `count` verifications with the verdict of this number. A number without a name is not counted.
+    pub fn verified(&self, verdict: usize, count: u64) {
+        if let Some(counter) = self.verdicts.get(verdict) {
+            counter.inc_by(count);
+        }
+    }
+
+    /// Counts an admin call refused. `reason` is an `ErrorInfo.reason` of our closed list, never text of a caller.
+    pub fn admin_refused(&self, reason: &'static str) {
+        self.admin_refused.get_or_create_owned(&ReasonLabel { reason }).inc();
+    }
+
+    /// Counts a connection that came to nothing.
+    pub fn connection_refused(&self, refusal: ConnectionRejected) {
+        let reason = refusal.as_str();
+        self.connections_refused.get_or_create_owned(&ReasonLabel { reason }).inc();
+    }
+
+    /// How many connections were turned away for this reason.
+    #[must_use]
+    pub fn connections_refused(&self, refusal: ConnectionRejected) -> u64 {
+        let reason = refusal.as_str();
+        self.connections_refused.get_or_create_owned(&ReasonLabel { reason }).get()
+    }
+
+    /// Counts a connection as open until the returned value is dropped.
+    #[must_use]
+    pub fn connection_opened(&self) -> OpenConnection {
+        self.connections.inc();
+        OpenConnection(self.connections.clone())
+    }
+
+    /// Sets how many statements a pool has sent. Counted where they are sent; told here.
+    pub fn set_statements(&self, pool: &'static str, statements: u64) {
+        set(&self.statements.get_or_create_owned(&PoolLabel { pool }), statements);
+    }
+
+    /// Sets how many changes wait for their turn: ending ones and ordinary ones.
+    pub fn set_waiting_changes(&self, (ending, ordinary): (usize, usize)) {
+        for (urgency, count) in [("ending", ending), ("ordinary", ordinary)] {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.waiting_changes.get_or_create_owned(&UrgencyLabel { urgency }).set(count);
+        }
+    }
+
+    /// Sets what runs at each scrape, before the text is written: it brings the gauges up to date, so that no task has to
+    /// tick for them. The first call wins.
+    pub fn on_scrape(&self, refresh: impl Fn(&Self) + Send + Sync + 'static) {
+        let _ = self.refresh.set(Box::new(refresh));
+    }
+
+    /// All series in the `OpenMetrics` text format ([`CONTENT_TYPE`]).
+    ///
+    /// # Errors
+    /// When a series cannot be formatted, which is a mistake in its label type.
+    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+        if let Some(refresh) = self.refresh.get() {
+            refresh(self);
+        }
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+/// One open connection in the gauge `keyauthority_connections`.
+#[derive(Debug)]
+pub struct OpenConnection(Gauge);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// Metrics as they are handed around.
+pub type SharedMetrics = Arc<Metrics>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_has_the_promised_names() {
+        let metrics = Metrics::new("1.2.3", &MethodTable::default(), &["unspecified", "valid"]);
+        metrics.verified(1, 3);
+        metrics.verified(99, 1);
+        metrics.admin_refused("PERMISSION_DENIED");
+        metrics.connection_refused(ConnectionRejected::AtLimit);
+        metrics.on_scrape(|metrics| metrics.set_statements("requests", 7));
+        let open = metrics.connection_opened();
+        let text = metrics.encode().unwrap();
+        for line in [
+            "keyauthority_verify_total{verdict=\"valid\"} 3",
+            "keyauthority_verify_total{verdict=\"unspecified\"} 0",
+            "keyauthority_admin_refused_total{reason=\"PERMISSION_DENIED\"} 1",
+            "keyauthority_connections_refused_total{reason=\"at_limit\"} 1",
+            "keyauthority_connections_refused_total{reason=\"tls\"} 0",
+            "keyauthority_propagation_seconds_count{outcome=\"lapsed\"} 0",
+            "keyauthority_connections 1",
+            "keyauthority_storage_statements_total{pool=\"requests\"} 7",
+            "keyauthority_lease_remaining_seconds 0.0",
+            "keyauthority_held_tokens 0",
+            "keyauthority_build_info{version=\"1.2.3\"} 1",
+            "keyauthority_resident_keys 0",
+            "keyauthority_revision 0",
+            "keyauthority_applied_revision 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} not in\n{text}");
+        }
+        drop(open);
+        assert!(metrics.encode().unwrap().contains("keyauthority_connections 0"));
+    }
+}

@@ -1,0 +1,35 @@
+//! What series are made of.
+
+use std::time::{Duration, Instant};
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+
+/// A gauge of fractions.
+pub(super) type SecondsGauge = Gauge<f64, std::sync::atomic::AtomicU64>;
+
+/// Brings a counter to a count that is kept elsewhere and only grows.
+pub(super) fn set(counter: &Counter, count: u64) {
+    counter.inner().store(count, std::sync::atomic::Ordering::Relaxed);
+}
+
+/// Measures how long something took, for a metric or a log line. Never for a decision: what expires is judged by the replica's
+/// clock.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Starts to measure.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one place where a duration for a metric is measured")]
+    pub(super) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Time since the start.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one place where a duration for a metric is measured")]
+    pub(super) fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}

@@ -1,0 +1,33 @@
+//! What the tests of this crate and the benchmarks use. It is no interface: it changes with the code.
+
+pub use crate::auth::credential::{Authentication, Authenticator};
+pub use crate::auth::permit::Authorizer;
+pub use crate::observability::metrics::{ConnectionRejected, Metrics, SharedMetrics};
+pub use crate::observability::telemetry::CallTracer;
+pub use crate::program::config::{Cli, Config, ConfigMode, EMBEDDED_FILE, SECRET_FILE};
+pub use crate::program::routes::DESCRIPTOR_SETS;
+pub use crate::rpc::call::CallPolicy;
+pub use crate::rpc::connection::ConnectionService;
+pub use crate::rpc::deadline::Deadlines;
+pub use crate::rpc::health::{Health, VERIFY_SERVICE};
+pub use crate::rpc::raw::RawMethods;
+pub use crate::transport::limits::Limits;
+pub use crate::transport::listener::{Drained, Listener};
+pub use crate::transport::peer::WithPeer;
+pub use crate::verify::Verifier;
+pub use crate::wire::methods::MethodTable;
+
+/// The random source.
+pub mod entropy {
+    pub use crate::entropy::fill;
+}
+
+/// Making the root key.
+pub mod bootstrap {
+    pub use crate::program::bootstrap::*;
+}
+
+/// TLS.
+pub mod tls {
+    pub use crate::transport::tls::*;
+}
