@@ -45,12 +45,12 @@ fn steps(criterion: &mut Criterion, resident: &Resident) -> Result<(), Trouble> 
     let Resident { view, keyring, .. } = resident;
     let text = resident.stock.presented(0, Presented::Valid)?;
     let token = Token::parse(&text)?;
-    let moment = view.moment()?;
+    let moment = view.lease_proof()?;
     let secret = view.find(moment, keyring.digests(token)).ok_or("the key is there")?;
     let question = Question { scopes: &SCOPES[..1], ..Question::default() };
     criterion.bench_function("parse and checksum", |bench| bench.iter(|| Token::parse(black_box(&text)).is_ok()));
     criterion.bench_function("digest", |bench| bench.iter(|| keyring.digest(black_box(token))));
-    criterion.bench_function("lease check", |bench| bench.iter(|| black_box(view).moment()));
+    criterion.bench_function("lease check", |bench| bench.iter(|| black_box(view).lease_proof()));
     criterion.bench_function("decide", |bench| {
         bench.iter(|| decide(Some(&black_box(&secret).facts()), black_box(&question), moment.now()));
     });
@@ -68,7 +68,7 @@ fn of_many(criterion: &mut Criterion, resident: &Resident, name: &str, count: u6
     let digests =
         texts.iter().map(|text| Ok(keyring.digest(Token::parse(text)?))).collect::<Result<Vec<_>, Trouble>>()?;
     let mut digests = digests.iter().cycle();
-    let moment = view.moment()?;
+    let moment = view.lease_proof()?;
     criterion.bench_function(&format!("look-up, {name}"), |bench| {
         bench.iter(|| view.find(moment, digests.next().map(|digest| TokenDigest(digest.0))).is_some());
     });
@@ -77,7 +77,7 @@ fn of_many(criterion: &mut Criterion, resident: &Resident, name: &str, count: u6
     criterion.bench_function(&format!("decision, {name}"), |bench| {
         bench.iter(|| {
             let token = presented.next().and_then(|text| Token::parse(text).ok())?;
-            let moment = view.moment().ok()?;
+            let moment = view.lease_proof().ok()?;
             let secret = view.find(moment, keyring.digests(token));
             let standing = secret.as_ref().map(|secret| secret.facts());
             Some(decide(standing.as_ref(), &question, moment.now()) == Verdict::Valid)

@@ -13,8 +13,8 @@ use http::header::AUTHORIZATION;
 use key_authority_domain::secret::Keyring;
 use key_authority_domain::verdict::Verdict;
 use key_authority_replica::ReplicaState;
-use key_authority_replica::replicator::{Replicator, Settings};
-use key_authority_replica::terms::LeaseTimings;
+use key_authority_replica::protocol::timings::LeaseTimings;
+use key_authority_replica::replicator::{ReplicaConfig, Replicator, Settings};
 use key_authority_storage::Store;
 use tempfile::TempDir;
 
@@ -65,13 +65,15 @@ impl Resident {
             database_url: authority.url(),
             notify_url: None,
             keyring: Arc::clone(&keyring),
-            terms: LeaseTimings::agree(&store, None).await?,
-            is_alone: false,
-            build: "bench".into(),
-            address: "nowhere".into(),
-            entropy: |bytes| entropy::fill(bytes).map_err(std::io::Error::other),
+            replica: ReplicaConfig {
+                timings: LeaseTimings::agree(&store, None).await?,
+                is_alone: false,
+                build: "bench".into(),
+                address: "nowhere".into(),
+                entropy: |bytes| entropy::fill(bytes).map_err(std::io::Error::other),
+            },
         })?;
-        let view = Arc::clone(replicator.view());
+        let view = Arc::clone(replicator.state());
         while !view.has_lease() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

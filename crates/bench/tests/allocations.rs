@@ -23,7 +23,7 @@ async fn the_decision_asks_for_no_memory() {
         let text = resident.stock.presented(7, presented).unwrap();
         let decide_once = || {
             let token = Token::parse(&text).unwrap();
-            let moment = resident.view.moment().unwrap();
+            let moment = resident.view.lease_proof().unwrap();
             let secret = resident.view.find(moment, resident.keyring.digests(token));
             decide(secret.as_ref().map(|secret| secret.facts()).as_ref(), &question, moment.now())
         };

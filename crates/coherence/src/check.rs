@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use key_authority_domain::id::Revision;
 use key_authority_replica::clock::Boottime;
-use key_authority_replica::propagation::{GRACE, LAST_LOOK};
+use key_authority_replica::protocol::wait::{GRACE, LAST_LOOK};
 
 use crate::process::{Host, Process};
 use crate::scheduler::{MILLISECOND, Time};

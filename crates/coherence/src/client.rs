@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use key_authority_replica::propagation::PropagationState;
+use key_authority_replica::protocol::wait::PropagationState;
 
 use crate::mutation::{Returned, Wish};
 use crate::network::Lost;

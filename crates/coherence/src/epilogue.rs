@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use key_authority_replica::propagation::PropagationState;
+use key_authority_replica::protocol::wait::PropagationState;
 
 use crate::check::Kind;
 use crate::client::{self, KEYS};

@@ -14,10 +14,10 @@
 //! To add a fault: a field in `profile`, a task in `nemesis` or a question in `network`. To add a naive variant: a case in
 //! `variant` and the one place that asks for it; the tests find it by themselves.
 //!
-//! [`Lease::on`]: key_authority_replica::lease::Lease::on
-//! [`may_answer`]: key_authority_replica::lease::may_answer
-//! [`Observed`]: key_authority_replica::propagation::Observed
-//! [`Wait`]: key_authority_replica::propagation::Wait
+//! [`Lease::on`]: key_authority_replica::protocol::lease::Lease::on
+//! [`may_answer`]: key_authority_replica::protocol::lease::may_answer
+//! [`Observed`]: key_authority_replica::protocol::observed::Observed
+//! [`Wait`]: key_authority_replica::protocol::wait::Wait
 
 mod chance;
 mod check;

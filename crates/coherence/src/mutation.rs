@@ -1,7 +1,7 @@
 //! A change, as the server that is asked for it makes it: begin, write, commit, find out what became of a lost commit, wait.
 
 use key_authority_domain::id::Revision;
-use key_authority_replica::propagation::PropagationState;
+use key_authority_replica::protocol::wait::PropagationState;
 
 use crate::network::{Connection, Lost};
 use crate::process::Server;

@@ -11,8 +11,8 @@ use std::rc::Rc;
 
 use key_authority_domain::id::{ReplicaId, Revision};
 use key_authority_replica::clock::Boottime;
-use key_authority_replica::lease::may_answer;
-use key_authority_replica::propagation::Observed;
+use key_authority_replica::protocol::lease::may_answer;
+use key_authority_replica::protocol::observed::Observed;
 
 use crate::clock::Clock;
 use crate::replicator;

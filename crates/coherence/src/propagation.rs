@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use key_authority_domain::id::{ReplicaId, Revision};
 use key_authority_replica::clock::Boottime;
-use key_authority_replica::propagation::{LAST_LOOK, PropagationState, Step, Wait};
+use key_authority_replica::protocol::wait::{LAST_LOOK, PropagationState, Step, Wait};
 use key_authority_storage::registry::{Nonce, ReplicaRow};
 
 use crate::network::{Connection, Lost};

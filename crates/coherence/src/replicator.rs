@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use key_authority_domain::id::{ReplicaId, Revision};
 use key_authority_replica::clock::Boottime;
-use key_authority_replica::lease::{Action, Event, Lease};
-use key_authority_replica::terms::LeaseTimings;
+use key_authority_replica::protocol::lease::{Action, Event, Lease};
+use key_authority_replica::protocol::timings::LeaseTimings;
 use key_authority_storage::feed::Feed;
 use key_authority_storage::settings::Head;
 
@@ -135,7 +135,7 @@ impl Driver {
         if is_through {
             self.server.process.heard.set(Some(self.due));
         }
-        if self.lease.went_back() > 0 {
+        if self.lease.log_divergences() > 0 {
             let what = || format!("{} takes the log for another", self.server.process.host);
             self.server.world.check.fail(Kind::FalseAlarm, what);
         }

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use key_authority_replica::terms::LeaseTimings;
+use key_authority_replica::protocol::timings::LeaseTimings;
 
 use crate::chance::Chance;
 use crate::check::{Check, Kind, Violation};

@@ -1,26 +1,30 @@
 //! What one replica knows, and how it knows that it still may say so.
 //!
-//! - [`index`]: every account and key, resident, so that Verify never waits for a database.
-//! - [`lease`]: the right to answer from memory, as a state machine without I/O.
-//! - [`replicator`]: the thread that drives it: join, follow the log, apply, confirm.
-//! - [`propagation`]: waiting until a change is everywhere.
-//! - [`terms`]: how long things last, on which all replicas agree.
-//! - [`usage`]: when keys were last used, gathered off the path and written in batches.
+//! A ladder: each rung uses only those above it in this list.
+//!
 //! - [`clock`]: the one place that asks what time it is.
+//! - [`protocol`]: the lease, the wait for propagation and what is observed of other replicas, as state machines without I/O.
+//! - [`index`]: every account and key, resident, so that Verify never waits for a database.
+//! - [`usage`]: when keys were last used, counted in memory and written in batches.
+//! - [`ReplicaState`]: what the replicator shares with those who answer.
+//! - [`ledger`]: the port to the database and to time.
+//! - [`propagator`]: waits until every replica enforces a change.
+//! - [`replicator`]: the thread that drives the lease: join, follow the log, apply, confirm.
+//! - [`agreement`]: how the replicas agree on one lease.
 //!
 //! Verify reads the index and the lease and nothing else: it awaits nothing, writes nothing but its own counters, and
 //! takes no lock that the replicator could hold.
 
+pub mod agreement;
 pub mod clock;
-mod ended;
 pub mod index;
-pub mod lease;
-mod pace;
-pub mod propagation;
+pub mod ledger;
+mod proof;
+pub mod propagator;
+pub mod protocol;
 pub mod replicator;
-mod schemes;
-pub mod terms;
+mod state;
 pub mod usage;
-mod view;
 
-pub use view::{Entropy, LeaseProof, NoLease, ReplicaState};
+pub use proof::LeaseProof;
+pub use state::{Entropy, NoLease, ReplicaState};

@@ -4,7 +4,6 @@
 //! yet. When a version was last used stays in memory after it is written, so that whoever must not
 //! miss a use need not write first.
 
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
 use crossbeam_queue::SegQueue;
@@ -22,52 +21,12 @@ const FLUSH_DUTY_CYCLE: u32 = 9;
 /// … but not later than this.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// How many versions are taken at once.
-const PART: usize = 2_000;
+const FLUSH_BATCH: usize = 2_000;
 
 /// How long to wait after a writing that took `took`.
 #[must_use]
 pub fn next_flush_delay(took: Duration) -> Duration {
     took.saturating_mul(FLUSH_DUTY_CYCLE).clamp(FLUSH_INTERVAL, PAUSE_MAX)
-}
-
-/// How often a version of a key was used here since it was last written down; begins anew after 2^32. The version is in the
-/// queue for as long as this is not 0.
-#[derive(Debug, Default)]
-pub(crate) struct Uses(AtomicU32);
-
-impl Uses {
-    /// Adds uses, and says whether they are the first since it was written down.
-    fn add(&self, count: u32) -> bool {
-        self.0.fetch_add(count, Ordering::AcqRel) == 0
-    }
-
-    /// Takes out what was counted.
-    fn take(&self) -> Option<u32> {
-        let count = self.0.swap(0, Ordering::AcqRel);
-        (count > 0).then_some(count)
-    }
-}
-
-/// When a version of a key was last used here, if it was.
-#[derive(Debug)]
-pub(crate) struct LastUsed(AtomicI64);
-
-impl LastUsed {
-    const NEVER: i64 = i64::MIN;
-
-    pub(crate) fn new(time: Option<Timestamp>) -> Self {
-        Self(AtomicI64::new(time.map_or(Self::NEVER, Timestamp::micros)))
-    }
-
-    pub(crate) fn get(&self) -> Option<Timestamp> {
-        let micros = self.0.load(Ordering::Acquire);
-        (micros != Self::NEVER).then_some(Timestamp::from_micros(micros))
-    }
-
-    /// Notes a use, if there was none later.
-    pub(crate) fn note(&self, now: Timestamp) {
-        self.0.fetch_max(now.micros(), Ordering::AcqRel);
-    }
 }
 
 /// Gathers the use of keys.
@@ -98,7 +57,7 @@ impl Usage {
     pub async fn flush(&self, store: &Store) -> Result<(), key_authority_storage::StorageError> {
         let mut left = self.queue.len();
         while left > 0 {
-            let secrets: Vec<_> = std::iter::from_fn(|| self.queue.pop()).take(left.min(PART)).collect();
+            let secrets: Vec<_> = std::iter::from_fn(|| self.queue.pop()).take(left.min(FLUSH_BATCH)).collect();
             left = if secrets.is_empty() { 0 } else { left - secrets.len() };
             self.write(store, secrets).await?;
         }
@@ -115,15 +74,6 @@ impl Usage {
             self.add(&secret, delta.count);
         }
         Err(error)
-    }
-}
-
-impl KeyRecord {
-    /// When it was last used here, without its count: that is written down in its turn.
-    pub(crate) fn last_use(&self) -> Option<UsageDelta> {
-        let last_used_time = self.last_used_time()?;
-        let Self { digest, create_revision, .. } = *self;
-        Some(UsageDelta { key_id: self.id().clone(), digest, create_revision, count: 0, last_used_time })
     }
 }
 

@@ -14,13 +14,7 @@ mod rpc;
 pub mod testing;
 mod transport;
 mod verify;
+mod version;
 mod wire;
 
 pub use program::command::main;
-
-/// The version of this build. A build that answers without a lease, for the fault harness alone, says so.
-const VERSION: &str = if cfg!(feature = "ignore-lease") {
-    concat!(env!("CARGO_PKG_VERSION"), "+ignore-lease")
-} else {
-    env!("CARGO_PKG_VERSION")
-};

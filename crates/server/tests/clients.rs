@@ -83,7 +83,7 @@ impl Grpcurl {
     /// How `client` is connected to `url`, which holds the token of the account's key.
     fn instruction(&self, account: &str, client: &str, url: &str) -> Value {
         let request = json!({"account": account, "client": client, "serverName": "acme-prod", "url": url});
-        let answer = self.call("GetConnectInstructions", &request);
+        let answer = self.call("PrepareConnection", &request);
         assert_eq!(answer["tokenSource"], "TOKEN_SOURCE_REVEALED", "{answer}");
         answer["instructions"][0].clone()
     }

@@ -119,7 +119,7 @@ impl Store {
     ///
     /// # Errors
     /// When nobody could look.
-    pub async fn keys_of(&self, import: Revision) -> Result<Vec<Key>, StorageError> {
+    pub async fn keys_created_by(&self, import: Revision) -> Result<Vec<Key>, StorageError> {
         use api_key::Column;
         let ids = api_key::Entity::find().filter(Column::CreateRevision.eq(import.0)).select_only().column(Column::Id);
         let ids: Vec<String> = bounded(async { Ok(ids.into_tuple().all(&self.db).await?) }).await?;

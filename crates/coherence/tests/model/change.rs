@@ -4,7 +4,8 @@
 use key_authority_domain::id::{ReplicaId, Revision};
 use key_authority_domain::time::Timestamp;
 use key_authority_replica::clock::Boottime;
-use key_authority_replica::propagation::{Observed, Step, Wait};
+use key_authority_replica::protocol::observed::Observed;
+use key_authority_replica::protocol::wait::{Step, Wait};
 use key_authority_storage::registry::ReplicaRow;
 
 use crate::moves::Move;

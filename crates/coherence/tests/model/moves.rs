@@ -1,7 +1,7 @@
 //! What can happen next: one statement, one access to memory, one message received or lost, one tick.
 
 use key_authority_domain::id::Revision;
-use key_authority_replica::lease::Action;
+use key_authority_replica::protocol::lease::Action;
 
 use crate::rules::{Besides, Flaw, Rules};
 use crate::world::{Answer, By, Change, Doing, Log, Replica, Seat, Stage, Verify, World};

@@ -1,8 +1,8 @@
 //! The model: where it begins, how it goes on, and what is asked of every state.
 
 use key_authority_domain::id::{AccountId, KeyId};
-use key_authority_replica::lease::may_answer;
-use key_authority_replica::propagation::PropagationState;
+use key_authority_replica::protocol::lease::may_answer;
+use key_authority_replica::protocol::wait::PropagationState;
 use stateright::{Model, Property};
 
 use crate::moves::{self, Move, Step};
@@ -174,7 +174,7 @@ impl Model for Protocol {
         }
         vec![
             safe,
-            Property::always(STEADY, |_, world| replicas(world).all(|replica| replica.lease.went_back() == 0)),
+            Property::always(STEADY, |_, world| replicas(world).all(|replica| replica.lease.log_divergences() == 0)),
             Property::always(ENDS, |model, world| !is_on_its_way(world) || model.returns_alone(world, true)),
             Property::always(ENDS_UNFENCED, |model, world| {
                 !model.rules.ends_by_time || !is_on_its_way(world) || model.returns_alone(world, false)

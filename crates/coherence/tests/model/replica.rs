@@ -6,7 +6,7 @@ use key_authority_domain::audit::ChainHash;
 use key_authority_domain::id::Revision;
 use key_authority_domain::time::Timestamp;
 use key_authority_replica::clock::Boottime;
-use key_authority_replica::lease::{Action, Event, Lease, may_answer};
+use key_authority_replica::protocol::lease::{Action, Event, Lease, may_answer};
 use key_authority_storage::feed::{Feed, FeedEvent};
 use key_authority_storage::settings::Head;
 

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use key_authority_replica::terms::LeaseTimings;
+use key_authority_replica::protocol::timings::LeaseTimings;
 
 use crate::world::TICK;
 

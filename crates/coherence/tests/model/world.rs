@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use key_authority_domain::id::Revision;
 use key_authority_replica::clock::Boottime;
-use key_authority_replica::lease::{Action, Lease};
-use key_authority_replica::propagation::{PropagationState, Wait};
+use key_authority_replica::protocol::lease::{Action, Lease};
+use key_authority_replica::protocol::wait::{PropagationState, Wait};
 
 use crate::rules::{Flaw, Rules};
 

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use hashbrown::HashTable;
 use key_authority_domain::id::KeyId;
 
-use super::resident::Record;
+use super::record::Record;
 
 #[derive(Debug, Default)]
 pub(super) struct ByKey {

@@ -7,24 +7,25 @@ use std::time::Duration;
 use key_authority_domain::audit::{ChainHash, LOG_FORMAT_VERSION};
 use key_authority_domain::id::{ReplicaId, Revision};
 use key_authority_domain::time::Timestamp;
+use key_authority_storage::StorageError;
 use key_authority_storage::feed::Feed;
 use key_authority_storage::registry::{JoinRefused, Joining};
 use key_authority_storage::settings::Head;
-use key_authority_storage::{StorageError, Store};
 
-use super::{EndError, Settings};
-use crate::clock::{Boottime, boottime};
+use super::settings::{EndError, ReplicaConfig};
+use crate::clock::Boottime;
 use crate::index::Writer;
-use crate::lease::{Action, Event, Lease};
-use crate::propagation::Change;
-use crate::view::ReplicaState;
+use crate::ledger::{Ledger, Timer};
+use crate::protocol::lease::{Action, Event, Lease};
+use crate::protocol::wait::Change;
+use crate::state::ReplicaState;
 
 /// How often the registry is read, so that a replica that fell silent long ago is known to be.
 const SCAN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Why a step of a heartbeat could not be done.
 #[derive(Debug, thiserror::Error)]
-enum Fault {
+enum StepError {
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// It says nothing about the database.
@@ -33,11 +34,12 @@ enum Fault {
 }
 
 /// Does what the lease says.
-pub(super) struct Driver {
-    pub(super) settings: Settings,
-    pub(super) view: Arc<ReplicaState>,
+pub(super) struct Driver<L, T> {
+    pub(super) config: ReplicaConfig,
+    pub(super) state: Arc<ReplicaState>,
     writer: Writer,
-    pub(super) store: Store,
+    pub(super) ledger: L,
+    timer: T,
     pub(super) lease: Lease,
     /// The name under which it tries to be registered.
     joining: Option<ReplicaId>,
@@ -46,25 +48,25 @@ pub(super) struct Driver {
     scanned: Option<Boottime>,
     /// The acceptances of a restore that are known here; none before everything was read once.
     accepted: Option<BTreeSet<ChainHash>>,
-    /// The row that cannot be right which was told of last.
+    /// The last corrupt row that was logged; each is logged once.
     corrupt: Option<String>,
 }
 
-impl Driver {
-    pub(super) fn new(settings: Settings, view: Arc<ReplicaState>, writer: Writer, store: Store) -> Self {
-        let lease = Lease::new(settings.terms);
+impl<L: Ledger, T: Timer> Driver<L, T> {
+    pub(super) fn new(config: ReplicaConfig, state: Arc<ReplicaState>, writer: Writer, ledger: L, timer: T) -> Self {
+        let lease = Lease::new(config.timings);
         let (joining, session, scanned, accepted, corrupt) = (None, 0, None, None, None);
-        Self { settings, view, writer, store, lease, joining, session, scanned, accepted, corrupt }
+        Self { config, state, writer, ledger, timer, lease, joining, session, scanned, accepted, corrupt }
     }
 
     /// Runs a heartbeat and, now and then, looks at the registry; says whether every step of it could be done.
     pub(super) async fn beat_and_scan(&mut self) -> Result<bool, EndError> {
         let is_done = self.heartbeat().await?;
-        let is_due = self.scanned.is_none_or(|scanned| boottime().since(scanned) >= SCAN_INTERVAL);
+        let is_due = self.scanned.is_none_or(|scanned| self.timer.now().since(scanned) >= SCAN_INTERVAL);
         if !is_done || !is_due {
             return Ok(is_done);
         }
-        self.scanned = Some(boottime());
+        self.scanned = Some(self.timer.now());
         Ok(self.scan().await)
     }
 
@@ -73,7 +75,7 @@ impl Driver {
         let mut event = Event::Due;
         let mut feed;
         loop {
-            let action = self.lease.on(&event, boottime());
+            let action = self.lease.on(&event, self.timer.now());
             self.publish();
             let done = match (action, &event) {
                 (Action::Rest, Event::Failed) => return Ok(false),
@@ -84,7 +86,7 @@ impl Driver {
                 (Action::Join, _) => match self.join().await {
                     Ok(Ok(())) => Ok(Event::Joined),
                     Ok(Err(JoinRefused::OtherLease { stored })) => {
-                        return Err(EndError::OtherLease { mine: self.settings.terms.wait, stored });
+                        return Err(EndError::OtherLease { mine: self.config.timings.wait, stored });
                     }
                     Ok(Err(JoinRefused::LogFormat { needed })) => {
                         return Err(EndError::LogFormat { known: LOG_FORMAT_VERSION, needed });
@@ -112,62 +114,62 @@ impl Driver {
     }
 
     /// Joins under a fresh name; under the same one again until that is known to have come about.
-    async fn join(&mut self) -> Result<Result<(), JoinRefused>, Fault> {
+    async fn join(&mut self) -> Result<Result<(), JoinRefused>, StepError> {
         let id = match self.joining {
             Some(id) => id,
             None => *self.joining.insert(ReplicaId(self.random()?)),
         };
-        let Settings { build, address, terms, .. } = &self.settings;
+        let ReplicaConfig { build, address, timings, .. } = &self.config;
         let joining =
-            Joining { id, nonce: self.random()?, lease: terms.wait, build, log_format: LOG_FORMAT_VERSION, address };
-        let joined = self.store.join(joining).await?;
+            Joining { id, nonce: self.random()?, lease: timings.wait, build, log_format: LOG_FORMAT_VERSION, address };
+        let joined = self.ledger.join(joining).await?;
         if joined.is_ok() {
             self.joining = None;
-            self.view.set_me(Some(id));
+            self.state.set_me(Some(id));
         }
         Ok(joined)
     }
 
-    async fn load(&mut self) -> Result<Head, Fault> {
-        let mut seen = self.writer.begin_reload(self.store.now().await?.max(self.view.time()));
-        let head = self.store.snapshot(|rows| self.writer.reload(&mut seen, &rows)).await?;
+    async fn load(&mut self) -> Result<Head, StepError> {
+        let mut seen = self.writer.begin_reload(self.ledger.now().await?.max(self.state.time()));
+        let head = self.ledger.snapshot(|rows| self.writer.reload(&mut seen, &rows)).await?;
         self.writer.finish_reload(&seen, head.revision);
         let (keys, accounts) = (self.writer.index().keys(), self.writer.index().accounts());
-        tracing::info!(revision = %head.revision, keys, accounts, "everything is resident");
-        let accepted = self.store.acceptances().await?;
+        tracing::info!(revision = %head.revision, keys, accounts, "loaded all keys into memory");
+        let accepted = self.ledger.acceptances().await?;
         if self.accepted.as_ref().is_some_and(|known| !accepted.is_subset(known)) {
             // The database went back, and was accepted as it is, while this replica did not hear of either.
-            self.release_held();
+            self.release_quarantined();
         }
         self.accepted = Some(accepted);
         Ok(head)
     }
 
-    async fn read(&mut self, from: Revision) -> Result<Feed, Fault> {
-        let asked = boottime();
-        let feed = self.store.feed(from).await?;
+    async fn read(&mut self, from: Revision) -> Result<Feed, StepError> {
+        let asked = self.timer.now();
+        let feed = self.ledger.feed(from).await?;
         let newest = feed.events.last().map_or(Timestamp::MIN, |event| event.time);
-        self.view.set_clock(feed.now, newest, asked);
-        self.view.set_head(feed.head.revision);
-        self.session = self.store.sessions();
+        self.state.set_clock(feed.now, newest, asked, self.timer.now());
+        self.state.set_head(feed.head.revision);
+        self.session = self.ledger.sessions();
         Ok(feed)
     }
 
-    async fn apply(&mut self, feed: &Feed) -> Result<Event<'static>, Fault> {
+    async fn apply(&mut self, feed: &Feed) -> Result<Event<'static>, StepError> {
         let accounts: BTreeSet<_> = feed.events.iter().map(|event| event.account.clone()).collect();
         let keys: BTreeSet<_> = feed.events.iter().filter_map(|event| event.key_id.clone()).collect();
         let ids = (accounts.iter().cloned().collect::<Vec<_>>(), keys.iter().cloned().collect::<Vec<_>>());
-        let mut rows = self.store.rows(&ids.0, &ids.1).await?;
+        let mut rows = self.ledger.rows(&ids.0, &ids.1).await?;
         // The event at the applied revision is read again with what follows it; what it says was done then.
         let applied = self.lease.applied().revision;
         let new = || feed.events.iter().filter(|event| event.revision > applied);
         for import in new().filter(|event| event.is_import) {
-            rows.keys.extend(self.store.keys_of(import.revision).await?);
+            rows.keys.extend(self.ledger.keys_created_by(import.revision).await?);
         }
         for event in new().filter(|event| event.records_use) {
             let mut uses = event.key_id.as_ref().map(|id| self.writer.last_uses(id)).unwrap_or_default();
             // Before the event is confirmed: the deletion that waits for it is judged by what is written down.
-            self.store.record_usage(&mut uses).await.map_err(|(_, error)| error)?;
+            self.ledger.record_usage(&mut uses).await.map_err(|(_, error)| error)?;
         }
         // Before any of it is in the index: rows of another server may be older than the log that names them, and the next
         // heartbeat would not read them again.
@@ -178,35 +180,35 @@ impl Driver {
         self.writer.apply(&accounts, &keys, &rows, to);
         let acceptances: Vec<_> = new().filter(|event| event.accepts_restore).map(|event| event.hash).collect();
         if !acceptances.is_empty() {
-            self.release_held();
+            self.release_quarantined();
             self.accepted.get_or_insert_default().extend(acceptances);
         }
         Ok(Event::Applied)
     }
 
-    fn release_held(&mut self) {
-        let tokens = self.writer.index().held();
-        tracing::warn!(tokens, "the database is accepted as it is; nothing is held any more");
-        self.writer.release_held();
+    fn release_quarantined(&mut self) {
+        let tokens = self.writer.index().quarantined();
+        tracing::warn!(tokens, "restore accepted; releasing quarantined tokens");
+        self.writer.release_quarantined();
     }
 
     /// Whether what was done since the log was read was done in the session that it was read in. What was read and what is
     /// written must be of one server: one that was the primary once, and does not know yet that it is not, would show an old
     /// log, and the new one would take the confirmation of it.
     fn is_same_session(&self) -> bool {
-        let is_same = self.store.sessions() == self.session;
+        let is_same = self.ledger.sessions() == self.session;
         if !is_same {
-            tracing::debug!("the session changed within a heartbeat, which does not count");
+            tracing::debug!("database session changed during a heartbeat; repeating it");
         }
         is_same
     }
 
-    async fn confirm(&self, head: Head) -> Result<Event<'static>, Fault> {
-        let Some(me) = self.view.me() else { return Ok(Event::Confirmed { is_registered: false }) };
-        let is_registered = match self.store.confirm(me, head, self.random()?).await {
+    async fn confirm(&self, head: Head) -> Result<Event<'static>, StepError> {
+        let Some(me) = self.state.me() else { return Ok(Event::Confirmed { is_registered: false }) };
+        let is_registered = match self.ledger.confirm(me, head, self.random()?).await {
             // Who cannot write on a database that nobody else serves cannot be behind: nobody changes anything.
-            Err(StorageError::CannotWrite(error)) if self.settings.is_alone => {
-                tracing::debug!(error = %error, "the database has no room");
+            Err(StorageError::CannotWrite(error)) if self.config.is_alone => {
+                tracing::debug!(error = %error, "cannot write the heartbeat: the database is full; continuing as the only server");
                 true
             }
             confirmed => confirmed?,
@@ -215,17 +217,17 @@ impl Driver {
             return Ok(Event::Failed);
         }
         if !is_registered {
-            tracing::warn!(replica = %me, "this replica was removed from the registry; it joins anew");
+            tracing::warn!(replica = %me, "removed from the registry by another replica; joining again");
         }
         Ok(Event::Confirmed { is_registered })
     }
 
     /// Shows what the lease says to those who answer.
     fn publish(&self) {
-        if self.view.set_lease(&self.lease) {
+        if self.state.set_lease(&self.lease) {
             tracing::error!(
                 applied = %self.lease.applied().revision,
-                "the database went back: what it holds is not what this replica has applied; everything is read anew"
+                "database history diverged from the applied log; reloading everything and quarantining ended tokens"
             );
         }
     }
@@ -236,67 +238,67 @@ impl Driver {
         let scan = async {
             let applied = self.lease.applied();
             let hash = (applied.revision.0 > 0).then_some(applied.hash);
-            match self.view.scan(&self.store, Change { revision: applied.revision, hash }).await {
-                Ok(rows) => self.view.fence_silent(&self.store, &rows).await,
+            match self.state.scan(&self.ledger, &self.timer, Change { revision: applied.revision, hash }).await {
+                Ok(rows) => self.state.fence_silent(&self.ledger, &self.timer, &rows).await,
                 Err(error) => {
                     tracing::debug!(error = %error, "cannot read the registry of replicas");
                     false
                 }
             }
         };
-        tokio::time::timeout(self.settings.terms.heartbeat, scan).await.unwrap_or(false)
+        self.timer.within(self.config.timings.heartbeat, scan).await.unwrap_or(false)
     }
 
     /// Gives the lease up and leaves the registry, unless the database is silent: that would only take time.
     pub(super) async fn end(self, does_database_answer: bool) {
-        self.view.end_lease();
+        self.state.end_lease();
         // A row that was entered although the answer was lost is one to remove as well.
-        for id in self.view.me().into_iter().chain(self.joining) {
-            let left = if does_database_answer { self.store.leave(id).await } else { Err(StorageError::TimedOut) };
+        for id in self.state.me().into_iter().chain(self.joining) {
+            let left = if does_database_answer { self.ledger.leave(id).await } else { Err(StorageError::TimedOut) };
             if let Err(error) = left {
-                tracing::warn!(replica = %id, error = %error, "not out of the registry; the next change waits this replica out");
+                tracing::warn!(replica = %id, error = %error, "cannot leave the registry; the next change waits for the lease of this replica");
             }
         }
         if does_database_answer {
-            self.store.close().await;
+            self.ledger.close().await;
         }
     }
 
     /// The database's coming is told of once, not at every heartbeat.
     fn note_answers(&mut self) {
         self.corrupt = None;
-        if self.view.set_storage_answers(true) {
-            tracing::info!("the database answers the replicator");
+        if self.state.set_storage_answers(true) {
+            tracing::info!("replicator connected to the database");
         }
     }
 
     /// And so is its going; and a row that cannot be right, which no replica can follow the log past.
-    fn note_failure(&mut self, action: Action, fault: &Fault) {
-        let error = match fault {
-            Fault::Storage(error) => error,
-            Fault::Entropy(cause) => {
-                tracing::error!(?action, %cause, "the replicator has no random bytes");
+    fn note_failure(&mut self, action: Action, error: &StepError) {
+        let error = match error {
+            StepError::Storage(error) => error,
+            StepError::Entropy(cause) => {
+                tracing::error!(?action, %cause, "cannot read random bytes; retrying");
                 return;
             }
         };
-        let is_new = self.view.set_storage_answers(false);
+        let is_new = self.state.set_storage_answers(false);
         if let StorageError::Corrupt { .. } = error {
             let row = error.to_string();
             if self.corrupt.as_ref() != Some(&row) {
-                tracing::error!(?action, error = row, "this replica cannot go on: what it must read cannot be right");
+                tracing::error!(?action, error = row, "corrupt row; this replica cannot follow the log past it");
                 self.corrupt = Some(row);
             }
         } else if is_new {
             let cause = std::error::Error::source(error).map(ToString::to_string);
-            tracing::warn!(?action, error = %error, cause, "the database does not answer the replicator");
+            tracing::warn!(?action, error = %error, cause, "replicator cannot reach the database; answering from memory until the lease expires");
         } else {
-            tracing::debug!(?action, error = %error, "the database does not answer the replicator");
+            tracing::debug!(?action, error = %error, "replicator cannot reach the database; answering from memory until the lease expires");
         }
     }
 
-    fn random<const N: usize>(&self) -> Result<[u8; N], Fault> {
+    fn random<const N: usize>(&self) -> Result<[u8; N], StepError> {
         let mut bytes = [0; N];
-        (self.settings.entropy)(&mut bytes).map_err(Fault::Entropy)?;
+        (self.config.entropy)(&mut bytes).map_err(StepError::Entropy)?;
         Ok(bytes)
     }
 }
@@ -310,21 +312,20 @@ mod tests {
     use key_authority_domain::secret::Keyring;
     use tempfile::TempDir;
 
-    use crate::terms::LeaseTimings;
+    use crate::ledger::SystemTimer;
+    use crate::protocol::timings::LeaseTimings;
+    use key_authority_storage::Store;
 
     /// A driver on a fresh database, and another way to that.
-    async fn driver(folder: &TempDir) -> (Driver, Store) {
+    async fn driver(folder: &TempDir) -> (Driver<Store, SystemTimer>, Store) {
         let database_url = format!("sqlite://{}", folder.path().join("authority.db").display());
         let keyring = Arc::new(Keyring::parse(&"07".repeat(32)).unwrap());
         let other = Store::connect(&database_url, 1, Arc::clone(&keyring)).await.unwrap();
         other.migrate(None).await.unwrap();
         let store = Store::connect_one(&database_url, Arc::clone(&keyring)).await.unwrap();
         let terms = LeaseTimings::new(other.lease().await.unwrap());
-        let settings = Settings {
-            database_url,
-            notify_url: None,
-            keyring,
-            terms,
+        let config = ReplicaConfig {
+            timings: terms,
             is_alone: false,
             build: "test".into(),
             address: "nowhere".into(),
@@ -334,8 +335,8 @@ mod tests {
             },
         };
         let writer = Writer::default();
-        let view = Arc::new(ReplicaState::new(Arc::clone(writer.index()), terms));
-        (Driver::new(settings, view, writer, store), other)
+        let state = Arc::new(ReplicaState::new(Arc::clone(writer.index()), terms));
+        (Driver::new(config, state, writer, store, SystemTimer), other)
     }
 
     async fn make_account(store: &Store) {
@@ -361,10 +362,10 @@ mod tests {
     async fn a_want_of_random_bytes_is_not_blamed_on_the_database() {
         let folder = tempfile::tempdir().unwrap();
         let (mut driver, _) = driver(&folder).await;
-        driver.view.set_storage_answers(true);
-        driver.settings.entropy = |_| Err(std::io::Error::other("none today"));
+        driver.state.set_storage_answers(true);
+        driver.config.entropy = |_| Err(std::io::Error::other("none today"));
         assert!(!driver.heartbeat().await.unwrap(), "nobody joins without a name");
-        assert!(!driver.view.has_lease() && driver.view.storage_answers());
+        assert!(!driver.state.has_lease() && driver.state.storage_answers());
     }
 
     #[tokio::test]
@@ -387,7 +388,7 @@ mod tests {
         let (mut driver, other) = driver(&folder).await;
         assert!(driver.heartbeat().await.unwrap());
         let id = ReplicaId([9; 16]);
-        let (lease, build, address) = (driver.settings.terms.wait, "test", "nowhere");
+        let (lease, build, address) = (driver.config.timings.wait, "test", "nowhere");
         let log_format = LOG_FORMAT_VERSION;
         other.join(Joining { id, nonce: [1; 8], lease, build, log_format, address }).await.unwrap().unwrap();
         driver.joining = Some(id);

@@ -9,7 +9,7 @@ use key_authority_domain::policy_error::PolicyError;
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::Token;
 use key_authority_proto::v1::{self, TokenSource};
-use key_authority_replica::propagation::Propagation;
+use key_authority_replica::protocol::wait::Propagation;
 use key_authority_storage::read_tx::ReadTx;
 
 use super::audited::{AuditRecord, account_in};
@@ -56,12 +56,12 @@ enum Step {
 }
 
 impl Admin {
-    /// `GetConnectInstructions`.
-    pub(super) async fn get_connect_instructions(
+    /// `PrepareConnection`.
+    pub(super) async fn prepare_connection(
         &self,
         call: &Call,
-        request: v1::GetConnectInstructionsRequest,
-    ) -> Result<v1::GetConnectInstructionsResponse, RpcError> {
+        request: v1::PrepareConnectionRequest,
+    ) -> Result<v1::PrepareConnectionResponse, RpcError> {
         let asked = connect(&request)?;
         let found = match self.connect_unchanged(call, &asked).await? {
             Some(found) => found,
@@ -171,10 +171,10 @@ fn of_name(failure: RpcError) -> RpcError {
     }
 }
 
-fn answer(asked: &ConnectSpec, found: &Found, now: Timestamp) -> v1::GetConnectInstructionsResponse {
+fn answer(asked: &ConnectSpec, found: &Found, now: Timestamp) -> v1::PrepareConnectionResponse {
     let text = found.token.as_ref().map_or(PLACEHOLDER, Token::reveal);
     let instruction = |&client| instruction_to_proto(Instruction::new(client, &asked.name, &asked.endpoint, text));
-    v1::GetConnectInstructionsResponse {
+    v1::PrepareConnectionResponse {
         instructions: asked.clients.iter().map(instruction).collect(),
         token_source: found.source.into(),
         placeholder: if found.token.is_some() { String::new() } else { PLACEHOLDER.to_owned() },

@@ -9,7 +9,8 @@ use key_authority_domain::key::Key;
 use key_authority_domain::secret::Keyring;
 use key_authority_replica::ReplicaState;
 use key_authority_replica::clock::boottime;
-use key_authority_replica::propagation::{Change, Propagation};
+use key_authority_replica::ledger::SystemTimer;
+use key_authority_replica::protocol::wait::{Change, Propagation};
 use key_authority_storage::Store;
 
 use super::audited::visible;
@@ -46,8 +47,8 @@ impl Admin {
     /// `PROPAGATION_PENDING`: the change stands, and is not known to be enforced everywhere.
     pub(super) async fn wait(&self, call: &Call, change: Change) -> Result<Propagation, RpcError> {
         let committed = boottime();
-        let safe_after = self.replica.time().after(self.replica.terms().wait);
-        let wait = self.replica.everywhere(&self.changes, change, committed);
+        let safe_after = self.replica.time().after(self.replica.timings().wait);
+        let wait = self.replica.wait_until_propagated(&self.changes, &SystemTimer, change, committed);
         let patience = call.deadline.map_or(Duration::MAX, |deadline| deadline.remaining());
         let patience = patience.saturating_sub(RESPONSE_TIME.min(patience / 4));
         let propagation = tokio::time::timeout(patience, wait).await.ok();

@@ -13,7 +13,7 @@ use key_authority_domain::id::AccountId;
 use key_authority_domain::policy_error::PolicyError;
 use key_authority_domain::secret::Keyring;
 use key_authority_proto::v1;
-use key_authority_replica::propagation::Change;
+use key_authority_replica::protocol::wait::Change;
 use key_authority_storage::read_tx::ReadTx;
 
 use self::plan::{Candidate, ExistingKeys, ImportPlan, ImportPlanner};

@@ -14,7 +14,7 @@
 use std::time::Duration;
 
 use key_authority_domain::audit::{Action, AuditEvent, IdempotencyKey, LoggedEvent};
-use key_authority_replica::propagation::{Change, Propagation};
+use key_authority_replica::protocol::wait::{Change, Propagation};
 use key_authority_storage::read_tx::{ReadTx, RequestIdReused};
 use key_authority_storage::write_tx::{Committed, WriteTx};
 use key_authority_storage::{StorageError, Urgency};

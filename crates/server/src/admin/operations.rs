@@ -5,7 +5,7 @@ use std::time::Duration;
 use key_authority_domain::audit::Action;
 use key_authority_domain::id::AccountId;
 use key_authority_proto::v1;
-use key_authority_replica::propagation::Change;
+use key_authority_replica::protocol::wait::Change;
 use key_authority_storage::StorageKind;
 
 use super::audited::AuditRecord;
@@ -56,7 +56,7 @@ impl Admin {
         let head = self.store.head().await?;
         let me = self.replica.me();
         let silences = self.replica.silences();
-        let trust = self.replica.terms().trust;
+        let trust = self.replica.timings().trust;
         let replicas = self.store.replicas().await?.into_iter().map(|row| {
             let is_self = me == Some(row.id);
             let remaining = if is_self {
@@ -78,15 +78,15 @@ impl Admin {
             }
         });
         Ok(v1::GetAuthorityStatusResponse {
-            version: crate::VERSION.to_owned(),
+            version: crate::version::VERSION.to_owned(),
             storage: storage_kind(self.store.kind()).into(),
             revision: wire::revision::number(head.revision),
             replica: me.map(|me| me.to_string()).unwrap_or_default(),
             replicas: replicas.collect(),
             resident_keys: self.replica.index().keys() as u64,
             resident_accounts: self.replica.index().accounts() as u64,
-            lease: Some(wire::time::duration_to_proto(self.replica.terms().wait)),
-            held_tokens: self.replica.index().held() as u64,
+            lease: Some(wire::time::duration_to_proto(self.replica.timings().wait)),
+            held_tokens: self.replica.index().quarantined() as u64,
         })
     }
 }

@@ -145,11 +145,11 @@ impl KeyAuthority for AdminService {
         admin!(self, request, "RevealToken", [TokensReveal], reveal_token)
     }
 
-    async fn get_connect_instructions(
+    async fn prepare_connection(
         &self,
-        request: Request<v1::GetConnectInstructionsRequest>,
-    ) -> Result<Response<v1::GetConnectInstructionsResponse>, Status> {
-        admin!(self, request, "GetConnectInstructions", [KeysRead], get_connect_instructions)
+        request: Request<v1::PrepareConnectionRequest>,
+    ) -> Result<Response<v1::PrepareConnectionResponse>, Status> {
+        admin!(self, request, "PrepareConnection", [KeysRead], prepare_connection)
     }
 
     async fn create_account(

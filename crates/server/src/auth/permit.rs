@@ -210,7 +210,7 @@ impl Authorizer {
         let Some(digests) = digests else {
             return if self.is_verify_open { Ok(()) } else { Err(MISSING.into()) };
         };
-        let lease = self.replica.moment()?;
+        let lease = self.replica.lease_proof()?;
         let key = self.replica.find(lease, digests.iter().copied()).ok_or(UNKNOWN)?;
         let question = Question { account: Some(SYSTEM_ACCOUNT), client_ip: *address, ..Question::default() };
         match decide(Some(&key.facts()), &question, lease.now()) {
@@ -224,7 +224,7 @@ impl Authorizer {
     #[must_use]
     pub fn presented_key(&self, caller: &Authentication) -> Option<Actor> {
         let digests = caller.as_ref().ok()?.digests.as_ref()?;
-        let key = self.replica.find(self.replica.moment().ok()?, digests.iter().copied())?;
+        let key = self.replica.find(self.replica.lease_proof().ok()?, digests.iter().copied())?;
         key.account().is_system().then(|| Actor::from(key.id()))
     }
 
@@ -248,12 +248,12 @@ impl Authorizer {
         let &Credential { ref digests, address } = caller.as_ref().map_err(|error| *error)?;
         let Some(digests) = digests else {
             return if self.is_verify_open && permissions == [Permission::Verify] {
-                Ok(Permit { holder: None, lease: self.replica.moment()?, permissions, address })
+                Ok(Permit { holder: None, lease: self.replica.lease_proof()?, permissions, address })
             } else {
                 Err(MISSING.into())
             };
         };
-        let lease = self.replica.moment()?;
+        let lease = self.replica.lease_proof()?;
         let key = self.replica.find(lease, digests.iter().copied()).ok_or(UNKNOWN)?;
         evaluate(&key.facts(), permissions, address, lease.now())?;
         self.replica.note_use(&key, lease.now());

@@ -28,7 +28,7 @@ pub(crate) struct Addresses {
 /// When standard output is gone.
 pub(crate) fn announce(config: &Config, addresses: &Addresses, storage: StorageKind) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "key-authority {}", crate::VERSION)?;
+    writeln!(out, "key-authority {}", crate::version::VERSION)?;
     writeln!(out, "  gRPC        {}", addresses.grpc)?;
     if let Some(verify) = addresses.verify {
         writeln!(out, "  Verify      {verify}")?;

@@ -13,9 +13,10 @@ use key_authority_domain::audit::LOG_FORMAT_VERSION;
 use key_authority_domain::secret::Keyring;
 use key_authority_domain::verdict::Verdict;
 use key_authority_replica::ReplicaState;
+use key_authority_replica::agreement::AgreementError;
 use key_authority_replica::clock::boottime;
-use key_authority_replica::replicator::{EndError, Replicator, Settings, StartError};
-use key_authority_replica::terms::{LeaseTimings, TermsError};
+use key_authority_replica::protocol::timings::LeaseTimings;
+use key_authority_replica::replicator::{EndError, ReplicaConfig, Replicator, Settings, StartError};
 use key_authority_replica::usage::{FLUSH_INTERVAL, next_flush_delay};
 use key_authority_storage::Store;
 use key_authority_storage::alone::{ExclusiveLock, ExclusiveLockError};
@@ -33,7 +34,6 @@ use super::file_permissions::warn_of_open_files;
 use super::routes::{self, ReflectionError, Services};
 use super::shutdown::{Shutdown, WindDown, raise_open_files_limit, wind_down};
 use super::startup::{self, OpenError};
-use crate::VERSION;
 use crate::admin::Admin;
 use crate::admin::service::AdminService;
 use crate::auth::call::CallAuthorizer;
@@ -55,6 +55,7 @@ use crate::transport::listener::Listener;
 use crate::transport::peer::{Peer, WithPeer};
 use crate::transport::tls::{self, TlsError};
 use crate::verify::{self, Verifier};
+use crate::version::VERSION;
 use crate::wire::methods::MethodTable;
 
 /// One for the change whose turn it is, the others for those that wait for propagation.
@@ -73,7 +74,7 @@ pub(crate) enum ServeError {
     ExclusiveLock(#[from] ExclusiveLockError),
     /// The lease.
     #[error(transparent)]
-    LeaseTimings(#[from] TermsError),
+    LeaseTimings(#[from] AgreementError),
     /// The root key.
     #[error(transparent)]
     Bootstrap(#[from] BootstrapError),
@@ -134,7 +135,7 @@ pub(crate) async fn serve(config: Config, tracer: CallTracer, shutdown: Shutdown
     let addresses = listeners.addresses();
 
     let replicator = Replicator::start(settings(&config, &resources, addresses.grpc))?;
-    let replica = Arc::clone(replicator.view());
+    let replica = Arc::clone(replicator.state());
     watch_metrics(&metrics, &replica, &resources);
     let (stop_calls, ended) = (CancellationToken::new(), CancellationToken::new());
     let (health, health_service) = Health::new();
@@ -268,7 +269,7 @@ struct Resources {
     changes: Store,
     /// A connection of its own, so that writing usage down never stands in an operator's way.
     usage: Store,
-    terms: LeaseTimings,
+    timings: LeaseTimings,
     /// Held while the server runs.
     alone: Option<ExclusiveLock>,
 }
@@ -287,9 +288,9 @@ impl Resources {
         }
         let changes = startup::connect(config, &keyring, CHANGE_CONNECTIONS).await?;
         let usage = startup::connect(config, &keyring, 1).await?;
-        let terms = LeaseTimings::agree(&store, config.lease).await?;
+        let timings = LeaseTimings::agree(&store, config.lease).await?;
         make_first_key(config, &store).await?;
-        Ok(Self { keyring, store, changes, usage, terms, alone })
+        Ok(Self { keyring, store, changes, usage, timings, alone })
     }
 
     async fn close(&self) {
@@ -340,11 +341,13 @@ fn settings(config: &Config, resources: &Resources, address: SocketAddr) -> Sett
         database_url: config.database.url.expose().to_owned(),
         notify_url: config.database.notify_url.as_ref().map(|url| url.expose().to_owned()),
         keyring: Arc::clone(&resources.keyring),
-        terms: resources.terms,
-        is_alone: resources.alone.is_some(),
-        build: format!("{VERSION}+log{LOG_FORMAT_VERSION}"),
-        address: known_as(address),
-        entropy: |bytes| entropy::fill(bytes).map_err(io::Error::other),
+        replica: ReplicaConfig {
+            timings: resources.timings,
+            is_alone: resources.alone.is_some(),
+            build: format!("{VERSION}+log{LOG_FORMAT_VERSION}"),
+            address: known_as(address),
+            entropy: |bytes| entropy::fill(bytes).map_err(io::Error::other),
+        },
     }
 }
 

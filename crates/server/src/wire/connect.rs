@@ -33,7 +33,7 @@ pub(crate) struct ConnectSpec {
 ///
 /// # Errors
 /// What is wrong with the request.
-pub(crate) fn connect(request: &v1::GetConnectInstructionsRequest) -> Result<ConnectSpec, Violations> {
+pub(crate) fn connect(request: &v1::PrepareConnectionRequest) -> Result<ConnectSpec, Violations> {
     let mut check = Check::new();
     let account = check.required("account", &request.account, AccountId::new);
     let clients = clients(request.client);

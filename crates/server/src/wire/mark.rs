@@ -53,7 +53,7 @@ mutations! {
     "RevokeKey", RevokeKeyRequest;
     "RenewKey", RenewKeyRequest;
     "DeleteKey", DeleteKeyRequest;
-    "GetConnectInstructions", GetConnectInstructionsRequest;
+    "PrepareConnection", PrepareConnectionRequest;
     "CreateAccount", CreateAccountRequest;
     "UpdateAccount", UpdateAccountRequest;
     "SuspendAccount", SuspendAccountRequest;
@@ -121,7 +121,7 @@ mod tests {
             v1::RevokeKeyRequest::METHOD,
             v1::RenewKeyRequest::METHOD,
             v1::DeleteKeyRequest::METHOD,
-            v1::GetConnectInstructionsRequest::METHOD,
+            v1::PrepareConnectionRequest::METHOD,
             v1::CreateAccountRequest::METHOD,
             v1::UpdateAccountRequest::METHOD,
             v1::SuspendAccountRequest::METHOD,

@@ -1,7 +1,7 @@
 //! How a change reached the replicas, as callers see it.
 
 use key_authority_proto::v1;
-use key_authority_replica::propagation::{Propagation, PropagationState};
+use key_authority_replica::protocol::wait::{Propagation, PropagationState};
 
 use super::{revision, time};
 

@@ -39,7 +39,7 @@ async fn change(client: Client, number: usize, target: &str) -> Result<(), Statu
             let request = RenewKeyRequest { key_id: target.into(), overlap: seconds(0), ..Default::default() };
             client.renew_key(request).await.map(drop)
         }
-        _ => client.get_connect_instructions(connection_of("acme")).await.map(drop),
+        _ => client.prepare_connection(connection_of("acme")).await.map(drop),
     }
 }
 

@@ -238,7 +238,7 @@ async fn a_question_that_is_wrong_lets_nobody_in(authority: Authority) {
     }
     let log = authority.output();
     assert!(log.contains("attributes.context_extensions.scope must be one of"), "the log tells");
-    assert_eq!(log.matches("a proxy asks what cannot be asked").count(), 1, "and not of each request: {log}");
+    assert_eq!(log.matches("invalid ext_authz route configuration").count(), 1, "and not of each request: {log}");
 }
 
 async fn a_proxy_is_judged_as_a_caller_of_verify(authority: Authority) {

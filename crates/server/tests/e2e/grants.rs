@@ -87,8 +87,8 @@ async fn no_token_is_given_out_that_holds_more_than_the_caller(authority: Author
     let renew = RenewKeyRequest { key_id: mightier.id(), ..Default::default() };
     exceeds(deputy.renew_key(renew.clone()).await);
     exceeds(deputy.reveal_token(RevealTokenRequest { key_id: mightier.id() }).await);
-    let instructions = GetConnectInstructionsRequest { key_id: mightier.id(), ..connection_of("system") };
-    exceeds(deputy.get_connect_instructions(instructions).await);
+    let instructions = PrepareConnectionRequest { key_id: mightier.id(), ..connection_of("system") };
+    exceeds(deputy.prepare_connection(instructions).await);
     assert_eq!(root.key(&mightier.id()).await.secrets.len(), 1);
     assert_eq!(root.caller_verdict(&mightier.token).await, Verdict::Valid);
 

@@ -181,7 +181,7 @@ async fn tokens_are_made_and_shown(root: &Client, answers: &mut Answers) {
         let reveal = root.reveal_token(RevealTokenRequest { key_id: created.id() }).await;
         assert_eq!(reveal.is_ok(), recoverable);
         // What is to be pasted has the token in it, where it is kept, and is shown to nobody else.
-        let told = root.get_connect_instructions(connection_of(account)).await.unwrap();
+        let told = root.prepare_connection(connection_of(account)).await.unwrap();
         assert_eq!(told.token_source() == TokenSource::Revealed, recoverable);
         answers.bytes.extend(format!("{told:?}").into_bytes());
         // The holder's side: who shows a token as a stream's question, in a batch, alone; also a retired one.

@@ -142,14 +142,14 @@ async fn the_keys_of_an_import_are_found_by_its_revision(database: Database) {
     assert_eq!(feed(3).await, [(3, true), (4, true)]);
     assert_eq!(feed(4).await, [(4, true), (5, false)]);
 
-    let mut found = store.keys_of(Revision(3)).await.unwrap();
+    let mut found = store.keys_created_by(Revision(3)).await.unwrap();
     found.sort_by(|one, other| one.id.cmp(&other.id));
     assert_eq!(found, imported);
     let tx = store.begin().await.unwrap();
     tx.delete_key(&imported[0].id).await.unwrap();
     tx.commit(event(Action::DeleteKey, "acme", Some(imported[0].id.as_str()))).await.unwrap();
-    assert_eq!(store.keys_of(Revision(3)).await.unwrap().len(), imported.len() - 1, "what is gone is gone");
-    assert!(store.keys_of(Revision(1)).await.unwrap().is_empty());
+    assert_eq!(store.keys_created_by(Revision(3)).await.unwrap().len(), imported.len() - 1, "what is gone is gone");
+    assert!(store.keys_created_by(Revision(1)).await.unwrap().is_empty());
 }
 
 /// Writes keys in one change that is an import, and gives them back as they were written.

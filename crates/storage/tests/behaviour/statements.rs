@@ -112,7 +112,7 @@ impl Recorded {
         assert_eq!(tx.holders(&[digest("key-7", 1), digest("nobody", 1)]).await.unwrap().len(), 1);
         recorded.push(("keys by their tokens", taken()));
         drop(tx);
-        assert_eq!(store.keys_of(Revision(4)).await.unwrap().len(), 1);
+        assert_eq!(store.keys_created_by(Revision(4)).await.unwrap().len(), 1);
         recorded.push(("keys of an import", taken()));
         assert!(store.key(&key_id("key-7")).await.unwrap().is_some());
         recorded.push(("key by id", taken()));

@@ -3,7 +3,7 @@
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use key_authority_proto::v1::{
-    ConnectClient, ConnectInstruction, GetConnectInstructionsRequest, GetConnectInstructionsResponse, TokenSource,
+    ConnectClient, ConnectInstruction, PrepareConnectionRequest, PrepareConnectionResponse, TokenSource,
 };
 use tonic::transport::Uri;
 
@@ -66,12 +66,12 @@ impl Wanted {
         Ok(Some(Exit::Done))
     }
 
-    fn request(self, account: &str, create_if_none: bool) -> Result<GetConnectInstructionsRequest, Error> {
+    fn request(self, account: &str, create_if_none: bool) -> Result<PrepareConnectionRequest, Error> {
         let Self { url, client, server_name, key } = self;
         let server_name = if server_name.is_empty() { name_of(&url) } else { server_name };
         // Only what makes a key is a change; a token that is shown twice is in the audit log twice.
         let request_id = if create_if_none { request_id::fresh()? } else { String::new() };
-        Ok(GetConnectInstructionsRequest {
+        Ok(PrepareConnectionRequest {
             account: account.to_owned(),
             client: client.unwrap_or_default().into(),
             server_name,
@@ -85,9 +85,9 @@ impl Wanted {
 
 async fn ask(
     session: &Session,
-    request: GetConnectInstructionsRequest,
-) -> Result<GetConnectInstructionsResponse, Error> {
-    let rpc = |mut api: Api, request| async move { api.get_connect_instructions(request).await };
+    request: PrepareConnectionRequest,
+) -> Result<PrepareConnectionResponse, Error> {
+    let rpc = |mut api: Api, request| async move { api.prepare_connection(request).await };
     if !request.create_if_none {
         return session.client.ask(request, rpc).await;
     }
@@ -97,7 +97,7 @@ async fn ask(
     }
     // The first answer was lost on its way. A token that is kept can be shown again.
     let key_id = answer.key.map(|key| key.id).unwrap_or_default();
-    let again = GetConnectInstructionsRequest {
+    let again = PrepareConnectionRequest {
         key_id: key_id.clone(),
         create_if_none: false,
         request_id: String::new(),
@@ -137,7 +137,7 @@ fn table(instructions: &[ConnectInstruction]) -> Table {
 }
 
 /// Whose token it is, and what to do where it is not filled in.
-fn about_token(answer: &GetConnectInstructionsResponse) -> String {
+fn about_token(answer: &PrepareConnectionResponse) -> String {
     let (key, hint) = answer.key.as_ref().map(|key| (&*key.id, &*key.token_hint)).unwrap_or_default();
     let placeholder = &answer.placeholder;
     let replace = format!("put the saved token of key {key}, which begins with {hint}, in place of {placeholder}");

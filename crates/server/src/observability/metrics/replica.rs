@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use key_authority_replica::ReplicaState;
-use key_authority_replica::propagation::PropagationState;
+use key_authority_replica::protocol::wait::PropagationState;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -125,10 +125,10 @@ impl ReplicaMetrics {
         self.lease_remaining.set(view.lease_remaining().as_secs_f64());
         self.longest_silence.set(silences.values().max().copied().unwrap_or_default().as_secs_f64());
         self.replicas.set(number(silences.len()));
-        self.held_tokens.set(number(view.index().held()));
+        self.held_tokens.set(number(view.index().quarantined()));
         set(&self.refused, view.refused());
         set(&self.fenced, view.fenced());
-        set(&self.went_back, view.went_back());
+        set(&self.went_back, view.log_divergences());
         set(&self.clock_steps, view.clock_steps());
         self.clock_ahead.set(view.clock_ahead().as_secs_f64());
     }

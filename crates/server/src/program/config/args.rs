@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 ///
 /// Without a subcommand it serves: `key-authority` is `key-authority serve`.
 #[derive(Debug, Parser)]
-#[command(name = "key-authority", version = crate::VERSION, args_conflicts_with_subcommands = true)]
+#[command(name = "key-authority", version = crate::version::VERSION, args_conflicts_with_subcommands = true)]
 pub struct Cli {
     /// What to do; none means [`Command::Serve`] with [`Cli::settings`].
     #[command(subcommand)]

@@ -174,8 +174,8 @@ pub(crate) const TABLE: &[Case] = &[
         client.reveal_token(RevealTokenRequest { key_id: target.key.id() }).await?;
         Ok(Outcome::Done)
     }),
-    row!(GetConnectInstructions ["keys.read"] ACCOUNT, Some(Action::RevealToken), Key, |client, target| {
-        client.get_connect_instructions(connection_of(&target.account)).await?;
+    row!(PrepareConnection ["keys.read"] ACCOUNT, Some(Action::RevealToken), Key, |client, target| {
+        client.prepare_connection(connection_of(&target.account)).await?;
         Ok(Outcome::Done)
     }),
     row!(CreateAccount ["accounts.write"] ACCOUNT, Some(Action::CreateAccount), Nothing, |client, target| {

@@ -274,9 +274,9 @@ async fn connect_instructions_take_what_their_limits_allow(authority: Authority)
         case("key_id", base, |r, v| r.key_id = v, vec![key_id.clone(), String::new()], bad_ids()),
         case("request_id", base, |r, v| r.request_id = v, good_request_ids(), bad_request_ids()),
     ];
-    let connect = async |request| client.get_connect_instructions(request).await;
+    let connect = async |request| client.prepare_connection(request).await;
     check(cases, connect).await;
-    let both = GetConnectInstructionsRequest { key_id, ..base.clone() };
+    let both = PrepareConnectionRequest { key_id, ..base.clone() };
     check(vec![case("create_if_none", &both, |r, v| r.create_if_none = v, vec![false], vec![true])], connect).await;
 }
 

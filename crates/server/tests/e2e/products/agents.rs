@@ -14,7 +14,7 @@ async fn shown(client: &Client) -> Vec<String> {
 }
 
 /// The text that stands where the token belongs, the same for every client.
-fn text(told: &GetConnectInstructionsResponse) -> String {
+fn text(told: &PrepareConnectionResponse) -> String {
     let connector = &told.instructions.last().expect("a connector").connector_url;
     let text = connector.strip_prefix("https://mcp.example.com/mcp?api_key=").unwrap().to_owned();
     let has_it = |told: &ConnectInstruction| {
@@ -31,14 +31,14 @@ fn text(told: &GetConnectInstructionsResponse) -> String {
     text
 }
 
-async fn connect(client: &Client, request: GetConnectInstructionsRequest) -> GetConnectInstructionsResponse {
-    client.get_connect_instructions(request).await.unwrap()
+async fn connect(client: &Client, request: PrepareConnectionRequest) -> PrepareConnectionResponse {
+    client.prepare_connection(request).await.unwrap()
 }
 
 async fn console_08_agents_are_connected_with_the_accounts_key(authority: Authority) {
     let client = authority.client();
     let account = account_of(&client, "console").await;
-    let creating = GetConnectInstructionsRequest { create_if_none: true, ..connection_of(&account) };
+    let creating = PrepareConnectionRequest { create_if_none: true, ..connection_of(&account) };
 
     let open = connect(&client, connection_of(&account)).await;
     assert_eq!((open.token_source(), open.key.is_none()), (TokenSource::NoKey, true));
@@ -58,8 +58,8 @@ async fn console_08_agents_are_connected_with_the_accounts_key(authority: Author
     assert_eq!(shown(&client).await, std::slice::from_ref(&key.id));
     let newer = client.key_in(&account).await;
     assert_eq!(text(&connect(&client, connection_of(&account)).await), newer.token);
-    let one = GetConnectInstructionsRequest { key_id: key.id.clone(), ..connection_of(&account) };
-    let named = GetConnectInstructionsRequest { client: ConnectClient::Chatgpt.into(), ..one };
+    let one = PrepareConnectionRequest { key_id: key.id.clone(), ..connection_of(&account) };
+    let named = PrepareConnectionRequest { client: ConnectClient::Chatgpt.into(), ..one };
     let named = connect(&client, named).await;
     assert_eq!((named.instructions.len(), text(&named)), (1, token.clone()));
     client.disable_key(DisableKeyRequest { key_id: newer.id(), ..Default::default() }).await.unwrap();
@@ -72,7 +72,7 @@ async fn a_token_that_is_not_kept_or_not_to_be_shown_is_left_open(authority: Aut
     client.new_account("elsewhere", KeyPolicy::default()).await;
     let (kept, not_kept) = (client.key_in(&account).await, client.key_in("elsewhere").await);
     let answered = async |client: &Client, account: &str, create_if_none| {
-        let told = connect(client, GetConnectInstructionsRequest { create_if_none, ..connection_of(account) }).await;
+        let told = connect(client, PrepareConnectionRequest { create_if_none, ..connection_of(account) }).await;
         assert_eq!((text(&told), told.propagation), (told.placeholder.clone(), None));
         (told.token_source(), told.key.unwrap().id)
     };
@@ -88,10 +88,10 @@ async fn a_token_that_is_not_kept_or_not_to_be_shown_is_left_open(authority: Aut
 
     // Who may create a key sees the token of the one that is created.
     client.new_account("empty", KeyPolicy::default()).await;
-    let creating = GetConnectInstructionsRequest { create_if_none: true, ..connection_of("empty") };
+    let creating = PrepareConnectionRequest { create_if_none: true, ..connection_of("empty") };
     let (_, revealer) = authority.new_caller(&["keys.read", "tokens.reveal"], None).await;
     for caller in [&reader, &revealer] {
-        let refusal = caller.get_connect_instructions(creating.clone()).await;
+        let refusal = caller.prepare_connection(creating.clone()).await;
         let (_, details) = refused(refusal, Code::PermissionDenied, "PERMISSION_MISSING");
         assert_eq!(details.error_info().unwrap().metadata["permission"], "keys.write");
     }
@@ -109,12 +109,12 @@ async fn only_an_active_key_of_the_account_is_connected(authority: Authority) {
     let (_, reader) = authority.new_caller(&["keys.read"], None).await;
     for caller in [&client, &reader] {
         let named = async |key_id: String| -> Result<_, Status> {
-            caller.get_connect_instructions(GetConnectInstructionsRequest { key_id, ..connection_of(&account) }).await
+            caller.prepare_connection(PrepareConnectionRequest { key_id, ..connection_of(&account) }).await
         };
         refused(named(disabled.id()).await, Code::FailedPrecondition, "KEY_NOT_ACTIVE");
         refused(named(other.id()).await, Code::NotFound, "KEY_NOT_FOUND");
         refused(named("nothing".into()).await, Code::NotFound, "KEY_NOT_FOUND");
-        refused(caller.get_connect_instructions(connection_of("nowhere")).await, Code::NotFound, "ACCOUNT_NOT_FOUND");
+        refused(caller.prepare_connection(connection_of("nowhere")).await, Code::NotFound, "ACCOUNT_NOT_FOUND");
     }
 }
 
@@ -122,7 +122,7 @@ async fn a_key_to_connect_with_is_made_once(authority: Authority) {
     let client = authority.client();
     client.new_account("elsewhere", KeyPolicy::default()).await;
     let once =
-        GetConnectInstructionsRequest { create_if_none: true, request_id: "once".into(), ..connection_of("elsewhere") };
+        PrepareConnectionRequest { create_if_none: true, request_id: "once".into(), ..connection_of("elsewhere") };
     let first = connect(&client, once.clone()).await;
     let second = connect(&client, once).await;
     assert_eq!((first.token_source(), second.token_source()), (TokenSource::Created, TokenSource::Repeated));
@@ -131,7 +131,7 @@ async fn a_key_to_connect_with_is_made_once(authority: Authority) {
 
     // Of two that find no key at the same time, one makes it and the other finds it.
     client.new_account("empty", KeyPolicy::default()).await;
-    let creating = GetConnectInstructionsRequest { create_if_none: true, ..connection_of("empty") };
+    let creating = PrepareConnectionRequest { create_if_none: true, ..connection_of("empty") };
     let (left, right) = tokio::join!(connect(&client, creating.clone()), connect(&client, creating));
     let mut sources = [left.token_source(), right.token_source()];
     sources.sort_unstable_by_key(|&source| source as i32);
@@ -143,15 +143,15 @@ async fn what_a_key_of_the_account_may_not_be_is_refused(authority: Authority) {
     let client = authority.client();
     let policy = KeyPolicy { display_name_pattern: "[A-Z]+".into(), ..KeyPolicy::default() };
     client.new_account("shouting", policy).await;
-    let creating = GetConnectInstructionsRequest { create_if_none: true, ..connection_of("shouting") };
-    crate::support::invalid(client.get_connect_instructions(creating.clone()).await, "server_name");
-    let louder = GetConnectInstructionsRequest { server_name: "ACME".into(), ..creating };
+    let creating = PrepareConnectionRequest { create_if_none: true, ..connection_of("shouting") };
+    crate::support::invalid(client.prepare_connection(creating.clone()).await, "server_name");
+    let louder = PrepareConnectionRequest { server_name: "ACME".into(), ..creating };
     assert_eq!(connect(&client, louder).await.token_source(), TokenSource::Created);
 
     client.new_account("full", KeyPolicy { max_keys: 1, ..KeyPolicy::default() }).await;
     let full = client.new_key(CreateKeyRequest { disabled: true, ..key_for("full") }).await;
-    let creating = GetConnectInstructionsRequest { create_if_none: true, ..connection_of("full") };
-    let refusal = client.get_connect_instructions(creating).await;
+    let creating = PrepareConnectionRequest { create_if_none: true, ..connection_of("full") };
+    let refusal = client.prepare_connection(creating).await;
     refused(refusal, Code::FailedPrecondition, "KEY_LIMIT_REACHED");
     assert_eq!(client.keys_of("full").await.len(), 1, "{}", full.id());
 }

@@ -68,7 +68,7 @@ unary! {
     renew_key(RenewKeyRequest) -> RenewKeyResponse;
     delete_key(DeleteKeyRequest) -> DeleteKeyResponse;
     reveal_token(RevealTokenRequest) -> RevealTokenResponse;
-    get_connect_instructions(GetConnectInstructionsRequest) -> GetConnectInstructionsResponse;
+    prepare_connection(PrepareConnectionRequest) -> PrepareConnectionResponse;
     create_account(CreateAccountRequest) -> CreateAccountResponse;
     get_account(GetAccountRequest) -> Account;
     list_accounts(ListAccountsRequest) -> ListAccountsResponse;
@@ -224,12 +224,12 @@ pub(crate) fn key_for(account: &str) -> CreateKeyRequest {
 }
 
 /// Every client connected to a server, with a key of which nothing is said but the account.
-pub(crate) fn connection_of(account: &str) -> GetConnectInstructionsRequest {
-    GetConnectInstructionsRequest {
+pub(crate) fn connection_of(account: &str) -> PrepareConnectionRequest {
+    PrepareConnectionRequest {
         account: account.into(),
         server_name: "acme".into(),
         url: "https://mcp.example.com/mcp".into(),
-        ..GetConnectInstructionsRequest::default()
+        ..PrepareConnectionRequest::default()
     }
 }
 

@@ -9,7 +9,7 @@ use key_authority_storage::wake::Listener;
 use tokio::sync::Notify;
 
 use crate::clock::{Boottime, boottime};
-use crate::view::ReplicaState;
+use crate::state::ReplicaState;
 
 /// How often the log is read when nothing has changed for a while.
 const IDLE_INTERVAL: Duration = Duration::from_millis(50);
@@ -42,13 +42,13 @@ struct NotifyHealth {
     /// Whether changes are told of.
     is_told: AtomicBool,
     /// When one was told of last, or when the session began: boottime in nanoseconds.
-    heard: AtomicU64,
+    last_notify: AtomicU64,
     is_deaf: Notify,
 }
 
 impl NotifyHealth {
     fn note(&self) {
-        self.heard.store(boottime().0, Ordering::Relaxed);
+        self.last_notify.store(boottime().0, Ordering::Relaxed);
     }
 }
 
@@ -73,7 +73,7 @@ impl PollSchedule {
     /// Whether changes are told of. When one came and nobody told of it, they are not any more, whatever the session says.
     fn is_told(&mut self, now: Boottime) -> bool {
         let is_told = self.hearing.is_told.load(Ordering::Relaxed);
-        let heard = Boottime(self.hearing.heard.load(Ordering::Relaxed));
+        let heard = Boottime(self.hearing.last_notify.load(Ordering::Relaxed));
         self.untold = self.untold.filter(|found| is_told && heard.after(NOTIFY_GRACE) < *found);
         if self.untold.is_none_or(|found| now.since(found) < NOTIFY_GRACE) {
             return is_told;
@@ -84,26 +84,23 @@ impl PollSchedule {
     }
 
     /// Wakes the replicator whenever the database at `url` tells of a change, for as long as it is polled.
-    pub(crate) fn listen(&self, url: String, view: Arc<ReplicaState>) -> impl Future<Output = ()> + use<> {
+    pub(crate) fn listen(&self, url: String, state: Arc<ReplicaState>) -> impl Future<Output = ()> + use<> {
         let hearing = Arc::clone(&self.hearing);
         async move {
             loop {
                 match Listener::connect(&url).await {
                     Ok(listener) => {
-                        tracing::info!("the database tells of changes");
+                        tracing::info!("LISTEN connection established");
                         hearing.note();
                         hearing.is_told.store(true, Ordering::Relaxed);
                         let lost = tokio::select! {
-                            error = hear(listener, &view, &hearing) => error.to_string(),
-                            () = hearing.is_deaf.notified() => "a change came untold".to_owned(),
+                            error = hear(listener, &state, &hearing) => error.to_string(),
+                            () = hearing.is_deaf.notified() => "a change arrived without a notification".to_owned(),
                         };
                         hearing.is_told.store(false, Ordering::Relaxed);
-                        tracing::warn!(
-                            error = lost,
-                            "the database tells of changes no more; the log is polled for them"
-                        );
+                        tracing::warn!(error = lost, "LISTEN connection lost; polling every 5 ms until it is back");
                     }
-                    Err(error) => tracing::debug!(error = %error, "the database does not tell of changes"),
+                    Err(error) => tracing::debug!(error = %error, "cannot LISTEN; polling"),
                 }
                 tokio::time::sleep(RECONNECT_INTERVAL).await;
             }
@@ -113,12 +110,12 @@ impl PollSchedule {
 
 async fn hear(
     mut listener: Listener,
-    view: &ReplicaState,
+    state: &ReplicaState,
     hearing: &NotifyHealth,
 ) -> key_authority_storage::StorageError {
     loop {
         // What came before this session listened is looked for as well.
-        view.wake.notify_one();
+        state.wake.notify_one();
         if let Err(error) = listener.heard().await {
             return error;
         }
@@ -157,7 +154,7 @@ mod tests {
     fn a_session_that_does_not_tell_of_a_change_is_not_relied_on() {
         let mut pace = PollSchedule::default();
         let hearing = Arc::clone(&pace.hearing);
-        let hear = |millis| hearing.heard.store(at(millis).0, Ordering::Relaxed);
+        let hear = |millis| hearing.last_notify.store(at(millis).0, Ordering::Relaxed);
         hearing.is_told.store(true, Ordering::Relaxed);
         hear(0);
         pace.pause(false, Revision(1), at(0));

@@ -1,24 +1,14 @@
-//! Waiting until a change is everywhere.
-//!
-//! A replica is waited for until its row confirms the revision. One whose row does not change for the length of the
-//! lease is silent: its row is removed by compare-and-swap, after which its heartbeats hit nothing and it must join, and
-//! read, anew. And when nobody can be asked, time alone is enough: what does not know of the change has no lease any more
-//! once the lease's length has passed since the commit.
+//! Waiting until every replica enforces a change, without I/O.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use key_authority_domain::audit::ChainHash;
 use key_authority_domain::id::{ReplicaId, Revision};
 use key_authority_storage::registry::{Nonce, RegistryScan, ReplicaRow};
-use key_authority_storage::{StorageError, Store};
 
-use crate::clock::{Boottime, boottime};
-use crate::view::ReplicaState;
+use super::observed::Observed;
+use crate::clock::Boottime;
 
-const PAUSE_MIN: Duration = Duration::from_millis(2);
-const PAUSE_MAX: Duration = Duration::from_millis(20);
 /// How much longer than the lease a change waits to remove who is silent, so that the next one need not wait for it.
 pub const GRACE: Duration = Duration::from_millis(100);
 /// How long the registry may take to answer when the lease is over: it is only asked for the sake of the next change.
@@ -35,19 +25,9 @@ pub struct Change {
 
 impl Change {
     /// Whether the log that a scan saw has the change.
-    fn is_in(&self, scan: &RegistryScan) -> bool {
+    pub(crate) fn is_in(&self, scan: &RegistryScan) -> bool {
         scan.head >= self.revision && self.hash.is_none_or(|hash| scan.hash == Some(hash))
     }
-}
-
-/// Why a scan of the registry says nothing about who has applied a change.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ScanError {
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    /// The server lags behind, or was the primary once: it may lack replicas that have joined elsewhere.
-    #[error("the registry was read from a server whose log, up to revision {head}, lacks the change")]
-    Behind { head: Revision },
 }
 
 /// How a change came to be everywhere.
@@ -72,47 +52,11 @@ pub enum PropagationState {
     Lapsed,
 }
 
-/// When each replica's row was last seen to change.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Observed(BTreeMap<ReplicaId, (Nonce, Boottime)>);
-
-impl Observed {
-    /// Notes what the registry showed, and says whether any of it is new. `now` is when it was received, not when it was
-    /// asked for.
-    pub fn note(&mut self, rows: &[ReplicaRow], now: Boottime) -> bool {
-        self.0.retain(|id, _| rows.iter().any(|row| row.id == *id));
-        let mut is_new = false;
-        for row in rows {
-            if self.0.get(&row.id).is_none_or(|(nonce, _)| *nonce != row.nonce) {
-                self.0.insert(row.id, (row.nonce, now));
-                is_new = true;
-            }
-        }
-        is_new
-    }
-
-    /// Whether the row was noted before with another value: its replica runs.
-    #[must_use]
-    pub fn has_changed(&self, row: &ReplicaRow) -> bool {
-        self.0.get(&row.id).is_some_and(|(nonce, _)| *nonce != row.nonce)
-    }
-
-    /// Whether the row has not changed for `wait`.
-    #[must_use]
-    pub fn is_silent(&self, row: &ReplicaRow, wait: Duration, now: Boottime) -> bool {
-        self.0.get(&row.id).is_some_and(|(nonce, since)| *nonce == row.nonce && now.since(*since) >= wait)
-    }
-
-    pub(crate) fn silences(&self, now: Boottime) -> HashMap<ReplicaId, Duration> {
-        self.0.iter().map(|(id, (_, since))| (*id, now.since(*since))).collect()
-    }
-}
-
 /// Waiting for one change, without its I/O: it is told what the registry showed, and says what to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Wait {
-    revision: Revision,
-    committed: Boottime,
+    pub(crate) revision: Revision,
+    pub(crate) committed: Boottime,
     lease: Duration,
     grace: Duration,
 }
@@ -200,148 +144,6 @@ impl Wait {
     }
 }
 
-/// Who was waited for: at the end it is told whether each of them confirmed, or was gone before it did.
-#[derive(Debug, Default)]
-struct Awaited {
-    pending: Vec<ReplicaId>,
-    has_lost_one: bool,
-}
-
-impl Awaited {
-    fn note<'a>(&mut self, rows: &[ReplicaRow], pending: impl Iterator<Item = &'a ReplicaRow>) {
-        self.has_lost_one |= self.pending.iter().any(|id| rows.iter().all(|row| row.id != *id));
-        self.pending = pending.map(|row| row.id).collect();
-    }
-}
-
-/// The failures of one wait, of which the first is told: it asks up to fifty times a second.
-#[derive(Debug, Default)]
-struct Failures {
-    is_logged: bool,
-}
-
-impl Failures {
-    fn log(&mut self, error: &dyn std::error::Error, doing: &str) {
-        if std::mem::replace(&mut self.is_logged, true) {
-            tracing::debug!(error = %error, "{doing}");
-        } else {
-            tracing::warn!(error = %error, "{doing}");
-        }
-    }
-}
-
-/// How long a statement of the wait may take from now on. Computed anew before each: a slow scan leaves less for a fence.
-fn time_left(wait: &Wait) -> Duration {
-    wait.end().since(boottime()).max(LAST_LOOK)
-}
-
-impl ReplicaState {
-    /// Waits until every replica has applied `change` or has no lease any more. `committed` is an instant after the commit
-    /// was acknowledged. The change is safe one lease after it; the wait ends a quarter of a second later at the latest.
-    pub async fn everywhere(&self, store: &Store, change: Change, committed: Boottime) -> Propagation {
-        let Change { revision, .. } = change;
-        let wait = Wait::new(revision, committed, self.terms.wait);
-        let mut awaited = Awaited::default();
-        let mut replicas = 1;
-        let mut pause = PAUSE_MIN;
-        let mut failures = Failures::default();
-        self.wake.notify_one();
-        self.here(&wait).await;
-        let state = loop {
-            let step = match tokio::time::timeout(time_left(&wait), self.scan(store, change)).await {
-                Ok(Ok(rows)) => {
-                    replicas = u32::try_from(rows.len()).unwrap_or(u32::MAX).max(replicas);
-                    let mine = self.mine(&wait);
-                    awaited.note(&rows, wait.pending(&rows, mine));
-                    wait.on_rows(&rows, mine, &self.observed(), boottime())
-                }
-                Ok(Err(error)) => {
-                    failures.log(&error, "cannot read the registry of replicas");
-                    wait.on_time(boottime())
-                }
-                Err(_) => wait.on_time(boottime()),
-            };
-            match step {
-                Step::Over(_) if awaited.has_lost_one => break PropagationState::Lapsed,
-                Step::Over(state) => break state,
-                Step::Fence(silent) => {
-                    let fenced = tokio::time::timeout(time_left(&wait), self.fence(store, &silent)).await;
-                    if let Ok(Err(error)) = fenced {
-                        failures.log(&error, "cannot remove silent replicas from the registry");
-                    }
-                }
-                Step::Ask => {}
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 3 / 2).min(PAUSE_MAX);
-        };
-        if state == PropagationState::Lapsed && !awaited.pending.is_empty() {
-            // None of them can answer any more without the change; but why they did not confirm it is worth a look.
-            tracing::warn!(%revision, replicas = ?awaited.pending, "waited out replicas that did not confirm a change");
-        }
-        Propagation { revision, state, replicas, waited: boottime().since(committed) }
-    }
-
-    /// Waits until the change is known here, or the wait is over.
-    async fn here(&self, wait: &Wait) {
-        let mut known = self.watch_known();
-        let here = known.wait_for(|known| known.at >= wait.committed && known.revision >= wait.revision);
-        let _ = tokio::time::timeout(wait.end().since(boottime()), here).await;
-    }
-
-    /// This replica and what it has applied, if that is of a log that was read after the commit: before, it may be of one
-    /// that is no more.
-    fn mine(&self, wait: &Wait) -> Option<(ReplicaId, Revision)> {
-        let known = *self.watch_known().borrow();
-        self.me().filter(|_| known.at >= wait.committed).map(|me| (me, known.revision))
-    }
-
-    /// Reads the registry and notes what it shows.
-    pub(crate) async fn scan(&self, store: &Store, change: Change) -> Result<Vec<ReplicaRow>, ScanError> {
-        let scan = store.registry(change.revision).await?;
-        let received = boottime();
-        if !change.is_in(&scan) {
-            return Err(ScanError::Behind { head: scan.head });
-        }
-        self.observed().note(&scan.rows, received);
-        Ok(scan.rows)
-    }
-
-    /// Removes the replicas that have been silent for the length of the lease, so that no change need wait for them.
-    /// Says whether it could.
-    pub(crate) async fn fence_silent(&self, store: &Store, rows: &[ReplicaRow]) -> bool {
-        let silent = rows.iter().filter(|row| self.me() != Some(row.id));
-        let silent = silent.filter(|row| self.observed().is_silent(row, self.terms.wait, boottime()));
-        let silent: Vec<_> = silent.map(|row| (row.id, row.nonce)).collect();
-        let fenced = self.fence(store, &silent).await;
-        if let Err(error) = &fenced {
-            tracing::debug!(error = %error, "removing silent replicas");
-        }
-        fenced.is_ok()
-    }
-
-    /// Removes rows whose nonces are still those that were observed.
-    async fn fence(&self, store: &Store, silent: &[(ReplicaId, Nonce)]) -> Result<(), StorageError> {
-        let mut failed = Ok(());
-        for (id, nonce) in silent {
-            match store.fence(*id, *nonce).await {
-                Ok(true) => {
-                    self.count_fenced();
-                    tracing::warn!(replica = %id, "removed a silent replica from the registry");
-                }
-                Ok(false) => {}
-                // One that is locked does not keep the others.
-                Err(error) => failed = Err(error),
-            }
-        }
-        failed
-    }
-
-    fn observed(&self) -> MutexGuard<'_, Observed> {
-        self.observed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -413,21 +215,6 @@ mod tests {
         assert_eq!(wait.on_rows(&rows, None, &observed, at(10)), Step::Ask);
         assert_eq!(wait.on_rows(&rows, None, &observed, at(11)), Step::Fence(vec![(ReplicaId([1; 16]), [7; 8])]));
         assert_eq!(wait.on_rows(&rows[1..], None, &observed, at(11)), Step::Over(PropagationState::Confirmed));
-    }
-
-    #[test]
-    fn it_is_known_of_whom_nobody_heard_that_they_have_the_change() {
-        let rows = [row(1, 4, 7), row(2, 5, 7)];
-        let wait = Wait::new(Revision(5), at(3), WAIT);
-        let mut awaited = Awaited::default();
-        awaited.note(&rows, wait.pending(&rows, None));
-        assert_eq!((awaited.pending.len(), awaited.has_lost_one), (1, false));
-        let confirmed = [row(1, 5, 8), row(2, 5, 7)];
-        let mut other = Awaited { pending: awaited.pending.clone(), has_lost_one: false };
-        other.note(&confirmed, wait.pending(&confirmed, None));
-        assert_eq!((other.pending.len(), other.has_lost_one), (0, false));
-        awaited.note(&rows[1..], wait.pending(&rows[1..], None));
-        assert_eq!((awaited.pending.len(), awaited.has_lost_one), (0, true));
     }
 
     #[test]

@@ -13,9 +13,10 @@ use tokio::sync::{Notify, watch};
 
 use crate::clock::{Boottime, ClockStep, WallClock, boottime};
 use crate::index::{Index, Record};
-use crate::lease::{self, Lease};
-use crate::propagation::Observed;
-use crate::terms::LeaseTimings;
+use crate::proof::LeaseProof;
+use crate::protocol::lease::{self, Lease};
+use crate::protocol::observed::Observed;
+use crate::protocol::timings::LeaseTimings;
 use crate::usage::Usage;
 
 /// A source of random bytes.
@@ -36,65 +37,43 @@ pub struct ReplicaState {
     usage: Usage,
     applied: AtomicI64,
     /// The same, for those who wait for it; Verify does not take its lock.
-    known: watch::Sender<Known>,
+    known: watch::Sender<AppliedAt>,
     head: AtomicI64,
     storage_answers: AtomicBool,
-    went_back: AtomicU64,
+    log_divergences: AtomicU64,
     fenced: AtomicU64,
     refused: AtomicU64,
     clock_steps: AtomicU64,
     pub(crate) wake: Notify,
-    pub(crate) terms: LeaseTimings,
+    pub(crate) timings: LeaseTimings,
     pub(crate) observed: Mutex<Observed>,
     pub(crate) me: Mutex<Option<ReplicaId>>,
 }
 
-/// Evidence, which [`ReplicaState::moment`] alone gives, of an instant at which this replica had a lease: what it looks up from then on is no older than any change that had
-/// returned before. Read once for each question, when it comes in.
-#[derive(Debug, Clone, Copy)]
-pub struct LeaseProof {
-    now: Timestamp,
-    revision: Revision,
-}
-
-impl LeaseProof {
-    /// What the authority's clock said.
-    #[must_use]
-    pub fn now(&self) -> Timestamp {
-        self.now
-    }
-
-    /// Up to where the log was applied; what is looked up may be newer.
-    #[must_use]
-    pub fn revision(&self) -> Revision {
-        self.revision
-    }
-}
-
 /// Up to where the log is applied, and when that was its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Known {
+pub(crate) struct AppliedAt {
     pub(crate) revision: Revision,
     pub(crate) at: Boottime,
 }
 
 impl ReplicaState {
-    pub(crate) fn new(index: Arc<Index>, terms: LeaseTimings) -> Self {
+    pub(crate) fn new(index: Arc<Index>, timings: LeaseTimings) -> Self {
         Self {
             index,
             deadline: AtomicU64::new(0),
             clock: WallClock::default(),
             usage: Usage::default(),
             applied: AtomicI64::new(-1),
-            known: watch::Sender::new(Known { revision: Revision(-1), at: Boottime(0) }),
+            known: watch::Sender::new(AppliedAt { revision: Revision(-1), at: Boottime(0) }),
             head: AtomicI64::new(-1),
             storage_answers: AtomicBool::new(false),
-            went_back: AtomicU64::new(0),
+            log_divergences: AtomicU64::new(0),
             fenced: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             clock_steps: AtomicU64::new(0),
             wake: Notify::new(),
-            terms,
+            timings,
             observed: Mutex::new(Observed::default()),
             me: Mutex::new(None),
         }
@@ -105,7 +84,7 @@ impl ReplicaState {
     ///
     /// # Errors
     /// [`NoLease`].
-    pub fn moment(&self) -> Result<LeaseProof, NoLease> {
+    pub fn lease_proof(&self) -> Result<LeaseProof, NoLease> {
         let deadline = Boottime(self.deadline.load(Ordering::Acquire));
         let now = boottime();
         if !lease::may_answer(deadline, now) {
@@ -118,8 +97,8 @@ impl ReplicaState {
     /// Looks one token up, as [`IndexGuard::find`] does, for whoever keeps what is found.
     ///
     /// [`IndexGuard::find`]: crate::index::IndexGuard::find
-    pub fn find(&self, moment: LeaseProof, digests: impl IntoIterator<Item = TokenDigest>) -> Option<Record> {
-        self.index.read().find(moment, digests).cloned()
+    pub fn find(&self, lease: LeaseProof, digests: impl IntoIterator<Item = TokenDigest>) -> Option<Record> {
+        self.index.read().find(lease, digests).cloned()
     }
 
     /// The authority's time, lease or not: for showing states and as the least time of a change, never for letting a token
@@ -161,7 +140,7 @@ impl ReplicaState {
         self.head.store(head.0, Ordering::Relaxed);
     }
 
-    pub(crate) fn watch_known(&self) -> watch::Receiver<Known> {
+    pub(crate) fn watch_applied_at(&self) -> watch::Receiver<AppliedAt> {
         self.known.subscribe()
     }
 
@@ -179,8 +158,8 @@ impl ReplicaState {
 
     /// How often the database was seen to have gone back.
     #[must_use]
-    pub fn went_back(&self) -> u64 {
-        self.went_back.load(Ordering::Relaxed)
+    pub fn log_divergences(&self) -> u64 {
+        self.log_divergences.load(Ordering::Relaxed)
     }
 
     /// How many silent replicas this one has removed from the registry.
@@ -209,8 +188,8 @@ impl ReplicaState {
 
     /// The durations that the lease sets.
     #[must_use]
-    pub fn terms(&self) -> LeaseTimings {
-        self.terms
+    pub fn timings(&self) -> LeaseTimings {
+        self.timings
     }
 
     /// The name of this replica; None while it joins.
@@ -232,10 +211,10 @@ impl ReplicaState {
     /// Shows the state of the lease, and says whether the database was seen to go back since the last time.
     pub(crate) fn set_lease(&self, lease: &Lease) -> bool {
         self.deadline.store(lease.deadline().0, Ordering::Release);
-        let known = Known { revision: lease.applied().revision, at: lease.known() };
+        let known = AppliedAt { revision: lease.applied().revision, at: lease.known() };
         self.applied.store(known.revision.0, Ordering::Release);
         self.known.send_if_modified(|before| std::mem::replace(before, known) != known);
-        self.went_back.swap(lease.went_back(), Ordering::Relaxed) != lease.went_back()
+        self.log_divergences.swap(lease.log_divergences(), Ordering::Relaxed) != lease.log_divergences()
     }
 
     /// Gives the lease up.
@@ -256,8 +235,8 @@ impl ReplicaState {
     }
 
     /// Sets the time from an answer of the database to a question that was sent at `asked`.
-    pub(crate) fn set_clock(&self, said: Timestamp, newest: Timestamp, asked: Boottime) {
-        let Some(ClockStep { by_us }) = self.clock.set(said, newest, asked, boottime()) else { return };
+    pub(crate) fn set_clock(&self, said: Timestamp, newest: Timestamp, asked: Boottime, now: Boottime) {
+        let Some(ClockStep { by_us }) = self.clock.set(said, newest, asked, now) else { return };
         self.clock_steps.fetch_add(1, Ordering::Relaxed);
         #[expect(clippy::cast_precision_loss, reason = "of a step of centuries, nobody needs the microseconds")]
         let by_seconds = by_us as f64 / 1e6;

@@ -11,8 +11,9 @@ use key_authority_domain::key::{Key, Labels, Secret};
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::TokenDigest;
 use key_authority_domain::verdict::KeyFacts;
+use key_authority_storage::usage::UsageDelta;
 
-use crate::usage::{LastUsed, Uses};
+use super::counters::{LastUsed, Uses};
 
 /// An account, as far as Verify asks.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ pub(super) struct ResidentAccount {
 /// What keys of an account have in common that open the same and have the same labels. Most keys are like others, so it is
 /// kept once for all of them.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub(super) struct Kind {
+pub(super) struct SharedAttributes {
     pub(super) account: AccountRef,
     pub(super) access: Arc<Access>,
     pub(super) labels: FlatLabels,
@@ -100,15 +101,15 @@ pub struct KeyRecord {
     id: KeyId,
     pub(crate) create_revision: Revision,
     pub(super) scheme: Scheme,
-    kind: Arc<Kind>,
+    kind: Arc<SharedAttributes>,
     expire_time: End,
     retire_time: End,
     pub(crate) last_used: LastUsed,
     pub(crate) uses: Uses,
     disabled: bool,
     pub(crate) revoked: bool,
-    /// Whether it is refused although the database says that it passes; see [`crate::ended`].
-    is_held: AtomicBool,
+    /// Whether it is refused although the database says that it passes; see [`super::tombstones`].
+    is_quarantined: AtomicBool,
 }
 
 // With its count of owners one of the sizes in which memory comes; every byte more takes sixteen.
@@ -132,7 +133,13 @@ impl End {
 
 impl KeyRecord {
     /// A version of `key`. `known` is what was resident with this digest until now.
-    pub(super) fn new(key: &Key, secret: &Secret, kind: Arc<Kind>, is_held: bool, known: Option<&Self>) -> Self {
+    pub(super) fn new(
+        key: &Key,
+        secret: &Secret,
+        kind: Arc<SharedAttributes>,
+        is_quarantined: bool,
+        known: Option<&Self>,
+    ) -> Self {
         Self {
             digest: secret.digest,
             id: key.id.clone(),
@@ -145,7 +152,7 @@ impl KeyRecord {
             uses: Uses::default(),
             disabled: key.disabled,
             revoked: key.revocation.is_some(),
-            is_held: AtomicBool::new(is_held),
+            is_quarantined: AtomicBool::new(is_quarantined),
         }
     }
 
@@ -156,7 +163,7 @@ impl KeyRecord {
             key_id: self.id.as_str(),
             account: self.account().as_str(),
             account_suspended: self.kind.account.0.suspended.load(Ordering::Acquire),
-            revoked: self.revoked || self.is_held.load(Ordering::Acquire),
+            revoked: self.revoked || self.is_quarantined.load(Ordering::Acquire),
             disabled: self.disabled,
             expire_time: self.expire_time(),
             retire_time: self.retire_time(),
@@ -227,7 +234,16 @@ impl KeyRecord {
         if is_same { self.last_used_time() } else { None }
     }
 
-    pub(super) fn let_pass(&self) {
-        self.is_held.store(false, Ordering::Release);
+    pub(super) fn release(&self) {
+        self.is_quarantined.store(false, Ordering::Release);
+    }
+}
+
+impl KeyRecord {
+    /// When it was last used here, without its count: that is written down in its turn.
+    pub(crate) fn last_use(&self) -> Option<UsageDelta> {
+        let last_used_time = self.last_used_time()?;
+        let Self { digest, create_revision, .. } = *self;
+        Some(UsageDelta { key_id: self.id().clone(), digest, create_revision, count: 0, last_used_time })
     }
 }

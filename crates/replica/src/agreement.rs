@@ -1,29 +1,19 @@
-//! The durations that the one knob, `--lease`, sets, and how the replicas come to agree on them.
+//! How the replicas agree on one lease.
 
 use std::time::Duration;
 
 use key_authority_storage::{StorageError, Store};
 
 use crate::clock::boottime;
-use crate::propagation::Observed;
+use crate::protocol::observed::Observed;
+use crate::protocol::timings::LeaseTimings;
 
 /// How often a replica that would change the lease looks whether another still runs.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// What the lease means, in durations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct LeaseTimings {
-    /// How long a change waits for a replica that is silent.
-    pub wait: Duration,
-    /// How long a replica trusts a heartbeat: a fifth less, so that clocks whose rates differ by up to a quarter agree.
-    pub trust: Duration,
-    /// The longest time between two heartbeats.
-    pub heartbeat: Duration,
-}
-
 /// Why there is no agreement.
 #[derive(Debug, thiserror::Error)]
-pub enum TermsError {
+pub enum AgreementError {
     /// Other replicas run with another lease.
     #[error(
         "the lease is {configured:?} here and {stored:?} in the database, where replica {running} keeps to it; all must \
@@ -43,18 +33,12 @@ pub enum TermsError {
 }
 
 impl LeaseTimings {
-    /// The terms of a lease.
-    #[must_use]
-    pub fn new(lease: Duration) -> Self {
-        Self { wait: lease, trust: lease * 4 / 5, heartbeat: Duration::from_secs(1).min(lease / 8) }
-    }
-
-    /// The terms that all replicas keep to: those of the `configured` lease, unless a replica runs with another. One that
+    /// The timings that all replicas keep to: those of the `configured` lease, unless a replica runs with another. One that
     /// was killed has left its row behind; it takes the length of the stored lease to tell that it does not run.
     ///
     /// # Errors
-    /// [`TermsError`].
-    pub async fn agree(store: &Store, configured: Option<Duration>) -> Result<Self, TermsError> {
+    /// [`AgreementError`].
+    pub async fn agree(store: &Store, configured: Option<Duration>) -> Result<Self, AgreementError> {
         let mut observed = Observed::default();
         loop {
             let stored = store.lease().await?;
@@ -67,7 +51,7 @@ impl LeaseTimings {
             let rows = store.replicas().await?;
             let now = boottime();
             if let Some(running) = rows.iter().find(|row| observed.has_changed(row)) {
-                return Err(TermsError::OtherLease { configured, stored, running: running.id.to_string() });
+                return Err(AgreementError::OtherLease { configured, stored, running: running.id.to_string() });
             }
             if observed.note(&rows, now) {
                 tracing::info!(replicas = rows.len(), ?stored, "waiting whether replicas with another lease still run");

@@ -11,25 +11,25 @@ use key_authority_domain::key::{Key, Secret};
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::TokenDigest;
 
-use crate::index::KeyRecord;
+use super::record::KeyRecord;
 
 /// How many tokens are remembered that are no longer in the index; the oldest are forgotten first.
 const GONE_MAX: usize = 100_000;
 
 /// What is known of ended tokens, beside the index, which has those of revoked keys and retired secrets.
 #[derive(Debug, Default)]
-pub(crate) struct Ended {
+pub(crate) struct Tombstones {
     /// Those that are gone from the index, and up to which revision they were known to be.
     gone: HashMap<TokenDigest, Revision>,
     oldest: VecDeque<TokenDigest>,
-    held: HashSet<TokenDigest>,
+    quarantined: HashSet<TokenDigest>,
     has_forgotten: bool,
 }
 
-impl Ended {
+impl Tombstones {
     /// Notes that the token is gone, as of a revision.
-    pub(crate) fn note_gone(&mut self, digest: TokenDigest, at: Revision) {
-        self.held.remove(&digest);
+    pub(crate) fn record_removed(&mut self, digest: TokenDigest, at: Revision) {
+        self.quarantined.remove(&digest);
         if self.gone.insert(digest, at).is_none() {
             self.oldest.push_back(digest);
         }
@@ -59,13 +59,13 @@ impl Ended {
 
     /// Whether the token of a key that was read goes on being held, or is from now on. One whose key is revoked need not be.
     /// One that is not held is there again by the order of the log, however it went before.
-    pub(crate) fn hold(&mut self, digest: TokenDigest, key: &Key, has_come_back: bool) -> bool {
+    pub(crate) fn quarantine(&mut self, digest: TokenDigest, key: &Key, has_come_back: bool) -> bool {
         if key.revocation.is_some() {
-            self.held.remove(&digest);
-        } else if has_come_back && self.held.insert(digest) {
-            tracing::error!(key = %key.id, account = %key.account, "held a token that had ended and has come back");
+            self.quarantined.remove(&digest);
+        } else if has_come_back && self.quarantined.insert(digest) {
+            tracing::error!(key = %key.id, account = %key.account, "quarantined a token that had ended and is valid in the database again");
         }
-        let is_held = self.held.contains(&digest);
+        let is_held = self.quarantined.contains(&digest);
         if !is_held {
             self.gone.remove(&digest);
         }
@@ -76,11 +76,11 @@ impl Ended {
     pub(crate) fn release(&mut self) -> impl Iterator<Item = TokenDigest> {
         self.gone.clear();
         self.oldest.clear();
-        self.held.drain()
+        self.quarantined.drain()
     }
 
     /// How many are held.
-    pub(crate) fn held(&self) -> usize {
-        self.held.len()
+    pub(crate) fn quarantined(&self) -> usize {
+        self.quarantined.len()
     }
 }

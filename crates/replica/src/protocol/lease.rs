@@ -10,8 +10,8 @@ use key_authority_domain::id::Revision;
 use key_authority_storage::feed::Feed;
 use key_authority_storage::settings::Head;
 
+use super::timings::LeaseTimings;
 use crate::clock::Boottime;
-use crate::terms::LeaseTimings;
 
 /// Whether a replica whose lease lasts until `deadline` may answer at `now`. To be asked before the index is read.
 #[must_use]
@@ -65,7 +65,7 @@ enum Phase {
     Idle,
     Loading,
     Joining,
-    IndexGuard { t0: Boottime },
+    Reading { t0: Boottime },
     Applying { t0: Boottime, to: Head, is_all: bool },
     Confirming { t0: Boottime },
 }
@@ -85,7 +85,7 @@ pub struct Lease {
     deadline: Boottime,
     /// What was confirmed last, and the beginning of that heartbeat.
     confirmed: Option<(Revision, Boottime)>,
-    went_back: u64,
+    log_divergences: u64,
 }
 
 impl Lease {
@@ -102,7 +102,7 @@ impl Lease {
             known: Boottime(0),
             deadline: Boottime(0),
             confirmed: None,
-            went_back: 0,
+            log_divergences: 0,
         }
     }
 
@@ -126,8 +126,8 @@ impl Lease {
 
     /// How often the database was seen to have gone back.
     #[must_use]
-    pub fn went_back(&self) -> u64 {
-        self.went_back
+    pub fn log_divergences(&self) -> u64 {
+        self.log_divergences
     }
 
     /// Takes the step that `event` asks for at `now`.
@@ -142,14 +142,14 @@ impl Lease {
                 (self.confirmed, self.is_registered) = (None, true);
                 self.begin(now)
             }
-            (Phase::IndexGuard { t0 }, Event::Read(feed)) => self.read(t0, feed, now),
+            (Phase::Reading { t0 }, Event::Read(feed)) => self.read(t0, feed, now),
             (Phase::Applying { t0, to, is_all }, Event::Applied) => {
                 self.applied = to;
                 if is_all {
                     self.known = t0;
                     (Phase::Confirming { t0 }, Action::Confirm(to))
                 } else {
-                    (Phase::IndexGuard { t0 }, Action::Read(to.revision))
+                    (Phase::Reading { t0 }, Action::Read(to.revision))
                 }
             }
             (Phase::Confirming { t0 }, Event::Confirmed { is_registered: true }) => {
@@ -179,7 +179,7 @@ impl Lease {
         // A heartbeat that began longer ago than it is trusted for gives no lease, however long ago that is.
         let begun = |t0| if age(t0) > self.terms.trust { Boottime(0) } else { now.before(age(t0)) };
         let phase = match self.phase {
-            Phase::IndexGuard { t0 } => Phase::IndexGuard { t0: begun(t0) },
+            Phase::Reading { t0 } => Phase::Reading { t0: begun(t0) },
             Phase::Applying { t0, to, is_all } => Phase::Applying { t0: begun(t0), to, is_all },
             Phase::Confirming { t0 } => Phase::Confirming { t0: begun(t0) },
             phase => phase,
@@ -201,13 +201,13 @@ impl Lease {
         } else if !self.is_registered {
             (Phase::Joining, Action::Join)
         } else {
-            (Phase::IndexGuard { t0: now }, Action::Read(self.applied.revision))
+            (Phase::Reading { t0: now }, Action::Read(self.applied.revision))
         }
     }
 
     fn read(&mut self, t0: Boottime, feed: &Feed, now: Boottime) -> (Phase, Action) {
         let Some(to) = follow(self.applied, feed) else {
-            (self.went_back, self.is_loaded) = (self.went_back + 1, false);
+            (self.log_divergences, self.is_loaded) = (self.log_divergences + 1, false);
             return self.begin(now);
         };
         if to.revision > self.applied.revision {
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_database_that_went_back_is_read_anew() {
+    fn a_database_that_log_divergences_is_read_anew() {
         let other = |mut feed: Feed| {
             feed.events[0].hash = ChainHash([99; 32]);
             feed
@@ -357,7 +357,7 @@ mod tests {
             let mut lease = following();
             lease.on(&Event::Due, Boottime(4 * SECOND));
             assert_eq!(lease.on(&Event::Read(&feed), Boottime(4 * SECOND)), Action::Load, "{feed:?}");
-            assert_eq!(lease.went_back(), 1);
+            assert_eq!(lease.log_divergences(), 1);
             assert_eq!(lease.on(&Event::Loaded(head(2)), Boottime(4 * SECOND)), Action::Read(Revision(2)));
         }
     }

@@ -1,0 +1,88 @@
+//! Keeps once what many keys have in common.
+
+use std::collections::HashSet;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use key_authority_domain::access::Access;
+use key_authority_domain::key::Labels;
+
+use super::record::{AccountRef, EncodedFragment, FlatLabels, SharedAttributes};
+
+/// What no key has any more is forgotten when there is twice as much as after the last time, but not below this.
+const SWEEP_FROM: usize = 1_024;
+
+/// All that is shared.
+#[derive(Debug, Default)]
+pub(super) struct Interner {
+    access: Shared<Access>,
+    attributes: Shared<SharedAttributes>,
+}
+
+impl Interner {
+    /// The one of these parts.
+    pub(super) fn of(&mut self, account: AccountRef, access: Access, labels: &Labels) -> Arc<SharedAttributes> {
+        let access = self.access.intern(access);
+        self.attributes.intern(SharedAttributes {
+            account,
+            access,
+            labels: FlatLabels::new(labels),
+            encoded: EncodedFragment::default(),
+        })
+    }
+
+    /// Forgets what no key has any more, when it is time.
+    pub(super) fn sweep(&mut self) {
+        self.attributes.sweep();
+        self.access.sweep();
+    }
+}
+
+#[derive(Debug)]
+struct Shared<T> {
+    all: HashSet<Arc<T>>,
+    sweep_at: usize,
+}
+
+impl<T> Default for Shared<T> {
+    fn default() -> Self {
+        Self { all: HashSet::new(), sweep_at: SWEEP_FROM }
+    }
+}
+
+impl<T: Hash + Eq> Shared<T> {
+    fn intern(&mut self, value: T) -> Arc<T> {
+        if let Some(known) = self.all.get(&value) {
+            return Arc::clone(known);
+        }
+        let new = Arc::new(value);
+        self.all.insert(Arc::clone(&new));
+        new
+    }
+
+    fn sweep(&mut self) {
+        if self.all.len() >= self.sweep_at {
+            self.all.retain(|one| Arc::strong_count(one) > 1);
+            self.sweep_at = (self.all.len() * 2).max(SWEEP_FROM);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equals_are_kept_once_and_forgotten_when_nobody_has_them() {
+        let mut shared = Shared::default();
+        let (one, other) = (shared.intern("a".to_owned()), shared.intern("b".to_owned()));
+        assert!(Arc::ptr_eq(&one, &shared.intern("a".to_owned())) && !Arc::ptr_eq(&one, &other));
+        for number in 0..SWEEP_FROM {
+            shared.intern(number.to_string());
+        }
+        drop(other);
+        shared.sweep();
+        assert_eq!((shared.all.len(), shared.sweep_at), (1, SWEEP_FROM));
+        assert!(Arc::ptr_eq(&one, &shared.intern("a".to_owned())));
+    }
+}

@@ -1,0 +1,445 @@
+//! The writer of the index: the replicator alone holds it. It knows which digests belong to which key, so that a changed
+//! key is replaced whole.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use key_authority_domain::account::Account;
+use key_authority_domain::id::{AccountId, KeyId, Revision};
+use key_authority_domain::key::{Key, Secret};
+use key_authority_domain::time::Timestamp;
+use key_authority_storage::feed::Rows;
+use key_authority_storage::usage::UsageDelta;
+
+use super::by_key::ByKey;
+use super::guard::{ByDigest, Index};
+use super::interner::Interner;
+use super::record::{AccountRef, KeyRecord, Record, ResidentAccount};
+use super::tombstones::Tombstones;
+
+/// The one writer of an index.
+#[derive(Debug, Default)]
+pub struct Writer {
+    index: Arc<Index>,
+    by_key: ByKey,
+    interner: Interner,
+    accounts: HashMap<AccountId, Arc<ResidentAccount>>,
+    tombstones: Tombstones,
+    /// Up to where the log is applied.
+    applied: Revision,
+}
+
+/// What a complete reading has brought so far; all else is gone at its end.
+#[derive(Debug)]
+pub struct Reload {
+    /// None where there was nothing before, and so nothing can be gone.
+    seen: Option<Seen>,
+    /// When it began, by the authority's clock.
+    now: Timestamp,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    keys: HashSet<KeyId>,
+    accounts: HashSet<AccountId>,
+}
+
+impl Writer {
+    /// The index that it writes.
+    #[must_use]
+    pub fn index(&self) -> &Arc<Index> {
+        &self.index
+    }
+
+    /// Applies the rows that a part of the log up to `to` names: those in `rows` are as they are now, the other named ones
+    /// are gone.
+    pub fn apply(&mut self, accounts: &BTreeSet<AccountId>, keys: &BTreeSet<KeyId>, rows: &Rows, to: Revision) {
+        self.applied = to;
+        let there: HashSet<&KeyId> = rows.keys.iter().map(|key| &key.id).collect();
+        for id in keys.iter().filter(|id| !there.contains(id)) {
+            // First, since its token may have been brought along again, under another ID.
+            self.remove_key(id);
+        }
+        for account in &rows.accounts {
+            self.put_account(account);
+        }
+        for key in &rows.keys {
+            self.put_key(key, |_, _, _, _| false);
+        }
+        let there: HashSet<&AccountId> = rows.accounts.iter().map(|account| &account.id).collect();
+        for id in accounts.iter().filter(|id| !there.contains(id)) {
+            self.accounts.remove(id);
+        }
+        self.count();
+    }
+
+    /// When the versions of a key were last used here, for writing it down; without those that were not.
+    #[must_use]
+    pub fn last_uses(&self, id: &KeyId) -> Vec<UsageDelta> {
+        self.by_key.versions(id).filter_map(|version| version.last_use()).collect()
+    }
+
+    /// Begins a complete reading, `now` by the authority's clock.
+    #[must_use]
+    pub fn begin_reload(&self, now: Timestamp) -> Reload {
+        let is_empty = self.by_key.keys() == 0 && self.accounts.is_empty();
+        Reload { seen: (!is_empty).then(Seen::default), now }
+    }
+
+    /// Takes a batch of a complete reading.
+    pub fn reload(&mut self, reload: &mut Reload, rows: &Rows) {
+        if let Some(seen) = &mut reload.seen {
+            seen.accounts.extend(rows.accounts.iter().map(|account| account.id.clone()));
+            seen.keys.extend(rows.keys.iter().map(|key| key.id.clone()));
+        }
+        for account in &rows.accounts {
+            self.put_account(account);
+        }
+        for key in &rows.keys {
+            self.put_key(key, |tombstones, known, key, secret| {
+                tombstones.has_come_back(known, key, secret, reload.now)
+            });
+        }
+        self.count();
+    }
+
+    /// Ends a complete reading, of the state at `to`: what it did not bring is gone.
+    pub fn finish_reload(&mut self, reload: &Reload, to: Revision) {
+        self.applied = to;
+        if let Some(seen) = &reload.seen {
+            let gone: Vec<KeyId> = self.by_key.ids().filter(|id| !seen.keys.contains(*id)).cloned().collect();
+            for id in &gone {
+                self.remove_key(id);
+            }
+            self.accounts.retain(|id, _| seen.accounts.contains(id));
+        }
+        self.count();
+    }
+
+    /// Lets the tokens pass again that had ended and have come back: an operator has accepted the database as it is.
+    pub fn release_quarantined(&mut self) {
+        let index = Arc::clone(&self.index);
+        let secrets = index.secrets.pin();
+        for secret in self.tombstones.release().filter_map(|digest| secrets.get(&digest)) {
+            secret.release();
+        }
+        self.count();
+    }
+
+    fn put_account(&mut self, account: &Account) {
+        let resident = self.resident_account(&account.id);
+        resident.suspended.store(account.suspended, Ordering::Release);
+    }
+
+    /// The account with this ID. One whose row has not been read yet counts as suspended until it is.
+    fn resident_account(&mut self, id: &AccountId) -> Arc<ResidentAccount> {
+        let resident = self
+            .accounts
+            .entry(id.clone())
+            .or_insert_with(|| Arc::new(ResidentAccount { id: id.clone(), suspended: AtomicBool::new(true) }));
+        Arc::clone(resident)
+    }
+
+    fn put_key(&mut self, key: &Key, has_come_back: impl Fn(&Tombstones, Option<&KeyRecord>, &Key, &Secret) -> bool) {
+        let account = AccountRef(self.resident_account(&key.account));
+        let attributes = self.interner.of(account, key.access.clone(), &key.labels);
+        let index = Arc::clone(&self.index);
+        let secrets = index.secrets.pin();
+        let mut versions = Vec::with_capacity(key.secrets.len());
+        for secret in &key.secrets {
+            let known = secrets.get(&secret.digest);
+            let has_come_back = has_come_back(&self.tombstones, known.map(|known| &**known), key, secret);
+            let is_quarantined = self.tombstones.quarantine(secret.digest, key, has_come_back);
+            let known = known.map(|known| &**known);
+            versions.push(Record::new(KeyRecord::new(key, secret, Arc::clone(&attributes), is_quarantined, known)));
+        }
+        for version in &versions {
+            // Before it is there to be found.
+            index.foreign.add(version.scheme);
+            if let Some(before) = secrets.insert(ByDigest(version.clone()), version.clone()) {
+                index.foreign.remove(before.scheme);
+                // Uses were noted on it until now. What was counted there is written down from there.
+                before.last_used_time_of(key).inspect(|time| version.last_used.note(*time));
+            }
+        }
+        for before in self.by_key.replace(&key.id, versions) {
+            self.take_out(&before);
+        }
+    }
+
+    fn remove_key(&mut self, id: &KeyId) {
+        for version in self.by_key.replace(id, Vec::new()) {
+            self.take_out(&version);
+        }
+    }
+
+    /// Removes a version that its key has no longer, unless another has taken its place.
+    fn take_out(&mut self, version: &Record) {
+        let secrets = self.index.secrets.pin();
+        if secrets.get(&version.digest).is_some_and(|resident| Record::ptr_eq(resident, version)) {
+            secrets.remove(&version.digest);
+            self.index.foreign.remove(version.scheme);
+            self.tombstones.record_removed(version.digest, self.applied);
+        }
+    }
+
+    /// Ends a step.
+    fn count(&mut self) {
+        self.interner.sweep();
+        self.index.keys.store(self.by_key.keys(), Ordering::Relaxed);
+        self.index.accounts.store(self.accounts.len(), Ordering::Relaxed);
+        self.index.quarantined.store(self.tombstones.quarantined(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use key_authority_domain::account::{ExpiryChoice, KeyPolicy};
+    use key_authority_domain::foreign::Scheme;
+    use key_authority_domain::id::Actor;
+    use key_authority_domain::key::{Labels, MintedSecret, NewKey};
+    use key_authority_domain::token::TokenDigest;
+    use key_authority_domain::verdict::{Question, Verdict, decide};
+    use std::time::Duration;
+
+    use crate::usage::Usage;
+
+    const NOW: Timestamp = Timestamp::from_micros(1_000_000);
+
+    fn account(suspended: bool) -> Account {
+        Account {
+            id: AccountId::new("acme").unwrap(),
+            display_name: String::new(),
+            suspended,
+            policy: KeyPolicy::default(),
+            create_time: NOW,
+            update_time: NOW,
+            create_revision: Revision(1),
+            revision: Revision(1),
+        }
+    }
+
+    fn minted(byte: u8) -> MintedSecret {
+        let (digest, scheme) = (TokenDigest([byte; 32]), Scheme::Own);
+        MintedSecret { digest, scheme, secret_version: 1, hint: String::new(), sealed: None }
+    }
+
+    fn key(byte: u8) -> Key {
+        let new = NewKey {
+            id: KeyId::new(&format!("key_{byte}")).unwrap(),
+            display_name: String::new(),
+            description: String::new(),
+            scopes: [].into(),
+            projects: None,
+            networks: [].into(),
+            labels: Labels::new(),
+            expiry: ExpiryChoice::Never,
+            disabled: false,
+            created_by: Actor::bootstrap(),
+        };
+        Key::create(&account(false), new, minted(byte), NOW, Revision(2)).unwrap()
+    }
+
+    /// A key as it is found.
+    pub(crate) fn resident() -> Record {
+        let mut writer = Writer::default();
+        apply(&mut writer, vec![account(false)], vec![key(1)], &[]);
+        writer.index().get(&TokenDigest([1; 32])).unwrap()
+    }
+
+    fn verdict(index: &Index, byte: u8) -> Verdict {
+        let secret = index.get(&TokenDigest([byte; 32]));
+        decide(secret.as_ref().map(|s| s.facts()).as_ref(), &Question::default(), NOW)
+    }
+
+    fn apply(writer: &mut Writer, accounts: Vec<Account>, keys: Vec<Key>, named: &[&str]) {
+        let account_ids = accounts.iter().map(|a| a.id.clone()).collect();
+        let mut key_ids: BTreeSet<KeyId> = keys.iter().map(|k| k.id.clone()).collect();
+        key_ids.extend(named.iter().map(|id| KeyId::new(id).unwrap()));
+        writer.apply(&account_ids, &key_ids, &Rows { accounts, keys }, Revision(9));
+    }
+
+    #[test]
+    fn a_change_replaces_a_key_whole_and_a_missing_row_removes_it() {
+        let mut writer = Writer::default();
+        apply(&mut writer, vec![account(false)], vec![key(1)], &[]);
+        assert_eq!(verdict(writer.index(), 1), Verdict::Valid);
+
+        let mut renewed = key(1);
+        renewed.renew(&account(false), minted(2), Duration::ZERO, ExpiryChoice::Unsaid, NOW).unwrap();
+        apply(&mut writer, vec![], vec![renewed.clone()], &[]);
+        assert_eq!((verdict(writer.index(), 1), verdict(writer.index(), 2)), (Verdict::Expired, Verdict::Valid));
+
+        renewed.secrets.remove(0);
+        apply(&mut writer, vec![], vec![renewed], &[]);
+        assert_eq!((verdict(writer.index(), 1), verdict(writer.index(), 2)), (Verdict::Unknown, Verdict::Valid));
+
+        apply(&mut writer, vec![], vec![], &["key_1"]);
+        assert_eq!(verdict(writer.index(), 2), Verdict::Unknown);
+        assert_eq!(writer.index().keys(), 0);
+    }
+
+    #[test]
+    fn a_changed_key_was_used_when_the_one_before_it_was() {
+        let (mut writer, usage) = (Writer::default(), Usage::default());
+        let used = |writer: &Writer| writer.index().get(&TokenDigest([1; 32])).unwrap().last_used_time();
+        apply(&mut writer, vec![account(false)], vec![key(1)], &[]);
+        assert_eq!(used(&writer), None);
+        usage.note(&writer.index().get(&TokenDigest([1; 32])).unwrap(), NOW);
+        apply(&mut writer, vec![], vec![key(1)], &[]);
+        assert_eq!(used(&writer), Some(NOW));
+        let another = Key { create_revision: Revision(10), ..key(1) };
+        apply(&mut writer, vec![], vec![another], &[]);
+        assert_eq!(used(&writer), None, "it is another key with the same ID");
+    }
+
+    #[test]
+    fn foreign_tokens_are_counted_by_their_scheme_for_as_long_as_they_are_resident() {
+        let mut writer = Writer::default();
+        let of_scheme = |byte, scheme| {
+            let mut key = key(byte);
+            key.secrets[0].scheme = scheme;
+            key
+        };
+        let foreign = |writer: &Writer| Scheme::FOREIGN.map(|scheme| writer.index().has_any(scheme));
+        apply(&mut writer, vec![account(false)], vec![key(1)], &[]);
+        assert_eq!(foreign(&writer), [false; 3]);
+        let (whole, sha256) = (of_scheme(2, Scheme::Whole), of_scheme(3, Scheme::Sha256));
+        for _ in 0..2 {
+            // Read again, it is not one more.
+            apply(&mut writer, vec![], vec![whole.clone(), sha256.clone()], &[]);
+        }
+        assert_eq!(foreign(&writer), [true, false, true]);
+        let mut renewed = whole;
+        renewed.renew(&account(false), minted(4), Duration::ZERO, ExpiryChoice::Unsaid, NOW).unwrap();
+        renewed.secrets.remove(0);
+        apply(&mut writer, vec![], vec![renewed], &["key_3"]);
+        assert_eq!(foreign(&writer), [false; 3]);
+    }
+
+    #[test]
+    fn suspending_an_account_reaches_all_its_keys() {
+        let mut writer = Writer::default();
+        apply(&mut writer, vec![account(false)], vec![key(1), key(2)], &[]);
+        apply(&mut writer, vec![account(true)], vec![], &[]);
+        assert_eq!(
+            (verdict(writer.index(), 1), verdict(writer.index(), 2)),
+            (Verdict::AccountSuspended, Verdict::AccountSuspended)
+        );
+    }
+
+    #[test]
+    fn an_account_that_is_made_again_has_a_state_of_its_own() {
+        let mut writer = Writer::default();
+        apply(&mut writer, vec![account(true)], vec![key(1)], &[]);
+        let gone = BTreeSet::from([account(true).id]);
+        writer.apply(&gone, &BTreeSet::from([key(1).id]), &Rows::default(), Revision(9));
+        apply(&mut writer, vec![account(false)], vec![key(1)], &[]);
+        assert_eq!(verdict(writer.index(), 1), Verdict::Valid);
+        apply(&mut writer, vec![account(true)], vec![], &[]);
+        assert_eq!(verdict(writer.index(), 1), Verdict::AccountSuspended);
+    }
+
+    /// A key with the token of another, brought along later.
+    fn with_token_of(other: &Key, byte: u8) -> Key {
+        Key { create_revision: Revision(7), secrets: other.secrets.clone(), ..key(byte) }
+    }
+
+    #[test]
+    fn a_token_that_is_brought_along_again_is_that_of_the_key_which_has_it_now() {
+        // Changed beyond recognition, or gone, and in either order of the rows.
+        let mut renewed = key(1);
+        renewed.renew(&account(false), minted(4), Duration::ZERO, ExpiryChoice::Unsaid, NOW).unwrap();
+        renewed.secrets.remove(0);
+        let next = with_token_of(&key(1), 2);
+        for rows in [vec![next.clone()], vec![next.clone(), renewed.clone()], vec![renewed, next]] {
+            let mut writer = Writer::default();
+            apply(&mut writer, vec![account(false)], vec![key(1)], &[]);
+            apply(&mut writer, vec![], rows.clone(), &["key_1"]);
+            let id = |writer: &Writer| writer.index().get(&TokenDigest([1; 32])).map(|secret| secret.id().clone());
+            assert_eq!((id(&writer), verdict(writer.index(), 1)), (Some(key(2).id), Verdict::Valid));
+            reload(&mut writer, rows);
+            assert_eq!((id(&writer), verdict(writer.index(), 1)), (Some(key(2).id), Verdict::Valid));
+        }
+    }
+
+    #[test]
+    fn a_reading_that_missed_how_a_token_went_takes_it_as_it_is() {
+        let mut revoked = key(1);
+        revoked.revoke(String::new(), NOW);
+        for before in [key(1), revoked] {
+            let mut writer = Writer::default();
+            apply(&mut writer, vec![account(false)], vec![before], &[]);
+            reload(&mut writer, vec![with_token_of(&key(1), 2)]);
+            assert_eq!((verdict(writer.index(), 1), writer.index().quarantined()), (Verdict::Valid, 0));
+            assert_eq!(writer.index().keys(), 1);
+        }
+    }
+
+    #[test]
+    fn a_key_whose_account_is_not_there_yet_does_not_pass() {
+        let mut writer = Writer::default();
+        apply(&mut writer, vec![], vec![key(1)], &[]);
+        assert_eq!(verdict(writer.index(), 1), Verdict::AccountSuspended);
+    }
+
+    #[test]
+    fn a_reload_removes_what_it_did_not_bring() {
+        let mut writer = Writer::default();
+        apply(&mut writer, vec![account(false)], vec![key(1), key(2)], &[]);
+        let mut seen = writer.begin_reload(NOW);
+        writer.reload(&mut seen, &Rows { accounts: vec![account(false)], keys: vec![] });
+        writer.reload(&mut seen, &Rows { accounts: vec![], keys: vec![key(2), key(3)] });
+        assert_eq!(verdict(writer.index(), 1), Verdict::Valid);
+        writer.finish_reload(&seen, Revision(5));
+        let verdicts = [1, 2, 3].map(|byte| verdict(writer.index(), byte));
+        assert_eq!(verdicts, [Verdict::Unknown, Verdict::Valid, Verdict::Valid]);
+    }
+
+    /// A complete reading of a database that went back.
+    fn reload(writer: &mut Writer, keys: Vec<Key>) {
+        let mut seen = writer.begin_reload(NOW);
+        writer.reload(&mut seen, &Rows { accounts: vec![account(false)], keys });
+        writer.finish_reload(&seen, Revision(5));
+    }
+
+    #[test]
+    fn a_token_that_had_ended_does_not_come_back_with_the_database() {
+        use Verdict::{Revoked, Unknown, Valid};
+
+        let mut writer = Writer::default();
+        let (revoked, deleted, renewed) = (key(1), key(2), key(3));
+        apply(&mut writer, vec![account(false)], vec![revoked.clone(), deleted.clone(), renewed.clone()], &[]);
+        let mut then = revoked.clone();
+        then.revoke(String::new(), NOW);
+        let mut again = renewed.clone();
+        again.renew(&account(false), minted(4), Duration::ZERO, ExpiryChoice::Unsaid, NOW).unwrap();
+        apply(&mut writer, vec![], vec![then.clone(), again], &["key_2"]);
+
+        reload(&mut writer, vec![revoked.clone(), deleted.clone(), renewed.clone(), key(5)]);
+        let verdicts = |writer: &Writer| [1, 2, 3, 4, 5].map(|byte| verdict(writer.index(), byte));
+        assert_eq!(verdicts(&writer), [Revoked, Revoked, Revoked, Unknown, Valid]);
+        assert_eq!(writer.index().quarantined(), 3);
+
+        // It is held through other changes, and no longer counted once it is revoked again.
+        apply(&mut writer, vec![], vec![then, deleted], &[]);
+        assert_eq!(verdicts(&writer), [Revoked, Revoked, Revoked, Unknown, Valid]);
+        assert_eq!(writer.index().quarantined(), 2);
+
+        writer.release_quarantined();
+        assert_eq!(verdicts(&writer), [Revoked, Valid, Valid, Unknown, Valid]);
+        assert_eq!(writer.index().quarantined(), 0);
+    }
+
+    #[test]
+    fn a_token_that_is_made_again_is_not_held() {
+        let mut writer = Writer::default();
+        apply(&mut writer, vec![account(false)], vec![key(1)], &[]);
+        apply(&mut writer, vec![], vec![], &["key_1"]);
+        let later = Key { create_revision: Revision(10), ..key(1) };
+        reload(&mut writer, vec![later]);
+        assert_eq!((verdict(writer.index(), 1), writer.index().quarantined()), (Verdict::Valid, 0));
+    }
+}

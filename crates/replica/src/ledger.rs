@@ -1,0 +1,146 @@
+//! The port to the database and to time: what the replicator and the propagator need of both.
+//!
+//! `storage::Store` and the clock of this machine are what production runs on. The loops are generic over the port, so that
+//! a simulation can run them on a database and a time of its own.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use key_authority_domain::audit::ChainHash;
+use key_authority_domain::id::{AccountId, KeyId, ReplicaId, Revision};
+use key_authority_domain::key::Key;
+use key_authority_domain::time::Timestamp;
+use key_authority_storage::feed::{Feed, Rows};
+use key_authority_storage::registry::{JoinRefused, Joining, Nonce, RegistryScan};
+use key_authority_storage::settings::Head;
+use key_authority_storage::usage::UsageDelta;
+use key_authority_storage::{StorageError, Store};
+
+use crate::clock::{Boottime, boottime};
+
+/// What a statement of the ledger comes to.
+type Answer<T> = Result<T, StorageError>;
+
+/// The database, as a replica follows it. Each method is what the method of `storage::Store` with this name does.
+pub trait Ledger: Sync {
+    /// The authority's clock.
+    fn now(&self) -> impl Future<Output = Answer<Timestamp>> + Send;
+    /// The log from a revision on, and its head.
+    fn feed(&self, from: Revision) -> impl Future<Output = Answer<Feed>> + Send;
+    /// Accounts and keys as they are now.
+    fn rows(&self, accounts: &[AccountId], keys: &[KeyId]) -> impl Future<Output = Answer<Rows>> + Send;
+    /// The keys that one revision created.
+    fn keys_created_by(&self, revision: Revision) -> impl Future<Output = Answer<Vec<Key>>> + Send;
+    /// Everything, from one snapshot, in batches; returns the head of that snapshot.
+    fn snapshot(&self, take: impl FnMut(Rows) + Send) -> impl Future<Output = Answer<Head>> + Send;
+    /// The acceptances of a restore in the log.
+    fn acceptances(&self) -> impl Future<Output = Answer<BTreeSet<ChainHash>>> + Send;
+    /// Writes down the use of keys.
+    fn record_usage(&self, deltas: &mut [UsageDelta])
+    -> impl Future<Output = Result<(), (usize, StorageError)>> + Send;
+    /// Enters a replica into the registry.
+    fn join(&self, joining: Joining<'_>) -> impl Future<Output = Answer<Result<(), JoinRefused>>> + Send;
+    /// Confirms a revision; returns whether the replica is registered.
+    fn confirm(&self, id: ReplicaId, applied: Head, nonce: Nonce) -> impl Future<Output = Answer<bool>> + Send;
+    /// The registry as a server shows it whose log has the revision.
+    fn registry(&self, at: Revision) -> impl Future<Output = Answer<RegistryScan>> + Send;
+    /// Removes a replica whose row is still the observed one; returns whether it did.
+    fn fence(&self, id: ReplicaId, observed: Nonce) -> impl Future<Output = Answer<bool>> + Send;
+    /// Removes a replica that leaves.
+    fn leave(&self, id: ReplicaId) -> impl Future<Output = Answer<()>> + Send;
+    /// How many sessions there have been: what was done under one count was done on one server.
+    fn sessions(&self) -> u64;
+    /// Ends the session.
+    fn close(&self) -> impl Future<Output = ()> + Send;
+}
+
+impl Ledger for Store {
+    async fn now(&self) -> Answer<Timestamp> {
+        Self::now(self).await
+    }
+
+    async fn feed(&self, from: Revision) -> Answer<Feed> {
+        Self::feed(self, from).await
+    }
+
+    async fn rows(&self, accounts: &[AccountId], keys: &[KeyId]) -> Answer<Rows> {
+        Self::rows(self, accounts, keys).await
+    }
+
+    async fn keys_created_by(&self, revision: Revision) -> Answer<Vec<Key>> {
+        Self::keys_created_by(self, revision).await
+    }
+
+    async fn snapshot(&self, take: impl FnMut(Rows) + Send) -> Answer<Head> {
+        Self::snapshot(self, take).await
+    }
+
+    async fn acceptances(&self) -> Answer<BTreeSet<ChainHash>> {
+        Self::acceptances(self).await
+    }
+
+    async fn record_usage(&self, deltas: &mut [UsageDelta]) -> Result<(), (usize, StorageError)> {
+        Self::record_usage(self, deltas).await
+    }
+
+    async fn join(&self, joining: Joining<'_>) -> Answer<Result<(), JoinRefused>> {
+        Self::join(self, joining).await
+    }
+
+    async fn confirm(&self, id: ReplicaId, applied: Head, nonce: Nonce) -> Answer<bool> {
+        Self::confirm(self, id, applied, nonce).await
+    }
+
+    async fn registry(&self, at: Revision) -> Answer<RegistryScan> {
+        Self::registry(self, at).await
+    }
+
+    async fn fence(&self, id: ReplicaId, observed: Nonce) -> Answer<bool> {
+        Self::fence(self, id, observed).await
+    }
+
+    async fn leave(&self, id: ReplicaId) -> Answer<()> {
+        Self::leave(self, id).await
+    }
+
+    fn sessions(&self) -> u64 {
+        Self::sessions(self)
+    }
+
+    async fn close(&self) {
+        Self::close(self).await;
+    }
+}
+
+/// Time, as it passes for a replica.
+pub trait Timer: Sync {
+    /// The boot clock.
+    fn now(&self) -> Boottime;
+    /// Waits.
+    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send;
+
+    /// The output of `work`, or `None` when it takes longer than `limit`.
+    fn within<F: Future + Send>(&self, limit: Duration, work: F) -> impl Future<Output = Option<F::Output>> + Send {
+        async move {
+            tokio::select! {
+                biased;
+                output = work => Some(output),
+                () = self.sleep(limit) => None,
+            }
+        }
+    }
+}
+
+/// The time of this machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemTimer;
+
+impl Timer for SystemTimer {
+    fn now(&self) -> Boottime {
+        boottime()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+}

@@ -1,0 +1,6 @@
+//! The protocol of `docs/coherence.md`, without I/O: state machines that production, the model and the simulation drive.
+
+pub mod lease;
+pub mod observed;
+pub mod timings;
+pub mod wait;
