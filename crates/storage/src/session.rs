@@ -100,6 +100,10 @@ impl SessionState {
     }
 }
 
+/// How many connections a pool keeps open. A change that finds none open waits for one, and so does the removal of a silent
+/// replica, for which there is little time.
+const CONNECTIONS_OPEN: u32 = 4;
+
 /// Who uses the sessions of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PoolMode {
@@ -121,7 +125,7 @@ pub(crate) fn options(url: &str, sharing: PoolMode, state: &Arc<SessionState>) -
     let mut options = ConnectOptions::new(url);
     options
         .max_connections(connections)
-        .min_connections(1)
+        .min_connections(connections.min(CONNECTIONS_OPEN))
         // Sessions to a server are tested by a question of their own, below, in the same round trip.
         .test_before_acquire(is_shared && url.starts_with("sqlite"))
         .acquire_timeout(ACQUIRE_TIMEOUT)

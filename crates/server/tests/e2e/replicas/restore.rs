@@ -53,7 +53,7 @@ async fn a_key_that_was_revoked_stays_refused_until_an_operator_accepts_the_rest
         })
         .await;
         eventually("everything is read anew", async || (held(replica).await == 3).then_some(())).await;
-        assert!(replica.output().contains("the database went back"));
+        assert!(replica.output().contains("database history diverged"));
     }
     for ended in [&revoked, &deleted, &renewed] {
         assert_eq!(client.key(&ended.id()).await.state(), KeyState::Active, "as the database says");
