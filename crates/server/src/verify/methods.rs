@@ -143,7 +143,7 @@ impl Verifier {
     ///
     /// # Errors
     /// At the first message that does not decode; those before it are answered.
-    pub fn verify_on_stream(
+    pub(crate) fn verify_on_stream(
         &self,
         permit: &Result<Permit, RpcError>,
         messages: &[&[u8]],
