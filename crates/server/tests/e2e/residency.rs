@@ -79,7 +79,19 @@ async fn uses_are_not_lost_in_an_orderly_end(mut authority: Authority) {
     }
 }
 
+/// A flood of reads may hold every connection of its pool; a revocation needs none of them.
+async fn a_change_uses_connections_that_reads_do_not(authority: Authority) {
+    let client = authority.client();
+    client.new_account("acme", KeyPolicy::default()).await;
+    let key = client.key_in("acme").await;
+    let (reads, changes) = (statements(&authority, "requests").await, statements(&authority, "changes").await);
+    client.revoke(&key.id()).await;
+    assert!(statements(&authority, "changes").await > changes);
+    assert!(statements(&authority, "requests").await <= reads, "not one statement of the change is a read's");
+}
+
 on_every_database! {
     ten_thousand_questions_send_no_statement,
+    a_change_uses_connections_that_reads_do_not,
     uses_are_not_lost_in_an_orderly_end,
 }

@@ -83,10 +83,7 @@ impl Wanted {
     }
 }
 
-async fn ask(
-    session: &Session,
-    request: PrepareConnectionRequest,
-) -> Result<PrepareConnectionResponse, Error> {
+async fn ask(session: &Session, request: PrepareConnectionRequest) -> Result<PrepareConnectionResponse, Error> {
     let rpc = |mut api: Api, request| async move { api.prepare_connection(request).await };
     if !request.create_if_none {
         return session.client.ask(request, rpc).await;
