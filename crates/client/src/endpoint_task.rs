@@ -1,73 +1,67 @@
-//! One replica, or whatever answers in its name: sessions with it, one after another, for as long as the verifier lives.
+//! The background task of one endpoint.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
-use tonic::Code;
 use tonic::transport::Endpoint;
 
 use crate::backoff::Backoff;
-use crate::credential::Credential;
-use crate::error::chain;
-use crate::links::Links;
-use crate::session::{Session, Trouble};
+use crate::pool::Pool;
+use crate::replica_error::ReplicaError;
+use crate::session::Session;
+use crate::token_source::TokenSource;
 
-/// How long it may take from nothing to an open stream.
-const OPEN_TIME: Duration = Duration::from_secs(5);
+/// The time limit from the first packet to an open stream.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where to connect to, and as whom.
-pub(crate) struct Place {
-    pub(crate) number: usize,
+/// Keeps a session with one endpoint open for as long as the verifier lives.
+pub(crate) struct EndpointTask {
+    pub(crate) index: usize,
     pub(crate) endpoint: Endpoint,
-    pub(crate) credential: Credential,
-    pub(crate) links: Arc<Links>,
+    pub(crate) token_source: TokenSource,
+    pub(crate) pool: Arc<Pool>,
 }
 
-impl Place {
-    /// Keeps a session open. It never ends by itself.
-    pub(crate) async fn keep(self) {
+impl EndpointTask {
+    /// Opens sessions one after another. It never returns; the verifier aborts it.
+    pub(crate) async fn run(self) {
         let mut backoff = Backoff::new();
         loop {
-            if let Some(session) = self.open().await {
-                let ended = session.run(&self.links).await;
-                if ended.has_answered {
-                    backoff = Backoff::new();
+            match self.open_session().await {
+                Ok(session) => {
+                    let end = session.run(&self.pool).await;
+                    if end.has_answered {
+                        backoff = Backoff::new();
+                    }
+                    if let Some(status) = end.status {
+                        self.report(status.into());
+                    }
                 }
-                if let Some(status) = ended.status {
-                    self.note(&chain(&Trouble::from(status)));
+                Err(error) => {
+                    if let Some(message) = error.caller_rejection() {
+                        self.pool.reject_caller(message);
+                    }
+                    self.report(error);
                 }
             }
             backoff.pause().await;
         }
     }
 
-    async fn open(&self) -> Option<Session> {
-        let authorization = match self.credential.authorization().await {
-            Ok(authorization) => authorization,
-            Err(error) => {
-                self.note(&chain(&error));
-                return None;
-            }
-        };
-        match timeout(OPEN_TIME, Session::open(self.number, &self.endpoint, authorization)).await {
-            Ok(Ok(session)) => return Some(session),
-            Ok(Err(trouble)) => {
-                if let Trouble::Status(status) = &trouble
-                    && matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied)
-                {
-                    self.links.refuse(status.message());
-                }
-                self.note(&chain(&trouble));
-            }
-            Err(_elapsed) => self.note("no stream in time"),
-        }
-        None
+    async fn open_session(&self) -> Result<Session, ReplicaError> {
+        let authorization = self.token_source.authorization().await.map_err(ReplicaError::Token)?;
+        let opening = Session::open(self.index, &self.endpoint, authorization);
+        timeout(OPEN_TIMEOUT, opening).await.unwrap_or(Err(ReplicaError::OpenTimeout(OPEN_TIMEOUT)))
     }
 
-    fn note(&self, trouble: &str) {
-        let endpoint = self.endpoint.uri();
-        tracing::debug!(%endpoint, trouble, "no stream of questions");
-        self.links.note(format!("{endpoint}: {trouble}"));
+    fn report(&self, error: ReplicaError) {
+        #[cfg(feature = "tracing")]
+        tracing::debug!(
+            endpoint = %self.endpoint.uri(),
+            error = crate::error::chain(&error),
+            "verify stream failed; reconnecting after a pause"
+        );
+        self.pool.record_error(self.index, error);
     }
 }

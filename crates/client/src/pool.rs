@@ -1,7 +1,11 @@
-//! Where questions can be asked now, and to whom the next one goes.
+//! The streams that can take questions now, and the choice among them.
 //!
-//! A link is on offer while its stream is open and its replica healthy. It is withdrawn before the questions that it leaves
-//! unanswered are let go, so that who asks again does not find it any more.
+//! A stream is ready while it is open and its replica is healthy. When a stream ends, this order keeps a retry off it:
+//!
+//! - `t0` The stream ends.
+//! - `t1` Its session marks the endpoint unready.
+//! - `t2` The session drops the pending calls. Their callers see [`StreamHandle::call`] return `None`.
+//! - `t3` The callers pick again, and do not find the ended stream.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,201 +13,236 @@ use std::sync::{Arc, Mutex, PoisonError};
 use key_authority_proto::v1;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::error::Error;
+use crate::error::{Error, SharedError};
+use crate::question::Question;
+use crate::replica_error::{EndpointError, ReplicaError};
 
-/// What came of one question on a stream.
-pub(crate) type Answer = Result<v1::VerifyResponse, v1::StreamError>;
+/// The outcome of one question on a stream.
+pub(crate) type CallOutcome = Result<v1::VerifyResponse, v1::StreamError>;
 
-/// A question on its way to a stream.
+/// A question that waits to be sent.
 #[derive(Debug)]
-pub(crate) struct Asked {
-    pub(crate) request: v1::VerifyRequest,
-    pub(crate) waiting: Waiting,
+pub(crate) struct PendingCall {
+    pub(crate) question: Question,
+    pub(crate) responder: Responder,
 }
 
-/// Who waits for an answer. Dropped, it tells them that there will be none.
+/// Where the outcome of a call goes. When it is dropped, the caller learns that there is none.
 #[derive(Debug)]
-pub(crate) struct Waiting {
-    pub(crate) answer: oneshot::Sender<Answer>,
-    /// Counts as one of the link's even when nobody waits any more: a replica that owes an answer is no better than a busy one.
-    _user: Arc<()>,
+pub(crate) struct Responder {
+    sender: oneshot::Sender<CallOutcome>,
+    /// Counts for the load until the replica has answered, even when the caller has stopped waiting: a replica that
+    /// owes an answer is as busy as before.
+    _in_flight: Arc<()>,
 }
 
-/// The way to one stream.
-#[derive(Debug, Clone)]
-pub(crate) struct Link {
-    /// Which endpoint it is, in the order in which they were named.
-    pub(crate) number: usize,
-    /// Without a limit: what waits here, waits in place of whoever asked it. In a queue with limited room, one who got room and did
-    /// not look would hold up all that come after.
-    asked: mpsc::UnboundedSender<Asked>,
-    /// One of whoever has or may have an open question; how many there are is the load.
-    users: Arc<()>,
-}
-
-impl Link {
-    pub(crate) fn new(number: usize, asked: mpsc::UnboundedSender<Asked>) -> Self {
-        Self { number, asked, users: Arc::new(()) }
+impl Responder {
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.sender.is_closed()
     }
 
-    /// Asks, and waits for the answer. None: the stream has ended without one.
-    pub(crate) async fn ask(&self, request: v1::VerifyRequest) -> Option<Answer> {
-        let (answer, answered) = oneshot::channel();
-        let waiting = Waiting { answer, _user: Arc::clone(&self.users) };
-        self.asked.send(Asked { request, waiting }).ok()?;
-        answered.await.ok()
+    pub(crate) fn respond(self, outcome: CallOutcome) {
+        // An error means that the caller has stopped waiting.
+        let _ = self.sender.send(outcome);
+    }
+}
+
+/// The sending side of one stream.
+#[derive(Debug, Clone)]
+pub(crate) struct StreamHandle {
+    /// The position of its endpoint in the order in which the builder got them.
+    pub(crate) endpoint: usize,
+    /// Unbounded, because each entry stands for a caller that waits anyway. In a bounded queue, a caller that got a
+    /// slot and is not polled would block all callers after it.
+    calls: mpsc::UnboundedSender<PendingCall>,
+    /// One clone per call and per caller that picked this stream. The number of clones is the load.
+    in_flight: Arc<()>,
+}
+
+impl StreamHandle {
+    pub(crate) fn new(endpoint: usize, calls: mpsc::UnboundedSender<PendingCall>) -> Self {
+        Self { endpoint, calls, in_flight: Arc::new(()) }
+    }
+
+    /// Sends a question and waits for its outcome. Returns `None` when the stream ends first.
+    pub(crate) async fn call(&self, question: Question) -> Option<CallOutcome> {
+        let (sender, outcome) = oneshot::channel();
+        let responder = Responder { sender, _in_flight: Arc::clone(&self.in_flight) };
+        self.calls.send(PendingCall { question, responder }).ok()?;
+        outcome.await.ok()
     }
 
     fn load(&self) -> usize {
-        Arc::strong_count(&self.users)
+        Arc::strong_count(&self.in_flight)
     }
 }
 
 #[derive(Debug, Default)]
-struct Offers {
-    links: Vec<Link>,
-    /// Set while the authority does not let this service ask.
-    refusal: Option<String>,
+struct ReadySet {
+    streams: Vec<StreamHandle>,
+    /// The message of the authority, while it rejects this service.
+    caller_rejection: Option<String>,
 }
 
-/// The links on offer.
-#[derive(Debug, Default)]
-pub(crate) struct Links {
-    offers: watch::Sender<Offers>,
-    turn: AtomicUsize,
-    /// What was last in the way of an answer, for people.
-    trouble: Mutex<Option<String>>,
+/// All streams that are ready.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    /// The URLs of the endpoints, for error texts.
+    endpoints: Vec<String>,
+    ready: watch::Sender<ReadySet>,
+    /// Where the next round-robin search begins.
+    next_start: AtomicUsize,
+    last_error: Mutex<Option<SharedError>>,
 }
 
-impl Links {
-    /// Lets questions go to a link.
-    pub(crate) fn offer(&self, link: &Link) {
-        self.offers.send_modify(|offers| {
-            offers.links.retain(|other| other.number != link.number);
-            offers.links.push(link.clone());
-            offers.refusal = None;
+impl Pool {
+    pub(crate) fn new(endpoints: Vec<String>) -> Self {
+        Self {
+            endpoints,
+            ready: watch::Sender::default(),
+            next_start: AtomicUsize::new(0),
+            last_error: Mutex::default(),
+        }
+    }
+
+    /// Lets questions go to a stream. It replaces an earlier stream of the same endpoint.
+    pub(crate) fn mark_ready(&self, stream: &StreamHandle) {
+        self.ready.send_modify(|ready| {
+            ready.streams.retain(|other| other.endpoint != stream.endpoint);
+            ready.streams.push(stream.clone());
+            ready.caller_rejection = None;
         });
     }
 
     /// Lets no more questions go to an endpoint.
-    pub(crate) fn withdraw(&self, number: usize) {
-        self.offers.send_if_modified(|offers| {
-            let len = offers.links.len();
-            offers.links.retain(|link| link.number != number);
-            offers.links.len() < len
+    pub(crate) fn mark_unready(&self, endpoint: usize) {
+        self.ready.send_if_modified(|ready| {
+            let len = ready.streams.len();
+            ready.streams.retain(|stream| stream.endpoint != endpoint);
+            ready.streams.len() < len
         });
     }
 
-    /// Tells whoever asks that this service may not, until a link is on offer again.
-    pub(crate) fn refuse(&self, message: &str) {
-        self.offers.send_modify(|offers| offers.refusal = Some(message.to_owned()));
+    /// Fails questions that find no ready stream, until one is ready again: the authority rejects this service.
+    pub(crate) fn reject_caller(&self, message: &str) {
+        self.ready.send_modify(|ready| ready.caller_rejection = Some(message.to_owned()));
     }
 
-    /// Whether there is anybody to ask.
     pub(crate) fn is_any_ready(&self) -> bool {
-        !self.offers.borrow().links.is_empty()
+        !self.ready.borrow().streams.is_empty()
     }
 
-    /// Waits until there is somebody to ask: who has the fewest questions open, in turn where some have equally few; `avoided` only
-    /// when there is nobody else.
-    pub(crate) async fn pick(&self, avoided: Option<usize>) -> Result<Link, Error> {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        if let Some(picked) = picked(&self.offers.borrow(), turn, avoided) {
+    /// Waits until a stream is ready, and returns the one with the lowest load. Equal loads are served round-robin. The
+    /// endpoint `avoided` is chosen only when no other is ready.
+    pub(crate) async fn pick(&self, avoided: Option<usize>) -> Result<StreamHandle, Error> {
+        let start = self.next_start.fetch_add(1, Ordering::Relaxed);
+        // The fast path needs no subscription.
+        if let Some(picked) = pick_from(&self.ready.borrow(), start, avoided) {
             return picked;
         }
-        let mut changes = self.offers.subscribe();
+        let mut changes = self.ready.subscribe();
         loop {
-            if let Some(picked) = picked(&changes.borrow_and_update(), turn, avoided) {
+            if let Some(picked) = pick_from(&changes.borrow_and_update(), start, avoided) {
                 return picked;
             }
             if changes.changed().await.is_err() {
-                // Not while we are here: the sender is ours.
+                // Unreachable: `self` owns the sender.
                 std::future::pending::<()>().await;
             }
         }
     }
 
-    /// Keeps what is in the way of an answer.
-    pub(crate) fn note(&self, trouble: impl Into<String>) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble.into());
+    /// Keeps the failure of an endpoint, as the source of a later [`Error`].
+    pub(crate) fn record_error(&self, endpoint: usize, source: ReplicaError) {
+        let endpoint = self.endpoints.get(endpoint).cloned().unwrap_or_default();
+        let error = EndpointError { endpoint, source };
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(error));
     }
 
-    /// What was last in the way.
-    pub(crate) fn trouble(&self) -> String {
-        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        trouble.unwrap_or_else(|| "no replica has said that it is ready".to_owned())
+    /// The last failure of any endpoint.
+    pub(crate) fn last_error(&self) -> Option<SharedError> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-fn picked(offers: &Offers, turn: usize, avoided: Option<usize>) -> Option<Result<Link, Error>> {
-    let count = offers.links.len();
-    let Some(first) = turn.checked_rem(count) else {
-        return offers.refusal.clone().map(|message| Err(Error::Caller { message }));
+/// Returns `None` when the caller must wait.
+fn pick_from(ready: &ReadySet, start: usize, avoided: Option<usize>) -> Option<Result<StreamHandle, Error>> {
+    let count = ready.streams.len();
+    let Some(first) = start.checked_rem(count) else {
+        return ready.caller_rejection.clone().map(|message| Err(Error::CallerRejected { message }));
     };
-    let in_turn = offers.links.iter().cycle().skip(first).take(count);
-    let is_avoided = |link: &Link| avoided == Some(link.number);
-    in_turn.min_by_key(|link| (is_avoided(link), link.load())).cloned().map(Ok)
+    let in_turn = ready.streams.iter().cycle().skip(first).take(count);
+    let is_avoided = |stream: &StreamHandle| avoided == Some(stream.endpoint);
+    in_turn.min_by_key(|stream| (is_avoided(stream), stream.load())).cloned().map(Ok)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn link(number: usize) -> Link {
-        Link::new(number, mpsc::unbounded_channel().0)
+    fn stream(endpoint: usize) -> StreamHandle {
+        StreamHandle::new(endpoint, mpsc::unbounded_channel().0)
     }
 
-    fn offered(count: usize) -> Links {
-        let links = Links::default();
-        (0..count).for_each(|number| links.offer(&link(number)));
-        links
+    fn ready_pool(count: usize) -> Pool {
+        let pool = Pool::new(Vec::new());
+        (0..count).for_each(|endpoint| pool.mark_ready(&stream(endpoint)));
+        pool
     }
 
-    async fn picks(links: &Links, count: usize, avoided: Option<usize>) -> Vec<usize> {
-        let mut numbers = Vec::new();
+    async fn picks(pool: &Pool, count: usize, avoided: Option<usize>) -> Vec<usize> {
+        let mut endpoints = Vec::new();
         for _ in 0..count {
-            numbers.push(links.pick(avoided).await.unwrap().number);
+            endpoints.push(pool.pick(avoided).await.unwrap().endpoint);
         }
-        numbers
+        endpoints
     }
 
     #[tokio::test]
-    async fn questions_go_in_turn() {
-        assert_eq!(picks(&offered(3), 6, None).await, [0, 1, 2, 0, 1, 2]);
+    async fn equal_loads_are_served_round_robin() {
+        assert_eq!(picks(&ready_pool(3), 6, None).await, [0, 1, 2, 0, 1, 2]);
     }
 
     #[tokio::test]
-    async fn who_has_fewer_open_questions_is_asked_first() {
-        let links = offered(2);
-        let waiting = [links.pick(Some(1)).await.unwrap(), links.pick(Some(1)).await.unwrap()];
-        assert_eq!(waiting.iter().map(|link| link.number).collect::<Vec<_>>(), [0, 0]);
-        assert_eq!(picks(&links, 3, None).await, [1, 1, 1]);
+    async fn the_stream_with_the_lowest_load_is_picked() {
+        let pool = ready_pool(2);
+        let waiting = [pool.pick(Some(1)).await.unwrap(), pool.pick(Some(1)).await.unwrap()];
+        assert_eq!(waiting.iter().map(|stream| stream.endpoint).collect::<Vec<_>>(), [0, 0]);
+        assert_eq!(picks(&pool, 3, None).await, [1, 1, 1]);
         drop(waiting);
-        assert!(picks(&links, 2, None).await.contains(&0));
+        assert!(picks(&pool, 2, None).await.contains(&0));
     }
 
     #[tokio::test]
-    async fn the_avoided_is_asked_when_there_is_nobody_else() {
-        let links = offered(2);
-        assert_eq!(picks(&links, 3, Some(0)).await, [1, 1, 1]);
-        links.withdraw(1);
-        assert_eq!(picks(&links, 2, Some(0)).await, [0, 0]);
+    async fn the_avoided_endpoint_is_picked_when_no_other_is_ready() {
+        let pool = ready_pool(2);
+        assert_eq!(picks(&pool, 3, Some(0)).await, [1, 1, 1]);
+        pool.mark_unready(1);
+        assert_eq!(picks(&pool, 2, Some(0)).await, [0, 0]);
     }
 
     #[tokio::test]
-    async fn who_finds_nobody_waits_for_an_offer_or_a_refusal() {
-        let links = Links::default();
-        let (picked, ()) = tokio::join!(links.pick(None), async { links.offer(&link(7)) });
-        assert_eq!(picked.unwrap().number, 7);
-        links.withdraw(7);
-        let (picked, ()) = tokio::join!(links.pick(None), async { links.refuse("who are you?") });
-        assert!(matches!(picked, Err(Error::Caller { message }) if message == "who are you?"));
-        links.offer(&link(7));
-        assert!(links.pick(None).await.is_ok(), "an offer ends a refusal");
+    async fn without_a_ready_stream_a_pick_waits_for_one_or_for_a_rejection() {
+        let pool = Pool::new(Vec::new());
+        let (picked, ()) = tokio::join!(pool.pick(None), async { pool.mark_ready(&stream(7)) });
+        assert_eq!(picked.unwrap().endpoint, 7);
+        pool.mark_unready(7);
+        let (picked, ()) = tokio::join!(pool.pick(None), async { pool.reject_caller("unknown caller") });
+        assert!(matches!(picked, Err(Error::CallerRejected { message }) if message == "unknown caller"));
+        pool.mark_ready(&stream(7));
+        assert!(pool.pick(None).await.is_ok(), "a ready stream ends the rejection");
     }
 
     #[tokio::test]
-    async fn a_question_to_a_stream_that_ended_is_told_that_there_is_no_answer() {
-        assert_eq!(link(0).ask(v1::VerifyRequest::default()).await, None);
+    async fn a_call_on_an_ended_stream_has_no_outcome() {
+        assert!(stream(0).call(Question::new("t")).await.is_none());
+    }
+
+    #[test]
+    fn a_recorded_error_names_its_endpoint() {
+        let pool = Pool::new(vec!["http://a".to_owned(), "http://b".to_owned()]);
+        pool.record_error(1, ReplicaError::NotServing);
+        let text = crate::error::chain(&pool.last_error().unwrap());
+        assert_eq!(text, "replica http://b failed: health status is not SERVING");
     }
 }

@@ -1,40 +1,31 @@
-//! Who asks: this service's own token.
+//! The token of this service, with which it calls the authority.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use tonic::metadata::{Ascii, MetadataValue};
+use zeroize::Zeroizing;
 
 use crate::error::SetupError;
+use crate::token::Token;
 
-/// Where the token of this service is. `Debug` does not show it.
-#[derive(Clone)]
-pub(crate) enum Credential {
-    /// An authority that answers without one.
+/// Where the token of this service comes from. `Debug` does not show a token.
+#[derive(Debug, Clone)]
+pub(crate) enum TokenSource {
+    /// Calls carry no token: the authority accepts anonymous calls.
     None,
-    Token(String),
-    /// Read anew for each connection.
+    Token(Token),
+    /// The file is read again for each connection, so that a renewed token is used without a restart.
     File(PathBuf),
 }
 
-impl fmt::Debug for Credential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::None => f.write_str("None"),
-            Self::Token(_) => f.write_str("Token(…)"),
-            Self::File(path) => f.debug_tuple("File").field(path).finish(),
-        }
-    }
-}
-
-impl Credential {
-    /// The value of `authorization`.
+impl TokenSource {
+    /// The value of the metadata entry `authorization`.
     pub(crate) async fn authorization(&self) -> Result<Option<MetadataValue<Ascii>>, SetupError> {
         match self {
             Self::None => Ok(None),
-            Self::Token(token) => bearer(token).map(Some),
+            Self::Token(token) => bearer(token.expose()).map(Some),
             Self::File(path) => {
-                let text = tokio::fs::read_to_string(path).await;
+                let text = tokio::fs::read_to_string(path).await.map(Zeroizing::new);
                 bearer(&text.map_err(|source| SetupError::TokenFile { path: path.clone(), source })?).map(Some)
             }
         }
@@ -44,10 +35,11 @@ impl Credential {
 fn bearer(token: &str) -> Result<MetadataValue<Ascii>, SetupError> {
     let token = token.trim();
     if token.is_empty() {
-        return Err(SetupError::Token);
+        return Err(SetupError::InvalidToken);
     }
-    let mut value: MetadataValue<Ascii> = format!("Bearer {token}").parse().map_err(|_| SetupError::Token)?;
-    // `Debug` of requests shows metadata.
+    let header = Zeroizing::new(format!("Bearer {token}"));
+    let mut value: MetadataValue<Ascii> = header.parse().map_err(|_| SetupError::InvalidToken)?;
+    // Without it, `Debug` of a request shows the token.
     value.set_sensitive(true);
     Ok(value)
 }
@@ -56,18 +48,22 @@ fn bearer(token: &str) -> Result<MetadataValue<Ascii>, SetupError> {
 mod tests {
     use super::*;
 
+    fn source(text: &str) -> TokenSource {
+        TokenSource::Token(Token::new(text.to_owned()))
+    }
+
     #[tokio::test]
-    async fn no_debug_shows_a_token() {
-        let credential = Credential::Token("canary".to_owned());
-        let shown = format!("{credential:?} {:?}", credential.authorization().await.unwrap());
+    async fn debug_does_not_show_the_token() {
+        let source = source("canary");
+        let shown = format!("{source:?} {:?}", source.authorization().await.unwrap());
         assert!(!shown.contains("canary"), "{shown}");
     }
 
     #[tokio::test]
-    async fn what_is_no_token_is_refused() {
+    async fn a_text_that_cannot_be_a_token_is_rejected() {
         for text in ["", " \n", "a\nb"] {
-            let token = Credential::Token(text.to_owned()).authorization().await;
-            assert!(matches!(token, Err(SetupError::Token)), "{text:?}");
+            let authorization = source(text).authorization().await;
+            assert!(matches!(authorization, Err(SetupError::InvalidToken)), "{text:?}");
         }
     }
 }
