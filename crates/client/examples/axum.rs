@@ -1,4 +1,4 @@
-//! An axum service that only holders of a key may use.
+//! An axum service that requires an API key.
 //!
 //! ```sh
 //! cargo run --package key-authority-client --example axum -- http://127.0.0.1:50051 service.token 127.0.0.1:8080
@@ -10,22 +10,22 @@ use axum::routing::{Router, get, post};
 use key_authority_client::{KeyIdentity, RequireKey, Verifier};
 
 #[tokio::main]
-#[expect(clippy::print_stdout, reason = "a program tells where it listens")]
+#[expect(clippy::print_stdout, reason = "a program prints its address")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [authority, token_file, listen] = <[String; 3]>::try_from(std::env::args().skip(1).collect::<Vec<_>>())
         .map_err(|_| "AUTHORITY TOKEN_FILE LISTEN")?;
-    // The token of this service itself: of a key of account `system` with the scope `verify`.
+    // The file holds the token of this service. Its key belongs to account `system` and has the scope `verify`.
     let verifier = Verifier::builder().endpoint(authority).token_file(token_file).connect().await?;
 
-    // The scope is the same for every request, the project stands in the path.
+    // Every request needs the scope `deploy`. The project comes from the path.
     let guard = RequireKey::new(verifier)
         .scopes(["deploy"])
-        .narrow(|request, question| question.project(request.uri.path().split('/').nth(2).unwrap_or_default()));
+        .with_request(|request, question| question.project(request.uri.path().split('/').nth(2).unwrap_or_default()));
     let service = Router::new()
         .route("/projects/{project}/deploy", post(deploy))
         .route_layer(guard)
-        // What stands after the layer is outside of it.
-        .route("/health", get(async || "well"));
+        // A route that is added after the layer is outside of it, and needs no key.
+        .route("/health", get(async || "ok"));
 
     let listener = tokio::net::TcpListener::bind(listen).await?;
     println!("listening on {}", listener.local_addr()?);

@@ -1,6 +1,7 @@
-//! A tonic service that only holders of a key may use.
+//! A tonic service that requires an API key.
 //!
-//! It is `grpc.health.v1.Health`, for no other reason than that it needs no `.proto` of its own: put yours in its place.
+//! The service is `grpc.health.v1.Health`, so that the example needs no `.proto` file. Replace it with your own
+//! service.
 //!
 //! ```sh
 //! cargo run --package key-authority-client --example tonic -- http://127.0.0.1:50051 service.token 127.0.0.1:8081
@@ -16,13 +17,13 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use tower::Layer as _;
 
 #[tokio::main]
-#[expect(clippy::print_stdout, reason = "a program tells where it listens")]
+#[expect(clippy::print_stdout, reason = "a program prints its address")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [authority, token_file, listen] = <[String; 3]>::try_from(std::env::args().skip(1).collect::<Vec<_>>())
         .map_err(|_| "AUTHORITY TOKEN_FILE LISTEN")?;
     let verifier = Verifier::builder().endpoint(authority).token_file(token_file).connect().await?;
 
-    // Around one service. `Server::builder().layer(guard)` would guard all of them.
+    // The layer protects this service only. `Server::builder().layer(guard)` protects all services.
     let guard = RequireKey::new(verifier).scopes(["health.read"]);
     let service = guard.layer(HealthServer::new(HealthOfAccounts));
 
@@ -32,13 +33,16 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Tells each account of its own health alone.
+/// Reports to each account its own health only.
 struct HealthOfAccounts;
 
 #[tonic::async_trait]
 impl Health for HealthOfAccounts {
     async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
-        let key = request.extensions().get::<KeyIdentity>().ok_or_else(|| Status::internal("there is no guard"))?;
+        let key = request
+            .extensions()
+            .get::<KeyIdentity>()
+            .ok_or_else(|| Status::internal("the layer RequireKey is missing"))?;
         if request.get_ref().service != key.account {
             return Err(Status::not_found("no such account"));
         }
@@ -48,6 +52,6 @@ impl Health for HealthOfAccounts {
     type WatchStream = tokio_stream::Pending<Result<HealthCheckResponse, Status>>;
 
     async fn watch(&self, _: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        Err(Status::unimplemented("Check tells"))
+        Err(Status::unimplemented("use Check"))
     }
 }

@@ -1,141 +1,173 @@
-//! What a verifier is told before it asks.
+//! The settings of a verifier.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
+use tonic::transport::Endpoint;
+#[cfg(feature = "tls")]
+use tonic::transport::{Certificate, Identity};
 
-use crate::credential::Credential;
 use crate::error::SetupError;
+use crate::tls::TlsSettings;
+use crate::token::Token;
+use crate::token_source::TokenSource;
 use crate::verifier::Verifier;
 
-/// How long a question may take when nothing else is said.
-const DEADLINE: Duration = Duration::from_secs(5);
-/// How long a connection may take to be made.
-const CONNECT_TIME: Duration = Duration::from_secs(2);
-/// How often a connection is tried, and how long it may be silent then: what broke without a word is noticed after both.
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// A connection that broke without a FIN or RST is detected after the interval and the timeout together.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
-/// How a certificate begins in PEM.
-const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
-/// The settings of a [`Verifier`]; made by [`Verifier::builder`]. `Debug` shows no secret.
-#[derive(Clone)]
-#[must_use]
-pub struct Builder {
-    endpoints: Vec<String>,
-    credential: Credential,
-    deadline: Duration,
-    ca: Option<Certificate>,
-    identity: Option<Identity>,
+impl Verifier {
+    /// Returns a builder with default settings: no endpoint, no token, a deadline of 5 s.
+    pub fn builder() -> VerifierBuilder {
+        VerifierBuilder::new()
+    }
 }
 
-impl fmt::Debug for Builder {
+/// Builds a [`Verifier`]. Get one from [`Verifier::builder`].
+///
+/// `Debug` shows neither the token nor the private key.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use key_authority_client::Verifier;
+///
+/// # async fn start() -> Result<(), Box<dyn std::error::Error>> {
+/// let verifier = Verifier::builder()
+///     // One connection to each replica.
+///     .endpoint("http://127.0.0.1:50051")
+///     .endpoint("http://127.0.0.1:50052")
+///     // The token of a key of account `system` with the scope `verify`.
+///     .token_file("/run/secrets/checkout.token")
+///     .deadline(Duration::from_secs(2))
+///     .connect()
+///     .await?;
+/// // Optional: `connect` returns before there is a connection.
+/// verifier.wait_until_ready().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct VerifierBuilder {
+    endpoints: Vec<String>,
+    token_source: TokenSource,
+    deadline: Duration,
+    tls: TlsSettings,
+}
+
+impl fmt::Debug for VerifierBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // tonic's `Identity` would show the private key.
-        f.debug_struct("Builder")
+        // `Debug` of tonic's `Identity` shows the private key.
+        f.debug_struct("VerifierBuilder")
             .field("endpoints", &self.endpoints)
-            .field("credential", &self.credential)
+            .field("token_source", &self.token_source)
             .field("deadline", &self.deadline)
-            .field("has_ca", &self.ca.is_some())
-            .field("has_identity", &self.identity.is_some())
+            .field("has_tls_settings", &!self.tls.is_empty())
             .finish()
     }
 }
 
-impl Builder {
-    pub(crate) fn new() -> Self {
-        Self { endpoints: Vec::new(), credential: Credential::None, deadline: DEADLINE, ca: None, identity: None }
+impl VerifierBuilder {
+    fn new() -> Self {
+        Self {
+            endpoints: Vec::new(),
+            token_source: TokenSource::None,
+            deadline: DEFAULT_DEADLINE,
+            tls: TlsSettings::default(),
+        }
     }
 
-    /// A replica: `http://HOST:PORT` for plain text, `https://HOST:PORT` for TLS. Each that is named gets a connection, and its
-    /// share of the questions.
+    /// Adds a replica: `http://HOST:PORT` for plain text, `https://HOST:PORT` for TLS.
+    ///
+    /// Each endpoint gets one connection. Questions are balanced over all endpoints.
     pub fn endpoint(mut self, url: impl Into<String>) -> Self {
         self.endpoints.push(url.into());
         self
     }
 
-    /// The token of this service: of a key of account `system` that has the scope `verify`.
+    /// Sets the token of this service. Its key must belong to account `system` and have the scope `verify`.
     pub fn token(mut self, token: impl Into<String>) -> Self {
-        self.credential = Credential::Token(token.into());
+        self.token_source = TokenSource::Token(Token::new(token.into()));
         self
     }
 
-    /// A file with that token, and nothing else but space around it. It is read anew for each connection, and none is older than
-    /// five minutes: a renewal that lets the old token go on for longer goes unnoticed.
+    /// Reads the token of this service from a file. White space around the token is ignored.
+    ///
+    /// The file is read again for each connection, and a connection lives at most five minutes. So renew the token with
+    /// an overlap of more than five minutes, and replace the file: no restart is necessary.
     pub fn token_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.credential = Credential::File(path.into());
+        self.token_source = TokenSource::File(path.into());
         self
     }
 
-    /// How long a question may take, with all that is tried for it; 5 s by default. A service whose own callers wait less should say
-    /// so. One that lets questions outlast the restart of its only replica should say more than that takes.
+    /// Sets the time limit of one question, all retries included; 5 s by default.
+    ///
+    /// Set less when your own callers wait less. Set more than a restart of the authority takes if questions must
+    /// survive the restart of its only replica.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// Certificates in PEM that are trusted in place of the system's.
+    /// Trusts these certificates in PEM **instead of** the default ones.
+    #[cfg(feature = "tls")]
     pub fn ca_certificate(mut self, pem: impl AsRef<[u8]>) -> Self {
-        self.ca = Some(Certificate::from_pem(pem));
+        self.tls.ca = Some(Certificate::from_pem(pem));
         self
     }
 
-    /// The certificate and private key in PEM to show to an authority that asks for one.
+    /// Presents this certificate to the authority (mutual TLS). Both the certificate and its private key are PEM.
+    #[cfg(feature = "tls")]
     pub fn client_identity(mut self, certificate_pem: impl AsRef<[u8]>, key_pem: impl AsRef<[u8]>) -> Self {
-        self.identity = Some(Identity::from_pem(certificate_pem, key_pem));
+        self.tls.identity = Some(Identity::from_pem(certificate_pem, key_pem));
         self
     }
 
-    /// Makes the verifier, which begins to connect. It does not wait for an answer, so that a service can start while the
-    /// authority is away; the first questions wait instead, within their deadline.
+    /// Checks the settings, reads the token file once, and starts one background task per endpoint.
+    ///
+    /// **It does not wait for a connection.** It returns before any replica is contacted, so that a service can start
+    /// while the authority is down. Questions wait for a connection instead, within their deadline. Use
+    /// [`Verifier::wait_until_ready`] to wait for the first connection.
     ///
     /// # Errors
-    /// When the settings cannot be right. The authority is not asked.
+    /// Returns a [`SetupError`] when a setting is invalid or the token file cannot be read.
     ///
     /// # Panics
-    /// Outside a runtime of Tokio's.
+    /// Panics when it is called outside a Tokio runtime.
     pub async fn connect(self) -> Result<Verifier, SetupError> {
         if self.endpoints.is_empty() {
             return Err(SetupError::NoEndpoint);
         }
-        self.credential.authorization().await?;
-        let endpoints = self.endpoints.iter().map(|url| self.place(url)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Verifier::start(endpoints, &self.credential, self.deadline))
+        self.token_source.authorization().await?;
+        let endpoints = self.endpoints.iter().map(|url| self.build_endpoint(url)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Verifier::start(endpoints, &self.token_source, self.deadline))
     }
 
-    fn place(&self, url: &str) -> Result<Endpoint, SetupError> {
+    fn build_endpoint(&self, url: &str) -> Result<Endpoint, SetupError> {
         let is_tls = url.starts_with("https://");
         if !is_tls && !url.starts_with("http://") {
-            return Err(SetupError::Scheme(url.to_owned()));
+            return Err(SetupError::UnsupportedScheme(url.to_owned()));
         }
-        let unusable =
-            |source: tonic::transport::Error| SetupError::Endpoint { endpoint: url.to_owned(), source: source.into() };
+        let invalid = |source| SetupError::InvalidEndpoint { endpoint: url.to_owned(), source: Box::new(source) };
         let endpoint = Endpoint::from_shared(url.to_owned())
-            .map_err(unusable)?
-            .connect_timeout(CONNECT_TIME)
+            .map_err(invalid)?
+            .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
             .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT)
             .keep_alive_while_idle(true);
-        if !is_tls {
-            let has_certificates = self.ca.is_some() || self.identity.is_some();
-            return if has_certificates { Err(SetupError::PlainText(url.to_owned())) } else { Ok(endpoint) };
+        if is_tls {
+            self.tls.apply(endpoint, url)
+        } else if self.tls.is_empty() {
+            Ok(endpoint)
+        } else {
+            Err(SetupError::CertificatesWithoutTls(url.to_owned()))
         }
-        let mut tls = match &self.ca {
-            // It would be taken, and then trust nobody.
-            Some(ca) if !ca.as_ref().windows(CERTIFICATE.len()).any(|part| part == CERTIFICATE) => {
-                let source = "the certificates to trust hold none in PEM".into();
-                return Err(SetupError::Endpoint { endpoint: url.to_owned(), source });
-            }
-            Some(ca) => ClientTlsConfig::new().ca_certificate(ca.clone()),
-            None => ClientTlsConfig::new().with_native_roots(),
-        };
-        if let Some(identity) = &self.identity {
-            tls = tls.identity(identity.clone());
-        }
-        endpoint.tls_config(tls).map_err(unusable)
     }
 }
 
@@ -143,24 +175,46 @@ impl Builder {
 mod tests {
     use super::*;
 
+    async fn setup_error(builder: VerifierBuilder) -> SetupError {
+        builder.connect().await.map(drop).unwrap_err()
+    }
+
     #[test]
-    fn debug_shows_neither_token_nor_private_key() {
-        let shown = format!("{:?}", Builder::new().token("canary").client_identity("certificate", "canary"));
+    fn debug_does_not_show_the_token() {
+        let shown = format!("{:?}", VerifierBuilder::new().token("canary"));
+        assert!(!shown.contains("canary"), "{shown}");
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn debug_does_not_show_the_private_key() {
+        let shown = format!("{:?}", VerifierBuilder::new().client_identity("certificate", "canary"));
         let as_bytes = format!("{:?}", b"canary").trim_matches(['[', ']']).to_owned();
         assert!(!shown.contains("canary") && !shown.contains(&as_bytes), "{shown}");
     }
 
     #[tokio::test]
-    async fn settings_that_cannot_be_right_are_refused_before_anything_is_asked() {
-        let refused = async |builder: Builder| builder.connect().await.map(drop).unwrap_err();
-        assert!(matches!(refused(Builder::new()).await, SetupError::NoEndpoint));
-        let builder = Builder::new().endpoint("127.0.0.1:1");
-        assert!(matches!(refused(builder).await, SetupError::Scheme(_)));
-        let builder = Builder::new().endpoint("http://127.0.0.1:1").ca_certificate("");
-        assert!(matches!(refused(builder).await, SetupError::PlainText(_)));
-        let builder = Builder::new().endpoint("http://127.0.0.1:1").token_file("/nowhere/token");
-        assert!(matches!(refused(builder).await, SetupError::TokenFile { .. }));
-        let builder = Builder::new().endpoint("http://127.0.0.1:1").token(" ");
-        assert!(matches!(refused(builder).await, SetupError::Token));
+    async fn invalid_settings_are_rejected_before_a_connection_is_made() {
+        let builder = || VerifierBuilder::new().endpoint("http://127.0.0.1:1");
+        assert!(matches!(setup_error(VerifierBuilder::new()).await, SetupError::NoEndpoint));
+        let without_scheme = VerifierBuilder::new().endpoint("127.0.0.1:1");
+        assert!(matches!(setup_error(without_scheme).await, SetupError::UnsupportedScheme(_)));
+        let missing_file = builder().token_file("/nowhere/token");
+        assert!(matches!(setup_error(missing_file).await, SetupError::TokenFile { .. }));
+        assert!(matches!(setup_error(builder().token(" ")).await, SetupError::InvalidToken));
+    }
+
+    #[cfg(feature = "tls")]
+    #[tokio::test]
+    async fn certificates_for_a_plain_text_endpoint_are_rejected() {
+        let builder = VerifierBuilder::new().endpoint("http://127.0.0.1:1").ca_certificate("");
+        assert!(matches!(setup_error(builder).await, SetupError::CertificatesWithoutTls(_)));
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[tokio::test]
+    async fn a_tls_endpoint_is_rejected_without_the_feature_tls() {
+        let builder = VerifierBuilder::new().endpoint("https://127.0.0.1:1");
+        assert!(matches!(setup_error(builder).await, SetupError::TlsDisabled(_)));
     }
 }

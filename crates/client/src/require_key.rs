@@ -1,7 +1,6 @@
-//! A layer that lets a request through when the holder of its token may do it.
+//! A `tower` layer that lets a request through only when its API key is allowed.
 //!
-//! It reads the token (`require_key/presented`), asks a [`Verifier`], and either calls the service behind it or answers in its
-//! place (`require_key/refusal`). It is about headers alone, so it fits every server over the `http` crate: axum, tonic, hyper.
+//! It works on headers alone, so it fits every server that uses the `http` crate: axum, tonic, hyper.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,40 +12,45 @@ use http::{Request, Response};
 use tower::{Layer, Service};
 
 use crate::question::Question;
+use crate::token::Token;
 use crate::verdict::{KeyIdentity, Verdict};
 use crate::verifier::Verifier;
 
-mod presented;
-mod refusal;
+mod headers;
+mod rejection;
 
-use presented::Presented;
-use refusal::Refusal;
+use headers::{ConflictingTokens, take_token};
+use rejection::Rejection;
 
-type Narrow = dyn Fn(&Parts, Question) -> Question + Send + Sync;
+type WithRequest = dyn Fn(&Parts, Question) -> Question + Send + Sync;
 
-/// A layer that demands a key of each request.
+/// A layer that requires an API key for each request.
 ///
-/// The token is looked for in `authorization: Bearer …` and in `x-api-key`, and **taken out of the request**: what stands behind the
-/// layer needs no secret that it might log or hand on. It finds a [`KeyIdentity`] in the request's extensions instead.
+/// It reads the token from `authorization: Bearer …` or `x-api-key`, and **removes it from the request**, so that the
+/// service behind the layer cannot log it or pass it on. An allowed request has a [`KeyIdentity`] in its extensions.
+/// Credentials of other schemes stay in the request.
 ///
-/// | what is wrong | HTTP | gRPC |
+/// The layer responds itself in these cases:
+///
+/// | case | HTTP | gRPC |
 /// |---|---|---|
-/// | no token, or one that is not accepted | 401 | `UNAUTHENTICATED` |
-/// | the key may not do this: scope, project, network | 403 | `PERMISSION_DENIED` |
-/// | two different tokens; a question that breaks the rules of its fields | 400 | `INVALID_ARGUMENT` |
-/// | it could not be found out | 503 with `Retry-After` | `UNAVAILABLE` |
+/// | no token, or the token is denied | 401 | `UNAUTHENTICATED` |
+/// | the key lacks a scope, or is denied for the project or the network | 403 | `PERMISSION_DENIED` |
+/// | different tokens, or a value from the request breaks a rule of [`Question`] | 400 | `INVALID_ARGUMENT` |
+/// | there is no verdict, such as in an outage | 503 with `Retry-After` | `UNAVAILABLE` |
 ///
-/// 401 and 403 carry `WWW-Authenticate` as RFC 6750 has it. A request is of gRPC when its `content-type` begins with
-/// `application/grpc`. Put what answers without a key, such as CORS or health, outside of the layer.
+/// Responses 400, 401 and 403 carry `WWW-Authenticate` according to RFC 6750. A request counts as gRPC when its
+/// `content-type` begins with `application/grpc`. Put routes that need no key, such as CORS and health checks, outside
+/// of the layer.
 ///
-/// A request waits for the answer of the authority, at most as long as the verifier's deadline.
+/// A request waits for the verdict, at most for the verifier's deadline.
 #[derive(Clone)]
 pub struct RequireKey {
     verifier: Verifier,
     scopes: Vec<String>,
     account: Option<String>,
     project: Option<String>,
-    narrow: Option<Arc<Narrow>>,
+    with_request: Option<Arc<WithRequest>>,
 }
 
 impl std::fmt::Debug for RequireKey {
@@ -60,98 +64,102 @@ impl std::fmt::Debug for RequireKey {
 }
 
 impl RequireKey {
-    /// Demands any valid key. Each call after this one demands more of it.
+    /// Requires any valid key. Each further call adds a condition.
     #[must_use]
     pub fn new(verifier: Verifier) -> Self {
-        Self { verifier, scopes: Vec::new(), account: None, project: None, narrow: None }
+        Self { verifier, scopes: Vec::new(), account: None, project: None, with_request: None }
     }
 
-    /// The key must have these scopes, beside those named before.
+    /// Requires that the key has these scopes, in addition to those of earlier calls.
     #[must_use]
     pub fn scopes<S: Into<String>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
         self.scopes.extend(scopes.into_iter().map(Into::into));
         self
     }
 
-    /// The key must belong to this account.
+    /// Requires that the key belongs to this account.
     #[must_use]
     pub fn account(mut self, account: impl Into<String>) -> Self {
         self.account = Some(account.into());
         self
     }
 
-    /// The key must cover this project.
+    /// Requires that the key covers this project.
     #[must_use]
     pub fn project(mut self, project: impl Into<String>) -> Self {
         self.project = Some(project.into());
         self
     }
 
-    /// Demands what the request itself says: its project, its client's address. The token is in the question already, and not in
-    /// the request any more.
+    /// Adds conditions that depend on the request, such as its project or the client's address.
     ///
-    /// An empty text that is taken from a request does not widen the question; it ends the request with 400.
+    /// The closure gets the request without its token, and a question that has the token and all fixed conditions. A
+    /// second call replaces the closure. An empty value from the request does not remove a condition: the layer
+    /// responds with 400.
     ///
     /// ```
     /// # fn guard(layer: key_authority_client::RequireKey) -> key_authority_client::RequireKey {
     /// // /projects/PROJECT/…
-    /// layer.narrow(|request, question| {
+    /// layer.with_request(|request, question| {
     ///     question.project(request.uri.path().split('/').nth(2).unwrap_or_default())
     /// })
     /// # }
     /// ```
     #[must_use]
-    pub fn narrow(mut self, narrow: impl Fn(&Parts, Question) -> Question + Send + Sync + 'static) -> Self {
-        self.narrow = Some(Arc::new(narrow));
+    pub fn with_request(mut self, add: impl Fn(&Parts, Question) -> Question + Send + Sync + 'static) -> Self {
+        self.with_request = Some(Arc::new(add));
         self
     }
 
-    fn question(&self, token: String, parts: &Parts) -> Question {
-        let mut question = Question::new(token).scopes(self.scopes.iter().cloned());
+    fn build_question(&self, token: Token, parts: &Parts) -> Question {
+        let mut question = Question::from_token(token).scopes(self.scopes.iter().cloned());
         if let Some(account) = &self.account {
             question = question.account(account);
         }
         if let Some(project) = &self.project {
             question = question.project(project);
         }
-        match &self.narrow {
-            Some(narrow) => narrow(parts, question),
+        match &self.with_request {
+            Some(add) => add(parts, question),
             None => question,
         }
     }
 
-    /// Takes the token out of a request, and finds out whose it is and whether that key may do this.
-    async fn admit(&self, parts: &mut Parts) -> Result<KeyIdentity, Refusal> {
-        let token = match presented::take(&mut parts.headers) {
-            Presented::Token(token) => token,
-            Presented::Nothing => return Err(Refusal::NoToken),
-            Presented::Several => return Err(Refusal::Invalid("more than one token is presented".to_owned())),
+    /// Removes the token from a request, and verifies it.
+    async fn authorize(&self, parts: &mut Parts) -> Result<KeyIdentity, Rejection> {
+        let token = match take_token(&mut parts.headers) {
+            Ok(token) => token.ok_or(Rejection::MissingToken)?,
+            Err(ConflictingTokens) => {
+                return Err(Rejection::InvalidRequest("the request has more than one API key".to_owned()));
+            }
         };
-        let question = self.question(token, parts);
+        let question = self.build_question(token, parts);
         match self.verifier.verify(&question).await {
             Ok(Verdict::Allowed(identity)) => Ok(identity),
-            Ok(Verdict::Denied(denial)) => Err(Refusal::Denied { denial, scopes: question.demanded_scopes().to_vec() }),
-            Err(error) => Err(Refusal::undecided(&error)),
+            Ok(Verdict::Denied(denial)) => {
+                Err(Rejection::Denied { denial, required_scopes: question.required_scopes().to_vec() })
+            }
+            Err(error) => Err(Rejection::from_error(&error)),
         }
     }
 }
 
 impl<S> Layer<S> for RequireKey {
-    type Service = Guarded<S>;
+    type Service = RequireKeyService<S>;
 
-    fn layer(&self, inner: S) -> Guarded<S> {
-        Guarded { inner, demand: Arc::new(self.clone()) }
+    fn layer(&self, inner: S) -> RequireKeyService<S> {
+        RequireKeyService { inner, layer: Arc::new(self.clone()) }
     }
 }
 
-/// A service that only requests with a key reach; made by [`RequireKey`].
+/// A service that gets only requests with an allowed key. [`RequireKey`] creates it.
 #[derive(Debug, Clone)]
-pub struct Guarded<S> {
+pub struct RequireKeyService<S> {
     inner: S,
-    demand: Arc<RequireKey>,
+    layer: Arc<RequireKey>,
 }
 
-impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Guarded<S>
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for RequireKeyService<S>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone + Send + 'static,
     S::Future: Send,
@@ -167,23 +175,23 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        // The one that was made ready is called; the clone has yet to be.
+        // `poll_ready` has reserved capacity in this instance, and not in a clone. So this instance takes the call.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
-        let demand = Arc::clone(&self.demand);
+        let layer = Arc::clone(&self.layer);
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
-            match demand.admit(&mut parts).await {
+            match layer.authorize(&mut parts).await {
                 Ok(identity) => {
                     parts.extensions.insert(identity);
                     inner.call(Request::from_parts(parts, body)).await
                 }
-                Err(refusal) => Ok(refusal.response(&parts.headers)),
+                Err(rejection) => Ok(rejection.response(&parts.headers)),
             }
         })
     }
 }
 
-impl<S: tonic::server::NamedService> tonic::server::NamedService for Guarded<S> {
+impl<S: tonic::server::NamedService> tonic::server::NamedService for RequireKeyService<S> {
     const NAME: &'static str = S::NAME;
 }

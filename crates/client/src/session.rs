@@ -1,12 +1,10 @@
-//! One connection to one replica: a stream of many questions, and a watch on the replica's health beside it.
+//! One connection to one replica: a stream of questions, and a watch on the replica's health.
 //!
-//! Answers may come in any order; an `id` says which question each belongs to. When the stream ends, in order or not, the
-//! questions without an answer are let go, and whoever asked them asks again, elsewhere or on the next stream. That is safe
-//! because a question changes nothing, and right because the second answer is only ever newer than the first would have been.
+//! Responses arrive in any order; the `id` of a response names its question. When the stream ends, pending questions
+//! are dropped and their callers repeat them on another stream. That is safe because Verify changes nothing, and a
+//! later answer is never older than an earlier one.
 
 use std::collections::HashMap;
-use std::error::Error as StdError;
-use std::fmt;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -17,252 +15,180 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 use tonic::{Code, Request, Status, Streaming};
-use tonic_health::pb::health_check_response::ServingStatus;
-use tonic_health::pb::health_client::HealthClient;
-use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use crate::backoff::jittered;
-use crate::links::{Asked, Link, Links, Waiting};
+use crate::pool::{PendingCall, Pool, Responder, StreamHandle};
+use crate::replica_error::ReplicaError;
 
-/// What the replica calls its ability to answer Verify now.
-const SERVICE: &str = "keyauthority.v1.KeyAuthority";
-/// Open questions on one stream. More wait their turn.
-const OPEN_MAX: usize = 1024;
-/// How old a session gets: then it is replaced, so that questions spread over what stands behind one name, and so that a new
-/// token of ours is used.
+mod health;
+
+use health::Health;
+
+/// The most questions in flight on one stream. More wait in the queue.
+const IN_FLIGHT_MAX: usize = 1024;
+/// The longest life of a session. A new one spreads connections over the replicas behind one DNS name, and uses a
+/// renewed token of this service.
 const AGE_MAX: Duration = Duration::from_mins(5);
-/// How long a session that takes no more questions waits for answers. What has not come by then was lost on the way, and while it
-/// is waited for there is no other session with this replica.
-const LEAVE_TIME: Duration = Duration::from_secs(1);
-
-/// Why a session could not be had.
-#[derive(Debug)]
-pub(crate) enum Trouble {
-    Connection(tonic::transport::Error),
-    Status(Status),
-}
-
-impl From<tonic::transport::Error> for Trouble {
-    fn from(error: tonic::transport::Error) -> Self {
-        Self::Connection(error)
-    }
-}
-
-impl From<Status> for Trouble {
-    fn from(status: Status) -> Self {
-        Self::Status(status)
-    }
-}
-
-impl fmt::Display for Trouble {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Connection(_) => f.write_str("no connection"),
-            Self::Status(status) => write!(f, "{}: {}", status.code(), status.message()),
-        }
-    }
-}
-
-impl StdError for Trouble {
-    /// Of a status, what caused it: the status itself would tell in other words what is told already.
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match self {
-            Self::Connection(error) => Some(error),
-            Self::Status(status) => status.source(),
-        }
-    }
-}
+/// How long a closing session waits for responses. A response that takes longer counts as lost, and a longer wait would
+/// delay the next session with this replica.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// An open connection.
+///
+/// It closes in this order:
+///
+/// - `t0` There is a reason to close: age, the end of the health watch, or a rejected token of this service.
+/// - `t1` [`Session::close`] marks the endpoint unready and closes the queue. No caller can add a question.
+/// - `t2` [`Session::drain`] sends what is queued, and waits for the responses up to [`DRAIN_TIMEOUT`].
+/// - `t3` [`Session::run`] drops the pending calls. Their callers retry elsewhere.
 pub(crate) struct Session {
-    link: Link,
-    asked: mpsc::UnboundedReceiver<Asked>,
-    questions: mpsc::Sender<v1::VerifyStreamRequest>,
-    answers: Streaming<v1::VerifyStreamResponse>,
+    stream: StreamHandle,
+    calls: mpsc::UnboundedReceiver<PendingCall>,
+    requests: mpsc::Sender<v1::VerifyStreamRequest>,
+    responses: Streaming<v1::VerifyStreamResponse>,
     health: Health,
-    open: HashMap<u64, Waiting>,
+    in_flight: HashMap<u64, Responder>,
     last_id: u64,
     has_answered: bool,
-    /// It takes no more questions, and ends with the last answer or soon after.
-    is_leaving: bool,
+    is_closing: bool,
 }
 
 /// How a session ended.
 #[derive(Debug)]
-pub(crate) struct Ended {
-    /// Whether it was of use.
+pub(crate) struct SessionEnd {
+    /// Whether the replica answered at least one question.
     pub(crate) has_answered: bool,
-    /// None: in order.
+    /// `None` when the stream ended in good order.
     pub(crate) status: Option<Status>,
 }
 
 impl Session {
-    /// Connects endpoint `number` and opens the stream.
+    /// Connects to an endpoint, opens the stream, and starts to watch the health.
     pub(crate) async fn open(
-        number: usize,
+        index: usize,
         endpoint: &Endpoint,
         authorization: Option<MetadataValue<Ascii>>,
-    ) -> Result<Self, Trouble> {
+    ) -> Result<Self, ReplicaError> {
         let channel = endpoint.connect().await?;
-        // Never full: what waits in it is open, and no more than that is ever open.
-        let (questions, sent) = mpsc::channel(OPEN_MAX);
-        let mut request = Request::new(ReceiverStream::new(sent));
+        // It never fills up: each entry is in flight, and `IN_FLIGHT_MAX` limits those.
+        let (requests, outgoing) = mpsc::channel(IN_FLIGHT_MAX);
+        let mut request = Request::new(ReceiverStream::new(outgoing));
         if let Some(authorization) = authorization {
             request.metadata_mut().insert("authorization", authorization);
         }
-        let answers = KeyAuthorityClient::new(channel.clone()).verify_stream(request).await?.into_inner();
+        let responses = KeyAuthorityClient::new(channel.clone()).verify_stream(request).await?.into_inner();
+        #[cfg(feature = "health")]
         let health = Health::watch(channel).await?;
-        let (sender, asked) = mpsc::unbounded_channel();
-        let (link, open) = (Link::new(number, sender), HashMap::new());
-        Ok(Self { link, asked, questions, answers, health, open, last_id: 0, has_answered: false, is_leaving: false })
+        #[cfg(not(feature = "health"))]
+        let health = Health::Assumed;
+        let (sender, calls) = mpsc::unbounded_channel();
+        Ok(Self {
+            stream: StreamHandle::new(index, sender),
+            calls,
+            requests,
+            responses,
+            health,
+            in_flight: HashMap::new(),
+            last_id: 0,
+            has_answered: false,
+            is_closing: false,
+        })
     }
 
-    /// Asks and answers until the stream ends.
-    pub(crate) async fn run(mut self, links: &Links) -> Ended {
-        let mut status = self.serve(links).await;
-        if self.is_leaving {
-            status = timeout(LEAVE_TIME, self.drain(links)).await.unwrap_or_default();
+    /// Serves calls until the stream ends.
+    pub(crate) async fn run(mut self, pool: &Pool) -> SessionEnd {
+        let mut status = self.serve(pool).await;
+        if self.is_closing {
+            status = timeout(DRAIN_TIMEOUT, self.drain(pool)).await.unwrap_or_default();
         }
-        // Before the open questions are let go.
-        links.withdraw(self.link.number);
-        Ended { has_answered: self.has_answered, status }
+        // Before `self` drops the pending calls: their callers must not pick this stream again.
+        pool.mark_unready(self.stream.endpoint);
+        SessionEnd { has_answered: self.has_answered, status }
     }
 
-    /// Asks and answers until the stream ends or there is a reason to leave it.
-    async fn serve(&mut self, links: &Links) -> Option<Status> {
+    /// Serves calls until the stream ends or there is a reason to close it.
+    async fn serve(&mut self, pool: &Pool) -> Option<Status> {
         let mut age = pin!(sleep(jittered(AGE_MAX)));
-        while !self.is_leaving {
+        while !self.is_closing {
             tokio::select! {
-                answer = self.answers.message() => match answer {
-                    Ok(Some(answer)) => self.hand_over(answer, links),
+                response = self.responses.message() => match response {
+                    Ok(Some(response)) => self.deliver(response, pool),
                     Ok(None) => return None,
                     Err(status) => return Some(status),
                 },
-                is_serving = self.health.changed() => match is_serving {
-                    Some(true) => links.offer(&self.link),
-                    Some(false) => links.withdraw(self.link.number),
-                    None => self.leave(links),
+                is_healthy = self.health.changed() => match is_healthy {
+                    Some(true) => pool.mark_ready(&self.stream),
+                    Some(false) => {
+                        pool.mark_unready(self.stream.endpoint);
+                        pool.record_error(self.stream.endpoint, ReplicaError::NotServing);
+                    }
+                    None => self.close(pool),
                 },
-                Some(asked) = self.asked.recv(), if self.open.len() < OPEN_MAX => self.ask(asked, links),
-                () = &mut age => self.leave(links),
+                Some(call) = self.calls.recv(), if self.in_flight.len() < IN_FLIGHT_MAX => self.send(call, pool),
+                () = &mut age => self.close(pool),
             }
         }
         None
     }
 
-    /// Waits for the answers that are owed, also to those who were about to ask.
-    async fn drain(&mut self, links: &Links) -> Option<Status> {
+    /// Sends the calls that are still queued, and waits for all responses.
+    async fn drain(&mut self, pool: &Pool) -> Option<Status> {
         loop {
-            while self.open.len() < OPEN_MAX
-                && let Ok(asked) = self.asked.try_recv()
+            while self.in_flight.len() < IN_FLIGHT_MAX
+                && let Ok(call) = self.calls.try_recv()
             {
-                self.ask(asked, links);
+                self.send(call, pool);
             }
-            if self.open.is_empty() {
+            if self.in_flight.is_empty() {
                 return None;
             }
-            match self.answers.message().await {
-                Ok(Some(answer)) => self.hand_over(answer, links),
+            match self.responses.message().await {
+                Ok(Some(response)) => self.deliver(response, pool),
                 Ok(None) => return None,
                 Err(status) => return Some(status),
             }
         }
     }
 
-    fn ask(&mut self, asked: Asked, links: &Links) {
-        let Asked { request, waiting } = asked;
-        if waiting.answer.is_closed() {
-            // Taken back before its turn came.
+    fn send(&mut self, call: PendingCall, pool: &Pool) {
+        let PendingCall { question, responder } = call;
+        if responder.is_cancelled() {
             return;
         }
         self.last_id += 1;
-        let question = v1::VerifyStreamRequest { id: self.last_id, request: Some(request) };
-        match self.questions.try_send(question) {
-            // The answer is owed even if nobody waits for it any more: the server has the question, and it is one of the open ones.
-            Ok(()) => drop(self.open.insert(self.last_id, waiting)),
-            // The stream has ended, and will say so.
-            Err(_) => self.leave(links),
+        let request = v1::VerifyStreamRequest { id: self.last_id, request: Some(question.into_request()) };
+        match self.requests.try_send(request) {
+            // It stays in flight even when its caller stops waiting, because the replica still works on it.
+            Ok(()) => drop(self.in_flight.insert(self.last_id, responder)),
+            // The stream has ended. `responses` returns the reason.
+            Err(_) => self.close(pool),
         }
     }
 
-    fn hand_over(&mut self, response: v1::VerifyStreamResponse, links: &Links) {
+    fn deliver(&mut self, response: v1::VerifyStreamResponse, pool: &Pool) {
         self.has_answered = true;
-        let Some(waiting) = self.open.remove(&response.id) else { return };
-        let answer = match response.outcome {
+        let Some(responder) = self.in_flight.remove(&response.id) else { return };
+        let outcome = match response.outcome {
             Some(Outcome::Response(response)) => Ok(response),
             Some(Outcome::Error(error)) => {
-                // Our own token is not accepted any more. There may be another by now.
+                // The token of this service is not accepted any more. The next session reads the token file again.
                 if error.code == Code::Unauthenticated as i32 {
-                    self.leave(links);
+                    self.close(pool);
                 }
                 Err(error)
             }
-            // What a newer authority would say instead of an answer is not known here.
+            // A newer authority may send an outcome that this version cannot decode.
             None => Err(v1::StreamError { code: Code::Unknown.into(), ..v1::StreamError::default() }),
         };
-        // Whoever asked may have stopped waiting.
-        let _ = waiting.answer.send(answer);
+        responder.respond(outcome);
     }
 
-    fn leave(&mut self, links: &Links) {
-        self.is_leaving = true;
-        self.health = Health::Unknown;
-        links.withdraw(self.link.number);
-        self.asked.close();
-    }
-}
-
-/// Whether the replica says that it can answer.
-enum Health {
-    Watched(Box<Streaming<HealthCheckResponse>>),
-    /// Whoever is asked has no such service, or too many ask it: it counts as healthy until it fails.
-    Assumed,
-    /// Nobody asks any more.
-    Unknown,
-}
-
-impl Health {
-    async fn watch(channel: Channel) -> Result<Self, Status> {
-        let request = HealthCheckRequest { service: SERVICE.to_owned() };
-        match HealthClient::new(channel).watch(request).await {
-            Ok(watch) => Ok(Self::Watched(Box::new(watch.into_inner()))),
-            Err(status) if matches!(status.code(), Code::Unimplemented | Code::ResourceExhausted) => Ok(Self::Assumed),
-            Err(status) => Err(status),
-        }
-    }
-
-    /// Waits for news. None: the watch has ended.
-    async fn changed(&mut self) -> Option<bool> {
-        match self {
-            Self::Watched(watch) => match watch.message().await {
-                Ok(Some(state)) => Some(state.status() == ServingStatus::Serving),
-                Err(status) if matches!(status.code(), Code::Unimplemented | Code::ResourceExhausted) => {
-                    *self = Self::Unknown;
-                    Some(true)
-                }
-                Ok(None) | Err(_) => None,
-            },
-            Self::Assumed => {
-                *self = Self::Unknown;
-                Some(true)
-            }
-            Self::Unknown => std::future::pending().await,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::chain;
-
-    #[test]
-    fn a_status_is_told_once() {
-        let refused = chain(&Trouble::from(Status::unauthenticated("who are you?")));
-        assert_eq!(refused, "The request does not have valid authentication credentials: who are you?");
-        let broken = Status::from_error(Box::new(std::io::Error::other("broken pipe")));
-        assert_eq!(chain(&Trouble::from(broken)), "Unknown error: broken pipe");
+    fn close(&mut self, pool: &Pool) {
+        self.is_closing = true;
+        self.health = Health::Settled;
+        pool.mark_unready(self.stream.endpoint);
+        self.calls.close();
     }
 }

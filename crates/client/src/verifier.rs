@@ -1,4 +1,4 @@
-//! The questions of a service.
+//! The verifier: retries, deadlines and the tasks behind them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,31 +8,31 @@ use tokio::time::timeout;
 use tonic::Code;
 use tonic::transport::Endpoint;
 
-use key_authority_proto::v1;
-
 use crate::backoff::Backoff;
-use crate::builder::Builder;
-use crate::credential::Credential;
-use crate::endpoint::Place;
+use crate::endpoint_task::EndpointTask;
 use crate::error::Error;
-use crate::links::Links;
+use crate::pool::Pool;
 use crate::question::Question;
-use crate::verdict::{Denial, Verdict};
+use crate::replica_error::ReplicaError;
+use crate::token_source::TokenSource;
+use crate::verdict::{Denial, Reason, Verdict};
 
-/// How long one replica may keep a question to itself while another could answer it.
-const PATIENCE_MAX: Duration = Duration::from_secs(1);
-/// How many streams may end under one question. It may be the question that ends them, and others are on them too.
-const LOSSES_MAX: u32 = 5;
+/// How long one replica may take before the question goes to another.
+const ATTEMPT_TIMEOUT_MAX: Duration = Duration::from_secs(1);
+/// How many streams may end while a question is open. The question itself may be what ends them, and each end disturbs
+/// other questions as well.
+const LOST_STREAMS_MAX: u32 = 5;
 
-/// Asks Key Authority. Clones share its connections, which end with the last of them.
+/// Verifies tokens against Key Authority. Clones are cheap and share the connections, which close with the last clone.
 ///
-/// - Each endpoint has one connection, with one stream that many questions are on at once. A question goes to the healthy replica
-///   that has the fewest open; an unhealthy one gets none.
-/// - A question whose stream ended, whose replica could not tell (`UNAVAILABLE`), or whose answer took too long while there is
-///   another replica to ask, is asked again, until the deadline or until the fifth stream has ended under it. Connections come
-///   back by themselves.
-/// - What is longer than any token is denied as malformed, and a question larger than any valid one refused, without asking.
-/// - No verdict is kept. A question that is asked after a change has returned is decided by the state after it.
+/// - Each endpoint has one connection with one stream, which carries many questions at once. A question goes to the
+///   healthy replica with the fewest questions in flight. An unhealthy replica gets none.
+/// - A question is repeated when its stream ends, when the replica responds `UNAVAILABLE`, and, if there is another
+///   replica, when a response takes longer than one second. The deadline limits all attempts together. After the fifth
+///   lost stream the question fails. Connections are reopened automatically.
+/// - A text that is too long for a token is denied as [`Reason::Malformed`] without a request. A question that is too
+///   large fails with [`Error::InvalidQuestion`] without a request.
+/// - Verdicts are not cached. A question that is asked after a change has returned is decided by the new state.
 #[derive(Debug, Clone)]
 pub struct Verifier {
     shared: Arc<Shared>,
@@ -40,80 +40,95 @@ pub struct Verifier {
 
 #[derive(Debug)]
 struct Shared {
-    links: Arc<Links>,
+    pool: Arc<Pool>,
     deadline: Duration,
-    patience: Duration,
-    /// Dropping it ends them.
-    _places: JoinSet<()>,
+    attempt_timeout: Duration,
+    /// Aborts the tasks, and so closes the connections, when it is dropped.
+    _tasks: JoinSet<()>,
 }
 
 impl Verifier {
-    /// Begins to make one.
-    pub fn builder() -> Builder {
-        Builder::new()
-    }
-
-    pub(crate) fn start(endpoints: Vec<Endpoint>, credential: &Credential, deadline: Duration) -> Self {
-        let links = Arc::new(Links::default());
-        // With nobody else to ask, asking once more would only be more to answer.
-        let patience = if endpoints.len() > 1 { (deadline / 3).min(PATIENCE_MAX) } else { deadline };
-        let mut places = JoinSet::new();
-        for (number, endpoint) in endpoints.into_iter().enumerate() {
-            let place = Place { number, endpoint, credential: credential.clone(), links: Arc::clone(&links) };
-            places.spawn(place.keep());
+    pub(crate) fn start(endpoints: Vec<Endpoint>, token_source: &TokenSource, deadline: Duration) -> Self {
+        let pool = Arc::new(Pool::new(endpoints.iter().map(|endpoint| endpoint.uri().to_string()).collect()));
+        // With one endpoint there is no other to ask, and a repeated question would only add load.
+        let attempt_timeout = if endpoints.len() > 1 { (deadline / 3).min(ATTEMPT_TIMEOUT_MAX) } else { deadline };
+        let mut tasks = JoinSet::new();
+        for (index, endpoint) in endpoints.into_iter().enumerate() {
+            let task = EndpointTask { index, endpoint, token_source: token_source.clone(), pool: Arc::clone(&pool) };
+            tasks.spawn(task.run());
         }
-        Self { shared: Arc::new(Shared { links, deadline, patience, _places: places }) }
+        Self { shared: Arc::new(Shared { pool, deadline, attempt_timeout, _tasks: tasks }) }
     }
 
-    /// Whether there is a healthy replica to ask now. For a service's own readiness; a question needs no such look before it.
+    /// Returns true while at least one replica is connected and healthy.
+    ///
+    /// Use it for the readiness of your own service. [`Verifier::verify`] waits by itself and needs no check before it.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.shared.links.is_any_ready()
+        self.shared.pool.is_any_ready()
     }
 
-    /// Asks one question. Dropping the future takes it back.
+    /// Waits until at least one replica is connected and healthy, at most for the verifier's deadline.
     ///
     /// # Errors
-    /// When there is no verdict: see [`Error`]. It is never a denial.
+    /// Returns [`Error::Unavailable`] when the deadline passes, and [`Error::CallerRejected`] when the authority
+    /// rejects the token of this service. In both cases the verifier keeps trying to connect.
+    pub async fn wait_until_ready(&self) -> Result<(), Error> {
+        self.within_deadline(async { self.shared.pool.pick(None).await.map(drop) }).await
+    }
+
+    /// Asks one question and waits for the verdict, at most for the verifier's deadline.
+    ///
+    /// It is cancel safe: when the future is dropped before the question is sent, the question is not sent.
+    ///
+    /// # Errors
+    /// Returns an [`Error`] when there is no verdict. An error is never a denial.
     pub async fn verify(&self, question: &Question) -> Result<Verdict, Error> {
-        let Shared { links, deadline, patience, .. } = &*self.shared;
         if question.is_malformed() {
-            return Ok(Verdict::Denied(Denial::malformed()));
+            return Ok(Verdict::Denied(Denial::new(Reason::Malformed)));
         }
-        match timeout(*deadline, ask(links, *patience, question.request()?)).await {
+        question.validate()?;
+        self.within_deadline(verify(&self.shared.pool, self.shared.attempt_timeout, question)).await
+    }
+
+    async fn within_deadline<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let Shared { pool, deadline, .. } = &*self.shared;
+        match timeout(*deadline, work).await {
             Ok(outcome) => outcome,
-            Err(_elapsed) => Err(Error::Unavailable { waited: *deadline, trouble: links.trouble() }),
+            Err(_elapsed) => Err(Error::Unavailable { deadline: *deadline, last_error: pool.last_error() }),
         }
     }
 }
 
-/// Asks until there is an answer.
-async fn ask(links: &Links, patience: Duration, request: &v1::VerifyRequest) -> Result<Verdict, Error> {
+/// Repeats a question until it has an outcome that no other replica would change.
+async fn verify(pool: &Pool, attempt_timeout: Duration, question: &Question) -> Result<Verdict, Error> {
     let mut backoff = Backoff::new();
-    let (mut avoided, mut losses) = (None, 0);
+    let (mut avoided, mut lost_streams) = (None, 0);
     loop {
-        let link = links.pick(avoided).await?;
-        match timeout(patience, link.ask(request.clone())).await {
+        let stream = pool.pick(avoided).await?;
+        match timeout(attempt_timeout, stream.call(question.clone())).await {
             Ok(Some(Ok(response))) => return Verdict::try_from(response),
             Ok(Some(Err(error))) if error.code == Code::Unavailable as i32 => {
-                links.note(error.message);
+                pool.record_error(stream.endpoint, ReplicaError::Unavailable(error.message));
                 backoff.pause().await;
             }
-            Ok(Some(Err(error))) => return Err(Error::of(error)),
-            // The stream has ended. Its link is not on offer any more.
+            Ok(Some(Err(error))) => return Err(Error::from_stream(error)),
+            // The stream has ended, and is not in the pool any more.
             Ok(None) => {
-                losses += 1;
-                if losses == LOSSES_MAX {
-                    return Err(Error::Lost { times: losses, trouble: links.trouble() });
+                lost_streams += 1;
+                if lost_streams == LOST_STREAMS_MAX {
+                    return Err(Error::ConnectionLost { times: lost_streams, last_error: pool.last_error() });
                 }
-                // The first time it is asked elsewhere at once.
-                if losses > 1 {
+                // One lost stream is routine, such as at a restart. Only repeated loss calls for a pause.
+                if lost_streams > 1 {
                     backoff.pause().await;
                 }
             }
-            Err(_elapsed) => links.note("a replica does not answer"),
+            Err(_elapsed) => {
+                pool.record_error(stream.endpoint, ReplicaError::ResponseTimeout(attempt_timeout));
+            }
         }
-        avoided = Some(link.number);
+        avoided = Some(stream.endpoint);
     }
 }
 
@@ -122,26 +137,26 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::links::Link;
+    use crate::pool::StreamHandle;
 
     #[tokio::test]
-    async fn a_question_under_which_stream_after_stream_ends_is_given_up() {
-        let links = Links::default();
-        let (sender, mut asked) = mpsc::unbounded_channel();
-        links.offer(&Link::new(0, sender));
+    async fn a_question_fails_after_too_many_lost_streams() {
+        let pool = Pool::new(Vec::new());
+        let (sender, mut calls) = mpsc::unbounded_channel();
+        pool.mark_ready(&StreamHandle::new(0, sender));
         let mut count = 0;
-        let ends = async {
-            while asked.recv().await.is_some() {
+        let drop_each_call = async {
+            while calls.recv().await.is_some() {
                 count += 1;
-                assert!(count <= LOSSES_MAX, "asked on and on");
+                assert!(count <= LOST_STREAMS_MAX, "retried without end");
             }
         };
-        let request = v1::VerifyRequest::default();
+        let question = Question::new("t");
         let outcome = tokio::select! {
-            outcome = ask(&links, PATIENCE_MAX, &request) => outcome,
-            () = ends => panic!("the link is gone"),
+            outcome = verify(&pool, ATTEMPT_TIMEOUT_MAX, &question) => outcome,
+            () = drop_each_call => panic!("the pool dropped its stream"),
         };
-        assert!(matches!(outcome, Err(Error::Lost { times: LOSSES_MAX, .. })), "{outcome:?}");
-        assert_eq!(count, LOSSES_MAX);
+        assert!(matches!(outcome, Err(Error::ConnectionLost { times: LOST_STREAMS_MAX, .. })), "{outcome:?}");
+        assert_eq!(count, LOST_STREAMS_MAX);
     }
 }

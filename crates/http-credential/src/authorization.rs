@@ -34,8 +34,8 @@ impl fmt::Debug for Credential<'_> {
 }
 
 impl Credential<'_> {
-    /// The user and the password of a [`Scheme::Basic`] credential. A value that is no such pair gives two empty texts: a
-    /// credential that nothing accepts, which is not the same as none.
+    /// The user and the password of a [`Scheme::Basic`] credential. A value that is no such pair gives two empty texts:
+    /// a credential that nothing accepts, which is not the same as none.
     #[must_use]
     pub fn user_and_password(&self) -> (String, String) {
         let decoded = BASE64_STANDARD.decode(self.value).unwrap_or_default();
@@ -47,8 +47,8 @@ impl Credential<'_> {
 
 /// Reads one field value. `None` when it is of another scheme.
 ///
-/// The name of a scheme is compared without regard to case, and any white space may follow it. `Bearer` alone is a credential
-/// with an empty value: the client meant to present a token.
+/// The name of a scheme is compared without regard to case, and any white space may follow it. `Bearer` alone is a
+/// credential with an empty value: the client meant to present a token.
 #[must_use]
 pub fn credential(field: &[u8]) -> Option<Credential<'_>> {
     let field = field.trim_ascii();
@@ -62,8 +62,8 @@ pub fn credential(field: &[u8]) -> Option<Credential<'_>> {
 
 /// Splits a field value into the values that a proxy has joined with commas (RFC 9110, 5.3).
 ///
-/// A token may contain a comma but no space. So a comma separates two values only where what follows it reads as a scheme of
-/// ours, a space, and a value.
+/// A token may contain a comma but no space. So a comma separates two values only where what follows it reads as a
+/// scheme of ours, a space, and a value.
 #[must_use]
 pub fn split(field: &[u8]) -> Vec<&[u8]> {
     let (mut values, mut begin) = (Vec::new(), 0);

@@ -1,4 +1,4 @@
-//! The answers to a request whose credential does not do (RFC 6750, section 3).
+//! The challenge in the response to a request whose credential is missing or rejected (RFC 6750, section 3).
 
 use std::fmt;
 
@@ -6,15 +6,17 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 /// What cannot stand in a quoted string of a header.
 const IN_QUOTES: &AsciiSet = &CONTROLS.add(b'%').add(b'"').add(b'\\');
+/// What cannot stand in one scope of a list, which spaces separate.
+const IN_SCOPE: &AsciiSet = &IN_QUOTES.add(b' ');
 
-/// Why a credential does not do.
+/// Why a credential is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BearerError {
     /// The request is malformed, or carries different credentials.
     InvalidRequest,
-    /// The token is not accepted: malformed, unknown, expired, revoked.
+    /// The token is malformed, unknown, expired or revoked.
     InvalidToken,
-    /// The token is good, and may not do this.
+    /// The token is valid, but its permissions do not suffice.
     InsufficientScope,
 }
 
@@ -40,31 +42,34 @@ impl BearerError {
     }
 }
 
-/// The value of `WWW-Authenticate`, as `Display` writes it. A request that carries no credential gets one without an error.
+/// The value of `WWW-Authenticate`, as `Display` writes it. A request that carries no credential gets one without an
+/// error.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Challenge<'a> {
     /// The protection space.
     pub realm: Option<&'a str>,
-    /// What is wrong, and why in words.
+    /// What is wrong, and a description for people.
     pub error: Option<(BearerError, &'a str)>,
-    /// The scopes that the request demands.
+    /// The scopes that the request requires. In the header, a scope is percent-encoded where it cannot be quoted.
     pub scopes: &'a [String],
 }
 
 impl fmt::Display for Challenge<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scopes = self.scopes.join(" ");
+        let quoted = |value| utf8_percent_encode(value, IN_QUOTES).to_string();
+        let scopes: Vec<String> =
+            self.scopes.iter().map(|scope| utf8_percent_encode(scope, IN_SCOPE).to_string()).collect();
         let attributes = [
-            ("realm", self.realm),
-            ("error", self.error.map(|(error, _)| error.as_str())),
-            ("error_description", self.error.map(|(_, description)| description)),
-            ("scope", Some(scopes.as_str()).filter(|scopes| !scopes.is_empty())),
+            ("realm", self.realm.map(quoted)),
+            ("error", self.error.map(|(error, _)| error.as_str().to_owned())),
+            ("error_description", self.error.map(|(_, description)| quoted(description))),
+            ("scope", (!scopes.is_empty()).then(|| scopes.join(" "))),
         ];
         formatter.write_str("Bearer")?;
         let mut separator = " ";
         for (name, value) in attributes {
             if let Some(value) = value {
-                write!(formatter, "{separator}{name}=\"{}\"", utf8_percent_encode(value, IN_QUOTES))?;
+                write!(formatter, "{separator}{name}=\"{value}\"")?;
                 separator = ", ";
             }
         }
@@ -84,12 +89,12 @@ mod tests {
 
     #[test]
     fn attributes_stay_within_their_quotes() {
-        let scopes = ["a\"b\\".to_owned(), "é".to_owned()];
+        let scopes = ["a\"b\\".to_owned(), "c d".to_owned(), "é".to_owned()];
         let challenge =
             Challenge { realm: None, error: Some((BearerError::InsufficientScope, "why")), scopes: &scopes };
         assert_eq!(
             challenge.to_string(),
-            "Bearer error=\"insufficient_scope\", error_description=\"why\", scope=\"a%22b%5C %C3%A9\""
+            "Bearer error=\"insufficient_scope\", error_description=\"why\", scope=\"a%22b%5C c%20d %C3%A9\""
         );
     }
 }

@@ -1,8 +1,8 @@
 //! Reads API credentials from HTTP headers, and writes the challenges that answer them.
 //!
-//! Every place where a token arrives uses this one reader: the callers of the authority, the requests that a proxy asks about,
-//! and the services behind the client's `RequireKey`. So a header means the same everywhere. The crate is pure: it knows
-//! neither keys nor verdicts.
+//! Every place where a token arrives uses this one reader: the callers of the authority, the requests that a proxy asks
+//! about, and the services behind the client's `RequireKey`. So a header means the same everywhere. The crate is pure:
+//! it knows neither keys nor verdicts.
 
 mod authorization;
 mod challenge;

@@ -1,11 +1,11 @@
-//! A server that can be ended and started again where it was, and its operator.
+//! A server that can be stopped and restarted on the same address, and its operator.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use key_authority_client::{Builder, Verifier};
+use key_authority_client::{Verifier, VerifierBuilder};
 use key_authority_proto::v1;
 use key_authority_proto::v1::key_authority_client::KeyAuthorityClient;
 use rustix::process::{Pid, Signal, kill_process};
@@ -15,7 +15,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::built;
 
-/// A call of the server's program, free of what the environment of the tests says to it.
+/// A command that runs the server, without the configuration in the environment of the tests.
 pub(crate) fn program() -> Command {
     let mut command = Command::new(built("key-authority"));
     for (name, _) in std::env::vars_os() {
@@ -28,23 +28,23 @@ pub(crate) fn program() -> Command {
     command
 }
 
-/// A running server, which ends with this value.
+/// A running server. Drop kills it.
 pub(crate) struct Authority {
     child: Child,
-    /// Kept open: the server may write there.
+    /// Kept open, because the server may write to it.
     stdout: BufReader<ChildStdout>,
     folder: TempDir,
     flags: Vec<String>,
-    /// Where it serves gRPC, also after it was started again.
+    /// The address of gRPC. A restart does not change it.
     pub(crate) grpc: String,
-    /// Where it serves HTTP.
+    /// The address of HTTP.
     pub(crate) http: String,
-    /// A token for services that ask.
+    /// A token with the scope `verify`.
     pub(crate) service_token: String,
 }
 
 impl Authority {
-    /// Starts one on the embedded default. It has an account `acme`, and a key for services that ask.
+    /// Starts a server on the embedded database, with an account `acme` and a key for services.
     pub(crate) async fn start() -> Self {
         let mut authority = Self::start_with(Vec::new());
         authority.operator().create_account("acme").await;
@@ -52,14 +52,14 @@ impl Authority {
         authority
     }
 
-    /// Starts one with more flags.
+    /// Starts a server with additional flags.
     pub(crate) fn start_with(flags: Vec<String>) -> Self {
         let folder = tempfile::Builder::new().prefix("key-authority-").tempdir().unwrap();
         let (child, stdout, [grpc, http]) = spawn(folder.path(), "127.0.0.1:0", &flags);
         Self { child, stdout, folder, flags, grpc, http, service_token: String::new() }
     }
 
-    /// A folder for whoever uses it.
+    /// A folder for temporary files, which lives as long as the server.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -69,36 +69,36 @@ impl Authority {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Ends it by a signal, and returns when it is gone.
-    pub(crate) fn end(&mut self, signal: Signal) {
+    /// Stops the server with a signal, and waits until its process has ended.
+    pub(crate) fn stop(&mut self, signal: Signal) {
         self.signal(signal);
         self.child.wait().unwrap();
     }
 
-    /// Starts it again, where it was.
-    pub(crate) fn start_again(&mut self) {
+    /// Restarts the server on the same address.
+    pub(crate) fn restart(&mut self) {
         let (child, stdout, [grpc, http]) = spawn(self.folder.path(), &self.grpc, &self.flags);
         (self.child, self.stdout, self.http) = (child, stdout, http);
         assert_eq!(grpc, self.grpc);
     }
 
-    /// The token that may do everything.
+    /// The token of the root key.
     pub(crate) fn root_token(&self) -> String {
         std::fs::read_to_string(self.folder().join("data/root.token")).unwrap().trim().to_owned()
     }
 
-    /// Who makes and ends keys.
+    /// An operator with the root token.
     pub(crate) fn operator(&self) -> Operator {
         Operator::new(&self.grpc, &self.root_token())
     }
 
-    /// A verifier's settings, for a service with a key of its own.
-    pub(crate) fn builder(&self) -> Builder {
+    /// A builder with the endpoint of this server and the token of the service.
+    pub(crate) fn builder(&self) -> VerifierBuilder {
         Verifier::builder().endpoint(format!("http://{}", self.grpc)).token(&self.service_token)
     }
 }
 
-/// Starts a server, and waits until it has printed that it can be used; returns where it listens.
+/// Starts a server and waits until it prints its addresses, which are returned.
 fn spawn(folder: &Path, listen: &str, flags: &[String]) -> (Child, BufReader<ChildStdout>, [String; 2]) {
     let log = folder.join("stderr.log");
     let mut child = program()
@@ -136,12 +136,12 @@ impl Drop for Authority {
         if std::thread::panicking() {
             let log = std::fs::read_to_string(self.folder.path().join("stderr.log")).unwrap_or_default();
             let lines: Vec<&str> = log.lines().collect();
-            eprintln!("the end of the server's log:\n{}", lines[lines.len().saturating_sub(60)..].join("\n"));
+            eprintln!("the last lines of the server's log:\n{}", lines[lines.len().saturating_sub(60)..].join("\n"));
         }
     }
 }
 
-/// Makes and ends keys.
+/// Creates, renews and revokes keys.
 pub(crate) struct Operator {
     rpc: KeyAuthorityClient<Channel>,
     authorization: String,
@@ -153,7 +153,7 @@ impl Operator {
         Self { rpc: KeyAuthorityClient::new(channel), authorization: format!("Bearer {token}") }
     }
 
-    /// A call with the operator's token, and the client to make it with.
+    /// A request with the operator's token, and the client that sends it.
     pub(crate) fn call<T>(&self, message: T) -> (KeyAuthorityClient<Channel>, Request<T>) {
         let mut request = Request::new(message);
         request.metadata_mut().insert("authorization", self.authorization.parse().unwrap());
@@ -172,12 +172,12 @@ impl Operator {
         rpc.create_key(request).await.unwrap().into_inner()
     }
 
-    /// Makes a key in account `acme`, and returns its token.
+    /// Creates a key in account `acme`, and returns its token.
     pub(crate) async fn create_key(&self, key_id: &str, scopes: &[&str]) -> String {
         self.create(key(key_id, scopes)).await.token
     }
 
-    /// Makes a key for a service that asks.
+    /// Creates a key for a service that verifies tokens.
     pub(crate) async fn create_service(&self) -> v1::CreateKeyResponse {
         let scopes = vec!["verify".to_owned()];
         self.create(v1::CreateKeyRequest { account: "system".into(), scopes, ..v1::CreateKeyRequest::default() }).await
@@ -189,7 +189,7 @@ impl Operator {
         rpc.revoke_key(request).await.unwrap();
     }
 
-    /// Gives a key another token, at once, and returns it.
+    /// Renews a key without overlap, and returns its new token.
     pub(crate) async fn renew(&self, key_id: &str) -> String {
         let request = v1::RenewKeyRequest { key_id: key_id.into(), ..v1::RenewKeyRequest::default() };
         let (mut rpc, request) = self.call(request);

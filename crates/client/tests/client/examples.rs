@@ -1,4 +1,4 @@
-//! The examples, as programs.
+//! The examples, as separate processes.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -14,7 +14,7 @@ use crate::authority::{Authority, key};
 use crate::built;
 use crate::http::Http;
 
-/// A running example, which ends with this value.
+/// A running example. Drop kills it.
 struct Example {
     child: Child,
     address: String,
@@ -32,7 +32,7 @@ impl Example {
             .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening on ").expect("it says where it listens").to_owned();
+        let address = line.trim().strip_prefix("listening on ").expect("the example prints its address").to_owned();
         Self { child, address }
     }
 }
@@ -48,7 +48,7 @@ mod sqlite {
     use super::*;
 
     #[tokio::test]
-    async fn the_axum_service_lets_in_who_has_a_key_for_it() {
+    async fn the_axum_service_accepts_only_keys_with_its_scope_and_project() {
         let authority = Authority::start().await;
         let operator = authority.operator();
         let projects = v1::ProjectAccess { only: vec!["web".into()], ..v1::ProjectAccess::default() };
@@ -61,18 +61,22 @@ mod sqlite {
         let deployed = http.send_with_token("POST", "/projects/web/deploy", &token).await;
         assert_eq!((deployed.code, deployed.body.as_str()), (200, "ci of acme deploys web\n"));
         assert_eq!(http.send_with_token("POST", "/projects/app/deploy", &token).await.code, 403);
-        assert_eq!(http.send_with_token("POST", "/projects//deploy", &token).await.code, 400, "not just any project");
+        assert_eq!(
+            http.send_with_token("POST", "/projects//deploy", &token).await.code,
+            400,
+            "an empty project is no wildcard"
+        );
         let lacks = http.send_with_token("POST", "/projects/web/deploy", &reader).await;
         assert_eq!(lacks.code, 403);
         assert!(lacks.challenge.unwrap().ends_with(r#", scope="deploy""#));
         assert_eq!(http.send("POST", "/projects/web/deploy", &[]).await.code, 401);
-        assert_eq!(http.send("GET", "/health", &[]).await.body, "well");
+        assert_eq!(http.send("GET", "/health", &[]).await.body, "ok");
         operator.revoke("ci").await;
         assert_eq!(http.send_with_token("POST", "/projects/web/deploy", &token).await.code, 401);
     }
 
     #[tokio::test]
-    async fn the_tonic_service_lets_in_who_has_a_key_for_it() {
+    async fn the_tonic_service_accepts_only_keys_with_its_scope() {
         let authority = Authority::start().await;
         let operator = authority.operator();
         let token = operator.create_key("monitor", &["health.read"]).await;
@@ -86,8 +90,8 @@ mod sqlite {
         let lacks = check(&channel, "acme", Some(&other)).await.unwrap_err();
         assert_eq!((lacks.code(), lacks.message()), (Code::PermissionDenied, "the key lacks the scope health.read"));
         operator.revoke("monitor").await;
-        let ended = check(&channel, "acme", Some(&token)).await.unwrap_err();
-        assert_eq!((ended.code(), ended.message()), (Code::Unauthenticated, "the key is revoked"));
+        let revoked = check(&channel, "acme", Some(&token)).await.unwrap_err();
+        assert_eq!((revoked.code(), revoked.message()), (Code::Unauthenticated, "the key is revoked"));
     }
 
     async fn check(channel: &Channel, service: &str, token: Option<&str>) -> Result<ServingStatus, Status> {

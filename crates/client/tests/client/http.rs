@@ -1,4 +1,4 @@
-//! A client of HTTP/1.1 on one connection.
+//! An HTTP/1.1 client on one connection.
 
 use axum::body::Body;
 use hyper::body::Incoming;
@@ -8,15 +8,15 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-/// A connection.
+/// An open connection.
 pub(crate) struct Http {
     sender: SendRequest<String>,
     address: String,
 }
 
-/// What was answered.
+/// The parts of a response that the tests compare.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Answer {
+pub(crate) struct HttpResponse {
     pub(crate) code: u16,
     pub(crate) challenge: Option<String>,
     pub(crate) body: String,
@@ -30,8 +30,8 @@ impl Http {
         Self { sender, address: address.to_owned() }
     }
 
-    /// Makes a request, and waits for all of the answer.
-    pub(crate) async fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    /// Sends a request, and reads the whole response.
+    pub(crate) async fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)]) -> HttpResponse {
         let mut request = Request::builder().method(method).uri(path).header(HOST, &self.address);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -42,11 +42,11 @@ impl Http {
         let (parts, body) = response.into_parts();
         let body = axum::body::to_bytes(Body::new(body), usize::MAX).await.unwrap();
         let challenge = parts.headers.get(WWW_AUTHENTICATE).map(|value| value.to_str().unwrap().to_owned());
-        Answer { code: parts.status.as_u16(), challenge, body: String::from_utf8(body.into()).unwrap() }
+        HttpResponse { code: parts.status.as_u16(), challenge, body: String::from_utf8(body.into()).unwrap() }
     }
 
-    /// A request with a token.
-    pub(crate) async fn send_with_token(&mut self, method: &str, path: &str, token: &str) -> Answer {
+    /// Sends a request with a bearer token.
+    pub(crate) async fn send_with_token(&mut self, method: &str, path: &str, token: &str) -> HttpResponse {
         self.send(method, path, &[("authorization", &format!("Bearer {token}"))]).await
     }
 }

@@ -1,4 +1,4 @@
-//! The verifier, the layer and the examples against real servers that come and go.
+//! The verifier, the layer and the examples, against real servers that stop and restart.
 
 #![expect(
     clippy::unwrap_used,
@@ -9,12 +9,12 @@
 )]
 
 mod authority;
-mod crowd;
+mod concurrency;
 mod examples;
-mod guard;
 mod http;
+mod lossy_server;
 mod replicas;
-mod stand_in;
+mod require_key;
 mod tls;
 mod verdicts;
 
@@ -22,13 +22,19 @@ mod verdicts;
 mod certificates;
 
 #[path = "../../../server/tests/e2e/support/database.rs"]
-#[expect(dead_code, reason = "of the databases' support, only that a fresh one can be had is used here")]
+#[expect(dead_code, reason = "these tests only create databases")]
 mod database;
 
-/// A program of this workspace, which was built beside the tests.
+/// The path of a program of this workspace, which is built with the tests.
 fn built(name: &str) -> std::path::PathBuf {
     let tests = std::env::current_exe().unwrap();
     let path = tests.parent().and_then(std::path::Path::parent).unwrap().join(name);
     assert!(path.exists(), "{} is missing: cargo build --workspace --bins --examples", path.display());
     path
+}
+
+/// An error and its causes, joined.
+fn chain(error: &dyn std::error::Error) -> String {
+    let errors = std::iter::successors(Some(error), |&error| error.source());
+    errors.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

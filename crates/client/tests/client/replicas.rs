@@ -1,11 +1,11 @@
-//! Two replicas over one database, one of which is taken away.
+//! Two replicas on one database, one of which stops or hangs.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use key_authority_client::{Builder, Question, Verdict, Verifier};
+use key_authority_client::{Question, Verdict, Verifier, VerifierBuilder};
 use rustix::process::Signal;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -14,7 +14,7 @@ use crate::authority::{Authority, Operator, program};
 use crate::database::{Database, DatabaseServer, Provisioned};
 use crate::http::Http;
 
-/// Writes a file that is for its owner alone, as a secret must be, and returns its path.
+/// Writes a file that only its owner can read, as the server requires for secrets, and returns its path.
 fn secret_file(folder: &Path, name: &str, text: impl AsRef<[u8]>) -> String {
     use std::os::unix::fs::PermissionsExt as _;
     let path = folder.join(name);
@@ -23,11 +23,11 @@ fn secret_file(folder: &Path, name: &str, text: impl AsRef<[u8]>) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// Two replicas, the operator's token, and a verifier of both.
+/// Two replicas and the token of their root key.
 struct Pair {
     replicas: [Authority; 2],
     root: String,
-    /// Last, since its database can only go when nobody uses it.
+    /// The last field, because the database can be dropped only after the servers have stopped.
     _database: (tempfile::TempDir, Provisioned),
 }
 
@@ -47,13 +47,13 @@ impl Pair {
         Self { replicas, root, _database: (folder, database) }
     }
 
-    /// The settings of a verifier that asks both.
-    fn builder(&self, token: String) -> Builder {
+    /// A builder with both endpoints.
+    fn builder(&self, token: String) -> VerifierBuilder {
         let urls = self.replicas.iter().map(|replica| format!("http://{}", replica.grpc));
-        urls.fold(Verifier::builder(), Builder::endpoint).token(token)
+        urls.fold(Verifier::builder(), VerifierBuilder::endpoint).token(token)
     }
 
-    /// How many questions about valid keys each replica has answered since it was started.
+    /// How many questions each replica has answered with `VALID` since its start.
     async fn answered(&self) -> [u64; 2] {
         let mut counts = [0, 0];
         for (count, replica) in counts.iter_mut().zip(&self.replicas) {
@@ -66,13 +66,13 @@ impl Pair {
     }
 }
 
-/// Asks, and must be allowed.
+/// Asks a question. Fails unless the verdict is `Allowed`.
 async fn ask(verifier: &Verifier, question: &Question) {
     let verdict = verifier.verify(question).await;
     assert!(matches!(verdict, Ok(Verdict::Allowed(_))), "{verdict:?}");
 }
 
-/// Tasks that ask without a pause until they are told to stop.
+/// Tasks that ask without a pause until they are stopped.
 struct Askers {
     tasks: JoinSet<()>,
     answered: watch::Sender<usize>,
@@ -95,17 +95,17 @@ impl Askers {
         askers
     }
 
-    /// Waits until `count` more were answered; fails if one was not.
-    async fn answers(&mut self, count: usize) {
+    /// Waits for `count` more verdicts. Fails when a task fails.
+    async fn wait_for_verdicts(&mut self, count: usize) {
         let mut answered = self.answered.subscribe();
-        let wanted = *answered.borrow() + count;
+        let target = *answered.borrow() + count;
         tokio::select! {
-            enough = answered.wait_for(|&answered| answered >= wanted) => drop(enough.unwrap()),
+            enough = answered.wait_for(|&answered| answered >= target) => drop(enough.unwrap()),
             ended = self.tasks.join_next() => ended.unwrap().unwrap(),
         }
     }
 
-    async fn end(mut self) {
+    async fn stop(mut self) {
         self.is_over.store(true, Ordering::Relaxed);
         while let Some(ended) = self.tasks.join_next().await {
             ended.unwrap();
@@ -117,7 +117,7 @@ mod postgres {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn questions_are_balanced_and_none_fails_when_a_replica_goes() {
+    async fn questions_are_balanced_and_none_fails_when_a_replica_stops() {
         let mut pair = Pair::start();
         let operator = Operator::new(&pair.replicas[0].grpc, &pair.root);
         operator.create_account("acme").await;
@@ -133,29 +133,29 @@ mod postgres {
             ask(&verifier, &question).await;
         }
         let after = pair.answered().await;
-        assert_eq!([after[0] - before[0], after[1] - before[1]], [100, 100], "one after the other");
+        assert_eq!([after[0] - before[0], after[1] - before[1]], [100, 100], "round-robin");
 
         let mut askers = Askers::start(8, &verifier, &question);
         for (number, signal) in [(0, Signal::KILL), (1, Signal::TERM), (1, Signal::KILL), (0, Signal::TERM)] {
-            askers.answers(500).await;
-            pair.replicas[number].end(signal);
-            askers.answers(500).await;
-            pair.replicas[number].start_again();
+            askers.wait_for_verdicts(500).await;
+            pair.replicas[number].stop(signal);
+            askers.wait_for_verdicts(500).await;
+            pair.replicas[number].restart();
             while pair.answered().await[number] == 0 {
-                askers.answers(10).await;
+                askers.wait_for_verdicts(10).await;
             }
         }
-        askers.end().await;
+        askers.stop().await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_replica_that_hangs_holds_up_no_question_for_long() {
+    async fn a_replica_that_hangs_delays_no_question_beyond_the_deadline() {
         let pair = Pair::start();
         let operator = Operator::new(&pair.replicas[0].grpc, &pair.root);
         operator.create_account("acme").await;
         let question = Question::new(operator.create_key("ci", &[]).await);
         let service = operator.create_service().await.token;
-        // Less than it takes to notice that a connection is silent.
+        // Shorter than the keepalive needs to detect a silent connection.
         let verifier = pair.builder(service).deadline(Duration::from_secs(4)).connect().await.unwrap();
         while pair.answered().await.contains(&0) {
             ask(&verifier, &question).await;

@@ -1,4 +1,4 @@
-//! What a verifier says, and what it says when it cannot tell.
+//! The verdicts and the errors of a verifier.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -7,11 +7,12 @@ use key_authority_proto::v1;
 use rustix::process::Signal;
 
 use crate::authority::{Authority, key};
+use crate::chain;
 
 async fn denied(verifier: &Verifier, question: &Question) -> Denial {
     match verifier.verify(question).await.unwrap() {
         Verdict::Denied(denial) => denial,
-        Verdict::Allowed(identity) => panic!("{question:?} was allowed to {identity:?}"),
+        Verdict::Allowed(identity) => panic!("{question:?} was allowed for {identity:?}"),
     }
 }
 
@@ -19,7 +20,7 @@ mod sqlite {
     use super::*;
 
     #[tokio::test]
-    async fn who_is_allowed_is_told_with_all_that_is_known_of_the_key() {
+    async fn an_allowed_verdict_describes_the_key() {
         let authority = Authority::start().await;
         let created = authority
             .operator()
@@ -42,17 +43,18 @@ mod sqlite {
         let seconds = identity.expire_time.unwrap().duration_since(UNIX_EPOCH).unwrap().as_secs();
         assert_eq!(i64::try_from(seconds).unwrap(), expire_time.seconds);
         assert!(verifier.is_ready());
+        verifier.wait_until_ready().await.unwrap();
     }
 
     #[tokio::test]
-    async fn who_is_denied_is_told_the_reason() {
+    async fn a_denied_verdict_has_a_reason() {
         let authority = Authority::start().await;
         let (operator, verifier) = (authority.operator(), authority.builder().connect().await.unwrap());
         let token = operator.create_key("ci", &["read"]).await;
         let some = |text: &str| Some(text.to_owned());
 
         let denial = denied(&verifier, &Question::new("no token")).await;
-        assert_eq!(denial, Denial { reason: Reason::Malformed, key_id: None, account: None, missing_scopes: vec![] });
+        assert_eq!(denial, Denial::new(Reason::Malformed));
         let denial = denied(&verifier, &Question::new(&token).account("other")).await;
         assert_eq!((denial.reason, denial.key_id), (Reason::Unknown, None));
         let denial = denied(&verifier, &Question::new(&token).scopes(["read", "write"])).await;
@@ -77,18 +79,18 @@ mod sqlite {
     }
 
     #[tokio::test]
-    async fn a_question_that_is_not_valid_is_an_error_and_spoils_no_other() {
+    async fn an_invalid_question_is_an_error_and_does_not_affect_others() {
         let authority = Authority::start().await;
         let token = authority.operator().create_key("ci", &[]).await;
         let verifier = authority.builder().connect().await.unwrap();
         let (wrong, right) = (Question::new(&token).project("p".repeat(257)), Question::new(&token));
         let (wrong, right) = tokio::join!(verifier.verify(&wrong), verifier.verify(&right));
-        assert!(matches!(wrong, Err(Error::Invalid { message }) if message.contains("project")));
+        assert!(matches!(wrong, Err(Error::InvalidQuestion { message, .. }) if message.contains("project")));
         assert!(matches!(right, Ok(Verdict::Allowed(_))));
     }
 
     #[tokio::test]
-    async fn what_is_too_large_to_ask_ends_no_stream() {
+    async fn a_question_that_is_too_large_does_not_end_the_stream() {
         let authority = Authority::start().await;
         let token = authority.operator().create_key("ci", &[]).await;
         let verifier = authority.builder().connect().await.unwrap();
@@ -96,8 +98,8 @@ mod sqlite {
         assert_eq!(malformed.reason, Reason::Malformed);
         assert_eq!(denied(&verifier, &Question::new("")).await.reason, Reason::Malformed);
         let large = Question::new(&token).project("p".repeat(70_000));
-        assert!(matches!(verifier.verify(&large).await, Err(Error::Invalid { .. })));
-        // The largest that may be asked is small enough for a stream.
+        assert!(matches!(verifier.verify(&large).await, Err(Error::InvalidQuestion { .. })));
+        // The largest valid question is small enough for a stream.
         let long = |length| "\u{10ffff}".repeat(length);
         let largest = Question::new("a".repeat(512)).project(long(256)).scopes(std::iter::repeat_n(long(128), 100));
         let largest = largest.account(long(64)).key_id(long(64)).client_ip("2001:db8::1".parse().unwrap());
@@ -106,18 +108,18 @@ mod sqlite {
     }
 
     #[tokio::test]
-    async fn a_service_that_may_not_ask_is_told_so_at_once() {
+    async fn a_service_without_the_scope_verify_gets_an_error_at_once() {
         let mut authority = Authority::start().await;
         let operator = authority.operator();
         let token = operator.create_key("ci", &[]).await;
-        // A key that is no caller's.
+        // A key without the scope `verify`.
         authority.service_token.clone_from(&token);
         let verifier = authority.builder().deadline(Duration::from_mins(10)).connect().await.unwrap();
-        assert!(matches!(verifier.verify(&Question::new(&token)).await, Err(Error::Caller { .. })));
+        assert!(matches!(verifier.verify(&Question::new(&token)).await, Err(Error::CallerRejected { .. })));
     }
 
     #[tokio::test]
-    async fn a_token_file_is_read_anew_when_its_token_is_not_accepted_any_more() {
+    async fn the_token_file_is_read_again_after_its_token_is_rejected() {
         let authority = Authority::start().await;
         let operator = authority.operator();
         let token = operator.create_key("ci", &[]).await;
@@ -131,18 +133,19 @@ mod sqlite {
 
         let renewed = operator.renew(&service.key.unwrap().id).await;
         std::fs::write(&file, renewed).unwrap();
-        assert!(matches!(verifier.verify(&question).await, Err(Error::Caller { .. })));
+        assert!(matches!(verifier.verify(&question).await, Err(Error::CallerRejected { .. })));
         assert!(matches!(verifier.verify(&question).await, Ok(Verdict::Allowed(_))));
     }
 
     #[tokio::test]
-    async fn an_authority_that_is_away_is_an_error_and_says_what_is_wrong() {
+    async fn an_outage_is_a_retryable_error_with_its_cause() {
         let mut authority = Authority::start().await;
-        authority.end(Signal::KILL);
+        authority.stop(Signal::KILL);
         let verifier = authority.builder().deadline(Duration::from_millis(300)).connect().await.unwrap();
         let error = verifier.verify(&Question::new("no token")).await.unwrap_err();
-        assert!(matches!(error, Error::Unavailable { .. }));
-        assert!(error.to_string().contains(&authority.grpc), "{error}");
+        assert!(matches!(error, Error::Unavailable { .. }) && error.is_retryable());
+        assert!(chain(&error).contains(&authority.grpc), "{}", chain(&error));
         assert!(!verifier.is_ready());
+        assert!(matches!(verifier.wait_until_ready().await, Err(Error::Unavailable { .. })));
     }
 }

@@ -1,4 +1,4 @@
-//! What no authority does, and what may stand between it and a service can: answers that are lost while the connection lives.
+//! A server that loses a response while the connection lives. The authority does not do this, but a proxy can.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -22,26 +22,27 @@ use tonic::Code;
 use tonic::service::Routes;
 use tonic::transport::Server;
 
-/// The token whose answer on the first stream is lost.
+/// The token whose response on the first stream is lost.
 const LOST: &str = "lost";
 
-/// Serves streams. The first question about [`LOST`] is never answered, those after it are; each other question is answered by
-/// an error that makes a service leave the stream.
+/// Serves streams. It does not answer the first question about [`LOST`], and answers later ones. It answers each other
+/// question with an error that makes the client close the stream.
 async fn serve() -> SocketAddr {
     let has_lost = Arc::new(AtomicBool::new(false));
-    let answers = async move |request: Request| {
+    let respond = async move |request: Request| {
         let parts = request.into_body().into_data_stream();
-        let answered = parts.map(move |part| {
+        let responses = parts.map(move |part| {
             let questions = unframed(&part.unwrap());
-            let owed = questions.iter().filter(|(_, token)| token != LOST || has_lost.swap(true, Ordering::Relaxed));
+            let answered =
+                questions.iter().filter(|(_, token)| token != LOST || has_lost.swap(true, Ordering::Relaxed));
             Ok::<_, Infallible>(Bytes::from(
-                owed.flat_map(|(id, token)| answer(*id, token == LOST)).collect::<Vec<u8>>(),
+                answered.flat_map(|(id, token)| response(*id, token == LOST)).collect::<Vec<u8>>(),
             ))
         });
         let response = Response::builder().header("content-type", "application/grpc");
-        response.body(Body::from_stream(answered)).unwrap()
+        response.body(Body::from_stream(responses)).unwrap()
     };
-    let router = Router::new().route("/keyauthority.v1.KeyAuthority/VerifyStream", post(answers));
+    let router = Router::new().route("/keyauthority.v1.KeyAuthority/VerifyStream", post(respond));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = Server::builder().add_routes(Routes::from(router));
@@ -49,7 +50,7 @@ async fn serve() -> SocketAddr {
     address
 }
 
-/// The questions in a part, each with its token. None is so long that it comes in two.
+/// The IDs and tokens of the questions in a part. Each question is so short that it arrives in one part.
 fn unframed(mut part: &[u8]) -> Vec<(u64, String)> {
     let mut questions = Vec::new();
     while let Some((head, rest)) = part.split_first_chunk::<5>() {
@@ -61,8 +62,8 @@ fn unframed(mut part: &[u8]) -> Vec<(u64, String)> {
     questions
 }
 
-/// A framed answer.
-fn answer(id: u64, is_valid: bool) -> Vec<u8> {
+/// A framed response.
+fn response(id: u64, is_valid: bool) -> Vec<u8> {
     let valid = v1::VerifyResponse { verdict: v1::Verdict::Valid.into(), ..v1::VerifyResponse::default() };
     let unknown = v1::StreamError { code: Code::Unauthenticated.into(), ..v1::StreamError::default() };
     let outcome = if is_valid { Outcome::Response(valid) } else { Outcome::Error(unknown) };
@@ -71,16 +72,16 @@ fn answer(id: u64, is_valid: bool) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_left_waits_for_no_lost_answer() {
+async fn a_closing_stream_does_not_wait_for_a_lost_response() {
     let endpoint = format!("http://{}", serve().await);
     let verifier = Verifier::builder().endpoint(endpoint).deadline(Duration::from_secs(20)).connect().await.unwrap();
     let (lost, other) = (Question::new(LOST), Question::new("other"));
-    let mut asked = Box::pin(verifier.verify(&lost));
+    let mut answered_late = Box::pin(verifier.verify(&lost));
     let error = tokio::select! {
         biased;
-        early = &mut asked => panic!("{early:?}"),
+        early = &mut answered_late => panic!("{early:?}"),
         other = verifier.verify(&other) => other.unwrap_err(),
     };
-    assert!(matches!(error, Error::Caller { .. }), "{error:?}");
-    assert!(matches!(asked.await, Ok(Verdict::Allowed(_))), "asked again on another stream");
+    assert!(matches!(error, Error::CallerRejected { .. }), "{error:?}");
+    assert!(matches!(answered_late.await, Ok(Verdict::Allowed(_))), "repeated on another stream");
 }
