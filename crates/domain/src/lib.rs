@@ -9,7 +9,6 @@ pub mod access;
 pub mod account;
 pub mod actor_check;
 pub mod audit;
-pub mod connect;
 pub mod foreign;
 pub mod id;
 pub mod key;
