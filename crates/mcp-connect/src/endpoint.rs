@@ -10,8 +10,8 @@ const PARAMETER: &str = "api_key";
 
 const TEXT: TextRule = TextRule::line(URL_LEN_MAX).required().without_spaces();
 
-/// The URL of an MCP server: absolute, `http` or `https`, normalized as the WHATWG URL standard defines (ASCII only), with
-/// `%24` in place of each `$`.
+/// The URL of an MCP server: absolute, `http` or `https`, normalized as the WHATWG URL standard defines (ASCII only),
+/// with `%24` in place of each `$`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint(Url);
 

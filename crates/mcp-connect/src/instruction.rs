@@ -9,8 +9,8 @@ use crate::json;
 use crate::server_name::ServerName;
 use crate::shell::Shell;
 
-/// Text in place of the token when an instruction is made without one. It has no special meaning in any shell, in JSON or
-/// in a URL.
+/// Text in place of the token when an instruction is made without one. It has no special meaning in any shell, in JSON
+/// or in a URL.
 pub const PLACEHOLDER: &str = "YOUR_API_KEY";
 
 /// A program that talks to MCP servers.
@@ -119,9 +119,9 @@ impl Instruction {
 
 /// A command of Claude Code or Codex. `line` builds it with arguments quoted for the shell.
 ///
-/// On Windows, npm installs a program as a cmd script, so cmd parses its arguments a second time. There, a character that
-/// cmd interprets is literal only between quotation marks. PowerShell adds quotation marks only around an argument that
-/// contains a space, and then it does not escape a trailing backslash.
+/// On Windows, npm installs a program as a cmd script, so cmd parses its arguments a second time. There, a character
+/// that cmd interprets is literal only between quotation marks. PowerShell adds quotation marks only around an argument
+/// that contains a space, and then it does not escape a trailing backslash.
 fn command(url: &str, token: &str, line: impl Fn(Shell) -> String) -> Form {
     let is_literal_in_cmd = |text: &str| !text.contains(|c| "\"%^&|<>()!\\".contains(c));
     let has_windows_form = is_literal_in_cmd(token);
@@ -166,7 +166,8 @@ pub(super) fn vs_code(name: &str, url: &str, token: &str) -> Form {
         ("url", json::string(url)),
         ("headers", header),
     ]);
-    // On Windows, `code` is a cmd script. PowerShell passes quotation marks to it without the escapes that preserve them.
+    // On Windows, `code` is a cmd script. PowerShell passes quotation marks to it without the escapes that preserve
+    // them.
     let for_powershell = server.replace('"', "\\\"");
     let line = |shell: Shell, server| format!("code --add-mcp {}", shell.quote(server));
     Form::Command {

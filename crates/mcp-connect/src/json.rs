@@ -1,7 +1,8 @@
 //! JSON for command lines: in a string, all characters but ASCII letters, digits and `-._~:/?=` are escaped.
 //!
-//! On Windows a command may be a cmd script, which parses the line a second time, and the two versions of PowerShell pass
-//! quotation marks differently. Escaping leaves quotation marks as the only characters that a shell could interpret.
+//! On Windows a command may be a cmd script, which parses the line a second time, and the two versions of PowerShell
+//! pass quotation marks differently. Escaping leaves quotation marks as the only characters that a shell could
+//! interpret.
 
 use std::fmt::Write as _;
 

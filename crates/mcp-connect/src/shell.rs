@@ -25,8 +25,8 @@ impl Shell {
         }
     }
 
-    /// The line that sets an environment variable to `text`. For cmd, `text` must not contain quotation marks or percent
-    /// signs, which cmd cannot escape there.
+    /// The line that sets an environment variable to `text`. For cmd, `text` must not contain quotation marks or
+    /// percent signs, which cmd cannot escape there.
     #[must_use]
     pub fn set_variable(self, variable: &str, text: &str) -> String {
         match self {
@@ -58,11 +58,12 @@ fn powershell(text: &str) -> String {
     quoted
 }
 
-/// cmd passes the line unchanged, and the program splits it by the rules of `CommandLineToArgvW`: an argument is enclosed
-/// in quotation marks, a quotation mark within it is written `\"`, and backslashes before a quotation mark are doubled.
+/// cmd passes the line unchanged, and the program splits it by the rules of `CommandLineToArgvW`: an argument is
+/// enclosed in quotation marks, a quotation mark within it is written `\"`, and backslashes before a quotation mark are
+/// doubled.
 ///
-/// For cmd, each quotation mark, escaped or not, begins or ends a quoted part in which it interprets only `%`. So special
-/// characters outside of such a part, and `%` everywhere, are escaped with `^`.
+/// For cmd, each quotation mark, escaped or not, begins or ends a quoted part in which it interprets only `%`. So
+/// special characters outside of such a part, and `%` everywhere, are escaped with `^`.
 fn cmd(text: &str) -> String {
     let mut line = Line { text: String::from("\""), backslashes: 0, is_quoted: true };
     for c in text.chars() {

@@ -14,8 +14,8 @@ mod shell_models;
 
 use shell_models::{argv_after_cmd, posix_words, powershell_words};
 
-/// Texts of characters that are special in shells, JSON or URLs. Without control characters: no name and no URL contains
-/// them.
+/// Texts of characters that are special in shells, JSON or URLs. Without control characters: no name and no URL
+/// contains them.
 fn hostile() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         prop::sample::select(vec![
@@ -64,7 +64,9 @@ fn words(form: Form) -> Vec<Vec<String>> {
     let mut all = vec![posix_words(&posix.unwrap())];
     if let Some(line) = powershell {
         let words = powershell_words(&line);
-        all.push(shell_models::argv(&shell_models::after_script(&shell_models::after_cmd(&shell_models::line_of_powershell(&words)))));
+        all.push(shell_models::argv(&shell_models::after_script(&shell_models::after_cmd(
+            &shell_models::line_of_powershell(&words),
+        ))));
         all.push(words);
     }
     if let Some(line) = cmd {
@@ -104,7 +106,8 @@ proptest! {
         let lines = commands(instruction::codex(&name, &url, &token)).map(|lines| {
             lines.map(|lines| lines.split_once('\n').map(|(set, add)| (set.to_owned(), add.to_owned())).unwrap())
         });
-        for ((shell, read), (set, add)) in SHELLS.into_iter().zip(lines).filter_map(|(shell, lines)| Some((shell, lines?))) {
+        let lines = SHELLS.into_iter().zip(lines).filter_map(|(shell, lines)| Some((shell, lines?)));
+        for ((shell, read), (set, add)) in lines {
             let words = read(&add);
             prop_assert_eq!(&words[..7], ["codex", "mcp", "add", &name, "--url", &url, "--bearer-token-env-var"]);
             prop_assert_eq!(words.len(), 8);
@@ -152,7 +155,8 @@ proptest! {
     fn cursor_gets_a_link(name in hostile(), url in hostile(), token in hostile()) {
         let Form::Link(link) = instruction::cursor(&name, &url, &token) else { panic!("a link") };
         let link = Url::parse(&link).unwrap();
-        prop_assert_eq!((link.scheme(), link.host_str(), link.path()), ("cursor", Some("anysphere.cursor-deeplink"), "/mcp/install"));
+        let parts = (link.scheme(), link.host_str(), link.path());
+        prop_assert_eq!(parts, ("cursor", Some("anysphere.cursor-deeplink"), "/mcp/install"));
         let pairs: Vec<(String, String)> = link.query_pairs().into_owned().collect();
         prop_assert_eq!(pairs.len(), 2);
         prop_assert_eq!((&pairs[0].0, &pairs[0].1, &pairs[1].0), (&"name".to_owned(), &name, &"config".to_owned()));
@@ -174,7 +178,8 @@ proptest! {
     /// The model of a POSIX shell agrees with sh.
     #[test]
     fn sh_reads_a_quoted_argument_as_the_model_does(text in hostile()) {
-        let output = Command::new("sh").arg("-c").arg(format!("printf %s {}", Shell::Posix.quote(&text))).output().unwrap();
+        let line = format!("printf %s {}", Shell::Posix.quote(&text));
+        let output = Command::new("sh").arg("-c").arg(line).output().unwrap();
         prop_assert_eq!(String::from_utf8(output.stdout).unwrap(), text);
         prop_assert!(output.status.success() && output.stderr.is_empty());
     }

@@ -28,7 +28,8 @@ pub(crate) fn posix_words(line: &str) -> Vec<String> {
     words.all()
 }
 
-/// PowerShell, `about_Quoting_Rules`: each of five characters opens and closes a literal; two of them inside it are one.
+/// PowerShell, `about_Quoting_Rules`: each of five characters opens and closes a literal; two of them inside it are
+/// one.
 pub(crate) fn powershell_words(line: &str) -> Vec<String> {
     let is_quote = |c: char| "'‘’‚‛".contains(c);
     let mut words = Words::default();
