@@ -1,9 +1,10 @@
-//! Adding a column, also where a process that was killed may have added it already.
+//! Idempotent addition of columns, because a killed process may already have added the column.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{DbBackend, Statement};
 
-/// Adds a column to a table. MySQL and MariaDB commit the statement by itself, so there it may be done already.
+/// Adds a column to a table. MySQL and MariaDB commit each DDL statement implicitly, so the column may already exist
+/// there.
 pub(crate) async fn add_column(
     manager: &SchemaManager<'_>,
     table: &'static str,

@@ -1,7 +1,7 @@
-//! The schema, step by step.
+//! Schema migrations.
 //!
-//! A migration that has been released is never edited: names are written out in it, not taken from the entities, so that
-//! it does tomorrow what it did the day it was written. To change the schema, add `m0004_<what>.rs` and list it last.
+//! A released migration is never edited. It contains names as literals instead of references to the entities, so that
+//! its effect never changes. To change the schema, add `m0004_<what>.rs` and list it last.
 
 use sea_orm_migration::prelude::*;
 

@@ -1,15 +1,15 @@
 //! The first schema: `authority`, `account`, `api_key`, `api_key_secret`, `audit_event`, `replica`.
 //!
-//! Instants are microseconds since the Unix epoch. Lists are JSON texts. IDs are alike only byte by byte, on every
-//! database; their order is the database's own.
+//! Instants are microseconds since the Unix epoch. Lists are JSON texts. IDs are compared byte by byte on every
+//! database; their sort order depends on the database.
 //!
-//! MySQL and MariaDB commit each statement that touches the schema by itself. There, what a process that was killed had
-//! done is passed over by the next: a table is made whole, with its indexes, or found.
+//! MySQL and MariaDB commit each DDL statement implicitly. There, a table is created together with its indexes in one
+//! statement, and tables that a killed process created before are skipped.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
 
-/// Its name is in every database that has it.
+/// The first migration. Its name is stored in every migrated database.
 pub(crate) struct Migration;
 
 impl MigrationName for Migration {
@@ -70,7 +70,7 @@ impl Schema {
         table
     }
 
-    /// Text without a practical limit. MySQL's `text` ends at 64 KiB.
+    /// Text without a practical limit. `text` of MySQL is limited to 64 KiB.
     fn long_text(&self, name: &'static str) -> ColumnDef {
         let mut column = ColumnDef::new(name);
         if self.backend == DbBackend::MySql {

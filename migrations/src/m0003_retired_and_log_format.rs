@@ -1,21 +1,21 @@
-//! What ended stays ended, and replicas that would misread the log stay out.
+//! Permanent retirement of secret versions, and exclusion of replicas that would misread the log.
 //!
-//! - `api_key_secret.retired`: whether a version of a secret has ended for good, as a fact instead of a comparison of
-//!   times. Versions whose end had passed by the newest event of the log are marked.
-//! - `authority.log_format_min`: the least log format that a replica must understand to join.
-//! - `authority.lease_us`: the lease. `lease_ms` is what builds before this step compare theirs with when they join; it is
-//!   changed once the log has events that they would misread, which keeps them out.
-//! - `durability`: one row with a counter. A transaction that only reads, but must not return before what it read is as
-//!   durable as a commit, raises it. It is not in `authority`, whose row every change locks.
+//! - `api_key_secret.retired`: whether a version of a secret is permanently retired, as a stored fact instead of a
+//!   comparison of times. Versions whose retirement had passed at the newest event of the log are marked.
+//! - `authority.log_format_min`: the minimum log format that a replica must understand to join.
+//! - `authority.lease_us`: the lease. Builds before this migration compare their lease with `lease_ms` when they join.
+//!   Once the log contains events that they would misread, `lease_ms` is changed to keep them out.
+//! - `durability`: one row with a counter. A transaction that only reads increments it if it must wait until the data
+//!   that it read is as durable as a commit. It is separate from `authority`, whose row every change locks.
 //!
-//! A server of the build before this one may go on running: it writes rows with the defaults.
+//! A server of the previous build may continue to run: its rows get the defaults.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{DbBackend, Statement};
 
 use crate::columns::add_column;
 
-/// Its name is in every database that has it.
+/// The migration. Its name is stored in every migrated database.
 pub(crate) struct Migration;
 
 impl MigrationName for Migration {
@@ -29,7 +29,7 @@ impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let connection = manager.get_connection();
         if manager.get_database_backend() == DbBackend::Postgres {
-            // Whoever reads waits behind an ALTER that waits: better to fail, and be tried again by the next start.
+            // Readers queue behind a waiting ALTER, so fail early; the next start retries the migration.
             connection.execute_unprepared("SET LOCAL lock_timeout = '3s'").await?;
         }
         add_column(manager, "api_key_secret", ColumnDef::new("retired").boolean().not_null().default(false)).await?;
@@ -38,8 +38,8 @@ impl MigrationTrait for Migration {
         let mark = format!("UPDATE api_key_secret SET retired = {retired} WHERE retire_time <= {newest}");
         connection.execute_unprepared(&mark).await?;
         make_durability(manager).await?;
-        // Replicas read this table with each heartbeat, so it is locked last, and what takes long is done before. 16 is the
-        // number of an import, which needs format 2.
+        // Replicas read this table with each heartbeat, so it is locked last, after the slow statements. 16 is the
+        // action of an import, which needs format 2.
         let sql = "SELECT 1 FROM audit_event WHERE action = 16 LIMIT 1";
         let import = Statement::from_string(manager.get_database_backend(), sql);
         let log_format = if connection.query_one_raw(import).await?.is_some() { 2 } else { 1 };

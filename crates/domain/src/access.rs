@@ -1,4 +1,4 @@
-//! What a key opens: scopes, projects and networks, and the rules by which a question matches them.
+//! Scopes, projects and networks of a key, and the rules by which a question matches them.
 
 use std::borrow::Borrow;
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use crate::text::{TextRule, ValidationError};
 
-/// Declares an opaque string of the caller's world that has passed its rule.
+/// Declares a string that has no meaning to the authority and satisfies a rule.
 macro_rules! opaque {
     ($(#[$doc:meta])* $name:ident, $rule:expr) => {
         $(#[$doc])*
@@ -18,10 +18,10 @@ macro_rules! opaque {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Takes `value`, if it follows the rule.
+            /// Validates `value`.
             ///
             /// # Errors
-            /// The rule in words, when the value breaks it.
+            /// The rule that `value` breaks.
             pub fn new(value: &str) -> Result<Self, ValidationError> {
                 const RULE: TextRule = $rule;
                 RULE.check(value).map(|()| Self(value.into()))
@@ -49,38 +49,38 @@ macro_rules! opaque {
 }
 
 opaque!(
-    /// A permission of the caller's world: 1 to 128 characters without spaces.
+    /// A scope: 1 to 128 characters without spaces.
     Scope,
     TextRule::line(SCOPE_LEN_MAX).required().without_spaces()
 );
 opaque!(
-    /// A project of the caller's world: 1 to 256 characters.
+    /// A project: 1 to 256 characters.
     Project,
     TextRule::line(PROJECT_LEN_MAX).required()
 );
 
-/// The longest scope, in characters.
+/// Maximum length of a scope, in characters.
 pub const SCOPE_LEN_MAX: usize = 128;
-/// The longest project, in characters.
+/// Maximum length of a project, in characters.
 pub const PROJECT_LEN_MAX: usize = 256;
-/// Most scopes a key may have.
+/// Maximum number of scopes of a key.
 pub const SCOPES_MAX: usize = 100;
-/// Most projects a key may name.
+/// Maximum number of projects of a key.
 pub const PROJECTS_MAX: usize = 1000;
-/// Most networks a key may be bound to.
+/// Maximum number of networks of a key.
 pub const NETWORKS_MAX: usize = 100;
 
-/// The projects a key covers.
+/// The projects that a key covers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ProjectAccess {
-    /// Every project, whatever it is called.
+    /// All projects.
     All,
-    /// These alone. An empty set covers none: such a key verifies nowhere.
+    /// Only these projects. An empty set covers none: Verify always denies such a key.
     Only(BTreeSet<Project>),
 }
 
 impl ProjectAccess {
-    /// Whether the key covers `project`; without one, whether it covers any at all.
+    /// Whether the key covers `project`. For None: whether it covers any project.
     #[must_use]
     pub fn covers(&self, project: Option<&str>) -> bool {
         match (self, project) {
@@ -90,7 +90,7 @@ impl ProjectAccess {
         }
     }
 
-    /// Whether all that `other` covers is covered here as well.
+    /// Whether `self` covers all projects that `other` covers.
     #[must_use]
     pub fn includes(&self, other: &Self) -> bool {
         match (self, other) {
@@ -101,20 +101,21 @@ impl ProjectAccess {
     }
 }
 
-/// A network in CIDR form. A bare address counts as the network of that one address, IPv4 in IPv6 clothing
-/// (`::ffff:10.0.0.0/104`) as IPv4.
+/// A network in CIDR notation. A bare address is the network of that address. An IPv4-mapped IPv6 network
+/// (`::ffff:10.0.0.0/104`) is converted to IPv4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Network(IpNet);
 
 impl Network {
-    /// Reads `10.0.0.0/8`, `2001:db8::/32` or a bare address.
+    /// Parses `10.0.0.0/8`, `2001:db8::/32` or a bare address.
     ///
     /// # Errors
-    /// The rule in words, when it is not one or has bits set beyond the prefix.
+    /// The rule that `value` breaks: it is not a network, or it has bits set beyond the prefix.
     pub fn new(value: &str) -> Result<Self, ValidationError> {
         let rule = || {
             ValidationError::new(
-                "must be an IPv4 or IPv6 network such as 10.0.0.0/8 or 2001:db8::/32, with no bits set beyond the prefix",
+                "must be an IPv4 or IPv6 network such as 10.0.0.0/8 or 2001:db8::/32, with no bits set beyond the \
+                 prefix",
             )
         };
         let network = match value.parse::<IpNet>() {
@@ -124,14 +125,14 @@ impl Network {
         if network.trunc() == network { Ok(Self(canonical(network))) } else { Err(rule()) }
     }
 
-    /// Whether `address` lies within. An IPv4 address in IPv6 clothing (`::ffff:10.0.0.1`) counts as IPv4.
+    /// Whether the network contains `address`. An IPv4-mapped IPv6 address (`::ffff:10.0.0.1`) counts as IPv4.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
     }
 }
 
-/// A network within `::ffff:0:0/96` as the IPv4 network that it stands for: addresses are matched in that form.
+/// Converts a network within `::ffff:0:0/96` to IPv4, because addresses are matched in that form.
 fn canonical(network: IpNet) -> IpNet {
     const MAPPED_PREFIX: u8 = 96;
     let IpNet::V6(mapped) = network else { return network };
@@ -145,31 +146,31 @@ impl fmt::Display for Network {
     }
 }
 
-/// All that a key opens.
+/// The access of a key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Access {
-    /// What it may do.
+    /// The scopes.
     pub scopes: BTreeSet<Scope>,
-    /// Where it may do it.
+    /// The projects.
     pub projects: ProjectAccess,
-    /// From where; empty means from anywhere.
+    /// The networks that the key is valid from. Empty: any.
     pub networks: BTreeSet<Network>,
 }
 
 impl Access {
-    /// Those of the `wanted` scopes that the key has not, in the order in which they were asked for.
+    /// The `wanted` scopes that the key lacks, in the given order.
     pub fn missing_scopes<'a>(&'a self, wanted: &'a [&'a str]) -> impl Iterator<Item = &'a str> + 'a {
         wanted.iter().copied().filter(|scope| !self.scopes.contains(*scope))
     }
 
-    /// Whether all places from which `other` may be used are places from which this may be.
+    /// Whether `self` is valid from all networks that `other` is valid from.
     #[must_use]
     pub fn confines(&self, other: &Self) -> bool {
         let is_within = |theirs: &Network| self.networks.iter().any(|mine| mine.0.contains(&theirs.0));
         self.networks.is_empty() || (!other.networks.is_empty() && other.networks.iter().all(is_within))
     }
 
-    /// Whether a client at `address` may use the key. An unknown address may only where any may.
+    /// Whether a client at `address` may use the key. An unknown address is allowed only if any address is.
     #[must_use]
     pub fn admits(&self, address: Option<IpAddr>) -> bool {
         self.networks.is_empty()
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_set_covers_none_not_all() {
+    fn an_empty_set_covers_no_project() {
         assert!(!only(&[]).covers(None));
         assert!(!only(&[]).covers(Some("a")));
         assert!(only(&["a"]).covers(None));
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_of_mapped_addresses_is_the_one_they_stand_for() {
+    fn an_ipv4_mapped_network_is_converted_to_ipv4() {
         for (mapped, plain) in
             [("::ffff:10.0.0.0/104", "10.0.0.0/8"), ("::ffff:10.0.0.1", "10.0.0.1/32"), ("::ffff:0:0/96", "0.0.0.0/0")]
         {
@@ -222,7 +223,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn includes_agrees_with_covers(mine in prop::collection::btree_set("[a-c]", 0..3), theirs in prop::collection::btree_set("[a-c]", 0..3)) {
+        fn includes_agrees_with_covers(
+            mine in prop::collection::btree_set("[a-c]", 0..3),
+            theirs in prop::collection::btree_set("[a-c]", 0..3),
+        ) {
             let set = |names: &BTreeSet<String>| only(&names.iter().map(String::as_str).collect::<Vec<_>>());
             let (mine, others) = (set(&mine), set(&theirs));
             let every = theirs.iter().all(|p| mine.covers(Some(p)));

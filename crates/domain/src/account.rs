@@ -1,4 +1,4 @@
-//! An account owns keys, and its policy says what they look like and may be.
+//! Accounts, and the policy for the keys of an account.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,84 +12,84 @@ use crate::text::ValidationError;
 use crate::time::{LIFETIME_MAX, LIFETIME_MIN, Timestamp};
 use crate::token::TokenPrefix;
 
-/// Most entries of a policy's `lifetimes`.
+/// Maximum number of entries in a policy's `lifetimes`.
 pub const LIFETIMES_MAX: usize = 32;
-/// The longest overlap of two secrets where the policy names none, 30 days.
+/// Maximum overlap of two secrets if the policy sets none: 30 days.
 pub const OVERLAP_DEFAULT: Duration = Duration::from_hours(720);
 
 const PATTERN_CHARACTERS_MAX: usize = 256;
-/// Bytes a compiled pattern may take: a hundred letters of any script fit, `\w{5000}` does not.
+/// Maximum size of a compiled pattern, in bytes. A hundred letters of any script fit; `\w{5000}` does not.
 const PATTERN_SIZE_MAX: usize = 2 * 1024 * 1024;
 
 /// An owner of keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
-    /// Its name, for good.
+    /// The ID. It never changes.
     pub id: AccountId,
-    /// A label for people.
+    /// A name for people.
     pub display_name: String,
-    /// While suspended, none of its keys passes Verify.
+    /// Whether the account is suspended. Verify denies all keys of a suspended account.
     pub suspended: bool,
-    /// What its keys look like and may be.
+    /// The policy for the account's keys.
     pub policy: KeyPolicy,
-    /// When it was created.
+    /// Time of the creation.
     pub create_time: Timestamp,
-    /// When it was last changed.
+    /// Time of the last change.
     pub update_time: Timestamp,
-    /// The revision that created it.
+    /// The revision that created the account.
     pub create_revision: Revision,
-    /// The revision that last changed it; its etag.
+    /// The revision that last changed the account. It is the etag.
     pub revision: Revision,
 }
 
-/// What the keys of an account look like and may be. It is asked when a key is made or changed; keys that exist stay
-/// as they are when it changes.
+/// The policy for the keys of an account. It is checked when a key is created or changed. Existing keys do not change
+/// with it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct KeyPolicy {
-    /// What tokens begin with.
+    /// Prefix of new tokens.
     pub token_prefix: TokenPrefix,
-    /// What a display name must match, anywhere in it.
+    /// Pattern that a display name must contain.
     pub display_name_pattern: Option<NamePattern>,
-    /// Most keys the account may have.
+    /// Maximum number of keys.
     pub max_keys: Option<u32>,
     /// Which keys `max_keys` counts.
     pub counted: CountedKeys,
-    /// When keys may expire.
+    /// Allowed lifetimes.
     pub lifetimes: LifetimeRule,
-    /// Which projects keys may name.
+    /// Allowed projects.
     pub project_rule: ProjectRule,
-    /// Whether tokens are kept, sealed, so that they can be shown again.
+    /// Whether tokens are stored encrypted, so that they can be revealed later.
     pub recoverable: bool,
-    /// A key used within this time is deleted only on insistence. None: no guard.
+    /// A key that was used within this time is deleted only with `allow_recently_used`. None: no protection.
     pub recently_used_window: Option<Duration>,
-    /// The longest time for which the old secret may live on beside the new one. None: [`OVERLAP_DEFAULT`].
+    /// Maximum time for which the old secret stays valid after a renewal. None: [`OVERLAP_DEFAULT`].
     pub max_overlap: Option<Duration>,
 }
 
 /// Which keys count towards `max_keys`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CountedKeys {
-    /// All that exist, whatever their state.
+    /// All keys in any state.
     #[default]
     All,
-    /// Those that are active: neither disabled, revoked nor expired.
+    /// Active keys only: neither disabled, revoked nor expired.
     Active,
 }
 
-/// Which projects a key may name.
+/// Which projects a key may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ProjectRule {
-    /// Each key may choose; it covers all when it does not.
+    /// A key may list projects. Without a list it covers all projects.
     #[default]
     Free,
     /// Every key covers all projects.
     All,
-    /// Each key names its own; none until it does.
+    /// Each key lists its projects. Without a list it covers none.
     Chosen,
 }
 
-/// A regular expression that a display name must match: searched for, not anchored. It is compiled once, when it is
-/// read: names are checked where all other changes wait.
+/// A regular expression that is searched for in a display name, without anchors. It is compiled once, when it is
+/// parsed, because names are checked while the transaction blocks all other changes.
 #[derive(Debug, Clone)]
 pub struct NamePattern(Regex);
 
@@ -102,17 +102,17 @@ impl PartialEq for NamePattern {
 impl Eq for NamePattern {}
 
 impl NamePattern {
-    /// Takes `pattern`, if it is a regular expression of the `regex` crate within the limits.
+    /// Compiles `pattern` with the syntax of the `regex` crate.
     ///
     /// # Errors
-    /// The rule in words.
+    /// The rule that `pattern` breaks.
     pub fn new(pattern: &str) -> Result<Self, ValidationError> {
         if pattern.chars().count() > PATTERN_CHARACTERS_MAX {
             return Err(ValidationError::new(format!("must be at most {PATTERN_CHARACTERS_MAX} characters")));
         }
         let regex = compile(pattern).map_err(|error| match error {
             regex::Error::CompiledTooBig(_) => {
-                ValidationError::new("must be a regular expression that compiles to less")
+                ValidationError::new("must be a regular expression with a smaller compiled size")
             }
             error => {
                 ValidationError::new(format!("must be a regular expression of the regex crate: {}", reason(&error)))
@@ -132,7 +132,7 @@ impl NamePattern {
     }
 }
 
-/// What the error says, without the pattern that it draws above.
+/// The message of the error, without the copy of the pattern that precedes it.
 fn reason(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text.lines().last().unwrap_or_default();
@@ -143,19 +143,19 @@ fn compile(pattern: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(pattern).size_limit(PATTERN_SIZE_MAX).dfa_size_limit(PATTERN_SIZE_MAX).nest_limit(32).build()
 }
 
-/// When keys may expire.
+/// The lifetimes that keys may have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LifetimeRule {
-    /// The lifetimes that may be chosen; empty means any.
+    /// Allowed lifetimes. Empty: any.
     pub allowed: BTreeSet<Duration>,
-    /// The lifetime of a key that names none.
+    /// Lifetime of a key for which the request sets none.
     pub default: Option<Duration>,
-    /// Whether a key may live for ever, where the policy says so. See [`LifetimeRule::allows_never`].
+    /// Whether a key may never expire, if the policy sets it. See [`LifetimeRule::allows_never`].
     pub may_never_expire: Option<bool>,
 }
 
 impl Default for LifetimeRule {
-    /// Any lifetime, or none.
+    /// Any lifetime, or no expiry.
     fn default() -> Self {
         Self { allowed: BTreeSet::new(), default: None, may_never_expire: None }
     }
@@ -164,9 +164,9 @@ impl Default for LifetimeRule {
 /// The expiry that a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExpiryChoice {
-    /// Nothing is said.
-    Unsaid,
-    /// So long from now.
+    /// The request sets none.
+    Unspecified,
+    /// After this duration.
     Lifetime(Duration),
     /// At this instant.
     At(Timestamp),
@@ -175,10 +175,10 @@ pub enum ExpiryChoice {
 }
 
 impl LifetimeRule {
-    /// Makes a rule, if it can be followed.
+    /// Validates the fields of a rule.
     ///
     /// # Errors
-    /// The field that cannot be, relative to the policy, and its rule.
+    /// The field that is invalid, relative to the policy, and the rule that it breaks.
     pub fn new(
         allowed: BTreeSet<Duration>,
         default: Option<Duration>,
@@ -201,19 +201,19 @@ impl LifetimeRule {
         Ok(Self { allowed, default, may_never_expire })
     }
 
-    /// Whether a key may live for ever: where nothing is said, only if nothing is said of lifetimes either.
+    /// Whether a key may never expire. If `may_never_expire` is not set: only if no lifetimes are set either.
     #[must_use]
     pub fn allows_never(&self) -> bool {
         self.may_never_expire.unwrap_or(self.allowed.is_empty() && self.default.is_none())
     }
 
-    /// The expiry of a key that is made, or renewed, at `from`.
+    /// The expiry of a key that is created or renewed at `from`.
     ///
     /// # Errors
-    /// `LIFETIME_NOT_ALLOWED`, or a field that cannot be.
+    /// `LIFETIME_NOT_ALLOWED`, or an invalid field.
     pub fn choose(&self, choice: ExpiryChoice, from: Timestamp) -> Result<Option<Timestamp>, ChangeError> {
         match choice {
-            ExpiryChoice::Unsaid => match (self.default, self.allowed.first()) {
+            ExpiryChoice::Unspecified => match (self.default, self.allowed.first()) {
                 (Some(lifetime), _) => Ok(Some(from.after(lifetime))),
                 (None, Some(only)) if self.allowed.len() == 1 => Ok(Some(from.after(*only))),
                 _ => self.check(None, from),
@@ -227,7 +227,7 @@ impl LifetimeRule {
         }
     }
 
-    /// Checks an expiry counted from `from`: the creation of the key, or its renewal.
+    /// Checks an expiry relative to `from`, the time of the key's creation or renewal.
     ///
     /// # Errors
     /// `LIFETIME_NOT_ALLOWED`.
@@ -236,11 +236,11 @@ impl LifetimeRule {
             None => self.allows_never(),
             Some(end) => self.allowed.is_empty() || self.allowed.contains(&end.since(from)),
         };
-        if is_allowed { Ok(end) } else { Err(self.refuse()) }
+        if is_allowed { Ok(end) } else { Err(self.not_allowed()) }
     }
 
-    fn refuse(&self) -> ChangeError {
-        let mut allowed: Vec<String> = self.allowed.iter().copied().map(in_words).collect();
+    fn not_allowed(&self) -> ChangeError {
+        let mut allowed: Vec<String> = self.allowed.iter().copied().map(format_lifetime).collect();
         if self.allowed.is_empty() {
             allowed.push("any lifetime".into());
         }
@@ -251,8 +251,8 @@ impl LifetimeRule {
     }
 }
 
-/// A lifetime in days where it is a whole number of them, else in seconds.
-fn in_words(lifetime: Duration) -> String {
+/// Formats a lifetime in days if it is a whole number of days, otherwise in seconds.
+fn format_lifetime(lifetime: Duration) -> String {
     match (lifetime.subsec_nanos(), lifetime.as_secs() % 86_400, lifetime.as_secs() / 86_400) {
         (0, 0, 1) => "1 day".into(),
         (0, 0, days) => format!("{days} days"),
@@ -267,10 +267,10 @@ fn is_lifetime(lifetime: Duration) -> bool {
 }
 
 impl KeyPolicy {
-    /// Checks the name of a key.
+    /// Checks the display name of a key.
     ///
     /// # Errors
-    /// The pattern that it does not match.
+    /// The pattern that the name does not match.
     pub fn check_display_name(&self, name: &str) -> Result<(), ChangeError> {
         match &self.display_name_pattern {
             Some(pattern) if !pattern.is_match(name) => Err(ChangeError::invalid(
@@ -281,7 +281,7 @@ impl KeyPolicy {
         }
     }
 
-    /// The projects of a key that asks for `wanted`.
+    /// The projects of a key for which the request sets `wanted`.
     ///
     /// # Errors
     /// `PROJECTS_NOT_ALLOWED`.
@@ -294,12 +294,12 @@ impl KeyPolicy {
                 Err(PolicyError::ProjectsNotAllowed { rule: "every key covers all projects; leave projects out" })
             }
             (ProjectRule::Chosen, Some(ProjectAccess::All)) => {
-                Err(PolicyError::ProjectsNotAllowed { rule: "each key names its own; list them in projects.only" })
+                Err(PolicyError::ProjectsNotAllowed { rule: "each key lists its own projects; set projects.only" })
             }
         }
     }
 
-    /// Checks how long an old secret may live on.
+    /// Checks the overlap of a renewal.
     ///
     /// # Errors
     /// `OVERLAP_NOT_ALLOWED`.
@@ -308,7 +308,7 @@ impl KeyPolicy {
         if overlap > max { Err(PolicyError::OverlapNotAllowed { max }) } else { Ok(()) }
     }
 
-    /// Checks that one more key has room beside `count` counted ones.
+    /// Checks that one more key is allowed if `count` keys exist.
     ///
     /// # Errors
     /// `KEY_LIMIT_REACHED`.
@@ -333,34 +333,34 @@ mod tests {
         LifetimeRule::new(days.iter().map(|d| DAY * *d).collect(), default.map(|d| DAY * d), never).unwrap()
     }
 
-    fn is_refused(result: &Result<Option<Timestamp>, ChangeError>) -> bool {
+    fn is_rejected(result: &Result<Option<Timestamp>, ChangeError>) -> bool {
         matches!(result, Err(ChangeError::Refused(PolicyError::LifetimeNotAllowed { .. })))
     }
 
     #[test]
-    fn an_only_lifetime_is_the_default_and_no_other_can_be_chosen() {
+    fn a_single_lifetime_is_the_default_and_the_only_choice() {
         let meko = rule(&[365], None, None);
-        assert_eq!(meko.choose(ExpiryChoice::Unsaid, NOW), Ok(Some(NOW.after(DAY * 365))));
+        assert_eq!(meko.choose(ExpiryChoice::Unspecified, NOW), Ok(Some(NOW.after(DAY * 365))));
         assert_eq!(meko.choose(ExpiryChoice::Lifetime(DAY * 365), NOW), Ok(Some(NOW.after(DAY * 365))));
         for other in [ExpiryChoice::Lifetime(DAY * 364), ExpiryChoice::Never, ExpiryChoice::At(NOW.after(DAY))] {
-            assert!(is_refused(&meko.choose(other, NOW)), "{other:?}");
+            assert!(is_rejected(&meko.choose(other, NOW)), "{other:?}");
         }
     }
 
     #[test]
-    fn a_policy_that_says_nothing_allows_everything() {
+    fn an_empty_policy_allows_every_lifetime() {
         let free = LifetimeRule::new(BTreeSet::new(), None, None).unwrap();
         assert_eq!(free, LifetimeRule::default());
-        assert_eq!(free.choose(ExpiryChoice::Unsaid, NOW), Ok(None));
+        assert_eq!(free.choose(ExpiryChoice::Unspecified, NOW), Ok(None));
         assert_eq!(free.choose(ExpiryChoice::Never, NOW), Ok(None));
         assert!(matches!(free.choose(ExpiryChoice::Lifetime(Duration::ZERO), NOW), Err(ChangeError::Invalid { .. })));
     }
 
     #[test]
-    fn several_lifetimes_without_a_default_must_be_chosen_from() {
-        assert!(is_refused(&rule(&[7, 30], None, Some(false)).choose(ExpiryChoice::Unsaid, NOW)));
-        assert_eq!(rule(&[7, 30], None, Some(true)).choose(ExpiryChoice::Unsaid, NOW), Ok(None));
-        assert_eq!(rule(&[7], None, Some(true)).choose(ExpiryChoice::Unsaid, NOW), Ok(Some(NOW.after(DAY * 7))));
+    fn several_lifetimes_without_a_default_require_a_choice() {
+        assert!(is_rejected(&rule(&[7, 30], None, Some(false)).choose(ExpiryChoice::Unspecified, NOW)));
+        assert_eq!(rule(&[7, 30], None, Some(true)).choose(ExpiryChoice::Unspecified, NOW), Ok(None));
+        assert_eq!(rule(&[7], None, Some(true)).choose(ExpiryChoice::Unspecified, NOW), Ok(Some(NOW.after(DAY * 7))));
         assert!(LifetimeRule::new([DAY].into(), Some(DAY * 2), None).is_err());
     }
 
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_place_is_given_and_the_next_is_not() {
+    fn max_keys_is_the_last_allowed_count() {
         let policy = KeyPolicy { max_keys: Some(10), ..KeyPolicy::default() };
         assert!(policy.check_room(9).is_ok());
         assert!(policy.check_room(10).is_err());

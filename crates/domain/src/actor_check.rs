@@ -1,33 +1,34 @@
-//! The law of callers: the log holds no event by an actor after the event that ended that actor.
+//! Checks that the log contains no event by an actor after the event that revoked, disabled, deleted or expired that
+//! actor's key.
 //!
-//! A caller is judged inside the transaction of its change, under the lock that orders the log, so the log itself shows
-//! whether that was done. [`ActorCheck`] walks the log in order and reports each event that breaks the law. It owns no
-//! rule about what a caller may do; that is [`crate::permission`].
+//! A caller is authorized inside the transaction of its change, under the lock that orders the log, so the log shows
+//! whether that happened. [`ActorCheck`] walks the log in order and reports each violation. What a caller may do is
+//! defined in [`crate::permission`].
 
 use std::collections::HashMap;
 
-use crate::audit::{ChainFault, LoggedEvent};
+use crate::audit::{ChainError, LoggedEvent};
 use crate::id::Revision;
 use crate::time::Timestamp;
 
-/// Walks the log and checks that no actor changes anything after its end.
+/// Walks the log and checks that no actor makes a change after its key has ended.
 #[derive(Debug, Default)]
 pub struct ActorCheck {
-    /// Keys of account `system`, by ID. A caller whose key the log does not show, such as the bootstrap, has no end.
+    /// Keys of account `system`, by ID. An actor without a key in the log, such as `bootstrap`, never ends.
     callers: HashMap<String, Caller>,
 }
 
-/// What the log says of a caller's key so far.
+/// The state of a caller's key as of the last event.
 #[derive(Debug, Clone, Copy)]
 struct Caller {
-    /// The event that said it last.
+    /// The event that last changed the state.
     revision: Revision,
     /// Whether the key is revoked, disabled or deleted.
     has_ended: bool,
     expire_time: Option<Timestamp>,
 }
 
-/// The fields of a snapshot that matter here; see [`crate::snapshot`].
+/// The relevant fields of a snapshot; see [`crate::snapshot`].
 #[derive(Default)]
 struct Snapshot {
     state: String,
@@ -35,7 +36,7 @@ struct Snapshot {
 }
 
 impl Snapshot {
-    /// Reads the JSON of a snapshot. One that is no JSON was altered, which is a fault of the chain and not of the caller.
+    /// Parses the JSON of a snapshot. Invalid JSON was altered, which the chain check reports.
     fn parse(text: &str) -> Self {
         let value: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
         let field = |name| value.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
@@ -48,27 +49,28 @@ impl Snapshot {
 }
 
 impl ActorCheck {
-    /// Checks the next event, in order of revision, and takes note of what it says about callers.
-    pub fn event(&mut self, logged: &LoggedEvent) -> Option<ChainFault> {
+    /// Checks the next event, in order of revision, and updates the state of callers.
+    pub fn event(&mut self, logged: &LoggedEvent) -> Option<ChainError> {
         let ended_by = self.ended_by(logged);
-        self.note(logged);
-        ended_by.map(|ended_by| ChainFault::ActorEnded { revision: logged.revision, ended_by })
+        self.record(logged);
+        ended_by.map(|ended_by| ChainError::ActorEnded { revision: logged.revision, ended_by })
     }
 
-    /// The event that ended the actor of `logged`, if one did. The event by which a caller ends itself is its last.
+    /// The event that ended the key of the actor of `logged`, if there is one. A caller may end its own key as its last
+    /// change.
     fn ended_by(&self, logged: &LoggedEvent) -> Option<Revision> {
         let caller = self.callers.get(logged.event.actor.as_str())?;
         let is_over = caller.has_ended || logged.time.is_past(caller.expire_time);
         is_over.then_some(caller.revision)
     }
 
-    fn note(&mut self, logged: &LoggedEvent) {
+    fn record(&mut self, logged: &LoggedEvent) {
         let LoggedEvent { revision, ref event, .. } = *logged;
         if !event.account.is_system() {
             return;
         }
         let after = event.after.as_deref().map(Snapshot::parse);
-        // The account itself can neither be suspended nor deleted.
+        // The account `system` itself can be neither suspended nor deleted.
         let Some(key_id) = &event.key_id else { return };
         let caller = match after {
             None => Caller { revision, has_ended: true, expire_time: None },
@@ -79,7 +81,7 @@ impl ActorCheck {
             },
         };
         match self.callers.get_mut(key_id.as_str()) {
-            // The first event that ended it is the one to name.
+            // Violations name the first event that ended the key.
             Some(known) if known.has_ended && caller.has_ended => {}
             Some(known) => *known = caller,
             None => {
@@ -115,8 +117,9 @@ mod tests {
 
     const ACTIVE: Option<&str> = Some(r#"{"state":"KEY_STATE_ACTIVE"}"#);
 
-    /// The faults of a log in which `end` follows the creation of caller `ci`, and two events by `ci` surround it.
-    fn faults(end: LoggedEvent) -> Vec<ChainFault> {
+    /// The violations in a log in which `end` follows the creation of caller `ci`, with an event by `ci` before and
+    /// after it.
+    fn violations(end: LoggedEvent) -> Vec<ChainError> {
         let mut check = ActorCheck::default();
         let log = [
             event(1, "bootstrap", Action::CreateKey, Some("ci"), ACTIVE),
@@ -129,25 +132,25 @@ mod tests {
     }
 
     #[test]
-    fn an_event_by_an_ended_actor_is_named_with_what_ended_it() {
-        let ended = [ChainFault::ActorEnded { revision: Revision(9), ended_by: Revision(3) }];
+    fn an_event_after_the_end_of_its_actor_is_reported_with_the_event_that_ended_it() {
+        let ended = [ChainError::ActorEnded { revision: Revision(9), ended_by: Revision(3) }];
         let after = |state: &str| format!(r#"{{"state":"{state}"}}"#);
         let revoked = after("KEY_STATE_REVOKED");
-        assert_eq!(faults(event(3, "root", Action::RevokeKey, Some("ci"), Some(&revoked))), ended);
+        assert_eq!(violations(event(3, "root", Action::RevokeKey, Some("ci"), Some(&revoked))), ended);
         let disabled = after("KEY_STATE_DISABLED");
-        assert_eq!(faults(event(3, "root", Action::DisableKey, Some("ci"), Some(&disabled))), ended);
-        assert_eq!(faults(event(3, "ci", Action::DeleteKey, Some("ci"), None)), ended, "even by itself");
+        assert_eq!(violations(event(3, "root", Action::DisableKey, Some("ci"), Some(&disabled))), ended);
+        assert_eq!(violations(event(3, "ci", Action::DeleteKey, Some("ci"), None)), ended, "even by itself");
         let short = r#"{"state":"KEY_STATE_ACTIVE","expire_time":"1970-01-01T00:00:09.000000Z"}"#;
-        assert_eq!(faults(event(3, "root", Action::UpdateKey, Some("ci"), Some(short))), ended);
+        assert_eq!(violations(event(3, "root", Action::UpdateKey, Some("ci"), Some(short))), ended);
     }
 
     #[test]
-    fn a_caller_that_goes_on_living_may_go_on_changing() {
+    fn an_active_caller_may_make_changes() {
         let long = r#"{"state":"KEY_STATE_ACTIVE","expire_time":"1970-01-01T00:00:09.000001Z"}"#;
-        assert_eq!(faults(event(3, "root", Action::UpdateKey, Some("ci"), Some(long))), []);
-        assert_eq!(faults(event(3, "root", Action::EnableKey, Some("ci"), ACTIVE)), []);
+        assert_eq!(violations(event(3, "root", Action::UpdateKey, Some("ci"), Some(long))), []);
+        assert_eq!(violations(event(3, "root", Action::EnableKey, Some("ci"), ACTIVE)), []);
         assert_eq!(
-            faults(event(3, "root", Action::RevokeKey, Some("other"), Some(r#"{"state":"KEY_STATE_REVOKED"}"#))),
+            violations(event(3, "root", Action::RevokeKey, Some("other"), Some(r#"{"state":"KEY_STATE_REVOKED"}"#))),
             []
         );
     }

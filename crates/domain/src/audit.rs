@@ -1,9 +1,9 @@
 //! The audit log, which is also the change log that replicas follow.
 //!
-//! Each event's hash covers the event and the hash before it, keyed with the tag key of the authority secret: whoever
-//! can write to the database, but has not the secret, can neither alter nor insert an event unseen, nor drop one from
-//! the midst of the log. What they can do is to cut the log short and set its head back to where it then ends, as it
-//! once was: only a revision and its hash that were kept elsewhere show that.
+//! The hash of an event covers the event and the previous hash. It is keyed with the tag key of the authority secret.
+//! An attacker with write access to the database but without the secret cannot alter, insert or remove an event without
+//! detection, with one exception: they can truncate the log and reset its head to an earlier state. Only a revision and
+//! its hash that were stored elsewhere reveal that.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,15 +13,15 @@ use crate::secret::{Keyring, SecretVersion, parse_hex};
 use crate::text::ValidationError;
 use crate::time::Timestamp;
 
-/// Declares the closed list of what can be recorded, with the number that is stored for each.
+/// Declares the actions that the log records, with the stored number of each.
 macro_rules! actions {
     ($($(#[$doc:meta])* $name:ident = $number:literal, $text:literal;)*) => {
-        /// What was done. A number is never given to another action.
+        /// The action of an event. A number is never reused for another action.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Action { $($(#[$doc])* $name = $number,)* }
 
         impl Action {
-            /// All of them.
+            /// All actions.
             pub const ALL: &[Self] = &[$(Self::$name),*];
 
             /// The action with this number.
@@ -30,7 +30,7 @@ macro_rules! actions {
                 match number { $($number => Some(Self::$name),)* _ => None }
             }
 
-            /// Its name in logs and metrics.
+            /// The name in logs and metrics.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
@@ -40,23 +40,23 @@ macro_rules! actions {
 }
 
 actions! {
-    /// A key was made.
+    /// A key was created.
     CreateKey = 1, "create_key";
     /// Fields of a key were changed.
     UpdateKey = 2, "update_key";
-    /// A key was switched off.
+    /// A key was disabled.
     DisableKey = 3, "disable_key";
-    /// A key was switched on.
+    /// A key was enabled.
     EnableKey = 4, "enable_key";
-    /// A key was ended for good.
+    /// A key was revoked.
     RevokeKey = 5, "revoke_key";
     /// A key got a new secret.
     RenewKey = 6, "renew_key";
-    /// A key was removed.
+    /// A key was deleted.
     DeleteKey = 7, "delete_key";
-    /// A kept token was shown.
+    /// A stored token was revealed.
     RevealToken = 8, "reveal_token";
-    /// An account was made.
+    /// An account was created.
     CreateAccount = 9, "create_account";
     /// Fields of an account were changed.
     UpdateAccount = 10, "update_account";
@@ -64,24 +64,25 @@ actions! {
     SuspendAccount = 11, "suspend_account";
     /// An account was resumed.
     ResumeAccount = 12, "resume_account";
-    /// An account was removed.
+    /// An account was deleted.
     DeleteAccount = 13, "delete_account";
-    /// A root key was made by whoever holds the machine.
+    /// A root key was created by an operator on the machine.
     Bootstrap = 14, "bootstrap";
-    /// An operator accepted the state of a database that had gone back.
+    /// An operator accepted a database that was restored to an earlier state.
     AcceptRestore = 15, "accept_restore";
-    /// Keys of another system were taken over.
+    /// Keys of another system were imported.
     ImportKeys = 16, "import_keys";
-    /// The deletion of a key began: every replica writes down when it last saw the key used, before it confirms.
+    /// The deletion of a key started: every replica records when it last saw the key used, before it confirms the
+    /// event.
     PrepareDeleteKey = 17, "prepare_delete_key";
 }
 
-/// What this build understands of the log. The number goes up with each kind of event that replicas of an older build would
-/// misread. 2: keys are imported. 3: the use of a key is written down before its deletion.
+/// The log format that this build understands. It is incremented for each kind of event that replicas of an older build
+/// would misread. 2: keys are imported. 3: the use of a key is recorded before its deletion.
 pub const LOG_FORMAT_VERSION: u32 = 3;
 
 impl Action {
-    /// The least [`LOG_FORMAT_VERSION`] of a replica that follows an event of this kind as it must be followed.
+    /// The minimum [`LOG_FORMAT_VERSION`] of a replica that applies an event of this kind correctly.
     #[must_use]
     pub const fn log_format(self) -> u32 {
         match self {
@@ -91,14 +92,14 @@ impl Action {
         }
     }
 
-    /// The number that is stored.
+    /// The stored number.
     #[must_use]
     pub const fn number(self) -> i32 {
         self as i32
     }
 }
 
-/// The link of an event in the chain; all zero before the first.
+/// The hash of an event in the chain; all zero before the first event.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct ChainHash(pub [u8; 32]);
 
@@ -123,51 +124,51 @@ impl fmt::Debug for ChainHash {
     }
 }
 
-/// What a mutation says of itself. Storage adds the revision, the time and the hash when it commits.
+/// The event that describes a change. Storage adds the revision, the time and the hash when it commits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEvent {
-    /// Who did it.
+    /// The author of the change.
     pub actor: Actor,
-    /// What was done.
+    /// The action.
     pub action: Action,
-    /// To which account, or to a key of which account.
+    /// The account, or the account of the key.
     pub account: AccountId,
-    /// To which key.
+    /// The key, if the action concerns one.
     pub key_id: Option<KeyId>,
-    /// The caller's name for the request, and a digest of its parameters.
+    /// The idempotency key of the request, if it has one.
     pub request: Option<IdempotencyKey>,
-    /// The thing before, as JSON without secrets.
+    /// Snapshot before the change: JSON without secrets.
     pub before: Option<String>,
-    /// The thing after.
+    /// Snapshot after the change.
     pub after: Option<String>,
 }
 
-/// By what a repeated request is known.
+/// Identifies a request, so that a repetition is recognized.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey {
-    /// The caller's name for it.
+    /// The ID that the caller gave the request.
     pub id: RequestId,
-    /// A digest of the method and the parameters, so that another request under the same name is noticed.
+    /// A digest of the method and the parameters, which detects another request with the same ID.
     pub digest: [u8; 32],
 }
 
-/// An event as it stands in the log.
+/// An event in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoggedEvent {
-    /// Its number: the revision that it made.
+    /// The revision of the change.
     pub revision: Revision,
-    /// When, by the database's clock.
+    /// Time of the change, by the database's clock.
     pub time: Timestamp,
-    /// What.
+    /// The event.
     pub event: AuditEvent,
     /// The version of the authority secret that keyed the hash.
     pub secret_version: SecretVersion,
-    /// The link.
+    /// The hash in the chain.
     pub hash: ChainHash,
 }
 
 impl Keyring {
-    /// The link of an event after `previous`. None when the version of the secret is not held.
+    /// The hash of an event after `previous`. None if the keyring lacks the version of the secret.
     #[must_use]
     pub fn chain(
         &self,
@@ -182,7 +183,7 @@ impl Keyring {
         hasher.update(&revision.0.to_be_bytes());
         hasher.update(&time.micros().to_be_bytes());
         hasher.update(&event.action.number().to_be_bytes());
-        // A length before each text and a mark for each absent one, so that no two events read alike.
+        // The length prefix, and a marker for an absent text, make the encoding unambiguous.
         let mut text = |value: Option<&[u8]>| {
             hasher.update(&value.map_or(u64::MAX, |bytes| bytes.len() as u64).to_be_bytes());
             hasher.update(value.unwrap_or_default());
@@ -190,142 +191,145 @@ impl Keyring {
         text(Some(event.actor.as_str().as_bytes()));
         text(Some(event.account.as_str().as_bytes()));
         text(event.key_id.as_ref().map(|id| id.as_str().as_bytes()));
-        text(event.request.as_ref().map(|mark| mark.id.as_str().as_bytes()));
-        text(event.request.as_ref().map(|mark| &mark.digest[..]));
+        text(event.request.as_ref().map(|key| key.id.as_str().as_bytes()));
+        text(event.request.as_ref().map(|key| &key.digest[..]));
         text(event.before.as_deref().map(str::as_bytes));
         text(event.after.as_deref().map(str::as_bytes));
         Some(ChainHash(*hasher.finalize().as_bytes()))
     }
 }
 
-/// Most events of one gap that are named.
+/// Maximum number of missing events that are reported for one gap.
 const GAP_MAX: usize = 100;
 
-/// Walks the log and says where it was tampered with.
+/// Walks the log and reports where it was tampered with.
 #[derive(Debug)]
 pub struct ChainCheck<'a> {
     keyring: &'a Keyring,
-    kept: Option<(Revision, ChainHash)>,
-    /// None where the event before has no hash to go on from.
+    expected: Option<(Revision, ChainHash)>,
+    /// None if the previous event has no valid hash.
     previous: Option<ChainHash>,
     next: Revision,
 }
 
-/// Where the log is not what was written.
+/// A place where the log differs from what was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ChainFault {
-    /// An event is not there.
+pub enum ChainError {
+    /// An event is missing.
     #[error("revision {missing} is missing from the log")]
     Missing {
-        /// Its revision.
+        /// The revision of the event.
         missing: Revision,
     },
-    /// An event was altered, or inserted, or follows another one than when it was written.
+    /// An event was altered or inserted, or the event before it was replaced.
     #[error("revision {revision} was altered, inserted or replaced")]
     Altered {
-        /// Its revision.
+        /// The revision of the event.
         revision: Revision,
     },
-    /// An event is not the one that somebody has kept the hash of.
-    #[error("revision {revision} is not the one that was kept: the log was cut short or rewritten")]
-    NotKept {
-        /// Its revision.
+    /// An event does not match a hash that was stored elsewhere.
+    #[error("revision {revision} does not match the expected hash: the log was truncated or rewritten")]
+    NotExpected {
+        /// The revision of the event.
         revision: Revision,
     },
-    /// An event stands beyond the head of the log.
+    /// An event is beyond the head of the log.
     #[error("revision {revision} was inserted beyond the head of the log, {head}")]
     BeyondHead {
-        /// Its revision.
+        /// The revision of the event.
         revision: Revision,
         /// The head.
         head: Revision,
     },
-    /// The version of the authority secret that keyed an event is not held.
+    /// The keyring lacks the version of the authority secret that keyed an event.
     #[error(
         "revision {revision} was keyed with version {version} of the authority secret, which is not in the secret file"
     )]
-    SecretNotHeld {
-        /// Its revision.
+    SecretVersionMissing {
+        /// The revision of the event.
         revision: Revision,
         /// The version.
         version: SecretVersion,
     },
-    /// The head of the log has another hash than its last event.
-    #[error("the head of the log, revision {head}, has another hash than its event")]
+    /// The head of the log has a different hash than its last event.
+    #[error("the head of the log, revision {head}, has a different hash than its event")]
     Head {
         /// The head.
         head: Revision,
     },
-    /// The actor of an event had already been ended: revoked, disabled, deleted or expired.
-    #[error("revision {revision} was made by a caller that had ended with revision {ended_by}")]
+    /// The key of the event's actor was already revoked, disabled, deleted or expired.
+    #[error(
+        "revision {revision} was made by a caller whose key was revoked, disabled, deleted or expired by revision \
+         {ended_by}"
+    )]
     ActorEnded {
         /// The revision of the event.
         revision: Revision,
-        /// The event that ended the actor, or that set the expiry which had passed.
+        /// The event that ended the key, or that set the expiry that had passed.
         ended_by: Revision,
     },
 }
 
 impl<'a> ChainCheck<'a> {
-    /// A walk from the beginning of the log. `kept` is a revision and its hash as they once were, kept elsewhere.
+    /// Starts a walk at the beginning of the log. `expected` is an earlier revision and its hash, stored elsewhere.
     #[must_use]
-    pub fn new(keyring: &'a Keyring, kept: Option<(Revision, ChainHash)>) -> Self {
-        Self { keyring, kept, previous: Some(ChainHash::default()), next: Revision(1) }
+    pub fn new(keyring: &'a Keyring, expected: Option<(Revision, ChainHash)>) -> Self {
+        Self { keyring, expected, previous: Some(ChainHash::default()), next: Revision(1) }
     }
 
-    /// Checks the next event, in order of revision. After a fault the walk goes on from the event as it stands, so that
-    /// each fault is told once.
+    /// Checks the next event, in order of revision. After an error the walk continues from the stored hash, so each
+    /// error is reported once.
     ///
     /// # Errors
-    /// All that is wrong with it.
-    pub fn event(&mut self, logged: &LoggedEvent) -> Result<(), Vec<ChainFault>> {
+    /// All errors of the event.
+    pub fn event(&mut self, logged: &LoggedEvent) -> Result<(), Vec<ChainError>> {
         let LoggedEvent { revision, time, ref event, secret_version, hash } = *logged;
-        let mut faults = self.missing_before(revision);
-        // After a gap the hash cannot fit; the gap is the fault that was found.
-        let is_linked = self.previous.is_some() && faults.is_empty();
+        let mut errors = self.missing_before(revision);
+        // After a gap the hash cannot match; only the gap is reported.
+        let is_linked = self.previous.is_some() && errors.is_empty();
         match self.keyring.chain(self.previous.unwrap_or_default(), revision, time, event, secret_version) {
-            None => faults.push(ChainFault::SecretNotHeld { revision, version: secret_version }),
-            Some(expected) if expected != hash && is_linked => faults.push(ChainFault::Altered { revision }),
+            None => errors.push(ChainError::SecretVersionMissing { revision, version: secret_version }),
+            Some(expected) if expected != hash && is_linked => errors.push(ChainError::Altered { revision }),
             Some(_) => {}
         }
-        faults.extend(self.pass(revision, Some(hash)));
-        if faults.is_empty() { Ok(()) } else { Err(faults) }
+        errors.extend(self.advance(revision, Some(hash)));
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
-    /// Passes over the next event, which cannot be read, and so is not what was written. `hash` is what it has in place
-    /// of one, if that could be one.
-    pub fn unreadable(&mut self, revision: Revision, hash: Option<ChainHash>) -> Vec<ChainFault> {
-        let mut faults = self.missing_before(revision);
-        faults.push(ChainFault::Altered { revision });
-        faults.extend(self.pass(revision, hash));
-        faults
+    /// Reports the next event as altered because it cannot be read. `hash` is its stored hash, if that is well-formed.
+    pub fn unreadable(&mut self, revision: Revision, hash: Option<ChainHash>) -> Vec<ChainError> {
+        let mut errors = self.missing_before(revision);
+        errors.push(ChainError::Altered { revision });
+        errors.extend(self.advance(revision, hash));
+        errors
     }
 
-    fn missing_before(&self, revision: Revision) -> Vec<ChainFault> {
+    fn missing_before(&self, revision: Revision) -> Vec<ChainError> {
         let gap = (self.next.0..revision.0).take(GAP_MAX);
-        gap.map(|missing| ChainFault::Missing { missing: Revision(missing) }).collect()
+        gap.map(|missing| ChainError::Missing { missing: Revision(missing) }).collect()
     }
 
-    /// Goes on behind an event, and says whether it is another one than was kept.
-    fn pass(&mut self, revision: Revision, hash: Option<ChainHash>) -> Option<ChainFault> {
+    /// Advances past an event and compares it with the expected hash.
+    fn advance(&mut self, revision: Revision, hash: Option<ChainHash>) -> Option<ChainError> {
         (self.previous, self.next) = (hash, revision.next());
-        let is_kept = self.kept.is_none_or(|(kept, kept_hash)| kept != revision || hash == Some(kept_hash));
-        (!is_kept).then_some(ChainFault::NotKept { revision })
+        let is_expected =
+            self.expected.is_none_or(|(expected, expected_hash)| expected != revision || hash == Some(expected_hash));
+        (!is_expected).then_some(ChainError::NotExpected { revision })
     }
 
-    /// Checks the end of the walk against the head that the database remembers.
+    /// Checks the end of the walk against the head of the log in the database.
     ///
     /// # Errors
-    /// All that is wrong with it.
-    pub fn finish(self, head: Revision, head_hash: ChainHash) -> Result<(), Vec<ChainFault>> {
-        let mut faults = self.missing_before(head.next());
-        if faults.is_empty() && self.previous.is_some_and(|hash| hash != head_hash) {
-            faults.push(ChainFault::Head { head });
+    /// All errors of the head.
+    pub fn finish(self, head: Revision, head_hash: ChainHash) -> Result<(), Vec<ChainError>> {
+        let mut errors = self.missing_before(head.next());
+        if errors.is_empty() && self.previous.is_some_and(|hash| hash != head_hash) {
+            errors.push(ChainError::Head { head });
         }
-        if let Some((revision, _)) = self.kept.filter(|(kept, _)| *kept > head) {
-            faults.push(ChainFault::NotKept { revision });
+        if let Some((revision, _)) = self.expected.filter(|(expected, _)| *expected > head) {
+            errors.push(ChainError::NotExpected { revision });
         }
-        if faults.is_empty() { Ok(()) } else { Err(faults) }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 }
 
@@ -363,88 +367,88 @@ mod tests {
             .collect()
     }
 
-    fn faults(ring: &Keyring, log: &[LoggedEvent], head: i64, head_hash: ChainHash) -> Vec<ChainFault> {
-        faults_beside(None, ring, log, head, head_hash)
+    fn errors(ring: &Keyring, log: &[LoggedEvent], head: i64, head_hash: ChainHash) -> Vec<ChainError> {
+        errors_with_expected(None, ring, log, head, head_hash)
     }
 
-    fn faults_beside(
-        kept: Option<(Revision, ChainHash)>,
+    fn errors_with_expected(
+        expected: Option<(Revision, ChainHash)>,
         ring: &Keyring,
         log: &[LoggedEvent],
         head: i64,
         head_hash: ChainHash,
-    ) -> Vec<ChainFault> {
-        let mut check = ChainCheck::new(ring, kept);
-        let mut faults: Vec<_> = log.iter().filter_map(|e| check.event(e).err()).flatten().collect();
-        faults.extend(check.finish(Revision(head), head_hash).err().into_iter().flatten());
-        faults
+    ) -> Vec<ChainError> {
+        let mut check = ChainCheck::new(ring, expected);
+        let mut errors: Vec<_> = log.iter().filter_map(|e| check.event(e).err()).flatten().collect();
+        errors.extend(check.finish(Revision(head), head_hash).err().into_iter().flatten());
+        errors
     }
 
     #[test]
-    fn an_untouched_log_passes() {
+    fn an_unchanged_log_passes() {
         let (ring, log) = (ring(), log(&ring(), 5));
-        assert_eq!(faults(&ring, &log, 5, log[4].hash), []);
-        assert_eq!(faults(&ring, &[], 0, ChainHash::default()), []);
+        assert_eq!(errors(&ring, &log, 5, log[4].hash), []);
+        assert_eq!(errors(&ring, &[], 0, ChainHash::default()), []);
         assert_eq!(log[4].hash.to_string().parse(), Ok(log[4].hash));
     }
 
     #[test]
-    fn an_altered_a_dropped_and_an_inserted_event_are_each_named() {
+    fn altered_missing_and_inserted_events_are_reported() {
         let (ring, log) = (ring(), log(&ring(), 5));
         let hash = log[4].hash;
         let revision = |n| Revision(n);
 
         let mut altered = log.clone();
         altered[2].event.after = Some("{\"scopes\":[\"admin\"]}".into());
-        assert_eq!(faults(&ring, &altered, 5, hash), [ChainFault::Altered { revision: revision(3) }]);
+        assert_eq!(errors(&ring, &altered, 5, hash), [ChainError::Altered { revision: revision(3) }]);
 
         let mut dropped = log.clone();
         dropped.remove(2);
-        assert_eq!(faults(&ring, &dropped, 5, hash), [ChainFault::Missing { missing: revision(3) }]);
+        assert_eq!(errors(&ring, &dropped, 5, hash), [ChainError::Missing { missing: revision(3) }]);
 
         let mut inserted = log.clone();
         inserted.push(LoggedEvent { revision: Revision(6), ..log[4].clone() });
-        assert_eq!(faults(&ring, &inserted, 6, inserted[5].hash), [ChainFault::Altered { revision: revision(6) }]);
+        assert_eq!(errors(&ring, &inserted, 6, inserted[5].hash), [ChainError::Altered { revision: revision(6) }]);
 
-        assert_eq!(faults(&ring, &log[..4], 5, hash), [ChainFault::Missing { missing: revision(5) }]);
-        assert_eq!(faults(&ring, &log, 5, ChainHash([1; 32])), [ChainFault::Head { head: revision(5) }]);
+        assert_eq!(errors(&ring, &log[..4], 5, hash), [ChainError::Missing { missing: revision(5) }]);
+        assert_eq!(errors(&ring, &log, 5, ChainHash([1; 32])), [ChainError::Head { head: revision(5) }]);
     }
 
     #[test]
-    fn an_event_that_cannot_be_read_is_named_once() {
+    fn an_unreadable_event_is_reported_once() {
         let (ring, log) = (ring(), log(&ring(), 5));
         for hash in [Some(log[2].hash), None] {
             let mut check = ChainCheck::new(&ring, None);
             assert_eq!((check.event(&log[0]), check.event(&log[1])), (Ok(()), Ok(())));
-            assert_eq!(check.unreadable(Revision(3), hash), [ChainFault::Altered { revision: Revision(3) }]);
+            assert_eq!(check.unreadable(Revision(3), hash), [ChainError::Altered { revision: Revision(3) }]);
             assert_eq!((check.event(&log[3]), check.event(&log[4])), (Ok(()), Ok(())));
             assert_eq!(check.finish(Revision(5), log[4].hash), Ok(()));
         }
     }
 
     #[test]
-    fn a_log_that_was_cut_short_with_its_head_passes_unless_its_end_was_kept() {
+    fn a_log_truncated_with_its_head_passes_unless_a_hash_is_expected() {
         let (ring, log) = (ring(), log(&ring(), 5));
-        let cut = &log[..3];
-        assert_eq!(faults(&ring, cut, 3, log[2].hash), [], "nothing in the database tells");
-        let kept = |n: usize| Some((log[n - 1].revision, log[n - 1].hash));
-        assert_eq!(faults_beside(kept(3), &ring, cut, 3, log[2].hash), []);
-        let not_kept = |n| [ChainFault::NotKept { revision: Revision(n) }];
-        assert_eq!(faults_beside(kept(5), &ring, cut, 3, log[2].hash), not_kept(5));
+        let truncated = &log[..3];
+        assert_eq!(errors(&ring, truncated, 3, log[2].hash), [], "the database alone does not reveal it");
+        let expected = |n: usize| Some((log[n - 1].revision, log[n - 1].hash));
+        assert_eq!(errors_with_expected(expected(3), &ring, truncated, 3, log[2].hash), []);
+        let not_expected = |n| [ChainError::NotExpected { revision: Revision(n) }];
+        assert_eq!(errors_with_expected(expected(5), &ring, truncated, 3, log[2].hash), not_expected(5));
         let other = Some((Revision(2), ChainHash([1; 32])));
-        assert_eq!(faults_beside(other, &ring, cut, 3, log[2].hash), not_kept(2));
+        assert_eq!(errors_with_expected(other, &ring, truncated, 3, log[2].hash), not_expected(2));
     }
 
     #[test]
-    fn without_the_secret_no_link_can_be_made() {
+    fn without_the_secret_no_hash_can_be_computed() {
         let (ring, log) = (ring(), log(&ring(), 2));
         let other = Keyring::parse(&"08".repeat(32)).unwrap();
-        assert_eq!(faults(&other, &log, 2, log[1].hash).len(), 2);
+        assert_eq!(errors(&other, &log, 2, log[1].hash).len(), 2);
         assert_eq!(ring.chain(ChainHash::default(), Revision(1), Timestamp::from_micros(1), &log[0].event, 2), None);
     }
 
     #[test]
-    fn numbers_and_actions_belong_together() {
+    fn numbers_and_actions_round_trip() {
         for action in Action::ALL {
             assert_eq!(Action::from_number(action.number()), Some(*action));
         }
@@ -454,7 +458,10 @@ mod tests {
     proptest! {
         /// Moving bytes from one field to the next changes the hash.
         #[test]
-        fn no_two_events_read_alike(a in prop::option::of("[ab]{0,3}"), b in prop::option::of("[ab]{0,3}"), c in prop::option::of("[ab]{0,3}"), d in prop::option::of("[ab]{0,3}")) {
+        fn different_events_have_different_hashes(
+            a in prop::option::of("[ab]{0,3}"), b in prop::option::of("[ab]{0,3}"),
+            c in prop::option::of("[ab]{0,3}"), d in prop::option::of("[ab]{0,3}"),
+        ) {
             let hash = |before: &Option<String>, after: &Option<String>| ring().chain(
                 ChainHash::default(), Revision(1), Timestamp::from_micros(1),
                 &event(Action::CreateKey, None, before.as_deref(), after.as_deref()), 1,

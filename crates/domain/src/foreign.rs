@@ -1,8 +1,8 @@
-//! Tokens that another system issued: what it brings along of them, and what is kept of that.
+//! Imported tokens of other systems, and the digests that are stored for them.
 //!
-//! It brings the whole token, or a plain digest of it. A plain digest is as good as the token itself to whoever can try
-//! guesses, so it is never kept: what is kept is a digest of the digest, keyed with the authority secret. A presented token
-//! is then looked up by each way in which a resident one may have been brought along; see [`Keyring::digests_for_scheme`].
+//! An import contains the whole token or a plain digest of it. A plain digest allows guesses to be verified offline, so
+//! it is never stored. The stored digest is a digest of the plain digest, keyed with the authority secret. A presented
+//! token is looked up with each scheme that an imported key uses; see [`Keyring::digests_for_scheme`].
 
 use std::fmt;
 
@@ -11,12 +11,12 @@ use sha2::{Digest as _, Sha256};
 use crate::secret::{Keyring, Keys, digest};
 use crate::token::{Presented, Token, TokenDigest};
 
-/// What the kept digest of a token was made of. The number is stored, and never given to another.
+/// What the stored digest of a token was computed from. The number is stored and never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
-    /// A token of our own shape, minted here or by another authority.
+    /// A token in our format, minted by this or another authority.
     Own = 0,
-    /// A whole token of another shape.
+    /// A whole token in another format.
     Whole = 1,
     /// The plain BLAKE3 digest of a token.
     Blake3 = 2,
@@ -25,10 +25,10 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// Those that only an import brings.
+    /// The schemes that only imported keys use.
     pub const FOREIGN: [Self; 3] = [Self::Whole, Self::Blake3, Self::Sha256];
 
-    /// The number that is stored.
+    /// The stored number.
     #[must_use]
     pub const fn number(self) -> i32 {
         self as i32
@@ -41,9 +41,9 @@ impl Scheme {
     }
 }
 
-/// What another system brings along of a token.
+/// The part of a token that an import contains.
 pub enum ImportedSecret {
-    /// All of it.
+    /// The whole token.
     Token(Token),
     /// Its plain BLAKE3 digest.
     Blake3([u8; 32]),
@@ -58,7 +58,7 @@ impl fmt::Debug for ImportedSecret {
 }
 
 impl ImportedSecret {
-    /// How it will be kept.
+    /// The scheme of the stored digest.
     #[must_use]
     pub fn scheme(&self) -> Scheme {
         match self {
@@ -71,27 +71,27 @@ impl ImportedSecret {
 }
 
 impl Keyring {
-    /// What is kept of it, under the current version of the secret.
+    /// The digest to store for an imported secret, keyed with the current version of the authority secret.
     #[must_use]
-    pub fn digest_brought(&self, brought: &ImportedSecret) -> TokenDigest {
-        keep(self.current_keys(), brought)
+    pub fn stored_digest(&self, secret: &ImportedSecret) -> TokenDigest {
+        stored_digest_with(self.current_keys(), secret)
     }
 
-    /// Every digest by which the same token may be here already: under each version of the secret and, where the whole token
-    /// is known, as whatever another system may have brought of it.
+    /// All digests under which the same token may already be stored: with each version of the authority secret and, if
+    /// the whole token is known, with each scheme.
     #[must_use]
-    pub fn digests_brought(&self, brought: &ImportedSecret) -> Vec<TokenDigest> {
-        match brought {
+    pub fn possible_digests(&self, secret: &ImportedSecret) -> Vec<TokenDigest> {
+        match secret {
             ImportedSecret::Token(token) => {
                 let schemes = [Scheme::Whole, Scheme::Blake3, Scheme::Sha256].into_iter();
                 schemes.flat_map(|scheme| self.digests_for_scheme(scheme, token.presented())).collect()
             }
-            digest => self.newest_first().map(|keys| keep(keys, digest)).collect(),
+            digest => self.newest_first().map(|keys| stored_digest_with(keys, digest)).collect(),
         }
     }
 
-    /// The digests of a presented token under each version of the secret, newest first, if `scheme` is the one that it was
-    /// brought along by.
+    /// The digests of a presented token that was imported with `scheme`, for each version of the authority secret,
+    /// newest first.
     pub fn digests_for_scheme<'a>(
         &'a self,
         scheme: Scheme,
@@ -108,24 +108,26 @@ impl Keyring {
         })
     }
 
-    /// A digest of `plain` from which nobody without the authority secret can try guesses: of a request that brings secrets
-    /// along. Under each version of the secret, newest first: one that was made before the newest came is known again.
+    /// A keyed digest of `plain`, for requests that contain secrets: without the authority secret, guesses cannot be
+    /// verified against it. One digest for each version of the authority secret, newest first, so that a digest made
+    /// with an older version is recognized.
     pub fn keyed_digest<'a>(&'a self, plain: &'a [u8; 32]) -> impl Iterator<Item = [u8; 32]> + 'a {
         // No scheme of foreign digests has this number.
         self.newest_first().map(|keys| keyed_digest(keys, Scheme::Own.number(), plain).0)
     }
 }
 
-fn keep(keys: &Keys, brought: &ImportedSecret) -> TokenDigest {
-    match brought {
+fn stored_digest_with(keys: &Keys, secret: &ImportedSecret) -> TokenDigest {
+    match secret {
         ImportedSecret::Token(token) => digest(keys, token.presented()),
         ImportedSecret::Blake3(plain) | ImportedSecret::Sha256(plain) => {
-            keyed_digest(keys, brought.scheme().number(), plain)
+            keyed_digest(keys, secret.scheme().number(), plain)
         }
     }
 }
 
-/// Under a key of its own and with its number, so that neither a token nor a digest of another kind can stand in for it.
+/// Uses a separate key and the number of the scheme, so that neither a token nor a digest of another scheme can produce
+/// the same digest.
 fn keyed_digest(keys: &Keys, number: i32, plain: &[u8; 32]) -> TokenDigest {
     let mut hasher = blake3::Hasher::new_keyed(&keys.foreign);
     hasher.update(&number.to_be_bytes()).update(plain);
@@ -139,7 +141,7 @@ mod tests {
 
     const TOKEN: &str = "sk-live-0123456789";
 
-    fn brought() -> [ImportedSecret; 3] {
+    fn imported_secrets() -> [ImportedSecret; 3] {
         let sha256 = Sha256::digest(TOKEN.as_bytes()).into();
         let blake3 = *blake3::hash(TOKEN.as_bytes()).as_bytes();
         [
@@ -156,65 +158,65 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_brought_along_is_found_by_the_token_under_every_version() {
+    fn an_imported_secret_is_found_by_the_token_with_every_version() {
         let (old, both) = rings();
         let presented = Token::parse_any(TOKEN).unwrap();
-        for brought in brought() {
-            let scheme = brought.scheme();
-            let kept = old.digest_brought(&brought);
+        for secret in imported_secrets() {
+            let scheme = secret.scheme();
+            let stored = old.stored_digest(&secret);
             let looked_up: Vec<_> = both.digests_for_scheme(scheme, presented).collect();
-            assert_eq!(looked_up, [both.digest_brought(&brought), kept], "{scheme:?}");
-            assert!(both.digests_brought(&brought).contains(&kept), "{scheme:?}");
+            assert_eq!(looked_up, [both.stored_digest(&secret), stored], "{scheme:?}");
+            assert!(both.possible_digests(&secret).contains(&stored), "{scheme:?}");
         }
     }
 
     #[test]
-    fn a_whole_token_is_known_again_by_any_digest_of_it() {
+    fn a_whole_token_is_recognized_by_each_digest_of_it() {
         let (old, both) = rings();
-        let [whole, digests @ ..] = brought();
-        let known = both.digests_brought(&whole);
-        assert!(digests.iter().all(|brought| known.contains(&old.digest_brought(brought))));
+        let [whole, digests @ ..] = imported_secrets();
+        let known = both.possible_digests(&whole);
+        assert!(digests.iter().all(|digest| known.contains(&old.stored_digest(digest))));
     }
 
     #[test]
-    fn nothing_that_is_brought_along_can_stand_in_for_another() {
+    fn different_schemes_have_different_digests() {
         let (ring, _) = rings();
         let plain = [b'x'; 32];
         let text = Token::imported(&"x".repeat(32)).unwrap();
-        let kept = [ImportedSecret::Blake3(plain), ImportedSecret::Sha256(plain), ImportedSecret::Token(text)]
-            .map(|b| ring.digest_brought(&b));
-        let mut all: HashSet<_> = kept.into_iter().collect();
+        let stored = [ImportedSecret::Blake3(plain), ImportedSecret::Sha256(plain), ImportedSecret::Token(text)]
+            .map(|secret| ring.stored_digest(&secret));
+        let mut all: HashSet<_> = stored.into_iter().collect();
         all.insert(TokenDigest(ring.keyed_digest(&plain).next().unwrap()));
         all.insert(TokenDigest(plain));
         assert_eq!(all.len(), 5);
     }
 
     #[test]
-    fn what_was_concealed_is_known_again_beside_a_newer_version() {
+    fn a_keyed_digest_is_recognized_after_a_rotation() {
         let (old, both) = rings();
-        let concealed = |ring: &Keyring| ring.keyed_digest(&[7; 32]).collect::<Vec<_>>();
-        let [newest, oldest] = concealed(&both)[..] else { panic!("one a version") };
-        assert!(newest != oldest && concealed(&old) == [oldest]);
+        let digests = |ring: &Keyring| ring.keyed_digest(&[7; 32]).collect::<Vec<_>>();
+        let [newest, oldest] = digests(&both)[..] else { panic!("one for each version") };
+        assert!(newest != oldest && digests(&old) == [oldest]);
     }
 
     #[test]
-    fn a_token_of_another_authority_is_one_of_ours() {
+    fn a_token_of_another_authority_has_our_format() {
         let token = Token::mint(&crate::token::TokenPrefix::default(), |bytes| {
             bytes.fill(5);
             Ok::<_, ()>(())
         })
         .unwrap();
         let (ring, _) = rings();
-        let brought = ImportedSecret::Token(Token::imported(token.reveal()).unwrap());
-        assert_eq!((brought.scheme(), ring.digest_brought(&brought)), (Scheme::Own, ring.digest(token.presented())));
+        let secret = ImportedSecret::Token(Token::imported(token.reveal()).unwrap());
+        assert_eq!((secret.scheme(), ring.stored_digest(&secret)), (Scheme::Own, ring.digest(token.presented())));
     }
 
     #[test]
-    fn numbers_and_schemes_belong_together_and_nothing_is_printed() {
+    fn numbers_and_schemes_round_trip_and_debug_is_redacted() {
         for scheme in [Scheme::Own, Scheme::Whole, Scheme::Blake3, Scheme::Sha256] {
             assert_eq!(Scheme::from_number(scheme.number()), Some(scheme));
         }
         assert_eq!(Scheme::from_number(4), None);
-        assert_eq!(format!("{:?}", brought()), "[ImportedSecret(…), ImportedSecret(…), ImportedSecret(…)]");
+        assert_eq!(format!("{:?}", imported_secrets()), "[ImportedSecret(…), ImportedSecret(…), ImportedSecret(…)]");
     }
 }

@@ -1,4 +1,4 @@
-//! Names of things: accounts, keys, requests, replicas, and the revision, the number of a committed change.
+//! Identifiers of accounts, keys, requests and replicas, and revisions.
 
 use std::fmt;
 
@@ -6,11 +6,11 @@ use compact_str::CompactString;
 
 use crate::text::ValidationError;
 
-/// The longest ID, in characters.
+/// Maximum length of an ID, in characters.
 pub const ID_LEN_MAX: usize = 64;
 
-/// Declares an identifier: a short ASCII string that has passed its rule. Up to 24 bytes, those that are generated among
-/// them, lie in the value itself.
+/// Declares an identifier: a short ASCII string that satisfies a rule. Up to 24 bytes, which includes generated IDs,
+/// are stored inline.
 macro_rules! identifier {
     ($(#[$doc:meta])* $name:ident, $rule:literal, $is_valid:expr) => {
         $(#[$doc])*
@@ -18,10 +18,10 @@ macro_rules! identifier {
         pub struct $name(CompactString);
 
         impl $name {
-            /// Takes `value` for an identifier.
+            /// Validates `value` as an identifier.
             ///
             /// # Errors
-            /// The rule in words, when the value breaks it.
+            /// The rule that `value` breaks.
             pub fn new(value: &str) -> Result<Self, ValidationError> {
                 let is_valid: fn(&str) -> bool = $is_valid;
                 if is_valid(value) { Ok(Self(value.into())) } else { Err(ValidationError::new($rule)) }
@@ -61,34 +61,34 @@ fn is_resource_id(value: &str) -> bool {
 }
 
 identifier!(
-    /// The name of an account, chosen by whoever creates it.
+    /// The ID of an account, chosen by the caller that creates it.
     AccountId,
     "must be 1 to 64 characters: an ASCII letter or digit, then letters, digits, '.', '_', '-', ':' or '@'",
     is_resource_id
 );
 
 identifier!(
-    /// The stable name of a key: the same through every renewal. It is no secret.
+    /// The ID of a key. It stays the same through renewals. It is not a secret.
     KeyId,
     "must be 1 to 64 characters: an ASCII letter or digit, then letters, digits, '.', '_', '-', ':' or '@'",
     is_resource_id
 );
 
 identifier!(
-    /// A caller's name for one request, by which a repeated request is known.
+    /// The ID that a caller gives a request, so that a repetition is recognized.
     RequestId,
     "must be 1 to 128 printable ASCII characters without spaces",
     |value| (1..=128).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_graphic())
 );
 
 identifier!(
-    /// Who made a change: the ID of the caller's key, or `bootstrap`.
+    /// The author of a change: the ID of the caller's key, or `bootstrap`.
     Actor,
     "must be 1 to 64 characters: an ASCII letter or digit, then letters, digits, '.', '_', '-', ':' or '@'",
     is_resource_id
 );
 
-/// The reserved account whose keys are the credentials of our own callers.
+/// The reserved account whose keys authenticate callers of the authority.
 pub const SYSTEM_ACCOUNT: &str = "system";
 
 impl AccountId {
@@ -106,7 +106,7 @@ impl AccountId {
 }
 
 impl Actor {
-    /// The actor of changes made by whoever holds the machine, not by a caller.
+    /// The actor of changes that an operator makes on the machine, without a caller's key.
     #[must_use]
     pub fn bootstrap() -> Self {
         Self("bootstrap".into())
@@ -120,10 +120,10 @@ impl From<&KeyId> for Actor {
 }
 
 impl KeyId {
-    /// Makes a fresh ID, `key_` and 20 base62 characters (119 bits), from a source of random bytes.
+    /// Generates an ID: `key_` and 20 base62 characters (119 bits). `fill` provides random bytes.
     ///
     /// # Errors
-    /// The source's error.
+    /// The error of `fill`.
     pub fn generate<E>(fill: impl FnMut(&mut [u8]) -> Result<(), E>) -> Result<Self, E> {
         let mut id = String::from("key_");
         crate::token::push_base62(&mut id, 20, fill)?;
@@ -131,7 +131,7 @@ impl KeyId {
     }
 }
 
-/// The number of a committed change. There is one sequence for everything; 0 stands before the first change.
+/// The number of a committed change, in one sequence for all accounts and keys. 0 means before the first change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Revision(pub i64);
 
@@ -149,7 +149,7 @@ impl fmt::Display for Revision {
     }
 }
 
-/// The name of one running server: 16 random bytes, new at every join, shown as hexadecimal.
+/// The ID of a running replica: 16 random bytes, new at each join, displayed in hexadecimal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReplicaId(pub [u8; 16]);
 
@@ -166,7 +166,7 @@ impl fmt::Debug for ReplicaId {
 }
 
 impl ReplicaId {
-    /// Reads the hexadecimal form.
+    /// Parses the hexadecimal form.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let digits = text.as_bytes();
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_take_what_callers_use_and_refuse_what_databases_confuse() {
+    fn ids_reject_characters_that_databases_compare_differently() {
         for id in ["a", "Acme-1", "org:42", "someone@example.org", &"x".repeat(64)] {
             assert!(AccountId::new(id).is_ok(), "{id}");
         }
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_id_reads_back() {
+    fn a_replica_id_round_trips() {
         let id = ReplicaId([7; 16]);
         assert_eq!(ReplicaId::parse(&id.to_string()), Some(id));
         assert_eq!(ReplicaId::parse("07"), None);

@@ -1,15 +1,14 @@
-//! The rules of Key Authority, and nothing else: what a token looks like, what a key may do, how `Verify` is decided,
-//! who may ask for what, and how the audit log is chained.
+//! The rules of Key Authority: the format of tokens, what a key may do, how `Verify` decides, what a caller may do, and
+//! how the audit log is chained.
 //!
-//! Everything here is a function of its arguments. There is no I/O, no async, no clock and no random source: `now` and
-//! random bytes are parameters, so that each rule can be tested at the exact instant at which it changes its mind.
-//! `sea-orm` and `tonic` never appear here; `cargo deny` keeps it so.
+//! All functions are pure. There is no I/O, no async, no clock and no random source: `now` and random bytes are
+//! parameters, so each rule can be tested at the exact instant at which its result changes. `cargo deny` rejects
+//! `sea-orm` and `tonic` as dependencies.
 
 pub mod access;
 pub mod account;
 pub mod actor_check;
 pub mod audit;
-pub mod connect;
 pub mod foreign;
 pub mod id;
 pub mod key;

@@ -1,4 +1,4 @@
-//! What a caller may do: the scopes of a key of the account `system`.
+//! The permissions of callers: the scopes of keys of the account `system`.
 
 use std::fmt;
 
@@ -7,31 +7,31 @@ use crate::access::Scope;
 use crate::text::ValidationError;
 use crate::time::Timestamp;
 
-/// One permission. Its name is the scope that a caller's key must have.
+/// A permission. Its name is the scope that a caller's key must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Permission {
-    /// Ask Verify and its kin.
+    /// Call the Verify methods.
     Verify,
-    /// See keys.
+    /// Read keys.
     KeysRead,
     /// Create, change, disable, enable, renew and delete keys.
     KeysWrite,
     /// Revoke keys.
     KeysRevoke,
-    /// Have kept tokens shown.
+    /// Reveal stored tokens.
     TokensReveal,
-    /// See accounts.
+    /// Read accounts.
     AccountsRead,
     /// Create, change, suspend, resume and delete accounts.
     AccountsWrite,
-    /// See the audit log.
+    /// Read the audit log.
     AuditRead,
-    /// See how the authority itself is.
+    /// Read the status of the authority.
     Operate,
 }
 
 impl Permission {
-    /// All of them.
+    /// All permissions.
     pub const ALL: [Self; 9] = [
         Self::Verify,
         Self::KeysRead,
@@ -44,7 +44,7 @@ impl Permission {
         Self::Operate,
     ];
 
-    /// Its name, a scope.
+    /// The scope.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -60,7 +60,7 @@ impl Permission {
         }
     }
 
-    /// Checks that a scope for a key of account `system` is a permission.
+    /// Checks that a scope of a key of account `system` is a permission.
     ///
     /// # Errors
     /// The list of permissions.
@@ -72,8 +72,8 @@ impl Permission {
         Err(ValidationError::new(format!("must be a permission, for a key of account system: {}", names.join(", "))))
     }
 
-    /// Whether a caller who holds `held` until `held_end` may hand out `granted` until `granted_end`: nobody grants more
-    /// than they hold, nor for longer, nor usable from where they could not use it themselves.
+    /// Whether a caller with `held` until `held_end` may grant `granted` until `granted_end`. A caller cannot grant
+    /// more permissions, a later expiry or wider networks than its own key has.
     #[must_use]
     pub fn may_grant(
         held: &Access,
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_grants_more_than_they_hold() {
+    fn a_caller_cannot_grant_more_than_it_has() {
         let held = access(&["verify", "keys.read"], Some(&["a", "b"]));
         let may = |granted: &Access| Permission::may_grant(&held, None, granted, None);
         assert!(may(&access(&["verify"], Some(&["a"]))));
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_grants_for_longer_or_from_elsewhere() {
+    fn a_caller_cannot_grant_a_later_expiry_or_wider_networks() {
         let within = |networks: &[&str]| Access {
             networks: networks.iter().map(|n| Network::new(n).unwrap()).collect(),
             ..access(&["verify"], None)
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn only_permissions_are_scopes_of_callers() {
+    fn scopes_of_callers_must_be_permissions() {
         for permission in Permission::ALL {
             assert!(Permission::check(&Scope::new(permission.as_str()).unwrap()).is_ok());
         }

@@ -1,14 +1,14 @@
-//! Why a change is not made: a field that breaks a rule, or a state or policy that does not allow it.
+//! Errors of changes: an invalid field, or a state or policy that does not allow the change.
 
 use std::time::Duration;
 
 use crate::text::ValidationError;
 use crate::time::Timestamp;
 
-/// A change that policy or state does not allow. The same request may be allowed later.
+/// A state or policy does not allow the change. The same request may be allowed later.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
-    /// The account holds as many keys as its policy allows.
+    /// The account has the maximum number of keys.
     #[error(
         "the account has {max} {}, the most its policy allows; {} to make room",
         if *.active_only { "active keys" } else { "keys" },
@@ -21,60 +21,61 @@ pub enum PolicyError {
         active_only: bool,
     },
     /// The key was used within the policy's `recently_used_window`.
-    #[error("the key was last used at {last_used_time}; set allow_recently_used to delete it all the same")]
+    #[error("the key was last used at {last_used_time}; set allow_recently_used to delete it anyway")]
     KeyRecentlyUsed {
-        /// When it last passed Verify.
+        /// Time of the last successful Verify.
         last_used_time: Timestamp,
     },
-    /// The key is revoked, for good.
-    #[error("the key is revoked, which is for good; create another")]
+    /// The key is permanently revoked.
+    #[error("the key is revoked, which is permanent; create another key")]
     KeyRevoked,
-    /// The key has expired, and the request does not say until when it shall live.
-    #[error("the key has expired; name a lifetime, an expire_time or never_expires to renew it")]
+    /// The key has expired, and the request sets no new expiry.
+    #[error("the key has expired; set lifetime, expire_time or never_expires to renew it")]
     KeyExpired,
-    /// The key does not pass, so nothing can be done with it.
-    #[error("the key is not active, so nothing can be connected with it; name another, or none")]
+    /// The key is not active, so it cannot connect a client.
+    #[error("the key is not active, so it cannot connect a client; set another key_id, or leave it out")]
     KeyNotActive,
-    /// The expiry asked for is not one the policy allows.
+    /// The policy does not allow the requested expiry.
     #[error("the account's policy does not allow this expiry: {allowed}")]
     LifetimeNotAllowed {
-        /// What it allows, in words.
+        /// Description of what the policy allows.
         allowed: String,
     },
-    /// The account's policy does not keep tokens.
-    #[error("the token is not kept: the account's policy is not recoverable, or was not when the token was made")]
+    /// The token is not stored, because the account's policy is not recoverable.
+    #[error("the token is not stored: the account's policy is not recoverable, or was not when the token was created")]
     NotRecoverable,
-    /// The overlap asked for is longer than the policy allows.
+    /// The requested overlap is longer than the policy allows.
     #[error("the account's policy allows an overlap of at most {} seconds", .max.as_secs())]
     OverlapNotAllowed {
         /// The policy's `max_overlap`.
         max: Duration,
     },
-    /// As many secrets as a key remembers are still passing.
-    #[error("ten tokens of the key still pass; wait until an overlap is over, or renew without one")]
+    /// The maximum number of secret versions is still valid.
+    #[error("ten tokens of the key are still valid; wait until an overlap ends, or renew without an overlap")]
     SecretLimitReached,
-    /// The projects asked for are not what the policy's `project_rule` allows.
+    /// The policy's `project_rule` does not allow the requested projects.
     #[error("the account's policy does not allow these projects: {rule}")]
     ProjectsNotAllowed {
-        /// The rule, in words.
+        /// Description of the rule.
         rule: &'static str,
     },
-    /// Only an account without keys can be deleted.
+    /// The account has keys. Only an account without keys can be deleted.
     #[error("the account still has keys; delete them first")]
     AccountNotEmpty,
-    /// The account `system` holds the callers' keys; it can be neither suspended nor deleted, and only the authority makes
-    /// tokens for it.
+    /// The account `system` contains the callers' keys. It can be neither suspended nor deleted, and only the authority
+    /// mints its tokens.
     #[error(
-        "the account system is reserved: it can be neither created, suspended nor deleted, and no keys are imported into it"
+        "the account system is reserved: it can be neither created, suspended nor deleted, and no keys can be imported \
+         into it"
     )]
     AccountReserved,
-    /// A suspended account gets no new keys.
+    /// The account is suspended, so it gets no new keys.
     #[error("the account is suspended; resume it first")]
     AccountSuspended,
 }
 
 impl PolicyError {
-    /// The name of the reason, as `ErrorInfo.reason` has it.
+    /// The reason for `ErrorInfo.reason`.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
@@ -95,15 +96,15 @@ impl PolicyError {
     }
 }
 
-/// Why a change is not made.
+/// The error of a change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChangeError {
-    /// A field of the request breaks a rule: it will never be accepted as it is.
+    /// A field of the request is invalid. The same request is never accepted.
     #[error("{field} {rule}")]
     Invalid {
-        /// The field, as the request names it.
+        /// Name of the field in the request.
         field: String,
-        /// The rule it breaks.
+        /// The rule that the field breaks.
         rule: ValidationError,
     },
     /// Policy or state does not allow the change.
@@ -112,14 +113,14 @@ pub enum ChangeError {
 }
 
 impl ChangeError {
-    /// A rejection of `field` for breaking `rule`.
+    /// Creates an error: `field` breaks `rule`.
     pub fn invalid(field: impl Into<String>, rule: impl Into<String>) -> Self {
         Self::Invalid { field: field.into(), rule: ValidationError::new(rule) }
     }
 }
 
 impl ValidationError {
-    /// Names the field in which the rule was broken.
+    /// Adds the name of the field.
     #[must_use]
     pub fn in_field(self, field: impl Into<String>) -> ChangeError {
         ChangeError::Invalid { field: field.into(), rule: self }

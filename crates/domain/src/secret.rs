@@ -1,8 +1,8 @@
 //! The authority secret and the keys that are derived from it.
 //!
-//! It is the one secret to keep: 32 random bytes a version, several versions may be valid at once, the newest makes what
-//! is new. Each use has a key of its own (`blake3::derive_key` with its own context), so that nothing made for one use
-//! can stand in for another.
+//! The authority secret is the only secret of the authority. A version is 32 random bytes. Several versions may be
+//! valid at once, and the newest is used for new data. Each purpose has a separate key (`blake3::derive_key` with its
+//! own context), so data made for one purpose is not valid for another.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +12,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 use crate::text::ValidationError;
 use crate::token::{Presented, TokenDigest};
 
-/// The number of a version of the authority secret, from 1.
+/// The number of a version of the authority secret, starting at 1.
 pub type SecretVersion = u32;
 
 const DIGEST_CONTEXT: &str = "keyauthority.v1 2026-11 token digest";
@@ -21,7 +21,7 @@ const SEAL_CONTEXT: &str = "keyauthority.v1 2026-11 seal";
 const TAG_CONTEXT: &str = "keyauthority.v1 2026-11 audit chain tag";
 const CHECK_CONTEXT: &str = "keyauthority.v1 2026-11 secret check value";
 
-/// The keys of one version.
+/// The derived keys of one version.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub(crate) struct Keys {
     pub(crate) digest: [u8; 32],
@@ -31,19 +31,19 @@ pub(crate) struct Keys {
     pub(crate) check: [u8; 32],
 }
 
-/// All valid versions of the authority secret, as derived keys. The secret itself is forgotten.
+/// The derived keys of all valid versions of the authority secret. The secret itself is not retained.
 pub struct Keyring {
     current: (SecretVersion, Keys),
-    /// The versions before it that are valid still.
+    /// Older versions that are still valid.
     older: BTreeMap<SecretVersion, Keys>,
 }
 
 impl Keyring {
-    /// Reads the text of a secret file: a line a version, `<version>:<64 hexadecimal characters>`. A line without a
-    /// version is version 1. Empty lines and lines that start with `#` are passed over.
+    /// Parses a secret file: one line for each version, `<version>:<64 hexadecimal characters>`. A line without a
+    /// version is version 1. Empty lines and lines that start with `#` are ignored.
     ///
     /// # Errors
-    /// What is wrong and in which line, never the line.
+    /// The rule and the line number, never the content of the line.
     pub fn parse(text: &str) -> Result<Self, ValidationError> {
         let mut versions = BTreeMap::new();
         for (number, line) in text.lines().enumerate() {
@@ -53,8 +53,8 @@ impl Keyring {
             }
             let rule = || {
                 ValidationError::new(format!(
-                    "must hold one version of the secret a line, <version>:<64 hexadecimal characters> with a version \
-                     from 1; line {} is not",
+                    "must contain lines of the form <version>:<64 hexadecimal characters>, with version 1 or higher; \
+                     line {} is invalid",
                     number + 1
                 ))
             };
@@ -67,16 +67,16 @@ impl Keyring {
                 return Err(rule());
             }
             if versions.insert(version, derive(&secret)).is_some() {
-                return Err(ValidationError::new(format!("must hold version {version} of the secret only once")));
+                return Err(ValidationError::new(format!("must contain version {version} of the secret only once")));
             }
         }
         match versions.pop_last() {
             Some(current) => Ok(Self { current, older: versions }),
-            None => Err(ValidationError::new("must hold at least one version of the secret")),
+            None => Err(ValidationError::new("must contain at least one version of the secret")),
         }
     }
 
-    /// Writes the text of a secret file with one version.
+    /// The content of a secret file with one version.
     #[must_use]
     pub fn file_text(secret: &[u8; 32]) -> Zeroizing<String> {
         let mut text = Zeroizing::new(String::with_capacity(67));
@@ -90,29 +90,30 @@ impl Keyring {
         text
     }
 
-    /// The version that makes what is new.
+    /// The version that is used for new data.
     #[must_use]
     pub fn current(&self) -> SecretVersion {
         self.current.0
     }
 
-    /// The digest of a token under the current version.
+    /// The digest of a token, keyed with the current version.
     #[must_use]
     pub fn digest(&self, token: Presented<'_>) -> TokenDigest {
         digest(self.current_keys(), token)
     }
 
-    /// The digests under each valid version, newest first: what to look a presented token up by.
+    /// The digests of a presented token for each valid version, newest first.
     pub fn digests<'a>(&'a self, token: Presented<'a>) -> impl Iterator<Item = TokenDigest> + 'a {
         std::iter::once_with(move || self.digest(token)).chain(self.older_digests(token))
     }
 
-    /// The same without the first, which is [`digest`](Self::digest).
+    /// As [`digests`](Self::digests), without the first, which is [`digest`](Self::digest).
     pub fn older_digests<'a>(&'a self, token: Presented<'a>) -> impl Iterator<Item = TokenDigest> + 'a {
         self.older.values().rev().map(move |keys| digest(keys, token))
     }
 
-    /// What the database keeps to know the secret again: a value a version, of which the secret cannot be learned.
+    /// The values that the database stores to recognize the secret, one for each version. They do not reveal the
+    /// secret.
     pub fn check_values(&self) -> impl Iterator<Item = (SecretVersion, [u8; 32])> + '_ {
         self.all().map(|(version, keys)| (version, keys.check))
     }
@@ -129,7 +130,7 @@ impl Keyring {
         std::iter::once(self.current_keys()).chain(self.older.values().rev())
     }
 
-    /// Oldest first.
+    /// All versions, oldest first.
     fn all(&self) -> impl Iterator<Item = (SecretVersion, &Keys)> {
         let older = self.older.iter().map(|(&version, keys)| (version, keys));
         older.chain(std::iter::once((self.current.0, &self.current.1)))
@@ -157,7 +158,7 @@ fn derive(secret: &[u8; 32]) -> Keys {
     }
 }
 
-/// 32 bytes out of 64 hexadecimal digits.
+/// Parses 64 hexadecimal digits.
 pub(crate) fn parse_hex(digits: &str) -> Option<Zeroizing<[u8; 32]>> {
     let mut secret = Zeroizing::new([0; 32]);
     if digits.len() != 64 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_written_file_reads_back() {
+    fn a_written_secret_file_can_be_parsed() {
         let ring = Keyring::parse(&Keyring::file_text(&[7; 32])).unwrap();
         let bare = Keyring::parse(&"07".repeat(32)).unwrap();
         assert_eq!(ring.digest(token().presented()), bare.digest(token().presented()));
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_the_line_and_never_show_it() {
+    fn errors_contain_the_line_number_but_not_the_line() {
         for text in ["", "# nothing", "1:beef", "0:00", "x", &"zz".repeat(32), &format!("0:{}", "00".repeat(32))] {
             let error = Keyring::parse(text).unwrap_err();
             assert!(!error.as_str().contains("beef") && !error.as_str().contains("zz"), "{error}");

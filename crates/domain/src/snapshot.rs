@@ -1,5 +1,5 @@
-//! What the audit log keeps of a key or an account before and after a change: JSON with the field names of the API,
-//! without tokens, digests and sealed tokens. The token's hint stays: lists show it too.
+//! Snapshots of a key or an account in the audit log, before and after a change: JSON with the field names of the API,
+//! without tokens, digests and sealed tokens. The hint of a token is included, because lists show it too.
 
 use serde_json::{Map, Value, json};
 
@@ -10,7 +10,7 @@ use crate::id::AccountId;
 use crate::key::{Key, KeyState, Secret};
 use crate::time::Timestamp;
 
-/// A key as the audit log keeps it, in its state at `now`.
+/// The snapshot of a key, in its state at `now`.
 #[must_use]
 pub fn of_key(key: &Key, now: Timestamp) -> String {
     let projects = match &key.access.projects {
@@ -42,15 +42,15 @@ pub fn of_key(key: &Key, now: Timestamp) -> String {
     }))
 }
 
-/// An import as the audit log keeps it: how many keys it brought into the account, and a hash over all that was written of
-/// them. The chain covers the hash alone: it is a commitment, against which rows that change later are not checked. An event
-/// is no longer for ten thousand keys than for one.
+/// The snapshot of an import: the number of imported keys and a hash over everything that was written for them. The
+/// event has the same size for one key and for ten thousand. The chain covers only the hash: it is a commitment, and
+/// later changes of the rows are not checked against it.
 #[must_use]
 pub fn of_import(account: &AccountId, keys: &[Key], now: Timestamp) -> String {
     let mut hasher = blake3::Hasher::new();
     for key in keys {
         let text = of_key(key, now);
-        // A length before the text: no two lists of keys read alike.
+        // The length prefix makes the encoding of the list unambiguous.
         hasher.update(&(text.len() as u64).to_be_bytes()).update(text.as_bytes());
         for secret in &key.secrets {
             hasher.update(&secret.scheme.number().to_be_bytes()).update(&secret.digest.0);
@@ -60,7 +60,7 @@ pub fn of_import(account: &AccountId, keys: &[Key], now: Timestamp) -> String {
     json!({ "account": account.as_str(), "key_count": keys.len(), "keys_hash": hash.to_string() }).to_string()
 }
 
-/// An account as the audit log keeps it.
+/// The snapshot of an account.
 #[must_use]
 pub fn of_account(account: &Account) -> String {
     without_nulls(json!({
@@ -113,7 +113,7 @@ fn time(time: Timestamp) -> String {
     time.to_string()
 }
 
-/// What is absent is left out, at every depth.
+/// Serializes `value` without null fields, at every depth.
 fn without_nulls(value: Value) -> String {
     fn strip(value: Value) -> Value {
         match value {
@@ -137,7 +137,7 @@ mod tests {
     use crate::token::TokenDigest;
 
     #[test]
-    fn a_snapshot_holds_no_secret_and_no_null() {
+    fn a_snapshot_contains_no_secret_and_no_null() {
         let now = Timestamp::from_micros(0);
         let account = Account {
             id: AccountId::new("acme").unwrap(),

@@ -1,16 +1,16 @@
-//! Limits of free text, in one place, and the error that names a broken one.
+//! Limits of free text, and the error that states a broken rule.
 
 use std::fmt;
 
-/// A value that breaks a rule. It states the rule and never repeats the value: the value may be a secret.
+/// A value that breaks a rule. The error states the rule and never contains the value, which may be a secret.
 ///
-/// The layer that knows the name of the field adds it (`INVALID_ARGUMENT` with a field violation).
+/// The caller adds the name of the field (`INVALID_ARGUMENT` with a field violation).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ValidationError(String);
 
 impl ValidationError {
-    /// An error whose text is the rule: "must be …".
+    /// Creates an error whose text is the rule: "must be …".
     pub fn new(rule: impl Into<String>) -> Self {
         Self(rule.into())
     }
@@ -22,21 +22,21 @@ impl ValidationError {
     }
 }
 
-/// What a kind of free text may be.
+/// The rule of a kind of free text.
 #[derive(Debug, Clone, Copy)]
 pub struct TextRule {
-    /// Fewest characters (Unicode scalar values).
+    /// Minimum number of characters (Unicode scalar values).
     pub characters_min: usize,
-    /// Most characters (Unicode scalar values).
+    /// Maximum number of characters (Unicode scalar values).
     pub characters_max: usize,
-    /// Whether line feeds and tabs are welcome. Other control characters never are.
+    /// Whether line feeds and tabs are allowed. Other control characters never are.
     pub multiline: bool,
-    /// Whether white space is welcome.
+    /// Whether white space is allowed.
     pub spaces: bool,
 }
 
 impl TextRule {
-    /// One line, from nothing to `characters_max` characters.
+    /// One line of at most `characters_max` characters. It may be empty.
     #[must_use]
     pub const fn line(characters_max: usize) -> Self {
         Self { characters_min: 0, characters_max, multiline: false, spaces: true }
@@ -66,7 +66,7 @@ impl TextRule {
     /// Checks `value` against the rule.
     ///
     /// # Errors
-    /// The rule in words, when the value breaks it.
+    /// The rule that `value` breaks.
     pub fn check(&self, value: &str) -> Result<(), ValidationError> {
         let characters = value.chars().count();
         let allowed = |c: char| {
@@ -108,13 +108,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn characters_are_counted_not_bytes() {
+    fn the_limit_counts_characters_instead_of_bytes() {
         assert!(TextRule::line(3).check("äöü").is_ok());
         assert!(TextRule::line(3).check("abcd").is_err());
     }
 
     #[test]
-    fn control_characters_are_refused_and_the_rule_is_named() {
+    fn control_characters_are_rejected_with_the_rule() {
         let error = DISPLAY_NAME.check("a\u{0}b").unwrap_err();
         assert_eq!(error.as_str(), "must be at most 200 characters without control characters");
         assert!(DESCRIPTION.check("two\nlines\tand a tab").is_ok());

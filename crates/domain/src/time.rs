@@ -1,7 +1,7 @@
-//! Instants and lifetimes.
+//! Instants and durations.
 //!
-//! An instant is what the authority's clock says: the database's clock, as each heartbeat brings it. Nothing here asks
-//! a clock; whoever needs the time is given it.
+//! The time is the database's clock, which each heartbeat reads. Nothing in this crate reads a clock: the time is a
+//! parameter.
 
 use std::fmt;
 use std::time::Duration;
@@ -19,7 +19,7 @@ const SECONDS_MAX: i64 = 253_402_300_799;
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// Before every instant that a clock can show.
+    /// Earlier than any instant of a clock.
     pub const MIN: Self = Self(i64::MIN);
 
     /// The instant `micros` microseconds after the Unix epoch.
@@ -28,10 +28,10 @@ impl Timestamp {
         Self(micros)
     }
 
-    /// The instant of a protobuf timestamp. Digits beyond microseconds are cut off.
+    /// Converts a protobuf timestamp. It is truncated to microseconds.
     ///
     /// # Errors
-    /// When the parts are outside of what `google.protobuf.Timestamp` allows.
+    /// If the parts are outside the range of `google.protobuf.Timestamp`.
     pub fn from_parts(seconds: i64, nanos: i32) -> Result<Self, ValidationError> {
         if !(SECONDS_MIN..=SECONDS_MAX).contains(&seconds) || !(0..1_000_000_000).contains(&nanos) {
             return Err(ValidationError::new("must be a time between the years 1 and 9999, with 0 to 999999999 nanos"));
@@ -39,7 +39,7 @@ impl Timestamp {
         Ok(Self(seconds * MICROS_PER_SECOND + i64::from(nanos / 1000)))
     }
 
-    /// Seconds and nanoseconds, as a protobuf timestamp has them.
+    /// Seconds and nanoseconds of the protobuf timestamp.
     #[must_use]
     pub fn to_parts(self) -> (i64, i32) {
         let micros = self.0.rem_euclid(MICROS_PER_SECOND);
@@ -52,28 +52,28 @@ impl Timestamp {
         self.0
     }
 
-    /// The instant `duration` later, or the end of time.
+    /// The instant `duration` later, at most the latest protobuf timestamp.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
         Self(self.0.saturating_add(micros).min(SECONDS_MAX * MICROS_PER_SECOND))
     }
 
-    /// The instant `duration` earlier, or the beginning of time.
+    /// The instant `duration` earlier, at least the earliest protobuf timestamp.
     #[must_use]
     pub fn before(self, duration: Duration) -> Self {
         let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
         Self(self.0.saturating_sub(micros).max(SECONDS_MIN * MICROS_PER_SECOND))
     }
 
-    /// How long it is from `earlier` to here; nothing when `earlier` is later.
+    /// The duration since `earlier`, or zero if `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// Whether something that ends at `end` is over at this instant. The one place where expiry is written down:
-    /// half-open, valid while `now < end`. Without an end, it never is.
+    /// Whether `end` has passed at this instant. This is the only definition of expiry: half-open, valid while `now <
+    /// end`. None never passes.
     #[must_use]
     pub fn is_past(self, end: Option<Self>) -> bool {
         end.is_some_and(|end| self >= end)
@@ -89,15 +89,15 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// The shortest lifetime of a key.
+/// Minimum lifetime of a key.
 pub const LIFETIME_MIN: Duration = Duration::from_secs(1);
-/// The longest lifetime of a key, 100 years.
+/// Maximum lifetime of a key: 100 years.
 pub const LIFETIME_MAX: Duration = Duration::from_hours(100 * 366 * 24);
 
-/// The duration of a protobuf `Duration`. Digits beyond microseconds are cut off.
+/// Converts a protobuf `Duration`. It is truncated to microseconds.
 ///
 /// # Errors
-/// When it is negative, longer than [`LIFETIME_MAX`] or not a duration at all.
+/// If it is negative, longer than [`LIFETIME_MAX`] or invalid.
 pub fn duration_from_parts(seconds: i64, nanos: i32) -> Result<Duration, ValidationError> {
     let rule = || ValidationError::new("must be a duration of 0 seconds to 100 years, with 0 to 999999999 nanos");
     let (Ok(seconds), Ok(nanos)) = (u64::try_from(seconds), u32::try_from(nanos)) else {
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn extremes_of_protobuf_are_accepted_and_one_beyond_is_refused() {
+    fn the_limits_of_protobuf_are_accepted_and_values_beyond_are_rejected() {
         assert!(Timestamp::from_parts(SECONDS_MIN, 0).is_ok());
         assert!(Timestamp::from_parts(SECONDS_MAX, 999_999_999).is_ok());
         for (seconds, nanos) in [
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_itself_is_past_and_the_microsecond_before_is_not() {
+    fn the_end_has_passed_at_its_exact_instant() {
         let end = Timestamp::from_micros(1_000);
         assert!(!Timestamp::from_micros(999).is_past(Some(end)));
         assert!(end.is_past(Some(end)));
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn an_instant_reads_as_rfc_3339() {
+    fn an_instant_is_displayed_in_rfc_3339() {
         assert_eq!(Timestamp::from_micros(1_000_001).to_string(), "1970-01-01T00:00:01.000001Z");
     }
 }

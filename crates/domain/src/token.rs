@@ -1,10 +1,10 @@
-//! The token, what a holder presents: `<prefix><40 characters base62><6 characters base62 of CRC-32>`.
+//! The token that a holder presents: `<prefix><40 characters base62><6 characters base62 of CRC-32>`.
 //!
-//! The checksum covers all that stands before it and is no secret: a typing error, or a scanner's false hit, is told
-//! from a token without a look-up. The 40 characters carry 238 random bits.
+//! The checksum covers all characters before it and is not secret. It distinguishes a token from a typing error or a
+//! scanner's false positive without a lookup. The 40 characters contain 238 random bits.
 //!
-//! A secret is two types. [`Token`] is the thing itself: made once, shown once, never printed, compared or stored.
-//! [`TokenDigest`] is the only one that storage accepts.
+//! A secret has two types. [`Token`] is the plain token: it is minted once, shown once, and never printed, compared or
+//! stored. [`TokenDigest`] is the only one that storage accepts.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,30 +17,31 @@ const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmn
 const BODY_LEN: usize = 40;
 const CHECKSUM_LEN: usize = 6;
 const PREFIX_LEN_MAX: usize = 32;
-/// How many random characters a hint shows.
+/// Number of random characters in a hint.
 const HINT_LEN: usize = 4;
-/// The longest token that can be presented, in bytes. Ours are shorter.
+/// Maximum length of a presented token, in bytes. Minted tokens are shorter.
 pub const TOKEN_LEN_MAX: usize = 512;
-/// The shortest token of another system that can be imported whole, in bytes.
+/// Minimum length of a whole token that is imported, in bytes.
 const IMPORTED_LEN_MIN: usize = 16;
-/// The shortest of those of which a hint is shown.
+/// Minimum length of an imported token that has a hint, in bytes.
 const HINTED_LEN_MIN: usize = 24;
 
-/// What the tokens of an account begin with: `[a-z][a-z0-9]*(_[a-z0-9]+)*_`, at most 32 characters.
+/// The prefix of an account's tokens: `[a-z][a-z0-9]*(_[a-z0-9]+)*_`, at most 32 characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenPrefix(Arc<str>);
 
 impl TokenPrefix {
-    /// Takes `value` for a prefix.
+    /// Validates `value` as a prefix.
     ///
     /// # Errors
-    /// The rule in words, when the value breaks it.
+    /// The rule that `value` breaks.
     pub fn new(value: &str) -> Result<Self, ValidationError> {
         if is_prefix(value.as_bytes()) {
             Ok(Self(value.into()))
         } else {
             Err(ValidationError::new(
-                "must be at most 32 characters: lower-case words of letters and digits, a letter first, each followed by '_'",
+                "must be at most 32 characters: lower-case words of letters and digits, a letter first, each followed \
+                 by '_'",
             ))
         }
     }
@@ -53,7 +54,7 @@ impl TokenPrefix {
 }
 
 impl Default for TokenPrefix {
-    /// `ka_`, for accounts whose policy names none. Unlike `key_`, what generated IDs begin with, which are no secret.
+    /// `ka_`, for accounts whose policy sets none. It differs from `key_`, the prefix of generated key IDs.
     fn default() -> Self {
         Self("ka_".into())
     }
@@ -71,14 +72,14 @@ fn is_presentable(text: &str) -> bool {
     (1..=TOKEN_LEN_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// A token in the clear. It prints as `Token(…)` and is wiped when dropped.
+/// A plaintext token. Its `Debug` output is `Token(…)`, and its memory is zeroed on drop.
 pub struct Token(Zeroizing<String>);
 
 impl Token {
-    /// Makes a token from a source of random bytes.
+    /// Mints a token. `fill` provides random bytes.
     ///
     /// # Errors
-    /// The source's error.
+    /// The error of `fill`.
     pub fn mint<E>(prefix: &TokenPrefix, fill: impl FnMut(&mut [u8]) -> Result<(), E>) -> Result<Self, E> {
         let mut text = Zeroizing::new(String::with_capacity(prefix.0.len() + BODY_LEN + CHECKSUM_LEN));
         text.push_str(&prefix.0);
@@ -88,18 +89,18 @@ impl Token {
         Ok(Self(text))
     }
 
-    /// Takes over a token that was kept sealed.
+    /// Creates a token from decrypted bytes.
     ///
     /// # Errors
-    /// [`Malformed`] when what was sealed is no text.
+    /// [`Malformed`] if the bytes are not UTF-8.
     pub fn from_sealed(opened: &Zeroizing<Vec<u8>>) -> Result<Self, Malformed> {
         std::str::from_utf8(opened).map(|text| Self(Zeroizing::new(text.to_owned()))).map_err(|_bytes| Malformed)
     }
 
-    /// Takes over a token that another system issued, of whatever shape.
+    /// Creates a token from a token of another system, in any format.
     ///
     /// # Errors
-    /// The rule in words, when it is too short to be a secret or cannot be presented.
+    /// The rule that `text` breaks: it is too short for a secret, or cannot be presented.
     pub fn imported(text: &str) -> Result<Self, ValidationError> {
         if text.len() >= IMPORTED_LEN_MIN && is_presentable(text) {
             Ok(Self(Zeroizing::new(text.to_owned())))
@@ -110,18 +111,18 @@ impl Token {
         }
     }
 
-    /// Reads a token that somebody presents and that may be an imported one, of whatever shape.
+    /// Parses a presented token in any format, because it may be an imported one.
     ///
     /// # Errors
-    /// [`Malformed`] when no token can be like that.
+    /// [`Malformed`] if no token can have this text.
     pub fn parse_any(text: &str) -> Result<Presented<'_>, Malformed> {
         if is_presentable(text) { Ok(Presented(text)) } else { Err(Malformed) }
     }
 
-    /// Reads a token of ours that somebody presents.
+    /// Parses a presented token in our format.
     ///
     /// # Errors
-    /// [`Malformed`] when the shape or the checksum is not a token's.
+    /// [`Malformed`] if the format or the checksum is wrong.
     pub fn parse(text: &str) -> Result<Presented<'_>, Malformed> {
         let bytes = text.as_bytes();
         let Some(split) = bytes.len().checked_sub(BODY_LEN + CHECKSUM_LEN) else { return Err(Malformed) };
@@ -139,15 +140,15 @@ impl Token {
         Presented(&self.0)
     }
 
-    /// The token itself, for the one answer that shows it.
+    /// The plain text, for the one response that shows it.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// What lists show of it: the prefix and the first four random characters. Of a token of another shape, which may have
-    /// no prefix, the first four characters and an ellipsis; of a short one nothing, since four characters would be much of
-    /// what there is to guess.
+    /// The part that lists show: the prefix and the first four random characters. For a token in another format, which
+    /// may have no prefix: the first four characters and an ellipsis. For a short one: nothing, because four characters
+    /// would be a large part of its entropy.
     #[must_use]
     pub fn hint(&self) -> String {
         if Self::parse(&self.0).is_err() {
@@ -165,18 +166,18 @@ impl fmt::Debug for Token {
     }
 }
 
-/// A well-formed token in somebody else's buffer: the evidence that it need not be checked again.
+/// A borrowed token whose format has been validated.
 #[derive(Clone, Copy)]
 pub struct Presented<'a>(&'a str);
 
 impl Presented<'_> {
-    /// The bytes to digest.
+    /// The bytes that the digest covers.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
 
-    /// A copy that outlives the buffer.
+    /// Copies the token.
     #[must_use]
     pub fn to_token(&self) -> Token {
         Token(Zeroizing::new(self.0.to_owned()))
@@ -189,12 +190,12 @@ impl fmt::Debug for Presented<'_> {
     }
 }
 
-/// The text has not the shape of a token, or its checksum is wrong.
+/// The text does not have the format of a token, or its checksum is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a well-formed token")]
 pub struct Malformed;
 
-/// What is kept of a token: BLAKE3 keyed with the digest key of one version of the authority secret.
+/// The stored digest of a token: BLAKE3 keyed with the digest key of one version of the authority secret.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenDigest(pub [u8; 32]);
 
@@ -204,8 +205,8 @@ impl fmt::Debug for TokenDigest {
     }
 }
 
-/// Appends `len` characters that are each equally likely: a byte of 248 or more would favour the first letters, so it
-/// is thrown away.
+/// Appends `len` uniformly distributed characters. Bytes of 248 or more are rejected, because they would bias the first
+/// letters of the alphabet.
 pub(crate) fn push_base62<E>(
     text: &mut String,
     len: usize,
@@ -226,7 +227,7 @@ fn letter(number: u32) -> char {
     ALPHABET.get((number % 62) as usize).copied().map_or('0', char::from)
 }
 
-/// CRC-32 (IEEE) as six base62 digits, most significant first. 62⁶ > 2³², so each checksum has one spelling.
+/// CRC-32 (IEEE) as six base62 digits, most significant first. Since 62⁶ > 2³², each checksum has one encoding.
 fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_LEN] {
     let mut rest = crc32fast::hash(bytes);
     let mut digits = [b'0'; CHECKSUM_LEN];
@@ -255,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_of_a_known_source_has_the_documented_shape() {
+    fn a_minted_token_has_the_documented_format() {
         let token = Token::mint(&TokenPrefix::new("mko_tkn_").unwrap(), |bytes| {
             bytes.fill(0);
             Ok::<_, ()>(())
@@ -272,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn imported_tokens_have_any_shape_within_their_limits() {
+    fn imported_tokens_have_any_format_within_the_limits() {
         let hint = |length: usize| Token::imported(&"sk-live/ABC=0123456789-X"[..length]).unwrap().hint();
         assert_eq!((hint(24).as_str(), hint(23).as_str(), hint(16).as_str()), ("sk-l…", "", ""));
         let ours = mint("mko_tkn_", 7);
@@ -290,7 +291,7 @@ mod tests {
         ] {
             assert!(Token::imported(bad).is_err(), "{bad}");
         }
-        assert!(Token::parse_any("short").is_ok(), "a digest may be of a shorter one");
+        assert!(Token::parse_any("short").is_ok(), "an imported digest may belong to a shorter token");
         for bad in ["", &"x".repeat(513), "a b", "a\0"] {
             assert!(Token::parse_any(bad).is_err(), "{bad}");
         }
@@ -307,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn every_letter_is_about_equally_likely() {
+    fn characters_are_uniformly_distributed() {
         let mut counts = [0_u32; 256];
         for seed in 0..2_000 {
             for byte in mint("a_", seed).reveal()[2..42].bytes() {
@@ -328,9 +329,13 @@ mod tests {
             prop_assert!(Token::parse(token.reveal()).is_ok());
         }
 
-        /// The random part holds no underscore, so the last one ends the prefix: a token has one reading.
+        /// The random part contains no underscore, so the last one ends the prefix: a token has one parse.
         #[test]
-        fn no_token_parses_as_one_of_another_prefix(seed: u64, a in "[a-z][a-z0-9]{0,6}(_[a-z0-9]{1,4}){0,2}_", b in "[a-z][a-z0-9]{0,6}(_[a-z0-9]{1,4}){0,2}_") {
+        fn no_token_parses_as_one_of_another_prefix(
+            seed: u64,
+            a in "[a-z][a-z0-9]{0,6}(_[a-z0-9]{1,4}){0,2}_",
+            b in "[a-z][a-z0-9]{0,6}(_[a-z0-9]{1,4}){0,2}_",
+        ) {
             let token = mint(&a, seed);
             let end = token.reveal().rfind('_').unwrap() + 1;
             prop_assert_eq!(&token.reveal()[..end], a.as_str());
@@ -341,7 +346,7 @@ mod tests {
         }
 
         #[test]
-        fn every_single_character_change_is_refused(seed: u64, at in 0_usize..54, to in any::<char>()) {
+        fn every_single_character_change_is_rejected(seed: u64, at in 0_usize..54, to in any::<char>()) {
             let token = mint("mko_tkn_", seed);
             let mut letters: Vec<char> = token.reveal().chars().collect();
             prop_assume!(letters[at] != to);

@@ -1,4 +1,4 @@
-//! How Verify is decided: one function, total, the same for holders of keys and for our own callers.
+//! The decision of Verify: one total function, used for the tokens of customers and of callers.
 
 use std::net::IpAddr;
 
@@ -6,33 +6,33 @@ use crate::access::Access;
 use crate::id::SYSTEM_ACCOUNT;
 use crate::time::Timestamp;
 
-/// The answer of Verify. A verdict is data; an outage is never one.
+/// The result of Verify. An outage is an error, never a verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verdict {
-    /// The holder may.
+    /// The token is valid for the question.
     Valid,
-    /// Not a token.
+    /// The text is not a token.
     Malformed,
-    /// No such token, as far as this question goes.
+    /// No token that the question covers matches.
     Unknown,
-    /// The key is switched off.
+    /// The key is disabled.
     Disabled,
     /// The key is revoked.
     Revoked,
-    /// The key, or this version of its secret, is over.
+    /// The key is expired, or this version of its secret is retired.
     Expired,
     /// The account of the key is suspended.
     AccountSuspended,
     /// The key does not cover the project.
     ProjectDenied,
-    /// The key has not all the scopes.
+    /// The key lacks at least one of the scopes.
     ScopeDenied,
-    /// The key may not be used from that address.
+    /// The key is not valid from that address.
     NetworkDenied,
 }
 
 impl Verdict {
-    /// All of them, in the order of their declaration.
+    /// All verdicts, in the order of their declaration.
     pub const ALL: [Self; 10] = [
         Self::Valid,
         Self::Malformed,
@@ -46,7 +46,7 @@ impl Verdict {
         Self::NetworkDenied,
     ];
 
-    /// Its name in metrics.
+    /// The name in metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -64,57 +64,57 @@ impl Verdict {
     }
 }
 
-/// What is asked about the token, beside whether it is one.
+/// The conditions that a token must satisfy.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Question<'a> {
-    /// It must be the token of this key.
+    /// The token must belong to this key.
     pub key_id: Option<&'a str>,
-    /// It must be the token of a key of this account. A key of account `system` is found only by a question that names
+    /// The token must belong to a key of this account. A key of account `system` is found only if the question names
     /// `system`: the token of a caller of the authority is not the token of a customer.
     pub account: Option<&'a str>,
-    /// It must cover this project.
+    /// The key must cover this project.
     pub project: Option<&'a str>,
-    /// It must have all of these.
+    /// The key must have all of these scopes.
     pub scopes: &'a [&'a str],
-    /// It must be usable from here.
+    /// The key must be valid from this address.
     pub client_ip: Option<IpAddr>,
 }
 
-/// What is known of the token's key.
+/// The facts about a token's key that the decision needs.
 #[derive(Debug, Clone, Copy)]
 pub struct KeyFacts<'a> {
-    /// Its ID.
+    /// ID of the key.
     pub key_id: &'a str,
-    /// Its account's ID.
+    /// ID of the account.
     pub account: &'a str,
-    /// Whether that account is suspended.
+    /// Whether the account is suspended.
     pub account_suspended: bool,
     /// Whether the key is revoked.
     pub revoked: bool,
-    /// Whether the key is switched off.
+    /// Whether the key is disabled.
     pub disabled: bool,
-    /// When the key is over.
+    /// Expiry of the key.
     pub expire_time: Option<Timestamp>,
-    /// When this version of its secret is over.
+    /// Retirement of this version of the secret.
     pub retire_time: Option<Timestamp>,
-    /// What the key opens.
+    /// Scopes, projects and networks of the key.
     pub access: &'a Access,
 }
 
-/// Decides a question about a token whose digest was looked up.
+/// Decides a question about a token whose digest was looked up. `facts` is None if no key has the digest.
 ///
-/// A key with another ID, of another account, or of account `system` where the question does not name it, is
-/// [`Verdict::Unknown`]: nothing about it is disclosed. Otherwise the secret has matched, and the answer is the first
-/// verdict that applies, in the order of their declaration, revocation first.
+/// If the key has another ID, belongs to another account, or belongs to account `system` and the question does not name
+/// it, the verdict is [`Verdict::Unknown`]: nothing about the key is disclosed. Otherwise it is the first of these that
+/// applies: revoked, disabled, expired, account suspended, project denied, scope denied, network denied, valid.
 #[must_use]
 pub fn decide(facts: Option<&KeyFacts<'_>>, question: &Question<'_>, now: Timestamp) -> Verdict {
     let Some(key) = facts else { return Verdict::Unknown };
-    let is_asked_for = question.key_id.is_none_or(|id| id == key.key_id)
+    let is_in_question = question.key_id.is_none_or(|id| id == key.key_id)
         && match question.account {
             Some(account) => account == key.account,
             None => key.account != SYSTEM_ACCOUNT,
         };
-    if !is_asked_for {
+    if !is_in_question {
         Verdict::Unknown
     } else if key.revoked {
         Verdict::Revoked
@@ -166,7 +166,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_micros(1_000);
 
     #[test]
-    fn the_end_of_key_or_secret_is_exact() {
+    fn expiry_and_retirement_take_effect_at_the_exact_instant() {
         let access = access();
         let question = Question { client_ip: Some([10, 0, 0, 1].into()), ..Question::default() };
         let later = NOW.after(Duration::from_micros(1));
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_question_learns_nothing_even_of_a_revoked_key() {
+    fn a_question_about_another_account_or_key_learns_nothing() {
         let access = access();
         let key = KeyFacts { revoked: true, ..facts(&access) };
         for question in [
@@ -201,7 +201,7 @@ mod tests {
     }
 
     proptest! {
-        /// Total, and VALID exactly when nothing stands against it.
+        /// The function is total, and the verdict is VALID exactly if no condition fails.
         #[test]
         fn decide_is_total(
             known: bool, suspended: bool, revoked: bool, disabled: bool,
@@ -212,7 +212,9 @@ mod tests {
         ) {
             let access = access();
             let (expire_time, retire_time) = (expire.map(Timestamp::from_micros), retire.map(Timestamp::from_micros));
-            let key = KeyFacts { account_suspended: suspended, revoked, disabled, expire_time, retire_time, ..facts(&access) };
+            let key = KeyFacts {
+                account_suspended: suspended, revoked, disabled, expire_time, retire_time, ..facts(&access)
+            };
             let wanted: Vec<&str> = scopes.iter().map(String::as_str).collect();
             let question = Question {
                 key_id: key_id.as_deref(), account: account.as_deref(), project: project.as_deref(), scopes: &wanted,

@@ -10,7 +10,7 @@ use key_authority_domain::audit::ChainHash;
 use key_authority_domain::id::{AccountId, KeyId, ReplicaId, Revision};
 use key_authority_domain::key::Key;
 use key_authority_domain::time::Timestamp;
-use key_authority_storage::feed::{Feed, Rows};
+use key_authority_storage::feed::{ChangedRows, Feed};
 use key_authority_storage::registry::{JoinRefused, Joining, Nonce, RegistryScan};
 use key_authority_storage::settings::Head;
 use key_authority_storage::usage::UsageDelta;
@@ -28,11 +28,11 @@ pub trait Ledger: Sync {
     /// The log from a revision on, and its head.
     fn feed(&self, from: Revision) -> impl Future<Output = Answer<Feed>> + Send;
     /// Accounts and keys as they are now.
-    fn rows(&self, accounts: &[AccountId], keys: &[KeyId]) -> impl Future<Output = Answer<Rows>> + Send;
+    fn rows(&self, accounts: &[AccountId], keys: &[KeyId]) -> impl Future<Output = Answer<ChangedRows>> + Send;
     /// The keys that one revision created.
     fn keys_created_by(&self, revision: Revision) -> impl Future<Output = Answer<Vec<Key>>> + Send;
     /// Everything, from one snapshot, in batches; returns the head of that snapshot.
-    fn snapshot(&self, take: impl FnMut(Rows) + Send) -> impl Future<Output = Answer<Head>> + Send;
+    fn snapshot(&self, take: impl FnMut(ChangedRows) + Send) -> impl Future<Output = Answer<Head>> + Send;
     /// The acceptances of a restore in the log.
     fn acceptances(&self) -> impl Future<Output = Answer<BTreeSet<ChainHash>>> + Send;
     /// Writes down the use of keys.
@@ -63,7 +63,7 @@ impl Ledger for Store {
         Self::feed(self, from).await
     }
 
-    async fn rows(&self, accounts: &[AccountId], keys: &[KeyId]) -> Answer<Rows> {
+    async fn rows(&self, accounts: &[AccountId], keys: &[KeyId]) -> Answer<ChangedRows> {
         Self::rows(self, accounts, keys).await
     }
 
@@ -71,7 +71,7 @@ impl Ledger for Store {
         Self::keys_created_by(self, revision).await
     }
 
-    async fn snapshot(&self, take: impl FnMut(Rows) + Send) -> Answer<Head> {
+    async fn snapshot(&self, take: impl FnMut(ChangedRows) + Send) -> Answer<Head> {
         Self::snapshot(self, take).await
     }
 

@@ -1,4 +1,4 @@
-//! Reading accounts.
+//! Reads of accounts.
 
 use key_authority_domain::account::Account;
 use key_authority_domain::id::{AccountId, Revision};
@@ -6,15 +6,16 @@ use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter,
 
 use crate::entity::account::{Column, Entity};
 use crate::error::StorageError;
+use crate::mapping::account::to_domain;
 use crate::page::{AccountScope, Newest, Page, cut};
-use crate::rows::account::to_domain;
-use crate::store::{Store, bounded};
+use crate::store::Store;
+use crate::timeout::bounded;
 
 impl Store {
     /// The account with this ID.
     ///
     /// # Errors
-    /// When nobody could look.
+    /// If the database did not answer.
     pub async fn account(&self, id: &AccountId) -> Result<Option<Account>, StorageError> {
         bounded(find(&self.db, id)).await
     }
@@ -22,7 +23,7 @@ impl Store {
     /// A page of accounts, newest first.
     ///
     /// # Errors
-    /// When nobody could look.
+    /// If the database did not answer.
     pub async fn accounts(
         &self,
         scope: &AccountScope,
@@ -36,7 +37,7 @@ impl Store {
         }
         if let Some(Newest { create_revision: Revision(revision), id }) = after {
             let beyond = Condition::any().add(Column::CreateRevision.lt(*revision)).add(Column::Id.lt(id.as_str()));
-            // The first condition is where an index can begin.
+            // The first condition is the start of the index range.
             query = query.filter(Column::CreateRevision.lte(*revision)).filter(beyond);
         }
         bounded(async {

@@ -1,9 +1,9 @@
-//! Reading the log.
+//! Reads and verification of the audit log.
 
 use std::ops::RangeInclusive;
 
 use key_authority_domain::actor_check::ActorCheck;
-use key_authority_domain::audit::{Action, ChainCheck, ChainFault, ChainHash, LoggedEvent};
+use key_authority_domain::audit::{Action, ChainCheck, ChainError, ChainHash, LoggedEvent};
 use key_authority_domain::id::{AccountId, Actor, KeyId, Revision};
 use key_authority_domain::time::Timestamp;
 use sea_orm::sea_query::{Expr, ExprTrait};
@@ -11,30 +11,31 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use crate::entity::audit_event::{Column, Entity};
 use crate::error::StorageError;
+use crate::mapping::event::to_domain;
 use crate::page::{AccountScope, Page, cut};
-use crate::rows::event::to_domain;
 use crate::settings::Head;
-use crate::store::{Store, bounded};
+use crate::store::Store;
+use crate::timeout::bounded;
 
-/// How many events a check of the chain reads at once.
+/// Number of events that the verification reads at once.
 const CHECK_BATCH: u64 = 2_000;
-/// Most faults that are kept to be named, and most events that are looked at beyond the head.
-const FAULTS_MAX: u64 = 1_000;
+/// Maximum number of reported errors, and of events that are read beyond the head.
+const ERRORS_MAX: u64 = 1_000;
 
 /// Which events to list.
 #[derive(Debug, Clone)]
 pub struct EventQuery {
-    /// Of which accounts.
+    /// Events of these accounts.
     pub accounts: AccountScope,
-    /// Of which key.
+    /// Events of this key.
     pub key_id: Option<KeyId>,
-    /// By whom.
+    /// Events by this actor.
     pub actor: Option<Actor>,
-    /// What was done; empty means anything.
+    /// Events with these actions. Empty: any.
     pub actions: Vec<Action>,
-    /// From when on.
+    /// Events at or after this time.
     pub start: Option<Timestamp>,
-    /// Before when.
+    /// Events before this time.
     pub end: Option<Timestamp>,
 }
 
@@ -42,7 +43,7 @@ impl Store {
     /// A page of events in commit order, after a revision.
     ///
     /// # Errors
-    /// When nobody could look.
+    /// If the database did not answer.
     pub async fn events(
         &self,
         query: &EventQuery,
@@ -55,7 +56,7 @@ impl Store {
             .order_by_asc(Column::Revision)
             .limit(u64::from(size) + 1);
         if query.end.is_some() {
-            // Where it bounds nothing it would seem to, and keep SQLite from the index of an account or a key.
+            // Without an end, the condition would keep SQLite from the index of the account or key.
             select = select.filter(Column::Revision.lte(span.end().0));
         }
         if let AccountScope::Only(ids) = &query.accounts {
@@ -84,10 +85,10 @@ impl Store {
         .await
     }
 
-    /// Between which revisions the events of the query's time lie; None when there are none.
+    /// The range of revisions that contains all events in the query's time range. None if there are no such events.
     ///
-    /// Times need not follow revisions, since a clock may be set back, and the page is in order of revisions: walked from
-    /// its beginning it would pass all that is older first. A page behind another has found its beginning.
+    /// Pages are in revision order, and times may not be, because a clock can be set back. Without the range, the first
+    /// page would scan all older events. A following page starts at a known revision.
     async fn span(
         &self,
         query: &EventQuery,
@@ -96,8 +97,8 @@ impl Store {
         if query.end.is_none() && (query.start.is_none() || after.0 > 0) {
             return Ok(Some(Revision(i64::MIN)..=Revision(i64::MAX)));
         }
-        // An expression in place of the column: of the column itself, databases look for the least and the greatest by
-        // walking the log.
+        // An expression instead of the column: for the plain column, databases find the minimum and maximum with a scan
+        // of the log.
         let revision = || Expr::col(Column::Revision).add(0);
         let mut select =
             Entity::find().select_only().column_as(revision().min(), "first").column_as(revision().max(), "last");
@@ -115,25 +116,24 @@ impl Store {
         })
     }
 
-    /// Walks the whole log and proves that no event was altered, dropped or inserted, and that no actor changed anything
-    /// after its end. Only with `kept`, a head of the log
-    /// as it once was, is it proved that the log was not cut short with its head. `progress` is told how many events were
-    /// checked so far.
+    /// Verifies the whole log: no event was altered, removed or inserted, and no actor made a change after its key
+    /// ended. Only with `expected`, an earlier head that was stored elsewhere, is truncation of the log together with
+    /// its head detected. `progress` is called with the number of events checked so far.
     ///
-    /// Events that are committed while it runs are not part of the proof: the walk ends at the head it began with.
+    /// Events that are committed during the verification are not covered: it ends at the head as of its start.
     ///
     /// # Errors
-    /// When nobody could look.
+    /// If the database did not answer.
     pub async fn verify_log(
         &self,
-        kept: Option<Head>,
+        expected: Option<Head>,
         mut progress: impl FnMut(u64),
     ) -> Result<LogProof, StorageError> {
         let head = self.head().await?;
-        let mut check = ChainCheck::new(&self.keyring, kept.map(|head| (head.revision, head.hash)));
+        let mut check = ChainCheck::new(&self.keyring, expected.map(|head| (head.revision, head.hash)));
         let mut actors = ActorCheck::default();
         let mut proof = LogProof { head, checked: 0, faults: Vec::new(), unnamed: 0 };
-        // From before the first revision on: what was inserted there is a fault too.
+        // Starts before the first revision, to detect events that were inserted there.
         let mut after = i64::MIN;
         loop {
             let rows = bounded(async {
@@ -167,12 +167,12 @@ impl Store {
         Ok(proof)
     }
 
-    /// The events that stand beyond the head. One that is committed comes with the head that it makes, and the head is
-    /// read after the events.
-    async fn beyond_head(&self) -> Result<Vec<ChainFault>, StorageError> {
+    /// The events beyond the head. A commit writes an event and the head together, and the head is read after the
+    /// events, so a concurrent commit is not reported.
+    async fn beyond_head(&self) -> Result<Vec<ChainError>, StorageError> {
         let mut last: Vec<i64> = bounded(async {
             let select = Entity::find().select_only().column(Column::Revision).order_by_desc(Column::Revision);
-            Ok(select.limit(FAULTS_MAX).into_tuple().all(&self.db).await?)
+            Ok(select.limit(ERRORS_MAX).into_tuple().all(&self.db).await?)
         })
         .await?;
         let head = self.head().await?.revision;
@@ -180,28 +180,28 @@ impl Store {
         Ok(last
             .into_iter()
             .rev()
-            .map(|revision| ChainFault::BeyondHead { revision: Revision(revision), head })
+            .map(|revision| ChainError::BeyondHead { revision: Revision(revision), head })
             .collect())
     }
 }
 
-/// What a walk over the log found.
+/// The result of a verification of the log.
 #[derive(Debug)]
 pub struct LogProof {
-    /// The head of the log when the walk began.
+    /// The head of the log at the start.
     pub head: Head,
-    /// How many events were checked.
+    /// Number of checked events.
     pub checked: u64,
-    /// What was found, as far as it is named; empty when the log is what was written.
-    pub faults: Vec<ChainFault>,
-    /// How many faults were found beyond those.
+    /// The first errors. Empty if the log is unchanged.
+    pub faults: Vec<ChainError>,
+    /// Number of errors beyond those.
     pub unnamed: u64,
 }
 
 impl LogProof {
-    fn add(&mut self, faults: Vec<ChainFault>) {
+    fn add(&mut self, faults: Vec<ChainError>) {
         for fault in faults {
-            if (self.faults.len() as u64) < FAULTS_MAX {
+            if (self.faults.len() as u64) < ERRORS_MAX {
                 self.faults.push(fault);
             } else {
                 self.unnamed += 1;

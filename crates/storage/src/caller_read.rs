@@ -1,4 +1,4 @@
-//! Reading a caller of the authority inside a transaction, to judge it where its change happens.
+//! Reads of a caller inside a transaction, to authorize it in the transaction of its change.
 
 use key_authority_domain::access::{Access, Network, Project, ProjectAccess, Scope};
 use key_authority_domain::id::{AccountId, KeyId};
@@ -10,22 +10,22 @@ use sea_orm::{ConnectionTrait, FromQueryResult};
 
 use crate::entity::{account, api_key, api_key_secret};
 use crate::error::StorageError;
+use crate::mapping::RowContext;
+use crate::mapping::key::set;
 use crate::read_tx::ReadTx;
-use crate::rows::Row;
-use crate::rows::key::set;
-use crate::store::bounded;
+use crate::timeout::bounded;
 
-/// The key and the token of a caller, as the transaction sees them.
+/// The key and the token of a caller, as read in the transaction.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, as in `KeyFacts`")]
 pub struct StoredCaller {
-    /// The key.
+    /// The ID of the key.
     pub key_id: KeyId,
-    /// Its account.
+    /// The account of the key.
     pub account: AccountId,
-    /// What the key opens.
+    /// Scopes, projects and networks of the key.
     pub access: Access,
-    /// Whether the presented token is the key's newest: a renewal has not replaced it.
+    /// Whether the presented token is the newest of the key: no renewal has replaced it.
     pub is_newest_token: bool,
     account_suspended: bool,
     revoked: bool,
@@ -35,7 +35,7 @@ pub struct StoredCaller {
 }
 
 impl StoredCaller {
-    /// The facts that a verdict goes by.
+    /// The facts for the decision.
     #[must_use]
     pub fn facts(&self) -> KeyFacts<'_> {
         KeyFacts {
@@ -50,7 +50,7 @@ impl StoredCaller {
         }
     }
 
-    /// The end of the presented token: the earlier of the key's expiry and the retirement of its secret.
+    /// The end of the presented token: the earlier of the expiry of the key and the retirement of the secret version.
     #[must_use]
     pub fn token_end(&self) -> Option<Timestamp> {
         self.expire_time.into_iter().chain(self.retire_time).min()
@@ -58,10 +58,10 @@ impl StoredCaller {
 }
 
 impl ReadTx {
-    /// The key that the token with this digest belongs to, in one statement. None when no key has it, or has it no longer.
+    /// The key that has the digest, in one statement. None if no key has it.
     ///
     /// # Errors
-    /// When the database did not answer.
+    /// If the database did not answer.
     pub async fn caller(&self, digest: &TokenDigest) -> Result<Option<StoredCaller>, StorageError> {
         bounded(async {
             let statement = self.tx.get_database_backend().build(&caller_statement(digest));
@@ -72,7 +72,7 @@ impl ReadTx {
 }
 
 #[derive(FromQueryResult)]
-#[expect(clippy::struct_excessive_bools, reason = "columns, as they are stored")]
+#[expect(clippy::struct_excessive_bools, reason = "columns as stored")]
 struct CallerRow {
     id: String,
     account: String,
@@ -129,7 +129,7 @@ fn caller_statement(digest: &TokenDigest) -> SelectStatement {
 
 #[expect(clippy::needless_pass_by_value, reason = "as the other translations of rows")]
 fn to_caller(model: CallerRow) -> Result<StoredCaller, StorageError> {
-    let row = Row { table: "api_key", id: &model.id };
+    let row = RowContext { table: "api_key", id: &model.id };
     let projects = if model.all_projects {
         ProjectAccess::All
     } else {

@@ -1,34 +1,35 @@
-//! Server settings that break a promise, looked at when a replica starts.
+//! Checks of server settings that weaken durability or consistency, at the start of a replica.
 //!
-//! The authority acknowledges a change once the database has acknowledged its commit, so it promises no more than the
-//! database keeps. A setting under which a read may miss an acknowledged commit is refused: verdicts would be wrong. A
-//! setting under which a crash may lose an acknowledged commit is warned of: that is a risk an operator may take for a test.
-//! `docs/operations.md` has a line for each.
+//! The authority acknowledges a change when the database has acknowledged its commit, so its guarantees depend on the
+//! database. A setting with which a read may miss an acknowledged commit is rejected, because verdicts would be wrong.
+//! A setting with which a crash may lose an acknowledged commit causes a warning, because an operator may accept that
+//! risk in a test. `docs/operations.md` lists each setting.
 
 use std::collections::HashMap;
 
 use sea_orm::{ConnectionTrait, Statement};
 
 use crate::error::StorageError;
-use crate::store::{StorageKind, Store, bounded};
+use crate::store::{StorageKind, Store};
+use crate::timeout::bounded;
 
-/// A server setting that breaks a promise.
+/// An unsafe server setting.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("database setting {name} = {value}: {consequence}; {advice}")]
 pub struct UnsafeSetting {
-    /// Its name.
+    /// Name of the setting.
     pub name: &'static str,
-    /// What it is set to.
+    /// Its value.
     pub value: String,
-    /// What that means.
+    /// What can happen with this value.
     pub consequence: &'static str,
-    /// What to do about it.
+    /// What the operator should do.
     pub advice: &'static str,
-    /// Whether a replica must not start.
+    /// Whether the replica must not start.
     pub is_refused: bool,
 }
 
-/// What makes a value of a setting unsafe.
+/// A rule that defines unsafe values of a setting.
 struct Rule {
     name: &'static str,
     is_unsafe: fn(value: &str, all: &Settings) -> bool,
@@ -123,16 +124,16 @@ fn is_short(timeout_ms: &str) -> bool {
     timeout_ms.parse::<u64>().is_ok_and(|timeout| timeout < DAY_MS)
 }
 
-/// Whether the server belongs to a replication group: the plugin may be loaded without one.
+/// Whether the server is a member of a replication group. The plugin can be loaded without a group.
 fn is_grouped(all: &Settings) -> bool {
     all.get("group_replication_group_name").is_some_and(|name| !name.is_empty())
 }
 
 impl Store {
-    /// The settings of the database server that break a promise; none for an SQLite file, whose settings are ours.
+    /// The unsafe settings of the database server. None for SQLite, whose settings the authority controls.
     ///
     /// # Errors
-    /// When the database did not answer.
+    /// If the database did not answer.
     pub async fn unsafe_settings(&self) -> Result<Vec<UnsafeSetting>, StorageError> {
         let (sql, rules): (_, &[Rule]) = match self.kind() {
             StorageKind::Sqlite => return Ok(Vec::new()),
@@ -146,7 +147,7 @@ impl Store {
         let settings: Settings = rows
             .await?
             .iter()
-            // Where a value is not text, such as NULL, no rule is about it.
+            // No rule applies to a value that is not text, such as NULL.
             .filter_map(|row| Some((row.try_get_by_index(0).ok()?, row.try_get_by_index(1).ok()?)))
             .collect();
         Ok(check(rules, &settings))
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_keep_the_promises_pass() {
+    fn safe_settings_are_accepted() {
         assert_eq!(found(&POSTGRES_RULES, &[("fsync", "on"), ("full_page_writes", "on")]), []);
         let safe = [
             ("innodb_flush_log_at_trx_commit", "1"),
@@ -188,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn each_unsafe_setting_is_named_and_the_worst_are_refused() {
+    fn each_unsafe_setting_is_reported_and_some_are_rejected() {
         assert_eq!(
             found(&POSTGRES_RULES, &[("fsync", "off"), ("full_page_writes", "off")]),
             [("fsync", false), ("full_page_writes", false)]

@@ -1,4 +1,4 @@
-//! The tables, as `sea-orm` sees them. Private to storage: everybody else speaks of accounts, keys and events.
+//! The tables as entities of `sea-orm`. They are private to this crate, which exposes only domain types.
 
 pub(crate) mod account;
 pub(crate) mod api_key;

@@ -1,35 +1,35 @@
-//! What can go wrong, and the one place where a driver's error gets its meaning.
+//! Storage errors, and the classification of driver errors.
 
 use std::error::Error;
 use std::fmt;
 
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 
-/// Why storage gives no answer.
+/// The error of a storage operation.
 ///
-/// None of these is a denial: each means that nobody could look, or that what was seen cannot be right.
+/// No variant is a denial: each means that the database could not be read, or that its data is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    /// The database cannot be reached, or did not answer in time. Nothing was changed.
-    #[error("the database cannot be reached")]
+    /// The database cannot be reached. Nothing was changed.
+    #[error("cannot reach the database")]
     Unavailable(#[source] DriverError),
-    /// The database did not answer in time. Nothing was changed.
-    #[error("the database did not answer in time")]
+    /// The database did not answer within the timeout. Nothing was changed.
+    #[error("timed out waiting for the database")]
     TimedOut,
-    /// Every session that the pool could get is read-only: a standby, or a server that was switched to read-only.
+    /// All sessions are read-only: the server is a standby, or was switched to read-only mode.
     #[error("the database is read-only; connect to the primary, or switch read-only mode off")]
     ReadOnly,
-    /// The database gave the transaction up in favour of another: a serialization failure or a deadlock. Nothing was
-    /// changed, and the same transaction may succeed when it is run again.
+    /// The database rolled the transaction back: a serialization failure or a deadlock. Nothing was changed. The
+    /// transaction can be retried.
     #[error("the transaction conflicted with another")]
     Conflict(#[source] DriverError),
-    /// The database has no room, or may not write. Nothing was changed.
+    /// The database cannot write: disk full, read-only, or an I/O error. Nothing was changed.
     #[error("the database cannot write")]
     CannotWrite(#[source] DriverError),
-    /// The connection was lost around COMMIT and the database could not be asked again: the change may stand or not.
-    #[error("the outcome of the change is unknown")]
+    /// The connection was lost during COMMIT, and the outcome could not be read: the change may be committed or not.
+    #[error("the outcome of the commit is unknown")]
     OutcomeUnknown(#[source] Box<StorageError>),
-    /// A row that cannot be right.
+    /// A row with an invalid value.
     #[error("corrupt row in table {table}, column {column}, of {id}")]
     Corrupt {
         /// The table.
@@ -39,22 +39,21 @@ pub enum StorageError {
         /// The row's ID.
         id: String,
     },
-    /// The server is there, and knows no such user, or another password.
-    #[error("the database admits nobody of this name and password")]
-    NotAdmitted(#[source] DriverError),
-    /// The server is there, and has no such database.
-    #[error("the server has no such database; create it first")]
+    /// The server does not accept the user or the password, or denies access to the database.
+    #[error("database authentication failed; check the user, the password and the privileges")]
+    AuthenticationFailed(#[source] DriverError),
+    /// The server has no database with this name.
+    #[error("the database does not exist on the server; create it first")]
     NoDatabase(#[source] DriverError),
-    /// The database refused a statement that should have been right: a fault of ours, or a schema that was changed.
-    #[error("the database refused a statement")]
+    /// The database rejected a valid statement: a bug, or the schema was changed.
+    #[error("the database rejected a statement")]
     Refused(#[source] DriverError),
-    /// A file beside the database could not be used.
-    #[error("a file of the database could not be used")]
+    /// A lock file next to the SQLite database cannot be used.
+    #[error("cannot use a lock file of the SQLite database")]
     File(#[source] std::io::Error),
 }
 
-/// What the driver says, once: each of its errors repeats the one below it, and only the last of them speaks of the
-/// database.
+/// A driver error, displayed as its root cause: each error in its chain repeats the next one.
 #[derive(Debug)]
 pub struct DriverError(DbErr);
 
@@ -87,14 +86,14 @@ impl From<DbErr> for StorageError {
             Kind::Unreachable => Self::Unavailable(error),
             Kind::Conflict => Self::Conflict(error),
             Kind::CannotWrite => Self::CannotWrite(error),
-            Kind::NotAdmitted => Self::NotAdmitted(error),
+            Kind::AuthenticationFailed => Self::AuthenticationFailed(error),
             Kind::NoDatabase => Self::NoDatabase(error),
             Kind::Refused => Self::Refused(error),
         }
     }
 }
 
-/// The driver's own error, which sea-orm shows as text only.
+/// The error of sqlx within the error of sea-orm.
 fn driver(error: &DbErr) -> Option<&sqlx::Error> {
     match error {
         DbErr::Conn(RuntimeErr::SqlxError(driver))
@@ -108,7 +107,7 @@ enum Kind {
     Unreachable,
     Conflict,
     CannotWrite,
-    NotAdmitted,
+    AuthenticationFailed,
     NoDatabase,
     Refused,
 }
@@ -120,15 +119,15 @@ fn kind_of(error: &DbErr) -> Kind {
         _ => return Kind::Refused,
     };
     let RuntimeErr::SqlxError(driver) = runtime else {
-        // What sea-orm says itself about a connection is that there is none.
+        // sea-orm's own connection errors mean that there is no connection.
         return if matches!(error, DbErr::Conn(_)) { Kind::Unreachable } else { Kind::Refused };
     };
     match driver.as_ref() {
         sqlx::Error::Database(database) => {
-            // MySQL and MariaDB put these under a general SQLSTATE.
+            // MySQL and MariaDB report these with a generic SQLSTATE.
             match database.try_downcast_ref::<sea_orm::SqlxMySqlError>().map(sea_orm::SqlxMySqlError::number) {
                 Some(1213) => return Kind::Conflict,
-                Some(1044) => return Kind::NotAdmitted,
+                Some(1044) => return Kind::AuthenticationFailed,
                 Some(1049) => return Kind::NoDatabase,
                 _ => {}
             }
@@ -144,8 +143,8 @@ fn kind_of(error: &DbErr) -> Kind {
     }
 }
 
-/// Whether PostgreSQL gave a statement up since it, or the lock it waited for, took too long.
-pub(crate) fn took_too_long(error: &DbErr) -> bool {
+/// Whether PostgreSQL cancelled a statement because of a statement timeout or a lock timeout.
+pub(crate) fn is_statement_timeout(error: &DbErr) -> bool {
     let (DbErr::Exec(RuntimeErr::SqlxError(driver)) | DbErr::Query(RuntimeErr::SqlxError(driver))) = error else {
         return false;
     };
@@ -165,7 +164,7 @@ fn kind_of_code(code: &str, message: &str) -> Kind {
         // PostgreSQL: disk full, out of memory, read-only transaction (a standby), I/O error.
         "53100" | "53200" | "25006" | "58030" => Kind::CannotWrite,
         // PostgreSQL: invalid password; it and MySQL: invalid authorization; PostgreSQL: invalid catalog name.
-        "28P01" | "28000" => Kind::NotAdmitted,
+        "28P01" | "28000" => Kind::AuthenticationFailed,
         "3D000" => Kind::NoDatabase,
         // SQLite primary result codes 5 BUSY, 6 LOCKED; 8 READONLY, 10 IOERR, 13 FULL, 14 CANTOPEN. Extended ones
         // carry the primary one in the low byte.
@@ -176,7 +175,7 @@ fn kind_of_code(code: &str, message: &str) -> Kind {
                 _ => Kind::Refused,
             }
         }
-        // MySQL and MariaDB put most of it under HY000: tell by the text, which starts alike on both.
+        // MySQL and MariaDB report most errors as HY000. The messages distinguish them.
         "HY000" if is_full(message) => Kind::CannotWrite,
         "HY000" if message.contains("Lock wait timeout") || message.contains("shutdown") => Kind::Unreachable,
         "70100" => Kind::Unreachable,
@@ -185,16 +184,16 @@ fn kind_of_code(code: &str, message: &str) -> Kind {
 }
 
 fn is_full(message: &str) -> bool {
-    ["is full", "Disk full", "read-only", "read only", "No space left"].iter().any(|mark| message.contains(mark))
+    ["is full", "Disk full", "read-only", "read only", "No space left"].iter().any(|text| message.contains(text))
 }
 
 impl StorageError {
-    /// A row that cannot be right.
+    /// Creates an error about an invalid row.
     pub(crate) fn corrupt(table: &'static str, column: &'static str, id: impl Into<String>) -> Self {
         Self::Corrupt { table, column, id: id.into() }
     }
 
-    /// Whether it says only that no connection was made, or became free, in time.
+    /// Whether the pool timed out before a connection was opened or became free.
     pub(crate) fn is_pool_timeout(&self) -> bool {
         let Self::Unavailable(DriverError(error)) = self else { return false };
         matches!(error, DbErr::ConnectionAcquire(_)) || matches!(driver(error), Some(sqlx::Error::PoolTimedOut))
@@ -206,14 +205,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_driver_says_is_said_once() {
-        let refused = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "nobody is there");
+    fn a_driver_error_displays_its_root_cause() {
+        let refused = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "connection refused");
         let error = DbErr::Conn(RuntimeErr::SqlxError(sqlx::Error::Io(refused).into()));
-        assert_eq!(StorageError::from(error).source().unwrap().to_string(), "nobody is there");
+        assert_eq!(StorageError::from(error).source().unwrap().to_string(), "connection refused");
     }
 
     #[test]
-    fn codes_have_their_meaning() {
+    fn error_codes_are_classified() {
         for code in ["08006", "57P01", "53300", "5", "517", "6"] {
             assert!(matches!(kind_of_code(code, ""), Kind::Unreachable), "{code}");
         }
@@ -224,7 +223,7 @@ mod tests {
             assert!(matches!(kind_of_code(code, ""), Kind::CannotWrite), "{code}");
         }
         assert!(matches!(kind_of_code("HY000", "The table 'api_key' is full"), Kind::CannotWrite));
-        assert!(matches!(kind_of_code("28P01", ""), Kind::NotAdmitted));
+        assert!(matches!(kind_of_code("28P01", ""), Kind::AuthenticationFailed));
         assert!(matches!(kind_of_code("3D000", ""), Kind::NoDatabase));
         for code in ["23505", "42P01", "19", "1"] {
             assert!(matches!(kind_of_code(code, ""), Kind::Refused), "{code}");

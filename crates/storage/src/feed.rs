@@ -1,4 +1,4 @@
-//! What a replica reads: the log from a revision on, the rows it names, and at first everything.
+//! The reads of a replica: events of the log from a revision, the rows that they name, and the initial snapshot.
 
 use std::collections::BTreeSet;
 
@@ -15,56 +15,57 @@ use tokio::task::JoinHandle;
 
 use crate::entity::{account, api_key, audit_event, authority};
 use crate::error::StorageError;
-use crate::rows::Row;
+use crate::mapping::RowContext;
 use crate::session::MYSQL_SERVER_IS_READ_ONLY;
 use crate::settings::{Head, row};
-use crate::store::{Store, bounded, now_expr};
+use crate::store::{Store, now_expr};
+use crate::timeout::bounded;
 use crate::{account_read, key_read};
 
-/// Most events one reading of the log returns.
+/// Maximum number of events in one read of the log.
 pub const FEED_LIMIT: u64 = 1_000;
-/// How many rows of a table one reading of the snapshot returns.
+/// Number of rows of a table that one read of the snapshot returns.
 const SNAPSHOT_BATCH: u64 = 1_000;
-/// How many keys of an import one statement returns.
+/// Number of keys of an import that one statement returns.
 const KEYS_BATCH: usize = 2_500;
 
-/// The log from a revision on, itself included.
+/// The log from a revision, inclusive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Feed {
-    /// The end of the log.
+    /// The head of the log.
     pub head: Head,
-    /// The database's clock, as it is: it may be behind the time of the newest event.
+    /// The database's clock, unadjusted: it may be behind the time of the newest event.
     pub now: Timestamp,
-    /// At most [`FEED_LIMIT`] events, in order; and no more after the first import that is new, whose keys are as many as a
-    /// replica should read between two confirmations.
+    /// At most [`FEED_LIMIT`] events, in order. The list ends at the first new import, whose keys are as many as a
+    /// replica should read between two heartbeats.
     pub events: Vec<FeedEvent>,
 }
 
-/// What a replica needs of an event.
+/// The fields of an event that a replica needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeedEvent {
-    /// Its number.
+    /// The revision.
     pub revision: Revision,
-    /// Its link in the chain.
+    /// The hash in the chain.
     pub hash: ChainHash,
-    /// When it was made.
+    /// Time of the event.
     pub time: Timestamp,
-    /// The account it names.
+    /// The account that the event names.
     pub account: AccountId,
-    /// The key it names.
+    /// The key that the event names.
     pub key_id: Option<KeyId>,
-    /// Whether an operator accepted the database as it is. What else an event can be, the named rows tell; so that one
-    /// of a newer build, under a number that is not known here, is followed like any other.
+    /// Whether the event records that an operator accepted a restored database. For most other events, the named rows
+    /// are sufficient, so a replica can follow events of a newer build whose action it does not know.
     pub accepts_restore: bool,
-    /// Whether it brought keys that it does not name: see [`Store::keys_of`].
+    /// Whether the event is an import, which does not name its keys: see [`Store::keys_created_by`].
     pub is_import: bool,
-    /// Whether the use of the key that it names must be written down before it is confirmed.
+    /// Whether the replica must record the use of the named key before it confirms the event.
     pub records_use: bool,
 }
 
-/// Rows as they are now; what was asked for and is not among them is gone.
+/// The current rows that a read returned. A requested row that is missing was deleted.
 #[derive(Debug, Clone, Default)]
-pub struct Rows {
+pub struct ChangedRows {
     /// The accounts.
     pub accounts: Vec<Account>,
     /// The keys.
@@ -86,11 +87,11 @@ struct FeedRow {
 }
 
 impl Store {
-    /// Reads the head of the log and its events from `from` on, `from` included, in one statement.
+    /// Reads the head of the log and its events from `from`, inclusive, in one statement.
     ///
     /// # Errors
-    /// When nobody could look, and when the server is read-only: what it shows may lag behind, and a privileged user could
-    /// confirm it there all the same.
+    /// If the database did not answer, or the server is read-only: its data may be stale, and a privileged
+    /// user can write despite read-only mode.
     pub async fn feed(&self, from: Revision) -> Result<Feed, StorageError> {
         bounded(async {
             let backend = self.db.get_database_backend();
@@ -101,27 +102,28 @@ impl Store {
         .await
     }
 
-    /// The named rows as they are now.
+    /// The current rows with these IDs.
     ///
     /// # Errors
-    /// When nobody could look.
-    pub async fn rows(&self, accounts: &[AccountId], keys: &[KeyId]) -> Result<Rows, StorageError> {
+    /// If the database did not answer.
+    pub async fn rows(&self, accounts: &[AccountId], keys: &[KeyId]) -> Result<ChangedRows, StorageError> {
         bounded(async {
             let accounts =
                 if accounts.is_empty() { Vec::new() } else { account_read::find_all(&self.db, accounts).await? };
             let keys = if keys.is_empty() { Vec::new() } else { key_read::find_all(&self.db, keys).await? };
-            Ok(Rows { accounts, keys })
+            Ok(ChangedRows { accounts, keys })
         })
         .await
     }
 
-    /// The keys that an import brought and that are there still, as they are now.
+    /// The current keys that an import created and that still exist.
     ///
     /// # Errors
-    /// When nobody could look.
-    pub async fn keys_created_by(&self, import: Revision) -> Result<Vec<Key>, StorageError> {
+    /// If the database did not answer.
+    pub async fn keys_created_by(&self, revision: Revision) -> Result<Vec<Key>, StorageError> {
         use api_key::Column;
-        let ids = api_key::Entity::find().filter(Column::CreateRevision.eq(import.0)).select_only().column(Column::Id);
+        let ids =
+            api_key::Entity::find().filter(Column::CreateRevision.eq(revision.0)).select_only().column(Column::Id);
         let ids: Vec<String> = bounded(async { Ok(ids.into_tuple().all(&self.db).await?) }).await?;
         let mut keys = Vec::with_capacity(ids.len());
         for ids in ids.chunks(KEYS_BATCH) {
@@ -131,32 +133,32 @@ impl Store {
         Ok(keys)
     }
 
-    /// The events by which operators accepted the database as it was. There are few: none but after a restore.
+    /// The hashes of the events with which operators accepted a restored database.
     ///
     /// # Errors
-    /// When nobody could look.
+    /// If the database did not answer.
     pub async fn acceptances(&self) -> Result<BTreeSet<ChainHash>, StorageError> {
         use audit_event::Column;
         bounded(async {
-            // They belong to the account `system`, which the index finds: this never walks the whole log.
+            // They belong to the account `system`, so the index on the account avoids a scan of the log.
             let select = audit_event::Entity::find()
                 .filter(Column::Account.eq(AccountId::system().as_str()))
                 .filter(Column::Action.eq(Action::AcceptRestore.number()));
             let select = select.select_only().column(Column::Revision).column(Column::Hash);
             let found: Vec<(i64, Vec<u8>)> = select.into_tuple().all(&self.db).await?;
             let hash_of = |(revision, hash): (i64, Vec<u8>)| {
-                Row { table: "audit_event", id: &revision.to_string() }.hash("hash", &hash)
+                RowContext { table: "audit_event", id: &revision.to_string() }.hash("hash", &hash)
             };
             found.into_iter().map(hash_of).collect()
         })
         .await
     }
 
-    /// Reads everything there is, from one snapshot, in batches: all accounts first, then all keys.
+    /// Reads all accounts and then all keys in batches, from one snapshot of the database.
     ///
     /// # Errors
-    /// When nobody could look.
-    pub async fn snapshot(&self, mut take: impl FnMut(Rows)) -> Result<Head, StorageError> {
+    /// If the database did not answer.
+    pub async fn snapshot(&self, mut take: impl FnMut(ChangedRows)) -> Result<Head, StorageError> {
         let tx = bounded(self.begin_snapshot()).await?;
         let head = bounded(row(&tx)).await?;
         let mut after = String::new();
@@ -166,48 +168,48 @@ impl Store {
             let models = bounded(async { Ok(select.all(&tx).await?) }).await?;
             let Some(last) = models.last() else { break };
             after.clone_from(&last.id);
-            let accounts = models.into_iter().map(crate::rows::account::to_domain).collect::<Result<_, _>>()?;
-            take(Rows { accounts, keys: Vec::new() });
+            let accounts = models.into_iter().map(crate::mapping::account::to_domain).collect::<Result<_, _>>()?;
+            take(ChangedRows { accounts, keys: Vec::new() });
         }
-        all_keys(&tx, |keys| take(Rows { accounts: Vec::new(), keys })).await?;
+        all_keys(&tx, |keys| take(ChangedRows { accounts: Vec::new(), keys })).await?;
         bounded(async { Ok(tx.rollback().await?) }).await?;
-        let hash = Row { table: "authority", id: "1" }.hash("head_hash", &head.head_hash)?;
+        let hash = RowContext { table: "authority", id: "1" }.hash("head_hash", &head.head_hash)?;
         Ok(Head { revision: Revision(head.revision), hash })
     }
 }
 
-/// Reads all keys, in batches. Each is made of its rows on a thread of its own, while the next is read and the one before is
-/// taken.
+/// Reads all keys in batches. Each batch is converted on a blocking thread while the next is read and the one before is
+/// consumed.
 async fn all_keys(tx: &DatabaseTransaction, mut take: impl FnMut(Vec<Key>)) -> Result<(), StorageError> {
     let mut after = String::new();
-    let mut making = None;
+    let mut conversion = None;
     loop {
-        let rows = bounded(key_read::part(tx, &after, SNAPSHOT_BATCH)).await?;
-        let made = match making.take() {
-            Some(making) => Some(made(making).await?),
+        let rows = bounded(key_read::batch_after(tx, &after, SNAPSHOT_BATCH)).await?;
+        let converted = match conversion.take() {
+            Some(conversion) => Some(join_conversion(conversion).await?),
             None => None,
         };
         if let Some(last) = &rows.last {
             after.clone_from(last);
-            making = Some(tokio::task::spawn_blocking(|| rows.into_keys()));
+            conversion = Some(tokio::task::spawn_blocking(|| rows.into_keys()));
         }
-        made.into_iter().for_each(&mut take);
-        if making.is_none() {
+        converted.into_iter().for_each(&mut take);
+        if conversion.is_none() {
             return Ok(());
         }
     }
 }
 
-async fn made(making: JoinHandle<Result<Vec<Key>, StorageError>>) -> Result<Vec<Key>, StorageError> {
-    match making.await {
-        Ok(made) => made,
+async fn join_conversion(conversion: JoinHandle<Result<Vec<Key>, StorageError>>) -> Result<Vec<Key>, StorageError> {
+    match conversion.await {
+        Ok(keys) => keys,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        // The server ends.
+        // Cancelled: the runtime is shutting down.
         Err(_) => Err(StorageError::TimedOut),
     }
 }
 
-/// What is read of an event.
+/// The columns of an event that the feed reads.
 const FEED_COLUMNS: [audit_event::Column; 6] = [
     audit_event::Column::Revision,
     audit_event::Column::Hash,
@@ -226,8 +228,8 @@ fn is_read_only_sql(backend: DbBackend) -> &'static str {
     }
 }
 
-/// The head, beside each event from `from` on. The events are limited before they are joined: a database that may sort
-/// after a join reads the whole rest of the log for it.
+/// The head, joined with each event from `from`. The limit is applied before the join: a database that sorts after the
+/// join would read the whole rest of the log.
 fn feed_statement(backend: DbBackend, from: Revision) -> SelectStatement {
     use {audit_event::Column as Event, authority::Column as Head, authority::Entity as Authority};
     let events = Query::select()
@@ -251,7 +253,7 @@ fn feed_statement(backend: DbBackend, from: Revision) -> SelectStatement {
 }
 
 fn to_feed(rows: Vec<FeedRow>, from: Revision) -> Result<Feed, StorageError> {
-    let authority = Row { table: "authority", id: "1" };
+    let authority = RowContext { table: "authority", id: "1" };
     let first = rows.first().ok_or_else(|| authority.corrupt("id"))?;
     if first.is_read_only != 0 {
         return Err(StorageError::ReadOnly);
@@ -266,7 +268,7 @@ fn to_feed(rows: Vec<FeedRow>, from: Revision) -> Result<Feed, StorageError> {
     Ok(Feed { head, now, events })
 }
 
-/// An event, or nothing when the log has none from there on.
+/// Converts a row. None if the log has no event from the requested revision.
 fn to_feed_event(row: FeedRow) -> Result<Option<FeedEvent>, StorageError> {
     let (Some(revision), Some(hash), Some(time), Some(account), Some(action)) =
         (row.revision, row.hash, row.event_time, row.account, row.action)
@@ -274,7 +276,7 @@ fn to_feed_event(row: FeedRow) -> Result<Option<FeedEvent>, StorageError> {
         return Ok(None);
     };
     let id = revision.to_string();
-    let event = Row { table: "audit_event", id: &id };
+    let event = RowContext { table: "audit_event", id: &id };
     Ok(Some(FeedEvent {
         revision: Revision(revision),
         hash: event.hash("hash", &hash)?,

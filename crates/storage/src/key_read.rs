@@ -1,4 +1,4 @@
-//! Reading keys, each with all versions of its secret.
+//! Reads of keys, each with all versions of its secret.
 
 use key_authority_domain::id::{AccountId, KeyId, Revision};
 use key_authority_domain::key::{Key, KeyState};
@@ -12,20 +12,21 @@ use sea_orm::{
 use crate::entity::api_key::{self, Column};
 use crate::entity::api_key_secret;
 use crate::error::StorageError;
+use crate::mapping::key::{KeyRows, to_domain_all};
 use crate::page::{AccountScope, Newest, Page, cut};
-use crate::rows::key::{KeyRows, to_domain_all};
-use crate::store::{Store, bounded};
+use crate::store::Store;
+use crate::timeout::bounded;
 
-/// Which keys to list.
+/// The filter of a list of keys.
 #[derive(Debug, Clone)]
 pub struct KeyQuery {
-    /// Of which accounts.
+    /// Keys of these accounts.
     pub accounts: AccountScope,
-    /// In which states at `now`; empty means in any.
+    /// Keys in these states at `now`. Empty: any.
     pub states: Vec<KeyState>,
-    /// Covering which project; those that cover all are among them.
+    /// Keys that cover this project, including those that cover all projects.
     pub project: Option<String>,
-    /// The instant at which states are judged.
+    /// The instant at which states are computed.
     pub now: Timestamp,
 }
 
@@ -33,15 +34,15 @@ impl Store {
     /// The key with this ID.
     ///
     /// # Errors
-    /// When nobody could look.
+    /// If the database did not answer.
     pub async fn key(&self, id: &KeyId) -> Result<Option<Key>, StorageError> {
         bounded(find(&self.db, id)).await
     }
 
-    /// A page of keys, newest first. With a project, it may hold fewer than `size` although more follow.
+    /// A page of keys, newest first. With a project, it may contain fewer than `size` keys although more follow.
     ///
     /// # Errors
-    /// When nobody could look.
+    /// If the database did not answer.
     pub async fn keys(
         &self,
         query: &KeyQuery,
@@ -61,20 +62,20 @@ impl Store {
         }
         if let Some(Newest { create_revision: Revision(revision), id }) = after {
             let beyond = Condition::any().add(Column::CreateRevision.lt(*revision)).add(Column::Id.lt(id.as_str()));
-            // The first condition is where an index can begin.
+            // The first condition is the start of the index range.
             select = select.filter(Column::CreateRevision.lte(*revision)).filter(beyond);
         }
         let keys = bounded(with_secrets(&self.db, select)).await?;
         let mut page =
             cut(keys, size, |key| Newest { create_revision: key.create_revision, id: key.id.as_str().to_owned() });
-        // The database matched text; whether a project is covered is the domain's to say.
+        // The database matched text, which may include false positives.
         page.items
             .retain(|key| query.project.as_deref().is_none_or(|project| key.access.projects.covers(Some(project))));
         Ok(page)
     }
 }
 
-/// The same order of states as [`Key::state`], as a condition.
+/// The states as a condition. The precedence of states is the same as in [`Key::state`].
 fn in_states(states: &[KeyState], now: Timestamp) -> Condition {
     if states.is_empty() {
         return Condition::all();
@@ -93,7 +94,7 @@ fn in_states(states: &[KeyState], now: Timestamp) -> Condition {
     })
 }
 
-/// Whether the JSON list of projects contains `project` as text: never misses one, may find one too many.
+/// Whether the JSON list of projects contains `project` as text: no false negatives, but false positives.
 fn may_cover(project: &str) -> Condition {
     let quoted = serde_json::Value::from(project).to_string();
     let mut pattern = String::from("%");
@@ -130,7 +131,7 @@ pub(crate) async fn find_all(db: &impl ConnectionTrait, ids: &[KeyId]) -> Result
     with_secrets(db, api_key::Entity::find().filter(Column::Id.is_in(ids.iter().map(KeyId::as_str)))).await
 }
 
-/// How many keys of the account count at `now`: all, or the active ones.
+/// Number of keys of the account in these states at `now`. No states: all keys.
 pub(crate) async fn count(
     db: &impl ConnectionTrait,
     account: &AccountId,
@@ -142,23 +143,22 @@ pub(crate) async fn count(
     Ok(of_account.filter(in_states(states, now)).count(db).await?)
 }
 
-/// Reads the first keys after `after`, at most `size`, in the order of their IDs. For a transaction in which all statements see
-/// the same.
-pub(crate) async fn part(db: &impl ConnectionTrait, after: &str, size: u64) -> Result<KeyRows, StorageError> {
+/// Reads at most `size` keys after `after`, in the order of their IDs. The transaction must have snapshot isolation.
+pub(crate) async fn batch_after(db: &impl ConnectionTrait, after: &str, size: u64) -> Result<KeyRows, StorageError> {
     use api_key_secret::{Column as Secret, Entity as Secrets};
     let select = api_key::Entity::find().filter(Column::Id.gt(after)).order_by_asc(Column::Id).limit(size);
     let keys = db.query_all(select.as_query()).await?;
     let Some(last) = keys.last() else { return Ok(KeyRows::default()) };
     let last: String = last.try_get("", Column::Id.as_str())?;
-    // By their range: naming thousands of IDs costs more than reading what belongs to them.
+    // By range: a list of thousands of IDs is slower.
     let secrets = Secrets::find().filter(Secret::KeyId.gt(after)).filter(Secret::KeyId.lte(last.as_str()));
     let secrets = secrets.order_by_asc(Secret::KeyId).order_by_asc(Secret::Version);
     let secrets = db.query_all(secrets.as_query()).await?;
     Ok(KeyRows { last: Some(last), keys, secrets })
 }
 
-/// Reads keys and then their secrets. Between the two a key may have been changed, so the secrets may be newer than the
-/// key; one that was deleted meanwhile has none and is left out.
+/// Reads keys and then their secrets. A key may change between the two statements, so its secrets may be newer. A key
+/// that was deleted in between has no secrets and is left out.
 pub(crate) async fn with_secrets(
     db: &impl ConnectionTrait,
     select: Select<api_key::Entity>,
@@ -170,14 +170,14 @@ pub(crate) async fn with_secrets(
     let ids: Vec<&str> = keys.iter().map(|key| key.id.as_str()).collect();
     let secrets = api_key_secret::Entity::find().filter(api_key_secret::Column::KeyId.is_in(ids)).all(db).await?;
     let owners: std::collections::HashSet<&str> = secrets.iter().map(|secret| secret.key_id.as_str()).collect();
-    let gone: Vec<String> =
+    let without_secrets: Vec<String> =
         keys.iter().filter(|key| !owners.contains(key.id.as_str())).map(|key| key.id.clone()).collect();
-    if !gone.is_empty() {
-        let still_there = api_key::Entity::find().filter(Column::Id.is_in(gone.clone())).one(db).await?;
-        if let Some(key) = still_there {
+    if !without_secrets.is_empty() {
+        let existing = api_key::Entity::find().filter(Column::Id.is_in(without_secrets.clone())).one(db).await?;
+        if let Some(key) = existing {
             return Err(StorageError::corrupt("api_key_secret", "key_id", key.id));
         }
-        keys.retain(|key| !gone.contains(&key.id));
+        keys.retain(|key| !without_secrets.contains(&key.id));
     }
     to_domain_all(keys, secrets)
 }

@@ -1,4 +1,4 @@
-//! Bringing the schema up to date, one process at a time.
+//! Schema migrations, by one process at a time.
 
 use std::fs::{File, TryLockError};
 use std::time::Duration;
@@ -7,42 +7,41 @@ use key_authority_migrations::Migrator;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, TransactionTrait};
 use sea_orm_migration::{IntoSchemaManagerConnection, MigratorTrait};
 
-use crate::alone::{ExclusiveLock, ExclusiveLockError};
-use crate::error::{StorageError, took_too_long};
-use crate::store::{Store, bounded};
+use crate::error::{StorageError, is_statement_timeout};
+use crate::exclusive_lock::{ExclusiveLock, ExclusiveLockError};
+use crate::store::Store;
+use crate::timeout::bounded;
 
-/// The name under which MySQL knows the lock, and the number under which PostgreSQL does. MySQL's locks are the whole
-/// server's and their names at most 64 characters long; PostgreSQL's are each database's own.
+/// The name of the lock on MySQL and its number on PostgreSQL. Locks of MySQL are global to the server, and their names
+/// have at most 64 characters. Locks of PostgreSQL are local to the database.
 const LOCK_NAME: &str = "CONCAT('key_authority_migrations.', MD5(DATABASE()))";
 const LOCK_NUMBER: i64 = 0x6b65_7961_7574_6801;
 const LOCK_TIMEOUT: Duration = Duration::from_mins(1);
-/// How often the file is tried that another process holds.
+/// Interval of attempts to lock the file.
 const LOCK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Why the schema does not fit this build.
+/// The schema does not match this build, or cannot be migrated.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
-    /// A newer build has changed the schema.
-    #[error(
-        "the database has the migration {name}, which this build does not know; use the build that made it, or a newer one"
-    )]
+    /// A newer build migrated the schema.
+    #[error("the database has the unknown migration {name}; use the build that applied it, or a newer one")]
     Newer {
-        /// The migration.
+        /// Name of the migration.
         name: String,
     },
-    /// The schema is older, and this process was told not to touch it.
-    #[error("the database lacks migrations ({pending}); run `key-authority migrate`, or start without --no-migrate")]
+    /// The schema is older, and migrations are disabled for this process.
+    #[error("pending database migrations: {pending}; run `key-authority migrate`, or start without --no-migrate")]
     Older {
-        /// How many.
+        /// Number of pending migrations.
         pending: usize,
     },
-    /// Somebody else was migrating all the time.
-    #[error("another process holds the migration lock for more than {LOCK_TIMEOUT:?}")]
+    /// Another process held the migration lock until the timeout.
+    #[error("timed out after {LOCK_TIMEOUT:?} waiting for the migration lock, which another process holds")]
     Locked,
-    /// A server is running on the SQLite file, and knows the schema as it is.
+    /// A server is running on the SQLite database with the current schema.
     #[error(transparent)]
     Served(#[from] ExclusiveLockError),
-    /// The database refused.
+    /// The database did not answer, or rejected a migration.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -54,37 +53,37 @@ impl From<sea_orm::DbErr> for SchemaError {
 }
 
 impl Store {
-    /// Applies all migrations that are pending, and says how many. An SQLite file that is served by another process is
-    /// left as it is: `alone` is the right to serve it, where the caller has it.
+    /// Applies all pending migrations, and returns their number. An SQLite database that another process serves is not
+    /// migrated: `exclusive` is its exclusive lock, if the caller holds it.
     ///
     /// # Errors
     /// [`SchemaError`].
-    pub async fn migrate(&self, alone: Option<&ExclusiveLock>) -> Result<usize, SchemaError> {
+    pub async fn migrate(&self, exclusive: Option<&ExclusiveLock>) -> Result<usize, SchemaError> {
         let lock = self.lock_schema().await?;
         let result = match &lock {
-            // In the session of the lock, which has no limit on how long a statement may take.
+            // In the session of the lock, which has no statement timeout.
             SchemaLock::Session(tx) => migrate_locked(tx).await,
-            SchemaLock::File(_) => self.migrate_whole(alone).await,
+            SchemaLock::File(_) => self.migrate_atomically(exclusive).await,
         };
         let released = lock.release(result.is_ok()).await;
-        // Why a migration failed says more than that its session was lost with it.
+        // The error of the migration takes precedence over the error of the release.
         let applied = result?;
         released.map(|()| applied)
     }
 
-    /// Applies all migrations, or none of them where the process is killed or the disk is full half-way.
-    async fn migrate_whole(&self, alone: Option<&ExclusiveLock>) -> Result<usize, SchemaError> {
+    /// Applies all migrations in one transaction, so that none is applied if the process is killed or the disk is full.
+    async fn migrate_atomically(&self, exclusive: Option<&ExclusiveLock>) -> Result<usize, SchemaError> {
         if pending(&self.db).await? == 0 {
             return Ok(0);
         }
-        let _held = if alone.is_none() { self.acquire_exclusive().await? } else { None };
+        let _held = if exclusive.is_none() { self.acquire_exclusive().await? } else { None };
         let tx = self.db.begin().await?;
         let applied = migrate_locked(&tx).await?;
         tx.commit().await?;
         Ok(applied)
     }
 
-    /// Checks that the schema is the one this build knows.
+    /// Checks that the schema matches this build.
     ///
     /// # Errors
     /// [`SchemaError`].
@@ -95,7 +94,7 @@ impl Store {
         }
     }
 
-    /// Takes the lock on a connection of its own, which it keeps until it is released.
+    /// Takes the migration lock on a separate connection, which is kept until the release.
     async fn lock_schema(&self) -> Result<SchemaLock, SchemaError> {
         let backend = self.db.get_database_backend();
         if backend == DbBackend::Sqlite {
@@ -103,14 +102,14 @@ impl Store {
         }
         let tx = self.db.begin().await?;
         if backend == DbBackend::Postgres {
-            // The lock of a transaction ends with it, however it ends. The default limit is shorter than a migration.
+            // The lock is released at the end of the transaction. The default timeouts are shorter than a migration.
             tx.execute_unprepared(
                 "SET LOCAL statement_timeout = '60s'; SET LOCAL idle_in_transaction_session_timeout = 0",
             )
             .await?;
             tx.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({LOCK_NUMBER})"))
                 .await
-                .map_err(|error| if took_too_long(&error) { SchemaError::Locked } else { error.into() })?;
+                .map_err(|error| if is_statement_timeout(&error) { SchemaError::Locked } else { error.into() })?;
             tx.execute_unprepared("SET LOCAL statement_timeout = 0").await?;
         } else {
             let sql = format!("SELECT GET_LOCK({LOCK_NAME}, {}) AS held", LOCK_TIMEOUT.as_secs());
@@ -122,20 +121,20 @@ impl Store {
         Ok(SchemaLock::Session(tx))
     }
 
-    /// On SQLite, who migrates reads before it writes, and two that do so at once fail each other, however long they
-    /// would wait: a file beside the database keeps them apart.
+    /// A migration on SQLite reads before it writes. Two concurrent ones fail with a lock upgrade conflict regardless
+    /// of the timeout, so a lock file next to the database serializes them.
     async fn lock_file(&self) -> Result<SchemaLock, SchemaError> {
         let path = self.file_beside("migrating").await?;
         let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(StorageError::File)?;
         let locked = async {
-            let mut is_told = false;
+            let mut is_logged = false;
             loop {
                 match file.try_lock() {
                     Ok(()) => return Ok(()),
                     Err(TryLockError::Error(error)) => return Err(StorageError::File(error)),
-                    Err(TryLockError::WouldBlock) if !is_told => {
-                        tracing::info!(file = %path.display(), "waiting for another process that migrates");
-                        is_told = true;
+                    Err(TryLockError::WouldBlock) if !is_logged => {
+                        tracing::info!(file = %path.display(), "migration lock held by another process; waiting");
+                        is_logged = true;
                     }
                     Err(TryLockError::WouldBlock) => {}
                 }
@@ -195,7 +194,7 @@ enum SchemaLock {
 }
 
 impl SchemaLock {
-    /// Lets go of the lock. On PostgreSQL, what was done under it stands with its end, or not at all.
+    /// Releases the lock. On PostgreSQL, this also commits or rolls back the migrations.
     async fn release(self, is_done: bool) -> Result<(), SchemaError> {
         match self {
             Self::Session(tx) => {

@@ -1,35 +1,35 @@
-//! Pages of a listing: how many, and where the last one ended.
+//! Pages of a list, and the cursor of the next page.
 
 use key_authority_domain::id::{AccountId, Revision};
 
-/// Which accounts a caller may see. Every query starts with it.
+/// The accounts that a caller may access. Every query is restricted to them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AccountScope {
-    /// Every account.
+    /// All accounts.
     All,
-    /// These alone.
+    /// Only these accounts.
     Only(Vec<AccountId>),
 }
 
-/// Where a listing of keys or accounts, newest first, goes on: after this one.
+/// The cursor of a list of keys or accounts, newest first: the last item of the previous page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Newest {
-    /// The revision that created it.
+    /// The revision that created the item.
     pub create_revision: Revision,
-    /// Its ID.
+    /// The ID of the item.
     pub id: String,
 }
 
-/// A page, and where the next one begins; None after the last.
+/// A page of a list.
 #[derive(Debug, Clone)]
 pub struct Page<T, C> {
-    /// What is on it.
+    /// The items of the page.
     pub items: Vec<T>,
-    /// Where the next one begins.
+    /// The cursor of the next page. None on the last page.
     pub next: Option<C>,
 }
 
-/// Cuts one item more than was asked for off, and tells where the next page begins if there was one.
+/// Makes a page of `items`, which were read with a limit of `size + 1`: an extra item means that there is a next page.
 pub(crate) fn cut<T, C>(mut items: Vec<T>, size: u32, cursor: impl Fn(&T) -> C) -> Page<T, C> {
     let size = size as usize;
     let has_more = items.len() > size;

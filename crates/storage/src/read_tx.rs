@@ -1,13 +1,9 @@
-//! Reading many things as they were at one moment.
+//! Consistent reads at one instant.
 //!
-//! It waits for no change and holds none up. A [`WriteTx`](crate::write_tx::WriteTx) reads in the same way, but holds the
-//! lock, so that what it reads is what it will change.
-
-mod holders;
+//! A read transaction neither waits for changes nor blocks them. A [`WriteTx`](crate::write_tx::WriteTx) offers the
+//! same reads under the lock, so the data cannot change before its commit.
 
 use std::collections::HashSet;
-
-pub use holders::Holder;
 
 use key_authority_domain::account::{Account, CountedKeys};
 use key_authority_domain::audit::{IdempotencyKey, LoggedEvent};
@@ -22,30 +18,31 @@ use sea_orm::{
 
 use crate::entity::{audit_event, authority};
 use crate::error::StorageError;
+use crate::mapping;
 use crate::registry::{self, ReplicaRow};
-use crate::rows;
-use crate::store::{Store, bounded, now_expr};
+use crate::store::{Store, now_expr};
+use crate::timeout::bounded;
 use crate::{account_read, key_read};
 
-/// How many digests or IDs one statement asks for.
-const IDS_PER_STATEMENT: usize = 1_000;
+/// Maximum number of digests or IDs in one statement.
+pub(crate) const IDS_PER_STATEMENT: usize = 1_000;
 
-/// A moment of the database.
+/// A read transaction: a consistent view of the database.
 pub struct ReadTx {
     pub(crate) tx: DatabaseTransaction,
     pub(crate) now: Timestamp,
     pub(crate) revision: Revision,
 }
 
-/// A request ID that was used before, with other parameters.
+/// The request ID was used before with other parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestIdReused;
 
 impl Store {
-    /// Begins to read.
+    /// Begins a read transaction.
     ///
     /// # Errors
-    /// When the database did not answer.
+    /// If the database did not answer.
     pub async fn begin_reading(&self) -> Result<ReadTx, StorageError> {
         let begun = bounded(async {
             let tx = self.begin_snapshot().await?;
@@ -55,7 +52,7 @@ impl Store {
         begun.await.map_err(|error| self.explained(error))
     }
 
-    /// A transaction in which every statement sees the same. SQLite's always do.
+    /// Begins a transaction with snapshot isolation. On SQLite, every transaction has it.
     pub(crate) async fn begin_snapshot(&self) -> Result<DatabaseTransaction, StorageError> {
         Ok(match self.db.get_database_backend() {
             DbBackend::Sqlite => self.db.begin().await?,
@@ -65,15 +62,16 @@ impl Store {
 }
 
 impl ReadTx {
-    /// Moves the moment forward to `time`, if that is later: to what the process has already judged by.
+    /// Advances the time of the transaction to `time` if that is later: to a time that the process has already used for
+    /// decisions.
     #[must_use]
     pub fn not_before(mut self, time: Timestamp) -> Self {
         self.now = self.now.max(time);
         self
     }
 
-    /// The moment: the database's clock, and never earlier than the newest event of the log, nor than what this process
-    /// has judged by before.
+    /// The time of the transaction: the database's clock, but never earlier than the newest event of the log or than
+    /// the time that was passed to [`not_before`](Self::not_before).
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.now
@@ -85,20 +83,20 @@ impl ReadTx {
         self.revision
     }
 
-    /// The event of the same request, if it was made before.
+    /// The event of an earlier request with the same idempotency key, if there is one.
     ///
     /// # Errors
-    /// When nobody could look; `Ok(Err(_))` when it was another request of that name.
-    pub async fn seen(
+    /// If the database did not answer. `Ok(Err(_))` if the request ID was used with other parameters.
+    pub async fn find_replayed(
         &self,
         actor: &Actor,
-        mark: &IdempotencyKey,
+        key: &IdempotencyKey,
     ) -> Result<Result<Option<LoggedEvent>, RequestIdReused>, StorageError> {
         let event = audit_event::Entity::find()
             .filter(audit_event::Column::Actor.eq(actor.as_str()))
-            .filter(audit_event::Column::RequestId.eq(mark.id.as_str()));
-        let event = bounded(async { event.one(&self.tx).await?.map(rows::event::to_domain).transpose() }).await?;
-        let is_same = |logged: &LoggedEvent| logged.event.request.as_ref().is_some_and(|r| r.digest == mark.digest);
+            .filter(audit_event::Column::RequestId.eq(key.id.as_str()));
+        let event = bounded(async { event.one(&self.tx).await?.map(mapping::event::to_domain).transpose() }).await?;
+        let is_same = |logged: &LoggedEvent| logged.event.request.as_ref().is_some_and(|r| r.digest == key.digest);
         Ok(match event {
             Some(logged) if !is_same(&logged) => Err(RequestIdReused),
             seen => Ok(seen),
@@ -108,7 +106,7 @@ impl ReadTx {
     /// The account with this ID.
     ///
     /// # Errors
-    /// When the database did not answer.
+    /// If the database did not answer.
     pub async fn account(&self, id: &AccountId) -> Result<Option<Account>, StorageError> {
         bounded(account_read::find(&self.tx, id)).await
     }
@@ -116,35 +114,35 @@ impl ReadTx {
     /// The key with this ID.
     ///
     /// # Errors
-    /// When the database did not answer.
+    /// If the database did not answer.
     pub async fn key(&self, id: &KeyId) -> Result<Option<Key>, StorageError> {
         bounded(key_read::find(&self.tx, id)).await
     }
 
-    /// All replicas. One that joins takes the lock as well, so none joins before a change ends.
+    /// All replicas. A joining replica takes the same lock as a change, so none joins before a change ends.
     ///
     /// # Errors
-    /// When the database did not answer.
+    /// If the database did not answer.
     pub async fn replicas(&self) -> Result<Vec<ReplicaRow>, StorageError> {
         bounded(registry::replicas_in(&self.tx)).await
     }
 
-    /// The newest key of the account that is active at that moment.
+    /// The newest key of the account that is active at the time of the transaction.
     ///
     /// # Errors
-    /// When the database did not answer.
+    /// If the database did not answer.
     pub async fn newest_active_key(&self, account: &AccountId) -> Result<Option<Key>, StorageError> {
         bounded(key_read::newest_active(&self.tx, account, self.now)).await
     }
 
-    /// Which of these key IDs were ever used, by a key that exists or by one that was deleted. An ID is used once, so that
-    /// nobody takes one key for another. An actor of the log is a key as well, and has an event of its creation.
+    /// The key IDs that were ever used, by an existing or a deleted key. An ID is never reused, so that two keys cannot
+    /// be confused. An actor in the log is also a key and has an event of its creation.
     ///
     /// # Errors
-    /// When the database did not answer.
+    /// If the database did not answer.
     pub async fn used_key_ids(&self, ids: &[KeyId]) -> Result<HashSet<KeyId>, StorageError> {
         let mut used = self.existing_key_ids(ids).await?;
-        // Only a deletion names a key that does not exist any more. The event of an import names none of its keys.
+        // A deleted key is named by the event of its deletion. The event of an import names none of its keys.
         let rest: Vec<&KeyId> = ids.iter().filter(|id| !used.contains(*id)).collect();
         for ids in rest.chunks(IDS_PER_STATEMENT) {
             use audit_event::Column;
@@ -157,10 +155,10 @@ impl ReadTx {
         Ok(used)
     }
 
-    /// Whether this account ID was ever used, by an account that exists or by one that was deleted.
+    /// Whether this account ID was ever used, by an existing or a deleted account.
     ///
     /// # Errors
-    /// When the database did not answer.
+    /// If the database did not answer.
     pub async fn is_account_id_used(&self, id: &AccountId) -> Result<bool, StorageError> {
         if self.account(id).await?.is_some() {
             return Ok(true);
@@ -170,10 +168,10 @@ impl ReadTx {
         bounded(async { Ok(revision.into_tuple::<i64>().one(&self.tx).await?.is_some()) }).await
     }
 
-    /// How many keys of the account count towards its limit.
+    /// Number of keys of the account that count towards its limit.
     ///
     /// # Errors
-    /// When the database did not answer.
+    /// If the database did not answer.
     pub async fn count_keys(&self, account: &AccountId, counted: CountedKeys) -> Result<u64, StorageError> {
         let states: &[KeyState] = match counted {
             CountedKeys::All => &[],
@@ -183,8 +181,8 @@ impl ReadTx {
     }
 }
 
-/// The `authority` row, and the time: the database's clock, or the time of the newest event where that is later. So times
-/// follow revisions, also when the clock steps back.
+/// The `authority` row, and the time: the later of the database's clock and the time of the newest event. So event
+/// times are in revision order even if the clock steps back.
 pub(crate) async fn authority_now(tx: &DatabaseTransaction) -> Result<(authority::Model, Timestamp), StorageError> {
     let row = authority::Entity::find_by_id(1)
         .expr_as(now_expr(tx.get_database_backend()), "now")

@@ -1,4 +1,5 @@
-//! The replicas' rows: who answers Verify, up to which revision, and whether it still moves.
+//! The registry of replicas: which replicas answer Verify, up to which revision each has applied the log, and their
+//! heartbeats.
 
 use std::time::Duration;
 
@@ -9,42 +10,44 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, IdenStatic, Iterable, QueryFilter};
 
-use crate::alone::ExclusiveLock;
 use crate::entity::replica::{self, Column, Entity};
 use crate::entity::{audit_event, authority};
 use crate::error::StorageError;
-use crate::rows::Row;
+use crate::exclusive_lock::ExclusiveLock;
+use crate::mapping::RowContext;
 use crate::settings::{Head, lease_of};
-use crate::store::{Store, bounded, now_expr};
+use crate::store::{Store, now_expr};
+use crate::timeout::bounded;
 use crate::writer_queue::Urgency;
 
-/// A random value that a replica changes with each heartbeat. Not a counter: after a crash a counter could come round
-/// to a value that somebody has observed.
+/// A random value that a replica changes with each heartbeat. It is not a counter: after a crash, a counter could
+/// return to a value that another replica has observed.
 pub type Nonce = [u8; 8];
 
-/// A replica, as its row shows it.
+/// The registry row of a replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplicaRow {
-    /// Its name.
+    /// The ID of the replica.
     pub id: ReplicaId,
-    /// Up to where it has applied the log; -1 while it joins, and when what it has applied is not of this log: the
-    /// database went back, and the replica has not confirmed anything since.
+    /// The revision up to which the replica has applied the log. -1 while it joins, and if it has applied events that
+    /// are not in this log: the database was restored to an earlier state, and the replica has not confirmed anything
+    /// since.
     pub applied: Revision,
-    /// The value of its last heartbeat.
+    /// The nonce of the last heartbeat.
     pub nonce: Nonce,
-    /// Which build it runs.
+    /// The build of the replica.
     pub build: String,
-    /// Where it listens.
+    /// The address that the replica listens on.
     pub address: String,
-    /// When it joined, by the database's clock.
+    /// Time of the join, by the database's clock.
     pub join_time: Timestamp,
-    /// When its last heartbeat was, by the database's clock.
+    /// Time of the last heartbeat, by the database's clock.
     pub seen_time: Timestamp,
 }
 
 impl ReplicaRow {
-    /// What its build understands of the log; see [`key_authority_domain::audit::LOG_FORMAT_VERSION`]. The build ends with
-    /// it: `0.1.0+log3`. Builds before that ended with `+feed2` from format 2 on.
+    /// The log format of the replica's build; see [`key_authority_domain::audit::LOG_FORMAT_VERSION`]. It is the suffix
+    /// of the build: `0.1.0+log3`. Builds of format 2 have the suffix `+feed2`.
     #[must_use]
     pub fn log_format(&self) -> u32 {
         let suffix = self.build.rsplit_once('+').map(|(_, suffix)| suffix).unwrap_or_default();
@@ -53,62 +56,62 @@ impl ReplicaRow {
     }
 }
 
-/// What the registry showed, and of which log.
+/// A read of the registry, with evidence of which log it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistryScan {
     /// All replicas.
     pub rows: Vec<ReplicaRow>,
-    /// The end of the log, as the session that read the rows sees it.
+    /// The head of the log as of the read.
     pub head: Revision,
-    /// The hash of the event at the revision that was asked about; None when there is none.
+    /// The hash of the event at the requested revision. None if there is no such event.
     pub hash: Option<ChainHash>,
 }
 
-/// A replica that joins.
+/// The parameters of a replica that joins.
 #[derive(Debug, Clone, Copy)]
 pub struct Joining<'a> {
-    /// Its name, fresh at each join.
+    /// The ID, new at each join.
     pub id: ReplicaId,
-    /// The value of its first heartbeat.
+    /// The nonce of the first heartbeat.
     pub nonce: Nonce,
-    /// The lease that it would keep to.
+    /// The lease that the replica is configured with.
     pub lease: Duration,
-    /// Which build it runs; the first 64 characters are kept.
+    /// The build of the replica; truncated to 64 characters.
     pub build: &'a str,
-    /// What that build understands of the log.
+    /// The log format of the build.
     pub log_format: u32,
-    /// Where it listens; the first 255 characters are kept.
+    /// The address that the replica listens on; truncated to 255 characters.
     pub address: &'a str,
 }
 
-/// Why a replica must not join.
+/// The reason why a replica must not join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JoinRefused {
-    /// It would keep to another lease than the others.
+    /// The replica is configured with a different lease than the stored one.
     OtherLease {
-        /// The lease that all keep to.
+        /// The lease that all replicas use.
         stored: Duration,
     },
-    /// The log has events that its build would misread.
+    /// The log contains events that the replica's build would misread.
     LogFormat {
-        /// The least format that it must understand.
+        /// The minimum log format.
         needed: u32,
     },
 }
 
 impl Store {
-    /// Enters a replica that has confirmed nothing yet. It must be there before the log is read for the first lease. A row
-    /// that an earlier attempt left, whose answer was lost, is replaced.
+    /// Registers a replica that has confirmed nothing yet. The row must exist before the replica reads the log for its
+    /// first lease. The row of an earlier attempt whose response was lost is replaced.
     ///
     /// # Errors
-    /// When it could not be written.
+    /// If the write failed.
     pub async fn join(&self, joining: Joining<'_>) -> Result<Result<(), JoinRefused>, StorageError> {
         let (_turn, (tx, authority, now)) = bounded(self.turn_and_lock(Urgency::Ending, None)).await?;
         let stored = lease_of(&authority)?;
         if stored != joining.lease {
             return Ok(Err(JoinRefused::OtherLease { stored }));
         }
-        let needed = Row { table: "authority", id: "1" }.number("log_format_min", authority.log_format_min)?;
+        let needed = RowContext { table: "authority", id: "1" }.number("log_format_min", authority.log_format_min)?;
         if joining.log_format < needed {
             return Ok(Err(JoinRefused::LogFormat { needed }));
         }
@@ -132,10 +135,11 @@ impl Store {
         .await
     }
 
-    /// Confirms that a replica has applied the log up to `applied`. False when its row is gone: it was fenced.
+    /// Confirms that a replica has applied the log up to `applied`. Returns false if its row does not exist: it was
+    /// fenced.
     ///
     /// # Errors
-    /// When it could not be written.
+    /// If the write failed.
     pub async fn confirm(&self, id: ReplicaId, applied: Head, nonce: Nonce) -> Result<bool, StorageError> {
         let update = Entity::update_many()
             .col_expr(Column::AppliedRevision, Expr::value(applied.revision.0))
@@ -149,15 +153,15 @@ impl Store {
     /// All replicas.
     ///
     /// # Errors
-    /// When nobody could look.
+    /// If the database did not answer.
     pub async fn replicas(&self) -> Result<Vec<ReplicaRow>, StorageError> {
         bounded(replicas_in(&self.db)).await
     }
 
-    /// All replicas, with the end of the log and the hash of its event at `at`, in one statement.
+    /// All replicas, with the head of the log and the hash of the event at `at`, in one statement.
     ///
     /// # Errors
-    /// When nobody could look.
+    /// If the database did not answer.
     pub async fn registry(&self, at: Revision) -> Result<RegistryScan, StorageError> {
         bounded(async {
             let statement = self.db.get_database_backend().build(&registry_statement(at));
@@ -166,16 +170,16 @@ impl Store {
         .await
     }
 
-    /// Removes a replica whose last heartbeat is still the one that was observed, and says whether it did.
+    /// Removes a replica if the nonce of its last heartbeat is still `observed`. Returns whether it was removed.
     ///
     /// # Errors
-    /// When it could not be removed.
+    /// If the write failed.
     pub async fn fence(&self, id: ReplicaId, observed: Nonce) -> Result<bool, StorageError> {
         let row = Column::Id.eq(id.to_string()).and(Column::Nonce.eq(observed.to_vec()));
         bounded(async { Ok(Entity::delete_many().filter(row).exec(&self.db).await?.rows_affected > 0) }).await
     }
 
-    /// Removes all replicas: for the one server that has the database to itself, who knows that the others are gone.
+    /// Removes all replicas. The exclusive lock proves that no other server is running.
     ///
     /// # Errors
     /// When they could not be removed.
@@ -183,16 +187,16 @@ impl Store {
         bounded(async { Ok(Entity::delete_many().exec(&self.db).await.map(|_| ())?) }).await
     }
 
-    /// Removes a replica that ends of its own will.
+    /// Removes a replica that shuts down.
     ///
     /// # Errors
-    /// When it could not be removed.
+    /// If the write failed.
     pub async fn leave(&self, id: ReplicaId) -> Result<(), StorageError> {
         bounded(async { Ok(Entity::delete_by_id(id.to_string()).exec(&self.db).await.map(|_| ())?) }).await
     }
 }
 
-/// All replicas, as this connection sees them.
+/// All replicas, read with `connection`.
 pub(crate) async fn replicas_in(connection: &impl ConnectionTrait) -> Result<Vec<ReplicaRow>, StorageError> {
     let statement = connection.get_database_backend().build(&replicas_statement());
     let rows = RegistryRow::find_by_statement(statement).all(connection).await?;
@@ -209,7 +213,7 @@ struct RegistryRow {
     address: String,
     join_time: i64,
     seen_time: i64,
-    /// The hash of the event at the applied revision, if there is one.
+    /// The hash of the event at the applied revision. None if there is no such event.
     hash: Option<Vec<u8>>,
 }
 
@@ -221,16 +225,18 @@ struct ScanRow {
     replica: Option<RegistryRow>,
 }
 
-/// The head of the log and the hash of its event at `at`, beside every replica as [`replicas_statement`] reads it.
+/// The head of the log and the hash of its event at `at`, joined with every replica as in [`replicas_statement`].
 fn registry_statement(at: Revision) -> SelectStatement {
     use {audit_event::Column as Event, authority::Column as Head, authority::Entity as Authority};
-    let asked = Query::select()
+    let requested = Query::select()
         .column(Event::Hash)
         .from(audit_event::Entity)
         .and_where(Expr::col(Event::Revision).eq(at.0))
         .take();
     let mut statement = Query::select();
-    statement.expr_as(Expr::col((Authority, Head::Revision)), "head_revision").expr_as(Expr::expr(asked), "asked_hash");
+    statement
+        .expr_as(Expr::col((Authority, Head::Revision)), "head_revision")
+        .expr_as(Expr::expr(requested), "asked_hash");
     for column in Column::iter() {
         statement.expr_as(Expr::col((Entity, column)), column.as_str());
     }
@@ -245,16 +251,16 @@ fn registry_statement(at: Revision) -> SelectStatement {
 }
 
 fn to_scan(rows: Vec<ScanRow>) -> Result<RegistryScan, StorageError> {
-    let authority = Row { table: "authority", id: "1" };
+    let authority = RowContext { table: "authority", id: "1" };
     let first = rows.first().ok_or_else(|| authority.corrupt("id"))?;
-    let event = Row { table: "audit_event", id: "asked" };
+    let event = RowContext { table: "audit_event", id: "asked" };
     let hash = first.asked_hash.as_deref().map(|hash| event.hash("hash", hash)).transpose()?;
     let head = Revision(first.head_revision);
     let rows = rows.into_iter().filter_map(|row| row.replica).map(to_replica).collect::<Result<_, _>>()?;
     Ok(RegistryScan { rows, head, hash })
 }
 
-/// Every row, beside the hash of the event that it has applied last.
+/// Every row, joined with the event at its applied revision.
 fn replicas_statement() -> SelectStatement {
     let mut statement = Query::select();
     for column in Column::iter() {
@@ -269,7 +275,7 @@ fn replicas_statement() -> SelectStatement {
 }
 
 fn to_replica(model: RegistryRow) -> Result<ReplicaRow, StorageError> {
-    let row = Row { table: "replica", id: &model.id };
+    let row = RowContext { table: "replica", id: &model.id };
     let is_of_this_log = model.applied_revision == 0 || model.hash.is_some_and(|hash| hash == model.applied_hash);
     Ok(ReplicaRow {
         id: ReplicaId::parse(&model.id).ok_or_else(|| row.corrupt("id"))?,

@@ -1,4 +1,4 @@
-//! What the `authority` row holds beside the head of the log: settings that all replicas must agree on.
+//! Settings in the `authority` row that all replicas must agree on, and the head of the log.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -11,70 +11,69 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFi
 
 use crate::entity::{authority, replica};
 use crate::error::StorageError;
-use crate::rows::Row;
-use crate::store::{Store, bounded};
+use crate::mapping::RowContext;
+use crate::store::Store;
+use crate::timeout::bounded;
 use crate::writer_queue::Urgency;
 
-/// The end of the log.
+/// The head of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Head {
-    /// The revision of the last event; 0 before the first.
+    /// The revision of the last event, or 0 if there is none.
     pub revision: Revision,
-    /// Its hash.
+    /// The hash of the last event.
     pub hash: ChainHash,
 }
 
-/// Why a server must not work with this database.
+/// A server must not use this database.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// The authority secret is another than the one the database was filled with.
+    /// The authority secret differs from the one that the database was used with.
     #[error(
-        "the authority secret is not the one this database was filled with (version {version} differs); \
-         start with the secret file that belongs to it"
+        "the authority secret does not match this database (version {version} differs); \
+         start with the secret file of this database"
     )]
-    OtherSecret {
+    SecretMismatch {
         /// The version that differs.
         version: u32,
     },
     /// A version of the authority secret is missing from the secret file.
-    #[error(
-        "version {version} of the authority secret, which this database was filled with, is not in the secret file"
-    )]
+    #[error("version {version} of the authority secret, which this database uses, is not in the secret file")]
     SecretMissing {
         /// The version.
         version: u32,
     },
-    /// Nobody could look.
+    /// The database did not answer.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
 
 impl Store {
-    /// The end of the log.
+    /// The head of the log.
     ///
     /// # Errors
-    /// When nobody could look.
+    /// If the database did not answer.
     pub async fn head(&self) -> Result<Head, StorageError> {
         bounded(async {
             let row = row(&self.db).await?;
-            let hash = Row { table: "authority", id: "1" }.hash("head_hash", &row.head_hash)?;
+            let hash = RowContext { table: "authority", id: "1" }.hash("head_hash", &row.head_hash)?;
             Ok(Head { revision: Revision(row.revision), hash })
         })
         .await
     }
 
-    /// Checks the authority secret against the database and notes the versions that are new to it.
+    /// Checks the authority secret against the database, and stores the check values of new versions.
     ///
     /// # Errors
     /// [`SettingsError`].
     pub async fn check_secret(&self) -> Result<(), SettingsError> {
-        // Under the lock, so that what another replica notes meanwhile is looked at as well.
+        // Under the lock, so that versions that another replica adds concurrently are checked as well.
         let (_turn, (tx, stored, _)) = bounded(self.turn_and_lock(Urgency::Ordinary, None)).await?;
-        let noted = merge_checks(&stored.secret_checks, &self.keyring)?;
+        let merged = merge_checks(&stored.secret_checks, &self.keyring)?;
         bounded(async {
-            if noted != stored.secret_checks {
+            if merged != stored.secret_checks {
                 authority::Entity::update_many()
-                    .col_expr(authority::Column::SecretChecks, Expr::value(noted))
+                    .col_expr(authority::Column::SecretChecks, Expr::value(merged))
                     .filter(authority::Column::Id.eq(1))
                     .exec(&tx)
                     .await?;
@@ -85,20 +84,20 @@ impl Store {
         Ok(())
     }
 
-    /// The lease that all replicas keep to.
+    /// The lease that all replicas use.
     ///
     /// # Errors
-    /// When nobody could look.
+    /// If the database did not answer.
     pub async fn lease(&self) -> Result<Duration, StorageError> {
         lease_of(&bounded(row(&self.db)).await?)
     }
 
-    /// Sets the lease that all replicas keep to, unless one is registered, and says whether it did.
+    /// Sets the lease that all replicas use. Returns false, and changes nothing, if a replica is registered.
     ///
     /// # Errors
-    /// When it could not be written.
+    /// If the write failed.
     pub async fn set_lease(&self, lease: Duration) -> Result<bool, StorageError> {
-        // Under the lock that replicas take to join, so that none does so meanwhile.
+        // Under the lock that replicas take to join, so that none joins concurrently.
         let (_turn, (tx, ..)) = bounded(self.turn_and_lock(Urgency::Ordinary, None)).await?;
         bounded(async {
             if replica::Entity::find().count(&tx).await? > 0 {
@@ -120,16 +119,17 @@ impl Store {
 
 /// The lease in the `authority` row.
 pub(crate) fn lease_of(row: &authority::Model) -> Result<Duration, StorageError> {
-    Ok(Duration::from_micros(Row { table: "authority", id: "1" }.number("lease_us", row.lease_us)?))
+    Ok(Duration::from_micros(RowContext { table: "authority", id: "1" }.number("lease_us", row.lease_us)?))
 }
 
 pub(crate) async fn row(db: &impl ConnectionTrait) -> Result<authority::Model, StorageError> {
     authority::Entity::find_by_id(1).one(db).await?.ok_or(StorageError::corrupt("authority", "id", "1"))
 }
 
-/// The check values of all versions, stored and held, as `<version>:<hexadecimal>` joined by commas.
+/// The check values of all versions in the keyring, as `<version>:<hexadecimal>` joined by commas, after a comparison
+/// with the stored ones.
 fn merge_checks(stored: &str, keyring: &Keyring) -> Result<String, SettingsError> {
-    let mut held: std::collections::BTreeMap<u32, String> = keyring
+    let mut values: std::collections::BTreeMap<u32, String> = keyring
         .check_values()
         .map(|(version, value)| {
             let mut hex = String::new();
@@ -142,14 +142,14 @@ fn merge_checks(stored: &str, keyring: &Keyring) -> Result<String, SettingsError
     for entry in stored.split(',').filter(|entry| !entry.is_empty()) {
         let (version, value) = entry.split_once(':').ok_or(StorageError::corrupt("authority", "secret_checks", "1"))?;
         let version: u32 = version.parse().map_err(|_| StorageError::corrupt("authority", "secret_checks", "1"))?;
-        match held.get(&version) {
+        match values.get(&version) {
             None => return Err(SettingsError::SecretMissing { version }),
-            Some(mine) if mine != value => return Err(SettingsError::OtherSecret { version }),
+            Some(mine) if mine != value => return Err(SettingsError::SecretMismatch { version }),
             Some(_) => {}
         }
     }
     let all: Vec<String> =
-        std::mem::take(&mut held).into_iter().map(|(version, hex)| format!("{version}:{hex}")).collect();
+        std::mem::take(&mut values).into_iter().map(|(version, hex)| format!("{version}:{hex}")).collect();
     Ok(all.join(","))
 }
 
@@ -162,15 +162,15 @@ mod tests {
     }
 
     #[test]
-    fn the_first_secret_is_noted_and_known_again_and_another_is_refused() {
+    fn the_first_secret_is_stored_and_another_is_rejected() {
         let one = format!("1:{}", "07".repeat(32));
-        let noted = merge_checks("", &ring(&one)).unwrap();
-        assert_eq!(merge_checks(&noted, &ring(&one)).unwrap(), noted);
+        let stored = merge_checks("", &ring(&one)).unwrap();
+        assert_eq!(merge_checks(&stored, &ring(&one)).unwrap(), stored);
         let other = ring(&"08".repeat(32));
-        assert!(matches!(merge_checks(&noted, &other), Err(SettingsError::OtherSecret { version: 1 })));
+        assert!(matches!(merge_checks(&stored, &other), Err(SettingsError::SecretMismatch { version: 1 })));
         let both = ring(&format!("{one}\n2:{}", "08".repeat(32)));
-        let noted_both = merge_checks(&noted, &both).unwrap();
-        assert!(matches!(merge_checks(&noted_both, &ring(&one)), Err(SettingsError::SecretMissing { version: 2 })));
-        assert!(!noted_both.contains(&"07".repeat(8)));
+        let stored_both = merge_checks(&stored, &both).unwrap();
+        assert!(matches!(merge_checks(&stored_both, &ring(&one)), Err(SettingsError::SecretMissing { version: 2 })));
+        assert!(!stored_both.contains(&"07".repeat(8)));
     }
 }

@@ -1,13 +1,13 @@
-//! The way to the database: what kind it is, its clock, and the writers' queue.
+//! The connection pool: the kind of the database, its clock, and the queue of writers.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use crate::error::StorageError;
 use crate::session::{self, PoolMode, SessionState};
+use crate::timeout::bounded;
 use crate::writer_queue::WriterQueue;
 use key_authority_domain::secret::Keyring;
 use key_authority_domain::time::Timestamp;
@@ -17,13 +17,10 @@ use sea_orm::sqlx::postgres::PgConnectOptions;
 use sea_orm::sqlx::sqlite::SqliteConnectOptions;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, FromQueryResult, Statement};
 
-/// How long a statement may take, waiting for a lock included, before storage gives up on it.
-pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Which database it is.
+/// The kind of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StorageKind {
-    /// The embedded default.
+    /// SQLite, the embedded default.
     Sqlite,
     /// PostgreSQL 13 or later.
     Postgres,
@@ -44,7 +41,7 @@ impl fmt::Display for StorageKind {
     }
 }
 
-/// A pool of connections to the one database. Clones share it.
+/// A pool of connections to the database. Clones share the pool.
 #[derive(Clone)]
 pub struct Store {
     pub(crate) db: DatabaseConnection,
@@ -62,30 +59,30 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    /// Connects with at most `connections` connections to `url`: `sqlite://<path>`, `postgres://…` or `mysql://…`.
+    /// Connects to `url` with at most `connections` connections: `sqlite://<path>`, `postgres://…` or `mysql://…`.
     ///
     /// # Errors
-    /// When the database cannot be reached, or not be opened.
+    /// If the database cannot be reached or opened.
     pub async fn connect(url: &str, connections: u32, keyring: Arc<Keyring>) -> Result<Self, StorageError> {
         match Self::connect_as(url, PoolMode::Pool(connections), keyring).await {
-            // A pool tries until its time is over, and then says only that.
-            Err(late) if late.is_pool_timeout() => Err(session::why_not(url).await.unwrap_or(late)),
+            // The pool retries until its timeout, and then reports only the timeout.
+            Err(late) if late.is_pool_timeout() => Err(session::connect_error(url).await.unwrap_or(late)),
             connected => connected,
         }
     }
 
-    /// Connects with one connection, for one user who does one thing after another and gives none up half-way: when
-    /// anything has failed, the store must be thrown away. Its statements take one round trip in place of three.
+    /// Connects with one connection, for a single user that runs operations in sequence and cancels none. After any
+    /// error the store must be dropped. A statement takes one round trip instead of three.
     ///
     /// # Errors
-    /// When the database cannot be reached, or not be opened.
+    /// If the database cannot be reached or opened.
     pub async fn connect_one(url: &str, keyring: Arc<Keyring>) -> Result<Self, StorageError> {
         Self::connect_as(url, PoolMode::One, keyring).await
     }
 
-    async fn connect_as(url: &str, sharing: PoolMode, keyring: Arc<Keyring>) -> Result<Self, StorageError> {
+    async fn connect_as(url: &str, mode: PoolMode, keyring: Arc<Keyring>) -> Result<Self, StorageError> {
         let sessions: Arc<SessionState> = Arc::default();
-        let db = Database::connect(session::options(url, sharing, &sessions)).await.map_err(|error| {
+        let db = Database::connect(session::options(url, mode, &sessions)).await.map_err(|error| {
             let error = StorageError::from(error);
             if error.is_pool_timeout() && sessions.is_read_only() { StorageError::ReadOnly } else { error }
         })?;
@@ -96,7 +93,7 @@ impl Store {
         Ok(store)
     }
 
-    /// Shows every statement, with its values, to `see`. For the tests of what is generated.
+    /// Calls `see` with each statement and its values. For tests of the generated SQL.
     #[doc(hidden)]
     pub fn show_statements(&mut self, see: impl Fn(&Statement) + Send + Sync + 'static) {
         let counted = Arc::clone(&self.statements);
@@ -106,41 +103,41 @@ impl Store {
         });
     }
 
-    /// Which database it is.
+    /// The kind of the database.
     #[must_use]
     pub fn kind(&self) -> StorageKind {
         self.kind
     }
 
-    /// How many statements this pool has executed.
+    /// Number of statements that the pool has executed.
     #[must_use]
     pub fn statements(&self) -> u64 {
         self.statements.load(Ordering::Relaxed)
     }
 
-    /// How many sessions the pool has opened so far. In a pool of one, what was read and written while the number stayed
-    /// the same was read from and written to the same server, whatever name it goes by.
+    /// Number of sessions that the pool has opened. In a pool of one, all reads and writes between two equal numbers
+    /// used the same server, even if the host name resolves to several.
     #[must_use]
     pub fn sessions(&self) -> u64 {
         self.sessions.opened()
     }
 
-    /// How many changes of this process wait for their turn: ending ones, which go first, and ordinary ones.
+    /// Number of changes of this process that wait in the queue: ending ones, which have priority, and ordinary ones.
     #[must_use]
     pub fn waiting_changes(&self) -> (usize, usize) {
         self.writers.waiting()
     }
 
-    /// The keys of the authority secret.
+    /// The derived keys of the authority secret.
     #[must_use]
     pub fn keyring(&self) -> &Arc<Keyring> {
         &self.keyring
     }
 
-    /// Asks the database what time it is; that it answers says that it is there.
+    /// Reads the database's clock. A result proves that the database is reachable.
     ///
     /// # Errors
-    /// When it does not.
+    /// If the database did not answer.
     pub async fn now(&self) -> Result<Timestamp, StorageError> {
         bounded(async {
             let sql = format!("SELECT {} AS now", now_sql(self.db.get_database_backend()));
@@ -154,17 +151,17 @@ impl Store {
     /// Closes all connections.
     pub async fn close(&self) {
         if let Err(error) = self.db.clone().close().await {
-            tracing::debug!(error = %error, "closing the pool");
+            tracing::debug!(error = %error, "cannot close the connection pool cleanly");
         }
     }
 
-    /// Says why there was no session, where the pool only says that there was none.
+    /// Replaces a pool timeout with its cause, if the sessions were rejected as read-only.
     pub(crate) fn explained(&self, error: StorageError) -> StorageError {
         if error.is_pool_timeout() && self.sessions.is_read_only() { StorageError::ReadOnly } else { error }
     }
 }
 
-/// Whether the driver understands the URL. It does not say what is wrong: its words would repeat the password.
+/// Whether the driver can parse the URL. The driver's error is dropped because it may contain the password.
 #[must_use]
 pub fn is_url(url: &str) -> bool {
     match url.split_once(':').map(|(scheme, _)| scheme) {
@@ -175,7 +172,7 @@ pub fn is_url(url: &str) -> bool {
     }
 }
 
-/// Whether a URL names a database, or leaves it to the server which one it takes. A file is a database.
+/// Whether a URL names a database, instead of leaving the choice to the server. A file is a database.
 #[must_use]
 pub fn names_database(url: &str) -> bool {
     match url.split_once(':').map(|(scheme, _)| scheme) {
@@ -185,19 +182,11 @@ pub fn names_database(url: &str) -> bool {
     }
 }
 
-/// The file of an SQLite database; none for other URLs.
+/// The file of an SQLite database. None for other URLs.
 #[must_use]
 pub fn file_of(url: &str) -> Option<PathBuf> {
     let url: SqliteConnectOptions = url.starts_with("sqlite:").then(|| url.parse().ok()).flatten()?;
     Some(url.get_filename().to_owned())
-}
-
-/// Gives up on what takes longer than [`STATEMENT_TIMEOUT`]: a connection over a link that is silently cut never errs.
-pub(crate) async fn bounded<T>(work: impl Future<Output = Result<T, StorageError>>) -> Result<T, StorageError> {
-    match tokio::time::timeout(STATEMENT_TIMEOUT, work).await {
-        Ok(result) => result,
-        Err(_) => Err(StorageError::TimedOut),
-    }
 }
 
 async fn kind_of(db: &DatabaseConnection) -> Result<StorageKind, StorageError> {
@@ -227,7 +216,7 @@ fn now_sql(backend: DbBackend) -> &'static str {
     }
 }
 
-/// The same, as part of a statement.
+/// The database's clock as an expression of a statement.
 pub(crate) fn now_expr(backend: DbBackend) -> SimpleExpr {
     Expr::cust(now_sql(backend))
 }

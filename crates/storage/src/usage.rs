@@ -1,4 +1,5 @@
-//! Writing down how keys have been used. Not a change: it takes no revision, and a crash may lose what was not written yet.
+//! Writes of key usage. They are not changes: they have no revision, and a crash may lose usage that is not written
+//! yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,37 +11,36 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Tr
 
 use crate::entity::{api_key, api_key_secret};
 use crate::error::StorageError;
-use crate::store::{StorageKind, Store, bounded};
+use crate::store::{StorageKind, Store};
+use crate::timeout::bounded;
 use crate::writer_queue::Urgency;
 
-/// Most versions that one transaction writes, with one statement a table: each row is compared with each of them, so that more
-/// would not be faster.
+/// Maximum number of secret versions in one transaction, which has one statement for each table. The statement compares
+/// each row with each version, so larger batches are not faster.
 const BATCH: usize = 50;
 
-/// How one version of a key was used since the last time this was written down.
+/// The use of one secret version of a key since the last write.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UsageDelta {
-    /// Which key.
+    /// The key.
     pub key_id: KeyId,
-    /// Which secret of it.
+    /// The digest of the secret version.
     pub digest: TokenDigest,
-    /// The revision that created the key: an ID may come to name another, and a digest another's secret.
+    /// The revision that created the key. It detects an ID or a digest that a later key uses.
     pub create_revision: Revision,
-    /// How often it passed.
+    /// Number of successful Verify calls.
     pub count: u32,
-    /// When last.
+    /// Time of the last one.
     pub last_used_time: Timestamp,
 }
 
 impl Store {
-    /// Adds to the counts and moves the times forward, never back. Keys that are gone are passed over.
-    ///
-    /// Returns how many of `deltas` were written; on an error, the rest is the caller's to keep.
+    /// Adds to the counts and advances the times. Times never move back. Keys that no longer exist are skipped.
     ///
     /// # Errors
-    /// The number written before it, and what went wrong.
+    /// The number of deltas that were written, and the error. The caller keeps the rest.
     pub async fn record_usage(&self, deltas: &mut [UsageDelta]) -> Result<(), (usize, StorageError)> {
-        // All replicas write in one order, so that none waits for another that waits for it.
+        // All replicas write in the same order, to avoid deadlocks.
         deltas.sort();
         for (batch, deltas) in deltas.chunks(BATCH).enumerate() {
             bounded(self.record_batch(deltas)).await.map_err(|error| (batch * BATCH, error))?;
@@ -49,7 +49,7 @@ impl Store {
     }
 
     async fn record_batch(&self, deltas: &[UsageDelta]) -> Result<(), StorageError> {
-        // SQLite has one writer at a time, and its own waiting is not fair.
+        // SQLite has one writer at a time, and its own lock is not fair.
         let _turn = if self.kind() == StorageKind::Sqlite {
             Some(self.writers.turn(Urgency::Ordinary, None).await)
         } else {
@@ -58,8 +58,8 @@ impl Store {
         let tx = self.db.begin().await?;
         let ids: BTreeSet<&str> = deltas.iter().map(|delta| delta.key_id.as_str()).collect();
         if self.kind() != StorageKind::Sqlite {
-            // All replicas write in one order, so that none waits for another that waits for it: versions after their keys. On
-            // SQLite nobody else writes, and who has read first might have read what is old.
+            // All replicas lock in the same order, keys before secrets, to avoid deadlocks. SQLite has no other writer,
+            // and a transaction that starts with a read could fail to upgrade its lock.
             let rows = api_key::Entity::find().select_only().column(api_key::Column::Id);
             let rows = rows.filter(api_key::Column::Id.is_in(ids.iter().copied())).order_by_asc(api_key::Column::Id);
             rows.lock_exclusive().into_tuple::<String>().all(&tx).await?;
@@ -70,7 +70,7 @@ impl Store {
     }
 }
 
-/// Adds to the counts of keys, and moves their times.
+/// Adds to the counts of keys and advances their times.
 fn update_keys(deltas: &[UsageDelta], ids: BTreeSet<&str>) -> UpdateMany<api_key::Entity> {
     use api_key::Column;
     let mut used = BTreeMap::<(&KeyId, Revision), (u64, Timestamp)>::new();
@@ -80,10 +80,10 @@ fn update_keys(deltas: &[UsageDelta], ids: BTreeSet<&str>) -> UpdateMany<api_key
     }
     let (mut counts, mut times) = (CaseStatement::new(), CaseStatement::new());
     for ((key_id, create_revision), (count, last)) in used {
-        let is_it = Column::Id.eq(key_id.as_str()).and(Column::CreateRevision.eq(create_revision.0));
+        let is_this = Column::Id.eq(key_id.as_str()).and(Column::CreateRevision.eq(create_revision.0));
         let sum = Expr::col(Column::UseCount).add(i64::try_from(count).unwrap_or(i64::MAX));
-        counts = counts.case(is_it.clone(), sum);
-        times = times.case(is_it.and(is_earlier(Column::LastUsedTime, last)), last.micros());
+        counts = counts.case(is_this.clone(), sum);
+        times = times.case(is_this.and(is_earlier(Column::LastUsedTime, last)), last.micros());
     }
     api_key::Entity::update_many()
         .col_expr(Column::UseCount, counts.finally(Expr::col(Column::UseCount)).into())
@@ -91,7 +91,7 @@ fn update_keys(deltas: &[UsageDelta], ids: BTreeSet<&str>) -> UpdateMany<api_key
         .filter(Column::Id.is_in(ids))
 }
 
-/// Moves the times of versions.
+/// Advances the times of secret versions.
 fn update_secrets(deltas: &[UsageDelta]) -> UpdateMany<api_key_secret::Entity> {
     use api_key_secret::Column;
     let mut used = BTreeMap::<(TokenDigest, &KeyId), Timestamp>::new();
@@ -101,15 +101,15 @@ fn update_secrets(deltas: &[UsageDelta]) -> UpdateMany<api_key_secret::Entity> {
     }
     let mut times = CaseStatement::new();
     for ((digest, key_id), last) in &used {
-        let is_it = Column::Digest.eq(digest.0.to_vec()).and(Column::KeyId.eq(key_id.as_str()));
-        times = times.case(is_it.and(is_earlier(Column::LastUsedTime, *last)), last.micros());
+        let is_this = Column::Digest.eq(digest.0.to_vec()).and(Column::KeyId.eq(key_id.as_str()));
+        times = times.case(is_this.and(is_earlier(Column::LastUsedTime, *last)), last.micros());
     }
     api_key_secret::Entity::update_many()
         .col_expr(Column::LastUsedTime, times.finally(Expr::col(Column::LastUsedTime)).into())
         .filter(Column::Digest.is_in(used.keys().map(|(digest, _)| digest.0.to_vec())))
 }
 
-/// Whether `column` holds an earlier time, or none.
+/// Whether `column` is null or earlier than `time`.
 fn is_earlier<C: ColumnTrait>(column: C, time: Timestamp) -> SimpleExpr {
     Expr::col(column).is_null().or(Expr::col(column).lt(time.micros()))
 }

@@ -1,8 +1,8 @@
-//! A change: begin, the writes, and `commit(AuditEvent)` as the only way out.
+//! A change: begin, writes, and `commit(AuditEvent)` as the only way to complete it.
 //!
-//! `begin` takes the lock of the `authority` row first of all, by an UPDATE, and holds it to the end. From there on the
-//! process is alone in the database as far as changes go: what it reads is what it will change, counts are exact, a
-//! request that was seen is seen. Dropping it rolls everything back.
+//! `begin` takes the lock of the `authority` row with an UPDATE and holds it to the end. Under the lock no other
+//! process can make a change: reads are current until the commit, counts are exact, and replayed requests are detected.
+//! Dropping the transaction rolls it back.
 
 mod bulk;
 
@@ -22,19 +22,20 @@ use sea_orm::{
 
 use crate::entity::{account, api_key, api_key_secret, audit_event, authority, durability};
 use crate::error::StorageError;
+use crate::mapping::{self, RowContext};
+use crate::notify::CHANNEL;
 use crate::read_tx::{ReadTx, authority_now};
-use crate::rows::{self, Row};
-use crate::store::{StorageKind, Store, bounded};
-use crate::wake::CHANNEL;
+use crate::store::{StorageKind, Store};
+use crate::timeout::bounded;
 use crate::writer_queue::{Urgency, WriterTurn};
 
-/// The last log format whose builds do not look at `log_format_min`. They join only if `lease_ms` is their own lease, so it
-/// is changed with the first event of a later format; builds that look at `log_format_min` keep to `lease_us`.
+/// The last log format whose builds do not check `log_format_min`. They join only if `lease_ms` equals their lease, so
+/// the first event of a later format changes `lease_ms` to keep them out. Newer builds use `lease_us`.
 const LAST_UNCHECKED_FORMAT: i32 = 2;
-/// How often the database is asked again what became of a COMMIT whose answer was lost.
+/// Maximum number of attempts to find the outcome of a COMMIT whose response was lost.
 const OUTCOME_ATTEMPTS: u32 = 3;
 
-/// A change that has begun, and what is read for it. Its revision is the one that it will make.
+/// A change in progress, and the reads for it. Its revision is the one that the commit creates.
 pub struct WriteTx<'a> {
     reads: ReadTx,
     store: &'a Store,
@@ -51,14 +52,14 @@ impl Deref for WriteTx<'_> {
     }
 }
 
-/// A change that stands.
+/// A committed change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Committed {
-    /// The revision it made.
+    /// The revision of the change.
     pub revision: Revision,
-    /// The hash of its event.
+    /// The hash of the audit event.
     pub hash: ChainHash,
-    /// When, by the database's clock.
+    /// Time of the change, by the database's clock.
     pub time: Timestamp,
 }
 
@@ -71,33 +72,33 @@ impl Store {
         self.begin_with(Urgency::Ordinary, None).await
     }
 
-    /// Begins a change of `actor`: waits for its turn and takes the lock.
+    /// Begins a change of `actor`: waits in the writer queue and takes the lock.
     ///
     /// # Errors
-    /// When the database is not there or the lock is not to be had in time.
+    /// If the database cannot be reached, or the lock is not acquired within the timeout.
     pub async fn begin_with(&self, urgency: Urgency, actor: Option<&Actor>) -> Result<WriteTx<'_>, StorageError> {
         let locked = bounded(self.turn_and_lock(urgency, actor)).await;
         let (turn, (tx, row, now)) = locked.map_err(|error| self.explained(error))?;
-        let head_hash = Row { table: "authority", id: "1" }.hash("head_hash", &row.head_hash)?;
+        let head_hash = RowContext { table: "authority", id: "1" }.hash("head_hash", &row.head_hash)?;
         let reads = ReadTx { tx, now, revision: Revision(row.revision).next() };
         Ok(WriteTx { reads, store: self, head_hash, log_format_min: row.log_format_min, _turn: turn })
     }
 
-    /// Returns when everything that was visible before the call is as durable as a commit. On a database that waits for
-    /// standbys or for a group, a change is visible before they have it, so a read alone is no evidence that it stands.
+    /// Waits until everything that was visible before the call is as durable as a commit. With synchronous replication,
+    /// a change is visible before the standbys have it, so a read alone does not prove that the change is durable.
     ///
     /// # Errors
-    /// When the database did not answer, or did not commit.
+    /// If the database did not answer, or did not commit.
     pub async fn await_durability(&self) -> Result<(), StorageError> {
-        // On SQLite, what is visible is durable.
+        // On SQLite, visible data is durable.
         if self.kind() == StorageKind::Sqlite {
             return Ok(());
         }
         bounded(raise_barrier(&self.db)).await
     }
 
-    /// The place at the head of the writers' queue, and the lock. To be bounded as one: when the database falls silent,
-    /// each writer before this one may take all the time there is.
+    /// Waits for the turn in the writer queue and takes the lock. The caller sets one timeout for both: if the database
+    /// hangs, each earlier writer may use its whole timeout.
     pub(crate) async fn turn_and_lock(
         &self,
         urgency: Urgency,
@@ -107,8 +108,8 @@ impl Store {
         Ok((turn, self.lock_authority().await?))
     }
 
-    /// Takes the lock by an UPDATE that changes nothing, and only then reads: so the read sees what the last holder
-    /// committed, at every isolation level, and SQLite has no read lock to upgrade.
+    /// Takes the lock with an UPDATE that changes nothing, and then reads. So the read sees the last committed change
+    /// at every isolation level, and SQLite does not have to upgrade a read lock.
     pub(crate) async fn lock_authority(
         &self,
     ) -> Result<(DatabaseTransaction, authority::Model, Timestamp), StorageError> {
@@ -124,69 +125,71 @@ impl Store {
 }
 
 impl WriteTx<'_> {
-    /// Moves the time of the change forward to `time`, if that is later: to what the process has already judged by.
+    /// Advances the time of the change to `time` if that is later: to a time that the process has already used for
+    /// decisions.
     #[must_use]
     pub fn not_before(mut self, time: Timestamp) -> Self {
         self.reads = self.reads.not_before(time);
         self
     }
 
-    /// Writes a new account.
+    /// Inserts an account.
     ///
     /// # Errors
-    /// When it could not be written.
+    /// If the write failed.
     pub async fn insert_account(&self, account: &Account) -> Result<(), StorageError> {
-        let insert = account::Entity::insert(rows::account::to_row(account));
+        let insert = account::Entity::insert(mapping::account::to_row(account));
         bounded(async { Ok(insert.exec_without_returning(&self.tx).await.map(|_| ())?) }).await
     }
 
-    /// Writes an account that exists, and notes the change in it.
+    /// Updates an account, and sets its update time and revision.
     ///
     /// # Errors
-    /// When it could not be written.
+    /// If the write failed.
     pub async fn update_account(&self, account: &mut Account) -> Result<(), StorageError> {
         (account.update_time, account.revision) = (self.now, self.revision);
         let update = account::Entity::update_many()
-            .set(rows::account::to_row(account))
+            .set(mapping::account::to_row(account))
             .filter(account::Column::Id.eq(account.id.as_str()));
         bounded(async { Ok(update.exec(&self.tx).await.map(|_| ())?) }).await
     }
 
-    /// Removes an account that has no keys.
+    /// Deletes an account that has no keys.
     ///
     /// # Errors
-    /// When it could not be removed.
+    /// If the write failed.
     pub async fn delete_account(&self, id: &AccountId) -> Result<(), StorageError> {
         bounded(async { Ok(account::Entity::delete_by_id(id.as_str()).exec(&self.tx).await.map(|_| ())?) }).await
     }
 
-    /// Writes a new key and its secrets.
+    /// Inserts a key and its secrets.
     ///
     /// # Errors
-    /// When it could not be written.
+    /// If the write failed.
     pub async fn insert_key(&self, key: &Key) -> Result<(), StorageError> {
         self.insert_keys(std::slice::from_ref(key)).await
     }
 
-    /// Writes a key that exists, and notes the change in it. Its secrets and its usage stay.
+    /// Updates a key, and sets its update time and revision. Its secrets and its usage stay unchanged.
     ///
     /// # Errors
-    /// When it could not be written.
+    /// If the write failed.
     pub async fn update_key(&self, key: &mut Key) -> Result<(), StorageError> {
         (key.update_time, key.revision) = (self.now, self.revision);
-        let update =
-            api_key::Entity::update_many().set(rows::key::to_row(key)).filter(api_key::Column::Id.eq(key.id.as_str()));
+        let update = api_key::Entity::update_many()
+            .set(mapping::key::to_row(key))
+            .filter(api_key::Column::Id.eq(key.id.as_str()));
         bounded(async { Ok(update.exec(&self.tx).await.map(|_| ())?) }).await
     }
 
-    /// Writes a key whose secrets changed: retired ones, a new one, forgotten ones.
+    /// Updates a key and its secrets: retires, inserts and deletes secrets.
     ///
     /// # Errors
-    /// When it could not be written.
+    /// If the write failed.
     pub async fn update_key_and_secrets(&self, key: &mut Key) -> Result<(), StorageError> {
         self.update_key(key).await?;
         let of_key = || api_key_secret::Column::KeyId.eq(key.id.as_str());
-        let row = Row { table: "api_key_secret", id: key.id.as_str() };
+        let row = RowContext { table: "api_key_secret", id: key.id.as_str() };
         bounded(async {
             let stored: Vec<i32> = api_key_secret::Entity::find()
                 .select_only()
@@ -211,25 +214,25 @@ impl WriteTx<'_> {
                         .exec(&self.tx)
                         .await?;
                 } else {
-                    let row = rows::key::secret_to_row(key, secret)?;
+                    let row = mapping::key::secret_to_row(key, secret)?;
                     api_key_secret::Entity::insert(row).exec_without_returning(&self.tx).await?;
                 }
             }
-            let forgotten = of_key().and(api_key_secret::Column::Version.is_not_in(kept));
-            api_key_secret::Entity::delete_many().filter(forgotten).exec(&self.tx).await?;
+            let removed = of_key().and(api_key_secret::Column::Version.is_not_in(kept));
+            api_key_secret::Entity::delete_many().filter(removed).exec(&self.tx).await?;
             Ok(())
         })
         .await
     }
 
-    /// Removes a key and its secrets.
+    /// Deletes a key and its secrets.
     ///
     /// # Errors
-    /// When it could not be removed.
+    /// If the write failed.
     pub async fn delete_key(&self, id: &KeyId) -> Result<(), StorageError> {
         bounded(async {
-            // The key's row is locked before those of its secrets, as it is where usage is written: in the other order
-            // the two would wait for one another.
+            // The key's row is locked before the rows of its secrets, in the same order as for usage, to avoid a
+            // deadlock.
             api_key::Entity::update_many()
                 .col_expr(api_key::Column::Revision, Expr::value(self.revision.0))
                 .filter(api_key::Column::Id.eq(id.as_str()))
@@ -243,13 +246,14 @@ impl WriteTx<'_> {
         .await
     }
 
-    /// Writes the event, moves the head of the log, and commits.
+    /// Writes the event, updates the head of the log, and commits.
     ///
-    /// When the answer to COMMIT is lost, the database is asked for the outcome: a transaction that holds the lock of the
-    /// `authority` row knows that the lost one has ended, and that its event is there or not.
+    /// If the response to COMMIT is lost, the outcome is read from the database: a new transaction that holds the lock
+    /// of the `authority` row proves that the lost one has ended, and finds its event or not.
     ///
     /// # Errors
-    /// [`StorageError::OutcomeUnknown`] when the database could not be asked; any other means that nothing was changed.
+    /// [`StorageError::OutcomeUnknown`] if the outcome could not be read. Any other error means that nothing
+    /// was changed.
     pub async fn commit(self, event: AuditEvent) -> Result<Committed, StorageError> {
         let Self { reads: ReadTx { tx, now, revision }, store, head_hash, log_format_min, _turn } = self;
         let log_format = i32::try_from(event.action.log_format()).unwrap_or(i32::MAX);
@@ -260,11 +264,11 @@ impl WriteTx<'_> {
             .ok_or(StorageError::corrupt("authority", "secret_checks", "1"))?;
         bounded(async {
             let logged = LoggedEvent { revision, time: now, event, secret_version, hash };
-            audit_event::Entity::insert(rows::event::to_row(logged)?).exec_without_returning(&tx).await?;
+            audit_event::Entity::insert(mapping::event::to_row(logged)?).exec_without_returning(&tx).await?;
             let head = authority::ActiveModel {
                 revision: Set(revision.0),
                 head_hash: Set(hash.0.to_vec()),
-                // Under the lock, so no replica of an older build joins after it without noticing.
+                // Under the lock, so that a replica of an older build that joins later sees it.
                 log_format_min: Set(std::cmp::max(log_format_min, log_format)),
                 ..Default::default()
             };
@@ -274,12 +278,12 @@ impl WriteTx<'_> {
             }
             update.filter(authority::Column::Id.eq(1)).exec(&tx).await?;
             if tx.get_database_backend() == DbBackend::Postgres {
-                let wake = Statement::from_sql_and_values(
+                let notification = Statement::from_sql_and_values(
                     DbBackend::Postgres,
                     "SELECT pg_notify($1, $2)",
                     [CHANNEL.into(), revision.to_string().into()],
                 );
-                tx.query_one_raw(wake).await?;
+                tx.query_one_raw(notification).await?;
             }
             Ok(())
         })
@@ -287,17 +291,17 @@ impl WriteTx<'_> {
         let committed = Committed { revision, hash, time: now };
         match bounded(async { Ok(tx.commit().await?) }).await {
             Ok(()) => Ok(committed),
-            // The database says itself that it gave the transaction up.
+            // The database reports that it rolled the transaction back.
             Err(conflict @ StorageError::Conflict(_)) => Err(conflict),
             Err(lost) => store.resolve_unknown_commit(lost, revision, hash).await.map(|()| committed),
         }
     }
 
-    /// Ends the transaction without a change, and returns when all that it has read is as durable as a commit. See
+    /// Ends the transaction without a change, and waits until everything that it read is as durable as a commit. See
     /// [`Store::await_durability`].
     ///
     /// # Errors
-    /// When the database did not commit.
+    /// If the database did not commit.
     pub async fn commit_unchanged(self) -> Result<(), StorageError> {
         let Self { reads: ReadTx { tx, .. }, store, .. } = self;
         bounded(async {
@@ -310,7 +314,7 @@ impl WriteTx<'_> {
     }
 }
 
-/// Writes a value that differs from the last one: a transaction that changes nothing is not waited for by standbys.
+/// Increments the barrier: the commit of a transaction that changes nothing does not wait for standbys.
 async fn raise_barrier(connection: &impl ConnectionTrait) -> Result<(), StorageError> {
     durability::Entity::update_many()
         .col_expr(durability::Column::Barrier, Expr::col(durability::Column::Barrier).add(1))
@@ -321,8 +325,8 @@ async fn raise_barrier(connection: &impl ConnectionTrait) -> Result<(), StorageE
 }
 
 impl Store {
-    /// Finds out whether the change that would have made `revision` stands. That its event is visible does not say that
-    /// standbys have it, so the answer "it stands" ends with a commit of its own.
+    /// Finds whether the change with `revision` was committed. Its event may be visible before standbys have it, so a
+    /// positive result is confirmed with another commit.
     async fn resolve_unknown_commit(
         &self,
         lost: StorageError,
@@ -333,22 +337,22 @@ impl Store {
             let found = bounded(async {
                 let (tx, ..) = self.lock_authority().await?;
                 let event = audit_event::Entity::find_by_id(revision.0).one(&tx).await?;
-                let stands = event.is_some_and(|event| event.hash == hash.0);
-                if stands && self.kind() != StorageKind::Sqlite {
+                let is_committed = event.is_some_and(|event| event.hash == hash.0);
+                if is_committed && self.kind() != StorageKind::Sqlite {
                     raise_barrier(&tx).await?;
                     tx.commit().await?;
                 } else {
-                    // Needs no room on a disk that is full.
+                    // Succeeds even if the disk is full.
                     tx.rollback().await?;
                 }
-                Ok(stands)
+                Ok(is_committed)
             })
             .await;
             match found {
                 Ok(true) => return Ok(()),
                 Ok(false) => return Err(lost),
                 Err(error) => {
-                    tracing::warn!(attempt, error = %error, "the outcome of a COMMIT is unknown; asking again");
+                    tracing::warn!(attempt, error = %error, "commit outcome unknown; reading it from the database");
                 }
             }
         }

@@ -1,13 +1,13 @@
 //! The queue of writers in this process.
 //!
-//! All changes wait for the lock of the one `authority` row. Waiting here first keeps the pool's connections free for
-//! readers, and is fair, which SQLite's own waiting is not:
+//! All changes wait for the lock of the single `authority` row. The queue keeps the pool's connections free for readers
+//! while writers wait, and it is fair, unlike the lock of SQLite:
 //!
-//! - A change that ends something ([`Urgency::Ending`]) passes every ordinary one that waits, so a flood of changes by a
-//!   caller cannot delay that caller's revocation.
-//! - Callers take turns, each with one change at a time, so a flood by one caller, ending or not, delays another caller's
-//!   change by one of the flood's and not by all of them.
-//! - After [`ENDING_IN_A_ROW`] ending changes an ordinary one has its turn.
+//! - Changes that end a key or an account ([`Urgency::Ending`]) have priority over ordinary ones, so a flood of changes
+//!   by a caller cannot delay that caller's revocation.
+//! - Callers are served round robin, one change each, so a flood by one caller delays another caller's change by only
+//!   one change of the flood.
+//! - After [`ENDING_IN_A_ROW`] ending changes, an ordinary one is served.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,36 +15,36 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use key_authority_domain::id::Actor;
 use tokio::sync::oneshot;
 
-/// How many ending changes may have their turn one after another while an ordinary one waits.
+/// Maximum number of consecutive ending changes while an ordinary one waits.
 const ENDING_IN_A_ROW: u32 = 16;
 
-/// How urgent a change is.
+/// The priority of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Urgency {
-    /// Behind all ending changes.
+    /// After all ending changes.
     #[default]
     Ordinary,
-    /// Ends a key or an account: ahead of all ordinary changes.
+    /// Ends a key or an account: before all ordinary changes.
     Ending,
 }
 
-/// The queue. Clones share it.
+/// The queue of writers. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct WriterQueue(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
     is_taken: bool,
-    /// How many ending changes had their turn since the last ordinary one.
+    /// Number of ending changes served since the last ordinary one.
     ending_in_a_row: u32,
     ending: FairQueue,
     ordinary: FairQueue,
 }
 
-/// Waiting changes by caller. None is the process itself.
+/// Waiting changes by caller. None stands for the process itself.
 #[derive(Debug, Default)]
 struct FairQueue {
-    /// The callers with waiting changes, in the order of their turns.
+    /// The callers with waiting changes, in round-robin order.
     turns: VecDeque<Option<Actor>>,
     waiting: HashMap<Option<Actor>, VecDeque<oneshot::Sender<WriterTurn>>>,
     len: usize,
@@ -60,7 +60,7 @@ impl FairQueue {
         self.len += 1;
     }
 
-    /// Takes the next change that still waits. Those that were given up are dropped, and take no turn.
+    /// Removes the next waiting change. Cancelled changes are dropped and use no turn.
     fn pop(&mut self) -> Option<oneshot::Sender<WriterTurn>> {
         while let Some(actor) = self.turns.pop_front() {
             let of_actor = self.waiting.get_mut(&actor)?;
@@ -85,15 +85,15 @@ impl FairQueue {
     }
 }
 
-/// The head of the queue, held until it is dropped.
+/// The turn of a writer. Dropping it passes the turn to the next writer.
 #[derive(Debug)]
 pub(crate) struct WriterTurn {
-    /// None once it was passed on.
+    /// None after the turn was passed on.
     queue: Option<WriterQueue>,
 }
 
 impl WriterQueue {
-    /// Waits for the head of the queue. Dropping the future leaves the queue.
+    /// Waits for the turn. Dropping the future leaves the queue.
     pub(crate) async fn turn(&self, urgency: Urgency, actor: Option<&Actor>) -> WriterTurn {
         let waiting = {
             let mut state = self.state();
@@ -111,12 +111,12 @@ impl WriterQueue {
         };
         match waiting.await {
             Ok(turn) => turn,
-            // A sender is only dropped with the queue, which this future holds.
+            // Unreachable: a sender is dropped only with the queue, and this future holds the queue.
             Err(_) => std::future::pending().await,
         }
     }
 
-    /// How many changes wait, ending and ordinary ones. Some may have been given up since.
+    /// Number of waiting changes, ending and ordinary. Some may have been cancelled since.
     pub(crate) fn waiting(&self) -> (usize, usize) {
         let state = self.state();
         (state.ending.len, state.ordinary.len)
@@ -126,7 +126,7 @@ impl WriterQueue {
         WriterTurn { queue: Some(self.clone()) }
     }
 
-    /// Hands the turn to the next writer that still waits.
+    /// Passes the turn to the next waiting writer.
     fn pass_on(&self) {
         loop {
             let next = {
@@ -136,9 +136,9 @@ impl WriterQueue {
                 next
             };
             let Some(next) = next else { return };
-            let Err(mut refused) = next.send(self.new_turn()) else { return };
-            // That writer has given up. Its turn must not pass itself on as well.
-            refused.queue = None;
+            let Err(mut rejected) = next.send(self.new_turn()) else { return };
+            // That writer was cancelled. Dropping its turn must not pass the turn on again.
+            rejected.queue = None;
         }
     }
 
@@ -178,16 +178,16 @@ mod tests {
     use futures_util::FutureExt as _;
     use futures_util::future::BoxFuture;
 
-    /// A change of `actor` that waits.
+    /// A waiting change of `actor`.
     fn waiting(queue: &WriterQueue, urgency: Urgency, actor: &str) -> BoxFuture<'static, WriterTurn> {
         let (queue, actor) = (queue.clone(), Actor::new(actor).unwrap());
         let mut turn = async move { queue.turn(urgency, Some(&actor)).await }.boxed();
-        assert!((&mut turn).now_or_never().is_none(), "somebody else has the turn");
+        assert!((&mut turn).now_or_never().is_none(), "another change has the turn");
         turn
     }
 
     #[tokio::test]
-    async fn an_ending_change_passes_all_ordinary_ones_that_wait() {
+    async fn an_ending_change_has_priority_over_waiting_ordinary_changes() {
         let queue = WriterQueue::default();
         let first = queue.turn(Urgency::Ordinary, None).await;
         let mut ordinary = waiting(&queue, Urgency::Ordinary, "a");
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_change_that_was_given_up_takes_no_turn() {
+    async fn a_cancelled_change_uses_no_turn() {
         let queue = WriterQueue::default();
         let first = queue.turn(Urgency::Ordinary, None).await;
         drop(waiting(&queue, Urgency::Ordinary, "a"));
@@ -211,14 +211,11 @@ mod tests {
         for _ in 0..ENDING_IN_A_ROW {
             drop(flood.pop_front().unwrap().now_or_never().expect("its turn"));
         }
-        assert!(
-            ordinary.now_or_never().is_some(),
-            "the turn of the ordinary changes is not spent on one that nobody waits for"
-        );
+        assert!(ordinary.now_or_never().is_some(), "a cancelled change uses the turn of the ordinary changes");
     }
 
     #[tokio::test]
-    async fn a_flood_of_ending_changes_does_not_stop_the_others() {
+    async fn a_flood_of_ending_changes_does_not_starve_ordinary_changes() {
         let queue = WriterQueue::default();
         let first = queue.turn(Urgency::Ordinary, None).await;
         let mut ordinary = waiting(&queue, Urgency::Ordinary, "a");
@@ -233,7 +230,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn callers_take_turns() {
+    async fn callers_are_served_round_robin() {
         for urgency in [Urgency::Ordinary, Urgency::Ending] {
             let queue = WriterQueue::default();
             let first = queue.turn(urgency, None).await;
@@ -249,13 +246,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_writer_that_gave_up_holds_nobody_up() {
+    async fn a_cancelled_writer_does_not_block_the_queue() {
         let queue = WriterQueue::default();
         let first = queue.turn(Urgency::Ordinary, None).await;
         let [left_before, left_after, last] = ["a", "a", "b"].map(|actor| waiting(&queue, Urgency::Ordinary, actor));
         drop(left_before);
         drop(first);
-        // It may have been given the turn, and never looked.
+        // It may have received the turn without having been polled.
         drop(left_after);
         assert!(last.now_or_never().is_some());
         assert!(queue.turn(Urgency::Ordinary, None).now_or_never().is_some(), "the queue is empty again");

@@ -9,7 +9,7 @@ use key_authority_domain::account::Account;
 use key_authority_domain::id::{AccountId, KeyId, Revision};
 use key_authority_domain::key::{Key, Secret};
 use key_authority_domain::time::Timestamp;
-use key_authority_storage::feed::Rows;
+use key_authority_storage::feed::ChangedRows;
 use key_authority_storage::usage::UsageDelta;
 
 use super::by_key::ByKey;
@@ -54,7 +54,7 @@ impl Writer {
 
     /// Applies the rows that a part of the log up to `to` names: those in `rows` are as they are now, the other named ones
     /// are gone.
-    pub fn apply(&mut self, accounts: &BTreeSet<AccountId>, keys: &BTreeSet<KeyId>, rows: &Rows, to: Revision) {
+    pub fn apply(&mut self, accounts: &BTreeSet<AccountId>, keys: &BTreeSet<KeyId>, rows: &ChangedRows, to: Revision) {
         self.applied = to;
         let there: HashSet<&KeyId> = rows.keys.iter().map(|key| &key.id).collect();
         for id in keys.iter().filter(|id| !there.contains(id)) {
@@ -88,7 +88,7 @@ impl Writer {
     }
 
     /// Takes a batch of a complete reading.
-    pub fn reload(&mut self, reload: &mut Reload, rows: &Rows) {
+    pub fn reload(&mut self, reload: &mut Reload, rows: &ChangedRows) {
         if let Some(seen) = &mut reload.seen {
             seen.accounts.extend(rows.accounts.iter().map(|account| account.id.clone()));
             seen.keys.extend(rows.keys.iter().map(|key| key.id.clone()));
@@ -258,7 +258,7 @@ pub(crate) mod tests {
         let account_ids = accounts.iter().map(|a| a.id.clone()).collect();
         let mut key_ids: BTreeSet<KeyId> = keys.iter().map(|k| k.id.clone()).collect();
         key_ids.extend(named.iter().map(|id| KeyId::new(id).unwrap()));
-        writer.apply(&account_ids, &key_ids, &Rows { accounts, keys }, Revision(9));
+        writer.apply(&account_ids, &key_ids, &ChangedRows { accounts, keys }, Revision(9));
     }
 
     #[test]
@@ -268,7 +268,7 @@ pub(crate) mod tests {
         assert_eq!(verdict(writer.index(), 1), Verdict::Valid);
 
         let mut renewed = key(1);
-        renewed.renew(&account(false), minted(2), Duration::ZERO, ExpiryChoice::Unsaid, NOW).unwrap();
+        renewed.renew(&account(false), minted(2), Duration::ZERO, ExpiryChoice::Unspecified, NOW).unwrap();
         apply(&mut writer, vec![], vec![renewed.clone()], &[]);
         assert_eq!((verdict(writer.index(), 1), verdict(writer.index(), 2)), (Verdict::Expired, Verdict::Valid));
 
@@ -313,7 +313,7 @@ pub(crate) mod tests {
         }
         assert_eq!(foreign(&writer), [true, false, true]);
         let mut renewed = whole;
-        renewed.renew(&account(false), minted(4), Duration::ZERO, ExpiryChoice::Unsaid, NOW).unwrap();
+        renewed.renew(&account(false), minted(4), Duration::ZERO, ExpiryChoice::Unspecified, NOW).unwrap();
         renewed.secrets.remove(0);
         apply(&mut writer, vec![], vec![renewed], &["key_3"]);
         assert_eq!(foreign(&writer), [false; 3]);
@@ -335,7 +335,7 @@ pub(crate) mod tests {
         let mut writer = Writer::default();
         apply(&mut writer, vec![account(true)], vec![key(1)], &[]);
         let gone = BTreeSet::from([account(true).id]);
-        writer.apply(&gone, &BTreeSet::from([key(1).id]), &Rows::default(), Revision(9));
+        writer.apply(&gone, &BTreeSet::from([key(1).id]), &ChangedRows::default(), Revision(9));
         apply(&mut writer, vec![account(false)], vec![key(1)], &[]);
         assert_eq!(verdict(writer.index(), 1), Verdict::Valid);
         apply(&mut writer, vec![account(true)], vec![], &[]);
@@ -351,7 +351,7 @@ pub(crate) mod tests {
     fn a_token_that_is_brought_along_again_is_that_of_the_key_which_has_it_now() {
         // Changed beyond recognition, or gone, and in either order of the rows.
         let mut renewed = key(1);
-        renewed.renew(&account(false), minted(4), Duration::ZERO, ExpiryChoice::Unsaid, NOW).unwrap();
+        renewed.renew(&account(false), minted(4), Duration::ZERO, ExpiryChoice::Unspecified, NOW).unwrap();
         renewed.secrets.remove(0);
         let next = with_token_of(&key(1), 2);
         for rows in [vec![next.clone()], vec![next.clone(), renewed.clone()], vec![renewed, next]] {
@@ -390,8 +390,8 @@ pub(crate) mod tests {
         let mut writer = Writer::default();
         apply(&mut writer, vec![account(false)], vec![key(1), key(2)], &[]);
         let mut seen = writer.begin_reload(NOW);
-        writer.reload(&mut seen, &Rows { accounts: vec![account(false)], keys: vec![] });
-        writer.reload(&mut seen, &Rows { accounts: vec![], keys: vec![key(2), key(3)] });
+        writer.reload(&mut seen, &ChangedRows { accounts: vec![account(false)], keys: vec![] });
+        writer.reload(&mut seen, &ChangedRows { accounts: vec![], keys: vec![key(2), key(3)] });
         assert_eq!(verdict(writer.index(), 1), Verdict::Valid);
         writer.finish_reload(&seen, Revision(5));
         let verdicts = [1, 2, 3].map(|byte| verdict(writer.index(), byte));
@@ -401,7 +401,7 @@ pub(crate) mod tests {
     /// A complete reading of a database that went back.
     fn reload(writer: &mut Writer, keys: Vec<Key>) {
         let mut seen = writer.begin_reload(NOW);
-        writer.reload(&mut seen, &Rows { accounts: vec![account(false)], keys });
+        writer.reload(&mut seen, &ChangedRows { accounts: vec![account(false)], keys });
         writer.finish_reload(&seen, Revision(5));
     }
 
@@ -415,7 +415,7 @@ pub(crate) mod tests {
         let mut then = revoked.clone();
         then.revoke(String::new(), NOW);
         let mut again = renewed.clone();
-        again.renew(&account(false), minted(4), Duration::ZERO, ExpiryChoice::Unsaid, NOW).unwrap();
+        again.renew(&account(false), minted(4), Duration::ZERO, ExpiryChoice::Unspecified, NOW).unwrap();
         apply(&mut writer, vec![], vec![then.clone(), again], &["key_2"]);
 
         reload(&mut writer, vec![revoked.clone(), deleted.clone(), renewed.clone(), key(5)]);

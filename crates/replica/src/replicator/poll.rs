@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use key_authority_domain::id::Revision;
-use key_authority_storage::wake::Listener;
+use key_authority_storage::notify::CommitNotifications;
 use tokio::sync::Notify;
 
 use crate::clock::{Boottime, boottime};
@@ -88,7 +88,7 @@ impl PollSchedule {
         let hearing = Arc::clone(&self.hearing);
         async move {
             loop {
-                match Listener::connect(&url).await {
+                match CommitNotifications::connect(&url).await {
                     Ok(listener) => {
                         tracing::info!("LISTEN connection established");
                         hearing.note();
@@ -109,14 +109,14 @@ impl PollSchedule {
 }
 
 async fn hear(
-    mut listener: Listener,
+    mut listener: CommitNotifications,
     state: &ReplicaState,
     hearing: &NotifyHealth,
 ) -> key_authority_storage::StorageError {
     loop {
         // What came before this session listened is looked for as well.
         state.wake.notify_one();
-        if let Err(error) = listener.heard().await {
+        if let Err(error) = listener.recv().await {
             return error;
         }
         hearing.note();

@@ -2,12 +2,12 @@
 
 use key_authority_domain::account::Account;
 use key_authority_domain::audit::{Action, LoggedEvent};
-use key_authority_domain::connect::{Instruction, PLACEHOLDER};
 use key_authority_domain::key::{Key, KeyState};
 use key_authority_domain::permission::Permission;
 use key_authority_domain::policy_error::PolicyError;
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::Token;
+use key_authority_mcp_connect::{Instruction, PLACEHOLDER};
 use key_authority_proto::v1::{self, TokenSource};
 use key_authority_replica::protocol::wait::Propagation;
 use key_authority_storage::read_tx::ReadTx;

@@ -153,7 +153,7 @@ pub(super) async fn replayed(
 ) -> Result<Option<LoggedEvent>, RpcError> {
     let mut is_reused = false;
     for key in keys {
-        match tx.seen(permit.actor(), key).await? {
+        match tx.find_replayed(permit.actor(), key).await? {
             Ok(None) => {}
             Ok(logged) => return Ok(logged),
             Err(RequestIdReused) => is_reused = true,

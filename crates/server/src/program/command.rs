@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use key_authority_domain::audit::ChainFault;
+use key_authority_domain::audit::ChainError;
 use key_authority_domain::id::Revision;
 use key_authority_domain::secret::Keyring;
 use key_authority_storage::Store;
@@ -178,7 +178,7 @@ async fn verify_audit(config: &Config, kept: Option<Head>) -> Result<ExitCode, C
         say(fault)?;
     }
     let LogProof { head: Head { revision, hash }, checked, faults, unnamed } = proof;
-    let late = faults.iter().filter(|fault| matches!(fault, ChainFault::ActorEnded { .. })).count();
+    let late = faults.iter().filter(|fault| matches!(fault, ChainError::ActorEnded { .. })).count();
     if late == faults.len() && unnamed == 0 {
         say(format!("{checked} events up to revision {revision}: none altered, dropped or inserted"))?;
         if late > 0 {

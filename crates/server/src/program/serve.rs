@@ -19,7 +19,7 @@ use key_authority_replica::protocol::timings::LeaseTimings;
 use key_authority_replica::replicator::{EndError, ReplicaConfig, Replicator, Settings, StartError};
 use key_authority_replica::usage::{FLUSH_INTERVAL, next_flush_delay};
 use key_authority_storage::Store;
-use key_authority_storage::alone::{ExclusiveLock, ExclusiveLockError};
+use key_authority_storage::exclusive_lock::{ExclusiveLock, ExclusiveLockError};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;

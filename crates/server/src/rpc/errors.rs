@@ -166,7 +166,7 @@ impl RpcError {
                 | StorageError::ReadOnly
                 | StorageError::Conflict(_)
                 | StorageError::CannotWrite(_)
-                | StorageError::NotAdmitted(_)
+                | StorageError::AuthenticationFailed(_)
                 | StorageError::NoDatabase(_) => (Code::Unavailable, "STORAGE_UNAVAILABLE"),
                 StorageError::Corrupt { .. } => (Code::DataLoss, "ROW_CORRUPT"),
                 StorageError::Refused(_) | StorageError::File(_) => (Code::Internal, "STORAGE_FAULT"),
@@ -234,7 +234,7 @@ impl RpcError {
             Self::Storage(
                 StorageError::Unavailable(_)
                 | StorageError::TimedOut
-                | StorageError::NotAdmitted(_)
+                | StorageError::AuthenticationFailed(_)
                 | StorageError::NoDatabase(_),
             ) => "the database cannot be reached; nothing was changed, ask again".into(),
             Self::Storage(_) | Self::Entropy(_) | Self::SealBroken => "an internal fault; see the server's log".into(),

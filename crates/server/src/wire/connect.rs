@@ -1,9 +1,8 @@
 //! What to connect to which server.
 
 use key_authority_domain::audit::IdempotencyKey;
-use key_authority_domain::connect::client::Form;
-use key_authority_domain::connect::{Client, Endpoint, Instruction, ServerName};
 use key_authority_domain::id::{AccountId, KeyId};
+use key_authority_mcp_connect::{Client, Endpoint, Form, Instruction, ServerName};
 use key_authority_proto::v1;
 
 use super::check::Check;

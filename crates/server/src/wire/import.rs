@@ -39,7 +39,7 @@ pub(crate) struct ImportedKey {
     /// What it shall be.
     pub spec: KeySpec,
     /// What is known of its token.
-    pub brought: ImportedSecret,
+    pub secret: ImportedSecret,
     /// What lists shall show of that.
     pub hint: String,
 }
@@ -64,8 +64,8 @@ pub(crate) fn import_keys(request: v1::ImportKeysRequest) -> Result<ImportSpec, 
 
 fn imported_key(account: &str, key: v1::ImportedKey) -> Result<ImportedKey, Violations> {
     let mut check = Check::new();
-    let brought = brought(&mut check, key.secret);
-    let hint = match &brought {
+    let secret = imported_secret(&mut check, key.secret);
+    let hint = match &secret {
         Some(ImportedSecret::Token(token)) if key.token_hint.is_empty() => token.hint(),
         Some(ImportedSecret::Token(_)) => {
             check.violation("token_hint", "must be left out beside a whole token");
@@ -92,10 +92,10 @@ fn imported_key(account: &str, key: v1::ImportedKey) -> Result<ImportedKey, Viol
         request_id: String::new(),
     };
     let spec = new_key(&created).map_err(|violations| check.absorb(violations)).ok();
-    check.finish(|| Some(ImportedKey { spec: spec?, brought: brought?, hint }))
+    check.finish(|| Some(ImportedKey { spec: spec?, secret: secret?, hint }))
 }
 
-fn brought(check: &mut Check, secret: Option<Secret>) -> Option<ImportedSecret> {
+fn imported_secret(check: &mut Check, secret: Option<Secret>) -> Option<ImportedSecret> {
     match secret {
         None => {
             check.violation("token", "must be set, or one of blake3 and sha256");

@@ -1,9 +1,9 @@
-//! Reading the log, and proving that it is what was written.
+//! Reads and verification of the log.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use key_authority_domain::audit::{Action, AuditEvent, ChainFault};
+use key_authority_domain::audit::{Action, AuditEvent, ChainError};
 use key_authority_domain::id::Revision;
 use key_authority_storage::Store;
 use key_authority_storage::audit_read::EventQuery;
@@ -13,19 +13,19 @@ use crate::support::make::{actor, at, event, key_id, note, only, ring_of};
 use crate::support::{Database, Kind, on_every_database};
 
 on_every_database! {
-    events_are_found_by_what_they_say,
+    events_are_filtered_by_their_fields,
     events_are_listed_in_commit_order_on_pages_of_any_size,
-    an_altered_event_is_named,
-    an_event_that_cannot_be_read_is_named_once,
-    a_deleted_event_is_named,
-    a_deleted_last_event_is_named,
-    an_inserted_event_is_named,
-    an_event_inserted_before_the_first_is_named,
-    a_head_set_back_is_named,
-    a_log_cut_short_with_its_head_is_named_where_the_head_was_kept,
-    of_many_faults_some_are_named_and_the_rest_counted,
-    a_log_is_proved_while_others_write_it,
-    without_the_secret_no_log_can_be_proved,
+    an_altered_event_is_reported,
+    an_unreadable_event_is_reported_once,
+    a_deleted_event_is_reported,
+    a_deleted_last_event_is_reported,
+    an_inserted_event_is_reported,
+    an_event_inserted_before_the_first_is_reported,
+    a_head_that_was_reset_is_reported,
+    a_log_truncated_with_its_head_is_reported_if_a_head_is_expected,
+    of_many_errors_the_first_are_reported_and_the_rest_counted,
+    a_log_is_verified_during_concurrent_writes,
+    without_the_secret_no_log_can_be_verified,
 }
 
 async fn log_of(database: &Database, events: usize) -> Store {
@@ -37,15 +37,15 @@ async fn log_of(database: &Database, events: usize) -> Store {
     store
 }
 
-async fn faults(store: &Store) -> Vec<ChainFault> {
+async fn faults(store: &Store) -> Vec<ChainError> {
     store.verify_log(None, |_| ()).await.unwrap().faults
 }
 
-const fn altered(revision: i64) -> ChainFault {
-    ChainFault::Altered { revision: Revision(revision) }
+const fn altered(revision: i64) -> ChainError {
+    ChainError::Altered { revision: Revision(revision) }
 }
 
-async fn events_are_found_by_what_they_say(database: Database) {
+async fn events_are_filtered_by_their_fields(database: Database) {
     let store = database.store().await;
     let mut times = Vec::new();
     for (who, action, account, key) in [
@@ -93,7 +93,7 @@ async fn events_are_listed_in_commit_order_on_pages_of_any_size(database: Databa
     }
 }
 
-async fn an_altered_event_is_named(database: Database) {
+async fn an_altered_event_is_reported(database: Database) {
     let store = log_of(&database, 5).await;
     for (change, undo) in [
         ("after_json = '{\"scopes\":[\"admin\"]}'", "after_json = '{}'"),
@@ -114,33 +114,33 @@ async fn an_altered_event_is_named(database: Database) {
     assert!(faults(&store).await.contains(&altered(3)));
 }
 
-async fn an_event_that_cannot_be_read_is_named_once(database: Database) {
+async fn an_unreadable_event_is_reported_once(database: Database) {
     let store = log_of(&database, 5).await;
     database.tamper("UPDATE audit_event SET action = 99 WHERE revision IN (3, 5)").await;
     assert_eq!(faults(&store).await, [altered(3), altered(5)]);
     if database.kind != Kind::MariaDb {
-        // Elsewhere the column fills it up.
+        // On the other databases the column pads it.
         let short = database.bytes(&[1; 31]);
         database.tamper(&format!("UPDATE audit_event SET hash = {short} WHERE revision = 3")).await;
         assert_eq!(faults(&store).await, [altered(3), altered(5)]);
     }
 }
 
-async fn a_deleted_event_is_named(database: Database) {
+async fn a_deleted_event_is_reported(database: Database) {
     let store = log_of(&database, 5).await;
     database.tamper("DELETE FROM audit_event WHERE revision = 3").await;
-    assert_eq!(faults(&store).await, [ChainFault::Missing { missing: Revision(3) }]);
+    assert_eq!(faults(&store).await, [ChainError::Missing { missing: Revision(3) }]);
     database.tamper("DELETE FROM audit_event WHERE revision IN (1, 4)").await;
-    assert_eq!(faults(&store).await, [1, 3, 4].map(|n| ChainFault::Missing { missing: Revision(n) }));
+    assert_eq!(faults(&store).await, [1, 3, 4].map(|n| ChainError::Missing { missing: Revision(n) }));
 }
 
-async fn a_deleted_last_event_is_named(database: Database) {
+async fn a_deleted_last_event_is_reported(database: Database) {
     let store = log_of(&database, 5).await;
     database.tamper("DELETE FROM audit_event WHERE revision = 5").await;
-    assert_eq!(faults(&store).await, [ChainFault::Missing { missing: Revision(5) }]);
+    assert_eq!(faults(&store).await, [ChainError::Missing { missing: Revision(5) }]);
 }
 
-/// Copies the event `from` to the revision `to`, as somebody without the secret would.
+/// Copies the event `from` to the revision `to`, as an attacker without the secret would.
 async fn insert(database: &Database, from: i64, to: i64) {
     let columns = "event_time, actor, action, account, key_id, before_json, after_json, secret_version, hash";
     let sql = format!(
@@ -149,47 +149,47 @@ async fn insert(database: &Database, from: i64, to: i64) {
     database.tamper(&sql).await;
 }
 
-async fn an_inserted_event_is_named(database: Database) {
+async fn an_inserted_event_is_reported(database: Database) {
     let store = log_of(&database, 5).await;
     insert(&database, 5, 6).await;
-    let beyond = ChainFault::BeyondHead { revision: Revision(6), head: Revision(5) };
+    let beyond = ChainError::BeyondHead { revision: Revision(6), head: Revision(5) };
     assert_eq!(faults(&store).await, [beyond]);
     database.tamper("UPDATE authority SET revision = 6").await;
     assert_eq!(faults(&store).await.first(), Some(&altered(6)), "and if the head is moved along");
 }
 
-async fn an_event_inserted_before_the_first_is_named(database: Database) {
+async fn an_event_inserted_before_the_first_is_reported(database: Database) {
     let store = log_of(&database, 2).await;
     insert(&database, 1, 0).await;
     assert!(faults(&store).await.contains(&altered(0)));
 }
 
-async fn a_head_set_back_is_named(database: Database) {
+async fn a_head_that_was_reset_is_reported(database: Database) {
     let store = log_of(&database, 5).await;
     database.tamper("UPDATE authority SET revision = 4").await;
-    let beyond = ChainFault::BeyondHead { revision: Revision(5), head: Revision(4) };
-    assert_eq!(faults(&store).await, [ChainFault::Head { head: Revision(4) }, beyond]);
+    let beyond = ChainError::BeyondHead { revision: Revision(5), head: Revision(4) };
+    assert_eq!(faults(&store).await, [ChainError::Head { head: Revision(4) }, beyond]);
     let other = database.bytes(&[1; 32]);
     database.tamper(&format!("UPDATE authority SET revision = 5, head_hash = {other}")).await;
-    assert_eq!(faults(&store).await, [ChainFault::Head { head: Revision(5) }]);
+    assert_eq!(faults(&store).await, [ChainError::Head { head: Revision(5) }]);
 }
 
-async fn a_log_cut_short_with_its_head_is_named_where_the_head_was_kept(database: Database) {
+async fn a_log_truncated_with_its_head_is_reported_if_a_head_is_expected(database: Database) {
     let store = log_of(&database, 3).await;
     let earlier = store.head().await.unwrap();
     note(&store).await;
-    let kept = store.head().await.unwrap();
-    assert_eq!(store.verify_log(Some(kept), |_| ()).await.unwrap().faults, []);
+    let expected = store.head().await.unwrap();
+    assert_eq!(store.verify_log(Some(expected), |_| ()).await.unwrap().faults, []);
     database.tamper("DELETE FROM audit_event WHERE revision = 4").await;
     let hash = database.bytes(&earlier.hash.0);
     database.tamper(&format!("UPDATE authority SET revision = 3, head_hash = {hash}")).await;
-    assert_eq!(faults(&store).await, [], "nothing in the database tells");
+    assert_eq!(faults(&store).await, [], "the database alone does not reveal it");
     assert_eq!(store.verify_log(Some(earlier), |_| ()).await.unwrap().faults, []);
-    let found = store.verify_log(Some(kept), |_| ()).await.unwrap().faults;
-    assert_eq!(found, [ChainFault::NotKept { revision: Revision(4) }]);
+    let found = store.verify_log(Some(expected), |_| ()).await.unwrap().faults;
+    assert_eq!(found, [ChainError::NotExpected { revision: Revision(4) }]);
 }
 
-async fn of_many_faults_some_are_named_and_the_rest_counted(database: Database) {
+async fn of_many_errors_the_first_are_reported_and_the_rest_counted(database: Database) {
     let store = log_of(&database, 1).await;
     let hash = database.bytes(&[7; 32]);
     let events = (2..=2_010).map(|n| format!("({n}, 0, 'caller', 1, 'acme', 1, {hash})")).collect::<Vec<_>>();
@@ -200,7 +200,7 @@ async fn of_many_faults_some_are_named_and_the_rest_counted(database: Database) 
     assert_eq!((proof.faults.len(), proof.unnamed, proof.checked), (1_000, 1_009, 2_010));
 }
 
-async fn a_log_is_proved_while_others_write_it(database: Database) {
+async fn a_log_is_verified_during_concurrent_writes(database: Database) {
     let store = log_of(&database, 3).await;
     let ended = Arc::new(AtomicBool::new(false));
     let writer = tokio::spawn({
@@ -220,11 +220,11 @@ async fn a_log_is_proved_while_others_write_it(database: Database) {
     assert_eq!((proof.checked, proof.head.revision), (53, Revision(53)));
 }
 
-async fn without_the_secret_no_log_can_be_proved(database: Database) {
+async fn without_the_secret_no_log_can_be_verified(database: Database) {
     log_of(&database, 2).await;
     let stranger = database.connect_with(2, ring_of(&"08".repeat(32))).await;
     assert_eq!(faults(&stranger).await, [altered(1), altered(2)]);
     let later = database.connect_with(2, ring_of(&format!("2:{}", "08".repeat(32)))).await;
-    let missing = |n| ChainFault::SecretNotHeld { revision: Revision(n), version: 1 };
+    let missing = |n| ChainError::SecretVersionMissing { revision: Revision(n), version: 1 };
     assert_eq!(faults(&later).await, [missing(1), missing(2)]);
 }

@@ -7,7 +7,7 @@ use key_authority_domain::audit::Action;
 use key_authority_domain::foreign::Scheme;
 use key_authority_domain::id::Revision;
 use key_authority_domain::key::{Key, Secret};
-use key_authority_storage::read_tx::Holder;
+use key_authority_storage::holders::Holder;
 use key_authority_storage::{StorageError, Store};
 
 use crate::changes::every_event;
@@ -19,11 +19,11 @@ use crate::support::{Database, on_every_database};
 on_every_database! {
     many_keys_make_one_revision_and_few_statements,
     keys_with_all_their_secrets_are_written_at_once,
-    keys_of_great_size_are_written_at_once,
-    a_key_that_is_there_already_refuses_them_all,
-    what_is_there_of_many_is_told,
+    large_keys_are_split_into_statements,
+    an_existing_key_rejects_the_whole_insert,
+    existing_tokens_and_ids_of_many_are_found,
     the_keys_of_an_import_are_found_by_its_revision,
-    what_a_digest_was_made_of_reads_back,
+    the_scheme_of_a_digest_round_trips,
 }
 
 const MANY: usize = 1_100;
@@ -66,19 +66,19 @@ async fn keys_with_all_their_secrets_are_written_at_once(database: Database) {
     assert_eq!(all_keys(&store).await, keys);
 }
 
-async fn keys_of_great_size_are_written_at_once(database: Database) {
+async fn large_keys_are_split_into_statements(database: Database) {
     let store = database.store().await;
     put_account(&store, account("acme")).await;
     let long = |number| Project::new(&format!("{number:0>PROJECT_LEN_MAX$}")).unwrap();
     let access =
         Access { projects: ProjectAccess::Only((0..PROJECTS_MAX).map(long).collect()), ..key("any", "acme").access };
-    // Together more than MariaDB takes at once, which is 16 MiB if nothing else is said.
+    // Together more than the default limit of MariaDB, 16 MiB.
     let keys = (0..80).map(|number| Key { access: access.clone(), ..key(&format!("key-{number:04}"), "acme") });
     let keys = put_keys(&store, keys.collect()).await;
     assert_eq!(all_keys(&store).await, keys);
 }
 
-async fn a_key_that_is_there_already_refuses_them_all(database: Database) {
+async fn an_existing_key_rejects_the_whole_insert(database: Database) {
     let store = database.store().await;
     put_account(&store, account("acme")).await;
     let there = put_key(&store, key("key-1000", "acme")).await;
@@ -101,7 +101,7 @@ async fn a_key_that_is_there_already_refuses_them_all(database: Database) {
     assert_eq!(all_keys(&store).await, [there]);
 }
 
-async fn what_is_there_of_many_is_told(database: Database) {
+async fn existing_tokens_and_ids_of_many_are_found(database: Database) {
     let store = database.store().await;
     for id in ["acme", "other"] {
         put_account(&store, account(id)).await;
@@ -152,7 +152,7 @@ async fn the_keys_of_an_import_are_found_by_its_revision(database: Database) {
     assert!(store.keys_created_by(Revision(1)).await.unwrap().is_empty());
 }
 
-/// Writes keys in one change that is an import, and gives them back as they were written.
+/// Writes keys in one import and returns them as written.
 async fn import(store: &Store, mut keys: Vec<Key>) -> Vec<Key> {
     let tx = store.begin().await.unwrap();
     for key in &mut keys {
@@ -163,7 +163,7 @@ async fn import(store: &Store, mut keys: Vec<Key>) -> Vec<Key> {
     keys
 }
 
-async fn what_a_digest_was_made_of_reads_back(database: Database) {
+async fn the_scheme_of_a_digest_round_trips(database: Database) {
     let store = database.store().await;
     put_account(&store, account("acme")).await;
     let schemes = [Scheme::Own, Scheme::Whole, Scheme::Blake3, Scheme::Sha256];
@@ -174,7 +174,7 @@ async fn what_a_digest_was_made_of_reads_back(database: Database) {
     let keys = put_keys(&store, schemes.map(of_scheme).to_vec()).await;
     assert_eq!(all_keys(&store).await, keys);
 
-    // As a server of the build before writes it.
+    // As a server of the previous build writes it.
     let columns = "key_id, version, digest, secret_version, hint, create_time";
     let values = format!("'key-3', 2, {}, 1, '', 0", database.bytes(&[9; 32]));
     database.tamper(&format!("INSERT INTO api_key_secret ({columns}) VALUES ({values})")).await;

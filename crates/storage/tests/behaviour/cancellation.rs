@@ -1,4 +1,4 @@
-//! Work that is given up half-way, at every moment at which it can be: a caller goes away, a deadline passes.
+//! Cancellation of work at every await point, as when a caller disconnects or a deadline passes.
 
 use std::pin::pin;
 use std::task::Poll;
@@ -11,13 +11,13 @@ use crate::support::make::{account, account_id, date_account, event, join_as, no
 use crate::support::{Database, on_every_database};
 
 on_every_database! {
-    a_change_given_up_at_any_moment_stands_whole_or_not_at_all,
-    a_beginning_given_up_leaves_a_session_that_reads_and_writes_as_ever,
-    a_snapshot_given_up_leaves_a_session_that_reads_and_writes_as_ever,
+    a_change_cancelled_at_any_await_is_committed_fully_or_not_at_all,
+    a_cancelled_begin_leaves_a_working_session,
+    a_cancelled_snapshot_leaves_a_working_session,
 }
 
-/// Polls `work` at most so often and then drops it. None when that was before its end.
-async fn give_up_after<T>(polls: usize, work: impl Future<Output = T>) -> Option<T> {
+/// Polls `work` at most `polls` times and then drops it. None if it was not complete.
+async fn cancel_after<T>(polls: usize, work: impl Future<Output = T>) -> Option<T> {
     let mut work = pin!(work);
     let mut left = polls;
     std::future::poll_fn(|context| {
@@ -38,20 +38,20 @@ async fn create_account(store: &Store, id: &str) -> Result<Revision, StorageErro
     Ok(tx.commit(event(Action::CreateAccount, id, None)).await?.revision)
 }
 
-async fn a_change_given_up_at_any_moment_stands_whole_or_not_at_all(database: Database) {
+async fn a_change_cancelled_at_any_await_is_committed_fully_or_not_at_all(database: Database) {
     let other = database.store().await;
     let store = database.connect(1).await;
     for polls in 0.. {
         let id = format!("account-{polls}");
-        // Whatever the one before left behind, there is a session for this one.
+        // The previous cancellation must leave a usable session.
         store.head().await.unwrap();
         let before = other.head().await.unwrap().revision;
-        let outcome = give_up_after(polls, Box::pin(create_account(&store, &id))).await;
-        // Whoever gets the lock comes after the end of the one before.
+        let outcome = cancel_after(polls, Box::pin(create_account(&store, &id))).await;
+        // The lock is acquired after the end of the cancelled change.
         let after = note(&other).await.revision;
         let is_there = other.account(&account_id(&id)).await.unwrap().is_some();
         let changes = after.0 - before.0 - 1;
-        assert_eq!(changes, i64::from(is_there), "after {polls} polls: an account comes with an event");
+        assert_eq!(changes, i64::from(is_there), "after {polls} polls: an account is written with an event");
         if let Some(revision) = outcome {
             assert_eq!(revision.unwrap(), before.next());
             assert!(is_there);
@@ -61,11 +61,11 @@ async fn a_change_given_up_at_any_moment_stands_whole_or_not_at_all(database: Da
     assert_eq!(other.verify_log(None, |_| ()).await.unwrap().faults, []);
 }
 
-async fn a_beginning_given_up_leaves_a_session_that_reads_and_writes_as_ever(database: Database) {
+async fn a_cancelled_begin_leaves_a_working_session(database: Database) {
     let other = database.store().await;
     let store = database.connect(1).await;
     for polls in 0..=u8::MAX {
-        let began = give_up_after(polls.into(), store.begin()).await.is_some();
+        let began = cancel_after(polls.into(), store.begin()).await.is_some();
         check_session(&store, &other, polls).await;
         if began {
             return;
@@ -73,11 +73,11 @@ async fn a_beginning_given_up_leaves_a_session_that_reads_and_writes_as_ever(dat
     }
 }
 
-async fn a_snapshot_given_up_leaves_a_session_that_reads_and_writes_as_ever(database: Database) {
+async fn a_cancelled_snapshot_leaves_a_working_session(database: Database) {
     let other = database.store().await;
     let store = database.connect(1).await;
     for polls in 0..=u8::MAX {
-        let ended = give_up_after(polls.into(), store.snapshot(|_| ())).await.is_some();
+        let ended = cancel_after(polls.into(), store.snapshot(|_| ())).await.is_some();
         check_session(&store, &other, polls).await;
         if ended {
             return;
@@ -85,7 +85,7 @@ async fn a_snapshot_given_up_leaves_a_session_that_reads_and_writes_as_ever(data
     }
 }
 
-/// The one session of `store` sees what others commit, again and again, and what it writes is seen by others.
+/// Checks that the single session of `store` sees the commits of others, and that others see its writes.
 async fn check_session(store: &Store, other: &Store, polls: u8) {
     for _ in 0..2 {
         let committed = note(other).await;
@@ -94,5 +94,5 @@ async fn check_session(store: &Store, other: &Store, polls: u8) {
     }
     join_as(store, polls, [polls; 8]).await;
     let is_seen = other.replicas().await.unwrap().iter().any(|row| row.id == replica_id(polls));
-    assert!(is_seen, "after {polls} polls: what was acknowledged must be committed");
+    assert!(is_seen, "after {polls} polls: an acknowledged write must be committed");
 }

@@ -1,4 +1,4 @@
-//! A change: its event, its revision, and what becomes of it when it is dropped, repeated or crowded.
+//! Changes: event and revision, rollback on drop, replayed requests and concurrent writers.
 
 use key_authority_domain::account::{Account, CountedKeys, KeyPolicy};
 use key_authority_domain::audit::{Action, AuditEvent, ChainHash};
@@ -18,14 +18,14 @@ use crate::support::{Database, on_every_database};
 on_every_database! {
     a_change_commits_with_its_event_and_moves_the_head,
     a_dropped_change_changes_nothing,
-    an_update_notes_its_revision_and_time,
+    an_update_sets_revision_and_time,
     fifty_writers_of_two_processes_leave_no_gap_and_never_exceed_max_keys,
     a_follower_of_the_feed_sees_every_revision_once_and_in_order,
-    a_repeated_request_is_seen_by_its_actor_alone,
+    a_repeated_request_is_found_only_by_its_actor,
     a_repeated_request_is_done_once_by_two_processes,
-    two_events_of_one_request_cannot_both_stand,
-    changes_see_what_earlier_ones_in_them_wrote,
-    a_reading_waits_for_no_change_and_sees_one_moment,
+    one_request_cannot_have_two_events,
+    reads_in_a_change_see_its_earlier_writes,
+    a_read_transaction_is_consistent_and_does_not_wait_for_changes,
 }
 
 pub(crate) fn every_event() -> EventQuery {
@@ -44,21 +44,21 @@ async fn a_change_commits_with_its_event_and_moves_the_head(database: Database) 
     let mut key = key("key_1", "acme");
     date_key(&tx, &mut key);
     tx.insert_key(&key).await.unwrap();
-    let said = AuditEvent {
+    let written = AuditEvent {
         actor: actor("key_of_a_caller"),
         request: Some(mark("request-1", 5)),
         before: Some("{\"name\":\"früher\"}".into()),
         after: None,
         ..event(Action::UpdateKey, "acme", Some("key_1"))
     };
-    let committed = tx.commit(said.clone()).await.unwrap();
+    let committed = tx.commit(written.clone()).await.unwrap();
     let after = store.now().await.unwrap();
 
     assert_eq!(committed.revision, Revision(2));
     assert!((before..=after).contains(&committed.time), "{before} <= {} <= {after}", committed.time);
     let events = store.events(&every_event(), 10, Revision(0)).await.unwrap().items;
     assert_eq!(events.len(), 2);
-    assert_eq!((&events[1].event, events[1].revision, events[1].time), (&said, Revision(2), committed.time));
+    assert_eq!((&events[1].event, events[1].revision, events[1].time), (&written, Revision(2), committed.time));
     assert_eq!(events[0].event, event(Action::CreateAccount, "acme", None));
     let head = store.head().await.unwrap();
     assert_eq!((head.revision, head.hash), (Revision(2), events[1].hash));
@@ -83,10 +83,10 @@ async fn a_dropped_change_changes_nothing(database: Database) {
     assert_eq!(store.account(&lost.id).await.unwrap(), None);
     assert_eq!(store.account(&kept.id).await.unwrap(), Some(kept));
     assert_eq!(store.head().await.unwrap(), head);
-    assert_eq!(note(&store).await.revision, head.revision.next(), "its revision is free");
+    assert_eq!(note(&store).await.revision, head.revision.next(), "the revision is not used");
 }
 
-async fn an_update_notes_its_revision_and_time(database: Database) {
+async fn an_update_sets_revision_and_time(database: Database) {
     let store = database.store().await;
     let created = put_account(&store, account("acme")).await;
     let tx = store.begin().await.unwrap();
@@ -161,23 +161,23 @@ async fn a_follower_of_the_feed_sees_every_revision_once_and_in_order(database: 
     writers.join_all().await;
 }
 
-async fn a_repeated_request_is_seen_by_its_actor_alone(database: Database) {
+async fn a_repeated_request_is_found_only_by_its_actor(database: Database) {
     let store = database.store().await;
     let tx = store.begin().await.unwrap();
-    assert_eq!(tx.seen(&actor("caller"), &mark("request", 1)).await.unwrap(), Ok(None));
-    let said = AuditEvent {
+    assert_eq!(tx.find_replayed(&actor("caller"), &mark("request", 1)).await.unwrap(), Ok(None));
+    let written = AuditEvent {
         actor: actor("caller"),
         request: Some(mark("request", 1)),
         ..event(Action::CreateAccount, "acme", None)
     };
-    let committed = tx.commit(said.clone()).await.unwrap();
+    let committed = tx.commit(written.clone()).await.unwrap();
 
     let tx = store.begin().await.unwrap();
-    let seen = tx.seen(&actor("caller"), &mark("request", 1)).await.unwrap().unwrap().unwrap();
-    assert_eq!((seen.revision, seen.event), (committed.revision, said));
-    assert_eq!(tx.seen(&actor("caller"), &mark("request", 2)).await.unwrap(), Err(RequestIdReused));
+    let seen = tx.find_replayed(&actor("caller"), &mark("request", 1)).await.unwrap().unwrap().unwrap();
+    assert_eq!((seen.revision, seen.event), (committed.revision, written));
+    assert_eq!(tx.find_replayed(&actor("caller"), &mark("request", 2)).await.unwrap(), Err(RequestIdReused));
     for (other, id) in [("other", "request"), ("Caller", "request"), ("caller", "Request"), ("caller", "request1")] {
-        assert_eq!(tx.seen(&actor(other), &mark(id, 1)).await.unwrap(), Ok(None), "{other} {id}");
+        assert_eq!(tx.find_replayed(&actor(other), &mark(id, 1)).await.unwrap(), Ok(None), "{other} {id}");
     }
 }
 
@@ -188,7 +188,7 @@ async fn a_repeated_request_is_done_once_by_two_processes(database: Database) {
         let store = stores[caller % 2].clone();
         callers.spawn(async move {
             let tx = store.begin().await.unwrap();
-            if let Some(seen) = tx.seen(&actor("caller"), &mark("request", 1)).await.unwrap().unwrap() {
+            if let Some(seen) = tx.find_replayed(&actor("caller"), &mark("request", 1)).await.unwrap().unwrap() {
                 return seen.revision;
             }
             put_in(tx, "caller").await
@@ -202,30 +202,30 @@ async fn put_in(tx: key_authority_storage::write_tx::WriteTx<'_>, caller: &str) 
     let mut created = account("acme");
     date_account(&tx, &mut created);
     tx.insert_account(&created).await.unwrap();
-    let said = AuditEvent {
+    let written = AuditEvent {
         actor: actor(caller),
         request: Some(mark("request", 1)),
         ..event(Action::CreateAccount, "acme", None)
     };
-    tx.commit(said).await.unwrap().revision
+    tx.commit(written).await.unwrap().revision
 }
 
-async fn two_events_of_one_request_cannot_both_stand(database: Database) {
+async fn one_request_cannot_have_two_events(database: Database) {
     let store = database.store().await;
-    let said = AuditEvent { request: Some(mark("request", 1)), ..event(Action::RevealToken, "acme", None) };
-    store.begin().await.unwrap().commit(said.clone()).await.unwrap();
+    let written = AuditEvent { request: Some(mark("request", 1)), ..event(Action::RevealToken, "acme", None) };
+    store.begin().await.unwrap().commit(written.clone()).await.unwrap();
     let head = store.head().await.unwrap();
 
     let tx = store.begin().await.unwrap();
     tx.insert_account(&account("acme")).await.unwrap();
-    let error = tx.commit(said).await.unwrap_err();
+    let error = tx.commit(written).await.unwrap_err();
     assert!(matches!(error, StorageError::Refused(_)), "{error:?}");
     assert_eq!(store.head().await.unwrap(), head);
     assert_eq!(store.account(&account_id("acme")).await.unwrap(), None);
     assert_eq!(note(&store).await.revision, Revision(2));
 }
 
-async fn changes_see_what_earlier_ones_in_them_wrote(database: Database) {
+async fn reads_in_a_change_see_its_earlier_writes(database: Database) {
     let store = database.store().await;
     put_account(&store, account("acme")).await;
     let stored = put_key(&store, key("key_1", "acme")).await;
@@ -242,7 +242,7 @@ async fn changes_see_what_earlier_ones_in_them_wrote(database: Database) {
     assert!(tx.now() > at(0));
 }
 
-async fn a_reading_waits_for_no_change_and_sees_one_moment(database: Database) {
+async fn a_read_transaction_is_consistent_and_does_not_wait_for_changes(database: Database) {
     let store = database.store().await;
     put_account(&store, account("acme")).await;
     put_key(&store, key("old", "acme")).await;

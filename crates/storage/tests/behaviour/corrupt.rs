@@ -1,4 +1,5 @@
-//! Rows that cannot be right are errors that name table and column, never defaults, and never show the value.
+//! Invalid rows are errors that name the table and the column. They never become defaults, and errors never contain the
+//! value.
 
 use key_authority_domain::audit::Action;
 use key_authority_domain::id::{AccountId, KeyId, Revision};
@@ -13,12 +14,12 @@ use crate::support::make::{account, account_id, at, event, join_as, key, key_id,
 use crate::support::{Database, Kind, all_words, on_every_database};
 
 on_every_database! {
-    keys_that_cannot_be_right_are_corrupt,
-    secrets_that_cannot_be_right_are_corrupt,
-    accounts_that_cannot_be_right_are_corrupt,
-    events_that_cannot_be_right_are_corrupt,
-    an_authority_that_cannot_be_right_is_corrupt,
-    replicas_that_cannot_be_right_are_corrupt,
+    invalid_keys_are_corrupt,
+    invalid_secrets_are_corrupt,
+    invalid_accounts_are_corrupt,
+    invalid_events_are_corrupt,
+    an_invalid_authority_row_is_corrupt,
+    invalid_replicas_are_corrupt,
 }
 
 #[track_caller]
@@ -34,7 +35,7 @@ fn assert_corrupt<T>(result: Result<T, StorageError>, table: &str, column: &str,
     }
 }
 
-/// Reads a key in each way in which keys are read.
+/// Reads a key with each kind of read.
 async fn assert_key_is_corrupt(store: &Store, id: &KeyId, table: &str, column: &str) {
     assert_corrupt(store.key(id).await, table, column, id.as_str());
     assert_corrupt(store.rows(&[], std::slice::from_ref(id)).await, table, column, id.as_str());
@@ -45,13 +46,13 @@ async fn assert_key_is_corrupt(store: &Store, id: &KeyId, table: &str, column: &
     assert_corrupt(tx.key(id).await, table, column, id.as_str());
 }
 
-/// Writes a key in an account of its own, both named after what will be wrong with it.
+/// Writes a key in a separate account, both named after the column that will be invalid.
 async fn put(store: &Store, name: &str) -> KeyId {
     put_account(store, account(name)).await;
     put_key(store, key(name, name)).await.id
 }
 
-async fn keys_that_cannot_be_right_are_corrupt(database: Database) {
+async fn invalid_keys_are_corrupt(database: Database) {
     let store = database.store().await;
     let no = if database.kind == Kind::Postgres { "false" } else { "0" };
     for (number, (column, value)) in [
@@ -84,10 +85,10 @@ async fn keys_that_cannot_be_right_are_corrupt(database: Database) {
     assert!(matches!(store.snapshot(|_| ()).await, Err(StorageError::Corrupt { .. })));
 }
 
-async fn secrets_that_cannot_be_right_are_corrupt(database: Database) {
+async fn invalid_secrets_are_corrupt(database: Database) {
     let store = database.store().await;
     if database.kind == Kind::MariaDb {
-        // A digest of another length cannot even be stored, until somebody alters the table.
+        // The column rejects a digest of another length unless the table is altered.
         database.tamper("ALTER TABLE api_key_secret MODIFY digest varbinary(64) NOT NULL").await;
     }
     let (short, long) = (database.bytes(&[7; 31]), database.bytes(&[7; 33]));
@@ -105,7 +106,7 @@ async fn secrets_that_cannot_be_right_are_corrupt(database: Database) {
     assert_key_is_corrupt(&store, &id, "api_key_secret", "key_id").await;
 }
 
-async fn accounts_that_cannot_be_right_are_corrupt(database: Database) {
+async fn invalid_accounts_are_corrupt(database: Database) {
     let store = database.store().await;
     let but = |change: &str| {
         let (right, wrong) = change.split_once("->").unwrap();
@@ -131,7 +132,7 @@ async fn accounts_that_cannot_be_right_are_corrupt(database: Database) {
     }
 }
 
-async fn events_that_cannot_be_right_are_corrupt(database: Database) {
+async fn invalid_events_are_corrupt(database: Database) {
     let store = database.store().await;
     if database.kind == Kind::MariaDb {
         database.tamper("ALTER TABLE audit_event MODIFY hash varbinary(64) NOT NULL").await;
@@ -150,7 +151,7 @@ async fn events_that_cannot_be_right_are_corrupt(database: Database) {
         store.begin().await.unwrap().commit(event(Action::RevealToken, "acme", Some("key_1"))).await.unwrap();
         database.tamper(&format!("UPDATE audit_event SET {column} = {value} WHERE revision = {revision}")).await;
         let listed = store.events(&every_event(), 1, Revision(revision - 1)).await;
-        // The event after it is read too, to know whether there is one, but there is none yet.
+        // The page reads one more event, which does not exist yet.
         assert_corrupt(listed, "audit_event", column, &revision.to_string());
         if matches!(column, "account" | "key_id" | "hash") {
             assert_corrupt(store.feed(Revision(revision)).await, "audit_event", column, &revision.to_string());
@@ -165,7 +166,7 @@ async fn events_that_cannot_be_right_are_corrupt(database: Database) {
     assert_corrupt(listed, "audit_event", "request_digest", &revision.to_string());
 }
 
-async fn an_authority_that_cannot_be_right_is_corrupt(database: Database) {
+async fn an_invalid_authority_row_is_corrupt(database: Database) {
     let store = database.store().await;
     if database.kind == Kind::MariaDb {
         database.tamper("ALTER TABLE authority MODIFY head_hash varbinary(64) NOT NULL").await;
@@ -192,7 +193,7 @@ async fn an_authority_that_cannot_be_right_is_corrupt(database: Database) {
     assert_corrupt(store.snapshot(|_| ()).await, "authority", "id", "1");
 }
 
-async fn replicas_that_cannot_be_right_are_corrupt(database: Database) {
+async fn invalid_replicas_are_corrupt(database: Database) {
     let store = database.store().await;
     if database.kind == Kind::MariaDb {
         database.tamper("ALTER TABLE replica MODIFY nonce varbinary(64) NOT NULL").await;

@@ -1,4 +1,4 @@
-//! Faults at the edges: clocks that step, replicas of older builds, servers that lag behind, standbys that lack a change.
+//! Clock steps, replicas of older builds, stale servers, and standbys that lack a change.
 
 use std::time::Duration;
 
@@ -15,15 +15,15 @@ use crate::support::make::{
 use crate::support::{Database, on_database_servers, on_databases, on_every_database};
 
 on_every_database! {
-    times_follow_revisions_whatever_the_clock_shows,
+    event_times_are_in_revision_order_when_the_clock_steps,
     a_replica_that_would_misread_the_log_does_not_join,
-    a_build_that_knows_of_no_log_formats_is_kept_out_by_the_lease_that_it_compares,
-    a_scan_of_the_registry_shows_of_which_log_it_is,
-    a_migration_marks_what_had_ended,
-    a_caller_is_found_by_its_token_as_the_transaction_sees_it,
+    a_build_without_log_formats_is_rejected_by_its_lease_comparison,
+    a_registry_scan_identifies_the_log,
+    a_migration_marks_retired_secrets,
+    a_transaction_finds_the_caller_by_its_token,
 }
 
-async fn times_follow_revisions_whatever_the_clock_shows(database: Database) {
+async fn event_times_are_in_revision_order_when_the_clock_steps(database: Database) {
     let store = database.store().await;
     let last = note(&store).await;
     let ahead = last.time.after(Duration::from_hours(1));
@@ -31,9 +31,9 @@ async fn times_follow_revisions_whatever_the_clock_shows(database: Database) {
     assert_eq!(store.begin().await.unwrap().now(), ahead, "the newest event is later than the clock");
     assert_eq!(store.begin_reading().await.unwrap().now(), ahead);
     let further = ahead.after(Duration::from_secs(1));
-    assert_eq!(store.begin().await.unwrap().not_before(further).now(), further, "so was judged before");
+    assert_eq!(store.begin().await.unwrap().not_before(further).now(), further, "the process has used this time");
     assert_eq!(note(&store).await.time, ahead);
-    assert!(store.feed(Revision(0)).await.unwrap().now < ahead, "the clock is shown as it is");
+    assert!(store.feed(Revision(0)).await.unwrap().now < ahead, "the clock is not adjusted");
 }
 
 async fn a_replica_that_would_misread_the_log_does_not_join(database: Database) {
@@ -44,28 +44,28 @@ async fn a_replica_that_would_misread_the_log_does_not_join(database: Database) 
         store.begin().await.unwrap().commit(event(action, "acme", None)).await.unwrap();
         assert_eq!(join(needed - 1).await, Err(JoinRefused::LogFormat { needed }));
         assert_eq!(join(needed).await, Ok(()));
-        // It stays with the next event.
+        // The next event does not lower it.
         note(&store).await;
         assert_eq!(join(needed - 1).await, Err(JoinRefused::LogFormat { needed }));
     }
 }
 
-/// Builds of format 2 compare their lease with `lease_ms` when they join, and know no other reason to stay out.
-async fn a_build_that_knows_of_no_log_formats_is_kept_out_by_the_lease_that_it_compares(database: Database) {
+/// Builds of format 2 compare their lease with `lease_ms` when they join. They have no other check.
+async fn a_build_without_log_formats_is_rejected_by_its_lease_comparison(database: Database) {
     let store = database.store().await;
     let session = database.session().await;
     let compared =
         async || -> i64 { query(&session, "SELECT lease_ms FROM authority").await[0].try_get("", "lease_ms").unwrap() };
     store.begin().await.unwrap().commit(event(Action::ImportKeys, "acme", None)).await.unwrap();
-    assert_eq!(compared().await, 10_000, "it follows imports");
+    assert_eq!(compared().await, 10_000, "builds of format 2 follow imports");
     for _ in 0..2 {
         store.begin().await.unwrap().commit(event(Action::PrepareDeleteKey, "acme", Some("key_1"))).await.unwrap();
         assert_eq!(compared().await, 10_001, "no other replica has this lease");
     }
-    assert_eq!(store.lease().await.unwrap(), Duration::from_secs(10), "and the lease is what it was");
+    assert_eq!(store.lease().await.unwrap(), Duration::from_secs(10), "the lease is unchanged");
 }
 
-async fn a_scan_of_the_registry_shows_of_which_log_it_is(database: Database) {
+async fn a_registry_scan_identifies_the_log(database: Database) {
     let store = database.store().await;
     let empty = store.registry(Revision(1)).await.unwrap();
     assert_eq!((empty.rows, empty.head, empty.hash), (vec![], Revision(0), None));
@@ -82,18 +82,18 @@ async fn a_scan_of_the_registry_shows_of_which_log_it_is(database: Database) {
     assert_eq!(store.registry(Revision(9)).await.unwrap().hash, None, "the log has no such event");
 }
 
-async fn a_migration_marks_what_had_ended(database: Database) {
+async fn a_migration_marks_retired_secrets(database: Database) {
     let store = database.store().await;
     let acme = put_account(&store, account("acme")).await;
     let mut renewed = put_key(&store, key("key_1", "acme")).await;
     for (version, overlap) in [(2, Duration::ZERO), (3, Duration::from_hours(1))] {
         let tx = store.begin().await.unwrap();
-        renewed.renew(&acme, minted("key_1", version), overlap, ExpiryChoice::Unsaid, tx.now()).unwrap();
+        renewed.renew(&acme, minted("key_1", version), overlap, ExpiryChoice::Unspecified, tx.now()).unwrap();
         tx.update_key_and_secrets(&mut renewed).await.unwrap();
         tx.commit(event(Action::RenewKey, "acme", Some("key_1"))).await.unwrap();
     }
     store.begin().await.unwrap().commit(event(Action::ImportKeys, "acme", None)).await.unwrap();
-    // As the build before left it.
+    // The schema of the previous build.
     for undo in [
         "ALTER TABLE api_key_secret DROP COLUMN retired",
         "ALTER TABLE authority DROP COLUMN log_format_min",
@@ -111,12 +111,12 @@ async fn a_migration_marks_what_had_ended(database: Database) {
     assert_eq!(store.join(old).await.unwrap(), Err(JoinRefused::LogFormat { needed: 2 }));
 }
 
-async fn a_caller_is_found_by_its_token_as_the_transaction_sees_it(database: Database) {
+async fn a_transaction_finds_the_caller_by_its_token(database: Database) {
     let store = database.store().await;
     let acme = put_account(&store, account("acme")).await;
     let mut renewed = put_key(&store, key("key_1", "acme")).await;
     let tx = store.begin().await.unwrap();
-    renewed.renew(&acme, minted("key_1", 2), Duration::from_mins(1), ExpiryChoice::Unsaid, tx.now()).unwrap();
+    renewed.renew(&acme, minted("key_1", 2), Duration::from_mins(1), ExpiryChoice::Unspecified, tx.now()).unwrap();
     tx.update_key_and_secrets(&mut renewed).await.unwrap();
     let (old, new) = (digest("key_1", 1), digest("key_1", 2));
     let replaced = tx.caller(&old).await.unwrap().unwrap();
@@ -133,13 +133,13 @@ async fn a_caller_is_found_by_its_token_as_the_transaction_sees_it(database: Dat
     assert!(tx.caller(&new).await.unwrap().is_none());
 }
 
-/// The counter that [`Store::await_durability`] raises.
+/// The counter that [`Store::await_durability`] increments.
 pub(crate) async fn barrier(database: &Database) -> i64 {
     let session = database.session().await;
     query(&session, "SELECT barrier FROM durability").await[0].try_get("", "barrier").unwrap()
 }
 
-async fn a_read_that_must_be_durable_raises_the_barrier(database: Database) {
+async fn a_durable_read_increments_the_barrier(database: Database) {
     let store = database.store().await;
     let before = barrier(&database).await;
     store.await_durability().await.unwrap();
@@ -148,10 +148,10 @@ async fn a_read_that_must_be_durable_raises_the_barrier(database: Database) {
     store.await_durability().await.expect("it does not wait for the lock");
     tx.commit_unchanged().await.unwrap();
     assert_eq!(barrier(&database).await, before + 3);
-    assert_eq!(store.head().await.unwrap().revision, Revision(0), "it is no change");
+    assert_eq!(store.head().await.unwrap().revision, Revision(0), "it makes no change");
 }
 
-async fn a_read_only_database_is_refused_with_words(database: Database) {
+async fn a_read_only_database_is_rejected_as_read_only(database: Database) {
     let name = database.url.rsplit('/').next().unwrap().to_owned();
     let store = database.store().await;
     database.tamper(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on")).await;
@@ -161,7 +161,7 @@ async fn a_read_only_database_is_refused_with_words(database: Database) {
     drop(store);
 }
 
-async fn a_commit_waits_for_the_disk_whatever_the_servers_default(database: Database) {
+async fn a_commit_waits_for_the_disk_despite_a_weaker_server_default(database: Database) {
     let name = database.url.rsplit('/').next().unwrap().to_owned();
     let store = database.store().await;
     store.close().await;
@@ -183,14 +183,15 @@ async fn a_commit_waits_for_the_disk_whatever_the_servers_default(database: Data
 
 mod servers {
     use super::*;
-    on_database_servers! { a_read_that_must_be_durable_raises_the_barrier }
+    on_database_servers! { a_durable_read_increments_the_barrier }
 }
 
-/// MariaDB knows of such settings for a whole server alone, which other tests use: see `whole_server` of the server's tests.
+/// On MariaDB these settings apply to the whole server, which other tests use: see `whole_server` of the server's
+/// tests.
 mod of_one_database {
     use super::*;
     on_databases!([postgres Postgres] {
-        a_read_only_database_is_refused_with_words,
-        a_commit_waits_for_the_disk_whatever_the_servers_default,
+        a_read_only_database_is_rejected_as_read_only,
+        a_commit_waits_for_the_disk_despite_a_weaker_server_default,
     });
 }

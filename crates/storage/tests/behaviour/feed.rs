@@ -1,4 +1,4 @@
-//! What a replica reads: the log from a revision on, the rows that it names, and everything at once.
+//! The reads of a replica: the log from a revision, the rows that it names, and the snapshot.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use key_authority_domain::audit::Action;
 use key_authority_domain::id::Revision;
 use key_authority_storage::Store;
-use key_authority_storage::feed::{FEED_LIMIT, Rows};
+use key_authority_storage::feed::{ChangedRows, FEED_LIMIT};
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
@@ -14,17 +14,17 @@ use crate::support::make::{account, account_id, event, key, key_id, note, put_ac
 use crate::support::{Database, on_every_database};
 
 on_every_database! {
-    the_feed_begins_with_the_revision_asked_for,
+    the_feed_starts_at_the_requested_revision,
     the_feed_of_an_empty_log_has_a_head_and_no_events,
-    an_event_of_a_kind_that_is_not_known_is_followed,
-    the_feed_is_limited_and_goes_on_where_it_ended,
-    the_feed_brings_the_clock_of_the_database,
-    rows_that_are_gone_are_left_out,
-    a_snapshot_sees_one_instant_while_others_write,
+    an_event_with_an_unknown_action_is_followed,
+    the_feed_is_limited_and_continues_where_it_ended,
+    the_feed_contains_the_database_clock,
+    deleted_rows_are_left_out,
+    a_snapshot_is_consistent_during_concurrent_writes,
     a_snapshot_reads_every_row_of_many_batches,
 }
 
-async fn the_feed_begins_with_the_revision_asked_for(database: Database) {
+async fn the_feed_starts_at_the_requested_revision(database: Database) {
     let store = database.store().await;
     put_account(&store, account("acme")).await;
     put_key(&store, key("key_1", "acme")).await;
@@ -49,8 +49,8 @@ async fn the_feed_of_an_empty_log_has_a_head_and_no_events(database: Database) {
     assert_eq!((feed.head, feed.events), (store.head().await.unwrap(), vec![]));
 }
 
-/// A newer build may write kinds of events that this one does not know; its replicas follow them all the same.
-async fn an_event_of_a_kind_that_is_not_known_is_followed(database: Database) {
+/// A newer build may write actions that this build does not know. Replicas of this build follow them.
+async fn an_event_with_an_unknown_action_is_followed(database: Database) {
     let store = database.store().await;
     let accepts = async || {
         let events = store.feed(Revision(1)).await.unwrap().events;
@@ -66,7 +66,7 @@ async fn an_event_of_a_kind_that_is_not_known_is_followed(database: Database) {
     assert_eq!(store.acceptances().await.unwrap().into_iter().collect::<Vec<_>>(), [hash]);
 }
 
-async fn the_feed_is_limited_and_goes_on_where_it_ended(database: Database) {
+async fn the_feed_is_limited_and_continues_where_it_ended(database: Database) {
     let store = database.store().await;
     let (limit, hash) = (i64::try_from(FEED_LIMIT).unwrap(), database.bytes(&[9; 32]));
     let mut sql = String::from(
@@ -84,7 +84,7 @@ async fn the_feed_is_limited_and_goes_on_where_it_ended(database: Database) {
     assert_eq!((rest[0].revision, rest.len()), (Revision(limit), 6));
 }
 
-async fn the_feed_brings_the_clock_of_the_database(database: Database) {
+async fn the_feed_contains_the_database_clock(database: Database) {
     let store = database.store().await;
     let before = store.now().await.unwrap();
     let feed = store.feed(Revision(0)).await.unwrap();
@@ -94,7 +94,7 @@ async fn the_feed_brings_the_clock_of_the_database(database: Database) {
     assert!(before.micros() > year_2025 && after.since(before) < Duration::from_secs(10), "{before}, {after}");
 }
 
-async fn rows_that_are_gone_are_left_out(database: Database) {
+async fn deleted_rows_are_left_out(database: Database) {
     let store = database.store().await;
     let there = put_account(&store, account("acme")).await;
     let (one, two) = (put_key(&store, key("key_1", "acme")).await, put_key(&store, key("key_2", "acme")).await);
@@ -106,9 +106,9 @@ async fn rows_that_are_gone_are_left_out(database: Database) {
     assert!(none.accounts.is_empty() && none.keys.is_empty());
 }
 
-/// All that a snapshot shows, with `meanwhile` done after its first batch.
-async fn snapshot(store: &Store, meanwhile: impl Future<Output = ()>) -> (Revision, Rows) {
-    let (mut all, mut meanwhile) = (Rows::default(), Some(Box::pin(meanwhile)));
+/// The content of a snapshot. `meanwhile` runs after its first batch.
+async fn snapshot(store: &Store, meanwhile: impl Future<Output = ()>) -> (Revision, ChangedRows) {
+    let (mut all, mut meanwhile) = (ChangedRows::default(), Some(Box::pin(meanwhile)));
     let head = store
         .snapshot(|rows| {
             all.accounts.extend(rows.accounts);
@@ -124,7 +124,7 @@ async fn snapshot(store: &Store, meanwhile: impl Future<Output = ()>) -> (Revisi
     (head.revision, all)
 }
 
-async fn a_snapshot_sees_one_instant_while_others_write(database: Database) {
+async fn a_snapshot_is_consistent_during_concurrent_writes(database: Database) {
     let (store, other) = (database.store().await, database.connect(5).await);
     let acme = put_account(&store, account("acme")).await;
     let keys = put_keys(&store, vec![key("key_1", "acme"), key("key_2", "acme")]).await;
@@ -154,7 +154,7 @@ async fn a_snapshot_reads_every_row_of_many_batches(database: Database) {
     for from in (0..KEYS).step_by(1_000) {
         let (mut keys, mut secrets) = (Vec::new(), Vec::new());
         for n in from..KEYS.min(from + 1_000) {
-            // In upper and lower case, which databases order differently.
+            // Upper and lower case, which databases sort differently.
             let id = if n % 2 == 0 { format!("k{n}") } else { format!("K{n}") };
             let mut digest = [0; 32];
             digest[..8].copy_from_slice(&n.to_be_bytes());

@@ -16,9 +16,9 @@ use crate::support::{Database, on_every_database};
 on_every_database! {
     keys_are_listed_newest_first_on_pages_of_any_size,
     accounts_are_listed_newest_first_on_pages_of_any_size,
-    keys_of_one_change_in_any_letters_are_listed_once_each,
-    a_scope_shows_its_accounts_and_an_empty_one_nothing,
-    states_are_those_of_the_domain_to_the_microsecond,
+    keys_of_one_change_whose_ids_differ_in_case_are_listed_once_each,
+    a_scope_shows_its_accounts_and_an_empty_scope_shows_none,
+    states_agree_with_the_domain_to_the_microsecond,
     a_project_finds_every_key_that_covers_it_and_no_other,
 }
 
@@ -28,7 +28,7 @@ fn every_key() -> KeyQuery {
     KeyQuery { accounts: AccountScope::All, states: vec![], project: None, now: at(0) }
 }
 
-/// All pages of a listing, one after the other, of at most `size` keys each.
+/// All pages of a list, of at most `size` keys each.
 async fn list(store: &Store, query: &KeyQuery, size: u32) -> Vec<String> {
     let (mut ids, mut after) = (Vec::new(), None);
     loop {
@@ -72,7 +72,7 @@ async fn accounts_are_listed_newest_first_on_pages_of_any_size(database: Databas
     }
 }
 
-async fn keys_of_one_change_in_any_letters_are_listed_once_each(database: Database) {
+async fn keys_of_one_change_whose_ids_differ_in_case_are_listed_once_each(database: Database) {
     let store = database.store().await;
     put_account(&store, account("acme")).await;
     let ids = ["a", "A", "B", "b", "a-", "a.", "a1", "A1", "_x", "1"].map(|id| format!("k{id}"));
@@ -84,7 +84,7 @@ async fn keys_of_one_change_in_any_letters_are_listed_once_each(database: Databa
     }
 }
 
-async fn a_scope_shows_its_accounts_and_an_empty_one_nothing(database: Database) {
+async fn a_scope_shows_its_accounts_and_an_empty_scope_shows_none(database: Database) {
     let store = database.store().await;
     for id in ["a", "A", "b"] {
         put_account(&store, account(id)).await;
@@ -118,7 +118,7 @@ fn keys_in_all_states(end: Timestamp) -> Vec<Key> {
     keys
 }
 
-async fn states_are_those_of_the_domain_to_the_microsecond(database: Database) {
+async fn states_agree_with_the_domain_to_the_microsecond(database: Database) {
     let store = database.store().await;
     put_account(&store, account("acme")).await;
     let end = at(1_000_000_000);
@@ -147,7 +147,7 @@ async fn states_are_those_of_the_domain_to_the_microsecond(database: Database) {
     assert_eq!(tx.newest_active_key(&account_id("other")).await.unwrap(), None);
 }
 
-/// Projects that text matching, JSON or SQL may take for one another.
+/// Projects that text matching, JSON or SQL may confuse.
 const PROJECTS: [&str; 33] = [
     "acme",
     "Acme",

@@ -1,4 +1,4 @@
-//! A COMMIT whose answer is lost: the change stands once or not at all, and the caller is told which.
+//! Lost responses to COMMIT: the change is committed once or not at all, and the caller learns which.
 
 use key_authority_domain::audit::Action;
 use key_authority_domain::id::Revision;
@@ -12,17 +12,17 @@ use crate::support::proxy::{Fate, Proxy};
 use crate::support::{Database, is_away, on_database_servers};
 
 on_database_servers! {
-    a_commit_that_never_arrived_is_told_as_nothing_changed,
-    a_commit_that_arrived_is_told_as_what_became_of_it,
-    a_commit_that_was_answered_is_told_as_done,
-    a_commit_whose_link_falls_silent_is_told_as_nothing_changed_and_its_lock_is_free,
-    a_commit_whose_answer_falls_silent_is_told_as_done,
-    a_commit_that_nobody_can_ask_after_is_told_as_unknown,
+    a_commit_that_never_arrived_is_reported_as_failed,
+    a_commit_that_arrived_is_reported_with_its_outcome,
+    a_commit_whose_response_is_lost_is_reported_as_committed,
+    a_commit_over_a_hanging_connection_is_reported_as_failed_and_releases_its_lock,
+    a_commit_whose_response_hangs_is_reported_as_committed,
+    a_commit_is_reported_as_unknown_if_its_outcome_cannot_be_read,
 }
 
 const TRIALS: u32 = 50;
 
-/// A link, a store that uses it, and one that goes past it.
+/// A proxy, a store that uses it, and a store with a direct connection.
 async fn link(database: &Database) -> (Proxy, Store, Store) {
     let direct = database.store().await;
     let proxy = Proxy::open(database).await;
@@ -38,74 +38,75 @@ async fn create_account(store: &Store, id: &str) -> Result<Revision, StorageErro
     Ok(tx.commit(event(Action::CreateAccount, id, None)).await?.revision)
 }
 
-/// Makes a change that meets its fate, and checks that what was told is true. Whether it stands.
+/// Makes a change whose COMMIT meets `fate`, and checks that the reported outcome is true. Returns whether it was
+/// committed.
 async fn try_it(database: &Database, proxy: &Proxy, store: &Store, direct: &Store, id: &str, fate: Fate) -> bool {
     let before = direct.head().await.unwrap().revision;
     let barrier_before = barrier(database).await;
     proxy.arm(fate);
-    let told = create_account(store, id).await;
-    assert!(proxy.has_struck(), "the COMMIT went by the link");
-    let stands = direct.account(&account_id(id)).await.unwrap().is_some();
+    let outcome = create_account(store, id).await;
+    assert!(proxy.has_struck(), "the COMMIT passed the proxy");
+    let is_committed = direct.account(&account_id(id)).await.unwrap().is_some();
     let head = direct.head().await.unwrap().revision;
-    assert_eq!(head.0, before.0 + i64::from(stands), "{id}: one effect or none, with its event");
-    match told {
+    assert_eq!(head.0, before.0 + i64::from(is_committed), "{id}: one effect or none, with its event");
+    match outcome {
         Ok(revision) => {
-            assert!(stands && revision == head, "{id}: was told as done");
-            // Visible is not replicated: the answer rests on a commit that was acknowledged.
+            assert!(is_committed && revision == head, "{id}: reported as committed");
+            // A visible change may not be replicated: the result must follow an acknowledged commit.
             assert!(barrier(database).await > barrier_before, "{id}: acknowledged without a commit of its own");
         }
-        Err(StorageError::OutcomeUnknown(_)) => panic!("{id}: the database could have been asked"),
-        Err(error) => assert!(!stands && is_away(&error), "{id}: was told as not done: {error:?}"),
+        Err(StorageError::OutcomeUnknown(_)) => panic!("{id}: the outcome could have been read"),
+        Err(error) => assert!(!is_committed && is_away(&error), "{id}: reported as failed: {error:?}"),
     }
-    stands
+    is_committed
 }
 
 async fn trials(database: Database, fate: Fate) -> u32 {
     let (proxy, store, direct) = link(&database).await;
-    let mut standing = 0;
+    let mut committed = 0;
     for trial in 0..TRIALS {
-        standing += u32::from(try_it(&database, &proxy, &store, &direct, &format!("trial-{trial}"), fate).await);
+        committed += u32::from(try_it(&database, &proxy, &store, &direct, &format!("trial-{trial}"), fate).await);
     }
     assert_eq!(direct.verify_log(None, |_| ()).await.unwrap().faults, []);
-    standing
+    committed
 }
 
-async fn a_commit_that_never_arrived_is_told_as_nothing_changed(database: Database) {
+async fn a_commit_that_never_arrived_is_reported_as_failed(database: Database) {
     assert_eq!(trials(database, Fate::CutBefore).await, 0);
 }
 
-async fn a_commit_that_arrived_is_told_as_what_became_of_it(database: Database) {
-    // Mostly it stands: the server reads what came before the end of the link.
+async fn a_commit_that_arrived_is_reported_with_its_outcome(database: Database) {
+    // Usually it is committed: the server reads data that arrived before the connection was closed.
     assert!(trials(database, Fate::CutAfter).await > 0);
 }
 
-async fn a_commit_that_was_answered_is_told_as_done(database: Database) {
+async fn a_commit_whose_response_is_lost_is_reported_as_committed(database: Database) {
     assert_eq!(trials(database, Fate::CutAnswer).await, TRIALS);
 }
 
-async fn a_commit_whose_link_falls_silent_is_told_as_nothing_changed_and_its_lock_is_free(database: Database) {
+async fn a_commit_over_a_hanging_connection_is_reported_as_failed_and_releases_its_lock(database: Database) {
     let (proxy, store, direct) = link(&database).await;
     put_account(&direct, account("there")).await;
-    // While the session that the pool was opened with is busy, so that it is another: each must have its limits.
-    let mut stands = None;
+    // Runs while the first session of the pool is busy, to use another one: each session must have its timeouts.
+    let mut is_committed = None;
     let snapshot = store.snapshot(|_| {
         let trial = || Handle::current().block_on(try_it(&database, &proxy, &store, &direct, "silent", Fate::Silence));
-        stands.get_or_insert_with(|| block_in_place(trial));
+        is_committed.get_or_insert_with(|| block_in_place(trial));
     });
-    // It was silent for too long itself.
+    // The snapshot has timed out as well.
     drop(snapshot.await);
-    assert_eq!(stands, Some(false));
+    assert_eq!(is_committed, Some(false));
     note(&direct).await;
     note(&store).await;
 }
 
-async fn a_commit_whose_answer_falls_silent_is_told_as_done(database: Database) {
+async fn a_commit_whose_response_hangs_is_reported_as_committed(database: Database) {
     let (proxy, store, direct) = link(&database).await;
     assert!(try_it(&database, &proxy, &store, &direct, "silent", Fate::SilenceAnswer).await);
     note(&store).await;
 }
 
-async fn a_commit_that_nobody_can_ask_after_is_told_as_unknown(database: Database) {
+async fn a_commit_is_reported_as_unknown_if_its_outcome_cannot_be_read(database: Database) {
     let (proxy, store, direct) = link(&database).await;
     proxy.arm(Fate::CutForGood);
     let error = create_account(&store, "unknown").await.unwrap_err();

@@ -1,8 +1,8 @@
-//! What storage promises, on every database that it knows.
+//! The behaviour of storage on every supported database.
 //!
-//! Each test that a file lists in `on_every_database!` runs on SQLite, PostgreSQL and MariaDB, on a fresh database of its
-//! own. To add one, write an `async fn` that takes a [`Database`](support::Database) and list it at the top of its file;
-//! one that is not listed does not compile without a warning. Nothing here sleeps or tries twice.
+//! Each test that a file lists in `on_every_database!` runs on SQLite, PostgreSQL and MariaDB, each time on a fresh
+//! database. To add one, write an `async fn` that takes a [`Database`](support::Database) and list it at the top of its
+//! file; the compiler warns of one that is not listed. No test sleeps or retries.
 #![cfg(test)]
 
 mod audit;

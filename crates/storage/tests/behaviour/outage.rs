@@ -1,4 +1,4 @@
-//! A database that is not there: told in time, as what it is, and without a password.
+//! Outages of the database: reported in time, with the right error, and without the password.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use crate::support::{Database, all_words, is_away, on_database_servers, on_sqlit
 
 on_database_servers! {
     a_wrong_port_is_unavailable_within_five_seconds,
-    a_wrong_password_is_refused_and_not_shown,
-    an_unknown_database_is_refused,
-    a_database_that_goes_away_is_unavailable,
+    a_wrong_password_is_rejected_and_not_logged,
+    an_unknown_database_is_rejected,
+    a_lost_database_is_unavailable,
 }
 
 on_sqlite! {
-    a_file_that_cannot_be_made_is_unavailable,
+    a_file_that_cannot_be_created_is_unavailable,
 }
 
 const IN_TIME: Duration = Duration::from_secs(5);
@@ -29,7 +29,7 @@ fn parts(url: &str) -> (&str, &str, &str) {
     (user, password, after)
 }
 
-async fn refusal(url: &str) -> StorageError {
+async fn connect_error(url: &str) -> StorageError {
     let connected = tokio::time::timeout(IN_TIME, Store::connect(url, 2, ring())).await;
     connected.expect("an answer within five seconds").expect_err("no connection")
 }
@@ -37,30 +37,30 @@ async fn refusal(url: &str) -> StorageError {
 async fn a_wrong_port_is_unavailable_within_five_seconds(database: Database) {
     let (user, password, after) = parts(&database.url);
     let (_, name) = after.split_once('/').unwrap();
-    // Nobody listens there, since the port is ours.
+    // No process listens there: the test has just released the port.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     drop(taken);
-    let error = refusal(&format!("{user}:{password}@127.0.0.1:{port}/{name}")).await;
+    let error = connect_error(&format!("{user}:{password}@127.0.0.1:{port}/{name}")).await;
     assert!(matches!(error, StorageError::Unavailable(_)), "{error:?}");
     assert!(all_words(&error).contains("Connection refused"), "{}", all_words(&error));
     assert!(!all_words(&error).contains(password), "{}", all_words(&error));
 }
 
-async fn a_wrong_password_is_refused_and_not_shown(database: Database) {
+async fn a_wrong_password_is_rejected_and_not_logged(database: Database) {
     let (user, _, after) = parts(&database.url);
-    let error = refusal(&format!("{user}:canary-of-a-password@{after}")).await;
-    assert!(matches!(error, StorageError::NotAdmitted(_)), "{error:?}");
+    let error = connect_error(&format!("{user}:canary-of-a-password@{after}")).await;
+    assert!(matches!(error, StorageError::AuthenticationFailed(_)), "{error:?}");
     assert!(!all_words(&error).contains("canary"), "{}", all_words(&error));
 }
 
-async fn an_unknown_database_is_refused(database: Database) {
-    let error = refusal(&format!("{}_unknown", database.url)).await;
+async fn an_unknown_database_is_rejected(database: Database) {
+    let error = connect_error(&format!("{}_unknown", database.url)).await;
     assert!(matches!(error, StorageError::NoDatabase(_)), "{error:?}");
     assert!(!all_words(&error).contains(parts(&database.url).1), "{}", all_words(&error));
 }
 
-async fn a_database_that_goes_away_is_unavailable(database: Database) {
+async fn a_lost_database_is_unavailable(database: Database) {
     database.store().await;
     let proxy = Proxy::open(&database).await;
     let store = Store::connect(&proxy.url, 3, ring()).await.unwrap();
@@ -84,8 +84,8 @@ async fn a_database_that_goes_away_is_unavailable(database: Database) {
     assert!(is_away(&error), "{error:?}");
 }
 
-async fn a_file_that_cannot_be_made_is_unavailable(_database: Database) {
+async fn a_file_that_cannot_be_created_is_unavailable(_database: Database) {
     let folder = tempfile::tempdir().unwrap();
-    let error = refusal(&unreachable_file(folder.path())).await;
+    let error = connect_error(&unreachable_file(folder.path())).await;
     assert!(is_away(&error), "{error:?}");
 }

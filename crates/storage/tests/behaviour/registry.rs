@@ -13,15 +13,15 @@ use crate::support::{Database, on_every_database};
 
 on_every_database! {
     a_replica_joins_with_nothing_applied,
-    a_confirmation_shows_what_is_applied_and_a_new_nonce,
-    what_was_confirmed_of_another_log_counts_for_nothing,
-    a_fence_hits_only_a_replica_that_has_not_moved,
-    a_fenced_replica_confirms_in_vain_until_it_joins_again,
-    a_replica_that_leaves_is_gone_and_others_stay,
-    an_attempt_to_join_whose_answer_was_lost_can_be_made_again,
-    who_keeps_to_another_lease_does_not_join,
-    of_many_fences_of_one_row_one_hits,
-    long_names_of_builds_and_addresses_are_cut,
+    a_confirmation_stores_the_applied_revision_and_nonce,
+    a_confirmation_of_another_log_is_ignored,
+    a_fence_removes_only_a_replica_without_a_newer_heartbeat,
+    a_fenced_replica_cannot_confirm_until_it_joins_again,
+    a_replica_that_leaves_is_removed_and_others_stay,
+    a_join_whose_response_was_lost_can_be_retried,
+    a_replica_with_another_lease_does_not_join,
+    of_concurrent_fences_of_one_row_one_succeeds,
+    long_builds_and_addresses_are_truncated,
 }
 
 const NONCE: [u8; 8] = [0, 0x20, 0xff, 0x5c, 0x27, 0x80, 0x20, 0];
@@ -49,7 +49,7 @@ async fn a_replica_joins_with_nothing_applied(database: Database) {
     assert!(times.is_sorted(), "by the database's clock: {times:?}");
 }
 
-async fn a_confirmation_shows_what_is_applied_and_a_new_nonce(database: Database) {
+async fn a_confirmation_stores_the_applied_revision_and_nonce(database: Database) {
     let store = database.store().await;
     join(&store, 1).await;
     join(&store, 2).await;
@@ -64,7 +64,7 @@ async fn a_confirmation_shows_what_is_applied_and_a_new_nonce(database: Database
     assert!(store.confirm(replica_id(1), head, [1; 8]).await.unwrap(), "a row that stays as it is is still there");
 }
 
-async fn what_was_confirmed_of_another_log_counts_for_nothing(database: Database) {
+async fn a_confirmation_of_another_log_is_ignored(database: Database) {
     let store = database.store().await;
     join(&store, 1).await;
     let applied = async |head| {
@@ -81,7 +81,7 @@ async fn what_was_confirmed_of_another_log_counts_for_nothing(database: Database
     assert_eq!(applied(Head { revision: Revision(9), ..true_head }).await, Revision(-1), "an event that is no more");
 }
 
-async fn a_fence_hits_only_a_replica_that_has_not_moved(database: Database) {
+async fn a_fence_removes_only_a_replica_without_a_newer_heartbeat(database: Database) {
     let store = database.store().await;
     join(&store, 1).await;
     join(&store, 2).await;
@@ -96,7 +96,7 @@ async fn a_fence_hits_only_a_replica_that_has_not_moved(database: Database) {
     assert_eq!(store.replicas().await.unwrap().len(), 1);
 }
 
-async fn a_fenced_replica_confirms_in_vain_until_it_joins_again(database: Database) {
+async fn a_fenced_replica_cannot_confirm_until_it_joins_again(database: Database) {
     let store = database.store().await;
     assert!(!store.confirm(replica_id(1), head(1), [1; 8]).await.unwrap(), "it never joined");
     join(&store, 1).await;
@@ -107,7 +107,7 @@ async fn a_fenced_replica_confirms_in_vain_until_it_joins_again(database: Databa
     assert!(store.confirm(replica_id(2), head(1), [1; 8]).await.unwrap());
 }
 
-async fn a_replica_that_leaves_is_gone_and_others_stay(database: Database) {
+async fn a_replica_that_leaves_is_removed_and_others_stay(database: Database) {
     let store = database.store().await;
     join(&store, 1).await;
     join(&store, 2).await;
@@ -117,7 +117,7 @@ async fn a_replica_that_leaves_is_gone_and_others_stay(database: Database) {
     assert_eq!(ids, [replica_id(2)]);
 }
 
-async fn an_attempt_to_join_whose_answer_was_lost_can_be_made_again(database: Database) {
+async fn a_join_whose_response_was_lost_can_be_retried(database: Database) {
     let store = database.store().await;
     join(&store, 1).await;
     join_as(&store, 1, [9; 8]).await;
@@ -125,7 +125,7 @@ async fn an_attempt_to_join_whose_answer_was_lost_can_be_made_again(database: Da
     assert_eq!(nonces, [[9; 8]]);
 }
 
-async fn who_keeps_to_another_lease_does_not_join(database: Database) {
+async fn a_replica_with_another_lease_does_not_join(database: Database) {
     let store = database.store().await;
     let lease = Duration::from_secs(20);
     let stored = Duration::from_secs(10);
@@ -137,7 +137,7 @@ async fn who_keeps_to_another_lease_does_not_join(database: Database) {
     join(&store, 1).await;
 }
 
-async fn of_many_fences_of_one_row_one_hits(database: Database) {
+async fn of_concurrent_fences_of_one_row_one_succeeds(database: Database) {
     let stores = [database.store().await, database.connect(5).await];
     join(&stores[0], 1).await;
     let mut mutators = tokio::task::JoinSet::new();
@@ -148,7 +148,7 @@ async fn of_many_fences_of_one_row_one_hits(database: Database) {
     assert_eq!(mutators.join_all().await.into_iter().filter(|hit| *hit).count(), 1);
 }
 
-async fn long_names_of_builds_and_addresses_are_cut(database: Database) {
+async fn long_builds_and_addresses_are_truncated(database: Database) {
     let store = database.store().await;
     let (build, address) = ("🦀".repeat(65), "🦀".repeat(256));
     store.join(Joining { build: &build, address: &address, ..joining(1, NONCE) }).await.unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! Bringing the schema up to date, and refusing one that this build does not know.
+//! Schema migrations, and rejection of an unknown schema.
 
 use key_authority_storage::migrate::SchemaError;
 use key_authority_storage::{StorageError, Store};
@@ -11,10 +11,10 @@ use crate::support::{Database, Kind, on_database_servers, on_every_database};
 
 on_every_database! {
     an_empty_database_is_older_until_it_is_migrated,
-    of_many_processes_that_migrate_at_once_one_does,
-    a_migration_that_this_build_does_not_know_is_newer,
-    a_migration_leaves_the_data_alone,
-    a_migration_that_was_broken_off_is_made_good,
+    of_concurrent_migrations_one_is_applied,
+    an_unknown_migration_is_newer,
+    a_migration_preserves_the_data,
+    an_interrupted_migration_is_completed,
 }
 
 async fn an_empty_database_is_older_until_it_is_migrated(database: Database) {
@@ -26,7 +26,7 @@ async fn an_empty_database_is_older_until_it_is_migrated(database: Database) {
     assert_eq!(store.migrate(None).await.unwrap(), 0);
 }
 
-async fn of_many_processes_that_migrate_at_once_one_does(database: Database) {
+async fn of_concurrent_migrations_one_is_applied(database: Database) {
     let mut processes = JoinSet::new();
     for _ in 0..4 {
         let store = database.connect(2).await;
@@ -40,7 +40,7 @@ async fn of_many_processes_that_migrate_at_once_one_does(database: Database) {
     assert_eq!(query(&session, "SELECT version FROM seaql_migrations").await.len(), 3);
 }
 
-async fn a_migration_that_this_build_does_not_know_is_newer(database: Database) {
+async fn an_unknown_migration_is_newer(database: Database) {
     let store = database.store().await;
     database.tamper("INSERT INTO seaql_migrations (version, applied_at) VALUES ('m9999_future', 0)").await;
     for error in [store.check_schema().await.unwrap_err(), store.migrate(None).await.unwrap_err()] {
@@ -50,24 +50,24 @@ async fn a_migration_that_this_build_does_not_know_is_newer(database: Database) 
     store.check_schema().await.unwrap();
 }
 
-async fn a_migration_leaves_the_data_alone(database: Database) {
+async fn a_migration_preserves_the_data(database: Database) {
     let store = database.store().await;
     let kept = put_account(&store, account("acme")).await;
     assert_eq!(database.connect(2).await.migrate(None).await.unwrap(), 0);
     assert_eq!(store.account(&kept.id).await.unwrap(), Some(kept));
 }
 
-async fn a_migration_that_was_broken_off_is_made_good(database: Database) {
+async fn an_interrupted_migration_is_completed(database: Database) {
     let store = database.connect(2).await;
-    // Something is in the way, as late as can be: of the last table, or, where each statement stands by itself and a
-    // table that is there is passed over, of the row that comes after all tables.
+    // An obstacle makes the migration fail as late as possible: at the last table or, on databases with implicit
+    // commits, where existing tables are skipped, at the row that is inserted after all tables.
     let obstacle = if database.kind == Kind::MariaDb { "authority" } else { "replica" };
     database.tamper(&format!("CREATE TABLE {obstacle} (something INTEGER)")).await;
     store.migrate(None).await.unwrap_err();
     database.tamper(&format!("DROP TABLE {obstacle}")).await;
     assert_eq!(store.migrate(None).await.unwrap(), 3);
     if database.kind == Kind::MariaDb {
-        // Nothing was left to do but to say so.
+        // Only the entry in the table of migrations was missing.
         database.tamper("DELETE FROM seaql_migrations").await;
         assert_eq!(store.migrate(None).await.unwrap(), 3);
     }
@@ -78,7 +78,7 @@ async fn a_migration_that_was_broken_off_is_made_good(database: Database) {
     assert_eq!(store.account(&kept.id).await.unwrap(), Some(kept));
 }
 
-async fn a_link_that_is_lost_while_another_migrates_is_told_as_that(database: Database) {
+async fn a_connection_lost_while_another_process_migrates_is_unavailable(database: Database) {
     let other = database.session().await;
     let (lock, waiting) = match database.kind {
         Kind::Postgres => (
@@ -102,5 +102,5 @@ async fn a_link_that_is_lost_while_another_migrates_is_told_as_that(database: Da
 
 mod over_a_link {
     use super::*;
-    on_database_servers! { a_link_that_is_lost_while_another_migrates_is_told_as_that }
+    on_database_servers! { a_connection_lost_while_another_process_migrates_is_unavailable }
 }

@@ -1,4 +1,4 @@
-//! The versions of a key's secret: renewed, retired, forgotten, unique, deleted.
+//! The versions of a key's secret: renewal, retirement, removal, uniqueness and deletion.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use crate::support::{Database, on_every_database};
 
 on_every_database! {
     a_renewal_retires_the_old_secret_and_adds_the_new_one,
-    the_oldest_secrets_are_forgotten,
-    a_digest_belongs_to_one_secret_alone,
-    a_deleted_key_is_gone_with_its_secrets,
+    the_oldest_secrets_are_removed,
+    a_digest_belongs_to_one_secret,
+    a_deleted_key_is_removed_with_its_secrets,
     an_account_with_keys_is_not_deleted,
 }
 
@@ -22,7 +22,7 @@ async fn renew(store: &Store, key: &mut Key, version: u32, overlap: Duration) {
     let tx = store.begin().await.unwrap();
     let account = tx.account(&key.account).await.unwrap().unwrap();
     let minted = minted(key.id.as_str(), version);
-    key.renew(&account, minted, overlap, ExpiryChoice::Unsaid, tx.now()).unwrap();
+    key.renew(&account, minted, overlap, ExpiryChoice::Unspecified, tx.now()).unwrap();
     tx.update_key_and_secrets(key).await.unwrap();
     tx.commit(event(Action::RenewKey, key.account.as_str(), Some(key.id.as_str()))).await.unwrap();
 }
@@ -49,7 +49,7 @@ async fn a_renewal_retires_the_old_secret_and_adds_the_new_one(database: Databas
     assert_eq!(store.key(&bystander.id).await.unwrap(), Some(bystander));
 }
 
-async fn the_oldest_secrets_are_forgotten(database: Database) {
+async fn the_oldest_secrets_are_removed(database: Database) {
     let store = database.store().await;
     put_account(&store, account("acme")).await;
     let mut renewed = put_key(&store, key("key_1", "acme")).await;
@@ -64,7 +64,7 @@ async fn the_oldest_secrets_are_forgotten(database: Database) {
     assert!(has_digest(&store, "key_1", 3).await);
 }
 
-async fn a_digest_belongs_to_one_secret_alone(database: Database) {
+async fn a_digest_belongs_to_one_secret(database: Database) {
     let store = database.store().await;
     put_account(&store, account("acme")).await;
     let first = put_key(&store, key("key_1", "acme")).await;
@@ -79,7 +79,7 @@ async fn a_digest_belongs_to_one_secret_alone(database: Database) {
     assert_eq!(store.key(&first.id).await.unwrap(), Some(first));
 }
 
-async fn a_deleted_key_is_gone_with_its_secrets(database: Database) {
+async fn a_deleted_key_is_removed_with_its_secrets(database: Database) {
     let store = database.store().await;
     put_account(&store, account("acme")).await;
     let mut gone = put_key(&store, key("key_1", "acme")).await;

@@ -1,4 +1,4 @@
-//! What all replicas must agree on: the authority secret and the lease.
+//! Settings that all replicas must agree on: the authority secret and the lease.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::support::make::{joining, replica_id, ring_of};
 use crate::support::{Database, on_every_database};
 
 on_every_database! {
-    the_first_secret_is_noted_and_another_is_refused,
-    a_new_version_is_noted_and_must_be_there_from_then_on,
+    the_first_secret_is_stored_and_another_is_rejected,
+    a_new_version_is_stored_and_then_required,
     an_older_version_may_be_added_later,
-    many_replicas_may_bring_the_first_secret_at_once,
+    many_replicas_may_store_the_first_secret_concurrently,
     the_lease_can_be_changed_while_no_replica_runs,
 }
 
@@ -31,16 +31,16 @@ async fn check(database: &Database, versions: &[&str]) -> Result<(), SettingsErr
     database.connect_with(2, ring(versions)).await.check_secret().await
 }
 
-async fn the_first_secret_is_noted_and_another_is_refused(database: Database) {
+async fn the_first_secret_is_stored_and_another_is_rejected(database: Database) {
     database.store().await;
     check(&database, &[ONE]).await.unwrap();
     check(&database, &[ONE]).await.unwrap();
     let error = check(&database, &[OTHER_ONE]).await.unwrap_err();
-    assert!(matches!(error, SettingsError::OtherSecret { version: 1 }), "{error:?}");
+    assert!(matches!(error, SettingsError::SecretMismatch { version: 1 }), "{error:?}");
     check(&database, &[ONE]).await.unwrap();
 }
 
-async fn a_new_version_is_noted_and_must_be_there_from_then_on(database: Database) {
+async fn a_new_version_is_stored_and_then_required(database: Database) {
     database.store().await;
     check(&database, &[ONE]).await.unwrap();
     check(&database, &[ONE, TWO]).await.unwrap();
@@ -49,7 +49,7 @@ async fn a_new_version_is_noted_and_must_be_there_from_then_on(database: Databas
     let error = check(&database, &[TWO]).await.unwrap_err();
     assert!(matches!(error, SettingsError::SecretMissing { version: 1 }), "{error:?}");
     let error = check(&database, &[OTHER_ONE, TWO]).await.unwrap_err();
-    assert!(matches!(error, SettingsError::OtherSecret { version: 1 }), "{error:?}");
+    assert!(matches!(error, SettingsError::SecretMismatch { version: 1 }), "{error:?}");
     check(&database, &[ONE, TWO]).await.unwrap();
 }
 
@@ -60,7 +60,7 @@ async fn an_older_version_may_be_added_later(database: Database) {
     assert!(check(&database, &[TWO]).await.is_err());
 }
 
-async fn many_replicas_may_bring_the_first_secret_at_once(database: Database) {
+async fn many_replicas_may_store_the_first_secret_concurrently(database: Database) {
     database.store().await;
     let mut replicas = JoinSet::new();
     for _ in 0..8 {

@@ -1,5 +1,5 @@
-//! The SQL that matters, as it is generated: it stands in `tests/golden/`, and its plan uses the index that is meant for
-//! it. After a change that is meant, `KEY_AUTHORITY_UPDATE_GOLDEN=1` writes the files anew.
+//! The generated SQL of important statements matches the files in `tests/golden/`, and its plan uses the intended
+//! index. After an intended change, run the test with `KEY_AUTHORITY_UPDATE_GOLDEN=1` to rewrite the files.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -26,14 +26,14 @@ use crate::support::make::{
 use crate::support::{Database, Kind, on_every_database};
 
 on_every_database! {
-    statements_are_those_of_the_golden_file,
-    statements_use_the_index_that_is_meant_for_them,
+    statements_match_the_golden_file,
+    statements_use_their_index,
 }
 
-/// What was executed for each purpose.
+/// The statements executed for each purpose.
 struct Recorded(Vec<(&'static str, Vec<Statement>)>);
 
-/// An index, by what it is called or by the table whose primary key it is.
+/// An index, by its name or by the table whose primary key it is.
 enum Index {
     Named(&'static str),
     Primary(&'static str),
@@ -41,7 +41,7 @@ enum Index {
 
 use Index::{Named, Primary};
 
-/// The index that each statement of each purpose is meant to use.
+/// The intended index of each statement of each purpose.
 const INDEXES: &[(&str, &[Index])] = &[
     ("feed", &[Primary("audit_event")]),
     ("begin", &[Primary("authority"), Primary("authority")]),
@@ -99,7 +99,7 @@ impl Recorded {
         assert_eq!(used.into_iter().collect::<Vec<_>>(), [key_id("key-7")]);
         recorded.push(("key IDs ever used", taken()));
         assert!(!tx.is_account_id_used(&account_id("nobody")).await.unwrap());
-        // The first statement looks for the account itself.
+        // The first statement reads the account.
         recorded.push(("account ID ever used", taken().split_off(1)));
         assert!(tx.caller(&digest("key-7", 1)).await.unwrap().is_some());
         recorded.push(("caller of a token", taken()));
@@ -107,7 +107,7 @@ impl Recorded {
         taken();
         tx.update_key_and_secrets(&mut written).await.unwrap();
         recorded.push(("key and secrets written", taken()));
-        assert!(tx.seen(&actor("caller"), &mark("request_77", 0)).await.unwrap().unwrap().is_some());
+        assert!(tx.find_replayed(&actor("caller"), &mark("request_77", 0)).await.unwrap().unwrap().is_some());
         recorded.push(("event by request", taken()));
         assert_eq!(tx.holders(&[digest("key-7", 1), digest("nobody", 1)]).await.unwrap().len(), 1);
         recorded.push(("keys by their tokens", taken()));
@@ -150,7 +150,7 @@ impl Recorded {
             .await
             .unwrap();
         let mut usage = taken();
-        // SQLite locks nothing.
+        // SQLite has no row locks.
         let updates = usage.split_off(usage.len() - 2);
         recorded.extend((!usage.is_empty()).then_some(("used keys, locked", usage)));
         recorded.push(("usage", updates));
@@ -177,7 +177,7 @@ impl Recorded {
     }
 }
 
-/// A database with so many rows that reading all of them would be a mistake.
+/// A database with so many rows that a full scan is a mistake.
 async fn filled(database: &Database) -> Store {
     const ROWS: u8 = 250;
     let store = database.store().await;
@@ -215,7 +215,7 @@ async fn filled(database: &Database) -> Store {
     store
 }
 
-async fn statements_are_those_of_the_golden_file(database: Database) {
+async fn statements_match_the_golden_file(database: Database) {
     let recorded = Recorded::record(filled(&database).await).await;
     let name = match database.kind {
         Kind::Sqlite => "sqlite.sql",
@@ -233,11 +233,11 @@ async fn statements_are_those_of_the_golden_file(database: Database) {
     assert_eq!(recorded.text(), golden, "{}: if it is meant, KEY_AUTHORITY_UPDATE_GOLDEN=1", file.display());
 }
 
-async fn statements_use_the_index_that_is_meant_for_them(database: Database) {
+async fn statements_use_their_index(database: Database) {
     let recorded = Recorded::record(filled(&database).await).await;
     let session = database.session().await;
     if database.kind == Kind::Postgres {
-        // So few rows are read faster without an index; whether there is one for them is what is asked.
+        // With so few rows a scan is faster. The test checks whether an index is available.
         session
             .execute_unprepared("SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off")
             .await
@@ -250,12 +250,12 @@ async fn statements_use_the_index_that_is_meant_for_them(database: Database) {
             let plan = plan(&session, database.kind, statement).await;
             let called = index.name(database.kind);
             assert!(plan.iter().any(|step| step.uses(&called)), "{name} without {called}: {plan:?}");
-            // Of the registry, all of it is wanted.
+            // The registry is read completely.
             let is_bounded = name == "registry" || plan.iter().all(|step| !step.reads_all());
             assert!(is_bounded, "{name} reads a whole table: {plan:?}");
             let is_next_page = name.ends_with("next page") && matches!(index, Named(_));
             assert!(!is_next_page || plan.iter().any(Step::begins_within), "{name} walks the pages before: {plan:?}");
-            // The feed sorts what it has read; a page must come out of its index in order.
+            // The feed sorts a limited result; a page must be read in index order.
             assert!(name == "feed" || plan.iter().all(|step| !step.sorts()), "{name} sorts: {plan:?}");
         }
     }
@@ -277,9 +277,9 @@ impl Index {
 /// A line of a plan.
 #[derive(Debug)]
 struct Step {
-    /// How rows are found, in the database's words.
+    /// The access method, as the database names it.
     access: String,
-    /// By which index, where the database tells it apart.
+    /// The index, if the database reports it separately.
     index: Option<String>,
 }
 
@@ -291,15 +291,14 @@ impl Step {
         }
     }
 
-    /// A listing walks an index from one end, and what the feed has read is joined; everything else that walks is a
-    /// mistake.
+    /// A list scans an index from one end, and the feed joins its limited result. Any other scan is a mistake.
     fn reads_all(&self) -> bool {
         let is_walk =
             ["SCAN ", "ALL "].iter().any(|word| self.access.starts_with(word)) || self.access.contains("Seq Scan");
         is_walk && ![" USING INDEX ", "SCAN event ", "<derived"].iter().any(|fine| self.access.contains(fine))
     }
 
-    /// Whether it begins where the page does, not at the end of the index.
+    /// Whether the scan starts at the page instead of the end of the index.
     fn begins_within(&self) -> bool {
         let is_range = |bound: &str| self.access.contains(bound) && self.access.contains("create_revision");
         is_range("SEARCH ") || is_range("Index Cond: ") || self.access.starts_with("range ")

@@ -1,4 +1,4 @@
-//! What the tests stand on: fresh databases, things to keep in them, and a link that can be cut.
+//! Test support: fresh databases, test data, and a proxy that cuts connections.
 
 pub(crate) mod database;
 pub(crate) mod make;
@@ -28,21 +28,21 @@ macro_rules! tests_on {
     };
 }
 
-/// Makes three tests of each function, one a database.
+/// Makes three tests of each function, one for each database.
 macro_rules! on_every_database {
     ($($name:ident),* $(,)?) => {
         $crate::support::on_databases!([sqlite Sqlite, postgres Postgres, mariadb MariaDb] { $($name),* });
     };
 }
 
-/// Makes two tests of each function, for what has a link that can be cut.
+/// Makes two tests of each function, for databases with a network connection.
 macro_rules! on_database_servers {
     ($($name:ident),* $(,)?) => {
         $crate::support::on_databases!([postgres Postgres, mariadb MariaDb] { $($name),* });
     };
 }
 
-/// Makes one test of each function, for what concerns a file.
+/// Makes one test of each function, for SQLite files.
 macro_rules! on_sqlite {
     ($($name:ident),* $(,)?) => {
         $crate::support::on_databases!([sqlite Sqlite] { $($name),* });
@@ -51,12 +51,12 @@ macro_rules! on_sqlite {
 
 pub(crate) use {on_database_servers, on_databases, on_every_database, on_sqlite, tests_on};
 
-/// Whether an error says that the database was not there, and nothing was changed.
+/// Whether an error means that the database was unavailable and nothing was changed.
 pub(crate) fn is_away(error: &StorageError) -> bool {
     matches!(error, StorageError::Unavailable(_) | StorageError::TimedOut | StorageError::CannotWrite(_))
 }
 
-/// Everything that an error says: its text and those of its sources, as a log shows them, and its `Debug`.
+/// All texts of an error: its message, those of its sources, and its `Debug` output.
 pub(crate) fn all_words(error: &dyn Error) -> String {
     let mut text = format!("{error:?} {error}");
     let mut source = error.source();

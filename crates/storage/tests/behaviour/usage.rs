@@ -1,4 +1,4 @@
-//! How keys have been used: only ever forward, and in nobody's way.
+//! Key usage: it only advances, and does not block changes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,11 +14,11 @@ use crate::support::make::{account, at, digest, event, key, key_id, put_account,
 use crate::support::{Database, Kind, on_every_database};
 
 on_every_database! {
-    counts_add_up_and_times_only_move_forward,
-    usage_of_what_is_gone_is_passed_over,
-    usage_of_a_deleted_key_is_not_credited_to_the_next_of_its_id,
-    a_change_leaves_the_usage_as_it_is,
-    counts_of_two_processes_add_up_and_none_waits_for_ever,
+    counts_add_up_and_times_only_advance,
+    usage_of_deleted_keys_is_skipped,
+    usage_of_a_deleted_key_is_not_added_to_a_new_key_with_its_id,
+    a_change_preserves_the_usage,
+    counts_of_two_processes_add_up_without_deadlock,
     keys_can_be_deleted_while_their_usage_is_written,
     a_key_can_be_changed_while_its_usage_is_written,
 }
@@ -34,7 +34,7 @@ async fn record(store: &Store, deltas: impl IntoIterator<Item = UsageDelta>) {
     store.record_usage(&mut deltas).await.unwrap();
 }
 
-async fn counts_add_up_and_times_only_move_forward(database: Database) {
+async fn counts_add_up_and_times_only_advance(database: Database) {
     let store = database.store().await;
     put_account(&store, account("acme")).await;
     let mut two = key("key_1", "acme");
@@ -49,7 +49,7 @@ async fn counts_add_up_and_times_only_move_forward(database: Database) {
     assert_eq!(store.head().await.unwrap().revision.0, 2, "usage is no change");
 }
 
-async fn usage_of_what_is_gone_is_passed_over(database: Database) {
+async fn usage_of_deleted_keys_is_skipped(database: Database) {
     let store = database.store().await;
     put_account(&store, account("acme")).await;
     put_key(&store, key("key_1", "acme")).await;
@@ -60,7 +60,7 @@ async fn usage_of_what_is_gone_is_passed_over(database: Database) {
     assert_eq!(read.secrets[0].last_used_time, None);
 }
 
-async fn usage_of_a_deleted_key_is_not_credited_to_the_next_of_its_id(database: Database) {
+async fn usage_of_a_deleted_key_is_not_added_to_a_new_key_with_its_id(database: Database) {
     let store = database.store().await;
     put_account(&store, account("acme")).await;
     put_key(&store, key("key_1", "acme")).await;
@@ -74,7 +74,7 @@ async fn usage_of_a_deleted_key_is_not_credited_to_the_next_of_its_id(database: 
     assert_eq!((read.usage, read.secrets[0].last_used_time), (Usage::default(), None));
 }
 
-async fn a_change_leaves_the_usage_as_it_is(database: Database) {
+async fn a_change_preserves_the_usage(database: Database) {
     let store = database.store().await;
     put_account(&store, account("acme")).await;
     let mut stale = put_key(&store, key("key_1", "acme")).await;
@@ -88,7 +88,7 @@ async fn a_change_leaves_the_usage_as_it_is(database: Database) {
     assert_eq!(read.secrets[0].last_used_time, Some(at(9)));
 }
 
-async fn counts_of_two_processes_add_up_and_none_waits_for_ever(database: Database) {
+async fn counts_of_two_processes_add_up_without_deadlock(database: Database) {
     const KEYS: u32 = 230;
     let stores = [database.store().await, database.connect(5).await];
     put_account(&stores[0], account("acme")).await;
@@ -98,7 +98,7 @@ async fn counts_of_two_processes_add_up_and_none_waits_for_ever(database: Databa
         let store = stores[writer % 2].clone();
         writers.spawn(async move {
             let deltas = (0..KEYS).map(|n| delta(&format!("key-{n}"), 1, n + 1, 7));
-            // Each brings them in another order.
+            // Each process has another order.
             let mut deltas: Vec<_> = deltas.collect();
             deltas.rotate_left(writer * 50);
             if writer % 2 == 0 {
@@ -117,7 +117,7 @@ async fn counts_of_two_processes_add_up_and_none_waits_for_ever(database: Databa
 async fn keys_can_be_deleted_while_their_usage_is_written(database: Database) {
     const KEYS: usize = 60;
     let first = database.store().await;
-    // One process has an SQLite database to itself.
+    // SQLite has only one process.
     let second = if database.kind == Kind::Sqlite { first.clone() } else { database.connect(5).await };
     let stores = [first, second];
     put_account(&stores[0], account("acme")).await;
@@ -150,7 +150,7 @@ async fn a_key_can_be_changed_while_its_usage_is_written(database: Database) {
     let stores = [database.store().await, database.connect(5).await];
     put_account(&stores[0], account("acme")).await;
     put_key(&stores[0], key("key_1", "acme")).await;
-    // SQLite has one writer at a time: the usage is written when the change is not begun yet.
+    // SQLite has one writer at a time: the usage is written before the change begins.
     if database.kind == Kind::Sqlite {
         record(&stores[1], [delta("key_1", 1, 1, 1)]).await;
     }

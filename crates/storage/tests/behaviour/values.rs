@@ -1,4 +1,4 @@
-//! What is written is read back: the longest, the strangest, the earliest and the latest.
+//! Values round-trip: the longest, special characters, the earliest and the latest.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,16 +19,16 @@ use crate::support::make::{account, account_id, actor, at, digest, event, key, k
 use crate::support::{Database, on_every_database};
 
 on_every_database! {
-    the_longest_key_reads_back,
-    strange_texts_read_back,
-    times_before_and_after_everything_read_back,
-    policies_read_back,
-    events_read_back_whatever_their_length,
+    the_longest_key_round_trips,
+    special_texts_round_trip,
+    extreme_times_round_trip,
+    policies_round_trip,
+    events_of_any_length_round_trip,
     ids_are_case_sensitive_and_byte_exact,
     an_empty_reason_is_still_a_revocation,
 }
 
-/// Texts that some database, some escaping or some encoding takes for something else.
+/// Texts that a database, an escaping or an encoding may misinterpret.
 const STRANGE: [&str; 22] = [
     "",
     " ",
@@ -60,7 +60,7 @@ async fn write(store: &Store, key: &Key) {
     tx.commit(event(Action::CreateKey, key.account.as_str(), Some(key.id.as_str()))).await.unwrap();
 }
 
-async fn the_longest_key_reads_back(database: Database) {
+async fn the_longest_key_round_trips(database: Database) {
     let store = database.store().await;
     let (long_id, long_account) = ("K".repeat(64), "A".repeat(64));
     put_account(&store, Account { display_name: "🦀".repeat(200), ..account(&long_account) }).await;
@@ -98,7 +98,7 @@ async fn the_longest_key_reads_back(database: Database) {
     assert_eq!(store.key(&longest.id).await.unwrap(), Some(longest));
 }
 
-async fn strange_texts_read_back(database: Database) {
+async fn special_texts_round_trip(database: Database) {
     let store = database.store().await;
     for (number, text) in STRANGE.into_iter().enumerate() {
         let id = format!("strange-{number}");
@@ -119,7 +119,7 @@ async fn strange_texts_read_back(database: Database) {
     }
 }
 
-async fn times_before_and_after_everything_read_back(database: Database) {
+async fn extreme_times_round_trip(database: Database) {
     let store = database.store().await;
     put_account(&store, account("acme")).await;
     let first = Timestamp::from_parts(-62_135_596_800, 0).unwrap();
@@ -155,7 +155,7 @@ async fn times_before_and_after_everything_read_back(database: Database) {
     }
 }
 
-async fn policies_read_back(database: Database) {
+async fn policies_round_trip(database: Database) {
     let store = database.store().await;
     let full = KeyPolicy {
         token_prefix: TokenPrefix::new(&format!("{}_", "p".repeat(31))).unwrap(),
@@ -181,7 +181,7 @@ async fn policies_read_back(database: Database) {
     }
 }
 
-async fn events_read_back_whatever_their_length(database: Database) {
+async fn events_of_any_length_round_trip(database: Database) {
     let store = database.store().await;
     let mut said = vec![event(Action::DeleteAccount, &"A".repeat(64), Some(&"K".repeat(64)))];
     said[0].actor = actor(&"a".repeat(64));

@@ -13,7 +13,8 @@ use key_authority_domain::snapshot;
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::TokenDigest;
 use key_authority_proto::v1;
-use key_authority_storage::read_tx::{Holder, ReadTx};
+use key_authority_storage::holders::Holder;
+use key_authority_storage::read_tx::ReadTx;
 
 use crate::admin::audited::AuditRecord;
 use crate::entropy;
@@ -33,8 +34,8 @@ pub(super) struct Candidate {
 
 impl Candidate {
     pub(super) fn new(keyring: &Keyring, key: ImportedKey) -> Self {
-        let (scheme, digest) = (key.brought.scheme(), keyring.digest_brought(&key.brought));
-        let known = keyring.digests_brought(&key.brought);
+        let (scheme, digest) = (key.secret.scheme(), keyring.stored_digest(&key.secret));
+        let known = keyring.possible_digests(&key.secret);
         Self { key, scheme, digest, known }
     }
 }
@@ -124,7 +125,7 @@ impl ImportPlanner {
     }
 
     fn outcome(&self, candidate: &Candidate, existing: &mut ExistingKeys) -> Result<ImportOutcome, RpcError> {
-        let Candidate { key: ImportedKey { spec, brought, hint }, scheme, digest, known } = candidate;
+        let Candidate { key: ImportedKey { spec, secret, hint }, scheme, digest, known } = candidate;
         if let Some(holder) = known.iter().find_map(|digest| existing.holders.get(digest)) {
             let is_this = holder.account == self.account.id && spec.id.as_ref().is_none_or(|id| *id == holder.key_id);
             return if is_this {
@@ -141,7 +142,7 @@ impl ImportPlanner {
             Some(id) => id.clone(),
             None => KeyId::generate(entropy::fill)?,
         };
-        let sealed = match brought {
+        let sealed = match secret {
             ImportedSecret::Token(token) if self.account.policy.recoverable => {
                 let context = SealContext::Token { key_id: id.as_str(), version: 1 };
                 Some(self.keyring.seal(context, token.reveal().as_bytes(), entropy::bytes()?))

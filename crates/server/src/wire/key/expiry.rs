@@ -38,5 +38,5 @@ pub(super) fn expiry(check: &mut Check, said: Option<Said<'_>>) -> ExpiryChoice 
         Some(Said::Lifetime(lifetime)) => check.field("lifetime", time::lifetime(lifetime)).map(ExpiryChoice::Lifetime),
         Some(Said::ExpireTime(end)) => check.field("expire_time", time::timestamp(end)).map(ExpiryChoice::At),
     };
-    choice.unwrap_or(ExpiryChoice::Unsaid)
+    choice.unwrap_or(ExpiryChoice::Unspecified)
 }

@@ -33,7 +33,7 @@ fn seconds(seconds: i64) -> prost_types::Duration {
 #[test]
 fn a_key_that_says_nothing_leaves_everything_to_the_policy() {
     let spec = new_key(&create()).unwrap();
-    assert_eq!((spec.id, spec.projects, spec.expiry, spec.request), (None, None, ExpiryChoice::Unsaid, None));
+    assert_eq!((spec.id, spec.projects, spec.expiry, spec.request), (None, None, ExpiryChoice::Unspecified, None));
     assert!(spec.scopes.is_empty() && spec.networks.is_empty() && spec.labels.is_empty() && !spec.disabled);
 }
 
@@ -90,7 +90,7 @@ fn a_key_of_system_holds_permissions_and_accounts() {
 fn an_expiry_is_one_of_three_and_never_false_says_nothing() {
     use create_key_request::Expiry;
     let choose = |expiry| new_key(&v1::CreateKeyRequest { expiry: Some(expiry), ..create() }).map(|spec| spec.expiry);
-    assert_eq!(choose(Expiry::NeverExpires(false)), Ok(ExpiryChoice::Unsaid));
+    assert_eq!(choose(Expiry::NeverExpires(false)), Ok(ExpiryChoice::Unspecified));
     assert_eq!(choose(Expiry::NeverExpires(true)), Ok(ExpiryChoice::Never));
     assert_eq!(choose(Expiry::Lifetime(seconds(1))), Ok(ExpiryChoice::Lifetime(Duration::from_secs(1))));
     let end = prost_types::Timestamp { seconds: 1, nanos: 1_999 };
@@ -261,7 +261,7 @@ fn a_key_is_shown_with_all_but_its_secrets() {
     };
     let new = new_key(&request).unwrap().into_new_key(KeyId::new("key_1").unwrap(), Actor::bootstrap());
     let mut key = Key::create(&account, new, minted(1), now, Revision(2)).unwrap();
-    key.renew(&account, minted(2), Duration::from_mins(1), ExpiryChoice::Unsaid, now).unwrap();
+    key.renew(&account, minted(2), Duration::from_mins(1), ExpiryChoice::Unspecified, now).unwrap();
     key.usage.use_count = u64::MAX;
 
     let shown = key_to_proto(&key, now);

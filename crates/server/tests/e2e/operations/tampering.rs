@@ -82,7 +82,7 @@ async fn a_log_cut_short_with_its_head_is_found_beside_the_head_that_was_kept(mu
     ));
     authority.subcommand(&["audit", "verify"], &[]).await.well();
     let text = authority.subcommand(&["audit", "verify"], &["--kept-head", kept]).await.badly().text();
-    assert!(text.contains(&format!("revision {head} is not the one that was kept")), "{text}");
+    assert!(text.contains(&format!("revision {head} does not match the expected hash")), "{text}");
     let nonsense = authority.subcommand(&["audit", "verify"], &["--kept-head", "the last one"]).await.badly();
     assert!(nonsense.stderr.contains("--kept-head must be"), "{}", nonsense.stderr);
 }

@@ -1,4 +1,5 @@
-//! A fresh database a test: an SQLite file, or a database on a PostgreSQL or MariaDB server that was started for tests.
+//! A fresh database for each test: an SQLite file, or a database on a PostgreSQL or MariaDB server that was started for
+//! tests.
 
 use std::fmt::Write;
 use std::panic::resume_unwind;
@@ -13,7 +14,7 @@ use tempfile::TempDir;
 
 use super::make;
 
-/// Which databases there are to test on.
+/// The kinds of databases that the tests use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Sqlite,
@@ -21,7 +22,7 @@ pub(crate) enum Kind {
     MariaDb,
 }
 
-/// A database that nobody else uses. Clones are the same one.
+/// A database of one test. Clones refer to the same database.
 #[derive(Clone)]
 pub(crate) struct Database {
     pub(crate) kind: Kind,
@@ -30,14 +31,14 @@ pub(crate) struct Database {
     _folder: Option<Arc<TempDir>>,
 }
 
-/// The server that has it, and under which name.
+/// The server and the name of the database.
 #[derive(Clone)]
 struct Server {
     admin: DatabaseConnection,
     name: String,
 }
 
-/// Runs a test on a database of its own and removes the database, however the test ends.
+/// Runs a test on a separate database, and removes the database even if the test fails.
 pub(crate) async fn run<F>(kind: Kind, test: impl FnOnce(Database) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
@@ -73,7 +74,7 @@ impl Database {
         });
         let name = format!("storage_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let admin = session(&server).await;
-        // A process of the same number may have been killed amid its tests.
+        // An earlier process with the same ID may have been killed during its tests.
         for sql in [format!("DROP DATABASE IF EXISTS {name}"), format!("CREATE DATABASE {name}")] {
             admin.execute_unprepared(&sql).await.expect(&sql);
         }
@@ -89,14 +90,14 @@ impl Database {
         }
     }
 
-    /// A store as a server has it, on a database that has its schema.
+    /// A store like that of a server, on a migrated database.
     pub(crate) async fn store(&self) -> Store {
         let store = self.connect(5).await;
         store.migrate(None).await.expect("the schema");
         store
     }
 
-    /// A pool of connections, without a glance at the schema.
+    /// A pool of connections, without a check of the schema.
     pub(crate) async fn connect(&self, connections: u32) -> Store {
         self.connect_with(connections, make::ring()).await
     }
@@ -106,19 +107,19 @@ impl Database {
         Store::connect(&self.url, connections, ring).await.expect("a connection")
     }
 
-    /// Does to the database what storage never would.
+    /// Executes a statement that storage never would.
     pub(crate) async fn tamper(&self, sql: &str) {
         let session = self.session().await;
         session.execute_unprepared(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
         session.close().await.expect("closing");
     }
 
-    /// A connection past storage.
+    /// A direct connection to the database.
     pub(crate) async fn session(&self) -> DatabaseConnection {
         session(&self.url).await
     }
 
-    /// Bytes as this database writes them in SQL.
+    /// Bytes as an SQL literal.
     pub(crate) fn bytes(&self, bytes: &[u8]) -> String {
         let mut digits = String::new();
         for byte in bytes {
@@ -134,14 +135,14 @@ async fn session(url: &str) -> DatabaseConnection {
     sea_orm::Database::connect(options).await.expect("a connection to the database server")
 }
 
-/// The rows of a query past storage.
+/// The rows of a query on a direct connection.
 pub(crate) async fn query(session: &DatabaseConnection, sql: impl Into<String>) -> Vec<QueryResult> {
     let statement = Statement::from_string(session.get_database_backend(), sql);
     let text = statement.sql.clone();
     session.query_all_raw(statement).await.unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
-/// The URL of an SQLite file that cannot be made.
+/// The URL of an SQLite file that cannot be created.
 pub(crate) fn unreachable_file(folder: &Path) -> String {
     sqlite_url(&folder.join("nowhere").join("authority.db"))
 }

@@ -1,4 +1,4 @@
-//! Things to keep: accounts, keys, events, and the changes that bring them in.
+//! Test data: accounts, keys, events, and the changes that write them.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(crate) fn ring() -> Arc<Keyring> {
     ring_of(&"07".repeat(32))
 }
 
-/// Secrets from the text of a secret file.
+/// A keyring from the text of a secret file.
 pub(crate) fn ring_of(text: &str) -> Arc<Keyring> {
     Arc::new(Keyring::parse(text).expect("a secret file"))
 }
@@ -44,7 +44,7 @@ pub(crate) fn replica_id(number: u8) -> ReplicaId {
     ReplicaId([number; 16])
 }
 
-/// A replica that joins under this number and with this nonce, keeping to the lease that a new database has.
+/// Joins a replica with this number and nonce, and with the lease of a new database.
 pub(crate) async fn join_as(store: &Store, number: u8, nonce: Nonce) {
     store.join(joining(number, nonce)).await.unwrap().unwrap();
 }
@@ -117,7 +117,7 @@ pub(crate) fn secret(key_id: &str, version: u32) -> Secret {
     }
 }
 
-/// What is kept of a token: another one for each key and version.
+/// The digest of a token, different for each key and version.
 pub(crate) fn digest(key_id: &str, version: u32) -> TokenDigest {
     let mut bytes = [0; 32];
     for (part, chunk) in bytes.chunks_exact_mut(8).enumerate() {
@@ -147,12 +147,12 @@ pub(crate) fn event(action: Action, account: &str, key: Option<&str>) -> AuditEv
     }
 }
 
-/// A caller's mark, with parameters of which `digest` is the digest.
+/// An idempotency key whose parameters have this digest.
 pub(crate) fn mark(id: &str, digest: u8) -> IdempotencyKey {
     IdempotencyKey { id: RequestId::new(id).expect("a request's ID"), digest: [digest; 32] }
 }
 
-/// Writes an account, and gives it back as it was written.
+/// Writes an account and returns it as written.
 pub(crate) async fn put_account(store: &Store, mut account: Account) -> Account {
     let tx = store.begin().await.expect("a change");
     date_account(&tx, &mut account);
@@ -161,7 +161,7 @@ pub(crate) async fn put_account(store: &Store, mut account: Account) -> Account 
     account
 }
 
-/// Writes keys in one change, and gives them back as they were written.
+/// Writes keys in one change and returns them as written.
 pub(crate) async fn put_keys(store: &Store, mut keys: Vec<Key>) -> Vec<Key> {
     let tx = store.begin().await.expect("a change");
     for key in &mut keys {
@@ -173,12 +173,12 @@ pub(crate) async fn put_keys(store: &Store, mut keys: Vec<Key>) -> Vec<Key> {
     keys
 }
 
-/// Writes a key, and gives it back as it was written.
+/// Writes a key and returns it as written.
 pub(crate) async fn put_key(store: &Store, key: Key) -> Key {
     put_keys(store, vec![key]).await.remove(0)
 }
 
-/// A change of nothing but the log.
+/// A change that only adds an event to the log.
 pub(crate) async fn note(store: &Store) -> Committed {
     let tx = store.begin().await.expect("a change");
     tx.commit(event(Action::RevealToken, "acme", None)).await.expect("a commit")

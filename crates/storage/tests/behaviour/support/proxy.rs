@@ -1,4 +1,4 @@
-//! A link to a database server that can be cut at the moment of truth: when the client has said COMMIT.
+//! A proxy to a database server that can cut or hang the connection when the client sends COMMIT.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,26 +8,26 @@ use tokio::sync::watch;
 
 use super::{Database, Kind};
 
-/// What becomes of the connection over which the next COMMIT is sent.
+/// What happens to the connection that sends the next COMMIT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// It is cut before the server reads of it.
+    /// It is closed before the server receives the COMMIT.
     CutBefore,
-    /// It is cut as soon as the COMMIT is on its way to the server.
+    /// It is closed as soon as the COMMIT was sent to the server.
     CutAfter,
-    /// It is cut when the server has answered, and the answer is lost.
+    /// It is closed when the server has answered, and the response is lost.
     CutAnswer,
-    /// It is cut before the server reads of it, and so is each connection after it.
+    /// It is closed before the server receives the COMMIT, and so is each later connection.
     CutForGood,
-    /// It falls silent before the server reads of it: nobody closes anything, nothing gets through.
+    /// It hangs before the server receives the COMMIT: it stays open, and no data passes.
     Silence,
-    /// It falls silent when the server has answered.
+    /// It hangs when the server has answered.
     SilenceAnswer,
 }
 
-/// The link.
+/// The proxy.
 pub(crate) struct Proxy {
-    /// The database's URL by this way.
+    /// The database's URL through the proxy.
     pub(crate) url: String,
     link: Arc<Link>,
 }
@@ -39,7 +39,7 @@ struct Link {
 }
 
 impl Proxy {
-    /// Opens a link to the server of `database`.
+    /// Starts a proxy to the server of `database`.
     pub(crate) async fn open(database: &Database) -> Self {
         let (before, rest) = database.url.rsplit_once('@').expect("a URL with a user");
         let (server, name) = rest.split_once('/').expect("a URL with a path");
@@ -51,22 +51,22 @@ impl Proxy {
         Self { url: format!("{before}@127.0.0.1:{port}/{name}?{plain}"), link }
     }
 
-    /// Cuts every connection, and each that is made from now on.
+    /// Closes all connections and rejects new ones.
     pub(crate) fn cut(&self) {
         self.link.is_cut.send_replace(true);
     }
 
-    /// Lets connections through again.
+    /// Accepts connections again.
     pub(crate) fn mend(&self) {
         self.link.is_cut.send_replace(false);
     }
 
-    /// Says what shall become of the next COMMIT's connection.
+    /// Sets what happens to the connection of the next COMMIT.
     pub(crate) fn arm(&self, fate: Fate) {
         *self.link.next.lock().expect("no panic") = Some(fate);
     }
 
-    /// Whether a COMMIT has met its fate since.
+    /// Whether a COMMIT has triggered it since.
     pub(crate) fn has_struck(&self) -> bool {
         self.link.next.lock().expect("no panic").is_none()
     }
@@ -89,7 +89,7 @@ async fn serve(listener: TcpListener, server: String, link: Arc<Link>) {
     }
 }
 
-/// Carries bytes both ways until an end is closed, or fate strikes.
+/// Forwards data in both directions until a side closes or a COMMIT triggers the fate.
 async fn carry(mut client: TcpStream, mut server: TcpStream, link: &Link) {
     let (mut asked, mut answered) = (vec![0; 65_536], vec![0; 65_536]);
     loop {
@@ -129,7 +129,7 @@ async fn meet(fate: Fate, commit: &[u8], mut server: TcpStream, link: &Link) {
 }
 
 impl Link {
-    /// What shall become of the connection, if this is the COMMIT that was waited for.
+    /// What happens to the connection, if this is the armed COMMIT.
     fn fate_of(&self, bytes: &[u8]) -> Option<Fate> {
         let is_commit = bytes.strip_suffix(b"\0").unwrap_or(bytes).ends_with(b"COMMIT");
         if is_commit { self.next.lock().expect("no panic").take() } else { None }

@@ -1,4 +1,4 @@
-//! Rows of the log.
+//! Audit event rows.
 
 use key_authority_domain::audit::{Action, AuditEvent, IdempotencyKey, LoggedEvent};
 use key_authority_domain::id::{AccountId, Actor, KeyId, RequestId, Revision};
@@ -7,11 +7,11 @@ use sea_orm::ActiveValue::Set;
 
 use crate::entity::audit_event;
 use crate::error::StorageError;
-use crate::rows::Row;
+use crate::mapping::RowContext;
 
 pub(crate) fn to_domain(model: audit_event::Model) -> Result<LoggedEvent, StorageError> {
     let id = model.revision.to_string();
-    let row = Row { table: "audit_event", id: &id };
+    let row = RowContext { table: "audit_event", id: &id };
     let request = match (model.request_id, model.request_digest) {
         (Some(id), Some(digest)) => Some(IdempotencyKey {
             id: row.valid("request_id", RequestId::new(&id))?,
@@ -39,8 +39,8 @@ pub(crate) fn to_domain(model: audit_event::Model) -> Result<LoggedEvent, Storag
 
 pub(crate) fn to_row(logged: LoggedEvent) -> Result<audit_event::ActiveModel, StorageError> {
     let id = logged.revision.to_string();
-    let row = Row { table: "audit_event", id: &id };
-    let (request_id, request_digest) = logged.event.request.map(|mark| (mark.id, mark.digest)).unzip();
+    let row = RowContext { table: "audit_event", id: &id };
+    let (request_id, request_digest) = logged.event.request.map(|key| (key.id, key.digest)).unzip();
     Ok(audit_event::ActiveModel {
         revision: Set(logged.revision.0),
         event_time: Set(logged.time.micros()),

@@ -1,9 +1,9 @@
-//! One argument of a command, as each shell must read it to get exactly the text, typed or pasted at its prompt.
+//! Quoting of command arguments for each shell's interactive prompt: the program receives exactly the given text.
 
-/// A program that reads commands.
+/// A command shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shell {
-    /// sh, bash, zsh and their kin.
+    /// sh, bash, zsh and similar shells.
     Posix,
     /// PowerShell on Windows.
     PowerShell,
@@ -12,7 +12,7 @@ pub enum Shell {
 }
 
 impl Shell {
-    /// The argument that is read as `text`. For cmd, `text` must be without control characters.
+    /// Quotes `text` as one argument. For cmd, `text` must not contain control characters.
     #[must_use]
     pub fn quote(self, text: &str) -> String {
         let is_plain = text.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -25,27 +25,27 @@ impl Shell {
         }
     }
 
-    /// The line that gives a variable of the environment the value `text`. For cmd, `text` must be without quotation marks
-    /// and percent signs, for which it has no spelling there.
+    /// The line that sets an environment variable to `text`. For cmd, `text` must not contain quotation marks or
+    /// percent signs, which cmd cannot escape there.
     #[must_use]
-    pub fn set(self, variable: &str, text: &str) -> String {
+    pub fn set_variable(self, variable: &str, text: &str) -> String {
         match self {
             Self::Posix => format!("export {variable}={}", self.quote(text)),
-            // A value is no argument: a bare word would be taken for a command.
+            // Always quoted: PowerShell runs a bare word as a command.
             Self::PowerShell => format!("$env:{variable} = {}", powershell(text)),
-            // The quotation marks go around the whole, and what is in them belongs to the value as it stands.
+            // Quotation marks around the whole assignment keep its content literal.
             Self::Cmd => format!("set \"{variable}={text}\""),
         }
     }
 }
 
-/// Between single quotes nothing has a meaning, and a single quote stands outside of them.
+/// All characters are literal between single quotes. A single quote is written outside of them.
 fn posix(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// Between single quotes nothing has a meaning but a single quote, which is doubled; and PowerShell takes four others of
-/// Unicode for one.
+/// All characters but the single quote are literal between single quotes. A single quote is doubled. PowerShell also
+/// interprets the four Unicode characters U+2018 to U+201B as single quotes.
 fn powershell(text: &str) -> String {
     let mut quoted = String::from("'");
     for c in text.chars() {
@@ -58,11 +58,12 @@ fn powershell(text: &str) -> String {
     quoted
 }
 
-/// cmd hands the line on as it is, and the program then takes it apart by the rules of
-/// `CommandLineToArgvW`: quotation marks around, one within it as `\"`, and backslashes before any of them doubled.
+/// cmd passes the line unchanged, and the program splits it by the rules of `CommandLineToArgvW`: an argument is
+/// enclosed in quotation marks, a quotation mark within it is written `\"`, and backslashes before a quotation mark are
+/// doubled.
 ///
-/// Of such quotation marks cmd knows nothing but that each begins or ends a part in which only `%` has a meaning: so what
-/// stands outside of such a part by its count, and `%` always, gets a `^`.
+/// For cmd, each quotation mark, escaped or not, begins or ends a quoted part in which it interprets only `%`. So
+/// special characters outside of such a part, and `%` everywhere, are escaped with `^`.
 fn cmd(text: &str) -> String {
     let mut line = Line { text: String::from("\""), backslashes: 0, is_quoted: true };
     for c in text.chars() {
@@ -73,12 +74,12 @@ fn cmd(text: &str) -> String {
     line.text
 }
 
-/// An argument within its quotation marks, as far as it is written.
+/// A quoted argument under construction.
 struct Line {
     text: String,
-    /// How many stand at its end.
+    /// Number of backslashes at the end of `text`.
     backslashes: usize,
-    /// Whether cmd is between quotation marks by its count.
+    /// Whether cmd parses the end of `text` as quoted.
     is_quoted: bool,
 }
 
@@ -96,7 +97,7 @@ impl Line {
                 self.is_quoted = !self.is_quoted;
             }
             '%' if self.is_quoted => {
-                // Out of the quotation marks and in again, since within them a ^ is none.
+                // Leave the quoted part for the escape: within it, ^ is literal.
                 self.double_backslashes();
                 self.text.push_str("\"^%\"");
             }
@@ -106,7 +107,7 @@ impl Line {
         self.backslashes = 0;
     }
 
-    /// A quotation mark follows.
+    /// Doubles the backslashes at the end: a quotation mark follows.
     fn double_backslashes(&mut self) {
         self.text.extend(std::iter::repeat_n('\\', self.backslashes));
         self.backslashes = 0;

@@ -1,4 +1,4 @@
-//! Key rows: one of `api_key` and those of `api_key_secret` that belong to it.
+//! Key rows: a row of `api_key` and its rows of `api_key_secret`.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -14,10 +14,10 @@ use sea_orm::{FromQueryResult, QueryResult};
 
 use crate::entity::{api_key, api_key_secret};
 use crate::error::StorageError;
-use crate::rows::{Row, json_list};
+use crate::mapping::{RowContext, json_list};
 
 pub(crate) fn set<T: Ord>(
-    row: Row<'_>,
+    row: RowContext<'_>,
     column: &'static str,
     text: &str,
     read: fn(&str) -> Result<T, ValidationError>,
@@ -26,33 +26,34 @@ pub(crate) fn set<T: Ord>(
     row.valid(column, items.iter().map(|item| read(item)).collect())
 }
 
-/// Rows of keys and of their secrets, both in the order of the keys' IDs, as they came.
+/// Rows of keys and of their secrets, both in the order of the keys' IDs, not yet converted.
 #[derive(Default)]
 pub(crate) struct KeyRows {
-    /// The ID of the last key, if there is any.
+    /// The ID of the last key, if there is one.
     pub(crate) last: Option<String>,
     pub(crate) keys: Vec<QueryResult>,
     pub(crate) secrets: Vec<QueryResult>,
 }
 
 impl KeyRows {
-    /// Makes keys of them. Most of a start is this, so it can be done elsewhere than they are read.
+    /// Converts the rows. Most of the CPU time of a start is spent here, so the conversion can run on another thread
+    /// than the read.
     pub(crate) fn into_keys(self) -> Result<Vec<Key>, StorageError> {
         let mut secrets = Vec::with_capacity(self.secrets.len());
         for row in &self.secrets {
             secrets.push(api_key_secret::Model::from_query_result(row, "")?);
         }
         let mut secrets = secrets.into_iter().peekable();
-        let with_its_own = |row: &QueryResult| {
+        let with_secrets = |row: &QueryResult| {
             let key = api_key::Model::from_query_result(row, "")?;
-            let its_own = std::iter::from_fn(|| secrets.next_if(|secret| secret.key_id == key.id)).collect();
-            to_domain(key, its_own)
+            let secrets_of_key = std::iter::from_fn(|| secrets.next_if(|secret| secret.key_id == key.id)).collect();
+            to_domain(key, secrets_of_key)
         };
-        self.keys.iter().map(with_its_own).collect()
+        self.keys.iter().map(with_secrets).collect()
     }
 }
 
-/// Joins keys, in their order, with their secrets, in any.
+/// Joins keys with their secrets. The order of the keys is kept; secrets may have any order.
 pub(crate) fn to_domain_all(
     keys: Vec<api_key::Model>,
     secrets: Vec<api_key_secret::Model>,
@@ -70,7 +71,7 @@ pub(crate) fn to_domain_all(
 }
 
 fn to_domain(model: api_key::Model, mut secrets: Vec<api_key_secret::Model>) -> Result<Key, StorageError> {
-    let row = Row { table: "api_key", id: &model.id };
+    let row = RowContext { table: "api_key", id: &model.id };
     let projects = if model.all_projects {
         ProjectAccess::All
     } else {
@@ -111,7 +112,7 @@ fn to_domain(model: api_key::Model, mut secrets: Vec<api_key_secret::Model>) -> 
 }
 
 fn to_secret(model: api_key_secret::Model) -> Result<Secret, StorageError> {
-    let row = Row { table: "api_key_secret", id: &model.key_id };
+    let row = RowContext { table: "api_key_secret", id: &model.key_id };
     Ok(Secret {
         version: row.number("version", model.version)?,
         digest: TokenDigest(row.bytes("digest", &model.digest)?),
@@ -126,7 +127,7 @@ fn to_secret(model: api_key_secret::Model) -> Result<Secret, StorageError> {
     })
 }
 
-/// The row of a key, without its usage, which is written on a way of its own.
+/// The row of a key without its usage, which is written separately.
 pub(crate) fn to_row(key: &Key) -> api_key::ActiveModel {
     let (all_projects, projects) = match &key.access.projects {
         ProjectAccess::All => (true, json_list::<&Project>([])),
@@ -157,7 +158,7 @@ pub(crate) fn to_row(key: &Key) -> api_key::ActiveModel {
 }
 
 pub(crate) fn secret_to_row(key: &Key, secret: &Secret) -> Result<api_key_secret::ActiveModel, StorageError> {
-    let row = Row { table: "api_key_secret", id: key.id.as_str() };
+    let row = RowContext { table: "api_key_secret", id: key.id.as_str() };
     Ok(api_key_secret::ActiveModel {
         key_id: Set(key.id.as_str().to_owned()),
         version: Set(row.number("version", secret.version)?),

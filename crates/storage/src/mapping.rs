@@ -1,4 +1,4 @@
-//! Rows to domain and back. A row that cannot be right is an error that names table, column and ID.
+//! Conversion between rows and domain types. An invalid row is an error that names the table, the column and the ID.
 
 pub(crate) mod account;
 pub(crate) mod event;
@@ -9,14 +9,14 @@ use key_authority_domain::text::ValidationError;
 
 use crate::error::StorageError;
 
-/// Names where a value that cannot be right was found.
+/// The table and ID of a row, for errors about its values.
 #[derive(Clone, Copy)]
-pub(crate) struct Row<'a> {
+pub(crate) struct RowContext<'a> {
     pub(crate) table: &'static str,
     pub(crate) id: &'a str,
 }
 
-impl Row<'_> {
+impl RowContext<'_> {
     pub(crate) fn valid<T>(self, column: &'static str, value: Result<T, ValidationError>) -> Result<T, StorageError> {
         value.map_err(|_| self.corrupt(column))
     }

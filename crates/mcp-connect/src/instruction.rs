@@ -1,86 +1,93 @@
-//! The clients, and what each is to be told.
+//! The supported clients and the connection instruction for each.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::shell::Shell;
-use super::{Endpoint, ServerName, json};
+use crate::endpoint::Endpoint;
+use crate::json;
+use crate::server_name::ServerName;
+use crate::shell::Shell;
+
+/// Text in place of the token when an instruction is made without one. It has no special meaning in any shell, in JSON
+/// or in a URL.
+pub const PLACEHOLDER: &str = "YOUR_API_KEY";
 
 /// A program that talks to MCP servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Client {
-    /// Claude Code, by its command.
+    /// Claude Code, connected with a command.
     ClaudeCode,
-    /// Codex, by its command.
+    /// Codex, connected with a command.
     Codex,
-    /// VS Code, by its command.
+    /// VS Code, connected with a command.
     VsCode,
-    /// Cursor, by a link.
+    /// Cursor, connected with a link.
     Cursor,
-    /// Claude Desktop, by a connector's URL.
+    /// Claude Desktop, connected with the URL of a connector.
     ClaudeDesktop,
-    /// ChatGPT, by a connector's URL.
+    /// ChatGPT, connected with the URL of a connector.
     ChatGpt,
 }
 
 impl Client {
-    /// All of them.
+    /// All clients.
     pub const ALL: [Self; 6] =
         [Self::ClaudeCode, Self::Codex, Self::VsCode, Self::Cursor, Self::ClaudeDesktop, Self::ChatGpt];
 
-    /// Whether it puts the value of a variable where its settings say `${NAME}`.
-    const fn fills_in_variables(self) -> bool {
+    /// Whether the client replaces `${NAME}` in its settings with the value of an environment variable.
+    const fn expands_variables(self) -> bool {
         matches!(self, Self::ClaudeCode | Self::VsCode | Self::Cursor)
     }
 }
 
-/// What is to be pasted or opened to connect a client.
+/// What the user pastes or opens to connect a client.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Instruction {
-    /// Which client.
+    /// The client.
     pub client: Client,
-    /// What. None: the token cannot be told to this client by any form.
+    /// The command, link or URL. None if no form passes this token to the client unchanged.
     pub form: Option<Form>,
-    /// What to mind, for people; may be empty.
+    /// Warnings for the user, separated by `; `. May be empty.
     pub warning: String,
 }
 
 /// The form of an instruction.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Form {
-    /// Lines for a shell's prompt, each shell's own.
+    /// Lines for a shell prompt, one variant for each shell.
     Command {
-        /// For sh, bash, zsh and their kin.
+        /// For sh, bash, zsh and similar shells.
         posix: String,
-        /// For PowerShell on Windows. None: it would not read them as they are meant.
+        /// For PowerShell on Windows. None if no quoting preserves the arguments.
         powershell: Option<String>,
-        /// For cmd. None: it would not read them as they are meant.
+        /// For cmd. None if no quoting preserves the arguments.
         cmd: Option<String>,
     },
     /// A link to open.
     Link(String),
-    /// A URL to paste where the client asks for the server's.
+    /// A URL to paste where the client asks for the server's URL.
     ConnectorUrl(String),
 }
 
-const IN_THE_CLEAR: &str = "the URL is plain http: the token can be read on its way to the server";
-const IN_THE_URL: &str = "the token stands in the URL, and URLs stand in logs and histories: give this client a key of its own, and revoke it \
-     when it is not needed any more";
-const AT_EACH_START: &str =
-    "Codex reads the token from the environment whenever it starts: set the variable wherever you start it";
+const PLAINTEXT: &str = "the URL is plain http: the token is sent unencrypted";
+const TOKEN_IN_URL: &str = "the URL contains the token, and URLs appear in logs and browser histories: create a \
+     separate key for this client, and revoke it when it is no longer needed";
+const ENVIRONMENT_VARIABLE: &str =
+    "Codex reads the token from the environment each time it starts: set the variable wherever you start it";
 const NOT_IN_POWERSHELL: &str =
-    "PowerShell would hand the URL to cmd, which takes some of it for its own: use the command for cmd";
-const NOT_ON_WINDOWS: &str = "cmd takes some of the token for its own: on Windows, add the server in the client's settings, or renew the \
-     key first";
-const A_VARIABLE: &str = "this client takes the token's ${ for the beginning of a variable, and would send something else: renew the key \
-     first";
+    "PowerShell passes the URL to cmd, which interprets some of its characters: use the command for cmd";
+const NOT_ON_WINDOWS: &str = "cmd interprets some characters of the token: on Windows, add the server in the client's \
+     settings, or renew the key first";
+const TOKEN_HAS_VARIABLE: &str =
+    "this client interprets ${ in the token as a variable and would send another token: renew the key first";
 
-/// What keeps its meaning in a link's parameter.
+/// The characters that are percent-encoded in a link's parameter.
 const PARAMETER: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 impl Instruction {
-    /// How `client` is connected to the server at `endpoint`, as `name`, with `token` or what stands in its place.
+    /// The instruction that connects `client` to the server at `endpoint` under `name` with `token`, which may be
+    /// [`PLACEHOLDER`].
     #[must_use]
     pub fn new(client: Client, name: &ServerName, endpoint: &Endpoint, token: &str) -> Self {
         let (name, url) = (name.as_str(), endpoint.as_str());
@@ -91,60 +98,60 @@ impl Instruction {
             Client::Cursor => cursor(name, url, token),
             Client::ClaudeDesktop | Client::ChatGpt => Form::ConnectorUrl(endpoint.with_token(token)),
         };
-        let form = Some(form).filter(|_| !(client.fills_in_variables() && token.contains("${")));
+        let form = Some(form).filter(|_| !(client.expands_variables() && token.contains("${")));
         let mut warnings = Vec::new();
         match &form {
-            None => warnings.push(A_VARIABLE),
+            None => warnings.push(TOKEN_HAS_VARIABLE),
             Some(Form::Command { cmd: None, .. }) => warnings.push(NOT_ON_WINDOWS),
             Some(Form::Command { powershell: None, .. }) => warnings.push(NOT_IN_POWERSHELL),
-            Some(Form::ConnectorUrl(_)) => warnings.push(IN_THE_URL),
+            Some(Form::ConnectorUrl(_)) => warnings.push(TOKEN_IN_URL),
             Some(Form::Command { .. } | Form::Link(_)) => {}
         }
         if client == Client::Codex {
-            warnings.push(AT_EACH_START);
+            warnings.push(ENVIRONMENT_VARIABLE);
         }
-        if endpoint.is_in_the_clear() {
-            warnings.push(IN_THE_CLEAR);
+        if endpoint.is_plaintext() {
+            warnings.push(PLAINTEXT);
         }
         Self { client, form, warning: warnings.join("; ") }
     }
 }
 
-/// A command of Claude Code or Codex: words that are the same in every shell, and arguments that are quoted for each.
+/// A command of Claude Code or Codex. `line` builds it with arguments quoted for the shell.
 ///
-/// On Windows, npm installs a program as a script of cmd, which reads its arguments once more. What cmd gives a meaning to
-/// is text there only between quotation marks, of which PowerShell sets none around an argument without spaces; and where it
-/// does, it lets a backslash before the last of them stand.
+/// On Windows, npm installs a program as a cmd script, so cmd parses its arguments a second time. There, a character
+/// that cmd interprets is literal only between quotation marks. PowerShell adds quotation marks only around an argument
+/// that contains a space, and then it does not escape a trailing backslash.
 fn command(url: &str, token: &str, line: impl Fn(Shell) -> String) -> Form {
-    let is_text_for_cmd = |text: &str| !text.contains(|c| "\"%^&|<>()!\\".contains(c));
-    let is_for_windows = is_text_for_cmd(token);
+    let is_literal_in_cmd = |text: &str| !text.contains(|c| "\"%^&|<>()!\\".contains(c));
+    let has_windows_form = is_literal_in_cmd(token);
     Form::Command {
         posix: line(Shell::Posix),
-        powershell: (is_for_windows && is_text_for_cmd(url)).then(|| line(Shell::PowerShell)),
-        cmd: is_for_windows.then(|| line(Shell::Cmd)),
+        powershell: (has_windows_form && is_literal_in_cmd(url)).then(|| line(Shell::PowerShell)),
+        cmd: has_windows_form.then(|| line(Shell::Cmd)),
     }
 }
 
 pub(super) fn claude_code(name: &str, url: &str, token: &str) -> Form {
     let header = format!("Authorization: Bearer {token}");
-    // The header comes last: it takes in all that follows it.
+    // The header comes last: the option consumes all arguments that follow it.
     command(url, token, |shell| {
         let [name, url, header] = [name, url, &header].map(|argument| shell.quote(argument));
         format!("claude mcp add --transport http {name} {url} --header {header}")
     })
 }
 
-/// Codex keeps no token: it is told the name of a variable that holds it.
+/// Codex stores no token: its configuration holds the name of the environment variable that contains it.
 pub(super) fn codex(name: &str, url: &str, token: &str) -> Form {
     let variable = variable(name);
     command(url, token, |shell| {
         let [name, url] = [name, url].map(|argument| shell.quote(argument));
-        let set = shell.set(&variable, token);
+        let set = shell.set_variable(&variable, token);
         format!("{set}\ncodex mcp add {name} --url {url} --bearer-token-env-var {variable}")
     })
 }
 
-/// The environment variable for a server's token. Its ending keeps it apart from all that have a meaning already.
+/// The environment variable for a server's token. The suffix `_MCP_TOKEN` avoids collisions with other variables.
 fn variable(name: &str) -> String {
     let letter = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
     let start = if name.starts_with(|c: char| c.is_ascii_digit()) { "_" } else { "" };
@@ -159,7 +166,8 @@ pub(super) fn vs_code(name: &str, url: &str, token: &str) -> Form {
         ("url", json::string(url)),
         ("headers", header),
     ]);
-    // `code` is a script of cmd on Windows, to which PowerShell hands quotation marks on without what makes them be kept.
+    // On Windows, `code` is a cmd script. PowerShell passes quotation marks to it without the escapes that preserve
+    // them.
     let for_powershell = server.replace('"', "\\\"");
     let line = |shell: Shell, server| format!("code --add-mcp {}", shell.quote(server));
     Form::Command {

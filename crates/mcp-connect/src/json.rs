@@ -1,11 +1,12 @@
-//! JSON for the command line: of what a string holds, only letters, digits and a few harmless marks stand for themselves.
+//! JSON for command lines: in a string, all characters but ASCII letters, digits and `-._~:/?=` are escaped.
 //!
-//! On Windows a command may be a script of cmd, which reads the line a second time, and PowerShell hands quotation marks on
-//! in one of two ways. Where nothing but quotation marks could be misread, there is nothing to misread.
+//! On Windows a command may be a cmd script, which parses the line a second time, and the two versions of PowerShell
+//! pass quotation marks differently. Escaping leaves quotation marks as the only characters that a shell could
+//! interpret.
 
 use std::fmt::Write as _;
 
-/// A string of JSON, in ASCII.
+/// A JSON string in ASCII.
 #[must_use]
 pub fn string(text: &str) -> String {
     let mut json = String::from("\"");
@@ -14,7 +15,7 @@ pub fn string(text: &str) -> String {
             json.push(c);
         } else {
             for unit in c.encode_utf16(&mut [0; 2]) {
-                // Writing into a string does not fail.
+                // Writing to a `String` cannot fail.
                 let _ = write!(json, "\\u{unit:04x}");
             }
         }
@@ -23,7 +24,7 @@ pub fn string(text: &str) -> String {
     json
 }
 
-/// An object of JSON whose values are JSON already.
+/// A JSON object. The values must already be JSON.
 #[must_use]
 pub fn object(fields: &[(&str, String)]) -> String {
     let fields: Vec<_> = fields.iter().map(|(name, value)| format!("{}:{value}", string(name))).collect();

@@ -1,4 +1,4 @@
-//! What is there already of many keys.
+//! Lookup of the keys that already hold tokens or IDs, for many at once.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,28 +6,28 @@ use key_authority_domain::id::{AccountId, KeyId, Revision};
 use key_authority_domain::token::TokenDigest;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 
-use super::{IDS_PER_STATEMENT, ReadTx};
 use crate::entity::{api_key, api_key_secret};
 use crate::error::StorageError;
-use crate::rows::Row;
-use crate::store::bounded;
+use crate::mapping::RowContext;
+use crate::read_tx::{IDS_PER_STATEMENT, ReadTx};
+use crate::timeout::bounded;
 
-/// The key of a token that is here already.
+/// The key that holds a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
-    /// Its ID.
+    /// The ID of the key.
     pub key_id: KeyId,
-    /// Who owns it.
+    /// The account that owns the key.
     pub account: AccountId,
-    /// The revision that created it.
+    /// The revision that created the key.
     pub create_revision: Revision,
 }
 
 impl ReadTx {
-    /// The keys of those of these tokens that are here, retired ones included.
+    /// The keys that hold these tokens, including retired ones.
     ///
     /// # Errors
-    /// When nobody could look.
+    /// If the database did not answer.
     pub async fn holders(&self, digests: &[TokenDigest]) -> Result<HashMap<TokenDigest, Holder>, StorageError> {
         use api_key_secret::Column;
         let mut held = Vec::new();
@@ -42,17 +42,17 @@ impl ReadTx {
         let owners = self.owners(&ids).await?;
         held.iter()
             .map(|(digest, id)| {
-                let row = Row { table: "api_key_secret", id };
+                let row = RowContext { table: "api_key_secret", id };
                 let holder = owners.get(id).ok_or_else(|| row.corrupt("key_id"))?;
                 Ok((TokenDigest(row.bytes("digest", digest)?), holder.clone()))
             })
             .collect()
     }
 
-    /// Which of these IDs are those of keys that exist.
+    /// The IDs that belong to existing keys.
     ///
     /// # Errors
-    /// When the database did not answer.
+    /// If the database did not answer.
     pub async fn existing_key_ids(&self, ids: &[KeyId]) -> Result<HashSet<KeyId>, StorageError> {
         let ids: Vec<&str> = ids.iter().map(KeyId::as_str).collect();
         Ok(self.owners(&ids).await?.into_values().map(|holder| holder.key_id).collect())
@@ -67,7 +67,7 @@ impl ReadTx {
             let found: Vec<(String, String, i64)> =
                 bounded(async { Ok(select.into_tuple().all(&self.tx).await?) }).await?;
             for (id, account, create_revision) in found {
-                let row = Row { table: "api_key", id: &id };
+                let row = RowContext { table: "api_key", id: &id };
                 let key_id = row.valid("id", KeyId::new(&id))?;
                 let account = row.valid("account", AccountId::new(&account))?;
                 owners.insert(id, Holder { key_id, account, create_revision: Revision(create_revision) });

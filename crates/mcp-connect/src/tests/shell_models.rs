@@ -1,11 +1,11 @@
-//! How shells read a line, after their manuals. Whatever would act as more than text fails the test.
+//! Models of how shells parse a line, after their manuals. A character that a shell would interpret fails the test.
 
 use std::iter::Peekable;
 use std::str::Chars;
 
-use crate::connect::shell::Shell;
+use crate::shell::Shell;
 
-/// POSIX.1, 2.2 Quoting: single quotes, and a backslash outside of them. Anything else with a meaning is a fault.
+/// POSIX.1, 2.2 Quoting: single quotes, and a backslash outside of them. Any other special character panics.
 pub(crate) fn posix_words(line: &str) -> Vec<String> {
     let mut words = Words::default();
     let mut chars = line.chars();
@@ -28,7 +28,8 @@ pub(crate) fn posix_words(line: &str) -> Vec<String> {
     words.all()
 }
 
-/// PowerShell, `about_Quoting_Rules`: each of five characters opens and closes a literal, and two of them in it are one.
+/// PowerShell, `about_Quoting_Rules`: each of five characters opens and closes a literal; two of them inside it are
+/// one.
 pub(crate) fn powershell_words(line: &str) -> Vec<String> {
     let is_quote = |c: char| "'‘’‚‛".contains(c);
     let mut words = Words::default();
@@ -59,27 +60,27 @@ pub(crate) fn powershell_words(line: &str) -> Vec<String> {
     words.all()
 }
 
-/// What a program gets of a line typed at cmd's prompt.
+/// The arguments that a program receives from a line typed at cmd's prompt.
 pub(crate) fn argv_after_cmd(line: &str) -> Vec<String> {
     argv(&after_cmd(line))
 }
 
-/// What PowerShell hands on: the words, between quotation marks where a space is in them, and otherwise as they are.
+/// The command line that PowerShell passes: words that contain a space in quotation marks, others unchanged.
 pub(crate) fn line_of_powershell(words: &[String]) -> String {
     let quoted = |word: &String| if word.contains(' ') { format!("\"{word}\"") } else { word.clone() };
     words.iter().map(quoted).collect::<Vec<_>>().join(" ")
 }
 
-/// cmd: variables first, then quotation marks and `^`. Of a variable nobody has set, the prompt leaves the text.
+/// cmd: expands variables first, then parses quotation marks and `^`. At the prompt, an unset variable stays as text.
 pub(crate) fn after_cmd(line: &str) -> String {
     for name in line.split('%').skip(1).take(line.matches('%').count().saturating_sub(1)) {
-        // A hostile text names variables that exist; with a quotation mark or a `^` in it, no name does.
-        assert!(name.contains(['^', '"']), "the variable {name} could be filled in: {line}");
+        // A hostile text could name a variable that exists. No name of a variable contains a quotation mark or `^`.
+        assert!(name.contains(['^', '"']), "the variable {name} could be expanded: {line}");
     }
     after_script(line)
 }
 
-/// cmd, of a line that a script hands on as its own arguments: its variables are filled in already.
+/// cmd, for the arguments that a script passes on: variables are already expanded.
 pub(crate) fn after_script(line: &str) -> String {
     let mut rest = String::new();
     let mut is_quoted = false;
@@ -91,35 +92,35 @@ pub(crate) fn after_script(line: &str) -> String {
                 rest.push(c);
             }
             '^' if !is_quoted => rest.push(chars.next().expect("something is escaped")),
-            '&' | '|' | '<' | '>' | '(' | ')' if !is_quoted => panic!("{c} acts in {line}"),
+            '&' | '|' | '<' | '>' | '(' | ')' if !is_quoted => panic!("cmd interprets {c} in {line}"),
             c => rest.push(c),
         }
     }
-    assert!(!is_quoted, "a quotation mark is open at the end of {line}");
+    assert!(!is_quoted, "a quotation mark is unclosed at the end of {line}");
     rest
 }
 
-/// The value that a shell's line gives a variable.
+/// The value that a shell's line assigns to a variable.
 pub(crate) fn value_set(shell: Shell, line: &str, variable: &str) -> String {
     let only = |words: Vec<String>| <[String; 1]>::try_from(words).expect("one word")[0].clone();
     match shell {
         Shell::Posix => {
-            only(posix_words(line.strip_prefix(&format!("export {variable}=")).expect("it sets the variable")))
+            only(posix_words(line.strip_prefix(&format!("export {variable}=")).expect("an assignment to the variable")))
         }
         Shell::PowerShell => {
-            let value = line.strip_prefix(&format!("$env:{variable} = ")).expect("it sets the variable");
-            assert!(value.starts_with('\''), "a bare word would be a command: {value}");
+            let value = line.strip_prefix(&format!("$env:{variable} = ")).expect("an assignment to the variable");
+            assert!(value.starts_with('\''), "a bare word would be run as a command: {value}");
             only(powershell_words(value))
         }
         Shell::Cmd => {
             let assignment = after_cmd(line);
-            let value = assignment.strip_prefix(&format!("set \"{variable}=")).expect("it sets the variable");
+            let value = assignment.strip_prefix(&format!("set \"{variable}=")).expect("an assignment to the variable");
             value.strip_suffix('"').expect("the quotation mark is closed").to_owned()
         }
     }
 }
 
-/// `CommandLineToArgvW`: backslashes count only before a quotation mark.
+/// `CommandLineToArgvW`: backslashes are special only before a quotation mark.
 pub(crate) fn argv(line: &str) -> Vec<String> {
     let mut words = Words::default();
     let mut is_quoted = false;
@@ -150,7 +151,7 @@ pub(crate) fn argv(line: &str) -> Vec<String> {
             c => words.push(c),
         }
     }
-    assert!(!is_quoted, "a quotation mark is open at the end of {line}");
+    assert!(!is_quoted, "a quotation mark is unclosed at the end of {line}");
     words.all()
 }
 
@@ -162,7 +163,7 @@ fn count(chars: &mut Peekable<Chars<'_>>, wanted: char) -> usize {
     count
 }
 
-/// Words as they are read.
+/// Words under construction.
 #[derive(Default)]
 struct Words {
     ended: Vec<String>,
@@ -178,9 +179,9 @@ impl Words {
         self.current.get_or_insert_default().push(c);
     }
 
-    /// A character outside of quotes, which must have no meaning there.
+    /// Adds a character outside of quotes, which must not be special there.
     fn push_bare(&mut self, c: char) {
-        assert!(c.is_ascii_alphanumeric() || "_-./:".contains(c), "{c:?} acts");
+        assert!(c.is_ascii_alphanumeric() || "_-./:".contains(c), "{c:?} is special");
         self.push(c);
     }
 

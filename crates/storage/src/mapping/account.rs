@@ -1,4 +1,4 @@
-//! Account rows. The policy is a JSON text of its own shape, so that the shape of the domain may change.
+//! Account rows. The policy is stored as JSON in a separate format, so that the domain type can change independently.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::entity::account;
 use crate::error::StorageError;
-use crate::rows::Row;
+use crate::mapping::RowContext;
 
 #[derive(Serialize, Deserialize)]
 struct PolicyJson {
@@ -61,7 +61,7 @@ fn policy_json(policy: &KeyPolicy) -> String {
     serde_json::json!(json).to_string()
 }
 
-fn policy(row: Row<'_>, text: &str) -> Result<KeyPolicy, StorageError> {
+fn policy(row: RowContext<'_>, text: &str) -> Result<KeyPolicy, StorageError> {
     let json: PolicyJson = row.json("policy", text)?;
     let pattern = json.display_name_pattern.as_deref().map(NamePattern::new).transpose();
     Ok(KeyPolicy {
@@ -86,7 +86,7 @@ fn policy(row: Row<'_>, text: &str) -> Result<KeyPolicy, StorageError> {
 }
 
 pub(crate) fn to_domain(model: account::Model) -> Result<Account, StorageError> {
-    let row = Row { table: "account", id: &model.id };
+    let row = RowContext { table: "account", id: &model.id };
     Ok(Account {
         id: row.valid("id", AccountId::new(&model.id))?,
         policy: policy(row, &model.policy)?,

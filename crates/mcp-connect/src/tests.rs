@@ -6,15 +6,16 @@ use proptest::prelude::*;
 use serde_json::json;
 use url::Url;
 
-use super::client::{self, Form};
+use super::instruction::{self, Form};
 use super::shell::Shell;
 use super::*;
 
-mod reading;
+mod shell_models;
 
-use reading::{argv_after_cmd, posix_words, powershell_words};
+use shell_models::{argv_after_cmd, posix_words, powershell_words};
 
-/// Texts made of what shells, JSON and URLs give a meaning to. Without control characters, which no name and no URL has.
+/// Texts of characters that are special in shells, JSON or URLs. Without control characters: no name and no URL
+/// contains them.
 fn hostile() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         prop::sample::select(vec![
@@ -28,46 +29,48 @@ fn hostile() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
 }
 
-/// What is taken for the name of a server.
+/// A valid server name.
 fn name() -> impl Strategy<Value = String> {
     "[A-Za-z0-9][A-Za-z0-9_-]{0,20}"
 }
 
-/// What is taken for an address, as instructions have it.
+/// A valid URL, normalized as in instructions.
 fn url() -> impl Strategy<Value = String> {
-    hostile().prop_filter_map("an address", |rest| {
+    hostile().prop_filter_map("a URL", |rest| {
         Some(Endpoint::new(&format!("https://example.com/{rest}")).ok()?.as_str().to_owned())
     })
 }
 
-/// What is taken for a token of another system: any printable ASCII.
+/// A valid token of another system: any printable ASCII.
 fn token() -> impl Strategy<Value = String> {
     prop_oneof!["[!-~]{1,12}", "[A-Za-z0-9_$`'~.*?{};=@#,-]{1,12}"]
 }
 
-/// The lines for each shell that there are, in the order of `SHELLS`.
+/// The lines for each shell, in the order of `SHELLS`.
 fn commands(form: Form) -> [Option<String>; 3] {
     let Form::Command { posix, powershell, cmd } = form else { panic!("a command") };
     [Some(posix), powershell, cmd]
 }
 
-/// Takes a line apart as a shell and the program that it starts do.
+/// Splits a line into arguments as a shell and the program that it starts do.
 type Read = fn(&str) -> Vec<String>;
 
 const SHELLS: [(Shell, Read); 3] =
     [(Shell::Posix, posix_words), (Shell::PowerShell, powershell_words), (Shell::Cmd, argv_after_cmd)];
 
-/// The words that a program gets by each shell's line; on Windows also one that is a script of cmd.
+/// The arguments that a program receives from each shell's line; on Windows also a program that is a cmd script.
 fn words(form: Form) -> Vec<Vec<String>> {
     let [posix, powershell, cmd] = commands(form);
     let mut all = vec![posix_words(&posix.unwrap())];
     if let Some(line) = powershell {
         let words = powershell_words(&line);
-        all.push(reading::argv(&reading::after_script(&reading::after_cmd(&reading::line_of_powershell(&words)))));
+        all.push(shell_models::argv(&shell_models::after_script(&shell_models::after_cmd(
+            &shell_models::line_of_powershell(&words),
+        ))));
         all.push(words);
     }
     if let Some(line) = cmd {
-        all.push(reading::argv(&reading::after_script(&reading::after_cmd(&line))));
+        all.push(shell_models::argv(&shell_models::after_script(&shell_models::after_cmd(&line))));
         all.push(argv_after_cmd(&line));
     }
     all
@@ -75,14 +78,14 @@ fn words(form: Form) -> Vec<Vec<String>> {
 
 proptest! {
     #[test]
-    fn an_argument_is_read_as_it_was(text in hostile()) {
+    fn a_quoted_argument_is_read_unchanged(text in hostile()) {
         for (shell, read) in SHELLS {
             prop_assert_eq!(read(&shell.quote(&text)), [text.clone()]);
         }
     }
 
     #[test]
-    fn arguments_stay_apart(first in hostile(), second in hostile()) {
+    fn quoted_arguments_are_read_separately(first in hostile(), second in hostile()) {
         for (shell, read) in SHELLS {
             let line = format!("{} {}", shell.quote(&first), shell.quote(&second));
             prop_assert_eq!(read(&line), [first.clone(), second.clone()]);
@@ -93,17 +96,18 @@ proptest! {
     fn claude_code_gets_name_url_and_header(name in name(), url in url(), token in token()) {
         let header = format!("Authorization: Bearer {token}");
         let expected = ["claude", "mcp", "add", "--transport", "http", &name, &url, "--header", &header];
-        for words in words(client::claude_code(&name, &url, &token)) {
+        for words in words(instruction::claude_code(&name, &url, &token)) {
             prop_assert_eq!(words, expected);
         }
     }
 
     #[test]
     fn codex_gets_name_and_url_and_the_variable_the_token(name in name(), url in url(), token in token()) {
-        let lines = commands(client::codex(&name, &url, &token)).map(|lines| {
+        let lines = commands(instruction::codex(&name, &url, &token)).map(|lines| {
             lines.map(|lines| lines.split_once('\n').map(|(set, add)| (set.to_owned(), add.to_owned())).unwrap())
         });
-        for ((shell, read), (set, add)) in SHELLS.into_iter().zip(lines).filter_map(|(shell, lines)| Some((shell, lines?))) {
+        let lines = SHELLS.into_iter().zip(lines).filter_map(|(shell, lines)| Some((shell, lines?)));
+        for ((shell, read), (set, add)) in lines {
             let words = read(&add);
             prop_assert_eq!(&words[..7], ["codex", "mcp", "add", &name, "--url", &url, "--bearer-token-env-var"]);
             prop_assert_eq!(words.len(), 8);
@@ -111,21 +115,21 @@ proptest! {
             let is_letter = |c: char| c == '_' || c.is_ascii_uppercase() || c.is_ascii_digit();
             prop_assert!(variable.ends_with("_MCP_TOKEN") && variable.chars().all(is_letter), "{}", variable);
             prop_assert!(!variable.starts_with(|c: char| c.is_ascii_digit()), "{}", variable);
-            prop_assert_eq!(reading::value_set(shell, &set, variable), &*token);
+            prop_assert_eq!(shell_models::value_set(shell, &set, variable), &*token);
         }
     }
 
-    /// Where cmd would read more than text, there is no line for it, and it is told.
+    /// Where cmd would interpret a character, no line is given for it, and the warning says so.
     #[test]
-    fn what_cmd_would_take_for_its_own_is_not_given_to_it(url in url(), token in token()) {
-        let is_of_cmd = |text: &str| text.contains(|c| "\"%^&|<>()!\\".contains(c));
+    fn no_line_contains_a_character_that_cmd_interprets(url in url(), token in token()) {
+        let is_special_in_cmd = |text: &str| text.contains(|c| "\"%^&|<>()!\\".contains(c));
         for client in [Client::ClaudeCode, Client::Codex] {
             let endpoint = Endpoint::new(&url).unwrap();
             let instruction = Instruction::new(client, &ServerName::new("acme").unwrap(), &endpoint, &token);
             let Some(form) = instruction.form else { continue };
             let [_, powershell, cmd] = commands(form);
-            prop_assert_eq!(cmd.is_some(), !is_of_cmd(&token));
-            prop_assert_eq!(powershell.is_some(), !is_of_cmd(&token) && !is_of_cmd(endpoint.as_str()));
+            prop_assert_eq!(cmd.is_some(), !is_special_in_cmd(&token));
+            prop_assert_eq!(powershell.is_some(), !is_special_in_cmd(&token) && !is_special_in_cmd(endpoint.as_str()));
             prop_assert_eq!(powershell.is_some(), !instruction.warning.contains("cmd"), "{}", instruction.warning);
         }
     }
@@ -135,23 +139,24 @@ proptest! {
         let expected = json!({
             "name": name, "type": "http", "url": url, "headers": {"Authorization": format!("Bearer {token}")},
         });
-        let [posix, powershell, cmd] = commands(client::vs_code(&name, &url, &token)).map(Option::unwrap);
-        // PowerShell hands the word on as it is, and the program takes it apart by its own rules.
-        let powershell = reading::argv(&powershell_words(&powershell).join(" "));
+        let [posix, powershell, cmd] = commands(instruction::vs_code(&name, &url, &token)).map(Option::unwrap);
+        // PowerShell passes the argument unchanged, and the program splits it by its own rules.
+        let powershell = shell_models::argv(&powershell_words(&powershell).join(" "));
         for words in [posix_words(&posix), powershell, argv_after_cmd(&cmd)] {
             prop_assert_eq!(&words[..2], ["code", "--add-mcp"]);
             prop_assert_eq!(words.len(), 3);
             prop_assert_eq!(&serde_json::from_str::<serde_json::Value>(&words[2]).unwrap(), &expected);
-            // What a script of cmd would read once more.
+            // Characters that a cmd script would interpret.
             prop_assert!(!words[2].contains(|c: char| " %&|<>^()!'".contains(c)), "{}", words[2]);
         }
     }
 
     #[test]
     fn cursor_gets_a_link(name in hostile(), url in hostile(), token in hostile()) {
-        let Form::Link(link) = client::cursor(&name, &url, &token) else { panic!("a link") };
+        let Form::Link(link) = instruction::cursor(&name, &url, &token) else { panic!("a link") };
         let link = Url::parse(&link).unwrap();
-        prop_assert_eq!((link.scheme(), link.host_str(), link.path()), ("cursor", Some("anysphere.cursor-deeplink"), "/mcp/install"));
+        let parts = (link.scheme(), link.host_str(), link.path());
+        prop_assert_eq!(parts, ("cursor", Some("anysphere.cursor-deeplink"), "/mcp/install"));
         let pairs: Vec<(String, String)> = link.query_pairs().into_owned().collect();
         prop_assert_eq!(pairs.len(), 2);
         prop_assert_eq!((&pairs[0].0, &pairs[0].1, &pairs[1].0), (&"name".to_owned(), &name, &"config".to_owned()));
@@ -159,9 +164,9 @@ proptest! {
         prop_assert_eq!(config, json!({"url": url, "headers": {"Authorization": format!("Bearer {token}")}}));
     }
 
-    /// Whatever is taken for an address is one, and stays the same one in every form.
+    /// An accepted URL is graphic ASCII, and it keeps its query parameters with the token added.
     #[test]
-    fn an_address_that_is_taken_is_plain_text_without_spaces(rest in hostile()) {
+    fn an_accepted_url_is_graphic_ascii(rest in hostile()) {
         if let Ok(endpoint) = Endpoint::new(&format!("https://example.com/{rest}")) {
             prop_assert!(endpoint.as_str().bytes().all(|b| b.is_ascii_graphic() && b != b'"'), "{}", endpoint.as_str());
             let with = Url::parse(&endpoint.with_token("token")).unwrap();
@@ -170,10 +175,11 @@ proptest! {
         }
     }
 
-    /// The model of a POSIX shell is no other than the shell.
+    /// The model of a POSIX shell agrees with sh.
     #[test]
-    fn sh_reads_it_as_the_model_does(text in hostile()) {
-        let output = Command::new("sh").arg("-c").arg(format!("printf %s {}", Shell::Posix.quote(&text))).output().unwrap();
+    fn sh_reads_a_quoted_argument_as_the_model_does(text in hostile()) {
+        let line = format!("printf %s {}", Shell::Posix.quote(&text));
+        let output = Command::new("sh").arg("-c").arg(line).output().unwrap();
         prop_assert_eq!(String::from_utf8(output.stdout).unwrap(), text);
         prop_assert!(output.status.success() && output.stderr.is_empty());
     }
@@ -187,7 +193,7 @@ const URL: &str = "https://mcp.example.com/mcp";
 const TOKEN: &str = "acme_0000";
 
 #[test]
-fn the_forms_are_those_that_the_clients_document() {
+fn the_forms_match_the_documentation_of_the_clients() {
     let form = |client| example(client, URL, TOKEN).form.unwrap();
     let line = "claude mcp add --transport http acme https://mcp.example.com/mcp --header";
     assert_eq!(
@@ -211,17 +217,17 @@ fn the_forms_are_those_that_the_clients_document() {
 }
 
 #[test]
-fn a_client_that_fills_in_variables_gets_no_token_with_one() {
+fn a_client_that_expands_variables_gets_no_token_with_a_variable() {
     for client in Client::ALL {
-        let fills_in = matches!(client, Client::ClaudeCode | Client::VsCode | Client::Cursor);
+        let expands = matches!(client, Client::ClaudeCode | Client::VsCode | Client::Cursor);
         let Instruction { form, warning, .. } = example(client, URL, "an-old-${HOME}-token");
-        assert_eq!((form.is_none(), warning.contains("${")), (fills_in, fills_in), "{warning}");
+        assert_eq!((form.is_none(), warning.contains("${")), (expands, expands), "{warning}");
         assert!(example(client, URL, "an-old-$HOME-token").form.is_some());
     }
 }
 
 #[test]
-fn a_warning_is_given_where_the_token_could_be_read() {
+fn a_token_that_others_could_read_is_warned_of() {
     for client in Client::ALL {
         let is_in_url = matches!(client, Client::ClaudeDesktop | Client::ChatGpt);
         let warning = |url| example(client, url, TOKEN).warning;
@@ -233,7 +239,7 @@ fn a_warning_is_given_where_the_token_could_be_read() {
 }
 
 #[test]
-fn a_name_is_what_every_client_takes() {
+fn a_server_name_is_valid_in_every_client() {
     for good in ["a", "0", "My-Server_2", &"x".repeat(64)] {
         assert!(ServerName::new(good).is_ok(), "{good}");
     }

@@ -1,8 +1,8 @@
-//! One server on one SQLite file: a lock of the operating system sees to it.
+//! An exclusive lock of the operating system on an SQLite database: only one server may serve it.
 //!
-//! A lone server need not ask the registry whether others know of a change, nor be able to write in order to keep its
-//! lease: with a full disk Verify goes on, since nobody else can change anything either. The lock ends with the process,
-//! however it ends. Several servers are what PostgreSQL, MySQL and MariaDB are for.
+//! The only server neither waits for other replicas to apply a change nor needs to write to renew its lease. With a
+//! full disk Verify continues, because no other process can make a change either. The operating system releases the
+//! lock when the process ends. For several replicas, use PostgreSQL, MySQL or MariaDB.
 
 use std::fs::{File, TryLockError};
 use std::path::PathBuf;
@@ -12,16 +12,16 @@ use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use crate::error::StorageError;
 use crate::store::{StorageKind, Store};
 
-/// The right to be the only server on an SQLite file, for as long as it is held.
+/// The exclusive lock on an SQLite database. Dropping it releases the lock.
 #[derive(Debug)]
 pub struct ExclusiveLock {
     _file: File,
 }
 
-/// Why it was not given.
+/// The error of [`Store::acquire_exclusive`].
 #[derive(Debug, thiserror::Error)]
 pub enum ExclusiveLockError {
-    /// Another server has it.
+    /// Another server holds the lock.
     #[error(
         "another key-authority serves this SQLite database ({path} is locked); stop it, or use PostgreSQL, MySQL or \
          MariaDB for several replicas"
@@ -30,13 +30,14 @@ pub enum ExclusiveLockError {
         /// The lock file.
         path: String,
     },
-    /// The lock file could not be used.
+    /// The lock file cannot be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
 
 impl Store {
-    /// Takes the right to be the only server, before anything is written, where the database is SQLite; other databases take many.
+    /// Acquires the exclusive lock of an SQLite database. Call it before any write. Returns None for other databases,
+    /// which allow several servers.
     ///
     /// # Errors
     /// [`ExclusiveLockError`].
@@ -53,7 +54,7 @@ impl Store {
         }
     }
 
-    /// The path of a file beside the SQLite database.
+    /// The path of the SQLite database with `ending` appended.
     pub(crate) async fn file_beside(&self, ending: &str) -> Result<PathBuf, StorageError> {
         let sql = "SELECT file FROM pragma_database_list WHERE name = 'main'";
         let row = self.db.query_one_raw(Statement::from_string(DbBackend::Sqlite, sql)).await?;

@@ -1,34 +1,35 @@
-//! Being told of changes at once, by PostgreSQL's LISTEN and NOTIFY. What is lost on this way costs time, never a change:
-//! who is not told finds it when it next reads the log.
+//! Commit notifications through PostgreSQL's LISTEN and NOTIFY. They are an optimization: a replica that misses one
+//! finds the change at its next poll of the log.
 
 use sea_orm::sqlx::postgres::PgListener;
 use sea_orm::{DbErr, RuntimeErr};
 
 use crate::error::StorageError;
 
-/// Where a commit tells of its revision.
+/// The channel on which each commit sends its revision.
 pub(crate) const CHANNEL: &str = "key_authority_revision";
 
-/// A session that listens for changes, and does nothing else.
+/// A dedicated session that receives a notification for each commit.
 #[derive(Debug)]
-pub struct Listener(PgListener);
+pub struct CommitNotifications(PgListener);
 
-impl Listener {
-    /// Connects to `url`, past any pooler that shares sessions: those cannot listen.
+impl CommitNotifications {
+    /// Connects to `url`. It must not lead to a connection pooler that shares sessions, because LISTEN needs its own
+    /// session.
     ///
     /// # Errors
-    /// When the database cannot be reached.
+    /// If the database cannot be reached.
     pub async fn connect(url: &str) -> Result<Self, StorageError> {
         let mut listener = PgListener::connect(url).await.map_err(lost)?;
         listener.listen(CHANNEL).await.map_err(lost)?;
         Ok(Self(listener))
     }
 
-    /// Waits until something was committed.
+    /// Waits for the next commit.
     ///
     /// # Errors
-    /// When the session was lost: changes may have been missed.
-    pub async fn heard(&mut self) -> Result<(), StorageError> {
+    /// If the connection is lost: notifications may have been missed.
+    pub async fn recv(&mut self) -> Result<(), StorageError> {
         self.0.eager_reconnect(false);
         match self.0.try_recv().await {
             Ok(Some(_)) => Ok(()),
