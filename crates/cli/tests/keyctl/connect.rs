@@ -25,7 +25,7 @@ fn console_8_a_client_is_connected_with_the_token_of_a_key_that_is_kept() {
     let row = format!("claude-code  sh     {command} 'Authorization: Bearer {token}'");
     assert!(ended.stdout.lines().any(|line| line == row), "{row:?} is not in:\n{}", ended.stdout);
     assert!(!ended.stdout.contains("PowerShell"), "it would not hand & on:\n{}", ended.stdout);
-    ended.says("claude-code: PowerShell would hand the URL to cmd").says("the token is that of key ci");
+    ended.says("claude-code: PowerShell passes the URL to cmd").says("the token is that of key ci");
 
     let ended = keyctl.run(&CONNECT).with(0).says("chatgpt: the URL contains the token");
     for (client, place, lines) in [
