@@ -1,52 +1,52 @@
-//! The steps of Verify between the wire and the answer, each by itself, and all of them.
+//! The steps of Verify between request and response: each by itself, and all together.
 //!
-//! `cargo bench -p key-authority-bench`; `BENCH_KEYS=10000000` for another number of keys than a million, and
-//! `BENCH_STOCK=<folder>` to keep them for the next time.
+//! Run `cargo bench -p key-authority-bench`. `BENCH_KEYS=10000000` sets the number of keys (default: one million), and
+//! `BENCH_STOCK=<folder>` keeps the keys for the next run.
 
 use std::hint::black_box;
 use std::path::Path;
 
+use anyhow::{Context as _, Result};
 use criterion::Criterion;
+use key_authority_bench::key_set::{KeySet, Presented, SCOPES};
 use key_authority_bench::resident::Resident;
-use key_authority_bench::stock::{Presented, SCOPES, Stock};
-use key_authority_bench::trouble::Trouble;
 use key_authority_domain::token::{Token, TokenDigest};
 use key_authority_domain::verdict::{Question, Verdict, decide};
 use key_authority_proto::v1;
 use prost::Message as _;
 
-/// So many keys that the caches of no processor hold them, asked in no order.
+/// More keys than the processor's caches hold, in random order.
 const COLD: u64 = 200_000;
-/// So few that they all do.
+/// Few enough keys that the processor's caches hold all of them.
 const HOT: u64 = 64;
-/// How many questions a batch has.
+/// Requests per batch.
 const BATCH: usize = 100;
 
-fn main() -> Result<(), Trouble> {
+fn main() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let keys = std::env::var("BENCH_KEYS").map_or(Ok(1_000_000), |keys| keys.parse())?;
     let resident = runtime.block_on(async {
         match std::env::var_os("BENCH_STOCK") {
-            Some(stock) => Resident::kept(keys, Path::new(&stock)).await,
+            Some(key_set) => Resident::kept(keys, Path::new(&key_set)).await,
             None => Resident::load(keys).await,
         }
     })?;
     let mut criterion = Criterion::default().configure_from_args();
-    steps(&mut criterion, &resident)?;
+    measure_steps(&mut criterion, &resident)?;
     for (name, count) in [("hot", HOT), ("cold", COLD)] {
-        of_many(&mut criterion, &resident, name, count)?;
+        measure_lookups(&mut criterion, &resident, name, count)?;
     }
     criterion.final_summary();
     Ok(())
 }
 
-/// The steps that do not depend on which key it is.
-fn steps(criterion: &mut Criterion, resident: &Resident) -> Result<(), Trouble> {
+/// The steps whose cost does not depend on the key.
+fn measure_steps(criterion: &mut Criterion, resident: &Resident) -> Result<()> {
     let Resident { view, keyring, .. } = resident;
-    let text = resident.stock.presented(0, Presented::Valid)?;
+    let text = resident.key_set.presented(0, Presented::Valid)?;
     let token = Token::parse(&text)?;
     let moment = view.lease_proof()?;
-    let secret = view.find(moment, keyring.digests(token)).ok_or("the key is there")?;
+    let secret = view.find(moment, keyring.digests(token)).context("the key is there")?;
     let question = Question { scopes: &SCOPES[..1], ..Question::default() };
     criterion.bench_function("parse and checksum", |bench| bench.iter(|| Token::parse(black_box(&text)).is_ok()));
     criterion.bench_function("digest", |bench| bench.iter(|| keyring.digest(black_box(token))));
@@ -61,12 +61,11 @@ fn steps(criterion: &mut Criterion, resident: &Resident) -> Result<(), Trouble> 
     Ok(())
 }
 
-/// What depends on whether the key is in a cache.
-fn of_many(criterion: &mut Criterion, resident: &Resident, name: &str, count: u64) -> Result<(), Trouble> {
-    let Resident { view, keyring, callers, verifier, stock, .. } = resident;
-    let texts = texts(*stock, count)?;
-    let digests =
-        texts.iter().map(|text| Ok(keyring.digest(Token::parse(text)?))).collect::<Result<Vec<_>, Trouble>>()?;
+/// The steps whose cost depends on whether the key is in a cache.
+fn measure_lookups(criterion: &mut Criterion, resident: &Resident, name: &str, count: u64) -> Result<()> {
+    let Resident { view, keyring, callers, verifier, key_set, .. } = resident;
+    let texts = texts(*key_set, count)?;
+    let digests = texts.iter().map(|text| Ok(keyring.digest(Token::parse(text)?))).collect::<Result<Vec<_>>>()?;
     let mut digests = digests.iter().cycle();
     let moment = view.lease_proof()?;
     criterion.bench_function(&format!("look-up, {name}"), |bench| {
@@ -79,11 +78,11 @@ fn of_many(criterion: &mut Criterion, resident: &Resident, name: &str, count: u6
             let token = presented.next().and_then(|text| Token::parse(text).ok())?;
             let moment = view.lease_proof().ok()?;
             let secret = view.find(moment, keyring.digests(token));
-            let standing = secret.as_ref().map(|secret| secret.facts());
-            Some(decide(standing.as_ref(), &question, moment.now()) == Verdict::Valid)
+            let facts = secret.as_ref().map(|secret| secret.facts());
+            Some(decide(facts.as_ref(), &question, moment.now()) == Verdict::Valid)
         });
     });
-    let messages: Vec<Vec<u8>> = texts.iter().map(|text| asked(text)).collect();
+    let messages: Vec<Vec<u8>> = texts.iter().map(|text| encoded(text)).collect();
     let mut messages = messages.iter().cycle();
     let credential = resident.credential()?;
     let mut out = Vec::with_capacity(1024);
@@ -95,7 +94,7 @@ fn of_many(criterion: &mut Criterion, resident: &Resident, name: &str, count: u6
             Some(out.len())
         });
     });
-    let batches: Vec<Vec<u8>> = texts.chunks(BATCH).map(asked_together).collect();
+    let batches: Vec<Vec<u8>> = texts.chunks(BATCH).map(encoded_batch).collect();
     let mut batches = batches.iter().cycle();
     criterion.bench_function(&format!("BatchVerify of up to {BATCH}, from message to message, {name}"), |bench| {
         bench.iter(|| {
@@ -108,19 +107,19 @@ fn of_many(criterion: &mut Criterion, resident: &Resident, name: &str, count: u6
     Ok(())
 }
 
-fn texts(stock: Stock, count: u64) -> Result<Vec<String>, Trouble> {
-    // Far from each other, so that nothing is fetched for its neighbour's sake.
-    (0..count).map(|number| stock.presented(number.wrapping_mul(7_919) % stock.count, Presented::Valid)).collect()
+fn texts(key_set: KeySet, count: u64) -> Result<Vec<String>> {
+    // Distant numbers, so that no cache line or prefetch serves the next key.
+    (0..count).map(|number| key_set.presented(number.wrapping_mul(7_919) % key_set.count, Presented::Valid)).collect()
 }
 
-fn asked(token: &str) -> Vec<u8> {
-    question(token).encode_to_vec()
+fn encoded(token: &str) -> Vec<u8> {
+    request(token).encode_to_vec()
 }
 
-fn asked_together(tokens: &[String]) -> Vec<u8> {
-    v1::BatchVerifyRequest { requests: tokens.iter().map(|token| question(token)).collect() }.encode_to_vec()
+fn encoded_batch(tokens: &[String]) -> Vec<u8> {
+    v1::BatchVerifyRequest { requests: tokens.iter().map(|token| request(token)).collect() }.encode_to_vec()
 }
 
-fn question(token: &str) -> v1::VerifyRequest {
+fn request(token: &str) -> v1::VerifyRequest {
     v1::VerifyRequest { token: token.to_owned(), scopes: vec![SCOPES[0].to_owned()], ..Default::default() }
 }

@@ -1,5 +1,5 @@
-//! The bare framework: the messages of Verify on the listener and with the limits of the real server, decoded and encoded
-//! by tonic's general codec, with nothing behind them. What the real server costs beyond this, it costs by itself.
+//! The bare framework: the baseline for the cost of the real server. It has the same listener, limits and messages, but
+//! uses tonic's general codec and returns a constant answer.
 
 use key_authority_server::testing::{
     Cli, Config, ConfigMode, DESCRIPTOR_SETS, Listener, MethodTable, Metrics, SharedMetrics, WithPeer,
@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use anyhow::{Context as _, Result};
 use clap::Parser as _;
 use futures_util::StreamExt as _;
 use hyper_util::service::TowerToHyperService;
@@ -22,17 +23,15 @@ use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 use tower::{Service, service_fn};
 
-use crate::trouble::{Attempt as _, Trouble};
-
-/// Serves on a port that the system chooses, and says which, until it is killed.
-pub(crate) async fn serve() -> Result<(), Trouble> {
-    // The real server's defaults, whatever they are.
+/// Serves on a port that the kernel chooses, and announces it as the real server does. It runs until it is killed.
+pub(crate) async fn serve() -> Result<()> {
+    // The defaults of the real server.
     let settings =
         Cli::parse_from(["key-authority", "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]).settings;
-    let config = Config::from_args(&settings, ConfigMode::Serve, []).attempt("the server's settings")?;
+    let config = Config::from_args(&settings, ConfigMode::Serve, []).context("invalid server settings")?;
     let methods = MethodTable::from_descriptor_sets(DESCRIPTOR_SETS.iter().copied())?;
     let metrics = SharedMetrics::new(Metrics::new("bare", &methods, &[]));
-    let listener = Listener::bind(config.listen, None, config.limits, metrics).await.attempt("a port")?;
+    let listener = Listener::bind(config.listen, None, config.limits, metrics).await.context("cannot listen")?;
     let mut out = std::io::stdout();
     writeln!(out, "  gRPC        {}\n  HTTP        none", listener.address())?;
     let routes = Routes::new(Bare { answer: Arc::new(answer()) }).prepare();
@@ -41,13 +40,13 @@ pub(crate) async fn serve() -> Result<(), Trouble> {
     Ok(())
 }
 
-/// As long as a real one.
+/// An answer of the same length as a real one.
 fn answer() -> v1::VerifyResponse {
     v1::VerifyResponse {
         verdict: v1::Verdict::Valid.into(),
         key_id: "bench_00000000".into(),
         account: "account-000".into(),
-        scopes: crate::stock::SCOPES.map(str::to_owned).to_vec(),
+        scopes: crate::key_set::SCOPES.map(str::to_owned).to_vec(),
         revision: 1_000,
         expire_time: Some(prost_types::Timestamp { seconds: 1_800_000_000, nanos: 123_456_000 }),
         labels: [("plan".to_owned(), "basic".to_owned()), ("team".to_owned(), "team-00".to_owned())].into(),
@@ -75,7 +74,7 @@ impl Service<http::Request<Body>> for Bare {
         Poll::Ready(Ok(()))
     }
 
-    /// What the generated code of a service does for these three methods.
+    /// Dispatches as the generated code of a service does.
     fn call(&mut self, request: http::Request<Body>) -> Answer {
         let answer = Arc::clone(&self.answer);
         match request.uri().path() {
@@ -97,10 +96,10 @@ impl Service<http::Request<Body>> for Bare {
                 let verify = service_fn(move |request: Request<Streaming<v1::VerifyStreamRequest>>| {
                     let answers = request.into_inner().map({
                         let answer = Arc::clone(&answer);
-                        move |question| {
+                        move |request| {
                             let outcome =
                                 v1::verify_stream_response::Outcome::Response(v1::VerifyResponse::clone(&answer));
-                            Ok::<_, Status>(v1::VerifyStreamResponse { id: question?.id, outcome: Some(outcome) })
+                            Ok::<_, Status>(v1::VerifyStreamResponse { id: request?.id, outcome: Some(outcome) })
                         }
                     });
                     async { Ok::<_, Status>(Response::new(answers)) }

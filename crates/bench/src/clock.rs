@@ -1,39 +1,22 @@
-//! The clocks of the benchmark: the time that passes, and the CPU time of the thread that asks.
+//! The CPU time of the current thread, and its sleep.
 
 use std::num::NonZeroU64;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// A clock that was started. Copies tell the same time.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Clock(Instant);
-
-impl Clock {
-    #[expect(clippy::disallowed_methods, reason = "this file owns the benchmark's clocks")]
-    pub(crate) fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    /// How long ago it was started.
-    #[expect(clippy::disallowed_methods, reason = "this file owns the benchmark's clocks")]
-    pub(crate) fn elapsed(self) -> Duration {
-        self.0.elapsed()
-    }
-}
-
 /// The CPU time that this thread has used.
-#[expect(clippy::disallowed_methods, reason = "this file owns the benchmark's clocks")]
+#[expect(clippy::disallowed_methods, reason = "this file owns the benchmark's CPU clock")]
 pub(crate) fn thread_cpu() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
-    // A thread has used no negative time.
+    // CPU time is never negative.
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
-/// Puts this thread to sleep. To the microsecond, where the kernel would else wake a few threads at once.
-#[expect(clippy::disallowed_methods, reason = "for a thread of its own that keeps time")]
+/// Blocks this thread, with a timer slack of 1 ns instead of the default 50 µs.
+#[expect(clippy::disallowed_methods, reason = "only the pacing thread calls it, and that thread runs no tasks")]
 pub(crate) fn sleep(time: Duration) {
-    // What cannot be had makes the times a little worse, and honestly so: they are counted from when a call was due.
+    // If this fails, sleeps are less exact. Latency counts from the due time, so the figures include that.
     let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
     std::thread::sleep(time);
 }

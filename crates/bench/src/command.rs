@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
+use key_authority_testkit::interrupt::until_interrupted;
 
-use crate::trouble::Trouble;
 use crate::{bare, run};
 
 /// Measures what Verify costs, beside the bare framework and beside Redis.
@@ -20,37 +20,28 @@ pub struct Cli {
 enum Form {
     /// Measures, and writes the report
     Run(Box<run::RunArgs>),
-    /// The bare framework: what `run` starts to have something to compare with
+    /// Serves the bare framework, which `run` starts as the baseline
     #[command(hide = true)]
     Bare,
 }
 
-/// Does what the command line says.
+/// Runs the command.
 ///
 /// # Errors
-/// When nothing could be measured.
-pub fn run(cli: Cli) -> Result<ExitCode, Trouble> {
+/// When a measurement cannot be made. A figure that misses its goal is a result, not an error.
+pub fn run(cli: Cli) -> Result<ExitCode> {
     match cli.form {
-        // As the real server has it.
+        // The same runtime as the real server.
         Form::Bare => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             runtime.block_on(bare::serve())?;
             Ok(ExitCode::SUCCESS)
         }
-        // One thread, which lives as long as the processes that it starts.
+        // One thread: child processes are bound to the thread that spawns them, and this one lives as long as the run.
         Form::Run(args) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(until_interrupted(*args))
+            let work = async { run::run(*args).await.map(|()| ExitCode::SUCCESS) };
+            runtime.block_on(until_interrupted(Box::pin(work)))
         }
-    }
-}
-
-/// Runs it, unless a signal ends it first: then whatever it has started is ended as it is dropped.
-async fn until_interrupted(args: run::RunArgs) -> Result<ExitCode, Trouble> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    tokio::select! {
-        outcome = Box::pin(run::run(args)) => outcome.map(|()| ExitCode::SUCCESS),
-        _ = interrupt.recv() => Ok(ExitCode::from(128 + 2)),
-        _ = terminate.recv() => Ok(ExitCode::from(128 + 15)),
     }
 }

@@ -1,26 +1,27 @@
-//! Writing a stock of keys into a database, and what a server needs to serve it.
+//! Writes a set of keys to a database, with the files that a server needs to serve it.
 
 use key_authority_server::testing::{EMBEDDED_FILE, SECRET_FILE, bootstrap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use anyhow::{Context as _, Result, anyhow};
+use indicatif::{ProgressBar, ProgressStyle};
 use key_authority_domain::audit::{Action, AuditEvent};
 use key_authority_domain::id::{AccountId, Actor};
 use key_authority_domain::secret::Keyring;
 use key_authority_storage::Store;
 use key_authority_storage::write_tx::WriteTx;
 
-use crate::progress;
-use crate::stock::Stock;
-use crate::trouble::{Attempt as _, Trouble};
+use crate::key_set::KeySet;
 
-/// How many keys one change writes.
+/// Keys per transaction.
 const BATCH: u64 = 20_000;
-/// Tells that the folder holds a whole stock, and which.
+/// Marks a folder as complete, and names its set of keys.
 const STOCK_FILE: &str = "stock.json";
 const ROOT_FILE: &str = "root.token";
 
-/// A folder with an authority secret, a root token and, unless there is another database, one of `SQLite`.
+/// A folder with an authority secret and a root token. It also holds a `SQLite` database unless there is another one.
 #[derive(Debug, Clone)]
 pub struct Authority {
     /// The folder.
@@ -28,25 +29,25 @@ pub struct Authority {
     /// The database, if it is not in the folder.
     pub database_url: Option<String>,
     /// The keys in it.
-    pub stock: Stock,
+    pub key_set: KeySet,
 }
 
 impl Authority {
-    /// Makes one with all keys of `stock`, or takes the one that an earlier run left in `folder`.
+    /// Creates one with all keys of `key_set`, or opens the one that an earlier run left in `folder`.
     ///
     /// # Errors
-    /// When it could not be made, or when the folder holds another one.
-    pub async fn make(folder: &Path, database_url: Option<&str>, stock: Stock) -> Result<Self, Trouble> {
-        let authority = Self { folder: folder.to_owned(), database_url: database_url.map(str::to_owned), stock };
+    /// When it cannot be created, or when the folder holds another set of keys.
+    pub async fn make(folder: &Path, database_url: Option<&str>, key_set: KeySet) -> Result<Self> {
+        let authority = Self { folder: folder.to_owned(), database_url: database_url.map(str::to_owned), key_set };
         match std::fs::read(folder.join(STOCK_FILE)) {
-            Ok(text) if serde_json::from_slice::<Stock>(&text).ok() == Some(stock) => return Ok(authority),
-            Ok(_) => return Err(format!("{} holds another set of keys; remove it", folder.display()).into()),
+            Ok(text) if serde_json::from_slice::<KeySet>(&text).ok() == Some(key_set) => return Ok(authority),
+            Ok(_) => return Err(anyhow!("{} holds another set of keys; remove it", folder.display())),
             Err(_) => {}
         }
-        std::fs::create_dir_all(folder).attempt(folder.display())?;
+        std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
         authority.fill().await?;
-        let text = serde_json::to_vec(&stock)?;
-        std::fs::write(folder.join(STOCK_FILE), text).attempt(folder.display())?;
+        let text = serde_json::to_vec(&key_set)?;
+        std::fs::write(folder.join(STOCK_FILE), text).with_context(|| folder.display().to_string())?;
         Ok(authority)
     }
 
@@ -56,11 +57,11 @@ impl Authority {
         self.folder.join(SECRET_FILE)
     }
 
-    /// The keys of the authority secret, which is as secret as everything here.
+    /// The keys of the authority secret. It is a constant, since nothing here is secret.
     ///
     /// # Errors
-    /// None that can come up.
-    pub fn keyring() -> Result<Keyring, Trouble> {
+    /// Never: the secret is a valid constant.
+    pub fn keyring() -> Result<Keyring> {
         Ok(Keyring::parse(&Keyring::file_text(&[7; 32]))?)
     }
 
@@ -71,34 +72,36 @@ impl Authority {
         self.database_url.clone().unwrap_or_else(file)
     }
 
-    async fn fill(&self) -> Result<(), Trouble> {
-        bootstrap::make_private(&self.secret_file(), Keyring::file_text(&[7; 32]).as_bytes()).attempt("the secret")?;
+    async fn fill(&self) -> Result<()> {
+        bootstrap::make_private(&self.secret_file(), Keyring::file_text(&[7; 32]).as_bytes())
+            .context("cannot write the secret")?;
         let root = self.folder.join(ROOT_FILE);
-        bootstrap::make_private(&root, self.stock.root()?.reveal().as_bytes()).attempt("the root token")?;
+        bootstrap::make_private(&root, self.key_set.root()?.reveal().as_bytes())
+            .context("cannot write the root token")?;
         let store = Store::connect(&self.url(), 2, Arc::new(Self::keyring()?)).await?;
         store.migrate(None).await?;
         store.check_secret().await?;
         bootstrap::from_file(&store, &root).await?;
-        let bar = progress::bar(&format!("{} with keys:", store.kind()), self.stock.count);
+        let bar = progress_bar(&format!("{} with keys:", store.kind()), self.key_set.count);
         let mut accounts = Vec::new();
         let mut from = 0;
-        while from < self.stock.count {
-            let to = self.stock.count.min(from + BATCH);
+        while from < self.key_set.count {
+            let to = self.key_set.count.min(from + BATCH);
             let tx = store.begin().await?;
             if accounts.is_empty() {
-                accounts = Stock::accounts(tx.now(), tx.revision())?;
+                accounts = KeySet::accounts(tx.now(), tx.revision())?;
                 for account in &accounts {
                     tx.insert_account(account).await?;
                 }
                 self.add_caller(&tx, store.keyring()).await?;
             }
             for number in (from..to).step_by(1_000) {
-                let key = |number| self.stock.key(number, &accounts, store.keyring(), tx.now(), tx.revision());
+                let key = |number| self.key_set.key(number, &accounts, store.keyring(), tx.now(), tx.revision());
                 let keys = (number..to.min(number + 1_000)).map(key).collect::<Result<Vec<_>, _>>()?;
                 tx.insert_keys(&keys).await?;
                 bar.inc(keys.len() as u64);
             }
-            tx.commit(filled(from, to)?).await?;
+            tx.commit(fill_event(from, to)?).await?;
             from = to;
         }
         bar.finish_and_clear();
@@ -106,21 +109,30 @@ impl Authority {
         Ok(())
     }
 
-    async fn add_caller(&self, tx: &WriteTx<'_>, keyring: &Keyring) -> Result<(), Trouble> {
-        let system = tx.account(&AccountId::system()).await?.ok_or("the account `system` was just made")?;
-        let caller = self.stock.caller_key(&system, keyring, tx.now(), tx.revision())?;
+    async fn add_caller(&self, tx: &WriteTx<'_>, keyring: &Keyring) -> Result<()> {
+        let system = tx.account(&AccountId::system()).await?.context("account `system` is missing")?;
+        let caller = self.key_set.caller_key(&system, keyring, tx.now(), tx.revision())?;
         Ok(tx.insert_key(&caller).await?)
     }
 }
 
-fn filled(from: u64, to: u64) -> Result<AuditEvent, Trouble> {
+fn fill_event(from: u64, to: u64) -> Result<AuditEvent> {
     Ok(AuditEvent {
         actor: Actor::bootstrap(),
         action: Action::CreateKey,
-        account: AccountId::new("account-000").attempt("an ID")?,
+        account: AccountId::new("account-000").context("invalid ID")?,
         key_id: None,
         request: None,
         before: None,
         after: Some(format!("{{\"keys\":\"{from} to {to}\"}}")),
     })
+}
+
+/// A progress bar on standard error; hidden if that is no terminal.
+fn progress_bar(message: &str, length: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("bench: {msg} {wide_bar} {human_pos}/{human_len} {eta}");
+    let bar = ProgressBar::new(length).with_message(message.to_owned());
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
 }

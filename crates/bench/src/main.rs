@@ -1,22 +1,18 @@
 //! The program `bench`.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use key_authority_bench::command::{self, Cli};
+use key_authority_testkit::say;
 
-/// The server's, so that the bare framework has the same.
+/// The allocator of the real server, so that the bare framework has the same.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    match command::run(Cli::parse()) {
-        Ok(code) => code,
-        Err(trouble) => {
-            // Nothing can be done about a console that is gone.
-            let _ = writeln!(std::io::stderr(), "bench: {trouble}");
-            ExitCode::from(2)
-        }
-    }
+    command::run(Cli::parse()).unwrap_or_else(|error| {
+        say!("{error:#}");
+        ExitCode::from(2)
+    })
 }

@@ -1,25 +1,28 @@
-//! Redis, as it comes from Debian: a private one, as many keys as ours, values of 64 bytes, asked by GET.
+//! A private Redis server from Debian, with as many keys as the key authority, values of 64 bytes, read with GET.
 
 use std::fmt::Write as _;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use anyhow::{Context as _, Result, anyhow, bail};
+use key_authority_testkit::port::free_port;
+use key_authority_testkit::process::{Process, command};
+use key_authority_testkit::rng::SeededRng;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use crate::chance::Chance;
-use crate::load::{self, Measured, Tally};
-use crate::process::{Process, command};
-use crate::trouble::{Attempt as _, Trouble};
+use crate::load::{self, Measured, Recorder};
+use crate::usage::Usage;
 
 const START_LIMIT: Duration = Duration::from_mins(1);
-/// The length of each value, and of the reply that brings it: its length, itself, and the ends of two lines.
+/// The length of each value in bytes.
 const VALUE: usize = 64;
+/// The length of a reply: the length of the value, the value, two line ends.
 const REPLY: usize = "$64\r\n".len() + VALUE + "\r\n".len();
 
-/// A running Redis. Dropping it kills it; it keeps nothing on the disk.
+/// A running Redis without persistence. Dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Redis {
     process: Process,
@@ -27,11 +30,11 @@ pub(crate) struct Redis {
     keys: u64,
 }
 
-/// How it is asked.
+/// How it is measured.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct GetPlan {
     pub(crate) connections: usize,
-    /// Commands that are written at once, before their answers are awaited.
+    /// Commands in one write, before their replies are read.
     pub(crate) depth: usize,
     pub(crate) warm_up: Duration,
     pub(crate) time: Duration,
@@ -39,42 +42,42 @@ pub(crate) struct GetPlan {
 
 impl Redis {
     /// Starts one with `keys` keys.
-    pub(crate) async fn start(keys: u64, work: &Path) -> Result<Self, Trouble> {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr())?.port();
+    pub(crate) async fn start(keys: u64, work: &Path) -> Result<Self> {
+        let port = free_port(&mut SeededRng::new(SeededRng::random_seed()))?;
         let mut server = command("redis-server");
         server.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--appendonly", "no"]);
-        server.args(["--enable-debug-command", "local", "--dir"]).arg(work).stdout(std::process::Stdio::null());
-        let process = Process::start(server, &work.join("redis.log")).attempt("redis-server")?;
+        server.args(["--enable-debug-command", "local", "--dir"]).arg(work);
+        let process = Process::start("redis-server", server, &work.join("redis.log"))?;
         let mut redis = Self { process, address: format!("127.0.0.1:{port}"), keys };
         let answers = timeout(START_LIMIT, redis.fill());
-        answers.await.attempt("redis-server does not answer")??;
+        answers.await.context("redis-server did not answer in time")??;
         Ok(redis)
     }
 
-    /// As soon as it answers, has it make its keys itself: `key:0`, with a value of `value:0` and zeros, and so on.
-    async fn fill(&mut self) -> Result<(), Trouble> {
+    /// Waits until it answers, and makes it create its keys: `key:0` with the value `value:0` and zeros, and so on.
+    async fn fill(&mut self) -> Result<()> {
         let mut socket = loop {
             match open(&self.address).await {
                 Ok(socket) => break socket,
                 Err(_) if self.process.is_running() => sleep(Duration::from_millis(20)).await,
-                Err(_) => return Err(self.process.ended()),
+                Err(_) => return Err(self.process.failure("exited")),
             }
         };
         socket.write_all(format!("DEBUG POPULATE {} key {VALUE}\r\n", self.keys).as_bytes()).await?;
         let mut reply = [0; 5];
-        socket.read_exact(&mut reply).await.attempt("DEBUG POPULATE")?;
-        if reply == *b"+OK\r\n" { Ok(()) } else { Err("Redis does not make keys".into()) }
+        socket.read_exact(&mut reply).await.context("DEBUG POPULATE failed")?;
+        if reply == *b"+OK\r\n" { Ok(()) } else { Err(anyhow!("Redis did not create the keys")) }
     }
 
-    /// Asks for keys by chance.
-    pub(crate) async fn get(&self, plan: GetPlan) -> Result<Measured, Trouble> {
-        let (address, keys, usage) = (self.address.clone(), self.keys, self.process.usage()?);
-        load::measure(usage, plan.warm_up, plan.time, async move |tally: Rc<Tally>| {
+    /// Measures GET of random keys.
+    pub(crate) async fn get(&self, plan: GetPlan) -> Result<Measured> {
+        let (address, keys, usage) = (self.address.clone(), self.keys, Usage::of(&self.process)?);
+        load::measure(usage, plan.warm_up, plan.time, async move |recorder: Rc<Recorder>| {
             let mut workers = Vec::new();
             for number in 0..plan.connections {
                 let socket = open(&address).await?;
-                let chance = Chance::of(7, number as u64);
-                workers.push(tally.watch(ask(socket, chance, keys, plan.depth, Rc::clone(&tally))));
+                let rng = SeededRng::stream(7, number as u64);
+                workers.push(recorder.spawn(run(socket, rng, keys, plan.depth, Rc::clone(&recorder))));
             }
             Ok(workers)
         })
@@ -82,46 +85,40 @@ impl Redis {
     }
 }
 
-async fn open(address: &str) -> Result<TcpStream, Trouble> {
-    let socket = TcpStream::connect(address).await.attempt(address)?;
-    socket.set_nodelay(true).attempt("TCP_NODELAY")?;
+async fn open(address: &str) -> Result<TcpStream> {
+    let socket = TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
+    socket.set_nodelay(true).context("cannot set TCP_NODELAY")?;
     Ok(socket)
 }
 
-async fn ask(
-    mut socket: TcpStream,
-    mut chance: Chance,
-    keys: u64,
-    depth: usize,
-    tally: Rc<Tally>,
-) -> Result<(), Trouble> {
+async fn run(mut socket: TcpStream, mut rng: SeededRng, keys: u64, depth: usize, recorder: Rc<Recorder>) -> Result<()> {
     let (mut commands, mut expected) = (String::new(), String::new());
     let mut replies = vec![0; REPLY * depth];
-    while !tally.is_over() {
+    while !recorder.is_over() {
         commands.clear();
-        let numbers: Vec<u64> = (0..depth).map(|_| chance.below(keys)).collect();
+        let numbers: Vec<u64> = (0..depth).map(|_| rng.below(keys)).collect();
         for number in &numbers {
             let key_len = "key:".len() + number.checked_ilog10().unwrap_or(0) as usize + 1;
             write!(commands, "*2\r\n$3\r\nGET\r\n${key_len}\r\nkey:{number}\r\n")?;
         }
-        let asked = tally.now();
-        socket.write_all(commands.as_bytes()).await.attempt("GET")?;
-        socket.read_exact(&mut replies).await.attempt("GET")?;
+        let sent = recorder.now();
+        socket.write_all(commands.as_bytes()).await.context("GET failed")?;
+        socket.read_exact(&mut replies).await.context("GET failed")?;
         for (number, reply) in numbers.iter().zip(replies.chunks_exact(REPLY)) {
             expected.clear();
             write!(expected, "${VALUE}\r\nvalue:{number}")?;
             if !reply.starts_with(expected.as_bytes()) {
-                return Err(format!("Redis gave a wrong answer for key:{number}").into());
+                bail!("wrong reply of Redis for key:{number}");
             }
         }
-        tally.count(asked, depth as u64);
+        recorder.count(sent, depth as u64);
     }
     Ok(())
 }
 
-/// The version that is installed.
+/// The installed version.
 pub(crate) async fn version() -> Option<String> {
-    let said = command("redis-server").arg("--version").output().await.ok()?;
-    let said = String::from_utf8(said.stdout).ok()?;
-    said.split_whitespace().find_map(|word| word.strip_prefix("v=")).map(str::to_owned)
+    let output = command("redis-server").arg("--version").output().await.ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    text.split_whitespace().find_map(|word| word.strip_prefix("v=")).map(str::to_owned)
 }

@@ -1,4 +1,4 @@
-//! The report: tables of figures, as Markdown for people and as JSON for the next run to compare with.
+//! The report: tables of figures, as Markdown and as JSON, which `--compare` reads.
 
 mod compare;
 mod markdown;
@@ -6,20 +6,19 @@ mod plot;
 
 use std::path::Path;
 
+use anyhow::{Context as _, Result};
+use key_authority_testkit::progress;
 use serde::{Deserialize, Serialize};
-
-use crate::progress;
-use crate::trouble::{Attempt as _, Trouble};
 
 pub(crate) use self::plot::{Line, Plot};
 
-/// Figures under a common heading. A figure is known by table, row and column.
+/// Figures under a common heading. Table, row and column identify a figure.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Table {
     pub(crate) title: String,
-    /// What is to be known of how they came about.
+    /// How they were measured.
     pub(crate) note: String,
-    /// What the figures are, unit last; the first column names the rows.
+    /// The names of the columns, unit last; the first column names the rows.
     pub(crate) columns: Vec<String>,
     pub(crate) rows: Vec<Row>,
 }
@@ -28,14 +27,14 @@ pub(crate) struct Table {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) name: String,
-    /// One a column; none where there is nothing to measure.
+    /// One per column; None where there is nothing to measure.
     pub(crate) figures: Vec<Option<f64>>,
 }
 
-/// All that a run has measured.
+/// The results of a run.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Report {
-    /// The machine and the program, a fact a line.
+    /// Machine, programs and settings, one per line.
     pub(crate) facts: Vec<String>,
     pub(crate) tables: Vec<Table>,
 }
@@ -52,13 +51,13 @@ impl Table {
 }
 
 impl Report {
-    /// Takes a table in, and prints it, since the next one may take a while.
+    /// Adds a table, and prints it at once, since the next one may take minutes.
     pub(crate) fn add(&mut self, table: Table) {
         progress::print(&markdown::table(&table));
         self.tables.push(table);
     }
 
-    /// What a figure is, if it was measured.
+    /// The value of a figure; None if it was not measured.
     pub(crate) fn figure(&self, title: &str, row: &str, column: &str) -> Option<f64> {
         let table = self.tables.iter().find(|table| table.title == title)?;
         let place = table.columns.iter().position(|name| name == column)?.checked_sub(1)?;
@@ -66,11 +65,11 @@ impl Report {
     }
 
     /// Writes `report.md`, `report.json` and the plots into `folder`.
-    pub(crate) fn write(&self, folder: &Path, plots: &[Plot]) -> Result<(), Trouble> {
-        std::fs::create_dir_all(folder).attempt(folder.display())?;
+    pub(crate) fn write(&self, folder: &Path, plots: &[Plot]) -> Result<()> {
+        std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
         let write = |name: &str, text: String| {
             let file = folder.join(name);
-            std::fs::write(&file, text).attempt(file.display())
+            std::fs::write(&file, text).with_context(|| file.display().to_string())
         };
         write("report.json", serde_json::to_string_pretty(self)? + "\n")?;
         let images = plots.iter().map(|plot| format!("\n![{}]({}.svg)\n", plot.title, plot.name));
@@ -78,10 +77,10 @@ impl Report {
         plots.iter().try_for_each(|plot| write(&format!("{}.svg", plot.name), plot.svg()))
     }
 
-    /// Prints how this one differs from an earlier one.
-    pub(crate) fn compare(&self, earlier: &Path) -> Result<(), Trouble> {
-        let text = std::fs::read(earlier).attempt(earlier.display())?;
-        let earlier: Self = serde_json::from_slice(&text).attempt(earlier.display())?;
+    /// Prints the differences to an earlier report.
+    pub(crate) fn compare(&self, earlier: &Path) -> Result<()> {
+        let text = std::fs::read(earlier).with_context(|| earlier.display().to_string())?;
+        let earlier: Self = serde_json::from_slice(&text).with_context(|| earlier.display().to_string())?;
         progress::print(&compare::differences(&earlier, self));
         Ok(())
     }

@@ -1,5 +1,4 @@
-//! A stock of keys resident in this process, as a server has them, for measuring what happens between the wire and the
-//! answer.
+//! A set of keys in the memory of this process, as a server holds it, for measurements without a network.
 
 use key_authority_server::testing::{
     Authentication, Authenticator, Authorizer, DESCRIPTOR_SETS, MethodTable, Metrics, SharedMetrics, Verifier, entropy,
@@ -8,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Result;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use key_authority_domain::secret::Keyring;
@@ -19,46 +19,45 @@ use key_authority_storage::Store;
 use tempfile::TempDir;
 
 use crate::fill::Authority;
-use crate::stock::Stock;
-use crate::trouble::Trouble;
+use crate::key_set::KeySet;
 
-/// Keys in memory, under a lease that is kept up.
+/// Keys in memory, under a lease that a replicator renews.
 pub struct Resident {
-    /// What a replica knows.
+    /// The replica's index and lease.
     pub view: Arc<ReplicaState>,
     /// The keys of the authority secret.
     pub keyring: Arc<Keyring>,
-    /// Who asks.
+    /// Authorizes the caller.
     pub callers: Authorizer,
-    /// The handlers, as a server has them.
+    /// The handlers of Verify.
     pub verifier: Verifier,
     /// The keys.
-    pub stock: Stock,
+    pub key_set: KeySet,
     _replicator: Replicator,
     _folder: TempDir,
 }
 
 impl Resident {
-    /// Makes `keys` keys, and loads them.
+    /// Creates `keys` keys and loads them.
     ///
     /// # Errors
-    /// When they could not be made.
-    pub async fn load(keys: u64) -> Result<Self, Trouble> {
+    /// When they cannot be created or loaded.
+    pub async fn load(keys: u64) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("key-authority-bench-").tempdir()?;
-        let authority = Box::pin(Authority::make(&folder.path().join("stock"), None, Stock::new(keys))).await?;
+        let authority = Box::pin(Authority::make(&folder.path().join("keys"), None, KeySet::new(keys))).await?;
         Self::of(&authority, folder).await
     }
 
-    /// The same, of keys that are kept in `stock` for the next time.
+    /// The same, with keys that stay in `folder` for the next run.
     ///
     /// # Errors
-    /// When they could not be made.
-    pub async fn kept(keys: u64, stock: &Path) -> Result<Self, Trouble> {
-        let authority = Box::pin(Authority::make(&stock.join(keys.to_string()), None, Stock::new(keys))).await?;
+    /// When they cannot be created or loaded.
+    pub async fn kept(keys: u64, folder: &Path) -> Result<Self> {
+        let authority = Box::pin(Authority::make(&folder.join(keys.to_string()), None, KeySet::new(keys))).await?;
         Self::of(&authority, tempfile::tempdir()?).await
     }
 
-    async fn of(authority: &Authority, folder: TempDir) -> Result<Self, Trouble> {
+    async fn of(authority: &Authority, folder: TempDir) -> Result<Self> {
         let keyring = Arc::new(Authority::keyring()?);
         let store = Store::connect(&authority.url(), 1, Arc::clone(&keyring)).await?;
         let replicator = Replicator::start(Settings {
@@ -81,16 +80,24 @@ impl Resident {
         let metrics = SharedMetrics::new(Metrics::new("bench", &methods, &Verdict::ALL.map(Verdict::as_str)));
         let callers = Authorizer::new(Arc::clone(&view), false);
         let verifier = Verifier::new(Arc::clone(&view), Arc::clone(&keyring), metrics);
-        Ok(Self { view, keyring, callers, verifier, stock: authority.stock, _replicator: replicator, _folder: folder })
+        Ok(Self {
+            view,
+            keyring,
+            callers,
+            verifier,
+            key_set: authority.key_set,
+            _replicator: replicator,
+            _folder: folder,
+        })
     }
 
-    /// Who asks, as a connection knows it after its first call.
+    /// The authenticated caller, as a connection keeps it after its first call.
     ///
     /// # Errors
-    /// When the caller's token is none.
-    pub fn credential(&self) -> Result<Authentication, Trouble> {
+    /// When the caller's token is invalid.
+    pub fn credential(&self) -> Result<Authentication> {
         let mut headers = HeaderMap::new();
-        headers.insert(AUTHORIZATION, format!("Bearer {}", self.stock.caller()?.reveal()).parse()?);
+        headers.insert(AUTHORIZATION, format!("Bearer {}", self.key_set.caller()?.reveal()).parse()?);
         Ok(Authenticator::new(Arc::clone(&self.keyring), None).authenticate(&headers))
     }
 }

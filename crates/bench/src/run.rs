@@ -1,63 +1,63 @@
-//! The measurements, one after the other, and the report.
+//! The measurements and the report.
 
 #![expect(clippy::doc_markdown, reason = "the comments of the arguments are the text of --help")]
 
-mod authorities;
-mod company;
-mod costs;
+mod cpu_cost;
 mod goals;
 mod machine;
+mod mixed_load;
 mod postgres;
 mod rates;
+mod servers;
 mod sizes;
 mod tokens;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use tempfile::TempDir;
 
-use self::authorities::Pair;
+use self::servers::Pair;
+use crate::key_set::{KeySet, Presented};
 use crate::load::{Mode, Plan};
 use crate::report::{Plot, Report};
-use crate::stock::{Presented, Stock};
-use crate::trouble::{Attempt as _, Trouble};
 
-/// What is measured, and how long.
+/// What to measure, and for how long.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RunArgs {
-    /// A short form: 100,000 keys, short runs, and neither `sizes` nor `postgres`
+    /// Short runs with 100,000 keys, without `sizes` and `postgres`
     #[arg(long)]
     quick: bool,
-    /// How many keys are resident [default: 1,000,000, or 100,000 with --quick]
+    /// Number of resident keys [default: 1,000,000, or 100,000 with --quick]
     #[arg(long, value_name = "COUNT")]
     keys: Option<u64>,
-    /// How long each run is counted, in seconds [default: 4, or 1.5 with --quick]
+    /// Measured time of each run in seconds [default: 4, or 1.5 with --quick]
     #[arg(long, value_name = "SECONDS")]
     time: Option<f64>,
-    /// How often each is measured, in turn with what it is compared with; the one in the middle counts
+    /// Rounds of each measurement, alternating with its baseline; the median counts
     #[arg(long, default_value_t = 3, value_name = "COUNT")]
     rounds: usize,
-    /// What is measured, separated by commas [default: all, or all but sizes and postgres with --quick]
+    /// Parts to measure, separated by commas [default: all, or all but sizes and postgres with --quick]
     #[arg(long, value_delimiter = ',', value_name = "PART")]
     only: Vec<Part>,
-    /// The numbers of keys that `sizes` measures
+    /// Numbers of keys for `sizes`
     #[arg(long, value_delimiter = ',', default_value = "1000,10000,100000,1000000,10000000", value_name = "COUNT")]
     sizes: Vec<u64>,
-    /// The server's program [default: the one beside this program]
+    /// The server's executable [default: key-authority in the folder of this program]
     #[arg(long, value_name = "PATH")]
     server: Option<PathBuf>,
-    /// Folder in which sets of keys are kept for the next run [default: they are made anew, and removed]
-    #[arg(long, value_name = "PATH")]
-    stock: Option<PathBuf>,
-    /// A PostgreSQL server for `postgres`: the URL of a user who may create databases
+    /// Folder that keeps the sets of keys for the next run [default: a temporary folder]
+    #[arg(long = "stock", value_name = "PATH")]
+    key_sets: Option<PathBuf>,
+    /// URL of a PostgreSQL server for `postgres`, with a user that may create databases
     #[arg(long, env = "KEY_AUTHORITY_TEST_POSTGRES_URL", hide_env_values = true, value_name = "URL")]
     postgres: Option<String>,
-    /// Folder of the report
+    /// Folder for the report
     #[arg(long, default_value = "target/bench", value_name = "PATH")]
     out: PathBuf,
-    /// An earlier report.json, to print what has changed since
+    /// An earlier report.json; prints the differences to it
     #[arg(long, value_name = "FILE")]
     compare: Option<PathBuf>,
 }
@@ -68,15 +68,15 @@ enum Part {
     Costs,
     /// GET, pipelined and not
     Redis,
-    /// A second opinion on Verify
+    /// Verify, measured by h2load
     H2load,
-    /// Tokens that are forged, unknown or malformed
+    /// Forged, unknown and malformed tokens
     Tokens,
     /// Latency against offered load
     Rates,
-    /// Cost, memory and start against the number of keys
+    /// Cost, memory and start-up against the number of keys
     Sizes,
-    /// Verify beside changes and beside a second replica that loads, on PostgreSQL
+    /// Start-up on PostgreSQL; Verify during changes and while a second replica loads
     Postgres,
 }
 
@@ -89,38 +89,41 @@ struct Bench {
 }
 
 /// Measures, and writes the report.
-pub(crate) async fn run(args: RunArgs) -> Result<(), Trouble> {
-    let work = tempfile::Builder::new().prefix("key-authority-bench-").tempdir().attempt("a folder")?;
+pub(crate) async fn run(args: RunArgs) -> Result<()> {
+    let work = tempfile::Builder::new()
+        .prefix("key-authority-bench-")
+        .tempdir()
+        .context("cannot create a temporary folder")?;
     let mut bench = Bench { args, work, report: Report::default(), plots: Vec::new() };
     bench.report.facts = machine::facts(&bench).await;
-    if [Part::Costs, Part::Redis, Part::H2load, Part::Tokens, Part::Rates].iter().any(|part| bench.has(*part)) {
+    if [Part::Costs, Part::Redis, Part::H2load, Part::Tokens, Part::Rates].iter().any(|part| bench.measures(*part)) {
         let pair = Box::pin(Pair::start(&bench, bench.keys())).await?;
-        if bench.has(Part::Costs) {
-            costs::measure(&mut bench, &pair).await?;
+        if bench.measures(Part::Costs) {
+            cpu_cost::measure(&mut bench, &pair).await?;
         }
-        if bench.has(Part::Redis) {
-            costs::redis(&mut bench).await?;
+        if bench.measures(Part::Redis) {
+            cpu_cost::redis(&mut bench).await?;
         }
-        if bench.has(Part::H2load) {
-            costs::h2load(&mut bench, &pair).await?;
+        if bench.measures(Part::H2load) {
+            cpu_cost::h2load(&mut bench, &pair).await?;
         }
-        if bench.has(Part::Tokens) {
+        if bench.measures(Part::Tokens) {
             tokens::measure(&mut bench, &pair).await?;
         }
-        if bench.has(Part::Rates) {
+        if bench.measures(Part::Rates) {
             rates::measure(&mut bench, &pair).await?;
         }
-        sizes::one(&mut bench, &pair)?;
+        sizes::measure_current(&mut bench, &pair)?;
     }
-    if bench.has(Part::Sizes) {
+    if bench.measures(Part::Sizes) {
         Box::pin(sizes::measure(&mut bench)).await?;
     }
-    if bench.has(Part::Postgres) {
+    if bench.measures(Part::Postgres) {
         Box::pin(postgres::measure(&mut bench)).await?;
     }
     goals::add(&mut bench.report);
     bench.report.write(&bench.args.out, &bench.plots)?;
-    crate::progress::say!("the report is in {}", bench.args.out.display());
+    key_authority_testkit::say!("wrote the report to {}", bench.args.out.display());
     match &bench.args.compare {
         Some(earlier) => bench.report.compare(earlier),
         None => Ok(()),
@@ -128,7 +131,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<(), Trouble> {
 }
 
 impl Bench {
-    fn has(&self, part: Part) -> bool {
+    fn measures(&self, part: Part) -> bool {
         match self.args.only.as_slice() {
             [] => !self.args.quick || !matches!(part, Part::Sizes | Part::Postgres),
             only => only.contains(&part),
@@ -147,8 +150,8 @@ impl Bench {
         self.time() / 3
     }
 
-    fn plan(&self, stock: Stock, mode: Mode, connections: usize, in_flight: usize) -> Plan {
+    fn plan(&self, key_set: KeySet, mode: Mode, connections: usize, in_flight: usize) -> Plan {
         let (warm_up, time) = (self.warm_up(), self.time());
-        Plan { stock, presented: Presented::Valid, mode, connections, in_flight, rate: None, warm_up, time }
+        Plan { key_set, presented: Presented::Valid, mode, connections, in_flight, rate: None, warm_up, time }
     }
 }

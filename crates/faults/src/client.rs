@@ -1,7 +1,8 @@
-//! A caller of one replica: the generated client with a credential, and short words for what the harness asks.
+//! A client of one replica: the generated client with a credential, and methods for the calls of the harness.
 
 use std::time::Duration;
 
+use anyhow::{Context as _, Result};
 use key_authority_proto::v1::key_authority_client::KeyAuthorityClient;
 use key_authority_proto::v1::{
     Account, AuditEvent, CreateAccountRequest, CreateKeyRequest, CreateKeyResponse, GetAuthorityStatusRequest,
@@ -16,9 +17,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status, Streaming};
 use tonic_types::StatusExt as _;
 
-use crate::trouble::{Attempt as _, Trouble};
-
-/// The account that all keys of the harness belong to.
+/// The account that owns all keys of the harness.
 pub(crate) const ACCOUNT: &str = "faults";
 
 /// Sets `authorization: Bearer <token>`.
@@ -32,54 +31,54 @@ impl Interceptor for Credential {
     }
 }
 
-/// A caller. Clones share the connection, which is made when it is first used and made anew when it is lost.
+/// A client. Clones share one connection. It connects on first use, and reconnects after a connection is lost.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     rpc: KeyAuthorityClient<InterceptedService<Channel, Credential>>,
 }
 
 impl Client {
-    pub(crate) fn new(address: &str, token: &str) -> Result<Self, Trouble> {
-        let endpoint = Endpoint::try_from(format!("http://{address}")).attempt("an address")?;
+    pub(crate) fn new(address: &str, token: &str) -> Result<Self> {
+        let endpoint = Endpoint::try_from(format!("http://{address}")).context("invalid address")?;
         let channel = endpoint.connect_timeout(Duration::from_secs(2)).tcp_nodelay(true).connect_lazy();
-        let credential = Credential(format!("Bearer {token}").parse().attempt("a token")?);
+        let credential = Credential(format!("Bearer {token}").parse().context("invalid token")?);
         Ok(Self { rpc: KeyAuthorityClient::with_interceptor(channel, credential) })
     }
 
-    /// What a replica says about a token.
-    pub(crate) async fn ask(&self, token: &str) -> Result<VerifyResponse, Status> {
-        Ok(self.rpc.clone().verify(question(token)).await?.into_inner())
+    /// Calls `Verify` for a token.
+    pub(crate) async fn verify(&self, token: &str) -> Result<VerifyResponse, Status> {
+        Ok(self.rpc.clone().verify(verify_request(token)).await?.into_inner())
     }
 
-    /// Opens a stream of questions.
-    pub(crate) async fn ask_many(
+    /// Opens a `VerifyStream`.
+    pub(crate) async fn verify_stream(
         &self,
-        questions: impl Stream<Item = VerifyStreamRequest> + Send + 'static,
+        requests: impl Stream<Item = VerifyStreamRequest> + Send + 'static,
     ) -> Result<Streaming<VerifyStreamResponse>, Status> {
-        Ok(self.rpc.clone().verify_stream(questions).await?.into_inner())
+        Ok(self.rpc.clone().verify_stream(requests).await?.into_inner())
     }
 
-    /// Makes the account of the harness.
+    /// Creates the account of the harness.
     pub(crate) async fn create_account(&self) -> Result<(), Status> {
         let account = Account { id: ACCOUNT.into(), ..Account::default() };
         let request = CreateAccountRequest { account: Some(account), request_id: String::new() };
         self.rpc.clone().create_account(request).await.map(drop)
     }
 
-    /// Makes a key.
+    /// Creates a key.
     pub(crate) async fn create_key(&self, request: CreateKeyRequest) -> Result<CreateKeyResponse, Status> {
         Ok(self.rpc.clone().create_key(request).await?.into_inner())
     }
 
-    /// Makes a caller that may verify and nothing else, and returns its token.
+    /// Creates a caller with the scope `verify` only, and returns its token.
     pub(crate) async fn create_verifier(&self) -> Result<String, Status> {
         let scopes = vec!["verify".to_owned()];
         let request = CreateKeyRequest { account: "system".into(), scopes, ..CreateKeyRequest::default() };
         Ok(self.create_key(request).await?.token)
     }
 
-    /// Makes a caller that may change keys, and returns the ID of its key and its token.
-    pub(crate) async fn create_changer(&self, request_id: &str) -> Result<(String, String), Status> {
+    /// Creates a caller that may change keys, and returns the ID of its key and its token.
+    pub(crate) async fn create_key_writer(&self, request_id: &str) -> Result<(String, String), Status> {
         let request = CreateKeyRequest {
             account: "system".into(),
             scopes: vec!["keys.write".to_owned()],
@@ -96,7 +95,7 @@ impl Client {
         Ok(self.rpc.clone().revoke_key(request).await?.into_inner())
     }
 
-    /// How many replicas have a lease, as far as this one knows, and how many are registered.
+    /// The number of replicas with a lease, as far as this replica knows, and the number of registered ones.
     pub(crate) async fn replicas_alive(&self) -> Result<(usize, usize), Status> {
         let status = self.rpc.clone().get_authority_status(GetAuthorityStatusRequest {}).await?.into_inner();
         let has_lease = |left: &prost_types::Duration| left.seconds > 0 || left.nanos > 0;
@@ -104,17 +103,17 @@ impl Client {
         Ok((alive.count(), status.replicas.len()))
     }
 
-    /// All events of the account of the harness.
+    /// All audit events of the account of the harness.
     pub(crate) async fn events(&self) -> Result<Vec<AuditEvent>, Status> {
-        self.events_that(ListAuditEventsRequest { account: ACCOUNT.into(), ..ListAuditEventsRequest::default() }).await
+        self.list_events(ListAuditEventsRequest { account: ACCOUNT.into(), ..ListAuditEventsRequest::default() }).await
     }
 
-    /// All events by a caller.
+    /// All audit events of a caller.
     pub(crate) async fn events_by(&self, key_id: &str) -> Result<Vec<AuditEvent>, Status> {
-        self.events_that(ListAuditEventsRequest { actor: key_id.into(), ..ListAuditEventsRequest::default() }).await
+        self.list_events(ListAuditEventsRequest { actor: key_id.into(), ..ListAuditEventsRequest::default() }).await
     }
 
-    async fn events_that(&self, filter: ListAuditEventsRequest) -> Result<Vec<AuditEvent>, Status> {
+    async fn list_events(&self, filter: ListAuditEventsRequest) -> Result<Vec<AuditEvent>, Status> {
         let mut request = ListAuditEventsRequest { page_size: 1000, ..filter };
         let mut events = Vec::new();
         loop {
@@ -128,23 +127,23 @@ impl Client {
     }
 }
 
-/// A key of the harness, under a name of the call.
+/// A request for a new key, with a `request_id`.
 pub(crate) fn new_key(request_id: &str) -> CreateKeyRequest {
     CreateKeyRequest { account: ACCOUNT.into(), request_id: request_id.into(), ..CreateKeyRequest::default() }
 }
 
-/// A question about a token, and nothing else.
-pub(crate) fn question(token: &str) -> VerifyRequest {
+/// A request about a token, without scopes.
+pub(crate) fn verify_request(token: &str) -> VerifyRequest {
     VerifyRequest { token: token.into(), ..VerifyRequest::default() }
 }
 
-/// Whether a call that got this is to be made again: it is not known what came of it, or nothing did.
-pub(crate) fn may_be_repeated(status: &Status) -> bool {
-    // A connection that ends amid a call is told by tonic under any of these.
+/// Whether a call with this status must be retried: its outcome is unknown, or it had no effect.
+pub(crate) fn is_retryable(status: &Status) -> bool {
+    // tonic reports a lost connection under any of these codes.
     matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown)
 }
 
-/// Why there is no answer: the gRPC code, and the authority's own reason if it said one.
+/// The gRPC code of an error, and the reason in its `ErrorInfo` if there is one.
 pub(crate) fn reason(status: &Status) -> String {
     let details = status.get_error_details();
     let reason = details.error_info().map_or("no connection", |info| info.reason.as_str());

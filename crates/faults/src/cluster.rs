@@ -1,46 +1,44 @@
-//! A cluster of our own: a private database server, replicas of the real program, and a link between each and the database.
+//! A private cluster: a database server, replicas of the real server, and a link between each replica and the database.
 
 pub(crate) mod database;
 pub(crate) mod link;
-mod port;
-pub(crate) mod process;
 pub(crate) mod replica;
 pub(crate) mod session;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::process::Signal;
+use anyhow::{Context as _, Result};
+use key_authority_testkit::port::free_port;
+use key_authority_testkit::process;
+use key_authority_testkit::rng::SeededRng;
+use key_authority_testkit::say;
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
 use self::database::{Database, Kind};
 use self::link::Link;
-use self::process::User;
 use self::replica::Replica;
-use crate::chance::Chance;
 use crate::client::Client;
-use crate::progress::say;
-use crate::trouble::{Attempt as _, Trouble};
 
-/// How long a cluster may take to come to rest after a fault: the lease of a replica that was killed, and some more.
-const REST_LIMIT: Duration = Duration::from_secs(90);
+/// How long a cluster may take to become stable after a fault: the lease of a killed replica, and a margin.
+const STABLE_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// What a cluster is to be.
+/// The configuration of a cluster.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) database: Kind,
     pub(crate) replicas: usize,
     pub(crate) lease: Duration,
     pub(crate) server: PathBuf,
-    /// Whether each replica reaches the database over a link that can fail.
+    /// Whether each replica reaches the database over a fault-injecting link.
     pub(crate) is_linked: bool,
 }
 
 /// A running cluster. Dropping it ends all its processes and removes all its data.
 #[derive(Debug)]
 pub(crate) struct Cluster {
-    // Dropped in this order: those who use the database, then the database.
+    // The order of the fields is the drop order: the database must outlive its replicas.
     pub(crate) replicas: Vec<Replica>,
     pub(crate) database: Database,
     pub(crate) plan: Plan,
@@ -50,37 +48,40 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Starts one, and awaits that every replica answers.
-    pub(crate) async fn start(plan: Plan, chance: &mut Chance) -> Result<Self, Trouble> {
-        let server = plan.server.canonicalize().attempt(format!("the server, {}", plan.server.display()))?;
+    /// Starts a cluster, and waits until every replica is ready.
+    pub(crate) async fn start(plan: Plan, rng: &mut SeededRng) -> Result<Self> {
+        let server = plan.server.canonicalize().with_context(|| format!("no server at {}", plan.server.display()))?;
         let plan = Plan { server, ..plan };
-        let database = Database::start(plan.database, chance).await?;
-        let folder = tempfile::Builder::new().prefix("key-authority-faults-").tempdir().attempt("a folder")?;
-        let token = print_into(&plan.server, "generate-token", &folder.path().join("token")).await?;
-        print_into(&plan.server, "generate-secret", &folder.path().join("secret")).await?;
+        let database = Database::start(plan.database, rng).await?;
+        let folder = tempfile::Builder::new()
+            .prefix("key-authority-faults-")
+            .tempdir()
+            .context("cannot create a temporary folder")?;
+        let token = save_output(&plan.server, "generate-token", &folder.path().join("token")).await?;
+        save_output(&plan.server, "generate-secret", &folder.path().join("secret")).await?;
         let mut cluster = Self { replicas: Vec::new(), database, plan, token, folder };
-        cluster.grow(cluster.plan.replicas, chance).await?;
+        cluster.grow(cluster.plan.replicas, rng).await?;
         Ok(cluster)
     }
 
-    /// Adds replicas until there are so many, and awaits that all answer.
-    pub(crate) async fn grow(&mut self, count: usize, chance: &mut Chance) -> Result<(), Trouble> {
+    /// Adds replicas until there are `count`, and waits until all are ready.
+    pub(crate) async fn grow(&mut self, count: usize, rng: &mut SeededRng) -> Result<()> {
         for index in self.replicas.len()..count {
-            let replica = self.make_replica(index + 1, chance).await?;
+            let replica = self.new_replica(index + 1, rng).await?;
             self.replicas.push(replica);
-            // One after the other: the first makes the schema and the root key.
+            // One at a time: the first creates the schema and the root key.
             self.start_replica(index).await?;
         }
-        self.until_at_rest().await?;
-        say!("{} and replicas, {count} of them, are up", self.plan.database.name());
+        self.wait_until_stable().await?;
+        say!("{} and {count} replicas are up", self.plan.database.name());
         Ok(())
     }
 
-    async fn make_replica(&self, number: usize, chance: &mut Chance) -> Result<Replica, Trouble> {
+    async fn new_replica(&self, number: usize, rng: &mut SeededRng) -> Result<Replica> {
         let name = format!("replica {number}");
-        let address = format!("127.0.0.1:{}", port::free(chance)?);
+        let address = format!("127.0.0.1:{}", free_port(rng)?);
         let link = if self.plan.is_linked {
-            Some(Link::to(self.database.address(), chance).await.attempt("a link")?)
+            Some(Link::to(self.database.address(), rng).await.context("cannot open a link")?)
         } else {
             None
         };
@@ -102,64 +103,64 @@ impl Cluster {
         Ok(Replica::new(name, address, link, self.plan.server.clone(), arguments, log))
     }
 
-    /// Starts a replica that is down, and awaits that it answers.
-    pub(crate) async fn start_replica(&mut self, index: usize) -> Result<(), Trouble> {
-        let replica = self.replicas.get_mut(index).ok_or("there is no such replica")?;
+    /// Starts a stopped replica, and waits until it is ready.
+    pub(crate) async fn start_replica(&mut self, index: usize) -> Result<()> {
+        let replica = self.replicas.get_mut(index).context("no such replica")?;
         replica.start()?;
         let client = Client::new(&replica.address, &self.token)?;
-        replica.until_it_answers(&client).await
+        replica.wait_until_ready(&client).await
     }
 
-    /// A caller of each replica, each over a connection of its own.
-    pub(crate) fn clients(&self, token: &str) -> Result<Vec<Client>, Trouble> {
+    /// A client for each replica, each with a connection of its own.
+    pub(crate) fn clients(&self, token: &str) -> Result<Vec<Client>> {
         self.replicas.iter().map(|replica| Client::new(&replica.address, token)).collect()
     }
 
-    /// Awaits that every replica answers, and that the registry holds them and nobody else.
-    pub(crate) async fn until_at_rest(&mut self) -> Result<(), Trouble> {
+    /// Waits until every replica is ready and the registry holds exactly these replicas.
+    pub(crate) async fn wait_until_stable(&mut self) -> Result<()> {
         let clients = self.clients(&self.token)?;
         for (replica, client) in self.replicas.iter_mut().zip(&clients) {
-            replica.until_it_answers(client).await?;
+            replica.wait_until_ready(client).await?;
         }
         let count = self.replicas.len();
-        let rest = timeout(REST_LIMIT, async {
+        let stable = timeout(STABLE_TIMEOUT, async {
             loop {
                 for client in &clients {
-                    let asked = timeout(Duration::from_secs(1), client.replicas_alive()).await;
-                    if matches!(asked, Ok(Ok((alive, registered))) if alive == count && registered == count) {
+                    let status = timeout(Duration::from_secs(1), client.replicas_alive()).await;
+                    if matches!(status, Ok(Ok((alive, registered))) if alive == count && registered == count) {
                         return;
                     }
                     sleep(Duration::from_millis(30)).await;
                 }
             }
         });
-        rest.await.attempt(format!("the cluster does not come to rest within {REST_LIMIT:?} after a fault"))
+        stable.await.with_context(|| format!("the cluster is not stable {STABLE_TIMEOUT:?} after a fault"))
     }
 
-    /// Recomputes the chain of the audit log, and says what the program says of it.
-    pub(crate) async fn verify_audit(&self) -> Result<String, Trouble> {
-        let mut command = process::command(&self.plan.server, User::Us, Signal::KILL);
+    /// Verifies the hash chain of the audit log, and returns the output of `audit verify`.
+    pub(crate) async fn verify_audit(&self) -> Result<String> {
+        let mut command = process::command(&self.plan.server);
         command.args(["audit", "verify", "--database-url", &self.database.url(None), "--secret-file"]);
         command.arg(self.folder.path().join("secret")).arg("--data-dir").arg(self.folder.path());
-        process::run(command).await.map(|said| said.trim().to_owned())
+        process::run(command).await.map(|output| output.trim().to_owned())
     }
 
-    /// What the replicas wrote that a server must never have to write.
+    /// The first panic in the log of each replica.
     pub(crate) fn panics(&self) -> Vec<String> {
-        let told = |replica: &Replica| {
+        let panic = |replica: &Replica| {
             let text = replica.log_text();
             let line = text.lines().find(|line| line.contains("panicked at"));
             line.map(|line| format!("{}: {line}", replica.name))
         };
-        self.replicas.iter().filter_map(told).collect()
+        self.replicas.iter().filter_map(panic).collect()
     }
 }
 
-/// Writes what a subcommand prints into a file, and returns it.
-async fn print_into(server: &Path, subcommand: &str, file: &Path) -> Result<String, Trouble> {
-    let mut command = process::command(server, User::Us, Signal::KILL);
+/// Runs a subcommand, writes its output to a file, and returns it.
+async fn save_output(server: &Path, subcommand: &str, file: &Path) -> Result<String> {
+    let mut command = process::command(server);
     command.arg(subcommand);
     let printed = process::run(command).await?;
-    std::fs::write(file, &printed).attempt(file.display())?;
+    std::fs::write(file, &printed).with_context(|| file.display().to_string())?;
     Ok(printed.trim().to_owned())
 }

@@ -1,4 +1,4 @@
-//! What single faults cost, one after the other, with nothing else going on.
+//! The cost of single faults, one after the other, without other faults.
 
 mod commit;
 mod cut_off;
@@ -11,45 +11,45 @@ mod silence;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
+use key_authority_testkit::clock::Clock;
+use key_authority_testkit::rng::SeededRng;
+use key_authority_testkit::say;
 use serde::Serialize;
 
 use self::figure::Figure;
 use crate::arguments::{ServerArgs, duration};
-use crate::chance::Chance;
 use crate::client::{Client, new_key};
-use crate::clock::Clock;
 use crate::cluster::database::Kind;
 use crate::cluster::replica::Replica;
 use crate::cluster::{Cluster, Plan};
 use crate::output;
-use crate::progress::say;
-use crate::trouble::{Attempt as _, Trouble};
 
-/// Keys that are asked about.
-const ASKED: usize = 16;
+/// Keys to verify.
+const VERIFIED_KEYS: usize = 16;
 
-/// What is to be measured.
+/// What to measure.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct FiguresArgs {
-    /// Which database
+    /// Database
     #[arg(long)]
     database: Kind,
     #[command(flatten)]
     server: ServerArgs,
-    /// Lease of the replicas, 5s to 60s; an outage of 6s is to go unnoticed with the default
+    /// Lease of the replicas, 5s to 60s; with the default, an outage of 6s must not affect Verify
     #[arg(long, default_value = "10s", value_parser = duration, value_name = "DURATION")]
     lease: Duration,
-    /// Which figures
+    /// Groups of figures
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Part::ALL, value_name = "PARTS")]
     parts: Vec<Part>,
-    /// Changes whose connection is cut around COMMIT
+    /// Number of changes whose connection is cut around COMMIT
     #[arg(long, default_value_t = 1_000, value_name = "COUNT")]
     commits: usize,
-    /// Where the harness's choices come from [default: another one each time; it is printed]
+    /// Seed of the harness's choices [default: a random one, which is printed]
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
-    /// File to write the report to as JSON [default: none]
+    /// File for the report as JSON [default: none]
     #[arg(long, value_name = "PATH")]
     json: Option<PathBuf>,
 }
@@ -57,11 +57,11 @@ pub(crate) struct FiguresArgs {
 /// A group of figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// A replica killed, stopped or ended
+    /// A replica killed, stopped or terminated
     Silence,
-    /// A replica cut off from the database
+    /// A replica without its database
     CutOff,
-    /// The database away
+    /// The database down
     Outage,
     /// A rolling restart
     Rolling,
@@ -73,22 +73,22 @@ impl Part {
     const ALL: [Self; 5] = [Self::Silence, Self::CutOff, Self::Outage, Self::Rolling, Self::Commit];
 }
 
-/// What all measurements work on.
+/// The cluster under test, and its clients.
 #[derive(Debug)]
 struct Bench {
     cluster: Cluster,
-    /// Callers with every permission, one for each replica.
+    /// A client with every permission for each replica.
     admin: Vec<Client>,
     verifier_token: String,
-    /// Of keys that are valid all the time.
+    /// Tokens of keys that stay valid.
     tokens: Vec<String>,
-    chance: Chance,
+    rng: SeededRng,
     clock: Clock,
 }
 
 impl Bench {
-    async fn start(args: &FiguresArgs, seed: u64) -> Result<Self, Trouble> {
-        let mut chance = Chance::new(seed);
+    async fn start(args: &FiguresArgs, seed: u64) -> Result<Self> {
+        let mut rng = SeededRng::new(seed);
         let plan = Plan {
             database: args.database,
             replicas: 3,
@@ -96,27 +96,27 @@ impl Bench {
             server: args.server.server.clone(),
             is_linked: true,
         };
-        let cluster = Cluster::start(plan, &mut chance).await?;
+        let cluster = Cluster::start(plan, &mut rng).await?;
         let admin = cluster.clients(&cluster.token)?;
-        let first = admin.first().ok_or("no replicas")?;
-        first.create_account().await.attempt("CreateAccount")?;
-        let verifier_token = first.create_verifier().await.attempt("CreateKey")?;
+        let first = admin.first().context("no replicas")?;
+        first.create_account().await.context("CreateAccount failed")?;
+        let verifier_token = first.create_verifier().await.context("CreateKey failed")?;
         let mut tokens = Vec::new();
-        for _ in 0..ASKED {
-            tokens.push(first.create_key(new_key(&chance.name())).await.attempt("CreateKey")?.token);
+        for _ in 0..VERIFIED_KEYS {
+            tokens.push(first.create_key(new_key(&rng.name())).await.context("CreateKey failed")?.token);
         }
-        Ok(Self { cluster, admin, verifier_token, tokens, chance, clock: Clock::start() })
+        Ok(Self { cluster, admin, verifier_token, tokens, rng, clock: Clock::start() })
     }
 
-    fn replica(&mut self, index: usize) -> Result<&mut Replica, Trouble> {
-        self.cluster.replicas.get_mut(index).ok_or_else(|| "there is no such replica".into())
+    fn replica(&mut self, index: usize) -> Result<&mut Replica> {
+        self.cluster.replicas.get_mut(index).context("no such replica")
     }
 
-    /// Changes something at a replica, and tells how long that took in nanoseconds.
-    async fn change(&mut self, index: usize) -> Result<u64, Trouble> {
-        let client = self.admin.get(index).ok_or("there is no such replica")?;
+    /// Makes a change at a replica, and returns how long it took in nanoseconds.
+    async fn change(&mut self, index: usize) -> Result<u64> {
+        let client = self.admin.get(index).context("no such replica")?;
         let began = self.clock.now();
-        client.create_key(new_key(&self.chance.name())).await.attempt("CreateKey")?;
+        client.create_key(new_key(&self.rng.name())).await.context("CreateKey failed")?;
         Ok(self.clock.now() - began)
     }
 }
@@ -127,13 +127,13 @@ struct Report {
     seed: u64,
     lease_ms: u128,
     figures: Vec<Figure>,
-    /// Lines in which a server says that it panicked.
+    /// Panics in the logs of the servers.
     panics: Vec<String>,
 }
 
-/// Measures and reports; false when a promise was broken.
-pub(crate) async fn figures(args: FiguresArgs) -> Result<bool, Trouble> {
-    let seed = args.seed.unwrap_or_else(Chance::any_seed);
+/// Measures and reports; false if a promise is broken.
+pub(crate) async fn figures(args: FiguresArgs) -> Result<bool> {
+    let seed = args.seed.unwrap_or_else(SeededRng::random_seed);
     say!("figures on {}, --seed {seed}", args.database.name());
     let mut bench = Bench::start(&args, seed).await?;
     let mut figures = Vec::new();
@@ -146,7 +146,7 @@ pub(crate) async fn figures(args: FiguresArgs) -> Result<bool, Trouble> {
             Part::Rolling => rolling::measure(&mut bench).await?,
             Part::Commit => commit::measure(&mut bench, args.commits).await?,
         });
-        bench.cluster.until_at_rest().await?;
+        bench.cluster.wait_until_stable().await?;
     }
     let panics = bench.cluster.panics();
     let is_good = panics.is_empty() && !figures.iter().any(Figure::breaks_a_promise);

@@ -1,4 +1,4 @@
-//! How long a change takes until every replica has it, beside a bare commit on the same database in the same run.
+//! The time until every replica has a change, beside a bare commit on the same database in the same run.
 
 mod bare;
 
@@ -6,45 +6,45 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::{Context as _, Result};
 use clap::Args;
 use key_authority_proto::v1::PropagationState;
+use key_authority_testkit::clock::Clock;
+use key_authority_testkit::rng::SeededRng;
+use key_authority_testkit::say;
 use serde::Serialize;
 
 use self::bare::Bare;
 use crate::arguments::{ServerArgs, duration};
-use crate::chance::Chance;
 use crate::client::{Client, new_key};
-use crate::clock::Clock;
 use crate::cluster::database::Kind;
 use crate::cluster::{Cluster, Plan};
 use crate::output;
-use crate::progress::say;
 use crate::stats::{self, Times};
-use crate::trouble::{Attempt as _, Trouble};
 
-/// Changes before those that count: connections are made, statements prepared.
+/// Changes before the measurement, to open connections and prepare statements.
 const WARM_UP: usize = 20;
-/// Keys made at once.
-const MADE_AT_ONCE: usize = 16;
+/// Keys to create concurrently.
+const CREATE_CONCURRENCY: usize = 16;
 
-/// What is to be measured.
+/// What to measure.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct LatencyArgs {
-    /// Which database
+    /// Database
     #[arg(long)]
     database: Kind,
     #[command(flatten)]
     server: ServerArgs,
-    /// Lease of the replicas, 5s to 60s; nothing here waits for it
+    /// Lease of the replicas, 5s to 60s; no call here waits for it
     #[arg(long, default_value = "10s", value_parser = duration, value_name = "DURATION")]
     lease: Duration,
-    /// Numbers of replicas, each with revocations of its own
+    /// Numbers of replicas, measured one after the other
     #[arg(long, value_delimiter = ',', default_value = "1,2,4,8", value_name = "COUNTS")]
     replicas: Vec<usize>,
-    /// Revocations for each number of replicas, one after the other, and as many bare commits between them
+    /// Sequential revocations per number of replicas, each preceded by a bare commit
     #[arg(long, default_value_t = 500, value_name = "COUNT")]
     revocations: usize,
-    /// File to write the report to as JSON [default: none]
+    /// File for the report as JSON [default: none]
     #[arg(long, value_name = "PATH")]
     json: Option<PathBuf>,
 }
@@ -55,21 +55,21 @@ struct Report {
     stages: Vec<Stage>,
 }
 
-/// What was measured with so many replicas.
+/// The results for one number of replicas.
 #[derive(Debug, Serialize)]
 struct Stage {
     replicas: usize,
     bare_commit: Times,
     revocation: Times,
-    /// Of it, the wait after the commit, as the server tells it.
+    /// The part of it after the commit, as the server reports it.
     propagation: Times,
-    /// Revocations that waited a silent replica out: none, unless the machine is overloaded.
+    /// Revocations that waited for a replica's lease to expire: 0 unless the machine is overloaded.
     lapsed: u64,
 }
 
-/// Measures and reports. It has no limits to keep, so it is always good.
-pub(crate) async fn latency(args: LatencyArgs) -> Result<bool, Trouble> {
-    let mut chance = Chance::new(Chance::any_seed());
+/// Measures and reports. There are no limits, so the result is always true.
+pub(crate) async fn latency(args: LatencyArgs) -> Result<bool> {
+    let mut rng = SeededRng::new(SeededRng::random_seed());
     let plan = Plan {
         database: args.database,
         replicas: 1,
@@ -77,14 +77,20 @@ pub(crate) async fn latency(args: LatencyArgs) -> Result<bool, Trouble> {
         server: args.server.server.clone(),
         is_linked: false,
     };
-    let mut cluster = Cluster::start(plan, &mut chance).await?;
+    let mut cluster = Cluster::start(plan, &mut rng).await?;
     let clock = Clock::start();
-    cluster.clients(&cluster.token)?.first().ok_or("no replicas")?.create_account().await.attempt("CreateAccount")?;
+    cluster
+        .clients(&cluster.token)?
+        .first()
+        .context("no replicas")?
+        .create_account()
+        .await
+        .context("CreateAccount failed")?;
     let mut bare = Bare::prepare(&cluster, clock).await?;
     let mut report = Report { database: args.database.name(), stages: Vec::new() };
     for &count in &args.replicas {
-        cluster.grow(count, &mut chance).await?;
-        let stage = measure(&args, &cluster, &mut bare, clock, &mut chance).await?;
+        cluster.grow(count, &mut rng).await?;
+        let stage = measure(&args, &cluster, &mut bare, clock, &mut rng).await?;
         say!("{count} replicas: {}", stage.revocation.cells());
         report.stages.push(stage);
     }
@@ -97,23 +103,23 @@ async fn measure(
     cluster: &Cluster,
     bare: &mut Bare,
     clock: Clock,
-    chance: &mut Chance,
-) -> Result<Stage, Trouble> {
+    rng: &mut SeededRng,
+) -> Result<Stage> {
     let clients = cluster.clients(&cluster.token)?;
-    let keys = make_keys(&clients, WARM_UP + args.revocations, chance).await?;
+    let keys = create_keys(&clients, WARM_UP + args.revocations, rng).await?;
     let (mut commits, mut revocations, mut waits) = (stats::histogram(), stats::histogram(), stats::histogram());
     let mut lapsed = 0;
     for (number, (key, client)) in keys.iter().zip(clients.iter().cycle()).enumerate() {
         let committed = bare.commit().await?;
         let began = clock.now();
-        let answer = client.revoke(key, &chance.name()).await.attempt("RevokeKey")?;
+        let answer = client.revoke(key, &rng.name()).await.context("RevokeKey failed")?;
         let took = clock.since(began);
         if number < WARM_UP {
             continue;
         }
         let propagation = answer.propagation.unwrap_or_default();
         let waited = propagation.waited.unwrap_or_default();
-        let waited = Duration::try_from(waited).attempt("how long it waited")?;
+        let waited = Duration::try_from(waited).context("invalid waiting time")?;
         lapsed += u64::from(propagation.state() == PropagationState::Lapsed);
         for (histogram, time) in [(&mut commits, committed), (&mut revocations, took), (&mut waits, waited)] {
             histogram.saturating_record(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
@@ -123,14 +129,14 @@ async fn measure(
     Ok(Stage { replicas: clients.len(), bare_commit, revocation, propagation: Times::of(&waits), lapsed })
 }
 
-/// Makes keys, and returns their IDs.
-pub(crate) async fn make_keys(clients: &[Client], count: usize, chance: &mut Chance) -> Result<Vec<String>, Trouble> {
+/// Creates keys, and returns their IDs.
+async fn create_keys(clients: &[Client], count: usize, rng: &mut SeededRng) -> Result<Vec<String>> {
     let mut ids = Vec::new();
     while ids.len() < count {
-        let names: Vec<String> = (0..MADE_AT_ONCE.min(count - ids.len())).map(|_| chance.name()).collect();
+        let names: Vec<String> = (0..CREATE_CONCURRENCY.min(count - ids.len())).map(|_| rng.name()).collect();
         let calls = names.iter().zip(clients.iter().cycle()).map(|(name, client)| client.create_key(new_key(name)));
-        for made in futures_util::future::try_join_all(calls).await.attempt("CreateKey")? {
-            ids.push(made.key.map(|key| key.id).unwrap_or_default());
+        for created in futures_util::future::try_join_all(calls).await.context("CreateKey failed")? {
+            ids.push(created.key.map(|key| key.id).unwrap_or_default());
         }
     }
     Ok(ids)
@@ -139,8 +145,8 @@ pub(crate) async fn make_keys(clients: &[Client], count: usize, chance: &mut Cha
 impl Report {
     fn markdown(&self) -> String {
         let mut text = format!(
-            "### Latency on {}\n\nRevocations, one after the other, spread over the replicas; a bare commit before \
-             each. All in ms.\n\n| replicas | | count | p50 | p90 | p99 | max |\n|---:|---|---:|---:|---:|---:|---:|\n",
+            "### Latency on {}\n\nSequential revocations, spread over the replicas, each preceded by a bare commit. \
+             All times in ms.\n\n| replicas | | count | p50 | p90 | p99 | max |\n|---:|---|---:|---:|---:|---:|---:|\n",
             self.database
         );
         for stage in &self.stages {

@@ -1,32 +1,27 @@
 //! `faults`: real servers, real databases and real faults.
 //!
-//! It starts a private database and replicas of the real program, breaks things, and checks the one promise that the service
-//! is made for: a change is over when its call returns. Nothing is simulated; `crates/coherence` does that.
+//! It starts a private database and replicas of the real server, injects faults, and checks the service's main promise:
+//! when a call that changes something returns, every replica already enforces the change. Nothing is simulated; that is
+//! the task of `crates/coherence`.
 //!
-//! To add a fault: a phase in `race/phases.rs` and how it is made in `race/nemesis.rs`.
+//! To add a fault, add a phase in `race/phases.rs` and its injection in `race/nemesis.rs`.
 
 mod arguments;
-mod chance;
 mod client;
-mod clock;
 mod cluster;
 mod figures;
 mod latency;
 mod output;
-mod progress;
 mod race;
 mod stats;
-mod trouble;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
+use key_authority_testkit::interrupt::until_interrupted;
+use key_authority_testkit::say;
 
-use crate::progress::say;
-use crate::trouble::Trouble;
-
-/// Tries the real server with real faults: a private database, several replicas, and somebody who breaks things.
+/// Tests the real server under real faults, with a private database and several replicas.
 #[derive(Debug, Parser)]
 #[command(name = "faults")]
 struct Cli {
@@ -36,41 +31,31 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Form {
-    /// Verify against revocation under faults: exit code 1 when a promise was broken, 2 when the harness failed
+    /// Verify against revocation under faults; exits with 1 if a promise is broken, with 2 if the harness fails
     Race(race::RaceArgs),
-    /// How long a change takes until every replica has it, beside a bare commit
+    /// The time until every replica has a change, beside a bare commit
     Latency(latency::LatencyArgs),
-    /// What single faults cost: exit code 1 when a promise was broken, 2 when the harness failed
+    /// The cost of single faults; exits with 1 if a promise is broken, with 2 if the harness fails
     Figures(figures::FiguresArgs),
 }
 
-/// The exit code when a promise was broken; `ExitCode::FAILURE`.
-const TROUBLE: u8 = 2;
+/// The exit code when the harness fails. `ExitCode::FAILURE` stands for a broken promise.
+const HARNESS_FAILED: u8 = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let outcome = runtime.map_err(Trouble::from).and_then(|runtime| runtime.block_on(until_interrupted(cli.form)));
-    outcome.unwrap_or_else(|trouble| {
-        say!("{trouble}");
-        ExitCode::from(TROUBLE)
-    })
-}
-
-/// Runs it, unless a signal ends it first: then whatever it has started is ended as it is dropped.
-async fn until_interrupted(form: Form) -> Result<ExitCode, Trouble> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let work = async {
-        match form {
-            Form::Race(args) => race::race(args).await,
-            Form::Latency(args) => latency::latency(args).await,
-            Form::Figures(args) => figures::figures(args).await,
-        }
+        let is_good = match cli.form {
+            Form::Race(args) => race::race(args).await?,
+            Form::Latency(args) => latency::latency(args).await?,
+            Form::Figures(args) => figures::figures(args).await?,
+        };
+        Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     };
-    let code = tokio::select! {
-        outcome = work => if outcome? { ExitCode::SUCCESS } else { ExitCode::FAILURE },
-        _ = interrupt.recv() => ExitCode::from(128 + 2),
-        _ = terminate.recv() => ExitCode::from(128 + 15),
-    };
-    Ok(code)
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let outcome = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(until_interrupted(work)));
+    outcome.unwrap_or_else(|error| {
+        say!("{error:#}");
+        ExitCode::from(HARNESS_FAILED)
+    })
 }

@@ -1,22 +1,21 @@
-//! Results: Markdown on standard output, JSON in a file.
+//! Results: Markdown to standard output, JSON to a file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use anyhow::{Context as _, Result};
+use key_authority_testkit::progress;
 use serde::Serialize;
 
-use crate::progress;
-use crate::trouble::{Attempt as _, Trouble};
-
-/// Prints `markdown`, and writes `report` to `json` if it is named.
-pub(crate) fn publish(markdown: &str, report: &impl Serialize, json: Option<&Path>) -> Result<(), Trouble> {
+/// Prints `markdown`, and writes `report` to the file `json` if there is one.
+pub(crate) fn publish(markdown: &str, report: &impl Serialize, json: Option<&Path>) -> Result<()> {
     progress::print(markdown);
     let Some(file) = json else { return Ok(()) };
-    let text = serde_json::to_string_pretty(report).attempt("the report")?;
-    std::fs::write(file, text + "\n").attempt(file.display())
+    let text = serde_json::to_string_pretty(report).context("cannot encode the report")?;
+    std::fs::write(file, text + "\n").with_context(|| file.display().to_string())
 }
 
-/// How often each came.
+/// The entries with their counts, for output.
 pub(crate) fn list(counts: &BTreeMap<String, u64>) -> String {
     if counts.is_empty() {
         return "none".to_owned();

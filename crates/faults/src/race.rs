@@ -1,15 +1,15 @@
-//! The race: Verify against revocation, while a nemesis breaks one thing after another.
+//! The race: Verify against revocation, while a nemesis injects one fault after another.
 
 #![expect(clippy::doc_markdown, reason = "the comments of the arguments are the text of --help")]
 
 mod callers;
 mod history;
+mod key_supply;
 mod keys;
 mod nemesis;
 mod phases;
 mod report;
 mod revoker;
-mod stock;
 mod verifier;
 
 use std::path::PathBuf;
@@ -17,75 +17,75 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use anyhow::{Context as _, Result};
 use clap::Args;
+use key_authority_testkit::clock::Clock;
+use key_authority_testkit::rng::SeededRng;
+use key_authority_testkit::say;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use self::callers::{CallerRace, RevokedCallers};
 use self::history::History;
+use self::key_supply::KeySupply;
 use self::keys::Keys;
 use self::nemesis::Nemesis;
 use self::report::{Aftermath, Report};
 use self::revoker::{Revoked, Revoker};
-use self::stock::Stock;
 use self::verifier::Lane;
 use crate::arguments::{ServerArgs, duration};
-use crate::chance::Chance;
-use crate::clock::Clock;
 use crate::cluster::database::Kind;
 use crate::cluster::{Cluster, Plan};
-use crate::progress::say;
-use crate::trouble::{Attempt as _, Trouble};
 
-/// Keys that are never revoked.
+/// The number of control keys, which are never revoked.
 const CONTROL_KEYS: usize = 16;
-/// How much longer than the lease a call may take before it is made elsewhere.
+/// How much longer than the lease a call may take before it is retried elsewhere.
 const CALL_MARGIN: Duration = Duration::from_secs(2);
 
-/// What a race is to be.
+/// The configuration of a race.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RaceArgs {
-    /// Which database
+    /// Database
     #[arg(long)]
     pub(crate) database: Kind,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
-    /// Lease of the replicas, 5s to 60s: how long a change waits for one that is silent
+    /// Lease of the replicas, 5s to 60s: how long a change waits for a silent replica
     #[arg(long, default_value = "5s", value_parser = duration, value_name = "DURATION")]
     pub(crate) lease: Duration,
-    /// Replicas, at least 2
+    /// Number of replicas, at least 2
     #[arg(long, default_value_t = 3, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(2..=16))]
     pub(crate) replicas: u8,
-    /// Callers of Verify, each at every replica; every second one uses VerifyStream
+    /// Number of verifiers, each connected to every replica; every second one uses VerifyStream
     #[arg(long, default_value_t = 8, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) verifiers: u8,
-    /// Revocations to be made at least; it also goes on until each kind of fault has come once
+    /// Minimum number of revocations; the race also goes on until each kind of fault has occurred
     #[arg(long, default_value_t = 2_000, value_name = "COUNT")]
     pub(crate) revocations: u64,
-    /// Racing Verifies to be answered at least: invoked between the invocation of their key's revocation and one lease and a
-    /// second after its return
+    /// Minimum number of racing Verifies: from the start of their key's revocation to one lease and a second after its
+    /// return
     #[arg(long, default_value_t = 1_000_000, value_name = "COUNT")]
     pub(crate) verifies: u64,
-    /// The longest that a replica is stopped
+    /// Longest time that a replica is stopped
     #[arg(long, default_value = "30s", value_parser = duration, value_name = "DURATION")]
     pub(crate) freeze_max: Duration,
-    /// Where the choices of the nemesis come from [default: another one each time; it is printed]
+    /// Seed of the nemesis's choices [default: a random one, which is printed]
     #[arg(long, value_name = "NUMBER")]
     pub(crate) seed: Option<u64>,
-    /// File to write the report to as JSON [default: none]
+    /// File for the report as JSON [default: none]
     #[arg(long, value_name = "PATH")]
     pub(crate) json: Option<PathBuf>,
 }
 
 impl RaceArgs {
-    /// How many Verifies must have been invoked after the return of their key's revocation: they alone can be stale, and a
-    /// race without them shows nothing.
+    /// The minimum number of Verifies that start after their key's revocation returned. Only these can be stale, so a
+    /// race without them proves nothing.
     fn verifies_after_return(&self) -> u64 {
         self.verifies.div_ceil(10).max(1)
     }
 }
 
-/// What all who take part share.
+/// The state that all participants share.
 #[derive(Debug)]
 pub(crate) struct World {
     history: History,
@@ -95,8 +95,8 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// How far it is, for people.
-    fn standing(&self) -> String {
+    /// The progress so far, for output.
+    fn progress(&self) -> String {
         let counts = &self.history.counts;
         format!(
             "{} revocations, {} racing verifies, {} stale acceptances, {} false denials",
@@ -114,11 +114,11 @@ impl World {
     }
 }
 
-/// Runs a race and reports it.
-pub(crate) async fn race(args: RaceArgs) -> Result<bool, Trouble> {
-    let seed = args.seed.unwrap_or_else(Chance::any_seed);
+/// Runs a race and reports it; false if a promise is broken.
+pub(crate) async fn race(args: RaceArgs) -> Result<bool> {
+    let seed = args.seed.unwrap_or_else(SeededRng::random_seed);
     say!("race on {}, --seed {seed}", args.database.name());
-    let mut chance = Chance::new(seed);
+    let mut rng = SeededRng::new(seed);
     let plan = Plan {
         database: args.database,
         replicas: args.replicas.into(),
@@ -126,7 +126,7 @@ pub(crate) async fn race(args: RaceArgs) -> Result<bool, Trouble> {
         server: args.server.server.clone(),
         is_linked: true,
     };
-    let mut cluster = Cluster::start(plan, &mut chance).await?;
+    let mut cluster = Cluster::start(plan, &mut rng).await?;
     let clock = Clock::start();
     let margin = args.lease + Duration::from_secs(1);
     let world = Arc::new(World {
@@ -135,7 +135,7 @@ pub(crate) async fn race(args: RaceArgs) -> Result<bool, Trouble> {
         revoked: Revoked::default(),
         callers: RevokedCallers::default(),
     });
-    run(&args, &world, &mut cluster, &mut chance).await?;
+    run(&args, &world, &mut cluster, &mut rng).await?;
     let lasted = clock.now();
     let aftermath = Aftermath::inspect(&world, &cluster).await?;
     let report = Report::new(&args, seed, &world, lasted, aftermath);
@@ -143,24 +143,24 @@ pub(crate) async fn race(args: RaceArgs) -> Result<bool, Trouble> {
     Ok(report.is_good())
 }
 
-/// Lets all take part until it is enough.
-async fn run(args: &RaceArgs, world: &Arc<World>, cluster: &mut Cluster, chance: &mut Chance) -> Result<(), Trouble> {
+/// Runs all participants until the minimum numbers are reached.
+async fn run(args: &RaceArgs, world: &Arc<World>, cluster: &mut Cluster, rng: &mut SeededRng) -> Result<()> {
     let admin = cluster.clients(&cluster.token)?;
-    let first = admin.first().ok_or("no replicas")?;
-    first.create_account().await.attempt("CreateAccount")?;
-    let verifier_token = first.create_verifier().await.attempt("CreateKey")?;
+    let first = admin.first().context("no replicas")?;
+    first.create_account().await.context("CreateAccount failed")?;
+    let verifier_token = first.create_verifier().await.context("CreateKey failed")?;
     let call_limit = args.lease + CALL_MARGIN;
-    let mut stock = Stock { world: Arc::clone(world), clients: admin.clone(), chance: chance.fork(), call_limit };
-    stock.make_control(CONTROL_KEYS).await?;
+    let mut key_supply = KeySupply { world: Arc::clone(world), clients: admin.clone(), rng: rng.fork(), call_limit };
+    key_supply.create_control(CONTROL_KEYS).await?;
 
     let mut lanes = JoinSet::new();
     for verifier in 0..args.verifiers {
         for (client, replica) in cluster.clients(&verifier_token)?.into_iter().zip(&cluster.replicas) {
-            let lane = Lane { world: Arc::clone(world), client, replica: replica.name.clone(), chance: chance.fork() };
+            let lane = Lane { world: Arc::clone(world), client, replica: replica.name.clone(), rng: rng.fork() };
             if verifier % 2 == 0 {
-                lanes.spawn(lane.ask_singly())
+                lanes.spawn(lane.call_verify())
             } else {
-                lanes.spawn(lane.ask_on_a_stream())
+                lanes.spawn(lane.call_verify_stream())
             };
         }
     }
@@ -168,23 +168,23 @@ async fn run(args: &RaceArgs, world: &Arc<World>, cluster: &mut Cluster, chance:
         world: Arc::clone(world),
         clients: admin.clone(),
         addresses: cluster.replicas.iter().map(|replica| replica.address.clone()).collect(),
-        chance: chance.fork(),
+        rng: rng.fork(),
         call_limit,
     };
     let enough = Notify::new();
-    let revoker = Revoker { world: Arc::clone(world), clients: admin, chance: chance.fork(), call_limit };
-    let nemesis = Nemesis { world: Arc::clone(world), cluster, chance: chance.fork(), freeze_max: args.freeze_max };
+    let revoker = Revoker { world: Arc::clone(world), clients: admin, rng: rng.fork(), call_limit };
+    let nemesis = Nemesis { world: Arc::clone(world), cluster, rng: rng.fork(), freeze_max: args.freeze_max };
     let faults = async {
         nemesis.run(|| world.is_enough(args)).await?;
         enough.notify_one();
-        Ok::<(), Trouble>(())
+        anyhow::Ok(())
     };
     let work = async { tokio::try_join!(faults, revoker.run(&enough)).map(drop) };
     tokio::select! {
         done = work => done?,
-        done = stock.run() => done?,
+        done = key_supply.run() => done?,
         done = Box::pin(callers.run()) => done?,
-        Some(done) = lanes.join_next() => done.attempt("a verifier")?,
+        Some(done) = lanes.join_next() => done.context("a verifier panicked")?,
     }
     lanes.shutdown().await;
     Ok(())

@@ -1,12 +1,12 @@
-//! Times, gathered and told.
+//! Distributions of times.
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-/// A histogram of microseconds: up to ten minutes, to three digits.
+/// A histogram of microseconds: up to ten minutes, with three significant digits.
 pub(crate) fn histogram() -> Histogram<u64> {
-    // It refuses only nonsense; what does not fit is counted as the longest that does.
-    Histogram::new_with_bounds(1, 600_000_000, 3).unwrap_or_else(|_| unreachable!("the bounds are in order"))
+    // Longer times count as ten minutes.
+    Histogram::new_with_bounds(1, 600_000_000, 3).unwrap_or_else(|_| unreachable!("the bounds are valid"))
 }
 
 /// A distribution of times in milliseconds.

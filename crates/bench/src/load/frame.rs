@@ -1,32 +1,31 @@
-//! Messages as gRPC puts them on the wire: a byte that says whether it is compressed, four of length, the message.
+//! gRPC's length-prefixed messages: one byte for the compression flag, four for the length, the message.
 
+use anyhow::{Result, bail};
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use prost::Message;
-
-use crate::trouble::Trouble;
 
 const HEADER: usize = 5;
 
 /// Appends a message.
-pub(super) fn put(message: &impl Message, buffer: &mut BytesMut) -> Result<(), Trouble> {
+pub(super) fn put(message: &impl Message, buffer: &mut BytesMut) -> Result<()> {
     buffer.put_u8(0);
     buffer.put_u32(u32::try_from(message.encoded_len())?);
     Ok(message.encode(buffer)?)
 }
 
-/// One message.
-pub(super) fn of(message: &impl Message) -> Result<Bytes, Trouble> {
+/// One framed message.
+pub(super) fn of(message: &impl Message) -> Result<Bytes> {
     let mut buffer = BytesMut::with_capacity(HEADER + message.encoded_len());
     put(message, &mut buffer)?;
     Ok(buffer.freeze())
 }
 
-/// Takes the first message off; None when it is not whole yet.
-pub(super) fn take(buffer: &mut Bytes) -> Result<Option<Bytes>, Trouble> {
+/// Splits off the first message; None while it is incomplete.
+pub(super) fn take(buffer: &mut Bytes) -> Result<Option<Bytes>> {
     let Some((header, rest)) = buffer.split_first_chunk::<HEADER>() else { return Ok(None) };
     let [compressed, length @ ..] = *header;
     if compressed != 0 {
-        return Err("a compressed message, which nobody asked for".into());
+        bail!("unexpected compressed message");
     }
     let length = u32::from_be_bytes(length) as usize;
     if rest.len() < length {
@@ -42,7 +41,7 @@ mod tests {
     use key_authority_proto::v1::VerifyStreamRequest;
 
     #[test]
-    fn messages_come_off_as_they_were_put_and_no_earlier() {
+    fn messages_are_split_off_in_order_once_they_are_complete() {
         let messages = [1, 2].map(|id| VerifyStreamRequest { id, request: None });
         let mut buffer = BytesMut::new();
         for message in &messages {

@@ -1,56 +1,60 @@
-//! The open loop: calls are made at a fixed rate, whatever becomes of those before, as callers do who do not know of each
-//! other. How long a call took is counted from the instant at which it was due, so that a server, or a generator, that
-//! falls behind is seen in every call that had to wait.
+//! The open loop: calls start at a fixed rate, whether or not earlier calls have returned, like calls of independent
+//! clients. Latency counts from the instant at which a call was due, so a server or generator that falls behind shows
+//! in every delayed call.
 
 use std::rc::Rc;
 use std::time::Duration;
 
+use anyhow::{Context as _, Result};
+use key_authority_testkit::clock::Clock;
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::task::JoinSet;
 
 use super::closed;
 use super::connection::Connection;
-use super::question::Questions;
-use super::tally::Tally;
-use crate::clock::{self, Clock};
-use crate::trouble::{Attempt as _, Trouble};
+use super::recorder::Recorder;
+use super::request::Requests;
+use crate::clock;
 
-/// The shortest sleep of who keeps the time: calls that are due within it are made together, and the wait is theirs. Waking
-/// for each would take more of a small machine than the calls themselves.
+/// The shortest sleep of the pacing thread. Calls that are due within it start together, and their latency includes the
+/// delay. A wake-up for each call would cost more CPU than the calls.
 const TICK: Duration = Duration::from_micros(100);
 
-/// Makes `rate` calls a second, on one connection after the other, until the run is over, and awaits their answers.
-pub(super) async fn ask(
+/// Makes `rate` calls per second, on one connection after the other, until the run is over, and waits for the answers.
+pub(super) async fn run(
     connections: Vec<Connection>,
-    mut questions: Questions,
+    mut requests: Requests,
     rate: f64,
-    tally: Rc<Tally>,
-) -> Result<(), Trouble> {
-    let path = connections.first().ok_or("no connection")?.path(closed::method(questions.plan.mode))?;
+    recorder: Rc<Recorder>,
+) -> Result<()> {
+    let path = connections.first().context("no connection")?.path(closed::method(requests.plan.mode))?;
     let (due, mut calls) = mpsc::unbounded_channel();
-    let clock = tally.clock;
-    std::thread::Builder::new().name("pace".into()).spawn(move || pace(clock, rate, &due)).attempt("a thread")?;
-    let mut asked = JoinSet::new();
+    let clock = recorder.clock;
+    std::thread::Builder::new()
+        .name("pace".into())
+        .spawn(move || pace(clock, rate, &due))
+        .context("cannot start a thread")?;
+    let mut in_flight = JoinSet::new();
     for connection in connections.iter().cycle() {
-        let Some(due) = calls.recv().await.filter(|_| !tally.is_over()) else { break };
-        let (mut connection, path, tally) = (connection.clone(), path.clone(), Rc::clone(&tally));
-        let mut questions = questions.fork();
-        asked.spawn_local(async move {
-            closed::call(&mut connection, &path, &mut questions).await?;
-            tally.count_due(due);
-            Ok::<(), Trouble>(())
+        let Some(due) = calls.recv().await.filter(|_| !recorder.is_over()) else { break };
+        let (mut connection, path, recorder) = (connection.clone(), path.clone(), Rc::clone(&recorder));
+        let mut requests = requests.fork();
+        in_flight.spawn_local(async move {
+            closed::call(&mut connection, &path, &mut requests).await?;
+            recorder.count_due(due);
+            anyhow::Ok(())
         });
-        while let Some(answered) = asked.try_join_next() {
-            answered.attempt("a call")??;
+        while let Some(answered) = in_flight.try_join_next() {
+            answered.context("a call panicked")??;
         }
     }
-    while let Some(answered) = asked.join_next().await {
-        answered.attempt("a call")??;
+    while let Some(answered) = in_flight.join_next().await {
+        answered.context("a call panicked")??;
     }
     Ok(())
 }
 
-/// Says when each call is due, until nobody listens.
+/// Sends the due time of each call, at that time, until the receiver is gone.
 fn pace(clock: Clock, rate: f64, due: &UnboundedSender<Duration>) {
     let begin = clock.elapsed();
     for number in 0_u32.. {

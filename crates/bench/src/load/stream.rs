@@ -1,10 +1,11 @@
-//! Many questions in flight on one `VerifyStream`, as a caller would ask who has many users of its own: each question gets
-//! the number of a free place as its ID, and the answer with that ID frees the place. What is asked together is sent
-//! together, so that one write carries as many questions as the last read brought answers.
+//! Many requests in flight on one `VerifyStream`, as a gateway with many users would send them. Each request takes a
+//! free slot and uses its number as ID; the answer with that ID frees the slot. One write carries as many requests as
+//! the last read brought answers.
 
 use std::rc::Rc;
 use std::time::Duration;
 
+use anyhow::{Context as _, Result, bail};
 use bytes::{Bytes, BytesMut};
 use h2::SendStream;
 use key_authority_proto::v1;
@@ -12,77 +13,76 @@ use key_authority_proto::v1::verify_stream_response::Outcome;
 use prost::Message as _;
 
 use super::connection::{self, Connection};
-use super::question::{Expected, Questions};
-use super::tally::Tally;
+use super::recorder::Recorder;
+use super::request::{Expected, Requests};
 use super::{Mode, closed, frame};
-use crate::trouble::{Attempt as _, Trouble};
 
-/// The places for questions in flight.
+/// The slots for requests in flight.
 struct Window {
-    places: Vec<Option<(Expected, Duration)>>,
+    slots: Vec<Option<(Expected, Duration)>>,
     free: Vec<usize>,
 }
 
-/// Keeps `size` questions in flight until the run is over, and then awaits the answers that are still to come.
-pub(super) async fn ask(
+/// Keeps `size` requests in flight until the run is over, and then waits for the outstanding answers.
+pub(super) async fn run(
     mut connection: Connection,
-    mut questions: Questions,
+    mut requests: Requests,
     size: usize,
-    tally: Rc<Tally>,
-) -> Result<(), Trouble> {
+    recorder: Rc<Recorder>,
+) -> Result<()> {
     let path = connection.path(closed::method(Mode::Stream))?;
     let (mut sender, answer) = connection.call(&path).await?;
-    let mut window = Window { places: vec![None; size], free: (0..size).collect() };
-    window.ask(&mut sender, &mut questions, &tally)?;
-    let mut body = answer.await.attempt("the stream")?.into_body();
+    let mut window = Window { slots: vec![None; size], free: (0..size).collect() };
+    window.send(&mut sender, &mut requests, &recorder)?;
+    let mut body = answer.await.context("VerifyStream failed")?.into_body();
     let mut left = Bytes::new();
     let mut is_ending = false;
     while let Some(chunk) = connection::next(&mut body).await? {
-        left = connection::joined(&left, chunk);
+        left = connection::concat(&left, chunk);
         while let Some(message) = frame::take(&mut left)? {
-            window.answered(&v1::VerifyStreamResponse::decode(message)?, &tally)?;
+            window.receive(&v1::VerifyStreamResponse::decode(message)?, &recorder)?;
         }
-        if !tally.is_over() {
-            window.ask(&mut sender, &mut questions, &tally)?;
+        if !recorder.is_over() {
+            window.send(&mut sender, &mut requests, &recorder)?;
         } else if !is_ending {
-            sender.send_data(Bytes::new(), true).attempt("the end of the stream")?;
+            sender.send_data(Bytes::new(), true).context("cannot close the stream")?;
             is_ending = true;
         }
     }
     if window.free.len() != size {
-        return Err("the stream ended before all questions were answered".into());
+        bail!("the stream ended before every request was answered");
     }
-    let trailers = body.trailers().await.attempt("the trailers")?;
+    let trailers = body.trailers().await.context("cannot read the trailers")?;
     connection::check(&trailers.unwrap_or_default())
 }
 
 impl Window {
-    /// Asks as many questions as there are free places.
-    fn ask(&mut self, sender: &mut SendStream<Bytes>, questions: &mut Questions, tally: &Tally) -> Result<(), Trouble> {
+    /// Sends a request for every free slot.
+    fn send(&mut self, sender: &mut SendStream<Bytes>, requests: &mut Requests, recorder: &Recorder) -> Result<()> {
         if self.free.is_empty() {
             return Ok(());
         }
         let mut buffer = BytesMut::with_capacity(self.free.len() * 96);
-        let asked = tally.now();
-        for place in self.free.drain(..) {
-            let (request, expected) = questions.next()?;
-            frame::put(&v1::VerifyStreamRequest { id: place as u64, request: Some(request) }, &mut buffer)?;
-            *self.places.get_mut(place).ok_or("no such place")? = Some((expected, asked));
+        let sent = recorder.now();
+        for slot in self.free.drain(..) {
+            let (request, expected) = requests.next()?;
+            frame::put(&v1::VerifyStreamRequest { id: slot as u64, request: Some(request) }, &mut buffer)?;
+            *self.slots.get_mut(slot).context("no such slot")? = Some((expected, sent));
         }
-        sender.send_data(buffer.freeze(), false).attempt("questions")
+        sender.send_data(buffer.freeze(), false).context("cannot send requests")
     }
 
-    /// Checks an answer, and frees its place.
-    fn answered(&mut self, answer: &v1::VerifyStreamResponse, tally: &Tally) -> Result<(), Trouble> {
+    /// Checks an answer, and frees its slot.
+    fn receive(&mut self, answer: &v1::VerifyStreamResponse, recorder: &Recorder) -> Result<()> {
         let Some(Outcome::Response(response)) = &answer.outcome else {
-            return Err(format!("no answer: {answer:?}").into());
+            bail!("not a verdict: {answer:?}");
         };
-        let place = usize::try_from(answer.id)?;
-        let asked = self.places.get_mut(place).and_then(Option::take);
-        let (expected, asked) = asked.ok_or_else(|| format!("an answer that nobody asked for: {}", answer.id))?;
+        let slot = usize::try_from(answer.id)?;
+        let open = self.slots.get_mut(slot).and_then(Option::take);
+        let (expected, sent) = open.with_context(|| format!("an answer with the ID of no request: {}", answer.id))?;
         expected.check(response)?;
-        tally.count(asked, 1);
-        self.free.push(place);
+        recorder.count(sent, 1);
+        self.free.push(slot);
         Ok(())
     }
 }

@@ -1,11 +1,11 @@
-//! What has changed since an earlier report.
+//! The differences to an earlier report.
 
 use std::fmt::Write as _;
 
 use super::Report;
 use super::markdown::number;
 
-/// Every figure that both have, before and now.
+/// Every figure that both reports have, before and now.
 pub(super) fn differences(earlier: &Report, now: &Report) -> String {
     let mut text = "\n## Compared\n\n| what | before | now | change |\n|---|---:|---:|---:|\n".to_owned();
     for table in &now.tables {
@@ -34,7 +34,7 @@ mod tests {
     }
 
     #[test]
-    fn what_both_have_is_compared_and_nothing_else() {
+    fn only_figures_of_both_reports_are_compared() {
         let text = differences(&report([Some(2.0), None]), &report([Some(3.0), Some(5.0)]));
         assert!(text.ends_with("|---:|\n| Costs: unary, µs | 2.00 | 3.00 | +50.0 % |\n"), "{text}");
     }

@@ -29,7 +29,7 @@ pub(super) fn table(table: &Table) -> String {
     text
 }
 
-/// A number to three digits, or whole when it has more.
+/// A number with three significant digits, or all digits of its integer part if it has more.
 pub(super) fn number(number: f64) -> String {
     let size = number.abs();
     let decimals =
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_have_three_digits_or_all_of_them() {
+    fn numbers_have_three_significant_digits_or_all_integer_digits() {
         let shown = [0.0312, 1.234, 12.34, 123.4, 1234.0, 12345.6, 1_234_567.0].map(number);
         assert_eq!(shown, ["0.031", "1.23", "12.3", "123", "1234", "12,346", "1,234,567"]);
     }

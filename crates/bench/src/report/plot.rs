@@ -1,4 +1,4 @@
-//! Plots as SVG: lines over a logarithmic or a linear axis, with their names beside them.
+//! Plots as SVG: named lines over a logarithmic or a linear axis.
 
 use std::fmt::Write as _;
 
@@ -15,7 +15,7 @@ const COLOURS: [&str; 4] = ["#1b6ca8", "#c8553d", "#588b40", "#7d5ba6"];
 /// A plot.
 #[derive(Debug, Clone)]
 pub(crate) struct Plot {
-    /// What its file is called.
+    /// The name of its file, without extension.
     pub(crate) name: String,
     pub(crate) title: String,
     pub(crate) x_label: String,
@@ -32,7 +32,7 @@ pub(crate) struct Line {
 }
 
 impl Plot {
-    /// The picture.
+    /// The plot as SVG.
     pub(crate) fn svg(&self) -> String {
         let points = || self.lines.iter().flat_map(|line| line.points.iter().copied());
         let of_x = |x: f64| if self.is_x_logarithmic { x.max(1e-9).log10() } else { x };
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_goes_from_edge_to_edge() {
+    fn a_line_spans_the_plot() {
         let line = Line { name: "ours".into(), points: vec![(1e3, 5.0), (1e7, 10.0)] };
         let (title, label) = ("Cost".to_owned(), "keys".to_owned());
         let plot = Plot {

@@ -1,6 +1,6 @@
-//! The goals of the project beside what was measured.
+//! The goals of the project beside the measured figures.
 
-use super::costs::{BATCH, COSTS, ONE, PIPELINED, REDIS, STREAM, UNARY};
+use super::cpu_cost::{BATCH, COSTS, ONE, PIPELINED, REDIS, STREAM, UNARY};
 use super::postgres::START;
 use super::sizes::{BYTES, RESIDENT, SIZES, VERIFY};
 use super::tokens::{STATEMENTS, TOKENS};
@@ -8,9 +8,13 @@ use crate::report::{Report, Table};
 
 const CPU: &str = "server CPU, µs an answer";
 
-/// Adds a table of the goals that something was measured for.
+/// Adds a table of the goals whose figures were measured.
 pub(super) fn add(report: &mut Report) {
-    let mut table = Table::new("Goals", "At most; a ratio up to 1 is reached.", &["what", "goal", "measured", "ratio"]);
+    let mut table = Table::new(
+        "Goals",
+        "Upper limits; a ratio of at most 1 meets the goal.",
+        &["what", "goal", "measured", "ratio"],
+    );
     let figure = |table, row, column| report.figure(table, row, column);
     let million = |column| figure(SIZES, "1000000", column);
     let token = |name| figure(TOKENS, name, "ratio to a valid one");

@@ -1,9 +1,9 @@
-//! What the figures are of.
+//! Machine, programs and settings.
 
 use super::Bench;
 use crate::redis;
 
-/// The machine, the programs, and how it was measured.
+/// The machine, the versions of the programs, and the settings.
 pub(super) async fn facts(bench: &Bench) -> Vec<String> {
     let read = |file| std::fs::read_to_string(file).unwrap_or_default();
     let field = |text: &str, name: &str| {
@@ -19,7 +19,7 @@ pub(super) async fn facts(bench: &Bench) -> Vec<String> {
         format!("{cores} cores ({model}), {memory} GiB, Linux {}", kernel.trim()),
         format!("key-authority {}, Redis {}", env!("CARGO_PKG_VERSION"), redis::version().await.unwrap_or_default()),
         format!(
-            "{} keys; each figure is the middle one of {} rounds of {:.1?}",
+            "{} keys; each figure is the median of {} rounds of {:.1?}",
             bench.keys(),
             bench.args.rounds,
             bench.time()

@@ -1,18 +1,19 @@
-//! Latency against offered load: an open loop at shares of what the slower of the two can do in a closed one, where calls
-//! come in bunches and cost less each.
+//! Latency against offered load: an open loop at fractions of the closed-loop throughput of the slower server. In a
+//! closed loop calls arrive in bunches and cost less each.
+
+use anyhow::Result;
 
 use super::Bench;
-use super::authorities::Pair;
-use super::costs::{COSTS, UNARY};
+use super::cpu_cost::{COSTS, UNARY};
+use super::servers::Pair;
 use crate::load::{self, Mode, Plan};
 use crate::report::{Line, Plot, Table};
-use crate::trouble::Trouble;
 
-/// Offered load where nothing was measured to go by, in calls a second.
-const PEAK_UNKNOWN: f64 = 20_000.0;
+/// The assumed throughput if the closed loop was not measured, in calls per second.
+const PEAK_DEFAULT: f64 = 20_000.0;
 
-/// Measures ours and bare at each rate.
-pub(super) async fn measure(bench: &mut Bench, pair: &Pair) -> Result<(), Trouble> {
+/// Measures the real server and the bare framework at each rate.
+pub(super) async fn measure(bench: &mut Bench, pair: &Pair) -> Result<()> {
     let columns = [
         "Verify, calls/s offered",
         "p50, µs",
@@ -23,14 +24,14 @@ pub(super) async fn measure(bench: &mut Bench, pair: &Pair) -> Result<(), Troubl
         "server CPU, µs an answer",
         "bare, µs",
     ];
-    let note = "Open loop on 8 connections; counted from when each call was due.";
+    let note = "Open loop on 8 connections. Latency counts from the instant at which a call was due.";
     let mut table = Table::new("Offered load", note, &columns);
-    let peak = |column| bench.report.figure(COSTS, UNARY, column).unwrap_or(PEAK_UNKNOWN);
+    let peak = |column| bench.report.figure(COSTS, UNARY, column).unwrap_or(PEAK_DEFAULT);
     let peak = peak("answers/s").min(peak("bare, 1/s"));
     let (mut ours_line, mut bare_line) = (Vec::new(), Vec::new());
     for share in [0.05, 0.1, 0.2, 0.3, 0.4, 0.5] {
         let rate = (peak * share / 100.0).round() * 100.0;
-        let plan = Plan { rate: Some(rate), ..bench.plan(pair.stock, Mode::Unary, 8, 0) };
+        let plan = Plan { rate: Some(rate), ..bench.plan(pair.key_set, Mode::Unary, 8, 0) };
         let ours = load::run(pair.ours()?, plan).await?;
         let bare = load::run(pair.bare()?, plan).await?;
         let ratio = ours.p99_us / bare.p99_us;

@@ -1,22 +1,23 @@
-//! What tokens cost that are none.
+//! The cost of invalid tokens.
+
+use anyhow::{Context as _, Result};
 
 use super::Bench;
-use super::authorities::Pair;
+use super::servers::Pair;
+use crate::key_set::Presented;
 use crate::load::{self, Mode, Plan};
 use crate::report::Table;
 use crate::scrape;
-use crate::stock::Presented;
-use crate::trouble::Trouble;
 
 pub(super) const TOKENS: &str = "Tokens";
 pub(super) const STATEMENTS: &str = "statements to the database";
 
-/// Measures each kind in turn, and counts what calls asked of the database meanwhile.
-pub(super) async fn measure(bench: &mut Bench, pair: &Pair) -> Result<(), Trouble> {
+/// Measures each kind of token, and counts the statements that calls send to the database.
+pub(super) async fn measure(bench: &mut Bench, pair: &Pair) -> Result<()> {
     let columns = ["token", "server CPU, µs an answer", "ratio to a valid one", STATEMENTS];
-    let note = "On streams, where what the framework costs hides least. Statements are those of calls.";
+    let note = "On streams, where the share of the framework is smallest. Statements are those that calls send.";
     let mut table = Table::new(TOKENS, note, &columns);
-    let metrics = pair.ours.http.ok_or("the server has no metrics")?;
+    let metrics = pair.ours.http.context("the server has no metrics")?;
     let kinds = [
         ("valid", Presented::Valid),
         ("forged", Presented::Forged),
@@ -25,7 +26,7 @@ pub(super) async fn measure(bench: &mut Bench, pair: &Pair) -> Result<(), Troubl
     ];
     let mut valid_us = None;
     for (name, presented) in kinds {
-        let plan = Plan { presented, ..bench.plan(pair.stock, Mode::Stream, 1, 512) };
+        let plan = Plan { presented, ..bench.plan(pair.key_set, Mode::Stream, 1, 512) };
         let before = scrape::statements(metrics).await?;
         let measured = load::run(pair.ours()?, plan).await?;
         let statements = scrape::statements(metrics).await? - before;

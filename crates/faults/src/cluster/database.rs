@@ -1,28 +1,28 @@
-//! A private database server: on loopback, with data that goes when it goes. `scripts/services` starts such servers for the
-//! tests; this one is ours alone, so that it can be crashed.
+//! A private database server on loopback, with temporary data. `scripts/services` starts shared servers for the tests;
+//! this one is private, so that the harness can crash it.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::{Context as _, Result, anyhow};
 use clap::ValueEnum;
+use key_authority_testkit::port::free_port;
+use key_authority_testkit::process::{self, Process, User, log_end};
+use key_authority_testkit::rng::SeededRng;
 use rustix::process::Signal;
 use serde::Serialize;
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
-use super::port;
-use super::process::{self, Process, User};
 use super::session::Session;
-use crate::chance::Chance;
-use crate::trouble::{Attempt as _, Trouble};
 
-/// How long it may take until it answers, recovery included.
+/// How long a start may take, including recovery.
 const START_LIMIT: Duration = Duration::from_mins(1);
 const USER: &str = "faults";
-/// What the authority's database is called.
+/// The name of the authority's database.
 const NAME: &str = "authority";
 
-/// Which database.
+/// A kind of database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
@@ -43,7 +43,7 @@ impl Kind {
 /// A database server. Dropping it ends it and removes its data.
 #[derive(Debug)]
 pub(crate) struct Database {
-    // Dropped in this order: the process, then what it works on.
+    // The order of the fields is the drop order: the process ends before its files are removed.
     process: Option<Process>,
     pub(crate) kind: Kind,
     programs: PathBuf,
@@ -53,50 +53,53 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// Makes one and starts it.
-    pub(crate) async fn start(kind: Kind, chance: &mut Chance) -> Result<Self, Trouble> {
-        let home = tempfile::Builder::new().prefix("key-authority-faults-").tempdir().attempt("a folder")?;
+    /// Creates a server and starts it.
+    pub(crate) async fn start(kind: Kind, rng: &mut SeededRng) -> Result<Self> {
+        let home = tempfile::Builder::new()
+            .prefix("key-authority-faults-")
+            .tempdir()
+            .context("cannot create a temporary folder")?;
         let programs = if kind == Kind::Postgres { postgres_programs()? } else { PathBuf::new() };
-        let port = port::free(chance)?;
-        let password = chance.name();
+        let port = free_port(rng)?;
+        let password = rng.name();
         let mut database = Self { process: None, kind, programs, port, password, home };
         database.create().await?;
         database.resume().await?;
-        let mut session = database.session("").await.attempt("the first session")?;
-        session.execute(&format!("CREATE DATABASE {NAME}")).await.attempt("CREATE DATABASE")?;
+        let mut session = database.session("").await.context("cannot connect to the new database server")?;
+        session.execute(&format!("CREATE DATABASE {NAME}")).await.context("CREATE DATABASE")?;
         Ok(database)
     }
 
-    /// Its address for the replicas; over a link, when there is one.
+    /// The URL of the authority's database, at the address `via` if it is set.
     pub(crate) fn url(&self, via: Option<&str>) -> String {
         self.url_of(NAME, via.unwrap_or(&self.address()))
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// A session on the authority's database.
-    pub(crate) async fn open(&self) -> Result<Session, Trouble> {
-        self.session(NAME).await.attempt("a session")
+    /// Opens a session on the authority's database.
+    pub(crate) async fn open(&self) -> Result<Session> {
+        self.session(NAME).await.context("cannot connect to the database")
     }
 
-    /// Ends it as a crash does: nothing is written any more, and the next start has to recover.
-    pub(crate) async fn crash(&mut self) -> Result<(), Trouble> {
-        // PostgreSQL's immediate shutdown, as `pg_ctl -m immediate` asks for; its children are ended with it.
+    /// Crashes it: it writes nothing more, and the next start must recover.
+    pub(crate) async fn crash(&mut self) -> Result<()> {
+        // PostgreSQL's immediate shutdown, like `pg_ctl -m immediate`, also ends its child processes.
         let signal = if self.kind == Kind::Postgres { Signal::QUIT } else { Signal::KILL };
-        self.process.take().ok_or("the database is down already")?.end(signal).await
+        self.process.take().context("the database is already down")?.end(signal).await
     }
 
-    /// Starts it again after a crash, and awaits that it answers.
-    pub(crate) async fn resume(&mut self) -> Result<(), Trouble> {
-        let (command, last_signal) = match self.kind {
+    /// Starts it again after a crash, and waits until it accepts connections.
+    pub(crate) async fn resume(&mut self) -> Result<()> {
+        let (command, stop_signal) = match self.kind {
             Kind::Postgres => (self.serve_postgres(), Signal::QUIT),
             Kind::MariaDb => (self.serve_mariadb(), Signal::KILL),
         };
         let log = self.path("server.log");
-        self.process = Some(Process::start(self.kind.name(), command, &log, last_signal)?);
+        self.process = Some(Process::start(self.kind.name(), command, &log)?.with_stop_signal(stop_signal));
         let answers = timeout(START_LIMIT, async {
             while self.session("").await.is_err() {
                 if !self.process.as_mut().is_some_and(Process::is_running) {
@@ -109,12 +112,11 @@ impl Database {
         if answers.await.unwrap_or(false) {
             return Ok(());
         }
-        let said = std::fs::read_to_string(&log).unwrap_or_default();
-        Err(format!("{} does not answer; its log:\n{said}", self.kind.name()).into())
+        Err(anyhow!("{} does not accept connections; its log ends with:\n{}", self.kind.name(), log_end(&log)))
     }
 
     async fn session(&self, name: &str) -> Result<Session, sqlx::Error> {
-        // One that is not there yet need have no name to be asked for.
+        // PostgreSQL needs the name of a database that exists; MariaDB needs none.
         let name = if name.is_empty() && self.kind == Kind::Postgres { "postgres" } else { name };
         Session::open(&self.url_of(name, &self.address())).await
     }
@@ -132,20 +134,20 @@ impl Database {
         format!("{flag}={}", path.display())
     }
 
-    async fn create(&self) -> Result<(), Trouble> {
+    async fn create(&self) -> Result<()> {
         if rustix::process::geteuid().is_root() {
             let mut chown = tokio::process::Command::new("chown");
             chown.arg("nobody").arg(self.home.path());
             process::run(chown).await?;
         }
-        // In a folder that only its owner may enter.
+        // Only the owner can enter this folder, so the files may hold the password.
         let (user, password) = (USER, &self.password);
         let grant = format!(
             "CREATE USER IF NOT EXISTS '{user}'@'127.0.0.1' IDENTIFIED BY '{password}';\n\
              GRANT ALL PRIVILEGES ON *.* TO '{user}'@'127.0.0.1' WITH GRANT OPTION;\n"
         );
-        std::fs::write(self.path("password"), password).attempt("a file")?;
-        std::fs::write(self.path("init.sql"), grant).attempt("a file")?;
+        std::fs::write(self.path("password"), password).context("cannot write a file for the database server")?;
+        std::fs::write(self.path("init.sql"), grant).context("cannot write a file for the database server")?;
         let command = match self.kind {
             Kind::Postgres => {
                 let mut initdb = self.command(&self.programs.join("initdb"), Signal::KILL);
@@ -165,7 +167,7 @@ impl Database {
         process::run(command).await.map(drop)
     }
 
-    // Durability stays on, as in production: what is said of a crash or of a wait shall hold there.
+    // Durability stays on, so that results about crashes and latency also hold in production.
 
     fn serve_postgres(&self) -> tokio::process::Command {
         let mut command = self.command(&self.programs.join("postgres"), Signal::QUIT);
@@ -188,9 +190,9 @@ impl Database {
         command
     }
 
-    fn command(&self, program: &Path, at_our_death: Signal) -> tokio::process::Command {
-        let mut command = process::command(program, User::Ordinary, at_our_death);
-        // Debian keeps servers where an ordinary user does not look.
+    fn command(&self, program: &Path, parent_death_signal: Signal) -> tokio::process::Command {
+        let mut command = process::command_as(program, User::Unprivileged, parent_death_signal);
+        // Debian installs servers in folders that are not in an unprivileged user's PATH.
         let path = std::env::var("PATH").unwrap_or_default();
         command.env("PATH", format!("{path}:/usr/sbin:/sbin"));
         command.current_dir(self.home.path()).env("HOME", self.home.path());
@@ -198,8 +200,8 @@ impl Database {
     }
 }
 
-/// Debian's newest, or what is in PATH.
-fn postgres_programs() -> Result<PathBuf, Trouble> {
+/// The folder of Debian's newest PostgreSQL, or of the one in PATH.
+fn postgres_programs() -> Result<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let version = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
     let newest = versions.map(|entry| entry.path()).filter(|path| path.join("bin/postgres").exists());
@@ -208,5 +210,5 @@ fn postgres_programs() -> Result<PathBuf, Trouble> {
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).find(|folder| folder.join("postgres").exists());
-    found.ok_or_else(|| "no PostgreSQL server found: run scripts/install-tools".into())
+    found.context("no PostgreSQL server found; install it with scripts/install-tools")
 }

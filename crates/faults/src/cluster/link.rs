@@ -1,68 +1,69 @@
-//! A TCP link between a replica and its database, with every fault that a network has.
+//! A TCP proxy between a replica and its database, which injects network faults.
 
 use std::io::{ErrorKind, Result};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use key_authority_testkit::rng::SeededRng;
+use rand::{Rng as _, RngExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use crate::chance::Chance;
-
-/// How long a slow link holds each chunk up.
+/// The delay of each chunk on a slow link.
 pub(crate) const DELAY: Duration = Duration::from_millis(200);
-/// Of how many chunks in a hundred a lossy link resets the connection.
-pub(crate) const RESETS_PERCENT: usize = 5;
-/// How long a link stays cut after a COMMIT.
+/// The probability, in percent, that a lossy link resets the connection at a chunk.
+pub(crate) const RESETS_PERCENT: u32 = 5;
+/// How long a link stays cut after [`CommitCut::AfterForLong`].
 pub(crate) const STAYS_CUT: Duration = Duration::from_secs(2);
 
-/// What the link does at present.
+/// The state of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
-    /// It carries.
+    /// It forwards.
     Open,
-    /// It carries nothing, and says nothing of it; what was sent arrives when it carries again, as TCP has it.
+    /// It forwards nothing, and closes no connection. Delayed data arrives later, as TCP retransmits it.
     Silent,
-    /// Its connections are reset, and new ones are at once.
+    /// It resets all connections, new ones at once.
     Cut,
-    /// It holds each chunk up for [`DELAY`].
+    /// It delays each chunk by [`DELAY`].
     Slow,
-    /// It resets a connection at [`RESETS_PERCENT`] of the chunks.
+    /// It resets the connection at [`RESETS_PERCENT`] of the chunks.
     Lossy,
 }
 
-/// Where the next COMMIT that comes by is to be cut off.
+/// When to reset the connection of the next COMMIT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CommitCut {
-    /// Before the database gets it.
+    /// Before the database receives it.
     Before,
-    /// When the database has it; its answer is lost.
+    /// After the database receives it; the answer is lost.
     After,
-    /// The same, and the link stays cut for [`STAYS_CUT`], so that nobody can ask what became of it.
+    /// The same, and the link stays cut for [`STAYS_CUT`], so that the replica cannot query the outcome.
     AfterForLong,
 }
 
-/// What all connections of a link share.
+/// The state that all connections of a link share.
 #[derive(Debug)]
 struct Shared {
     target: String,
     state: watch::Sender<State>,
-    chance: AtomicU64,
-    /// The trap that waits for a COMMIT.
-    trap: Mutex<Option<CommitCut>>,
-    sprung: AtomicU64,
+    /// The seed of the next connection.
+    seed: AtomicU64,
+    /// The fault for the next COMMIT.
+    commit_cut: Mutex<Option<CommitCut>>,
+    commits_cut: AtomicU64,
 }
 
 impl Shared {
-    /// Whether the trap is for what this does; it is sprung then.
-    fn springs(&self, is_for: impl Fn(CommitCut) -> bool) -> Option<CommitCut> {
-        let mut trap = self.trap.lock().unwrap_or_else(PoisonError::into_inner);
-        let cut = trap.take_if(|cut| is_for(*cut))?;
-        self.sprung.fetch_add(1, Ordering::Relaxed);
+    /// Takes the fault for the next COMMIT if `is_for` accepts it, and counts it.
+    fn take_commit_cut(&self, is_for: impl Fn(CommitCut) -> bool) -> Option<CommitCut> {
+        let mut commit_cut = self.commit_cut.lock().unwrap_or_else(PoisonError::into_inner);
+        let cut = commit_cut.take_if(|cut| is_for(*cut))?;
+        self.commits_cut.fetch_add(1, Ordering::Relaxed);
         Some(cut)
     }
 }
@@ -72,47 +73,47 @@ impl Shared {
 pub(crate) struct Link {
     shared: Arc<Shared>,
     accepting: AbortHandle,
-    /// Where its near end is.
+    /// The address at which replicas connect.
     pub(crate) address: String,
 }
 
 impl Link {
-    /// A link to `target` that carries.
-    pub(crate) async fn to(target: String, chance: &mut Chance) -> Result<Self> {
+    /// Opens a link to `target`.
+    pub(crate) async fn to(target: String, rng: &mut SeededRng) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?.to_string();
         let shared = Arc::new(Shared {
             target,
             state: watch::Sender::new(State::Open),
-            chance: AtomicU64::new(chance.next()),
-            trap: Mutex::default(),
-            sprung: AtomicU64::new(0),
+            seed: AtomicU64::new(rng.next_u64()),
+            commit_cut: Mutex::default(),
+            commits_cut: AtomicU64::new(0),
         });
-        let ours = Arc::clone(&shared);
+        let accepted = Arc::clone(&shared);
         let accepting = tokio::spawn(async move {
             loop {
-                // Out of file descriptors, say: the next one may do better.
+                // An error such as too many open files may be temporary.
                 if let Ok((near, _)) = listener.accept().await {
-                    tokio::spawn(carry(near, Arc::clone(&ours)));
+                    tokio::spawn(forward(near, Arc::clone(&accepted)));
                 }
             }
         });
         Ok(Self { shared, accepting: accepting.abort_handle(), address })
     }
 
-    /// Does so from now on.
+    /// Sets its state.
     pub(crate) fn set(&self, state: State) {
         self.shared.state.send_replace(state);
     }
 
-    /// Resets the connection that the next COMMIT comes by on.
+    /// Resets the connection of the next COMMIT.
     pub(crate) fn cut_next_commit(&self, cut: CommitCut) {
-        *self.shared.trap.lock().unwrap_or_else(PoisonError::into_inner) = Some(cut);
+        *self.shared.commit_cut.lock().unwrap_or_else(PoisonError::into_inner) = Some(cut);
     }
 
-    /// How many COMMITs were cut off.
+    /// The number of COMMITs whose connection was reset.
     pub(crate) fn commits_cut(&self) -> u64 {
-        self.shared.sprung.load(Ordering::Relaxed)
+        self.shared.commits_cut.load(Ordering::Relaxed)
     }
 }
 
@@ -123,33 +124,33 @@ impl Drop for Link {
     }
 }
 
-/// Carries one connection until an end of it hangs up, or the link is cut.
-async fn carry(near: TcpStream, shared: Arc<Shared>) {
-    // What ends here ends by a reset, as on a network that lost its memory of the connection.
+/// Forwards one connection until one side closes it or the link is cut.
+async fn forward(near: TcpStream, shared: Arc<Shared>) {
+    // With zero linger, closing sends a reset.
     let _ = (near.set_nodelay(true), near.set_zero_linger());
     let mut state = shared.state.subscribe();
     tokio::select! {
         biased;
         _ = state.wait_for(|state| *state == State::Cut) => {}
-        _ = carry_both_ways(near, shared) => {}
+        _ = forward_both_ways(near, shared) => {}
     }
 }
 
-async fn carry_both_ways(near: TcpStream, shared: Arc<Shared>) -> Result<()> {
+async fn forward_both_ways(near: TcpStream, shared: Arc<Shared>) -> Result<()> {
     let mut state = shared.state.subscribe();
-    until_carrying(&mut state).await?;
+    wait_until_forwarding(&mut state).await?;
     let far = TcpStream::connect(&shared.target).await?;
     far.set_nodelay(true)?;
     let ((near_read, near_write), (far_read, far_write)) = (near.into_split(), far.into_split());
     let is_mute = AtomicBool::new(false);
     tokio::try_join!(
-        carry_bytes(near_read, far_write, &shared, &is_mute, true),
-        carry_bytes(far_read, near_write, &shared, &is_mute, false)
+        forward_bytes(near_read, far_write, &shared, &is_mute, true),
+        forward_bytes(far_read, near_write, &shared, &is_mute, false)
     )?;
     Ok(())
 }
 
-async fn carry_bytes(
+async fn forward_bytes(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     shared: &Arc<Shared>,
@@ -157,7 +158,7 @@ async fn carry_bytes(
     is_up: bool,
 ) -> Result<()> {
     let mut state = shared.state.subscribe();
-    let mut chance = Chance::new(shared.chance.fetch_add(1, Ordering::Relaxed));
+    let mut rng = SeededRng::new(shared.seed.fetch_add(1, Ordering::Relaxed));
     let mut buffer = vec![0; 16 << 10];
     loop {
         let length = from.read(&mut buffer).await?;
@@ -165,10 +166,10 @@ async fn carry_bytes(
         let present = *state.borrow();
         match present {
             State::Slow => tokio::time::sleep(DELAY).await,
-            State::Lossy if chance.percent(RESETS_PERCENT) => return Err(ErrorKind::ConnectionReset.into()),
+            State::Lossy if rng.random_ratio(RESETS_PERCENT, 100) => return Err(ErrorKind::ConnectionReset.into()),
             _ => {}
         }
-        until_carrying(&mut state).await?;
+        wait_until_forwarding(&mut state).await?;
         if length == 0 {
             return to.shutdown().await;
         }
@@ -176,17 +177,17 @@ async fn carry_bytes(
             continue;
         }
         let is_commit = is_up && holds_commit(chunk);
-        if is_commit && shared.springs(|cut| cut == CommitCut::Before).is_some() {
+        if is_commit && shared.take_commit_cut(|cut| cut == CommitCut::Before).is_some() {
             return Err(ErrorKind::ConnectionReset.into());
         }
-        let last = if is_commit { shared.springs(|cut| cut != CommitCut::Before) } else { None };
+        let last = if is_commit { shared.take_commit_cut(|cut| cut != CommitCut::Before) } else { None };
         is_mute.fetch_or(last.is_some(), Ordering::Relaxed);
         to.write_all(chunk).await?;
         if let Some(cut) = last {
-            // The database gets the COMMIT and answers into the void. A reset at once could overtake it.
+            // Wait until the database has received the COMMIT: an immediate reset could overtake it.
             tokio::time::sleep(Duration::from_millis(20)).await;
             if cut == CommitCut::AfterForLong {
-                tokio::spawn(mend(Arc::clone(shared)));
+                tokio::spawn(reopen(Arc::clone(shared)));
                 shared.state.send_replace(State::Cut);
             }
             return Err(ErrorKind::ConnectionReset.into());
@@ -194,17 +195,17 @@ async fn carry_bytes(
     }
 }
 
-async fn mend(shared: Arc<Shared>) {
+async fn reopen(shared: Arc<Shared>) {
     tokio::time::sleep(STAYS_CUT).await;
     shared.state.send_replace(State::Open);
 }
 
-/// Both databases' drivers send it as plain text, in a chunk that begins with it.
+/// The drivers of both databases send COMMIT as plain text.
 fn holds_commit(chunk: &[u8]) -> bool {
     chunk.windows(6).any(|window| window == b"COMMIT")
 }
 
-/// Holds up what comes while the link is silent; nothing is lost on the way, as TCP has it.
-async fn until_carrying(state: &mut watch::Receiver<State>) -> Result<()> {
+/// Waits while the link is silent. Data is delayed, not lost, as on a TCP connection.
+async fn wait_until_forwarding(state: &mut watch::Receiver<State>) -> Result<()> {
     state.wait_for(|state| *state != State::Silent).await.map(drop).map_err(|_| ErrorKind::ConnectionAborted.into())
 }

@@ -1,17 +1,17 @@
-//! One replica: the real server as a process, at an address that stays the same from one start to the next.
+//! One replica: the real server as a process, at an address that survives restarts.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::{Context as _, Result, anyhow};
+use key_authority_testkit::process::{self, Process, log_end};
 use rustix::process::Signal;
 use tokio::time::{sleep, timeout};
 
 use super::link::{Link, State};
-use super::process::{self, Process, User};
 use crate::client::Client;
-use crate::trouble::Trouble;
 
-/// How long a start may take, migrations and recovery of the database included.
+/// How long a start may take, including migrations and recovery of the database.
 const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// A replica.
@@ -19,9 +19,9 @@ const START_LIMIT: Duration = Duration::from_mins(1);
 pub(crate) struct Replica {
     process: Option<Process>,
     pub(crate) name: String,
-    /// Where it serves gRPC.
+    /// Its gRPC address.
     pub(crate) address: String,
-    /// Between it and the database; none when it connects directly.
+    /// The link to the database; None if it connects directly.
     link: Option<Link>,
     pub(crate) server: PathBuf,
     pub(crate) arguments: Vec<String>,
@@ -40,21 +40,21 @@ impl Replica {
         Self { process: None, name, address, link, server, arguments, log }
     }
 
-    /// Starts the process; it may not answer yet.
-    pub(crate) fn start(&mut self) -> Result<(), Trouble> {
-        let mut command = process::command(&self.server, User::Us, Signal::KILL);
+    /// Starts the process, without waiting until it is ready.
+    pub(crate) fn start(&mut self) -> Result<()> {
+        let mut command = process::command(&self.server);
         command.args(&self.arguments);
-        self.process = Some(Process::start(&self.name, command, &self.log, Signal::KILL)?);
+        self.process = Some(Process::start(&self.name, command, &self.log)?);
         Ok(())
     }
 
-    /// Awaits that it answers Verify.
-    pub(crate) async fn until_it_answers(&mut self, client: &Client) -> Result<(), Trouble> {
+    /// Waits until it answers Verify.
+    pub(crate) async fn wait_until_ready(&mut self, client: &Client) -> Result<()> {
         let answers = timeout(START_LIMIT, async {
             loop {
-                // A process that is stopped or a peer that is cut off does not answer, and does not refuse either.
-                let asked = timeout(Duration::from_secs(1), client.ask("")).await;
-                if asked.is_ok_and(|answer| answer.is_ok()) {
+                // Neither a stopped process nor a partitioned peer closes the connection, so the call needs a timeout.
+                let answer = timeout(Duration::from_secs(1), client.verify("")).await;
+                if matches!(answer, Ok(Ok(_))) {
                     return true;
                 }
                 if self.process.as_mut().is_some_and(|process| !process.is_running()) {
@@ -66,42 +66,35 @@ impl Replica {
         if answers.await.unwrap_or(false) {
             return Ok(());
         }
-        Err(format!("{} does not answer; the end of its log:\n{}", self.name, self.log_end()).into())
+        Err(anyhow!("{} is not ready; its log ends with:\n{}", self.name, log_end(&self.log)))
     }
 
-    /// The end of what it wrote.
-    pub(crate) fn log_end(&self) -> String {
-        let text = self.log_text();
-        let lines: Vec<&str> = text.lines().collect();
-        lines.get(lines.len().saturating_sub(40)..).unwrap_or_default().join("\n")
-    }
-
-    /// All that it wrote.
+    /// Its whole log.
     pub(crate) fn log_text(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
-    /// Stops it where it stands, as a hypervisor or a debugger does.
-    pub(crate) fn freeze(&self) -> Result<(), Trouble> {
+    /// Stops the process (SIGSTOP), like a paused virtual machine.
+    pub(crate) fn freeze(&self) -> Result<()> {
         self.running()?.signal(Signal::STOP)
     }
 
-    /// Lets it go on.
-    pub(crate) fn thaw(&self) -> Result<(), Trouble> {
+    /// Continues it (SIGCONT).
+    pub(crate) fn thaw(&self) -> Result<()> {
         self.running()?.signal(Signal::CONT)
     }
 
-    /// Ends it as a power cut would.
-    pub(crate) async fn kill(&mut self) -> Result<(), Trouble> {
+    /// Kills it (SIGKILL).
+    pub(crate) async fn kill(&mut self) -> Result<()> {
         self.end(Signal::KILL).await
     }
 
-    /// Asks it to end, and awaits that it does.
-    pub(crate) async fn terminate(&mut self) -> Result<(), Trouble> {
+    /// Terminates it (SIGTERM), and waits for its exit.
+    pub(crate) async fn terminate(&mut self) -> Result<()> {
         self.end(Signal::TERM).await
     }
 
-    /// Does something to the link.
+    /// Sets the state of the link, if there is one.
     pub(crate) fn set_link(&self, state: State) {
         if let Some(link) = &self.link {
             link.set(state);
@@ -113,12 +106,12 @@ impl Replica {
         self.link.as_ref()
     }
 
-    async fn end(&mut self, signal: Signal) -> Result<(), Trouble> {
-        let ended = self.process.take().ok_or_else(|| format!("{} is down", self.name));
+    async fn end(&mut self, signal: Signal) -> Result<()> {
+        let ended = self.process.take().with_context(|| format!("{} is down", self.name));
         ended?.end(signal).await
     }
 
-    fn running(&self) -> Result<&Process, Trouble> {
-        self.process.as_ref().ok_or_else(|| format!("{} is down", self.name).into())
+    fn running(&self) -> Result<&Process> {
+        self.process.as_ref().with_context(|| format!("{} is down", self.name))
     }
 }

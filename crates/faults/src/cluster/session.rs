@@ -1,8 +1,8 @@
-//! A session of the harness's own on the database, past every link: to make databases, and to measure bare transactions.
+//! A direct database session of the harness, past every link: it creates databases and measures bare transactions.
 
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, MySqlConnection, PgConnection};
 
-/// A session on either database.
+/// A session on either kind of database.
 #[derive(Debug)]
 pub(crate) enum Session {
     Postgres(PgConnection),
@@ -18,7 +18,7 @@ impl Session {
         }
     }
 
-    /// Executes statements that hold no value of anybody else's making.
+    /// Executes statements. They must contain no external input.
     pub(crate) async fn execute(&mut self, sql: &str) -> Result<(), sqlx::Error> {
         let sql = AssertSqlSafe(sql.to_owned());
         match self {

@@ -1,66 +1,68 @@
-//! Changes whose connection to the database is reset around COMMIT: before the database gets it, or when it has it and its
-//! answer is lost. However often a caller repeats such a call, it has one effect.
+//! Changes whose database connection is reset around COMMIT: before the database receives it, or before its answer
+//! arrives. A client retries each call with the same `request_id`; the call must have exactly one effect.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use anyhow::{Context as _, Result};
 use key_authority_proto::v1::Action;
+use key_authority_testkit::clock::Clock;
+use key_authority_testkit::rng::SeededRng;
+use key_authority_testkit::say;
+use rand::RngExt as _;
+use rand::seq::IndexedRandom as _;
 use tokio::time::{sleep, timeout};
 
 use super::Bench;
 use super::figure::{Figure, Unit};
-use crate::chance::Chance;
-use crate::client::{Client, may_be_repeated, new_key, reason};
-use crate::clock::Clock;
+use crate::client::{Client, is_retryable, new_key, reason};
 use crate::cluster::link::{CommitCut, Link};
 use crate::output;
-use crate::progress::say;
-use crate::trouble::{Attempt as _, Trouble};
 
-/// How long one call may take before it is made again.
-const CALL_LIMIT: Duration = Duration::from_secs(15);
-/// How long to pause before a call is made again.
-const AGAIN: Duration = Duration::from_millis(10);
+/// The timeout of one call.
+const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+/// The pause before a retry.
+const RETRY_DELAY: Duration = Duration::from_millis(10);
 
-/// What came of the calls made at one replica.
+/// The outcomes of the calls at one replica.
 #[derive(Debug, Default)]
 struct Calls {
-    /// Under which `request_id`, and which key it made at last.
-    made: BTreeMap<String, String>,
-    /// Keys that the answers to one `request_id` did not agree on.
+    /// The ID of the created key, by `request_id`.
+    created: BTreeMap<String, String>,
+    /// Retries that returned another key than the first answer.
     disagreements: usize,
-    /// What the first call got.
+    /// The number of first answers, by outcome.
     first_answers: BTreeMap<String, u64>,
     longest: u64,
 }
 
 /// Measures `trials` changes, spread over the replicas.
-pub(crate) async fn measure(bench: &mut Bench, trials: usize) -> Result<Vec<Figure>, Trouble> {
+pub(crate) async fn measure(bench: &mut Bench, trials: usize) -> Result<Vec<Figure>> {
     let count = bench.cluster.replicas.len();
-    let chances: Vec<Chance> = (0..count).map(|_| bench.chance.fork()).collect();
-    let lanes = bench.cluster.replicas.iter().zip(chances).enumerate().map(|(index, (replica, chance))| {
+    let rngs: Vec<SeededRng> = (0..count).map(|_| bench.rng.fork()).collect();
+    let lanes = bench.cluster.replicas.iter().zip(rngs).enumerate().map(|(index, (replica, rng))| {
         let (link, clients, clock) = (replica.link(), &bench.admin, bench.clock);
         let trials = trials / count + usize::from(index < trials % count);
-        async move { change(link.ok_or("no link")?, clients, index, trials, chance, clock).await }
+        async move { change(link.context("the replica has no link")?, clients, index, trials, rng, clock).await }
     });
     let lanes = futures_util::future::try_join_all(lanes).await?;
     let cut: u64 = bench.cluster.replicas.iter().filter_map(|replica| Some(replica.link()?.commits_cut())).sum();
 
     let mut events: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let first = bench.admin.first().ok_or("no replicas")?;
-    for event in first.events().await.attempt("ListAuditEvents")? {
+    let first = bench.admin.first().context("no replicas")?;
+    for event in first.events().await.context("ListAuditEvents failed")? {
         if event.action() == Action::CreateKey {
             events.entry(event.request_id).or_default().push(event.key_id);
         }
     }
     let has_one_effect =
         |(name, key): &(&String, &String)| events.get(*name).is_some_and(|keys| keys == &[(*key).clone()]);
-    let calls = || lanes.iter().flat_map(|lane| &lane.made);
+    let calls = || lanes.iter().flat_map(|lane| &lane.created);
     let mut answers = BTreeMap::new();
     for (answer, count) in lanes.iter().flat_map(|lane| &lane.first_answers) {
         *answers.entry(answer.clone()).or_default() += count;
     }
-    say!("first answers to calls whose COMMIT was cut off: {}", output::list(&answers));
+    say!("outcomes of first calls: {}", output::list(&answers));
     let audit = bench.cluster.verify_audit().await?;
     say!("audit log: {audit}");
     let unknown: u64 = answers.iter().filter(|(answer, _)| answer.as_str() != "OK").map(|(_, count)| count).sum();
@@ -82,49 +84,49 @@ pub(crate) async fn measure(bench: &mut Bench, trials: usize) -> Result<Vec<Figu
     ])
 }
 
-/// Makes keys through one replica, each with its COMMIT cut off, and repeats each call, anywhere, until it gets OK; then
-/// once more.
+/// Creates keys at one replica, each with its COMMIT cut off. Retries each call at any replica until it succeeds, and
+/// then once more.
 async fn change(
     link: &Link,
     clients: &[Client],
     index: usize,
     trials: usize,
-    mut chance: Chance,
+    mut rng: SeededRng,
     clock: Clock,
-) -> Result<Calls, Trouble> {
+) -> Result<Calls> {
     let mut calls = Calls::default();
     for _ in 0..trials {
-        let name = chance.name();
-        link.cut_next_commit(match chance.below(100) {
+        let name = rng.name();
+        link.cut_next_commit(match rng.random_range(0..100) {
             0..5 => CommitCut::AfterForLong,
             5..50 => CommitCut::After,
             _ => CommitCut::Before,
         });
         let began = clock.now();
-        let mut client = clients.get(index).ok_or("no replicas")?;
+        let mut client = clients.get(index).context("no replicas")?;
         let mut is_first = true;
         loop {
-            let answer = timeout(CALL_LIMIT, client.create_key(new_key(&name))).await;
-            let told = match &answer {
+            let answer = timeout(CALL_TIMEOUT, client.create_key(new_key(&name))).await;
+            let outcome = match &answer {
                 Ok(Ok(_)) => "OK".to_owned(),
                 Ok(Err(status)) => reason(status),
-                Err(_) => "no answer in time".to_owned(),
+                Err(_) => "timeout".to_owned(),
             };
             if std::mem::take(&mut is_first) {
-                *calls.first_answers.entry(told).or_default() += 1;
+                *calls.first_answers.entry(outcome).or_default() += 1;
             }
             match answer {
-                Ok(Ok(made)) => {
-                    let id = made.key.map(|key| key.id).unwrap_or_default();
-                    // Told twice, it is told the same.
-                    let Some(known) = calls.made.insert(name.clone(), id.clone()) else { continue };
+                Ok(Ok(created)) => {
+                    let id = created.key.map(|key| key.id).unwrap_or_default();
+                    // The second success replays the first, and must name the same key.
+                    let Some(known) = calls.created.insert(name.clone(), id.clone()) else { continue };
                     calls.disagreements += usize::from(known != id);
                     break;
                 }
-                Ok(Err(status)) if !may_be_repeated(&status) => return Err(status).attempt("CreateKey"),
-                _ => client = chance.one_of(clients).ok_or("no replicas")?,
+                Ok(Err(status)) if !is_retryable(&status) => return Err(status).context("CreateKey failed"),
+                _ => client = clients.choose(&mut rng).context("no replicas")?,
             }
-            sleep(AGAIN).await;
+            sleep(RETRY_DELAY).await;
         }
         calls.longest = calls.longest.max(clock.now() - began);
     }

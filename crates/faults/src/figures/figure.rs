@@ -1,10 +1,11 @@
-//! One figure: what was measured, and what it may be at most.
+//! One figure, and its limit.
 
 use std::fmt::Write as _;
 
+use key_authority_testkit::clock::seconds;
 use serde::Serialize;
 
-/// What a figure counts.
+/// The unit of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Unit {
@@ -13,15 +14,15 @@ pub(crate) enum Unit {
     Count,
 }
 
-/// What follows when it is more than it may be.
+/// The consequence when a figure exceeds its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Weight {
-    /// A promise is broken, and the run has failed.
+    /// A promise is broken, and the run fails.
     Promise,
-    /// It is slower than we want, on this machine at this time.
+    /// The target is missed on this machine; the run does not fail.
     Target,
-    /// Nothing: it is there to compare with.
+    /// None: the figure is context only.
     Context,
 }
 
@@ -36,12 +37,12 @@ pub(crate) struct Figure {
 }
 
 impl Figure {
-    /// A number of things that must not be.
+    /// A count that must be 0.
     pub(crate) fn never(name: impl Into<String>, count: usize) -> Self {
         Self { at_most: Some(0.0), weight: Weight::Promise, ..Self::count(name, count) }
     }
 
-    /// A number of things.
+    /// A count.
     pub(crate) fn count(name: impl Into<String>, count: usize) -> Self {
         let value = f64::from(u32::try_from(count).unwrap_or(u32::MAX));
         Self { name: name.into(), value, unit: Unit::Count, at_most: None, weight: Weight::Context }
@@ -49,31 +50,31 @@ impl Figure {
 
     /// A time.
     pub(crate) fn time(name: impl Into<String>, nanos: u64, unit: Unit) -> Self {
-        let seconds = crate::clock::seconds(nanos);
+        let seconds = seconds(nanos);
         let value = if unit == Unit::Milliseconds { seconds * 1e3 } else { seconds };
         Self { name: name.into(), value, unit, at_most: None, weight: Weight::Context }
     }
 
-    /// A figure of this unit that may be this much.
+    /// Sets a target: an upper limit that does not fail the run.
     pub(crate) fn target(self, at_most: f64) -> Self {
         Self { at_most: Some(at_most), weight: Weight::Target, ..self }
     }
 
-    /// The same where a promise hangs on it.
+    /// Sets a promise: an upper limit that fails the run.
     pub(crate) fn promise(self, at_most: f64) -> Self {
         Self { at_most: Some(at_most), weight: Weight::Promise, ..self }
     }
 
-    fn is_kept(&self) -> bool {
+    fn is_within_limit(&self) -> bool {
         self.at_most.is_none_or(|most| self.value <= most)
     }
 
     /// Whether it breaks a promise.
     pub(crate) fn breaks_a_promise(&self) -> bool {
-        self.weight == Weight::Promise && !self.is_kept()
+        self.weight == Weight::Promise && !self.is_within_limit()
     }
 
-    /// Its line of a table: name, value, limit, verdict.
+    /// Its row of a table: name, value, limit, outcome.
     pub(crate) fn row(&self) -> String {
         let show = |value: f64| match self.unit {
             Unit::Seconds => format!("{value:.2} s"),
@@ -81,7 +82,7 @@ impl Figure {
             Unit::Count => format!("{value:.0}"),
         };
         let mut row = format!("| {} | {} |", self.name, show(self.value));
-        let _ = match (self.at_most, self.is_kept(), self.weight) {
+        let _ = match (self.at_most, self.is_within_limit(), self.weight) {
             (None, ..) => write!(row, " | |"),
             (Some(most), true, _) => write!(row, " {} | kept |", show(most)),
             (Some(most), false, Weight::Promise) => write!(row, " {} | **BROKEN** |", show(most)),

@@ -1,56 +1,58 @@
-//! Callers of Verify at a steady pace: enough to see a gap of some milliseconds, not so many that the machine is the figure.
+//! Clients that call Verify at a steady rate: often enough to show a gap of some milliseconds, without saturating the
+//! machine.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use anyhow::Result;
 use key_authority_proto::v1::{Verdict, VerifyResponse};
+use key_authority_testkit::clock::Clock;
+use key_authority_testkit::rng::SeededRng;
+use rand::seq::IndexedRandom as _;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tonic::Status;
 
 use super::Bench;
-use crate::chance::Chance;
 use crate::client::{Client, reason};
-use crate::clock::Clock;
-use crate::trouble::Trouble;
 
-/// Callers at each replica.
+/// Clients per replica.
 const LANES: usize = 4;
-/// How long each pauses between two questions.
+/// The pause of a client between two calls.
 const PAUSE: Duration = Duration::from_millis(4);
-/// When an answer counts as not coming.
+/// The timeout of a call.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Whom a caller asks.
+/// How a client chooses the replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Manner {
-    /// One replica, whatever it answers.
+pub(crate) enum Routing {
+    /// Always one replica.
     Pinned,
-    /// Any replica, and each other one when it does not answer.
+    /// One replica, and the others in turn if it fails.
     Retrying,
 }
 
-/// What came of a question about a key that is valid.
+/// The outcome of a Verify of a valid key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Valid,
-    /// Another verdict: a denial of what should pass.
+    /// Another verdict: a false denial.
     Denied(String),
-    /// No verdict, and why.
+    /// No verdict, and the reason.
     Failed(String),
 }
 
-/// One question and its answer.
+/// The outcome of one call, with its times in nanoseconds.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
-    /// The replica that a pinned caller asks.
+    /// The replica of a pinned client.
     pub(crate) replica: usize,
     pub(crate) invoked: u64,
     pub(crate) replied: u64,
     pub(crate) outcome: Outcome,
 }
 
-/// Running callers.
+/// Running clients.
 #[derive(Debug)]
 pub(crate) struct Load {
     answers: Arc<Mutex<Vec<Answer>>>,
@@ -58,32 +60,27 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Lets callers ask until [`Load::stop`].
-    pub(crate) fn start(bench: &mut Bench, manner: Manner) -> Result<Self, Trouble> {
+    /// Starts clients, which run until [`Load::stop`].
+    pub(crate) fn start(bench: &mut Bench, routing: Routing) -> Result<Self> {
         let answers = Arc::new(Mutex::new(Vec::new()));
         let mut lanes = JoinSet::new();
         for _ in 0..LANES {
             for replica in 0..bench.cluster.replicas.len() {
                 let mut clients = bench.cluster.clients(&bench.verifier_token)?;
-                // Each begins with another one; a pinned caller knows no other.
+                // Each client starts with another replica. A pinned client knows no other.
                 clients.rotate_left(replica);
-                if manner == Manner::Pinned {
+                if routing == Routing::Pinned {
                     clients.truncate(1);
                 }
-                let lane = Lane {
-                    clock: bench.clock,
-                    clients,
-                    replica,
-                    tokens: bench.tokens.clone(),
-                    chance: bench.chance.fork(),
-                };
+                let lane =
+                    Lane { clock: bench.clock, clients, replica, tokens: bench.tokens.clone(), rng: bench.rng.fork() };
                 lanes.spawn(lane.run(Arc::clone(&answers)));
             }
         }
         Ok(Self { answers, lanes })
     }
 
-    /// Ends it, and returns all answers in the order in which they came.
+    /// Stops the clients, and returns all answers in the order of their arrival.
     pub(crate) async fn stop(mut self) -> Vec<Answer> {
         self.lanes.shutdown().await;
         std::mem::take(&mut *self.answers.lock().unwrap_or_else(PoisonError::into_inner))
@@ -95,27 +92,27 @@ struct Lane {
     clients: Vec<Client>,
     replica: usize,
     tokens: Vec<String>,
-    chance: Chance,
+    rng: SeededRng,
 }
 
 impl Lane {
     async fn run(mut self, answers: Arc<Mutex<Vec<Answer>>>) {
         loop {
             let invoked = self.clock.now();
-            let outcome = self.ask().await;
+            let outcome = self.verify().await;
             let answer = Answer { replica: self.replica, invoked, replied: self.clock.now(), outcome };
             answers.lock().unwrap_or_else(PoisonError::into_inner).push(answer);
             sleep(PAUSE).await;
         }
     }
 
-    async fn ask(&mut self) -> Outcome {
-        let token = self.chance.one_of(&self.tokens).cloned().unwrap_or_default();
-        let mut outcome = Outcome::Failed("nobody to ask".into());
+    async fn verify(&mut self) -> Outcome {
+        let token = self.tokens.choose(&mut self.rng).cloned().unwrap_or_default();
+        let mut outcome = Outcome::Failed("no replicas".into());
         for client in &self.clients {
-            outcome = match timeout(LIMIT, client.ask(&token)).await {
-                Ok(answer) => judge(answer),
-                Err(_) => Outcome::Failed("no answer in time".into()),
+            outcome = match timeout(LIMIT, client.verify(&token)).await {
+                Ok(answer) => outcome_of(answer),
+                Err(_) => Outcome::Failed("timeout".into()),
             };
             if !matches!(outcome, Outcome::Failed(_)) {
                 break;
@@ -125,7 +122,7 @@ impl Lane {
     }
 }
 
-fn judge(answer: Result<VerifyResponse, Status>) -> Outcome {
+fn outcome_of(answer: Result<VerifyResponse, Status>) -> Outcome {
     match answer {
         Ok(answer) if answer.verdict() == Verdict::Valid => Outcome::Valid,
         Ok(answer) => Outcome::Denied(answer.verdict().as_str_name().to_owned()),
@@ -133,12 +130,12 @@ fn judge(answer: Result<VerifyResponse, Status>) -> Outcome {
     }
 }
 
-/// Those that got another verdict than VALID.
+/// The number of answers with another verdict than VALID.
 pub(crate) fn denied(answers: &[Answer]) -> usize {
     answers.iter().filter(|answer| matches!(answer.outcome, Outcome::Denied(_))).count()
 }
 
-/// Those that got no verdict.
+/// The number of answers without a verdict.
 pub(crate) fn failed(answers: &[Answer]) -> usize {
     answers.iter().filter(|answer| matches!(answer.outcome, Outcome::Failed(_))).count()
 }

@@ -1,65 +1,65 @@
-//! The database away: that Verify goes on, and how soon admin calls do again.
+//! The database down: Verify continues, and admin calls recover soon.
 
 use std::time::Duration;
 
+use anyhow::Result;
+use key_authority_testkit::rng::SeededRng;
+use key_authority_testkit::say;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::Bench;
 use super::figure::{Figure, Unit};
-use super::load::{self, Load, Manner};
-use crate::chance::Chance;
+use super::load::{self, Load, Routing};
 use crate::client::{Client, new_key};
-use crate::progress::say;
-use crate::trouble::Trouble;
 
-/// How long the database is to be away.
+/// The length of the outage.
 const OUTAGE: Duration = Duration::from_secs(6);
-/// How much shorter it is made, lest it be longer.
+/// How much to shorten it, since the recovery time varies.
 const MARGIN: Duration = Duration::from_millis(100);
-/// How often it is asked whether admin calls succeed again, each time by a new call.
+/// The interval between probes of admin calls; each probe is a new call.
 const PROBE: Duration = Duration::from_millis(25);
-/// How long that may take at all.
-const RECOVERY_LIMIT: Duration = Duration::from_mins(1);
-/// When admin calls are to succeed again, in seconds after the database answers.
+/// The timeout for the recovery of admin calls.
+const RECOVERY_TIMEOUT: Duration = Duration::from_mins(1);
+/// The target for the recovery of admin calls, in seconds after the database accepts connections.
 const RECOVERED_S: f64 = 2.0;
 
 /// Measures a restart, and an outage.
-pub(crate) async fn measure(bench: &mut Bench) -> Result<Vec<Figure>, Trouble> {
-    let (mut figures, restart) = away(bench, "restart of the database", Duration::ZERO).await?;
-    // Its start is part of the outage.
-    figures.extend(away(bench, "outage", OUTAGE.saturating_sub(restart + MARGIN)).await?.0);
+pub(crate) async fn measure(bench: &mut Bench) -> Result<Vec<Figure>> {
+    let (mut figures, restart) = crash(bench, "restart of the database", Duration::ZERO).await?;
+    // The start of the database is part of the outage.
+    figures.extend(crash(bench, "outage", OUTAGE.saturating_sub(restart + MARGIN)).await?.0);
     Ok(figures)
 }
 
-/// Lets the database be away for `pause` and the time that it takes to start. Returns how long that was, too.
-async fn away(bench: &mut Bench, name: &str, pause: Duration) -> Result<(Vec<Figure>, Duration), Trouble> {
-    let load = Load::start(bench, Manner::Pinned)?;
+/// Crashes the database and starts it again after `pause`. Also returns how long it was down, including its start.
+async fn crash(bench: &mut Bench, name: &str, pause: Duration) -> Result<(Vec<Figure>, Duration)> {
+    let load = Load::start(bench, Routing::Pinned)?;
     sleep(Duration::from_secs(2)).await;
     let (crashed, clock) = (bench.clock.now(), bench.clock);
     bench.cluster.database.crash().await?;
     sleep(pause.saturating_sub(clock.since(crashed))).await;
     bench.cluster.database.resume().await?;
-    let answers_again = clock.now();
-    let was_away = answers_again - crashed;
+    let recovered = clock.now();
+    let was_down = recovered - crashed;
 
-    let reads = bench.admin.iter().map(|client| first_success(client, Probe::Read, bench.chance.fork()));
+    let reads = bench.admin.iter().map(|client| first_success(client, Probe::Read, bench.rng.fork()));
     let reads: Vec<_> = reads.collect();
-    let changes = bench.admin.iter().map(|client| first_success(client, Probe::Change, bench.chance.fork()));
+    let changes = bench.admin.iter().map(|client| first_success(client, Probe::Change, bench.rng.fork()));
     let changes: Vec<_> = changes.collect();
     let all = async |probes: Vec<_>| {
         futures_util::future::join_all(probes).await;
-        clock.now() - answers_again
+        clock.now() - recovered
     };
     let (reads, changes) = tokio::join!(all(reads), all(changes));
-    bench.cluster.until_at_rest().await?;
+    bench.cluster.wait_until_stable().await?;
     sleep(Duration::from_secs(1)).await;
     let answers = load.stop().await;
     for answer in answers.iter().filter(|answer| answer.outcome != load::Outcome::Valid).take(3) {
-        say!("{name}: {answer:?}; it crashed at {crashed} and answered again at {answers_again}");
+        say!("{name}: {answer:?}; the database crashed at {crashed} and recovered at {recovered}");
     }
     let figures = vec![
-        Figure::time(format!("{name}: how long the database was away"), was_away, Unit::Seconds),
+        Figure::time(format!("{name}: how long the database was down"), was_down, Unit::Seconds),
         Figure::count(format!("{name}: Verifies"), answers.len()),
         Figure::never(format!("{name}: … that failed"), load::failed(&answers)),
         Figure::never(format!("{name}: … that were denied"), load::denied(&answers)),
@@ -67,10 +67,10 @@ async fn away(bench: &mut Bench, name: &str, pause: Duration) -> Result<(Vec<Fig
             .target(RECOVERED_S),
         Figure::time(format!("{name}: until every replica makes changes"), changes, Unit::Seconds).target(RECOVERED_S),
     ];
-    Ok((figures, Duration::from_nanos(was_away)))
+    Ok((figures, Duration::from_nanos(was_down)))
 }
 
-/// What is asked.
+/// A kind of admin call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Probe {
     Read,
@@ -86,13 +86,13 @@ impl Probe {
     }
 }
 
-/// Awaits that a call succeeds, or that it never does. A call that hangs does not keep the next from being made, as real
-/// callers do not wait for each other.
-async fn first_success(client: &Client, probe: Probe, mut chance: Chance) {
+/// Waits until a call succeeds, at most for [`RECOVERY_TIMEOUT`]. Each probe runs in a task of its own, so that a
+/// hanging call does not delay the next one.
+async fn first_success(client: &Client, probe: Probe, mut rng: SeededRng) {
     let mut calls = JoinSet::new();
     let probes = async {
         loop {
-            calls.spawn(probe.succeeds(client.clone(), chance.name()));
+            calls.spawn(probe.succeeds(client.clone(), rng.name()));
             let next = sleep(PROBE);
             tokio::pin!(next);
             loop {
@@ -103,7 +103,7 @@ async fn first_success(client: &Client, probe: Probe, mut chance: Chance) {
             }
         }
     };
-    if timeout(RECOVERY_LIMIT, probes).await.is_err() {
-        say!("{probe:?} did not succeed within {RECOVERY_LIMIT:?} after the database answered");
+    if timeout(RECOVERY_TIMEOUT, probes).await.is_err() {
+        say!("{probe:?} did not succeed within {RECOVERY_TIMEOUT:?} after the database recovered");
     }
 }

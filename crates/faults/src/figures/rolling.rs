@@ -1,32 +1,33 @@
-//! A rolling restart under load: nobody whose client asks another replica notices, and no change waits.
+//! A rolling restart under load: clients that retry at another replica see no error, and no change waits long.
 
 use std::time::Duration;
 
+use anyhow::{Result, anyhow};
+use key_authority_testkit::clock::Clock;
+use key_authority_testkit::rng::SeededRng;
+use rand::RngExt as _;
 use tokio::time::sleep;
 
 use super::Bench;
 use super::figure::{Figure, Unit};
-use super::load::{self, Load, Manner};
-use crate::chance::Chance;
-use crate::client::{Client, may_be_repeated, new_key};
-use crate::clock::Clock;
-use crate::trouble::Trouble;
+use super::load::{self, Load, Routing};
+use crate::client::{Client, is_retryable, new_key};
 
-/// What no change may take longer than, in seconds.
+/// The target for the longest change, in seconds.
 const CHANGE_S: f64 = 1.0;
-/// What an exit may take, in seconds.
+/// The target for the longest exit, in seconds.
 const EXIT_S: f64 = 10.0;
-/// How long it is watched between two restarts.
+/// The pause between two restarts.
 const MARGIN: Duration = Duration::from_secs(1);
 
-/// Measures it.
-pub(crate) async fn measure(bench: &mut Bench) -> Result<Vec<Figure>, Trouble> {
-    let load = Load::start(bench, Manner::Retrying)?;
-    let (clients, mut chance, clock) = (bench.admin.clone(), bench.chance.fork(), bench.clock);
+/// Measures a rolling restart.
+pub(crate) async fn measure(bench: &mut Bench) -> Result<Vec<Figure>> {
+    let load = Load::start(bench, Routing::Retrying)?;
+    let (clients, mut rng, clock) = (bench.admin.clone(), bench.rng.fork(), bench.clock);
     let mut changes = Vec::new();
     let slowest_exit = tokio::select! {
         slowest = restart_each(bench) => slowest?,
-        trouble = change_on(&clients, &mut chance, clock, &mut changes) => return Err(trouble),
+        error = make_changes(&clients, &mut rng, clock, &mut changes) => return Err(error),
     };
     let answers = load.stop().await;
     let longest = changes.iter().copied().max().unwrap_or_default();
@@ -40,8 +41,8 @@ pub(crate) async fn measure(bench: &mut Bench) -> Result<Vec<Figure>, Trouble> {
     ])
 }
 
-/// Ends and starts one replica after the other, and returns how long the slowest took to end.
-async fn restart_each(bench: &mut Bench) -> Result<u64, Trouble> {
+/// Restarts one replica after the other, and returns the time of the slowest exit in nanoseconds.
+async fn restart_each(bench: &mut Bench) -> Result<u64> {
     let mut slowest = 0;
     for index in 0..bench.cluster.replicas.len() {
         sleep(MARGIN).await;
@@ -50,25 +51,25 @@ async fn restart_each(bench: &mut Bench) -> Result<u64, Trouble> {
         slowest = slowest.max(bench.clock.now() - began);
         bench.cluster.start_replica(index).await?;
     }
-    bench.cluster.until_at_rest().await?;
+    bench.cluster.wait_until_stable().await?;
     sleep(MARGIN).await;
     Ok(slowest)
 }
 
-/// Makes keys, one after the other, until something goes wrong; notes how long each took until OK.
-async fn change_on(clients: &[Client], chance: &mut Chance, clock: Clock, took: &mut Vec<u64>) -> Trouble {
+/// Creates keys, one after the other, until an error; records the time of each, including retries.
+async fn make_changes(clients: &[Client], rng: &mut SeededRng, clock: Clock, took: &mut Vec<u64>) -> anyhow::Error {
     loop {
         let began = clock.now();
-        let request = new_key(&chance.name());
-        let mut first = chance.below(clients.len());
+        let request = new_key(&rng.name());
+        let mut first = rng.random_range(0..clients.len());
         loop {
-            let Some(client) = clients.get(first % clients.len()) else { return "no replicas".into() };
+            let Some(client) = clients.get(first % clients.len()) else { return anyhow!("no replicas") };
             match client.create_key(request.clone()).await {
                 Ok(_) => break,
-                Err(status) if may_be_repeated(&status) => first += 1,
+                Err(status) if is_retryable(&status) => first += 1,
                 Err(status) => return status.into(),
             }
-            // A connection that is refused is refused at once.
+            // A refused connection fails at once, so pause before the retry.
             sleep(Duration::from_millis(1)).await;
         }
         took.push(clock.now() - began);

@@ -1,32 +1,32 @@
-//! A replica that is killed, stopped or ended: how long the change after it waits, and how long the next.
+//! A replica that is killed, stopped or terminated: the latency of the next two changes.
 
+use anyhow::Result;
+use key_authority_testkit::clock::seconds;
+use key_authority_testkit::say;
 use serde::Serialize;
 
 use super::Bench;
 use super::figure::{Figure, Unit};
-use crate::clock::seconds;
-use crate::progress::say;
-use crate::trouble::Trouble;
 
-/// How often each is tried; the longest counts.
+/// Trials of each fault; the longest time counts.
 const TRIALS: usize = 3;
-/// What a change may take beyond the lease, in seconds.
+/// The target for a change beyond the lease, in seconds.
 const MARGIN_S: f64 = 0.25;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-enum How {
+enum Fault {
     Killed,
     Stopped,
     Terminated,
 }
 
 /// Measures all three.
-pub(crate) async fn measure(bench: &mut Bench) -> Result<Vec<Figure>, Trouble> {
+pub(crate) async fn measure(bench: &mut Bench) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
-    for (how, name) in [(How::Killed, "kill -9"), (How::Stopped, "SIGSTOP"), (How::Terminated, "SIGTERM")] {
+    for (fault, name) in [(Fault::Killed, "kill -9"), (Fault::Stopped, "SIGSTOP"), (Fault::Terminated, "SIGTERM")] {
         let (mut before, mut first, mut next) = (0, 0, 0);
         for _ in 0..TRIALS {
-            let trial = try_once(bench, how).await?;
+            let trial = try_once(bench, fault).await?;
             say!(
                 "{name}: {:.3} s before, then {:.3} s, then {:.3} s",
                 seconds(trial.0),
@@ -38,7 +38,7 @@ pub(crate) async fn measure(bench: &mut Bench) -> Result<Vec<Figure>, Trouble> {
             next = next.max(trial.2);
         }
         let lease = bench.cluster.plan.lease.as_secs_f64();
-        let first_limit = if how == How::Terminated { MARGIN_S } else { lease + MARGIN_S };
+        let first_limit = if fault == Fault::Terminated { MARGIN_S } else { lease + MARGIN_S };
         figures.extend([
             Figure::time(format!("{name} of a replica: the change before it"), before, Unit::Seconds),
             Figure::time(format!("{name} of a replica: the change after it"), first, Unit::Seconds).target(first_limit),
@@ -48,22 +48,22 @@ pub(crate) async fn measure(bench: &mut Bench) -> Result<Vec<Figure>, Trouble> {
     Ok(figures)
 }
 
-async fn try_once(bench: &mut Bench, how: How) -> Result<(u64, u64, u64), Trouble> {
+async fn try_once(bench: &mut Bench, fault: Fault) -> Result<(u64, u64, u64)> {
     let victim = bench.cluster.replicas.len() - 1;
     let before = bench.change(0).await?;
     let replica = bench.replica(victim)?;
-    match how {
-        How::Killed => replica.kill().await?,
-        How::Stopped => replica.freeze()?,
-        How::Terminated => replica.terminate().await?,
+    match fault {
+        Fault::Killed => replica.kill().await?,
+        Fault::Stopped => replica.freeze()?,
+        Fault::Terminated => replica.terminate().await?,
     }
     let first = bench.change(0).await?;
     let next = bench.change(1).await?;
-    if how == How::Stopped {
+    if fault == Fault::Stopped {
         bench.replica(victim)?.thaw()?;
     } else {
         bench.cluster.start_replica(victim).await?;
     }
-    bench.cluster.until_at_rest().await?;
+    bench.cluster.wait_until_stable().await?;
     Ok((before, first, next))
 }

@@ -1,21 +1,21 @@
-//! The bare commit: a transaction of the shape of a change, on tables of its own, by nobody who waits for anybody.
+//! The bare commit: a transaction like that of a change, on separate tables, without contention.
 
 use std::time::Duration;
 
+use anyhow::{Context as _, Result};
+use key_authority_testkit::clock::Clock;
 use sqlx::{Connection as _, Executor as _, MySqlConnection, PgConnection};
 
-use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::cluster::database::Kind;
 use crate::cluster::session::Session;
-use crate::trouble::{Attempt as _, Trouble};
 
-/// About as long as what an audit event says of a key before and after.
+/// The approximate length of a key's state in an audit event.
 const STATE_LENGTH: usize = 500;
 
 const LOCK: &str = "UPDATE bare_head SET revision = revision + 1 WHERE id = 1";
 
-/// A session that commits.
+/// A session for bare commits.
 #[derive(Debug)]
 pub(crate) struct Bare {
     session: Session,
@@ -25,7 +25,7 @@ pub(crate) struct Bare {
 }
 
 impl Bare {
-    pub(crate) async fn prepare(cluster: &Cluster, clock: Clock) -> Result<Self, Trouble> {
+    pub(crate) async fn prepare(cluster: &Cluster, clock: Clock) -> Result<Self> {
         let mut session = cluster.database.open().await?;
         let (bytes, text) =
             if cluster.plan.database == Kind::Postgres { ("bytea", "text") } else { ("varbinary(32)", "longtext") };
@@ -38,22 +38,22 @@ impl Bare {
                  before_json {text} NOT NULL, after_json {text} NOT NULL)"
             ),
         ] {
-            session.execute(&sql).await.attempt("the tables of the bare commit")?;
+            session.execute(&sql).await.context("cannot create the tables of the bare commit")?;
         }
         Ok(Self { session, clock, number: 0, state: "x".repeat(STATE_LENGTH) })
     }
 
-    /// Commits one transaction and tells how long that took: take the one lock, change a row, write an event, commit.
-    pub(crate) async fn commit(&mut self) -> Result<Duration, Trouble> {
+    /// Takes the lock, changes a row, writes an event and commits; returns how long that took.
+    pub(crate) async fn commit(&mut self) -> Result<Duration> {
         self.number += 1;
         let insert = format!("INSERT INTO bare_key VALUES ({}, 0)", self.number);
-        self.session.execute(&insert).await.attempt("a row to change")?;
+        self.session.execute(&insert).await.context("cannot insert the row to change")?;
         let began = self.clock.now();
         let done = match &mut self.session {
             Session::Postgres(session) => on_postgres(session, self.number, &self.state).await,
             Session::MariaDb(session) => on_mariadb(session, self.number, &self.state).await,
         };
-        done.attempt("the bare commit")?;
+        done.context("the bare commit failed")?;
         Ok(self.clock.since(began))
     }
 }

@@ -1,8 +1,8 @@
-//! The history of a race, checked while it is made, by one clock.
+//! The history of a race, checked online against one clock.
 //!
-//! Two things must never happen. A *stale acceptance*: VALID to a Verify that was invoked after the revocation of its key had
-//! returned. A *false denial*: any other verdict about a key whose revocation had not even been invoked when the answer was
-//! there, or a verdict that no key of ours can have.
+//! Two violations are possible. A *stale acceptance*: VALID for a Verify that started after the revocation of its key
+//! had returned. A *false denial*: another verdict that arrives before the revocation of the key starts, or a verdict
+//! that no key of the race can have.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,29 +10,29 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use key_authority_proto::v1::{Verdict, VerifyResponse};
+use key_authority_testkit::clock::{Clock, seconds};
+use key_authority_testkit::say;
 use serde::Serialize;
 use tonic::{Code, Status};
 
 use super::phases::Phases;
 use crate::client;
-use crate::clock::{Clock, seconds};
-use crate::progress::say;
 
-/// How many violations are told in full; all are counted.
-const TOLD: usize = 20;
+/// How many violations are reported in full; all are counted.
+const REPORTED_MAX: usize = 20;
 
-/// A key and what became of it.
+/// A key and its history.
 #[derive(Debug)]
 pub(crate) struct Key {
     pub(crate) id: String,
     pub(crate) token: String,
     /// The `request_id` of its revocation.
     pub(crate) request_id: String,
-    /// How often it was found valid.
+    /// The number of VALID verdicts.
     valid: AtomicU64,
-    /// When its revocation was first invoked; 0: not yet.
+    /// When its revocation first started; 0: not yet.
     invoked: AtomicU64,
-    /// When its revocation had returned OK; 0: not yet.
+    /// When its revocation returned OK; 0: not yet.
     returned: AtomicU64,
 }
 
@@ -42,22 +42,22 @@ impl Key {
         Self { id, token, request_id, valid: zero(), invoked: zero(), returned: zero() }
     }
 
-    /// Notes that its revocation is about to be asked for.
+    /// Records that its revocation is about to start.
     pub(crate) fn note_invoked(&self, now: u64) {
         self.invoked.store(now, Ordering::SeqCst);
     }
 
-    /// Notes that the revocation has returned. `now` was read after the answer had come.
+    /// Records that its revocation returned. Read `now` after the answer has arrived.
     pub(crate) fn note_returned(&self, now: u64) {
         self.returned.store(now, Ordering::SeqCst);
     }
 
-    /// Whether somebody has found it valid.
+    /// Whether a Verify found it valid.
     pub(crate) fn was_valid(&self) -> bool {
         self.valid.load(Ordering::Relaxed) > 0
     }
 
-    /// When its revocation had returned, if it has.
+    /// When its revocation returned; None if it has not.
     pub(crate) fn returned(&self) -> Option<u64> {
         Some(self.returned.load(Ordering::SeqCst)).filter(|at| *at > 0)
     }
@@ -74,7 +74,7 @@ enum Violation {
     FalseDenial,
 }
 
-/// All answers, counted.
+/// The counters of all answers.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) verifies: AtomicU64,
@@ -91,15 +91,15 @@ pub(crate) struct History {
     pub(crate) clock: Clock,
     pub(crate) counts: Counts,
     pub(crate) phases: Phases,
-    /// How long after the return of a revocation a Verify still counts as racing with it. It counts from the invocation on.
+    /// How long after the return of a revocation a Verify still counts as racing with it.
     margin: Duration,
     reasons: Mutex<BTreeMap<String, u64>>,
-    told: Mutex<Vec<String>>,
+    violations: Mutex<Vec<String>>,
 }
 
-/// What is told of a history at its end.
+/// The part of the report that comes from the history.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Told {
+pub(crate) struct Summary {
     pub(crate) unanswered: BTreeMap<String, u64>,
     pub(crate) violations: Vec<String>,
 }
@@ -112,11 +112,11 @@ impl History {
             phases: Phases::new(clock),
             margin,
             reasons: Mutex::default(),
-            told: Mutex::default(),
+            violations: Mutex::default(),
         }
     }
 
-    /// Notes the answer to a Verify that was invoked at `invoked` at a replica.
+    /// Records the answer to a Verify that started at `invoked` at a replica.
     pub(crate) fn note(&self, key: &Key, replica: &str, invoked: u64, answer: &Result<VerifyResponse, Status>) {
         let replied = self.clock.now();
         match answer {
@@ -126,8 +126,8 @@ impl History {
     }
 
     fn note_verdict(&self, key: &Key, replica: &str, (invoked, replied): (u64, u64), answer: &VerifyResponse) {
-        // Read after the answer came: a revocation that was invoked by then may show in it. One that returned before the
-        // Verify was invoked was noted before that, so it is seen here.
+        // Read after the answer arrived, so that a revocation that could affect the answer is seen. A revocation that
+        // returned before the Verify started was recorded before that, so it is seen too.
         let (revocation, returned) = (key.invoked(), key.returned());
         let counts = &self.counts;
         counts.verifies.fetch_add(1, Ordering::Relaxed);
@@ -148,11 +148,11 @@ impl History {
         };
         if let Some(violation) = violation {
             let at = |at: Option<u64>| at.map_or("never".to_owned(), |at| format!("{:.6} s", seconds(at)));
-            self.tell(
+            self.report(
                 violation,
                 &format!(
-                    "{:?} at revision {} about key {}: {replica} was asked at {:.6} s and answered at {:.6} s; the \
-                     revocation was invoked: {}, had returned: {}; phase {}",
+                    "{:?} at revision {} for key {}: Verify at {replica} started at {:.6} s and returned at {:.6} s; \
+                     its revocation started: {}, returned: {}; phase {}",
                     answer.verdict(),
                     answer.revision,
                     key.id,
@@ -168,32 +168,32 @@ impl History {
 
     fn note_status(&self, replica: &str, status: &Status) {
         let reason = client::reason(status);
-        // Our credential is valid all the time, and our questions are: to deny either is a false denial too.
+        // The credential and the requests are valid all the time, so these codes are false denials, too.
         if matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied | Code::InvalidArgument) {
-            self.tell(Violation::FalseDenial, &format!("{replica} refused a good caller: {reason}"));
+            self.report(Violation::FalseDenial, &format!("{replica} rejected a valid caller: {reason}"));
         }
         self.counts.unavailable.fetch_add(1, Ordering::Relaxed);
         *self.reasons.lock().unwrap_or_else(PoisonError::into_inner).entry(reason).or_default() += 1;
     }
 
-    fn tell(&self, violation: Violation, text: &str) {
+    fn report(&self, violation: Violation, text: &str) {
         let (count, name) = match violation {
             Violation::StaleAcceptance => (&self.counts.stale_acceptances, "STALE ACCEPTANCE"),
             Violation::FalseDenial => (&self.counts.false_denials, "FALSE DENIAL"),
         };
         count.fetch_add(1, Ordering::Relaxed);
         let text = format!("{name}: {text}");
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.len() < TOLD {
+        let mut violations = self.violations.lock().unwrap_or_else(PoisonError::into_inner);
+        if violations.len() < REPORTED_MAX {
             say!("{text}");
-            told.push(text);
+            violations.push(text);
         }
     }
 
-    /// What is to be told at the end.
-    pub(crate) fn told(&self) -> Told {
+    /// The summary at the end of the race.
+    pub(crate) fn summary(&self) -> Summary {
         let unanswered = self.reasons.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let violations = self.told.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Told { unanswered, violations }
+        let violations = self.violations.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Summary { unanswered, violations }
     }
 }

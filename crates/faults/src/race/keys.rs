@@ -1,15 +1,17 @@
-//! The keys that are asked about. Those around their revocation are asked about most.
+//! The keys to verify. Keys close to their revocation are verified most often.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::history::Key;
-use crate::chance::Chance;
-use crate::clock::Clock;
+use key_authority_testkit::clock::Clock;
+use key_authority_testkit::rng::SeededRng;
+use rand::RngExt as _;
+use rand::seq::IndexedRandom as _;
 
-/// How long after its revocation a key is asked about as often as while it is revoked.
+/// How long after its revocation a key is verified as often as during it.
 const HOT: Duration = Duration::from_secs(3);
-/// How long after its revocation it is asked about at all: longer than any replica is stopped.
+/// How long after its revocation a key is verified at all: longer than any replica is stopped.
 const WARM: Duration = Duration::from_secs(45);
 
 /// The keys.
@@ -24,9 +26,9 @@ struct Groups {
     control: Vec<Arc<Key>>,
     /// To be revoked.
     fresh: Vec<Arc<Key>>,
-    /// Being revoked, or revoked just now.
+    /// Being revoked, or revoked recently.
     hot: Vec<Arc<Key>>,
-    /// Revoked a while ago.
+    /// Revoked longer than [`HOT`] ago.
     warm: Vec<Arc<Key>>,
 }
 
@@ -39,7 +41,7 @@ impl Keys {
         self.write(|groups| groups.fresh.push(Arc::new(key)));
     }
 
-    /// How many are there to be revoked.
+    /// The number of keys to revoke.
     pub(crate) fn fresh(&self) -> usize {
         self.read(|groups| groups.fresh.len())
     }
@@ -49,7 +51,7 @@ impl Keys {
         self.read(|groups| groups.control.clone())
     }
 
-    /// Takes a key that has been found valid, to be revoked now. None when there is none.
+    /// Takes a key to revoke that was found valid; None if there is none.
     pub(crate) fn take(&self) -> Option<Arc<Key>> {
         self.write(|groups| {
             let place = groups.fresh.iter().position(|key| key.was_valid())?;
@@ -59,7 +61,7 @@ impl Keys {
         })
     }
 
-    /// Moves on those whose revocation lies some time back.
+    /// Moves keys to the next group by the age of their revocation.
     pub(crate) fn age(&self, clock: Clock) {
         let is_older = |key: &Arc<Key>, age| key.returned().is_some_and(|at| clock.since(at) > age);
         self.write(|groups| {
@@ -69,17 +71,17 @@ impl Keys {
         });
     }
 
-    /// A key to ask about.
-    pub(crate) fn pick(&self, chance: &mut Chance) -> Option<Arc<Key>> {
+    /// A random key to verify.
+    pub(crate) fn pick(&self, rng: &mut SeededRng) -> Option<Arc<Key>> {
         self.read(|groups| {
-            let group = match chance.below(100) {
+            let group = match rng.random_range(0..100) {
                 0..5 => &groups.control,
                 5..20 => &groups.fresh,
                 20..35 => &groups.warm,
                 _ => &groups.hot,
             };
-            let picked = chance.one_of(group).or_else(|| chance.one_of(&groups.warm));
-            picked.or_else(|| chance.one_of(&groups.fresh)).or_else(|| chance.one_of(&groups.control)).cloned()
+            let groups = [group, &groups.warm, &groups.fresh, &groups.control];
+            groups.into_iter().find_map(|group| group.choose(rng)).cloned()
         })
     }
 

@@ -1,37 +1,40 @@
-//! The nemesis: one fault after another, each healed before the next, with quiet phases between them. What it does comes out of
-//! a seed; each kind comes once in a round, in an order of its own.
+//! The nemesis: it injects one fault after another, heals each before the next, and pauses between them. A seed
+//! determines its choices. Each round contains every kind of fault once, in random order.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::{Context as _, Result};
+use key_authority_testkit::clock::seconds;
+use key_authority_testkit::rng::SeededRng;
+use key_authority_testkit::say;
+use rand::RngExt as _;
+use rand::seq::SliceRandom as _;
 use tokio::time::sleep;
 
 use super::World;
 use super::phases::Phase;
-use crate::chance::Chance;
 use crate::cluster::Cluster;
 use crate::cluster::link::State;
 use crate::cluster::replica::Replica;
-use crate::progress::say;
-use crate::trouble::Trouble;
 
-/// The longest that a fault lasts which does not last as long as it is told to.
+/// The longest fault, stopped replicas apart.
 const FAULT_MAX: Duration = Duration::from_secs(10);
 /// The shortest fault.
 const FAULT_MIN: Duration = Duration::from_millis(100);
-/// How much longer than the lease a long one lasts at least: a token that is revoked meanwhile must be refused for that long.
-const BEYOND: Duration = Duration::from_secs(1);
-/// How long it is quiet.
+/// How much a long fault exceeds the lease at least, so that a token revoked meanwhile must be denied before it ends.
+const BEYOND_LEASE: Duration = Duration::from_secs(1);
+/// The shortest and the longest quiet phase.
 const QUIET: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(3));
 
-/// What is done next.
+/// A kind of fault.
 #[derive(Debug, Clone, Copy)]
 enum Fault {
-    /// A replica is stopped for less than it trusts its last heartbeat.
+    /// Stops a replica for less than it trusts its last heartbeat.
     ShortFreeze,
-    /// A replica is stopped for longer than anybody waits for it.
+    /// Stops a replica for longer than a change waits for it.
     LongFreeze,
-    /// The link of a replica is silent for longer than that.
+    /// Silences the link of a replica for longer than a change waits for it.
     LongSilence,
     Of(Phase),
 }
@@ -49,28 +52,28 @@ const FAULTS: [Fault; 10] = [
     Fault::Of(Phase::LinkLossy),
 ];
 
-/// The nemesis.
+/// Injects faults into a cluster.
 pub(crate) struct Nemesis<'a> {
     pub(crate) world: Arc<World>,
     pub(crate) cluster: &'a mut Cluster,
-    pub(crate) chance: Chance,
-    /// The longest that a replica is stopped.
+    pub(crate) rng: SeededRng,
+    /// The longest time that a replica is stopped.
     pub(crate) freeze_max: Duration,
 }
 
 impl Nemesis<'_> {
-    /// Makes faults until there was every kind of them and `is_enough` says so.
-    pub(crate) async fn run(mut self, is_enough: impl Fn() -> bool) -> Result<(), Trouble> {
+    /// Injects faults until every kind occurred and `is_enough` returns true.
+    pub(crate) async fn run(mut self, is_enough: impl Fn() -> bool) -> Result<()> {
         for round in 1.. {
             let mut faults = FAULTS;
-            self.chance.shuffle(&mut faults);
+            faults.shuffle(&mut self.rng);
             for fault in faults {
                 self.quiet().await;
                 if round > 1 && is_enough() {
                     return Ok(());
                 }
-                self.make(fault).await?;
-                self.cluster.until_at_rest().await?;
+                self.inject(fault).await?;
+                self.cluster.wait_until_stable().await?;
                 self.begin(Phase::Quiet);
             }
             if is_enough() {
@@ -81,27 +84,27 @@ impl Nemesis<'_> {
     }
 
     async fn quiet(&mut self) {
-        sleep(self.chance.between(QUIET.0, QUIET.1)).await;
+        sleep(self.rng.random_range(QUIET.0..=QUIET.1)).await;
     }
 
-    async fn make(&mut self, fault: Fault) -> Result<(), Trouble> {
-        // Mostly one replica; sometimes another one too, so that a majority is away.
+    async fn inject(&mut self, fault: Fault) -> Result<()> {
+        // Mostly one replica, sometimes two, so that a majority is down.
         let mut victims: Vec<usize> = (0..self.cluster.replicas.len()).collect();
-        self.chance.shuffle(&mut victims);
-        victims.truncate(if self.chance.percent(25) { 2 } else { 1 });
+        victims.shuffle(&mut self.rng);
+        victims.truncate(if self.rng.random_ratio(25, 100) { 2 } else { 1 });
         let lease = self.cluster.plan.lease;
-        let short = self.chance.magnitude(FAULT_MIN, FAULT_MAX.min(self.freeze_max));
+        let short = self.rng.magnitude(FAULT_MIN, FAULT_MAX.min(self.freeze_max));
         match fault {
             Fault::ShortFreeze => {
-                let pause = self.chance.magnitude(FAULT_MIN, lease * 4 / 5);
+                let pause = self.rng.magnitude(FAULT_MIN, lease * 4 / 5);
                 self.freeze(&victims, pause).await
             }
             Fault::LongFreeze => {
-                let pause = self.chance.magnitude(lease + BEYOND, self.freeze_max);
+                let pause = self.rng.magnitude(lease + BEYOND_LEASE, self.freeze_max);
                 self.freeze(&victims, pause).await
             }
             Fault::LongSilence => {
-                let pause = self.chance.magnitude(lease + BEYOND, FAULT_MAX);
+                let pause = self.rng.magnitude(lease + BEYOND_LEASE, FAULT_MAX);
                 self.disturb(Phase::LinkSilent, State::Silent, &victims, pause).await
             }
             Fault::Of(phase) => match phase {
@@ -116,8 +119,8 @@ impl Nemesis<'_> {
         }
     }
 
-    async fn freeze(&mut self, victims: &[usize], pause: Duration) -> Result<(), Trouble> {
-        self.tell(Phase::Freeze, victims, pause);
+    async fn freeze(&mut self, victims: &[usize], pause: Duration) -> Result<()> {
+        self.log(Phase::Freeze, victims, pause);
         self.begin(Phase::Freeze);
         for index in victims {
             self.replica(*index)?.freeze()?;
@@ -129,11 +132,11 @@ impl Nemesis<'_> {
         Ok(())
     }
 
-    async fn end(&mut self, phase: Phase, victims: &[usize], pause: Duration) -> Result<(), Trouble> {
-        self.tell(phase, victims, pause);
+    async fn end(&mut self, phase: Phase, victims: &[usize], pause: Duration) -> Result<()> {
+        self.log(phase, victims, pause);
         self.begin(phase);
         for index in victims {
-            let replica = self.cluster.replicas.get_mut(*index).ok_or("there is no such replica")?;
+            let replica = self.cluster.replicas.get_mut(*index).context("no such replica")?;
             if phase == Phase::Kill { replica.kill().await? } else { replica.terminate().await? }
         }
         self.hold(pause).await;
@@ -143,16 +146,16 @@ impl Nemesis<'_> {
         Ok(())
     }
 
-    async fn crash_database(&mut self, pause: Duration) -> Result<(), Trouble> {
-        self.tell(Phase::DatabaseCrash, &[], pause);
+    async fn crash_database(&mut self, pause: Duration) -> Result<()> {
+        self.log(Phase::DatabaseCrash, &[], pause);
         self.begin(Phase::DatabaseCrash);
         self.cluster.database.crash().await?;
         self.hold(pause).await;
         self.cluster.database.resume().await
     }
 
-    async fn disturb(&mut self, phase: Phase, state: State, victims: &[usize], pause: Duration) -> Result<(), Trouble> {
-        self.tell(phase, victims, pause);
+    async fn disturb(&mut self, phase: Phase, state: State, victims: &[usize], pause: Duration) -> Result<()> {
+        self.log(phase, victims, pause);
         self.begin(phase);
         for index in victims {
             self.replica(*index)?.set_link(state);
@@ -164,7 +167,8 @@ impl Nemesis<'_> {
         Ok(())
     }
 
-    /// Lets a fault last. The moments at which it begins and ends are those at which a revocation is most likely to hurt.
+    /// Waits while a fault lasts, and requests revocations at its start and just before its end, where errors are most
+    /// likely.
     async fn hold(&mut self, pause: Duration) {
         self.world.revoked.wanted.notify_one();
         let before_end = Duration::from_millis(60);
@@ -177,14 +181,14 @@ impl Nemesis<'_> {
         self.world.history.phases.begin(phase);
     }
 
-    fn replica(&self, index: usize) -> Result<&Replica, Trouble> {
-        self.cluster.replicas.get(index).ok_or_else(|| "there is no such replica".into())
+    fn replica(&self, index: usize) -> Result<&Replica> {
+        self.cluster.replicas.get(index).context("no such replica")
     }
 
-    fn tell(&self, phase: Phase, victims: &[usize], pause: Duration) {
+    fn log(&self, phase: Phase, victims: &[usize], pause: Duration) {
         let numbers: Vec<String> = victims.iter().map(|index| (index + 1).to_string()).collect();
-        let whom = if numbers.is_empty() { String::new() } else { format!(" at replica {}", numbers.join(" and ")) };
-        let at = crate::clock::seconds(self.world.history.clock.now());
-        say!("{at:8.1} s: {}{whom} for {:.1} s; {}", phase.name(), pause.as_secs_f64(), self.world.standing());
+        let place = if numbers.is_empty() { String::new() } else { format!(" at replica {}", numbers.join(" and ")) };
+        let at = seconds(self.world.history.clock.now());
+        say!("{at:8.1} s: {}{place} for {:.1} s; {}", phase.name(), pause.as_secs_f64(), self.world.progress());
     }
 }

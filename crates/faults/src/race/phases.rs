@@ -1,28 +1,27 @@
-//! What the nemesis was doing, and when.
+//! The phases of a race, and when each began.
 
 use std::sync::{Mutex, PoisonError};
 
+use key_authority_testkit::clock::Clock;
 use serde::Serialize;
 
-use crate::clock::Clock;
-
-/// What the nemesis does.
+/// A phase: a fault of the nemesis, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Phase {
-    /// Nothing, and the cluster has come to rest.
+    /// No fault, and the cluster is stable.
     Quiet,
-    /// A replica is stopped by SIGSTOP.
+    /// A replica is stopped (SIGSTOP).
     Freeze,
-    /// A replica is killed and started again.
+    /// A replica is killed (SIGKILL) and restarted.
     Kill,
-    /// A replica is ended by SIGTERM and started again.
+    /// A replica is terminated (SIGTERM) and restarted.
     Terminate,
-    /// The database crashes and is started again.
+    /// The database crashes and is restarted.
     DatabaseCrash,
     /// The link of a replica is cut.
     LinkCut,
-    /// The link of a replica carries nothing, and nobody is told.
+    /// The link of a replica forwards nothing, and closes no connection.
     LinkSilent,
     /// The link of a replica delays every chunk.
     LinkSlow,
@@ -70,19 +69,19 @@ impl Phases {
         Self { clock, begun: Mutex::new(vec![(0, Phase::Quiet)]) }
     }
 
-    /// Notes that a phase begins. To be called before its fault is made, and after the one before it has healed.
+    /// Records the begin of a phase. Call it before the fault is injected and after the previous one has healed.
     pub(crate) fn begin(&self, phase: Phase) {
         let now = self.clock.now();
         self.begun.lock().unwrap_or_else(PoisonError::into_inner).push((now, phase));
     }
 
-    /// How often each phase has come, the first quiet one included.
+    /// How often a phase has begun, including the first quiet one.
     pub(crate) fn count(&self, phase: Phase) -> usize {
         let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         begun.iter().filter(|(_, begun)| *begun == phase).count()
     }
 
-    /// The fault that something has met which lasted from one instant to another: of several, the one it has met for longest.
+    /// The fault with the longest overlap with the time between two instants; `Quiet` if there is none.
     pub(crate) fn during(&self, from: u64, to: u64) -> Phase {
         let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         let first = begun.partition_point(|(at, _)| *at <= from).saturating_sub(1);

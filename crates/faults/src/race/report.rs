@@ -1,4 +1,4 @@
-//! What came of a race: as a table for people, as JSON for programs.
+//! The report of a race, as Markdown and as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -6,40 +6,40 @@ use std::path::Path;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
+use anyhow::{Context as _, Result};
 use key_authority_proto::v1::{Action, Verdict};
+use key_authority_testkit::clock::seconds;
 use serde::Serialize;
 
-use super::history::Told;
+use super::history::Summary;
 use super::phases::Phase;
 use super::revoker::Slow;
 use super::{RaceArgs, World};
-use crate::clock::seconds;
 use crate::cluster::Cluster;
 use crate::output;
 use crate::stats::Times;
-use crate::trouble::{Attempt as _, Trouble};
 
-/// What is found when all is over and every replica answers.
+/// The state after the race, when every replica is ready.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Aftermath {
-    /// Verdicts, at any replica, other than REVOKED about revoked keys and VALID about the others.
+    /// Verdicts at any replica other than REVOKED for revoked keys and VALID for control keys.
     wrong_verdicts: u64,
-    /// Revocations that have not exactly one event under their `request_id`.
+    /// Revocations without exactly one event of their `request_id`.
     wrong_events: u64,
-    /// Callers that were revoked amid their changes.
+    /// Callers that were revoked while their changes were in flight.
     revoked_callers: u64,
-    /// Changes that a caller made before its revocation.
+    /// Changes of these callers before their revocation.
     callers_changes: u64,
-    /// Changes by a caller that follow its revocation in the log.
+    /// Changes of these callers after their revocation in the log.
     late_changes: u64,
-    /// What recomputing the chain of the audit log said.
+    /// The output of `audit verify`.
     audit: String,
-    /// Lines in which a server says that it panicked.
+    /// Panics in the logs of the servers.
     panics: Vec<String>,
 }
 
 impl Aftermath {
-    pub(crate) async fn inspect(world: &World, cluster: &Cluster) -> Result<Self, Trouble> {
+    pub(crate) async fn inspect(world: &World, cluster: &Cluster) -> Result<Self> {
         let revoked = world.revoked.keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let clients = cluster.clients(&cluster.token)?;
         let mut wrong_verdicts = 0;
@@ -47,13 +47,13 @@ impl Aftermath {
             let expected = revoked.iter().map(|key| (key, Verdict::Revoked));
             let control = world.keys.control();
             for (key, verdict) in expected.chain(control.iter().map(|key| (key, Verdict::Valid))) {
-                let answer = client.ask(&key.token).await.attempt("Verify when all is over")?;
+                let answer = client.verify(&key.token).await.context("Verify failed after the race")?;
                 wrong_verdicts += u64::from(answer.verdict() != verdict);
             }
         }
         let mut events: BTreeMap<String, u64> = BTreeMap::new();
-        let first = clients.first().ok_or("no replicas")?;
-        for event in first.events().await.attempt("ListAuditEvents")? {
+        let first = clients.first().context("no replicas")?;
+        for event in first.events().await.context("ListAuditEvents failed")? {
             if event.action() == Action::RevokeKey {
                 *events.entry(event.request_id).or_default() += 1;
             }
@@ -62,7 +62,7 @@ impl Aftermath {
         let callers = world.callers.all();
         let (mut callers_changes, mut late_changes) = (0, 0);
         for caller in &callers {
-            let events = first.events_by(&caller.key_id).await.attempt("ListAuditEvents of a caller")?;
+            let events = first.events_by(&caller.key_id).await.context("ListAuditEvents of a caller failed")?;
             let late = events.iter().filter(|event| event.revision > caller.revision).count();
             late_changes += late as u64;
             callers_changes += (events.len() - late) as u64;
@@ -103,20 +103,20 @@ pub(crate) struct Report {
     /// Verifies that got a verdict.
     verifies: u64,
     racing_verifies: u64,
-    /// Of them, those invoked after the revocation had returned: only these can be stale.
+    /// Those that started after the revocation returned; only these can be stale.
     verifies_after_return: u64,
-    /// How many of those there must be.
+    /// The required minimum of these.
     verifies_after_return_min: u64,
     stale_acceptances: u64,
     false_denials: u64,
     /// Verifies that got no verdict.
     unavailable: u64,
     phases: BTreeMap<Phase, PhaseReport>,
-    /// Why revocations had to be asked for again.
+    /// Retried calls for revocations, by reason.
     repeated_revocations: BTreeMap<String, u64>,
     slowest_revocations: Vec<Slow>,
     #[serde(flatten)]
-    told: Told,
+    summary: Summary,
     aftermath: Aftermath,
 }
 
@@ -153,29 +153,29 @@ impl Report {
             false_denials: read(&counts.false_denials),
             unavailable: read(&counts.unavailable),
             phases: Phase::ALL.into_iter().map(|phase| (phase, of_phase(phase))).collect(),
-            repeated_revocations: revoked.again.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            repeated_revocations: revoked.retries.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             slowest_revocations: revoked.slowest.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            told: world.history.told(),
+            summary: world.history.summary(),
             aftermath,
         }
     }
 
-    /// Revocations that returned OK without saying how they came to be everywhere.
-    fn untold(&self) -> u64 {
+    /// Revocations that returned OK without a propagation state.
+    fn without_state(&self) -> u64 {
         self.revocations.abs_diff(self.confirmed + self.lapsed)
     }
 
-    /// Whether every promise was kept, and could have been broken.
+    /// Whether every promise was kept, and the race could have broken it.
     pub(crate) fn is_good(&self) -> bool {
         self.stale_acceptances == 0
             && self.false_denials == 0
-            && self.untold() == 0
+            && self.without_state() == 0
             && self.verifies_after_return >= self.verifies_after_return_min
             && self.aftermath.is_good()
     }
 
     /// Prints it, and writes it to a file.
-    pub(crate) fn publish(&self, json: Option<&Path>) -> Result<(), Trouble> {
+    pub(crate) fn publish(&self, json: Option<&Path>) -> Result<()> {
         output::publish(&self.markdown(), self, json)
     }
 
@@ -194,38 +194,36 @@ impl Report {
         for (name, figure) in [
             ("revocations", self.revocations),
             ("… that every replica confirmed", self.confirmed),
-            ("… that waited a silent replica out", self.lapsed),
-            ("… that do not say which", self.untold()),
+            ("… that waited for a lease to expire", self.lapsed),
+            ("… without a propagation state", self.without_state()),
             ("Verifies with a verdict", self.verifies),
             ("… that raced with a revocation", self.racing_verifies),
-            ("… invoked after it had returned", self.verifies_after_return),
-            ("… of which there must be at least", self.verifies_after_return_min),
+            ("… started after it had returned", self.verifies_after_return),
+            ("… required minimum of these", self.verifies_after_return_min),
             ("**stale acceptances**", self.stale_acceptances),
             ("**false denials**", self.false_denials),
             ("Verifies without a verdict", self.unavailable),
-            ("wrong verdicts when all was over", self.aftermath.wrong_verdicts),
+            ("wrong verdicts after the race", self.aftermath.wrong_verdicts),
             ("revocations without exactly one event", self.aftermath.wrong_events),
-            ("callers revoked amid their changes", self.aftermath.revoked_callers),
-            ("… changes that they made before", self.aftermath.callers_changes),
-            ("**… changes by them that came after**", self.aftermath.late_changes),
+            ("callers revoked during their changes", self.aftermath.revoked_callers),
+            ("… changes before the revocation", self.aftermath.callers_changes),
+            ("**… changes after the revocation**", self.aftermath.late_changes),
             ("panics", self.aftermath.panics.len() as u64),
         ] {
             let _ = writeln!(text, "| {name} | {figure} |");
         }
-        text.push_str(
-            "\nFrom invocation to OK, repeated calls included, by what the nemesis did meanwhile, in ms:\n\n",
-        );
+        text.push_str("\nTime from the first call to OK, including retries, by phase, in ms:\n\n");
         text.push_str("| phase | times | revocations | p50 | p90 | p99 | max |\n|---|---:|---:|---:|---:|---:|---:|\n");
         for (phase, report) in &self.phases {
             let cells = report.revocation.map_or("0 | | | |".to_owned(), |times| times.cells());
             let _ = writeln!(text, "| {} | {} | {cells} |", phase.name(), report.times);
         }
         text.push_str("\nWithout a verdict: ");
-        text.push_str(&output::list(&self.told.unanswered));
-        text.push_str("  \nRevocations asked for again: ");
+        text.push_str(&output::list(&self.summary.unanswered));
+        text.push_str("  \nRetried revocations: ");
         text.push_str(&output::list(&self.repeated_revocations));
         let _ = writeln!(text, "  \nAudit log: {}", self.aftermath.audit);
-        for line in self.told.violations.iter().chain(&self.aftermath.panics) {
+        for line in self.summary.violations.iter().chain(&self.aftermath.panics) {
             let _ = writeln!(text, "- {line}");
         }
         text

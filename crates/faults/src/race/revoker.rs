@@ -1,13 +1,18 @@
-//! The one who revokes: in bursts, many at once, keys that have been found valid. Only OK counts as returned; whatever else
-//! comes, the same call is made again at another replica.
+//! Revokes keys that were found valid, in bursts of concurrent calls. Only OK counts as returned; after any retryable
+//! error the same call is made again at a random replica.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use anyhow::{Context as _, Result};
 use hdrhistogram::Histogram;
 use key_authority_proto::v1::{Propagation, PropagationState, RevokeKeyResponse};
+use key_authority_testkit::clock::seconds;
+use key_authority_testkit::rng::SeededRng;
+use key_authority_testkit::say;
+use rand::RngExt as _;
 use serde::Serialize;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -16,12 +21,8 @@ use tokio::time::{sleep, timeout};
 use super::World;
 use super::history::Key;
 use super::phases::Phase;
-use crate::chance::Chance;
-use crate::client::{Client, may_be_repeated, reason};
-use crate::clock::seconds;
-use crate::progress::say;
+use crate::client::{Client, is_retryable, reason};
 use crate::stats;
-use crate::trouble::{Attempt as _, Trouble};
 
 /// The largest burst.
 const BURST: usize = 16;
@@ -29,62 +30,62 @@ const BURST: usize = 16;
 const BETWEEN_BURSTS: Duration = Duration::from_secs(4);
 /// Revocations in flight at most.
 const IN_FLIGHT: usize = 64;
-/// How many of the slowest are told.
+/// How many of the slowest revocations are reported.
 const SLOWEST: usize = 10;
-/// How long to pause before a call is made again.
-const AGAIN: Duration = Duration::from_millis(30);
+/// The pause before a retry.
+const RETRY_DELAY: Duration = Duration::from_millis(30);
 
-/// What came of the revocations.
+/// The results of the revocations.
 #[derive(Debug, Default)]
 pub(crate) struct Revoked {
-    /// How many returned OK.
+    /// Revocations that returned OK.
     pub(crate) returned: AtomicU64,
-    /// How many of them had seen every replica confirm.
+    /// Those that every replica confirmed.
     pub(crate) confirmed: AtomicU64,
-    /// How many had waited a silent replica out.
+    /// Those that waited for a lease to expire.
     pub(crate) lapsed: AtomicU64,
-    /// Calls that had to be made again, by what they got.
-    pub(crate) again: Mutex<BTreeMap<String, u64>>,
-    /// From the first invocation to OK, in microseconds, by what the nemesis did meanwhile.
+    /// Retried calls, by reason.
+    pub(crate) retries: Mutex<BTreeMap<String, u64>>,
+    /// The time from the first call to OK in microseconds, by phase.
     pub(crate) latency: Mutex<BTreeMap<Phase, Histogram<u64>>>,
-    /// Those that took longest, and what each call for them got.
+    /// The slowest revocations, with the outcome of each call.
     pub(crate) slowest: Mutex<Vec<Slow>>,
-    /// Every key that was revoked.
+    /// Every revoked key.
     pub(crate) keys: Mutex<Vec<Arc<Key>>>,
-    /// A burst is wanted: a fault begins or ends.
+    /// Requests a burst: a fault begins or ends.
     pub(crate) wanted: Notify,
 }
 
-/// A revocation that took long.
+/// A slow revocation.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Slow {
     took_ms: u64,
     phase: Phase,
-    /// When each call for it was made, in seconds of the race, where, how long it took, and what it got.
+    /// Each call: its start in seconds of the race, replica, duration and outcome.
     calls: Vec<String>,
 }
 
-/// The revoker.
+/// Revokes keys.
 pub(crate) struct Revoker {
     pub(crate) world: Arc<World>,
     pub(crate) clients: Vec<Client>,
-    pub(crate) chance: Chance,
-    /// How long one call may take before it is made elsewhere.
+    pub(crate) rng: SeededRng,
+    /// The timeout of one call, before it is retried elsewhere.
     pub(crate) call_limit: Duration,
 }
 
 impl Revoker {
-    /// Revokes until told that it is enough; then ends when all that it began has returned.
-    pub(crate) async fn run(mut self, enough: &Notify) -> Result<(), Trouble> {
+    /// Revokes until `enough` is notified; then waits for the open revocations.
+    pub(crate) async fn run(mut self, enough: &Notify) -> Result<()> {
         let mut revocations = JoinSet::new();
         loop {
-            let pause = self.chance.between(Duration::ZERO, BETWEEN_BURSTS);
+            let pause = self.rng.random_range(Duration::ZERO..=BETWEEN_BURSTS);
             tokio::select! {
                 () = enough.notified() => break,
                 () = sleep(pause) => {}
                 () = self.world.revoked.wanted.notified() => {}
             }
-            for _ in 0..=self.chance.below(BURST) {
+            for _ in 0..=self.rng.random_range(0..BURST) {
                 while revocations.len() >= IN_FLIGHT {
                     joined(revocations.join_next().await)?;
                 }
@@ -102,49 +103,49 @@ impl Revoker {
         Ok(())
     }
 
-    fn revocation(&mut self, key: Arc<Key>) -> impl Future<Output = Result<(), Trouble>> + Send + use<> {
+    fn revocation(&mut self, key: Arc<Key>) -> impl Future<Output = Result<()>> + Send + use<> {
         let (world, clients, limit) = (Arc::clone(&self.world), self.clients.clone(), self.call_limit);
-        let mut chance = self.chance.fork();
+        let mut rng = self.rng.fork();
         async move {
-            // Some race with the questions that a burst finds on their way, some with the burst's own ends.
-            sleep(chance.between(Duration::ZERO, Duration::from_millis(50))).await;
+            // A random delay, so that some race with open Verifies and some with the returns of the same burst.
+            sleep(rng.random_range(Duration::ZERO..=Duration::from_millis(50))).await;
             let clock = world.history.clock;
             let invoked = clock.now();
             key.note_invoked(invoked);
             let mut calls = Vec::new();
             loop {
                 let called = clock.now();
-                let index = chance.below(clients.len());
-                let client = clients.get(index).ok_or("no replicas")?;
+                let index = rng.random_range(0..clients.len());
+                let client = clients.get(index).context("no replicas")?;
                 let answer = timeout(limit, client.revoke(&key.id, &key.request_id)).await;
                 let returned = clock.now();
                 let got = match answer {
                     Ok(Ok(answer)) => {
                         key.note_returned(returned);
-                        calls.push(told(called, index, returned, "OK"));
+                        calls.push(describe_call(called, index, returned, "OK"));
                         let phase = world.history.phases.during(invoked, returned);
                         world.revoked.note(&key, &answer, phase, returned - invoked, calls);
                         return Ok(());
                     }
-                    Ok(Err(status)) if !may_be_repeated(&status) => return Err(status).attempt("RevokeKey"),
+                    Ok(Err(status)) if !is_retryable(&status) => return Err(status).context("RevokeKey failed"),
                     Ok(Err(status)) => reason(&status),
-                    Err(_) => "no answer in time".to_owned(),
+                    Err(_) => "timeout".to_owned(),
                 };
-                calls.push(told(called, index, returned, &got));
-                world.revoked.note_again(got);
-                sleep(AGAIN).await;
+                calls.push(describe_call(called, index, returned, &got));
+                world.revoked.record_retry(got);
+                sleep(RETRY_DELAY).await;
             }
         }
     }
 }
 
-fn told(called: u64, index: usize, returned: u64, got: &str) -> String {
+fn describe_call(called: u64, index: usize, returned: u64, got: &str) -> String {
     let (at, took) = (seconds(called), seconds(returned - called));
     format!("{at:.3} s at replica {}, {took:.3} s: {got}", index + 1)
 }
 
-fn joined(done: Option<Result<Result<(), Trouble>, tokio::task::JoinError>>) -> Result<(), Trouble> {
-    done.map_or(Ok(()), |done| done.attempt("a revocation")?)
+fn joined(done: Option<Result<Result<()>, tokio::task::JoinError>>) -> Result<()> {
+    done.map_or(Ok(()), |done| done.context("a revocation panicked")?)
 }
 
 impl Revoked {
@@ -154,7 +155,7 @@ impl Revoked {
             Some(PropagationState::Confirmed) => self.confirmed.fetch_add(1, Ordering::Relaxed),
             Some(PropagationState::Lapsed) => self.lapsed.fetch_add(1, Ordering::Relaxed),
             _ => {
-                say!("a revocation returned OK without saying how it came to be everywhere: {answer:?}");
+                say!("a revocation returned OK without a propagation state: {answer:?}");
                 0
             }
         };
@@ -168,7 +169,7 @@ impl Revoked {
         self.returned.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn note_again(&self, reason: String) {
-        *self.again.lock().unwrap_or_else(PoisonError::into_inner).entry(reason).or_default() += 1;
+    fn record_retry(&self, reason: String) {
+        *self.retries.lock().unwrap_or_else(PoisonError::into_inner).entry(reason).or_default() += 1;
     }
 }

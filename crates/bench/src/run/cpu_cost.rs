@@ -1,12 +1,13 @@
-//! What an answer costs, beside the bare framework, and what others cost.
+//! CPU time per answer, beside the bare framework, Redis and h2load's measurement.
+
+use anyhow::Result;
 
 use super::Bench;
-use super::authorities::{Pair, middle};
+use super::servers::{Pair, median};
 use crate::h2load;
 use crate::load::Mode;
 use crate::redis::{GetPlan, Redis};
 use crate::report::Table;
-use crate::trouble::Trouble;
 
 pub(super) const COSTS: &str = "Costs";
 pub(super) const UNARY: &str = "Verify, 8 connections × 32";
@@ -16,7 +17,7 @@ pub(super) const STREAM: &str = "VerifyStream, 1 stream × 512";
 pub(super) const REDIS: &str = "Redis";
 pub(super) const PIPELINED: &str = "GET, 8 connections × 32 pipelined";
 
-/// The ways to ask that are measured: mode, connections, in flight on each.
+/// The measured kinds of calls: mode, connections, in flight on each.
 const WAYS: [(&str, Mode, usize, usize); 4] = [
     (UNARY, Mode::Unary, 8, 32),
     (ONE, Mode::Unary, 1, 1),
@@ -24,8 +25,8 @@ const WAYS: [(&str, Mode, usize, usize); 4] = [
     (STREAM, Mode::Stream, 1, 512),
 ];
 
-/// Measures each way to ask, ours and bare in turn.
-pub(super) async fn measure(bench: &mut Bench, pair: &Pair) -> Result<(), Trouble> {
+/// Measures each kind of call, the real server and the bare framework alternately.
+pub(super) async fn measure(bench: &mut Bench, pair: &Pair) -> Result<()> {
     let columns = [
         "way to ask",
         "server CPU, µs an answer",
@@ -39,10 +40,10 @@ pub(super) async fn measure(bench: &mut Bench, pair: &Pair) -> Result<(), Troubl
         "p99 ratio",
         "generator CPU, µs",
     ];
-    let note = "Closed loop, random keys, the caller's own token on each call. CPU is that of the server's process.";
+    let note = "Closed loop, random keys, the caller's token on each call. CPU is that of the server's process.";
     let mut table = Table::new(COSTS, note, &columns);
     for (name, mode, connections, in_flight) in WAYS {
-        let plan = bench.plan(pair.stock, mode, connections, in_flight);
+        let plan = bench.plan(pair.key_set, mode, connections, in_flight);
         let (ours, bare) = pair.side_by_side(plan, bench.args.rounds).await?;
         let figures = [
             ours.server_us,
@@ -62,11 +63,11 @@ pub(super) async fn measure(bench: &mut Bench, pair: &Pair) -> Result<(), Troubl
     Ok(())
 }
 
-/// Measures Redis on as many keys.
-pub(super) async fn redis(bench: &mut Bench) -> Result<(), Trouble> {
+/// Measures Redis with the same number of keys.
+pub(super) async fn redis(bench: &mut Bench) -> Result<()> {
     let redis = Redis::start(bench.keys(), bench.work.path()).await?;
     let columns = ["command", "server CPU, µs an answer", "answers/s", "p50, µs", "p99, µs", "generator CPU, µs"];
-    let note = "Debian's redis-server without persistence, as many keys, values of 64 bytes.";
+    let note = "Debian's redis-server without persistence, the same number of keys, values of 64 bytes.";
     let mut table = Table::new(REDIS, note, &columns);
     for (name, connections, depth) in [(PIPELINED, 8, 32), ("GET, 256 connections, not pipelined", 256, 1)] {
         let plan = GetPlan { connections, depth, warm_up: bench.warm_up(), time: bench.time() };
@@ -74,19 +75,21 @@ pub(super) async fn redis(bench: &mut Bench) -> Result<(), Trouble> {
         for _ in 0..bench.args.rounds.max(1) {
             rounds.push(redis.get(plan).await?);
         }
-        let seen = middle(rounds)?;
-        let figures = [seen.server_us, seen.per_second, seen.p50_us, seen.p99_us, seen.generator_us];
+        let measured = median(rounds)?;
+        let figures =
+            [measured.server_us, measured.per_second, measured.p50_us, measured.p99_us, measured.generator_us];
         table.add(name, figures.map(Some));
     }
     bench.report.add(table);
     Ok(())
 }
 
-/// Asks h2load for its opinion.
-pub(super) async fn h2load(bench: &mut Bench, pair: &Pair) -> Result<(), Trouble> {
-    let ours = h2load::ask(&pair.ours()?, pair.ours.http, pair.stock, bench.work.path()).await?;
-    let bare = h2load::ask(&pair.bare()?, None, pair.stock, bench.work.path()).await?;
-    let note = "One question again and again, 8 connections × 32. h2load does not look at the answers; the server counts that each is OK and VALID.";
+/// Measures with h2load.
+pub(super) async fn h2load(bench: &mut Bench, pair: &Pair) -> Result<()> {
+    let ours = h2load::measure(&pair.ours()?, pair.ours.http, pair.key_set, bench.work.path()).await?;
+    let bare = h2load::measure(&pair.bare()?, None, pair.key_set, bench.work.path()).await?;
+    let note = "One repeated request, 8 connections × 32. h2load does not check the answers; the server's counters show \
+                that each is OK and VALID.";
     let columns = ["generator", "server CPU, µs an answer", "bare, µs", "ratio", "answers/s", "bare, 1/s"];
     let mut table = Table::new("Second opinion", note, &columns);
     let ratio = ours.server_us / bare.server_us;

@@ -1,18 +1,18 @@
-//! What the workers of a run have seen so far.
+//! Records the answers of a run's workers.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use anyhow::Result;
 use hdrhistogram::Histogram;
+use key_authority_testkit::clock::Clock;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::Measured;
-use crate::clock::Clock;
-use crate::trouble::Trouble;
 
-/// The longest that is told apart, in nanoseconds.
+/// The longest latency that the histogram resolves, in nanoseconds.
 const LONGEST_NS: u64 = 60_000_000_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,22 +22,22 @@ enum Phase {
     Over,
 }
 
-/// The counts of one run. All its users are on one thread.
+/// The counters of one run. All workers share one thread.
 #[derive(Debug)]
-pub(crate) struct Tally {
-    /// What all its users go by.
+pub(crate) struct Recorder {
+    /// The clock of all workers.
     pub(super) clock: Clock,
     phase: Cell<Phase>,
     began: Cell<Duration>,
     ended: Cell<Duration>,
     answers: Cell<u64>,
     latency: RefCell<Histogram<u64>>,
-    trouble: RefCell<Option<Trouble>>,
+    error: RefCell<Option<anyhow::Error>>,
     is_over: Notify,
 }
 
-impl Tally {
-    pub(super) fn new() -> Result<Self, Trouble> {
+impl Recorder {
+    pub(super) fn new() -> Result<Self> {
         Ok(Self {
             clock: Clock::start(),
             phase: Cell::new(Phase::WarmUp),
@@ -45,7 +45,7 @@ impl Tally {
             ended: Cell::new(Duration::MAX),
             answers: Cell::new(0),
             latency: RefCell::new(Histogram::new_with_bounds(100, LONGEST_NS, 3)?),
-            trouble: RefCell::new(None),
+            error: RefCell::new(None),
             is_over: Notify::new(),
         })
     }
@@ -58,14 +58,14 @@ impl Tally {
         self.phase.get() == Phase::Over
     }
 
-    /// Counts what was asked at `asked` and is answered now: one call with so many answers.
-    pub(crate) fn count(&self, asked: Duration, answers: u64) {
+    /// Counts a call that was sent at `sent` and is answered now, with this number of answers.
+    pub(crate) fn count(&self, sent: Duration, answers: u64) {
         if self.phase.get() == Phase::Counting {
-            self.note(asked, answers);
+            self.note(sent, answers);
         }
     }
 
-    /// Counts a call that was due while it was counted, however late its answer is.
+    /// Counts a call that was due during the measurement, also if its answer comes after the end.
     pub(super) fn count_due(&self, due: Duration) {
         if self.phase.get() != Phase::WarmUp && due >= self.began.get() && due < self.ended.get() {
             self.note(due, 1);
@@ -78,20 +78,20 @@ impl Tally {
         self.latency.borrow_mut().saturating_record(u64::try_from(taken).unwrap_or(LONGEST_NS));
     }
 
-    /// Lets a worker work. One that fails ends the run.
-    pub(crate) fn watch(self: &Rc<Self>, work: impl Future<Output = Result<(), Trouble>> + 'static) -> JoinHandle<()> {
-        let tally = Rc::clone(self);
+    /// Spawns a worker. An error of a worker ends the run.
+    pub(crate) fn spawn(self: &Rc<Self>, work: impl Future<Output = Result<()>> + 'static) -> JoinHandle<()> {
+        let recorder = Rc::clone(self);
         tokio::task::spawn_local(async move {
-            if let Err(trouble) = work.await {
-                tally.trouble.borrow_mut().get_or_insert(trouble);
-                tally.phase.set(Phase::Over);
-                tally.is_over.notify_one();
+            if let Err(error) = work.await {
+                recorder.error.borrow_mut().get_or_insert(error);
+                recorder.phase.set(Phase::Over);
+                recorder.is_over.notify_one();
             }
         })
     }
 
-    /// Waits, unless a worker fails.
-    pub(super) async fn rest(&self, time: Duration) -> Result<(), Trouble> {
+    /// Waits for `time`, or until a worker fails.
+    pub(super) async fn wait(&self, time: Duration) -> Result<()> {
         tokio::select! {
             () = tokio::time::sleep(time) => Ok(()),
             () = self.is_over.notified() => self.check(),
@@ -103,21 +103,21 @@ impl Tally {
         self.phase.set(Phase::Counting);
     }
 
-    /// Ends the run, and says how long it was counted.
+    /// Ends the run, and returns how long it was measured.
     pub(super) fn end(&self) -> Duration {
         self.phase.set(Phase::Over);
         self.ended.set(self.now());
         self.ended.get().saturating_sub(self.began.get())
     }
 
-    /// What went wrong, if anything did.
-    pub(super) fn check(&self) -> Result<(), Trouble> {
-        self.trouble.borrow_mut().take().map_or(Ok(()), Err)
+    /// The first error of a worker, if there is one.
+    pub(super) fn check(&self) -> Result<()> {
+        self.error.borrow_mut().take().map_or(Ok(()), Err)
     }
 
     pub(super) fn measured(&self, taken: Duration, server: Duration, generator: Duration) -> Measured {
         let answers = self.answers.get();
-        #[expect(clippy::cast_precision_loss, reason = "fewer answers than a float counts exactly")]
+        #[expect(clippy::cast_precision_loss, reason = "a float represents this number of answers exactly")]
         let count = answers.max(1) as f64;
         let each_us = |time: Duration| time.as_secs_f64() * 1e6 / count;
         let latency = self.latency.borrow();

@@ -1,10 +1,11 @@
-//! Sets of keys: key and token of a number are made from the number alone, so that a generator knows ten million tokens
-//! without keeping one.
+//! Sets of keys. Key and token follow from the seed and a number, so a generator knows ten million tokens without
+//! storing any.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::time::Duration;
 
+use anyhow::{Context as _, Result};
 use key_authority_domain::access::{ProjectAccess, Scope};
 use key_authority_domain::account::{Account, ExpiryChoice, KeyPolicy};
 use key_authority_domain::foreign::Scheme;
@@ -14,87 +15,86 @@ use key_authority_domain::permission::Permission;
 use key_authority_domain::secret::Keyring;
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::{Token, TokenPrefix};
+use key_authority_testkit::rng::SeededRng;
+use rand::Rng as _;
 
-use crate::chance::Chance;
-use crate::trouble::{Attempt as _, Trouble};
-
-/// How many accounts the keys belong to.
+/// The number of accounts that own the keys.
 pub const ACCOUNTS: u64 = 100;
-/// The scopes of every key, and what is asked of it.
+/// The scopes of every key. Requests ask for the first.
 pub const SCOPES: [&str; 2] = ["orders:read", "orders:write"];
-/// What key IDs begin with; the number follows.
+/// The prefix of key IDs; the number follows.
 const ID_PREFIX: &str = "bench_";
 const TOKEN_PREFIX: &str = "bench_";
-/// What the tokens of callers begin with.
+/// The prefix of callers' tokens.
 const CALLER_PREFIX: &str = "ka_sys_";
-/// From which place on a forged token differs from the one it imitates.
+/// The offset from which a forged token differs from the token that it imitates.
 const FORGED_FROM: usize = 36;
 const LIFETIME: Duration = Duration::from_hours(365 * 24);
 
-/// A set of keys, with numbers from 0.
+/// A set of keys, numbered from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Stock {
-    /// What its tokens are made from.
+pub struct KeySet {
+    /// The seed of its tokens.
     pub seed: u64,
-    /// How many there are.
+    /// The number of keys.
     pub count: u64,
 }
 
-/// What is presented.
+/// The kind of token that a request presents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Presented {
     /// The token of a key.
     Valid,
-    /// A well-formed token that begins like that of a key and ends otherwise.
+    /// A well-formed token that differs from a key's token at the end only.
     Forged,
     /// A well-formed token that was never issued.
     Unknown,
-    /// The token of a key with a typing error.
+    /// The token of a key with a wrong checksum.
     Malformed,
 }
 
-impl Stock {
+impl KeySet {
     /// A set of `count` keys.
     #[must_use]
     pub fn new(count: u64) -> Self {
-        Self { seed: 0x0B5E_55ED, count }
+        Self { seed: 0x0B5E_55EE, count }
     }
 
     /// The token of the key of this number.
     ///
     /// # Errors
-    /// None that can come up: the prefix is a constant.
-    pub fn token(self, number: u64) -> Result<Token, Trouble> {
+    /// Never: the prefix is a valid constant.
+    pub fn token(self, number: u64) -> Result<Token> {
         self.mint(TOKEN_PREFIX, number, |_| ())
     }
 
-    /// The token of the caller who asks: a key of account `system` that may verify and no more.
+    /// The token of the caller: a key of account `system` with the scope `verify` only.
     ///
     /// # Errors
-    /// None that can come up.
-    pub fn caller(self) -> Result<Token, Trouble> {
+    /// Never: all values are valid constants.
+    pub fn caller(self) -> Result<Token> {
         self.mint(CALLER_PREFIX, u64::MAX, |_| ())
     }
 
     /// The root token, for changes.
     ///
     /// # Errors
-    /// None that can come up.
-    pub fn root(self) -> Result<Token, Trouble> {
+    /// Never: all values are valid constants.
+    pub fn root(self) -> Result<Token> {
         self.mint(CALLER_PREFIX, u64::MAX - 1, |_| ())
     }
 
-    /// The text that is presented for the key of this number.
+    /// The token of kind `what` for the key of this number.
     ///
     /// # Errors
-    /// None that can come up.
-    pub fn presented(self, number: u64, what: Presented) -> Result<String, Trouble> {
+    /// Never: all values are valid constants.
+    pub fn presented(self, number: u64, what: Presented) -> Result<String> {
         let token = match what {
             Presented::Valid | Presented::Malformed => self.token(number)?,
             Presented::Unknown => self.token(number.wrapping_add(self.count).wrapping_add(1 << 40))?,
             Presented::Forged => self.mint(TOKEN_PREFIX, number, |bytes| {
-                // A letter becomes its neighbour, and what is passed over stays so.
+                // Flipping the lowest bit keeps rejected bytes rejected, so both tokens have the same length.
                 bytes.iter_mut().skip(FORGED_FROM).for_each(|byte| *byte ^= 1);
             })?,
         };
@@ -106,11 +106,11 @@ impl Stock {
         Ok(text)
     }
 
-    fn mint(self, prefix: &str, number: u64, alter: impl Fn(&mut [u8])) -> Result<Token, Trouble> {
-        let mut chance = Chance::of(self.seed, number);
-        let prefix = TokenPrefix::new(prefix).attempt("a prefix")?;
+    fn mint(self, prefix: &str, number: u64, alter: impl Fn(&mut [u8])) -> Result<Token> {
+        let mut rng = SeededRng::stream(self.seed, number);
+        let prefix = TokenPrefix::new(prefix).context("invalid token prefix")?;
         let fill = |bytes: &mut [u8]| {
-            chance.fill(bytes);
+            rng.fill_bytes(bytes);
             alter(bytes);
             Ok::<(), Infallible>(())
         };
@@ -129,16 +129,18 @@ impl Stock {
         id.strip_prefix(ID_PREFIX)?.parse().ok()
     }
 
-    /// The accounts that the keys belong to.
+    /// The accounts that own the keys.
     ///
     /// # Errors
-    /// None that can come up.
-    pub fn accounts(now: Timestamp, revision: Revision) -> Result<Vec<Account>, Trouble> {
-        let policy =
-            KeyPolicy { token_prefix: TokenPrefix::new(TOKEN_PREFIX).attempt("a prefix")?, ..KeyPolicy::default() };
+    /// Never: all values are valid constants.
+    pub fn accounts(now: Timestamp, revision: Revision) -> Result<Vec<Account>> {
+        let policy = KeyPolicy {
+            token_prefix: TokenPrefix::new(TOKEN_PREFIX).context("invalid token prefix")?,
+            ..KeyPolicy::default()
+        };
         let account = |number| {
             Ok(Account {
-                id: AccountId::new(&format!("account-{number:03}")).attempt("an ID")?,
+                id: AccountId::new(&format!("account-{number:03}")).context("invalid ID")?,
                 display_name: format!("Account {number}"),
                 suspended: false,
                 policy: policy.clone(),
@@ -151,10 +153,10 @@ impl Stock {
         (0..ACCOUNTS).map(account).collect()
     }
 
-    /// The key of this number, in the account that it belongs to: two scopes, two labels, all projects, a year to live.
+    /// The key of this number, in its account: two scopes, two labels, all projects, expiring after a year.
     ///
     /// # Errors
-    /// None that can come up.
+    /// Never: all values are valid constants.
     pub fn key(
         self,
         number: u64,
@@ -162,13 +164,13 @@ impl Stock {
         keyring: &Keyring,
         now: Timestamp,
         revision: Revision,
-    ) -> Result<Key, Trouble> {
+    ) -> Result<Key> {
         let account = usize::try_from(number % ACCOUNTS).ok().and_then(|index| accounts.get(index));
-        let account = account.ok_or("no such account")?;
+        let account = account.context("no such account")?;
         let new = NewKey {
-            id: KeyId::new(&Self::id_of(number)).attempt("an ID")?,
+            id: KeyId::new(&Self::id_of(number)).context("invalid ID")?,
             display_name: format!("Key {number}"),
-            scopes: SCOPES.iter().map(|scope| Scope::new(scope)).collect::<Result<_, _>>().attempt("a scope")?,
+            scopes: SCOPES.iter().map(|scope| Scope::new(scope)).collect::<Result<_, _>>().context("invalid scope")?,
             labels: labels(number),
             expiry: ExpiryChoice::Lifetime(LIFETIME),
             ..bare_key("key")?
@@ -176,26 +178,20 @@ impl Stock {
         Ok(Key::create(account, new, secret(&self.token(number)?, keyring), now, revision)?)
     }
 
-    /// The key of the caller who asks.
+    /// The key of the caller.
     ///
     /// # Errors
-    /// None that can come up.
-    pub fn caller_key(
-        self,
-        system: &Account,
-        keyring: &Keyring,
-        now: Timestamp,
-        revision: Revision,
-    ) -> Result<Key, Trouble> {
-        let scopes = BTreeSet::from([Scope::new(Permission::Verify.as_str()).attempt("a scope")?]);
+    /// Never: all values are valid constants.
+    pub fn caller_key(self, system: &Account, keyring: &Keyring, now: Timestamp, revision: Revision) -> Result<Key> {
+        let scopes = BTreeSet::from([Scope::new(Permission::Verify.as_str()).context("invalid scope")?]);
         let new = NewKey { scopes, projects: Some(ProjectAccess::All), ..bare_key("caller")? };
         Ok(Key::create(system, new, secret(&self.caller()?, keyring), now, revision)?)
     }
 }
 
-fn bare_key(id: &str) -> Result<NewKey, Trouble> {
+fn bare_key(id: &str) -> Result<NewKey> {
     Ok(NewKey {
-        id: KeyId::new(id).attempt("an ID")?,
+        id: KeyId::new(id).context("invalid ID")?,
         display_name: id.to_owned(),
         description: String::new(),
         scopes: BTreeSet::new(),
@@ -228,13 +224,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_presented_is_what_it_is_called() {
-        let stock = Stock::new(1_000);
+    fn each_kind_of_token_is_what_its_name_says() {
+        let key_set = KeySet::new(1_000);
         for number in 0..1_000 {
             let [valid, forged, unknown, malformed] =
                 [Presented::Valid, Presented::Forged, Presented::Unknown, Presented::Malformed]
-                    .map(|what| stock.presented(number, what).unwrap());
-            assert_eq!(valid, stock.presented(number, Presented::Valid).unwrap(), "made again");
+                    .map(|what| key_set.presented(number, what).unwrap());
+            assert_eq!(valid, key_set.presented(number, Presented::Valid).unwrap(), "reproducible");
             let texts = BTreeSet::from([&valid, &forged, &unknown, &malformed]);
             assert_eq!(texts.len(), 4);
             for well_formed in [&valid, &forged, &unknown] {
