@@ -1,5 +1,5 @@
-//! nghttp2's h2load, an independent measurement of the cost of a call. It repeats one recorded request and checks the HTTP
-//! status only. The server's own counters, read before and after, must show that every answer was OK and VALID.
+//! nghttp2's h2load, an independent measurement of the cost of a call. It repeats one recorded request and checks the
+//! HTTP status only. The server's own counters, read before and after, must show that every answer was OK and VALID.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -21,8 +21,8 @@ pub(crate) struct H2loadResult {
     pub(crate) per_second: f64,
 }
 
-/// Calls `Verify` on 8 connections with 32 calls in flight on each. `metrics` is the address of the server's metrics, if it
-/// has any.
+/// Calls `Verify` on 8 connections with 32 calls in flight on each. `metrics` is the address of the server's metrics,
+/// if it has any.
 pub(crate) async fn measure(
     target: &Target,
     metrics: Option<SocketAddr>,

@@ -1,5 +1,5 @@
-//! Sets of keys. Key and token follow from the seed and a number, so a generator knows ten million tokens without storing
-//! any.
+//! Sets of keys. Key and token follow from the seed and a number, so a generator knows ten million tokens without
+//! storing any.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;

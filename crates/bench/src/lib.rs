@@ -1,8 +1,8 @@
 //! What Verify costs, measured beside the bare framework and beside Redis.
 //!
-//! The main figure is the CPU time of the server's process per call, as the kernel counts it. Generator and server share
-//! a machine, so wall-clock time depends on both. For the same reason each measured program is a process of its own: the
-//! real server, `bench bare`, Redis.
+//! The main figure is the CPU time of the server's process per call, as the kernel counts it. Generator and server
+//! share a machine, so wall-clock time depends on both. For the same reason each measured program is a process of its
+//! own: the real server, `bench bare`, Redis.
 //!
 //! - [`key_set`]: sets of keys whose tokens follow from a seed and a number.
 //! - [`fill`]: writes such a set to a database, through storage.

@@ -1,7 +1,7 @@
 //! The load generator: sends requests over HTTP/2, checks status and verdict of every answer, and records its latency.
 //!
-//! It runs in one thread and directly on h2, to leave the CPU to the server on machines with few cores. One wrong answer
-//! ends the run with an error.
+//! It runs in one thread and directly on h2, to leave the CPU to the server on machines with few cores. One wrong
+//! answer ends the run with an error.
 
 mod closed;
 mod connection;
@@ -97,8 +97,8 @@ pub(crate) fn encoded_request(token: &str) -> Result<Bytes> {
     frame::of(&request::about(token.to_owned()))
 }
 
-/// Runs the workers that `begin` starts, on a thread of their own, and measures them. `usage` is the process that serves
-/// them.
+/// Runs the workers that `begin` starts, on a thread of their own, and measures them. `usage` is the process that
+/// serves them.
 pub(crate) async fn measure<F>(usage: Usage, warm_up: Duration, time: Duration, begin: F) -> Result<Measured>
 where
     F: AsyncFnOnce(Rc<Recorder>) -> Result<Vec<JoinHandle<()>>> + Send + 'static,

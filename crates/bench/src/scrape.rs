@@ -23,7 +23,8 @@ pub(crate) async fn value(address: SocketAddr, series: &str) -> Result<f64> {
 
 /// The number of Verify calls that ended with OK, and the number of VALID verdicts.
 pub(crate) async fn verify_counters(address: SocketAddr) -> Result<[f64; 2]> {
-    const OK: &str = "grpc_server_handled_total{grpc_service=\"keyauthority.v1.KeyAuthority\",grpc_method=\"Verify\",grpc_code=\"OK\"}";
+    const OK: &str = "grpc_server_handled_total{grpc_service=\"keyauthority.v1.KeyAuthority\",\
+                      grpc_method=\"Verify\",grpc_code=\"OK\"}";
     // A series appears with its first call.
     let ok = find(address, OK).await?.unwrap_or_default();
     Ok([ok, value(address, "keyauthority_verify_total{verdict=\"VALID\"}").await?])

@@ -1,8 +1,8 @@
 //! `faults`: real servers, real databases and real faults.
 //!
-//! It starts a private database and replicas of the real server, injects faults, and checks the service's main promise: when
-//! a call that changes something returns, every replica already enforces the change. Nothing is simulated; that is the task
-//! of `crates/coherence`.
+//! It starts a private database and replicas of the real server, injects faults, and checks the service's main promise:
+//! when a call that changes something returns, every replica already enforces the change. Nothing is simulated; that is
+//! the task of `crates/coherence`.
 //!
 //! To add a fault, add a phase in `race/phases.rs` and its injection in `race/nemesis.rs`.
 

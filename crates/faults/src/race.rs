@@ -62,7 +62,8 @@ pub(crate) struct RaceArgs {
     /// Minimum number of revocations; the race also goes on until each kind of fault has occurred
     #[arg(long, default_value_t = 2_000, value_name = "COUNT")]
     pub(crate) revocations: u64,
-    /// Minimum number of racing Verifies: from the start of their key's revocation to one lease and a second after its return
+    /// Minimum number of racing Verifies: from the start of their key's revocation to one lease and a second after its
+    /// return
     #[arg(long, default_value_t = 1_000_000, value_name = "COUNT")]
     pub(crate) verifies: u64,
     /// Longest time that a replica is stopped
@@ -77,8 +78,8 @@ pub(crate) struct RaceArgs {
 }
 
 impl RaceArgs {
-    /// The minimum number of Verifies that start after their key's revocation returned. Only these can be stale, so a race
-    /// without them proves nothing.
+    /// The minimum number of Verifies that start after their key's revocation returned. Only these can be stale, so a
+    /// race without them proves nothing.
     fn verifies_after_return(&self) -> u64 {
         self.verifies.div_ceil(10).max(1)
     }

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Runs `work` until it is done or a signal arrives. On a signal, `work` is dropped, which also ends the child processes
-/// that it owns; the exit code is 128 plus the number of the signal.
+/// Runs `work` until it is done or a signal arrives. On a signal, `work` is dropped, which also ends the child
+/// processes that it owns; the exit code is 128 plus the number of the signal.
 ///
 /// # Errors
 /// The error of `work`, or that no signal handler can be installed.

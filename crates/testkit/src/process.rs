@@ -177,3 +177,27 @@ pub async fn run(mut command: Command) -> Result<String> {
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn dropping_a_stopped_process_ends_it() {
+        let mut sleep = command("sleep");
+        sleep.arg("600");
+        let process = Process::start("sleep", sleep, Path::new("/dev/null")).unwrap().with_stop_signal(Signal::TERM);
+        let pid = process.pid().unwrap();
+        process.signal(Signal::STOP).unwrap();
+        drop(process);
+        assert!(rustix::process::test_kill_process(pid).is_err());
+    }
+
+    #[tokio::test]
+    async fn the_error_of_a_command_shows_its_standard_error() {
+        let mut shell = command("sh");
+        shell.args(["-c", "echo reason >&2; exit 3"]);
+        let error = run(shell).await.unwrap_err().to_string();
+        assert!(error.ends_with("exit status: 3: reason\n"), "{error}");
+    }
+}

@@ -69,3 +69,22 @@ impl TryRng for SeededRng {
         self.0.try_fill_bytes(bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recorded_seed_keeps_its_meaning() {
+        let mut rng = SeededRng::new(1);
+        assert_eq!([rng.below(1_000), rng.below(1_000), rng.below(1_000)], [811, 747, 100]);
+        assert_ne!(SeededRng::stream(1, 2).name(), SeededRng::stream(1, 3).name());
+    }
+
+    #[test]
+    fn a_magnitude_lies_between_its_bounds() {
+        let (from, to) = (Duration::from_millis(1), Duration::from_secs(10));
+        let mut rng = SeededRng::new(1);
+        assert!((0..1_000).map(|_| rng.magnitude(from, to)).all(|time| (from..=to).contains(&time)));
+    }
+}

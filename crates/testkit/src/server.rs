@@ -26,7 +26,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server and waits until it announces its addresses, for at most `limit`. Its standard error goes to `log`.
+    /// Starts a server and waits until it announces its addresses, for at most `limit`. Its standard error goes to
+    /// `log`.
     ///
     /// # Errors
     /// When it cannot be started, exits, or announces nothing in time.

@@ -1,6 +1,6 @@
 //! The open loop: calls start at a fixed rate, whether or not earlier calls have returned, like calls of independent
-//! clients. Latency counts from the instant at which a call was due, so a server or generator that falls behind shows in
-//! every delayed call.
+//! clients. Latency counts from the instant at which a call was due, so a server or generator that falls behind shows
+//! in every delayed call.
 
 use std::rc::Rc;
 use std::time::Duration;

@@ -1,6 +1,6 @@
-//! Many requests in flight on one `VerifyStream`, as a gateway with many users would send them. Each request takes a free
-//! slot and uses its number as ID; the answer with that ID frees the slot. One write carries as many requests as the last
-//! read brought answers.
+//! Many requests in flight on one `VerifyStream`, as a gateway with many users would send them. Each request takes a
+//! free slot and uses its number as ID; the answer with that ID frees the slot. One write carries as many requests as
+//! the last read brought answers.
 
 use std::rc::Rc;
 use std::time::Duration;

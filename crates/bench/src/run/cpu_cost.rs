@@ -88,8 +88,8 @@ pub(super) async fn redis(bench: &mut Bench) -> Result<()> {
 pub(super) async fn h2load(bench: &mut Bench, pair: &Pair) -> Result<()> {
     let ours = h2load::measure(&pair.ours()?, pair.ours.http, pair.key_set, bench.work.path()).await?;
     let bare = h2load::measure(&pair.bare()?, None, pair.key_set, bench.work.path()).await?;
-    let note = "One repeated request, 8 connections × 32. h2load does not check the answers; the server's counters show that \
-                each is OK and VALID.";
+    let note = "One repeated request, 8 connections × 32. h2load does not check the answers; the server's counters show \
+                that each is OK and VALID.";
     let columns = ["generator", "server CPU, µs an answer", "bare, µs", "ratio", "answers/s", "bare, 1/s"];
     let mut table = Table::new("Second opinion", note, &columns);
     let ratio = ours.server_us / bare.server_us;

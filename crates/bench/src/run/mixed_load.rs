@@ -38,7 +38,9 @@ pub(super) async fn change(address: SocketAddr, key_set: KeySet, taken: &mut His
                 let mut request = Request::new(described(rng.below(key_set.count), clock));
                 request.metadata_mut().insert("authorization", bearer.clone());
                 let sent = clock.elapsed();
-                changes.push(async move { client.update_key(request).await.map(|_| clock.elapsed().saturating_sub(sent)) });
+                changes.push(async move {
+                    client.update_key(request).await.map(|_| clock.elapsed().saturating_sub(sent))
+                });
             }
             Some(outcome) = changes.next() => {
                 let micros = outcome.context("UpdateKey failed")?.as_micros();

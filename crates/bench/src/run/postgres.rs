@@ -1,5 +1,5 @@
-//! Start-up on PostgreSQL, and Verify under mixed load: during changes, while a second replica loads every key, and beside
-//! a loaded second replica.
+//! Start-up on PostgreSQL, and Verify under mixed load: during changes, while a second replica loads every key, and
+//! beside a loaded second replica.
 
 use std::path::Path;
 use std::time::Duration;

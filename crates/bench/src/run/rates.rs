@@ -1,5 +1,5 @@
-//! Latency against offered load: an open loop at fractions of the closed-loop throughput of the slower server. In a closed
-//! loop calls arrive in bunches and cost less each.
+//! Latency against offered load: an open loop at fractions of the closed-loop throughput of the slower server. In a
+//! closed loop calls arrive in bunches and cost less each.
 
 use anyhow::Result;
 

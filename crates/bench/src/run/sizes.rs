@@ -32,8 +32,8 @@ pub(super) fn measure_current(bench: &mut Bench, pair: &Pair) -> Result<()> {
 pub(super) async fn measure(bench: &mut Bench) -> Result<()> {
     let columns =
         ["keys", VERIFY, "bare, µs", "BatchVerify, µs", "VerifyStream, µs", "start, s", RESIDENT, "most, MiB", BYTES];
-    let note = "Server CPU per answer. Memory is the resident memory of a ready server, before any call. Bytes a key are \
-                the growth since the smallest set.";
+    let note = "Server CPU per answer. Memory is the resident memory of a ready server, before any call. Bytes a key \
+                are the growth since the smallest set.";
     let mut table = Table::new(SIZES, note, &columns);
     let mut smallest = None;
     let mut lines = ["Verify", "bare framework", "BatchVerify", "VerifyStream"].map(|name| (name, Vec::new()));

@@ -1,5 +1,5 @@
-//! A private database server on loopback, with temporary data. `scripts/services` starts shared servers for the tests; this
-//! one is private, so that the harness can crash it.
+//! A private database server on loopback, with temporary data. `scripts/services` starts shared servers for the tests;
+//! this one is private, so that the harness can crash it.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Changes whose database connection is reset around COMMIT: before the database receives it, or before its answer arrives.
-//! A client retries each call with the same `request_id`; the call must have exactly one effect.
+//! Changes whose database connection is reset around COMMIT: before the database receives it, or before its answer
+//! arrives. A client retries each call with the same `request_id`; the call must have exactly one effect.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -84,8 +84,8 @@ pub(crate) async fn measure(bench: &mut Bench, trials: usize) -> Result<Vec<Figu
     ])
 }
 
-/// Creates keys at one replica, each with its COMMIT cut off. Retries each call at any replica until it succeeds, and then
-/// once more.
+/// Creates keys at one replica, each with its COMMIT cut off. Retries each call at any replica until it succeeds, and
+/// then once more.
 async fn change(
     link: &Link,
     clients: &[Client],

@@ -86,8 +86,8 @@ impl Probe {
     }
 }
 
-/// Waits until a call succeeds, at most for [`RECOVERY_TIMEOUT`]. Each probe runs in a task of its own, so that a hanging
-/// call does not delay the next one.
+/// Waits until a call succeeds, at most for [`RECOVERY_TIMEOUT`]. Each probe runs in a task of its own, so that a
+/// hanging call does not delay the next one.
 async fn first_success(client: &Client, probe: Probe, mut rng: SeededRng) {
     let mut calls = JoinSet::new();
     let probes = async {

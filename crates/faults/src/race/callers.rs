@@ -1,5 +1,5 @@
-//! Callers that are revoked while their own changes are in flight. No change of a caller may follow its revocation in the
-//! audit log, at any replica and under any fault.
+//! Callers that are revoked while their own changes are in flight. No change of a caller may follow its revocation in
+//! the audit log, at any replica and under any fault.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! The history of a race, checked online against one clock.
 //!
-//! Two violations are possible. A *stale acceptance*: VALID for a Verify that started after the revocation of its key had
-//! returned. A *false denial*: another verdict that arrives before the revocation of the key starts, or a verdict that no key
-//! of the race can have.
+//! Two violations are possible. A *stale acceptance*: VALID for a Verify that started after the revocation of its key
+//! had returned. A *false denial*: another verdict that arrives before the revocation of the key starts, or a verdict
+//! that no key of the race can have.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -151,8 +151,8 @@ impl History {
             self.report(
                 violation,
                 &format!(
-                    "{:?} at revision {} for key {}: Verify at {replica} started at {:.6} s and returned at {:.6} s; its \
-                     revocation started: {}, returned: {}; phase {}",
+                    "{:?} at revision {} for key {}: Verify at {replica} started at {:.6} s and returned at {:.6} s; \
+                     its revocation started: {}, returned: {}; phase {}",
                     answer.verdict(),
                     answer.revision,
                     key.id,

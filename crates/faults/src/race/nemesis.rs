@@ -1,5 +1,5 @@
-//! The nemesis: it injects one fault after another, heals each before the next, and pauses between them. A seed determines
-//! its choices. Each round contains every kind of fault once, in random order.
+//! The nemesis: it injects one fault after another, heals each before the next, and pauses between them. A seed
+//! determines its choices. Each round contains every kind of fault once, in random order.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Revokes keys that were found valid, in bursts of concurrent calls. Only OK counts as returned; after any retryable error
-//! the same call is made again at a random replica.
+//! Revokes keys that were found valid, in bursts of concurrent calls. Only OK counts as returned; after any retryable
+//! error the same call is made again at a random replica.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,8 +1,8 @@
-//! Verifiers at full speed. A lane is one verifier at one replica, so that a hanging replica does not block the verifier's
-//! calls to the others.
+//! Verifiers at full speed. A lane is one verifier at one replica, so that a hanging replica does not block the
+//! verifier's calls to the others.
 //!
-//! A lane has few open requests, like a closed loop. When no answer arrives it sends more, up to a limit: a stopped replica
-//! answers the requests in its socket buffer first when it continues.
+//! A lane has few open requests, like a closed loop. When no answer arrives it sends more, up to a limit: a stopped
+//! replica answers the requests in its socket buffer first when it continues.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -56,8 +56,8 @@ impl Lane {
             }
             tokio::select! {
                 Some(()) = open.next() => {}
-                () = sleep(PATIENCE) => if open.len() < OPEN_MAX && let Some(key) = self.world.keys.pick(&mut self.rng) {
-                    open.push(self.verify(key));
+                () = sleep(PATIENCE) => if open.len() < OPEN_MAX {
+                    open.extend(self.world.keys.pick(&mut self.rng).map(|key| self.verify(key)));
                 }
             }
         }
