@@ -15,7 +15,7 @@ use key_authority_domain::key::Key;
 use key_authority_domain::permission::Permission;
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::verdict::{KeyFacts, Question, Verdict, decide};
-use key_authority_replica::index::Record;
+use key_authority_replica::index::SharedKeyRecord;
 use key_authority_replica::{LeaseProof, ReplicaState};
 use key_authority_storage::caller_read::StoredCaller;
 use key_authority_storage::page::AccountScope;
@@ -33,7 +33,7 @@ impl From<Unauthenticated> for RpcError {
 /// The right to do one thing, as decided when the call arrived: enough to read. What changes or reveals something authorizes
 /// the caller again, in its transaction; see [`Permit::authorize_in`].
 pub struct Permit {
-    holder: Option<Record>,
+    holder: Option<SharedKeyRecord>,
     lease: LeaseProof,
     /// Any of these is enough for the call.
     permissions: &'static [Permission],

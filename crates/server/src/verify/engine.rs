@@ -8,7 +8,7 @@ use key_authority_domain::foreign::Scheme;
 use key_authority_domain::secret::Keyring;
 use key_authority_domain::token::{Malformed, Presented, Token, TokenDigest};
 use key_authority_domain::verdict::{KeyFacts, Question, Verdict, decide};
-use key_authority_replica::index::{IndexGuard, Record};
+use key_authority_replica::index::{IndexGuard, SharedKeyRecord};
 use key_authority_replica::{LeaseProof, ReplicaState};
 
 use crate::auth::permit::{Permit, Rights as _};
@@ -26,7 +26,7 @@ pub struct Decision<'a> {
     /// The verdict.
     pub verdict: Verdict,
     /// The key whose secret matched, if the caller may know of it.
-    pub key: Option<&'a Record>,
+    pub key: Option<&'a SharedKeyRecord>,
 }
 
 /// A token, ready to be looked up.
@@ -39,12 +39,12 @@ pub(super) struct TokenLookup<'t> {
 
 /// A key that a token belongs to, with the facts that decide.
 pub(super) struct Hit<'a> {
-    key: &'a Record,
+    key: &'a SharedKeyRecord,
     facts: KeyFacts<'a>,
 }
 
 impl<'a> Hit<'a> {
-    pub(super) fn of(key: Option<&'a Record>) -> Option<Self> {
+    pub(super) fn of(key: Option<&'a SharedKeyRecord>) -> Option<Self> {
         key.map(|key| Self { key, facts: key.facts() })
     }
 }
@@ -100,7 +100,7 @@ impl Verifier {
         index: &'a IndexGuard<'_>,
         lease: LeaseProof,
         &TokenLookup { text, ours, digest }: &TokenLookup<'_>,
-    ) -> Result<Option<&'a Record>, Malformed> {
+    ) -> Result<Option<&'a SharedKeyRecord>, Malformed> {
         if let Some(key) = index.find(lease, digest) {
             return Ok(Some(key));
         }
