@@ -1,25 +1,25 @@
-//! The answers to a request whose credential does not do (RFC 6750, section 3).
+//! Challenges: the responses to a request whose credential is missing or not accepted (RFC 6750, section 3).
 
 use std::fmt;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-/// What cannot stand in a quoted string of a header.
+/// The characters that are percent-encoded in a quoted string of a header.
 const IN_QUOTES: &AsciiSet = &CONTROLS.add(b'%').add(b'"').add(b'\\');
 
-/// Why a credential does not do.
+/// Why a credential is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BearerError {
     /// The request is malformed, or carries different credentials.
     InvalidRequest,
     /// The token is not accepted: malformed, unknown, expired, revoked.
     InvalidToken,
-    /// The token is good, and may not do this.
+    /// The token is valid, but lacks a scope of the request.
     InsufficientScope,
 }
 
 impl BearerError {
-    /// The value of the attribute `error`.
+    /// Returns the value of the attribute `error`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -29,7 +29,7 @@ impl BearerError {
         }
     }
 
-    /// The status code of the response.
+    /// Returns the status code of the response.
     #[must_use]
     pub const fn status_code(self) -> u16 {
         match self {
@@ -40,14 +40,15 @@ impl BearerError {
     }
 }
 
-/// The value of `WWW-Authenticate`, as `Display` writes it. A request that carries no credential gets one without an error.
+/// The value of `WWW-Authenticate`, as `Display` writes it. The challenge for a request without a credential has no
+/// error.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Challenge<'a> {
     /// The protection space.
     pub realm: Option<&'a str>,
-    /// What is wrong, and why in words.
+    /// The error and its description.
     pub error: Option<(BearerError, &'a str)>,
-    /// The scopes that the request demands.
+    /// The scopes that the request requires.
     pub scopes: &'a [String],
 }
 

@@ -1,8 +1,8 @@
-//! Reads API credentials from HTTP headers, and writes the challenges that answer them.
+//! API credentials in HTTP headers, and the challenges of their responses.
 //!
-//! Every place where a token arrives uses this one reader: the callers of the authority, the requests that a proxy asks about,
-//! and the services behind the client's `RequireKey`. So a header means the same everywhere. The crate is pure: it knows
-//! neither keys nor verdicts.
+//! All parts of the system use this parser: the authority for its callers, the authority for requests that a proxy
+//! checks, and services that use the client's `RequireKey`. A header therefore has the same meaning in all of them. The
+//! crate is pure: it depends on neither keys nor verdicts.
 
 mod authorization;
 mod challenge;
