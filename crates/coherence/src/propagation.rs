@@ -61,7 +61,7 @@ impl Server {
                         self.until(self.last_look(&wait), fence).await;
                     }
                 }
-                Step::Ask => {}
+                Step::Poll => {}
             }
             let next = self.boottime().after(pause.min(wait.end().since(self.boottime()).max(PAUSE_MIN)));
             self.until(next, std::future::pending::<()>()).await;

@@ -18,12 +18,12 @@ impl Scheme {
     const ALL: [(&'static [u8], Self); 2] = [(b"bearer", Self::Bearer), (b"basic", Self::Basic)];
 }
 
-/// A credential of one of these schemes. `Debug` does not show its value.
+/// A credential of a supported scheme. `Debug` does not show its value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Credential<'a> {
-    /// Its scheme.
+    /// The scheme.
     pub scheme: Scheme,
-    /// What follows the name of the scheme, without white space around it. It may be empty, and need not be text.
+    /// The text after the name of the scheme, without surrounding white space. It may be empty, and need not be UTF-8.
     pub value: &'a [u8],
 }
 
@@ -45,7 +45,7 @@ impl Credential<'_> {
     }
 }
 
-/// Reads one field value. `None` when it is of another scheme.
+/// Parses one field value. Returns `None` for another scheme.
 ///
 /// The name of a scheme is compared without regard to case, and any white space may follow it. `Bearer` alone is a
 /// credential with an empty value: the client meant to present a token.
@@ -78,7 +78,7 @@ pub fn split(field: &[u8]) -> Vec<&[u8]> {
     values
 }
 
-/// Whether a scheme of ours and white space stand at the beginning.
+/// Whether the text starts with a supported scheme and white space.
 fn starts_with_scheme(text: &[u8]) -> bool {
     Scheme::ALL.into_iter().any(|(name, _)| {
         let (begin, rest) = text.split_at_checked(name.len()).unwrap_or_default();
@@ -100,7 +100,7 @@ mod tests {
             assert_eq!(read(field), Some((Scheme::Bearer, "t")), "{field:?}");
         }
         assert_eq!(read("basic aWQ6dA=="), Some((Scheme::Basic, "aWQ6dA==")));
-        assert_eq!(read("Bearer a b"), Some((Scheme::Bearer, "a b")), "not cut: such a value is no token");
+        assert_eq!(read("Bearer a b"), Some((Scheme::Bearer, "a b")), "not cut; such a value is no token");
     }
 
     #[test]
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(parts("Bearer t"), ["Bearer t"]);
         assert_eq!(parts("Bearer t,u"), ["Bearer t,u"]);
         assert_eq!(parts("Bearer t, Basic u,bearer v"), ["Bearer t", " Basic u", "bearer v"]);
-        assert_eq!(parts("Bearer t,bearer"), ["Bearer t,bearer"], "a token may end so");
+        assert_eq!(parts("Bearer t,bearer"), ["Bearer t,bearer"], "a token may end like this");
         assert_eq!(parts(""), [""]);
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-/// What cannot stand in a quoted string of a header.
+/// The characters that are percent-encoded in a quoted string of a header.
 const IN_QUOTES: &AsciiSet = &CONTROLS.add(b'%').add(b'"').add(b'\\');
 /// What cannot stand in one scope of a list, which spaces separate.
 const IN_SCOPE: &AsciiSet = &IN_QUOTES.add(b' ');
@@ -21,7 +21,7 @@ pub enum BearerError {
 }
 
 impl BearerError {
-    /// The value of the attribute `error`.
+    /// Returns the value of the attribute `error`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -31,7 +31,7 @@ impl BearerError {
         }
     }
 
-    /// The status code of the response.
+    /// Returns the status code of the response.
     #[must_use]
     pub const fn status_code(self) -> u16 {
         match self {

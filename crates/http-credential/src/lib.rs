@@ -1,4 +1,4 @@
-//! Reads API credentials from HTTP headers, and writes the challenges that answer them.
+//! API credentials in HTTP headers, and the challenges of their responses.
 //!
 //! Every place where a token arrives uses this one reader: the callers of the authority, the requests that a proxy asks
 //! about, and the services behind the client's `RequireKey`. So a header means the same everywhere. The crate is pure:

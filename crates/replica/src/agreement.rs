@@ -1,4 +1,4 @@
-//! How the replicas agree on one lease.
+//! The lease that all replicas agree on.
 
 use std::time::Duration;
 
@@ -8,33 +8,36 @@ use crate::clock::boottime;
 use crate::protocol::observed::Observed;
 use crate::protocol::timings::LeaseTimings;
 
-/// How often a replica that would change the lease looks whether another still runs.
+/// How often a replica that wants another lease checks whether other replicas still run.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Why there is no agreement.
+/// Why the replicas do not agree on a lease.
 #[derive(Debug, thiserror::Error)]
 pub enum AgreementError {
     /// Other replicas run with another lease.
     #[error(
-        "the lease is {configured:?} here and {stored:?} in the database, where replica {running} keeps to it; all must \
-         agree: stop them all to change it, or leave --lease out"
+        "--lease is {configured:?} but the database has {stored:?}, which replica {running} uses; all replicas must \
+         agree: stop all replicas to change it, or omit --lease"
     )]
     OtherLease {
-        /// What was configured.
+        /// The lease in this replica's configuration.
         configured: Duration,
-        /// What the database says.
+        /// The lease in the database.
         stored: Duration,
-        /// A replica that runs.
+        /// A replica that runs with the stored lease.
         running: String,
     },
-    /// Nobody could look.
+    /// The registry could not be read.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
 
 impl LeaseTimings {
-    /// The timings that all replicas keep to: those of the `configured` lease, unless a replica runs with another. One that
-    /// was killed has left its row behind; it takes the length of the stored lease to tell that it does not run.
+    /// Returns the timings that all replicas use: those of the `configured` lease, unless a replica runs with another
+    /// one.
+    ///
+    /// A replica that was killed leaves its row behind. The row counts as silent only after it has not changed for the
+    /// length of the stored lease, so the call can take that long.
     ///
     /// # Errors
     /// [`AgreementError`].
@@ -54,7 +57,11 @@ impl LeaseTimings {
                 return Err(AgreementError::OtherLease { configured, stored, running: running.id.to_string() });
             }
             if observed.note(&rows, now) {
-                tracing::info!(replicas = rows.len(), ?stored, "waiting whether replicas with another lease still run");
+                tracing::info!(
+                    replicas = rows.len(),
+                    ?stored,
+                    "checking whether replicas with another lease still run"
+                );
             }
             for silent in rows.iter().filter(|row| observed.is_silent(row, stored, now)) {
                 store.fence(silent.id, silent.nonce).await?;

@@ -1,6 +1,6 @@
-//! The resident index: every account and key, in memory, by the digest of its token.
+//! The resident index: every account and key in memory, found by the digest of a token.
 //!
-//! [`Index`] is what Verify reads. [`Writer`] is what the replicator alone holds.
+//! Verify reads [`Index`]. Only the replicator uses [`Writer`].
 
 mod by_key;
 mod counters;
@@ -12,7 +12,7 @@ mod tombstones;
 mod writer;
 
 pub use guard::{Index, IndexGuard};
-pub use record::{KeyRecord, Record};
+pub use record::{KeyRecord, SharedKeyRecord};
 #[cfg(test)]
 pub(crate) use writer::tests;
 pub use writer::{Reload, Writer};

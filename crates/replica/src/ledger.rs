@@ -1,7 +1,7 @@
-//! The port to the database and to time: what the replicator and the propagator need of both.
+//! The port to the database and to time that the replicator and the propagator use.
 //!
-//! `storage::Store` and the clock of this machine are what production runs on. The loops are generic over the port, so that
-//! a simulation can run them on a database and a time of its own.
+//! Production runs on `storage::Store` and the clock of this machine. The loops are generic over the port, so that a
+//! simulation can run them on a database and a clock of its own.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,39 +18,39 @@ use key_authority_storage::{StorageError, Store};
 
 use crate::clock::{Boottime, boottime};
 
-/// What a statement of the ledger comes to.
+/// The result of a statement.
 type Answer<T> = Result<T, StorageError>;
 
-/// The database, as a replica follows it. Each method is what the method of `storage::Store` with this name does.
+/// The database, as a replica follows it. Each method does what the method of `storage::Store` with the same name does.
 pub trait Ledger: Sync {
-    /// The authority's clock.
+    /// Reads the authority's clock.
     fn now(&self) -> impl Future<Output = Answer<Timestamp>> + Send;
-    /// The log from a revision on, and its head.
+    /// Reads the log from a revision on, and its head.
     fn feed(&self, from: Revision) -> impl Future<Output = Answer<Feed>> + Send;
-    /// Accounts and keys as they are now.
+    /// Reads the current rows of accounts and keys.
     fn rows(&self, accounts: &[AccountId], keys: &[KeyId]) -> impl Future<Output = Answer<ChangedRows>> + Send;
-    /// The keys that one revision created.
+    /// Reads the keys that one revision created.
     fn keys_created_by(&self, revision: Revision) -> impl Future<Output = Answer<Vec<Key>>> + Send;
-    /// Everything, from one snapshot, in batches; returns the head of that snapshot.
+    /// Reads everything from one snapshot, in batches; returns the head of that snapshot.
     fn snapshot(&self, take: impl FnMut(ChangedRows) + Send) -> impl Future<Output = Answer<Head>> + Send;
-    /// The acceptances of a restore in the log.
+    /// Reads the acceptances of a restore in the log.
     fn acceptances(&self) -> impl Future<Output = Answer<BTreeSet<ChainHash>>> + Send;
-    /// Writes down the use of keys.
+    /// Writes the use of keys.
     fn record_usage(&self, deltas: &mut [UsageDelta])
     -> impl Future<Output = Result<(), (usize, StorageError)>> + Send;
-    /// Enters a replica into the registry.
+    /// Adds a replica to the registry.
     fn join(&self, joining: Joining<'_>) -> impl Future<Output = Answer<Result<(), JoinRefused>>> + Send;
     /// Confirms a revision; returns whether the replica is registered.
     fn confirm(&self, id: ReplicaId, applied: Head, nonce: Nonce) -> impl Future<Output = Answer<bool>> + Send;
-    /// The registry as a server shows it whose log has the revision.
+    /// Reads the registry from a server whose log has the revision.
     fn registry(&self, at: Revision) -> impl Future<Output = Answer<RegistryScan>> + Send;
     /// Removes a replica whose row is still the observed one; returns whether it did.
     fn fence(&self, id: ReplicaId, observed: Nonce) -> impl Future<Output = Answer<bool>> + Send;
-    /// Removes a replica that leaves.
+    /// Removes a replica that shuts down.
     fn leave(&self, id: ReplicaId) -> impl Future<Output = Answer<()>> + Send;
-    /// How many sessions there have been: what was done under one count was done on one server.
+    /// Returns the number of sessions so far: all work done under one number was done on one server.
     fn sessions(&self) -> u64;
-    /// Ends the session.
+    /// Closes the session.
     fn close(&self) -> impl Future<Output = ()> + Send;
 }
 
@@ -112,14 +112,14 @@ impl Ledger for Store {
     }
 }
 
-/// Time, as it passes for a replica.
+/// The passage of time, as a replica sees it.
 pub trait Timer: Sync {
-    /// The boot clock.
+    /// Reads the boot clock.
     fn now(&self) -> Boottime;
-    /// Waits.
+    /// Waits for `duration`.
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send;
 
-    /// The output of `work`, or `None` when it takes longer than `limit`.
+    /// Returns the output of `work`, or `None` when it takes longer than `limit`.
     fn within<F: Future + Send>(&self, limit: Duration, work: F) -> impl Future<Output = Option<F::Output>> + Send {
         async move {
             tokio::select! {
@@ -131,7 +131,7 @@ pub trait Timer: Sync {
     }
 }
 
-/// The time of this machine.
+/// The clock of this machine.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemTimer;
 

@@ -1,18 +1,19 @@
-//! What one replica knows, and how it knows that it still may say so.
+//! One replica: the resident index, and the lease that allows it to answer from the index.
 //!
-//! A ladder: each rung uses only those above it in this list.
+//! The modules form layers; each uses only those above it in this list.
 //!
-//! - [`clock`]: the one place that asks what time it is.
-//! - [`protocol`]: the lease, the wait for propagation and what is observed of other replicas, as state machines without I/O.
-//! - [`index`]: every account and key, resident, so that Verify never waits for a database.
+//! - [`clock`]: the only module that reads a clock.
+//! - [`protocol`]: the lease, the wait for propagation and the observation of other replicas, as state machines
+//!   without I/O.
+//! - [`index`]: every account and key in memory, so that Verify never waits for a database.
 //! - [`usage`]: when keys were last used, counted in memory and written in batches.
-//! - [`ReplicaState`]: what the replicator shares with those who answer.
+//! - [`ReplicaState`]: what the replicator shares with the tasks that answer calls.
 //! - [`ledger`]: the port to the database and to time.
 //! - [`propagator`]: waits until every replica enforces a change.
 //! - [`replicator`]: the thread that drives the lease: join, follow the log, apply, confirm.
 //! - [`agreement`]: how the replicas agree on one lease.
 //!
-//! Verify reads the index and the lease and nothing else: it awaits nothing, writes nothing but its own counters, and
+//! Verify reads the index and the lease and nothing else. It awaits nothing, writes nothing but its own counters, and
 //! takes no lock that the replicator could hold.
 
 pub mod agreement;

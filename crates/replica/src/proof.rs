@@ -3,8 +3,9 @@
 use key_authority_domain::id::Revision;
 use key_authority_domain::time::Timestamp;
 
-/// Proof that the lease was valid at this instant. Lookups made after it see every change acknowledged before it. Only
-/// [`ReplicaState::lease_proof`] makes one; it is read once for each question, when that arrives.
+/// Proof that the lease was valid at this instant. Lookups made after it see every change acknowledged before it.
+///
+/// Only [`ReplicaState::lease_proof`] makes one. A call reads it once for each question, when the question arrives.
 ///
 /// [`ReplicaState::lease_proof`]: crate::ReplicaState::lease_proof
 #[derive(Debug, Clone, Copy)]
@@ -14,13 +15,13 @@ pub struct LeaseProof {
 }
 
 impl LeaseProof {
-    /// What the authority's clock said.
+    /// Returns the authority's time at this instant.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.now
     }
 
-    /// Up to where the log was applied; what is looked up may be newer.
+    /// Returns the revision up to which the log was applied; a lookup may see newer rows.
     #[must_use]
     pub fn revision(&self) -> Revision {
         self.revision

@@ -1,12 +1,12 @@
 //! Waiting until every replica enforces a change.
 //!
-//! t0: the change is committed, and its commit acknowledged.
-//! t1: this replica has applied it.
-//! t2: the registry is read, again and again, until every row in it confirms the revision: `Confirmed`.
-//! t3: a replica whose row has not changed for the length of the lease is silent. Its row is removed by compare-and-swap;
-//!     its next heartbeat hits no row, and it joins, and reads the log, anew.
-//! t4: when the registry cannot be read, time alone is enough: one lease after t0, a replica that does not have the change
-//!     has no lease any more: `Lapsed`.
+//! t0: the change is committed, and the commit is acknowledged.
+//! t1: this replica applies the change.
+//! t2: the registry is polled until every row confirms the revision: `Confirmed`.
+//! t3: a replica whose row has not changed for the length of the lease is silent. Its row is removed by
+//!     compare-and-swap; its next heartbeat hits no row, so it joins and reads the log again.
+//! t4: when the registry cannot be read, time alone is enough. One lease after t0, a replica without the change has no
+//!     lease: `Lapsed`.
 
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,17 +24,17 @@ use crate::state::ReplicaState;
 const PAUSE_MIN: Duration = Duration::from_millis(2);
 const PAUSE_MAX: Duration = Duration::from_millis(20);
 
-/// Why a scan of the registry says nothing about who has applied a change.
+/// Why a scan of the registry does not show which replicas have applied a change.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ScanError {
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The server lags behind, or was the primary once: it may lack replicas that have joined elsewhere.
+    /// The server lags behind, or is a former primary: it may lack replicas that joined through another server.
     #[error("the registry was read from a server whose log, up to revision {head}, lacks the change")]
     Behind { head: Revision },
 }
 
-/// Who was waited for: at the end it is told whether each of them confirmed, or was gone before it did.
+/// The replicas that a change waits for, and whether one of them was removed before it confirmed.
 #[derive(Debug, Default)]
 struct Awaited {
     pending: Vec<ReplicaId>,
@@ -48,7 +48,7 @@ impl Awaited {
     }
 }
 
-/// The failures of one wait, of which the first is told: it asks up to fifty times a second.
+/// The failures of one wait. Only the first is logged at `warn`: the wait polls up to fifty times a second.
 #[derive(Debug, Default)]
 struct Failures {
     is_logged: bool,
@@ -64,14 +64,17 @@ impl Failures {
     }
 }
 
-/// How long a statement of the wait may take from now on. Computed anew before each: a slow scan leaves less for a fence.
+/// Returns how long a statement of the wait may take. It is computed before each statement: a slow scan leaves less for
+/// a fence.
 fn time_left(wait: &Wait, now: Boottime) -> Duration {
     wait.end().since(now).max(LAST_LOOK)
 }
 
 impl ReplicaState {
-    /// Waits until every replica has applied `change` or has no lease any more. `committed` is an instant after the commit
-    /// was acknowledged. The change is safe one lease after it; the wait ends a quarter of a second later at the latest.
+    /// Waits until every replica has applied `change` or has no lease.
+    ///
+    /// `committed` is an instant after the commit was acknowledged. The change is safe one lease after it; the wait
+    /// ends at most a quarter of a second later.
     pub async fn wait_until_propagated(
         &self,
         ledger: &impl Ledger,
@@ -110,33 +113,34 @@ impl ReplicaState {
                         failures.log(&error, "cannot remove silent replicas from the registry");
                     }
                 }
-                Step::Ask => {}
+                Step::Poll => {}
             }
             timer.sleep(pause).await;
             pause = (pause * 3 / 2).min(PAUSE_MAX);
         };
         if state == PropagationState::Lapsed && !awaited.pending.is_empty() {
-            // None of them can answer any more without the change; but why they did not confirm it is worth a look.
+            // None of them can answer without the change any more, but an operator should find out why they did not
+            // confirm.
             tracing::warn!(%revision, replicas = ?awaited.pending, "waited out replicas that did not confirm a change");
         }
         Propagation { revision, state, replicas, waited: timer.now().since(committed) }
     }
 
-    /// Waits until the change is known here, or the wait is over.
+    /// Waits until this replica has applied the change, or the wait is over.
     async fn wait_until_applied_locally(&self, timer: &impl Timer, wait: &Wait) {
         let mut applied = self.watch_applied_at();
         let is_applied = applied.wait_for(|applied| applied.at >= wait.committed && applied.revision >= wait.revision);
         let _ = timer.within(wait.end().since(timer.now()), is_applied).await;
     }
 
-    /// This replica and what it has applied, if that is of a log that was read after the commit: before, it may be of one
-    /// that is no more.
+    /// Returns this replica and what it has applied, if the log was read after the commit. An earlier reading may be of
+    /// a log that a restore has replaced.
     fn local_progress(&self, wait: &Wait) -> Option<(ReplicaId, Revision)> {
         let applied = *self.watch_applied_at().borrow();
         self.me().filter(|_| applied.at >= wait.committed).map(|me| (me, applied.revision))
     }
 
-    /// Reads the registry and notes what it shows.
+    /// Reads the registry and records what it shows.
     pub(crate) async fn scan(
         &self,
         ledger: &impl Ledger,
@@ -152,20 +156,20 @@ impl ReplicaState {
         Ok(scan.rows)
     }
 
-    /// Removes the replicas that have been silent for the length of the lease, so that no change need wait for them.
-    /// Says whether it could.
+    /// Removes the replicas that have been silent for the length of the lease, so that no change waits for them.
+    /// Returns whether all removals succeeded.
     pub(crate) async fn fence_silent(&self, ledger: &impl Ledger, timer: &impl Timer, rows: &[ReplicaRow]) -> bool {
         let silent = rows.iter().filter(|row| self.me() != Some(row.id));
         let silent = silent.filter(|row| self.observed().is_silent(row, self.timings.wait, timer.now()));
         let silent: Vec<_> = silent.map(|row| (row.id, row.nonce)).collect();
         let fenced = self.fence(ledger, &silent).await;
         if let Err(error) = &fenced {
-            tracing::debug!(error = %error, "removing silent replicas");
+            tracing::debug!(error = %error, "cannot remove silent replicas from the registry");
         }
         fenced.is_ok()
     }
 
-    /// Removes rows whose nonces are still those that were observed.
+    /// Removes rows whose nonces are still the observed ones.
     async fn fence(&self, ledger: &impl Ledger, silent: &[(ReplicaId, Nonce)]) -> Result<(), StorageError> {
         let mut failed = Ok(());
         for (id, nonce) in silent {
@@ -175,7 +179,7 @@ impl ReplicaState {
                     tracing::warn!(replica = %id, "removed a silent replica from the registry");
                 }
                 Ok(false) => {}
-                // One that is locked does not keep the others.
+                // A locked row does not keep the others from being removed.
                 Err(error) => failed = Err(error),
             }
         }
@@ -205,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_known_of_whom_nobody_heard_that_they_have_the_change() {
+    fn a_replica_that_is_removed_before_it_confirms_counts_as_lost() {
         let rows = [row(1, 4, 7), row(2, 5, 7)];
         let wait = Wait::new(Revision(5), Boottime(3), Duration::from_secs(10));
         let mut awaited = Awaited::default();

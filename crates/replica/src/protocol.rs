@@ -1,4 +1,4 @@
-//! The protocol of `docs/coherence.md`, without I/O: state machines that production, the model and the simulation drive.
+//! The protocol of `docs/coherence.md` without I/O: state machines that production, the model and the simulation run.
 
 pub mod lease;
 pub mod observed;

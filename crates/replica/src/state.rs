@@ -1,5 +1,5 @@
-//! What the replicator shares with those who answer: the index, the deadline of the lease, the authority's clock, and up
-//! to where the log is applied.
+//! The state that the replicator shares with the tasks that answer calls: the index, the deadline of the lease, the
+//! authority's clock, and the applied revision.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use key_authority_domain::token::TokenDigest;
 use tokio::sync::{Notify, watch};
 
 use crate::clock::{Boottime, ClockStep, WallClock, boottime};
-use crate::index::{Index, Record};
+use crate::index::{Index, SharedKeyRecord};
 use crate::proof::LeaseProof;
 use crate::protocol::lease::{self, Lease};
 use crate::protocol::observed::Observed;
@@ -22,12 +22,12 @@ use crate::usage::Usage;
 /// A source of random bytes.
 pub type Entropy = fn(&mut [u8]) -> Result<(), std::io::Error>;
 
-/// The replica may not answer: it has not heard of changes for too long. Not a denial.
+/// The replica has no lease, so it may not answer. This is not a denial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this replica has no lease: it cannot tell whether what it knows still holds")]
+#[error("this replica has no lease and cannot answer; retry, or use another replica")]
 pub struct NoLease;
 
-/// What one replica knows. Written by the replicator alone.
+/// The state of one replica. Only the replicator writes it.
 #[derive(Debug)]
 pub struct ReplicaState {
     pub(crate) index: Arc<Index>,
@@ -36,8 +36,8 @@ pub struct ReplicaState {
     clock: WallClock,
     usage: Usage,
     applied: AtomicI64,
-    /// The same, for those who wait for it; Verify does not take its lock.
-    known: watch::Sender<AppliedAt>,
+    /// The applied revision for those that wait for it; Verify does not take its lock.
+    applied_at: watch::Sender<AppliedAt>,
     head: AtomicI64,
     storage_answers: AtomicBool,
     log_divergences: AtomicU64,
@@ -50,7 +50,7 @@ pub struct ReplicaState {
     pub(crate) me: Mutex<Option<ReplicaId>>,
 }
 
-/// Up to where the log is applied, and when that was its end.
+/// The applied revision, and since when it is known to be the end of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AppliedAt {
     pub(crate) revision: Revision,
@@ -65,7 +65,7 @@ impl ReplicaState {
             clock: WallClock::default(),
             usage: Usage::default(),
             applied: AtomicI64::new(-1),
-            known: watch::Sender::new(AppliedAt { revision: Revision(-1), at: Boottime(0) }),
+            applied_at: watch::Sender::new(AppliedAt { revision: Revision(-1), at: Boottime(0) }),
             head: AtomicI64::new(-1),
             storage_answers: AtomicBool::new(false),
             log_divergences: AtomicU64::new(0),
@@ -79,8 +79,10 @@ impl ReplicaState {
         }
     }
 
-    /// Reads the clock, and whether this replica may answer. To be done before the index is read: a replica that does not
-    /// know of a change that had returned has no lease any more, or was waited for.
+    /// Reads the clock, and proves that this replica may answer.
+    ///
+    /// Call it before the index is read. A change that has returned was either applied by this replica, or waited until
+    /// the lease of this replica was over.
     ///
     /// # Errors
     /// [`NoLease`].
@@ -94,43 +96,43 @@ impl ReplicaState {
         Ok(LeaseProof { now: self.clock.at(now), revision: self.applied() })
     }
 
-    /// Looks one token up, as [`IndexGuard::find`] does, for whoever keeps what is found.
+    /// Looks one token up, as [`IndexGuard::find`] does, for a caller that keeps the record.
     ///
     /// [`IndexGuard::find`]: crate::index::IndexGuard::find
-    pub fn find(&self, lease: LeaseProof, digests: impl IntoIterator<Item = TokenDigest>) -> Option<Record> {
+    pub fn find(&self, lease: LeaseProof, digests: impl IntoIterator<Item = TokenDigest>) -> Option<SharedKeyRecord> {
         self.index.read().find(lease, digests).cloned()
     }
 
-    /// The authority's time, lease or not: for showing states and as the least time of a change, never for letting a token
-    /// pass.
+    /// Returns the authority's time, with a lease or without. Use it to show states and as the lower bound of a
+    /// change's time, never to accept a token.
     #[must_use]
     pub fn time(&self) -> Timestamp {
         self.clock.at(boottime())
     }
 
-    /// Notes that a token passed.
-    pub fn note_use(&self, secret: &Record, now: Timestamp) {
+    /// Records that a token was accepted.
+    pub fn note_use(&self, secret: &SharedKeyRecord, now: Timestamp) {
         self.usage.note(secret, now);
     }
 
-    /// When any of these versions of a key last passed here, written down or not.
+    /// Returns when this replica last accepted any of these versions of a key, flushed or not.
     pub fn last_used_time(&self, digests: impl IntoIterator<Item = TokenDigest>) -> Option<Timestamp> {
         digests.into_iter().filter_map(|digest| self.index.get(&digest)?.last_used_time()).max()
     }
 
-    /// What was noted and is not written down yet.
+    /// Returns the recorded use that is not flushed yet.
     #[must_use]
     pub fn usage(&self) -> &Usage {
         &self.usage
     }
 
-    /// Up to where the log is applied; -1 before the first.
+    /// Returns the revision up to which the log is applied; -1 before the first reading.
     #[must_use]
     pub fn applied(&self) -> Revision {
         Revision(self.applied.load(Ordering::Acquire))
     }
 
-    /// The end of the log, when it was last read; -1 before the first time.
+    /// Returns the end of the log at its last reading; -1 before the first one.
     #[must_use]
     pub fn head(&self) -> Revision {
         Revision(self.head.load(Ordering::Relaxed))
@@ -141,34 +143,34 @@ impl ReplicaState {
     }
 
     pub(crate) fn watch_applied_at(&self) -> watch::Receiver<AppliedAt> {
-        self.known.subscribe()
+        self.applied_at.subscribe()
     }
 
-    /// How long the lease still lasts; nothing when there is none.
+    /// Returns how much longer the lease lasts; zero without a lease.
     #[must_use]
     pub fn lease_remaining(&self) -> Duration {
         Boottime(self.deadline.load(Ordering::Acquire)).since(boottime())
     }
 
-    /// Whether the database answered when it was last asked.
+    /// Whether the database answered the last statement of the replicator.
     #[must_use]
     pub fn storage_answers(&self) -> bool {
         self.storage_answers.load(Ordering::Relaxed)
     }
 
-    /// How often the database was seen to have gone back.
+    /// Returns how often the database was seen to have gone back.
     #[must_use]
     pub fn log_divergences(&self) -> u64 {
         self.log_divergences.load(Ordering::Relaxed)
     }
 
-    /// How many silent replicas this one has removed from the registry.
+    /// Returns how many silent replicas this one has removed from the registry.
     #[must_use]
     pub fn fenced(&self) -> u64 {
         self.fenced.load(Ordering::Relaxed)
     }
 
-    /// How many questions were not answered for want of a lease.
+    /// Returns how many questions were not answered because there was no lease.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
@@ -180,25 +182,25 @@ impl ReplicaState {
         !self.lease_remaining().is_zero()
     }
 
-    /// The resident index.
+    /// Returns the resident index.
     #[must_use]
     pub fn index(&self) -> &Index {
         &self.index
     }
 
-    /// The durations that the lease sets.
+    /// Returns the durations of the lease.
     #[must_use]
     pub fn timings(&self) -> LeaseTimings {
         self.timings
     }
 
-    /// The name of this replica; None while it joins.
+    /// Returns the ID of this replica; `None` while it joins.
     #[must_use]
     pub fn me(&self) -> Option<ReplicaId> {
         *self.me.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// For each replica, how long ago its row was seen to change.
+    /// Returns how long ago each replica's row was seen to change.
     #[must_use]
     pub fn silences(&self) -> HashMap<ReplicaId, Duration> {
         self.observed.lock().unwrap_or_else(PoisonError::into_inner).silences(boottime())
@@ -208,46 +210,46 @@ impl ReplicaState {
         *self.me.lock().unwrap_or_else(PoisonError::into_inner) = id;
     }
 
-    /// Shows the state of the lease, and says whether the database was seen to go back since the last time.
+    /// Publishes the state of the lease, and returns whether the database was seen to go back since the last call.
     pub(crate) fn set_lease(&self, lease: &Lease) -> bool {
         self.deadline.store(lease.deadline().0, Ordering::Release);
-        let known = AppliedAt { revision: lease.applied().revision, at: lease.known() };
-        self.applied.store(known.revision.0, Ordering::Release);
-        self.known.send_if_modified(|before| std::mem::replace(before, known) != known);
+        let applied_at = AppliedAt { revision: lease.applied().revision, at: lease.applied_as_of() };
+        self.applied.store(applied_at.revision.0, Ordering::Release);
+        self.applied_at.send_if_modified(|before| std::mem::replace(before, applied_at) != applied_at);
         self.log_divergences.swap(lease.log_divergences(), Ordering::Relaxed) != lease.log_divergences()
     }
 
-    /// Gives the lease up.
+    /// Ends the lease.
     pub(crate) fn end_lease(&self) {
         self.deadline.store(0, Ordering::Release);
     }
 
-    /// How often the database's clock was seen to step.
+    /// Returns how often the database's clock was seen to step.
     #[must_use]
     pub fn clock_steps(&self) -> u64 {
         self.clock_steps.load(Ordering::Relaxed)
     }
 
-    /// How far the authority's time is ahead of the database's clock; see [`WallClock`].
+    /// Returns how far the authority's time is ahead of the database's clock; see [`WallClock`].
     #[must_use]
     pub fn clock_ahead(&self) -> Duration {
         self.clock.ahead(boottime())
     }
 
-    /// Sets the time from an answer of the database to a question that was sent at `asked`.
-    pub(crate) fn set_clock(&self, said: Timestamp, newest: Timestamp, asked: Boottime, now: Boottime) {
-        let Some(ClockStep { by_us }) = self.clock.set(said, newest, asked, now) else { return };
+    /// Sets the clock from the database's answer to a statement that was sent at `sent` and answered at `now`.
+    pub(crate) fn set_clock(&self, reading: Timestamp, newest: Timestamp, sent: Boottime, now: Boottime) {
+        let Some(ClockStep { by_us }) = self.clock.set(reading, newest, sent, now) else { return };
         self.clock_steps.fetch_add(1, Ordering::Relaxed);
-        #[expect(clippy::cast_precision_loss, reason = "of a step of centuries, nobody needs the microseconds")]
+        #[expect(clippy::cast_precision_loss, reason = "in a step of centuries, microseconds do not matter")]
         let by_seconds = by_us as f64 / 1e6;
         tracing::error!(
             by_seconds,
             ahead_seconds = self.clock_ahead().as_secs_f64(),
-            "the database's clock stepped; expiry is judged by a time that does not go back"
+            "the database's clock stepped; the authority's time does not go back"
         );
     }
 
-    /// Notes whether the database answers, and says whether that is new.
+    /// Records whether the database answers, and returns whether that changed.
     pub(crate) fn set_storage_answers(&self, answers: bool) -> bool {
         self.storage_answers.swap(answers, Ordering::Relaxed) != answers
     }

@@ -1,8 +1,8 @@
-//! When keys were last used and how often: counted in memory where Verify passes, written down in batches.
+//! Usage of keys: counted in memory where Verify accepts a token, and flushed in batches.
 //!
-//! Counting costs Verify two atomic writes, and once in a batch an entry in a queue. A crash loses what was not written
-//! yet. When a version was last used stays in memory after it is written, so that whoever must not
-//! miss a use need not write first.
+//! Counting costs Verify two atomic writes and, once a batch, an entry in a queue. A crash loses what is not flushed
+//! yet. The time of a version's last use stays in memory after the flush, so that a reader that must not miss a use
+//! need not flush first.
 
 use std::time::Duration;
 
@@ -11,49 +11,49 @@ use key_authority_domain::time::Timestamp;
 use key_authority_storage::Store;
 use key_authority_storage::usage::UsageDelta;
 
-use crate::index::{KeyRecord, Record};
+use crate::index::{KeyRecord, SharedKeyRecord};
 
-/// How often usage is written down.
+/// The shortest pause between two flushes.
 pub const FLUSH_INTERVAL: Duration = Duration::from_secs(2);
-/// How long the pause after a writing is, in the time that the writing took. Where very many keys are used, writing each down
-/// every two seconds would cost more than verifying them: so it takes a tenth of the time, and comes later.
+/// The pause after a flush, as a multiple of the flush's duration. Where very many keys are in use, writing each of
+/// them every two seconds would cost more than verifying them; so flushes take a tenth of the time, and come later.
 const FLUSH_DUTY_CYCLE: u32 = 9;
-/// … but not later than this.
+/// The longest pause between two flushes.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// How many versions are taken at once.
+/// The number of versions in one batch.
 const FLUSH_BATCH: usize = 2_000;
 
-/// How long to wait after a writing that took `took`.
+/// Returns the pause after a flush that took `took`.
 #[must_use]
 pub fn next_flush_delay(took: Duration) -> Duration {
     took.saturating_mul(FLUSH_DUTY_CYCLE).clamp(FLUSH_INTERVAL, PAUSE_MAX)
 }
 
-/// Gathers the use of keys.
+/// Collects the use of keys.
 #[derive(Debug, Default)]
 pub struct Usage {
-    queue: SegQueue<Record>,
+    queue: SegQueue<SharedKeyRecord>,
 }
 
 impl Usage {
-    /// Notes that a version of a key passed at `now`.
-    pub(crate) fn note(&self, secret: &Record, now: Timestamp) {
+    /// Records that a version of a key was accepted at `now`.
+    pub(crate) fn note(&self, secret: &SharedKeyRecord, now: Timestamp) {
         secret.last_used.note(now);
         self.add(secret, 1);
     }
 
-    fn add(&self, secret: &Record, count: u32) {
+    fn add(&self, secret: &SharedKeyRecord, count: u32) {
         if secret.uses.add(count) {
             self.queue.push(secret.clone());
         }
     }
 
-    /// Writes down all that was gathered when it began. What cannot be written is kept for the next time.
+    /// Flushes all usage that was recorded when the call began. What cannot be written is kept for the next flush.
     ///
-    /// Not for a call's own task: what it has taken is lost when it is dropped half-way.
+    /// Do not run it on a call's own task: when the future is dropped, the batch in progress is lost.
     ///
     /// # Errors
-    /// When the database could not be written to.
+    /// When the database cannot be written to.
     pub async fn flush(&self, store: &Store) -> Result<(), key_authority_storage::StorageError> {
         let mut left = self.queue.len();
         while left > 0 {
@@ -64,8 +64,12 @@ impl Usage {
         Ok(())
     }
 
-    async fn write(&self, store: &Store, secrets: Vec<Record>) -> Result<(), key_authority_storage::StorageError> {
-        let mut taken: Vec<(UsageDelta, Record)> =
+    async fn write(
+        &self,
+        store: &Store,
+        secrets: Vec<SharedKeyRecord>,
+    ) -> Result<(), key_authority_storage::StorageError> {
+        let mut taken: Vec<(UsageDelta, SharedKeyRecord)> =
             secrets.into_iter().filter_map(|secret| Some((delta(&secret)?, secret))).collect();
         taken.sort_by(|(a, _), (b, _)| a.cmp(b));
         let mut deltas: Vec<UsageDelta> = taken.iter().map(|(delta, _)| delta.clone()).collect();
@@ -77,7 +81,7 @@ impl Usage {
     }
 }
 
-/// Takes what is to be written down of a version.
+/// Takes the unflushed usage of a version.
 fn delta(secret: &KeyRecord) -> Option<UsageDelta> {
     let count = secret.uses.take()?;
     Some(UsageDelta { count, ..secret.last_use()? })
@@ -100,7 +104,7 @@ mod tests {
         let delta = delta(&usage.queue.pop().unwrap()).unwrap();
         assert_eq!((delta.count, delta.last_used_time.micros()), (3, 9));
         assert_eq!(super::delta(&secret), None);
-        assert_eq!(secret.last_used_time(), Some(Timestamp::from_micros(9)), "it is known while it is being written");
+        assert_eq!(secret.last_used_time(), Some(Timestamp::from_micros(9)), "the time stays known during a flush");
         usage.note(&secret, Timestamp::from_micros(8));
         assert_eq!(usage.queue.len(), 1);
     }

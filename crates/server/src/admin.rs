@@ -1,5 +1,5 @@
-//! The admin RPCs: each is a permission in [`service`] and a handler here. The domain decides whether a change is allowed;
-//! storage makes it one commit; propagation waits until every replica enforces it.
+//! The admin RPCs. [`service`] maps each RPC to its permissions and its handler. The domain decides whether a change is
+//! allowed; storage makes it one commit; propagation waits until every replica enforces it.
 
 mod accounts;
 mod audit;

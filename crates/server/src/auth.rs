@@ -1,5 +1,5 @@
-//! Who calls, and what they may do: [`credential`] reads the header of a call once, [`permit`] decides what its holder may do, and
-//! [`call`] is what a handler gets of both.
+//! Authentication and authorization: [`credential`] reads the header of a call once, [`permit`] decides what its holder
+//! may do, and [`call`] is the context that a handler gets.
 
 pub(crate) mod call;
 pub(crate) mod credential;

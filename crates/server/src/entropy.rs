@@ -1,8 +1,9 @@
-//! Chance: the one file of the server that asks the operating system for random bytes.
+//! Entropy: the only file of the server that reads random bytes from the operating system.
 //!
-//! Everything that must not be guessed comes from [`fill`] or [`bytes()`], straight from the kernel, with no generator of our own
-//! between. A kernel that cannot answer is an error for the caller to report, never a panic and never a weaker source.
-//! [`jitter`] spreads timers; it is the only function here that may go on without randomness, because nothing secret hangs on it.
+//! Everything that must not be guessable comes from [`fill`] or [`bytes()`], straight from the kernel, with no
+//! generator in between. A kernel that cannot answer is an error for the caller to report, never a panic and never a
+//! weaker source. [`jitter`] spreads timers; it is the only function of this file that continues without randomness,
+//! because no secret depends on it.
 
 #![expect(clippy::disallowed_types, reason = "the one file of the server that may ask for random bytes")]
 
@@ -19,12 +20,13 @@ pub struct EntropyError(#[source] SysError);
 /// Fills `buffer` with random bytes of the operating system.
 ///
 /// # Errors
-/// [`EntropyError`] when the operating system refuses; the content of `buffer` is then unspecified and must not be used.
+/// [`EntropyError`] when the operating system refuses; then the content of `buffer` is unspecified and must not be
+/// used.
 pub fn fill(buffer: &mut [u8]) -> Result<(), EntropyError> {
     SysRng.try_fill_bytes(buffer).map_err(EntropyError)
 }
 
-/// `N` random bytes of the operating system.
+/// Returns `N` random bytes of the operating system.
 ///
 /// # Errors
 /// [`EntropyError`] when the operating system refuses.
@@ -34,9 +36,10 @@ pub(crate) fn bytes<const N: usize>() -> Result<[u8; N], EntropyError> {
     Ok(buffer)
 }
 
-/// `base` changed by a random share of up to ± `fraction` (0.0 to 1.0), so that many timers started together do not end together.
+/// Returns `base` changed by a random share of up to ± `fraction` (0.0 to 1.0), so that timers started together do not
+/// end together.
 ///
-/// Without entropy it returns `base`: a herd is a nuisance, not a danger.
+/// Without entropy it returns `base`: timers that end together are inconvenient, not dangerous.
 #[must_use]
 pub(crate) fn jitter(base: Duration, fraction: f64) -> Duration {
     let Ok(raw) = bytes::<4>() else { return base };

@@ -1,14 +1,15 @@
-//! Envoy's external authorization: a proxy asks about each request before it lets it through.
+//! Envoy's external authorization: a proxy asks for a decision about each request before it forwards it.
 //!
-//! The question is put together of what the proxy's configuration says of the route, the token that the request carries,
-//! and the address that it came from; it is decided by the very functions that decide a Verify. The answer says which
-//! headers the request gets, that tell of the key, and which it loses: the token, and whatever its client sent under the
-//! names of ours.
+//! The question consists of the route's configuration in the proxy, the token in the request, and the address that the
+//! request came from. The functions that decide a Verify decide it. The answer lists the headers that the proxy adds,
+//! which describe the key, and the headers that it removes: the token, and the client's own headers under the
+//! authority's names.
 //!
-//! An error of the call lets a request pass where a proxy is told so (`failure_mode_allow`). So there is none but for an
-//! outage and for a caller who may not ask: whatever else is wrong, be it with the request or with the route, is a denial.
+//! A proxy can be configured to forward a request when the call fails (`failure_mode_allow`). So the call fails only
+//! for an outage and for a caller that may not verify: every other problem, of the request or of the route, is a
+//! denial.
 //!
-//! To take tokens from one more place: a word in `route`, and how to find it there in `credential`.
+//! To accept tokens in another place, add a word to `route`, and the lookup to `credential`.
 
 mod check;
 mod credential;

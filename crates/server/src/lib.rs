@@ -1,6 +1,12 @@
-//! The server of Key Authority, in rooms: `program` starts and ends it; `transport` owns connections; `rpc` is gRPC; `auth`
-//! decides what callers may do; `verify`, `admin` and `ext_authz` answer; `observability` says how it goes; `wire` turns
-//! protobuf into the domain and back.
+//! The server of Key Authority. Its modules:
+//!
+//! - `program` starts the server and shuts it down.
+//! - `transport` owns connections.
+//! - `rpc` implements gRPC.
+//! - `auth` decides what callers may do.
+//! - `verify`, `admin` and `ext_authz` answer calls.
+//! - `observability` has logs, traces and metrics.
+//! - `wire` converts protobuf messages to the domain and back.
 
 mod admin;
 mod auth;

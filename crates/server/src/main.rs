@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// A response takes some pieces of memory from one thread and often gives them back on another; this is made for that.
+/// A response often allocates on one thread and frees on another; jemalloc is made for that.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

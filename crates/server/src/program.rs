@@ -1,4 +1,5 @@
-//! The program: commands, configuration, start and end. [`serve`] is the one place where everything is wired.
+//! The program: commands, configuration, startup and shutdown. [`serve`] is the only module where components are
+//! constructed and wired.
 
 pub(crate) mod announce;
 pub(crate) mod bootstrap;

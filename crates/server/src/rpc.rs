@@ -1,4 +1,4 @@
-//! gRPC: how a call is read, bounded, observed and answered. Nothing here knows an RPC of the service.
+//! gRPC: framing, deadlines, metrics, errors and health. The modules are independent of the RPCs of the service.
 
 pub(crate) mod call;
 pub(crate) mod connection;

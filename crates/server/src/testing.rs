@@ -1,4 +1,4 @@
-//! What the tests of this crate and the benchmarks use. It is no interface: it changes with the code.
+//! Items for the tests of this crate and for the benchmarks. This is not an interface: it changes with the code.
 
 pub use crate::auth::credential::{Authentication, Authenticator};
 pub use crate::auth::permit::Authorizer;
@@ -17,12 +17,12 @@ pub use crate::transport::peer::WithPeer;
 pub use crate::verify::Verifier;
 pub use crate::wire::methods::MethodTable;
 
-/// The random source.
+/// The source of random bytes.
 pub mod entropy {
     pub use crate::entropy::fill;
 }
 
-/// Making the root key.
+/// Making the first root key.
 pub mod bootstrap {
     pub use crate::program::bootstrap::*;
 }

@@ -1,5 +1,5 @@
-//! Connections: sockets, TLS, the HTTP/2 preface and limits, and what a peer can make the server hold. Nothing here reads a
-//! request.
+//! Connections: sockets, TLS, the HTTP/2 preface, and limits on what a peer can make the server hold. This module never
+//! reads a request.
 
 mod connection;
 mod http2;

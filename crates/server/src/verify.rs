@@ -1,7 +1,7 @@
-//! Verify: may the holder of this token do this?
+//! Verify: decides whether the holder of a token may do something.
 //!
-//! A call comes from the raw transport as bytes: [`methods`] authorizes its caller, `decode` reads the request where it lies,
-//! [`engine`] decides, `encode` appends the response to the bytes that are sent.
+//! A call arrives from the raw transport as bytes. [`methods`] authorizes its caller, `decode` reads the request in
+//! place, [`engine`] decides, and `encode` appends the response to the outgoing bytes.
 
 mod batch;
 pub(crate) mod decode;

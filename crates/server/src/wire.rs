@@ -1,14 +1,14 @@
-//! The wire and the domain, turned into each other: the place where every field of every request is checked.
+//! Conversion between protobuf messages and the domain. Every field of every request is validated in this module.
 //!
-//! A request is checked whole, so that its caller learns of all that is wrong at once: [`violations::Check`] collects, and
-//! what comes out is either domain values, which need not be checked again, or [`violations::Violations`], which name fields
-//! and rules and never repeat a value. What a policy or a state forbids is the domain's to say, not this module's.
+//! A request is validated as a whole, so that its caller gets all errors at once. [`violations::Check`] collects them.
+//! The result is either domain values, which need no further validation, or [`violations::Violations`], which name
+//! fields and rules and never repeat a value. What a policy or a state forbids is up to the domain.
 //!
-//! Everything here is a function of its arguments: no clock, no chance, no `tonic::Status`. On the way of Verify
-//! ([`verify`]) nothing is allocated unless something is wrong.
+//! Every function depends only on its arguments: no clock, no randomness, no `tonic::Status`.
 //!
-//! To add a request: a struct of domain values, a function from the generated type to it in the file of its subject, its
-//! type in [`mark`] if it changes something or in [`page`] if it lists, and a line in `wire/tests.rs`.
+//! To add a request, add a struct of domain values, a function from the generated type to it in the file of its
+//! subject, its type to [`idempotency_key`] if it changes something or to [`page`] if it lists, and a line to
+//! `wire/tests.rs`.
 
 pub(crate) mod access;
 pub(crate) mod account;
@@ -16,9 +16,9 @@ pub(crate) mod audit;
 pub(crate) mod check;
 pub(crate) mod connect;
 pub(crate) mod fields;
+pub(crate) mod idempotency_key;
 pub(crate) mod import;
 pub(crate) mod key;
-pub(crate) mod mark;
 mod mask;
 pub(crate) mod methods;
 pub(crate) mod page;

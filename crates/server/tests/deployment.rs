@@ -107,7 +107,7 @@ fn check_config_accepts_what_every_deployment_sets() {
     // And would notice what is wrong.
     let postgres = &cases["kubernetes/postgres"];
     for (name, value, fault) in [
-        ("KEY_AUTHORITY_LEESE", "10s", "KEY_AUTHORITY_LEESE is no setting"),
+        ("KEY_AUTHORITY_LEESE", "10s", "KEY_AUTHORITY_LEESE is not a setting"),
         ("KEY_AUTHORITY_LEASE", "10", "lease"),
         ("KEY_AUTHORITY_DRAIN_TIMEOUT", "7s", "drain-timeout"),
         ("KEY_AUTHORITY_HTTP_LISTEN", "0.0.0.0:50052", "must differ from --http-listen"),

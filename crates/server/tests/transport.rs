@@ -350,9 +350,9 @@ async fn what_is_wrong_with_a_file_at_start_names_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let good = files(folder.path(), Some(SECOND_PEM));
     for (path, said) in [
-        (&good.cert, "cert.pem: holds no certificate in PEM"),
-        (&good.key, "key.pem: holds no private key in PEM"),
-        (good.client_ca.as_ref().unwrap(), "ca.pem: holds no certificate in PEM"),
+        (&good.cert, "cert.pem: contains no certificate in PEM"),
+        (&good.key, "key.pem: contains no private key in PEM"),
+        (good.client_ca.as_ref().unwrap(), "ca.pem: contains no certificate in PEM"),
     ] {
         let before = std::fs::read(path).unwrap();
         std::fs::write(path, "nothing").unwrap();

@@ -134,7 +134,7 @@ impl Protocol {
                 world.change = Change::Over { here: waiting.here, state, was_fenced: waiting.was_fenced };
                 None
             }
-            Step::Ask => None,
+            Step::Poll => None,
             Step::Fence(silent) => {
                 for (place, row) in rows.iter_mut().enumerate() {
                     *row = row.filter(|row| silent.contains(&(name(place, row.id), [row.nonce; 8])));

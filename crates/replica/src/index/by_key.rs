@@ -1,38 +1,38 @@
-//! Which versions belong to which key, for the writer. A set of the very records that the index has, so that a key costs it
-//! one pointer a version.
+//! The versions of each key, for the writer. The set shares its records with the index, so that a key costs one pointer
+//! a version.
 
 use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::HashTable;
 use key_authority_domain::id::KeyId;
 
-use super::record::Record;
+use super::record::SharedKeyRecord;
 
 #[derive(Debug, Default)]
 pub(super) struct ByKey {
-    secrets: HashTable<Record>,
+    secrets: HashTable<SharedKeyRecord>,
     hasher: RandomState,
     keys: usize,
 }
 
 impl ByKey {
-    /// How many keys there are.
+    /// Returns the number of keys.
     pub(super) fn keys(&self) -> usize {
         self.keys
     }
 
-    /// Their IDs; that of a key with several versions comes as often.
+    /// Returns the IDs of the keys; the ID of a key with several versions is repeated for each.
     pub(super) fn ids(&self) -> impl Iterator<Item = &KeyId> {
         self.secrets.iter().map(|secret| secret.id())
     }
 
-    /// The versions of a key.
-    pub(super) fn versions(&self, id: &KeyId) -> impl Iterator<Item = &Record> {
+    /// Returns the versions of a key.
+    pub(super) fn versions(&self, id: &KeyId) -> impl Iterator<Item = &SharedKeyRecord> {
         self.secrets.iter_hash(self.hasher.hash_one(id)).filter(move |secret| secret.id() == id)
     }
 
-    /// Puts the versions of a key in the place of those it had, which are given back.
-    pub(super) fn replace(&mut self, id: &KeyId, secrets: Vec<Record>) -> Vec<Record> {
+    /// Replaces the versions of a key, and returns the previous ones.
+    pub(super) fn replace(&mut self, id: &KeyId, secrets: Vec<SharedKeyRecord>) -> Vec<SharedKeyRecord> {
         let hash = self.hasher.hash_one(id);
         let mut before = Vec::new();
         while let Ok(entry) = self.secrets.find_entry(hash, |secret| secret.id() == id) {

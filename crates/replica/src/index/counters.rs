@@ -1,28 +1,28 @@
-//! When and how often a version of a key was used here.
+//! When and how often this replica saw a version of a key used.
 
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
 use key_authority_domain::time::Timestamp;
 
-/// How often a version of a key was used here since it was last written down; begins anew after 2^32. The version is in the
-/// queue for as long as this is not 0.
+/// How often this replica saw a version of a key used since the last flush; wraps after 2^32. The version is in the
+/// flush queue for as long as this is not 0.
 #[derive(Debug, Default)]
 pub(crate) struct Uses(AtomicU32);
 
 impl Uses {
-    /// Adds uses, and says whether they are the first since it was written down.
+    /// Adds uses, and returns whether they are the first since the last flush.
     pub(crate) fn add(&self, count: u32) -> bool {
         self.0.fetch_add(count, Ordering::AcqRel) == 0
     }
 
-    /// Takes out what was counted.
+    /// Takes the count and resets it.
     pub(crate) fn take(&self) -> Option<u32> {
         let count = self.0.swap(0, Ordering::AcqRel);
         (count > 0).then_some(count)
     }
 }
 
-/// When a version of a key was last used here, if it was.
+/// When this replica last saw a version of a key used, if ever.
 #[derive(Debug)]
 pub(crate) struct LastUsed(AtomicI64);
 
@@ -38,7 +38,7 @@ impl LastUsed {
         (micros != Self::NEVER).then_some(Timestamp::from_micros(micros))
     }
 
-    /// Notes a use, if there was none later.
+    /// Records a use, unless a later one is recorded.
     pub(crate) fn note(&self, now: Timestamp) {
         self.0.fetch_max(now.micros(), Ordering::AcqRel);
     }

@@ -1,4 +1,4 @@
-//! What Verify reads: one lookup in a map whose readers never wait.
+//! The index as Verify reads it: one lookup in a map whose readers never wait.
 
 use std::borrow::Borrow;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use key_authority_domain::foreign::Scheme;
 use key_authority_domain::token::TokenDigest;
 
-use super::record::Record;
+use super::record::SharedKeyRecord;
 use super::schemes::SchemeCounts;
 use crate::proof::LeaseProof;
 
-/// A digest is as good as random, and nobody outside can choose it: its first eight bytes are its hash.
+/// Hashes a digest by its first eight bytes. A digest is as good as random, and an outsider cannot choose it.
 #[derive(Default)]
 pub(super) struct DigestHasher(u64);
 
@@ -22,7 +22,7 @@ impl Hasher for DigestHasher {
         }
     }
 
-    /// The length of the digest, always the same.
+    /// Ignores the length of the digest, which is always the same.
     fn write_usize(&mut self, _: usize) {}
 
     fn finish(&self) -> u64 {
@@ -30,9 +30,10 @@ impl Hasher for DigestHasher {
     }
 }
 
-/// What the map goes by: the digest in the record, so that it takes memory once. It may be an older record of that digest.
+/// The key of the map: the digest inside the record, so that it is in memory once. The record may be an older one of
+/// that digest.
 #[derive(Debug)]
-pub(super) struct ByDigest(pub(super) Record);
+pub(super) struct ByDigest(pub(super) SharedKeyRecord);
 
 impl Borrow<TokenDigest> for ByDigest {
     fn borrow(&self) -> &TokenDigest {
@@ -56,66 +57,70 @@ impl Eq for ByDigest {}
 
 type Hashing = BuildHasherDefault<DigestHasher>;
 
-/// What Verify reads.
+/// The index as Verify reads it.
 #[derive(Debug, Default)]
 pub struct Index {
-    pub(super) secrets: papaya::HashMap<ByDigest, Record, Hashing>,
+    pub(super) secrets: papaya::HashMap<ByDigest, SharedKeyRecord, Hashing>,
     pub(super) keys: AtomicUsize,
     pub(super) accounts: AtomicUsize,
     pub(super) quarantined: AtomicUsize,
     pub(super) foreign: SchemeCounts,
 }
 
-/// The index, open for reading. What is found in it stays for as long as this lives, and what the writer has replaced
-/// meanwhile takes memory for as long: so it is for a step, and never held while something is awaited.
+/// A read guard of the index.
+///
+/// What it finds lives as long as the guard, and so does what the writer has replaced in the meantime. Keep a guard for
+/// one step, and never across an await.
 #[derive(Debug)]
-pub struct IndexGuard<'a>(papaya::HashMapRef<'a, ByDigest, Record, Hashing, papaya::LocalGuard<'a>>);
+pub struct IndexGuard<'a>(papaya::HashMapRef<'a, ByDigest, SharedKeyRecord, Hashing, papaya::LocalGuard<'a>>);
 
 impl IndexGuard<'_> {
-    /// The secret with this digest.
+    /// Returns the secret with this digest.
     #[must_use]
-    pub fn get(&self, digest: &TokenDigest) -> Option<&Record> {
+    pub fn get(&self, digest: &TokenDigest) -> Option<&SharedKeyRecord> {
         self.0.get(digest)
     }
 
-    /// Looks a token up by its digests under each version of the authority secret. The moment is evidence of a lease.
-    pub fn find(&self, _: LeaseProof, digests: impl IntoIterator<Item = TokenDigest>) -> Option<&Record> {
+    /// Looks a token up by its digests under each version of the authority secret. The caller proves that the lease is
+    /// valid.
+    pub fn find(&self, _: LeaseProof, digests: impl IntoIterator<Item = TokenDigest>) -> Option<&SharedKeyRecord> {
         digests.into_iter().find_map(|digest| self.get(&digest))
     }
 }
 
 impl Index {
-    /// Opens it for reading.
+    /// Opens the index for reading.
     #[must_use]
     pub fn read(&self) -> IndexGuard<'_> {
         IndexGuard(self.secrets.pin())
     }
 
-    /// The secret with this digest.
+    /// Returns the secret with this digest.
     #[must_use]
-    pub fn get(&self, digest: &TokenDigest) -> Option<Record> {
+    pub fn get(&self, digest: &TokenDigest) -> Option<SharedKeyRecord> {
         self.read().get(digest).cloned()
     }
 
-    /// Whether any token is resident that was brought along by this scheme: then it is worth a look-up.
+    /// Whether any resident token was imported under this scheme. If not, a lookup for the scheme is not worth its
+    /// cost.
     #[must_use]
     pub fn has_any(&self, scheme: Scheme) -> bool {
         self.foreign.has_any(scheme)
     }
 
-    /// How many keys are resident.
+    /// Returns the number of resident keys.
     #[must_use]
     pub fn keys(&self) -> usize {
         self.keys.load(Ordering::Relaxed)
     }
 
-    /// How many tokens are quarantined: they had ended, and a database that went back would let them pass again.
+    /// Returns the number of quarantined tokens: they had ended, and a database that went back would accept them again.
     #[must_use]
     pub fn quarantined(&self) -> usize {
         self.quarantined.load(Ordering::Relaxed)
     }
 
-    /// How many accounts are resident.
+    /// Returns the number of resident accounts.
     #[must_use]
     pub fn accounts(&self) -> usize {
         self.accounts.load(Ordering::Relaxed)

@@ -1,4 +1,4 @@
-//! Keeps once what many keys have in common.
+//! Interns the attributes that many keys share.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -9,10 +9,11 @@ use key_authority_domain::key::Labels;
 
 use super::record::{AccountRef, EncodedFragment, FlatLabels, SharedAttributes};
 
-/// What no key has any more is forgotten when there is twice as much as after the last time, but not below this.
+/// A sweep drops what no key uses any more, once the number of entries has doubled since the last sweep, and never
+/// below this number.
 const SWEEP_FROM: usize = 1_024;
 
-/// All that is shared.
+/// The shared attributes of all keys.
 #[derive(Debug, Default)]
 pub(super) struct Interner {
     access: Shared<Access>,
@@ -20,8 +21,8 @@ pub(super) struct Interner {
 }
 
 impl Interner {
-    /// The one of these parts.
-    pub(super) fn of(&mut self, account: AccountRef, access: Access, labels: &Labels) -> Arc<SharedAttributes> {
+    /// Returns the shared instance of these attributes.
+    pub(super) fn intern(&mut self, account: AccountRef, access: Access, labels: &Labels) -> Arc<SharedAttributes> {
         let access = self.access.intern(access);
         self.attributes.intern(SharedAttributes {
             account,
@@ -31,7 +32,7 @@ impl Interner {
         })
     }
 
-    /// Forgets what no key has any more, when it is time.
+    /// Drops what no key uses any more, when a sweep is due.
     pub(super) fn sweep(&mut self) {
         self.attributes.sweep();
         self.access.sweep();
@@ -62,7 +63,7 @@ impl<T: Hash + Eq> Shared<T> {
 
     fn sweep(&mut self) {
         if self.all.len() >= self.sweep_at {
-            self.all.retain(|one| Arc::strong_count(one) > 1);
+            self.all.retain(|shared| Arc::strong_count(shared) > 1);
             self.sweep_at = (self.all.len() * 2).max(SWEEP_FROM);
         }
     }
@@ -73,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equals_are_kept_once_and_forgotten_when_nobody_has_them() {
+    fn equal_values_are_shared_and_unused_ones_are_swept() {
         let mut shared = Shared::default();
         let (one, other) = (shared.intern("a".to_owned()), shared.intern("b".to_owned()));
         assert!(Arc::ptr_eq(&one, &shared.intern("a".to_owned())) && !Arc::ptr_eq(&one, &other));

@@ -1,4 +1,4 @@
-//! What is resident: a version of a key's secret in one piece of memory, and beside it what many keys have in common.
+//! The resident record of a version of a key's secret, in one allocation, and the attributes that many keys share.
 
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,15 +15,15 @@ use key_authority_storage::usage::UsageDelta;
 
 use super::counters::{LastUsed, Uses};
 
-/// An account, as far as Verify asks.
+/// An account, as far as Verify needs it.
 #[derive(Debug)]
 pub(super) struct ResidentAccount {
     pub(super) id: AccountId,
     pub(super) suspended: AtomicBool,
 }
 
-/// What keys of an account have in common that open the same and have the same labels. Most keys are like others, so it is
-/// kept once for all of them.
+/// The attributes that keys of one account with the same access and labels share. Most keys are like others, so each
+/// combination is in memory once.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct SharedAttributes {
     pub(super) account: AccountRef,
@@ -32,7 +32,8 @@ pub(super) struct SharedAttributes {
     pub(super) encoded: EncodedFragment,
 }
 
-/// What answers tell of keys of a kind, once it was told. It follows from the rest, so kinds do not differ by it.
+/// The part of a response that is the same for all keys with these attributes, encoded on first use. It follows from
+/// the attributes, so equality ignores it.
 #[derive(Debug, Default)]
 pub(super) struct EncodedFragment(OnceLock<Box<[u8]>>);
 
@@ -48,7 +49,8 @@ impl Hash for EncodedFragment {
     fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
-/// That very account: one that is made again under the ID of one that is gone is another, with a state of its own.
+/// A reference to one account. An account that is created again under the ID of a deleted one is a different account,
+/// with its own state.
 #[derive(Debug, Clone)]
 pub(super) struct AccountRef(pub(super) Arc<ResidentAccount>);
 
@@ -66,7 +68,7 @@ impl Hash for AccountRef {
     }
 }
 
-/// Labels in one piece of memory: names and values in turn, each ended by a NUL, which neither may contain.
+/// Labels in one allocation: names and values in turn, each terminated by a NUL, which neither may contain.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct FlatLabels(Box<str>);
 
@@ -90,11 +92,12 @@ impl FlatLabels {
     }
 }
 
-/// A version of a key's secret, shared. There are no weak references to it, and so no count of them: with it a record would
-/// take the next larger size that memory comes in.
-pub type Record = triomphe::Arc<KeyRecord>;
+/// A shared [`KeyRecord`].
+///
+/// The `Arc` has no weak count: with one, a record would take the allocator's next larger size class.
+pub type SharedKeyRecord = triomphe::Arc<KeyRecord>;
 
-/// A version of a key's secret: what a look-up finds.
+/// A version of a key's secret: the result of a lookup.
 #[derive(Debug)]
 pub struct KeyRecord {
     pub(crate) digest: TokenDigest,
@@ -108,14 +111,14 @@ pub struct KeyRecord {
     pub(crate) uses: Uses,
     disabled: bool,
     pub(crate) revoked: bool,
-    /// Whether it is refused although the database says that it passes; see [`super::tombstones`].
+    /// Whether the token is rejected although the database accepts it; see [`super::tombstones`].
     is_quarantined: AtomicBool,
 }
 
-// With its count of owners one of the sizes in which memory comes; every byte more takes sixteen.
+// Together with its reference count, a record fits a size class of the allocator; one more byte would cost sixteen.
 const _: () = assert!(size_of::<KeyRecord>() + size_of::<usize>() <= 112);
 
-/// An instant or none, in the space of one.
+/// An optional instant, in the space of one.
 #[derive(Debug, Clone, Copy)]
 struct End(Timestamp);
 
@@ -132,7 +135,7 @@ impl End {
 }
 
 impl KeyRecord {
-    /// A version of `key`. `known` is what was resident with this digest until now.
+    /// A version of `key`. `known` is the resident record of this digest so far.
     pub(super) fn new(
         key: &Key,
         secret: &Secret,
@@ -156,7 +159,7 @@ impl KeyRecord {
         }
     }
 
-    /// The facts that `decide` goes by.
+    /// Returns the facts that `decide` evaluates.
     #[must_use]
     pub fn facts(&self) -> KeyFacts<'_> {
         KeyFacts {
@@ -171,64 +174,65 @@ impl KeyRecord {
         }
     }
 
-    /// The digest of the token.
+    /// Returns the digest of the token.
     #[must_use]
     pub fn digest(&self) -> &TokenDigest {
         &self.digest
     }
 
-    /// The key.
+    /// Returns the ID of the key.
     #[must_use]
     pub fn id(&self) -> &KeyId {
         &self.id
     }
 
-    /// The account of the key.
+    /// Returns the account of the key.
     #[must_use]
     pub fn account(&self) -> &AccountId {
         &self.kind.account.0.id
     }
 
-    /// What the key opens.
+    /// Returns the scopes, projects and networks of the key.
     #[must_use]
     pub fn access(&self) -> &Access {
         &self.kind.access
     }
 
-    /// The caller's own notes on the key: names and values, in the order of the names.
+    /// Returns the key's labels: names and values, in the order of the names.
     pub fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
         self.kind.labels.iter()
     }
 
-    /// What an answer tells of every key with the account, the access and the labels of this one: `write` is asked for it
-    /// once, and then it is kept.
+    /// Returns the encoded fragment of a response that all keys with this account, access and labels share. `write`
+    /// encodes it the first time.
     pub fn encoded_or_init(&self, write: impl FnOnce(&Self) -> Vec<u8>) -> &[u8] {
         self.kind.encoded.0.get_or_init(|| write(self).into())
     }
 
-    /// The first instant at which the key no longer passes.
+    /// Returns the first instant at which the key is no longer valid.
     #[must_use]
     pub fn expire_time(&self) -> Option<Timestamp> {
         self.expire_time.get()
     }
 
-    /// The first instant at which this version of its secret no longer passes.
+    /// Returns the first instant at which this version of the secret is no longer valid.
     pub(crate) fn retire_time(&self) -> Option<Timestamp> {
         self.retire_time.get()
     }
 
-    /// The first instant at which the token no longer passes: the end of the key, or of this version of its secret.
+    /// Returns the first instant at which the token is no longer valid: the end of the key or of this version of its
+    /// secret.
     #[must_use]
     pub fn end(&self) -> Option<Timestamp> {
         End(self.expire_time.0.min(self.retire_time.0)).get()
     }
 
-    /// When it was last used here, if it was.
+    /// Returns when this replica last saw the version used, if ever.
     pub(crate) fn last_used_time(&self) -> Option<Timestamp> {
         self.last_used.get()
     }
 
-    /// The same, if this is a version of that very key, and not of one with its ID or its token before it.
+    /// Returns the same if this is a version of that very key, and not of an earlier key with its ID or its token.
     pub(super) fn last_used_time_of(&self, key: &Key) -> Option<Timestamp> {
         let is_same = self.create_revision == key.create_revision && self.id == key.id;
         if is_same { self.last_used_time() } else { None }
@@ -240,7 +244,7 @@ impl KeyRecord {
 }
 
 impl KeyRecord {
-    /// When it was last used here, without its count: that is written down in its turn.
+    /// Returns the time of the last use without a count; the count is flushed separately.
     pub(crate) fn last_use(&self) -> Option<UsageDelta> {
         let last_used_time = self.last_used_time()?;
         let Self { digest, create_revision, .. } = *self;

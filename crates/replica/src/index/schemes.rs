@@ -1,11 +1,13 @@
-//! How many resident tokens were brought along by which scheme: so that those that nobody uses cost no look-up.
+//! How many resident tokens were imported under each scheme, so that a scheme without tokens costs no lookup.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use key_authority_domain::foreign::Scheme;
 
-/// Counts of tokens that other systems issued. Written by the one writer of the index; whoever reads them has read the
-/// deadline of the lease before, which is written after them: what a change that has returned brought is counted.
+/// Counts of tokens that other systems issued.
+///
+/// Only the writer of the index changes them. It writes the deadline of the lease after them, and a reader has read the
+/// deadline before: every token of a change that has returned is counted.
 #[derive(Debug, Default)]
 pub(crate) struct SchemeCounts {
     whole: AtomicUsize,
@@ -14,26 +16,26 @@ pub(crate) struct SchemeCounts {
 }
 
 impl SchemeCounts {
-    /// Whether there is any such token.
+    /// Whether any such token exists.
     pub(crate) fn has_any(&self, scheme: Scheme) -> bool {
         self.of(scheme).is_some_and(|count| count.load(Ordering::Relaxed) > 0)
     }
 
-    /// Counts a token that comes.
+    /// Counts an added token.
     pub(crate) fn add(&self, scheme: Scheme) {
         if let Some(count) = self.of(scheme) {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Counts a token that is gone.
+    /// Counts a removed token.
     pub(crate) fn remove(&self, scheme: Scheme) {
         if let Some(count) = self.of(scheme) {
             count.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
-    /// None for our own tokens, which are always looked up.
+    /// Returns the counter of a scheme; `None` for the authority's own tokens, which are always looked up.
     fn of(&self, scheme: Scheme) -> Option<&AtomicUsize> {
         match scheme {
             Scheme::Own => None,

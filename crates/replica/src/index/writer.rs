@@ -1,5 +1,5 @@
-//! The writer of the index: the replicator alone holds it. It knows which digests belong to which key, so that a changed
-//! key is replaced whole.
+//! The writer of the index, which only the replicator uses. It knows the digests of each key, so that a changed key is
+//! replaced as a whole.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use key_authority_storage::usage::UsageDelta;
 use super::by_key::ByKey;
 use super::guard::{ByDigest, Index};
 use super::interner::Interner;
-use super::record::{AccountRef, KeyRecord, Record, ResidentAccount};
+use super::record::{AccountRef, KeyRecord, ResidentAccount, SharedKeyRecord};
 use super::tombstones::Tombstones;
 
 /// The one writer of an index.
@@ -26,16 +26,16 @@ pub struct Writer {
     interner: Interner,
     accounts: HashMap<AccountId, Arc<ResidentAccount>>,
     tombstones: Tombstones,
-    /// Up to where the log is applied.
+    /// The revision up to which the log is applied.
     applied: Revision,
 }
 
-/// What a complete reading has brought so far; all else is gone at its end.
+/// A full reload in progress: what it has read so far. At its end, everything else is removed.
 #[derive(Debug)]
 pub struct Reload {
-    /// None where there was nothing before, and so nothing can be gone.
+    /// `None` for an empty index, from which nothing can be removed.
     seen: Option<Seen>,
-    /// When it began, by the authority's clock.
+    /// When the reload began, by the authority's clock.
     now: Timestamp,
 }
 
@@ -46,19 +46,19 @@ struct Seen {
 }
 
 impl Writer {
-    /// The index that it writes.
+    /// Returns the index that it writes.
     #[must_use]
     pub fn index(&self) -> &Arc<Index> {
         &self.index
     }
 
-    /// Applies the rows that a part of the log up to `to` names: those in `rows` are as they are now, the other named ones
-    /// are gone.
+    /// Applies the rows that a part of the log up to `to` names. ChangedRows in `rows` are current; named rows that are
+    /// missing were deleted.
     pub fn apply(&mut self, accounts: &BTreeSet<AccountId>, keys: &BTreeSet<KeyId>, rows: &ChangedRows, to: Revision) {
         self.applied = to;
-        let there: HashSet<&KeyId> = rows.keys.iter().map(|key| &key.id).collect();
-        for id in keys.iter().filter(|id| !there.contains(id)) {
-            // First, since its token may have been brought along again, under another ID.
+        let present: HashSet<&KeyId> = rows.keys.iter().map(|key| &key.id).collect();
+        for id in keys.iter().filter(|id| !present.contains(id)) {
+            // Removals come first, since the token may have been imported again under another ID.
             self.remove_key(id);
         }
         for account in &rows.accounts {
@@ -67,27 +67,27 @@ impl Writer {
         for key in &rows.keys {
             self.put_key(key, |_, _, _, _| false);
         }
-        let there: HashSet<&AccountId> = rows.accounts.iter().map(|account| &account.id).collect();
-        for id in accounts.iter().filter(|id| !there.contains(id)) {
+        let present: HashSet<&AccountId> = rows.accounts.iter().map(|account| &account.id).collect();
+        for id in accounts.iter().filter(|id| !present.contains(id)) {
             self.accounts.remove(id);
         }
         self.count();
     }
 
-    /// When the versions of a key were last used here, for writing it down; without those that were not.
+    /// Returns when this replica last saw each version of a key used, for a flush. Versions without a use are left out.
     #[must_use]
     pub fn last_uses(&self, id: &KeyId) -> Vec<UsageDelta> {
         self.by_key.versions(id).filter_map(|version| version.last_use()).collect()
     }
 
-    /// Begins a complete reading, `now` by the authority's clock.
+    /// Begins a full reload at `now` of the authority's clock.
     #[must_use]
     pub fn begin_reload(&self, now: Timestamp) -> Reload {
         let is_empty = self.by_key.keys() == 0 && self.accounts.is_empty();
         Reload { seen: (!is_empty).then(Seen::default), now }
     }
 
-    /// Takes a batch of a complete reading.
+    /// Applies a batch of a full reload.
     pub fn reload(&mut self, reload: &mut Reload, rows: &ChangedRows) {
         if let Some(seen) = &mut reload.seen {
             seen.accounts.extend(rows.accounts.iter().map(|account| account.id.clone()));
@@ -104,12 +104,12 @@ impl Writer {
         self.count();
     }
 
-    /// Ends a complete reading, of the state at `to`: what it did not bring is gone.
+    /// Ends a full reload of the state at `to`. What it did not show is removed.
     pub fn finish_reload(&mut self, reload: &Reload, to: Revision) {
         self.applied = to;
         if let Some(seen) = &reload.seen {
-            let gone: Vec<KeyId> = self.by_key.ids().filter(|id| !seen.keys.contains(*id)).cloned().collect();
-            for id in &gone {
+            let removed: Vec<KeyId> = self.by_key.ids().filter(|id| !seen.keys.contains(*id)).cloned().collect();
+            for id in &removed {
                 self.remove_key(id);
             }
             self.accounts.retain(|id, _| seen.accounts.contains(id));
@@ -117,7 +117,7 @@ impl Writer {
         self.count();
     }
 
-    /// Lets the tokens pass again that had ended and have come back: an operator has accepted the database as it is.
+    /// Releases all quarantined tokens: an operator has accepted the database as it is.
     pub fn release_quarantined(&mut self) {
         let index = Arc::clone(&self.index);
         let secrets = index.secrets.pin();
@@ -132,7 +132,7 @@ impl Writer {
         resident.suspended.store(account.suspended, Ordering::Release);
     }
 
-    /// The account with this ID. One whose row has not been read yet counts as suspended until it is.
+    /// Returns the account with this ID. It counts as suspended until its row is read.
     fn resident_account(&mut self, id: &AccountId) -> Arc<ResidentAccount> {
         let resident = self
             .accounts
@@ -143,7 +143,7 @@ impl Writer {
 
     fn put_key(&mut self, key: &Key, has_come_back: impl Fn(&Tombstones, Option<&KeyRecord>, &Key, &Secret) -> bool) {
         let account = AccountRef(self.resident_account(&key.account));
-        let attributes = self.interner.of(account, key.access.clone(), &key.labels);
+        let attributes = self.interner.intern(account, key.access.clone(), &key.labels);
         let index = Arc::clone(&self.index);
         let secrets = index.secrets.pin();
         let mut versions = Vec::with_capacity(key.secrets.len());
@@ -152,14 +152,20 @@ impl Writer {
             let has_come_back = has_come_back(&self.tombstones, known.map(|known| &**known), key, secret);
             let is_quarantined = self.tombstones.quarantine(secret.digest, key, has_come_back);
             let known = known.map(|known| &**known);
-            versions.push(Record::new(KeyRecord::new(key, secret, Arc::clone(&attributes), is_quarantined, known)));
+            versions.push(SharedKeyRecord::new(KeyRecord::new(
+                key,
+                secret,
+                Arc::clone(&attributes),
+                is_quarantined,
+                known,
+            )));
         }
         for version in &versions {
-            // Before it is there to be found.
+            // The scheme is counted before a lookup can find the version.
             index.foreign.add(version.scheme);
             if let Some(before) = secrets.insert(ByDigest(version.clone()), version.clone()) {
                 index.foreign.remove(before.scheme);
-                // Uses were noted on it until now. What was counted there is written down from there.
+                // Uses were recorded on the old record until now. Its count is flushed from there.
                 before.last_used_time_of(key).inspect(|time| version.last_used.note(*time));
             }
         }
@@ -174,17 +180,17 @@ impl Writer {
         }
     }
 
-    /// Removes a version that its key has no longer, unless another has taken its place.
-    fn take_out(&mut self, version: &Record) {
+    /// Removes a version that its key no longer has, unless another key has taken over its digest.
+    fn take_out(&mut self, version: &SharedKeyRecord) {
         let secrets = self.index.secrets.pin();
-        if secrets.get(&version.digest).is_some_and(|resident| Record::ptr_eq(resident, version)) {
+        if secrets.get(&version.digest).is_some_and(|resident| SharedKeyRecord::ptr_eq(resident, version)) {
             secrets.remove(&version.digest);
             self.index.foreign.remove(version.scheme);
             self.tombstones.record_removed(version.digest, self.applied);
         }
     }
 
-    /// Ends a step.
+    /// Sweeps the interner and updates the counters, at the end of each step.
     fn count(&mut self) {
         self.interner.sweep();
         self.index.keys.store(self.by_key.keys(), Ordering::Relaxed);
@@ -242,8 +248,8 @@ pub(crate) mod tests {
         Key::create(&account(false), new, minted(byte), NOW, Revision(2)).unwrap()
     }
 
-    /// A key as it is found.
-    pub(crate) fn resident() -> Record {
+    /// A resident key.
+    pub(crate) fn resident() -> SharedKeyRecord {
         let mut writer = Writer::default();
         apply(&mut writer, vec![account(false)], vec![key(1)], &[]);
         writer.index().get(&TokenDigest([1; 32])).unwrap()
@@ -292,7 +298,7 @@ pub(crate) mod tests {
         assert_eq!(used(&writer), Some(NOW));
         let another = Key { create_revision: Revision(10), ..key(1) };
         apply(&mut writer, vec![], vec![another], &[]);
-        assert_eq!(used(&writer), None, "it is another key with the same ID");
+        assert_eq!(used(&writer), None, "another key with the same ID");
     }
 
     #[test]
@@ -308,7 +314,7 @@ pub(crate) mod tests {
         assert_eq!(foreign(&writer), [false; 3]);
         let (whole, sha256) = (of_scheme(2, Scheme::Whole), of_scheme(3, Scheme::Sha256));
         for _ in 0..2 {
-            // Read again, it is not one more.
+            // Reading a key again does not count it twice.
             apply(&mut writer, vec![], vec![whole.clone(), sha256.clone()], &[]);
         }
         assert_eq!(foreign(&writer), [true, false, true]);
@@ -331,25 +337,25 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_account_that_is_made_again_has_a_state_of_its_own() {
+    fn a_recreated_account_has_its_own_state() {
         let mut writer = Writer::default();
         apply(&mut writer, vec![account(true)], vec![key(1)], &[]);
-        let gone = BTreeSet::from([account(true).id]);
-        writer.apply(&gone, &BTreeSet::from([key(1).id]), &ChangedRows::default(), Revision(9));
+        let removed = BTreeSet::from([account(true).id]);
+        writer.apply(&removed, &BTreeSet::from([key(1).id]), &ChangedRows::default(), Revision(9));
         apply(&mut writer, vec![account(false)], vec![key(1)], &[]);
         assert_eq!(verdict(writer.index(), 1), Verdict::Valid);
         apply(&mut writer, vec![account(true)], vec![], &[]);
         assert_eq!(verdict(writer.index(), 1), Verdict::AccountSuspended);
     }
 
-    /// A key with the token of another, brought along later.
+    /// A later key with the token of another.
     fn with_token_of(other: &Key, byte: u8) -> Key {
         Key { create_revision: Revision(7), secrets: other.secrets.clone(), ..key(byte) }
     }
 
     #[test]
-    fn a_token_that_is_brought_along_again_is_that_of_the_key_which_has_it_now() {
-        // Changed beyond recognition, or gone, and in either order of the rows.
+    fn a_token_that_is_imported_again_belongs_to_its_new_key() {
+        // The old key has lost the token, or was deleted, in either order of the rows.
         let mut renewed = key(1);
         renewed.renew(&account(false), minted(4), Duration::ZERO, ExpiryChoice::Unspecified, NOW).unwrap();
         renewed.secrets.remove(0);
@@ -366,7 +372,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_reading_that_missed_how_a_token_went_takes_it_as_it_is() {
+    fn a_reload_that_missed_how_a_token_ended_accepts_its_new_key() {
         let mut revoked = key(1);
         revoked.revoke(String::new(), NOW);
         for before in [key(1), revoked] {
@@ -379,14 +385,14 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_key_whose_account_is_not_there_yet_does_not_pass() {
+    fn a_key_whose_account_is_not_read_yet_is_denied() {
         let mut writer = Writer::default();
         apply(&mut writer, vec![], vec![key(1)], &[]);
         assert_eq!(verdict(writer.index(), 1), Verdict::AccountSuspended);
     }
 
     #[test]
-    fn a_reload_removes_what_it_did_not_bring() {
+    fn a_reload_removes_what_it_did_not_show() {
         let mut writer = Writer::default();
         apply(&mut writer, vec![account(false)], vec![key(1), key(2)], &[]);
         let mut seen = writer.begin_reload(NOW);
@@ -398,7 +404,7 @@ pub(crate) mod tests {
         assert_eq!(verdicts, [Verdict::Unknown, Verdict::Valid, Verdict::Valid]);
     }
 
-    /// A complete reading of a database that went back.
+    /// A full reload of a database that went back.
     fn reload(writer: &mut Writer, keys: Vec<Key>) {
         let mut seen = writer.begin_reload(NOW);
         writer.reload(&mut seen, &ChangedRows { accounts: vec![account(false)], keys });
@@ -406,7 +412,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_token_that_had_ended_does_not_come_back_with_the_database() {
+    fn an_ended_token_stays_denied_when_the_database_goes_back() {
         use Verdict::{Revoked, Unknown, Valid};
 
         let mut writer = Writer::default();
@@ -423,7 +429,7 @@ pub(crate) mod tests {
         assert_eq!(verdicts(&writer), [Revoked, Revoked, Revoked, Unknown, Valid]);
         assert_eq!(writer.index().quarantined(), 3);
 
-        // It is held through other changes, and no longer counted once it is revoked again.
+        // The token stays quarantined through other changes, and is no longer counted once it is revoked again.
         apply(&mut writer, vec![], vec![then, deleted], &[]);
         assert_eq!(verdicts(&writer), [Revoked, Revoked, Revoked, Unknown, Valid]);
         assert_eq!(writer.index().quarantined(), 2);
@@ -434,7 +440,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_token_that_is_made_again_is_not_held() {
+    fn a_token_that_is_created_again_is_not_quarantined() {
         let mut writer = Writer::default();
         apply(&mut writer, vec![account(false)], vec![key(1)], &[]);
         apply(&mut writer, vec![], vec![], &["key_1"]);

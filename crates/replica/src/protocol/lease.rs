@@ -1,8 +1,17 @@
-//! The lease: the right to answer from memory. The protocol of `docs/coherence.md`, without its I/O: [`Lease::on`] is
-//! told what happened and when, and says what to do next.
+//! The lease: the right of a replica to answer from memory.
 //!
-//! A heartbeat is, in this order: note the time, read the log, apply it, confirm. Only when the confirmation has been
-//! acknowledged is the lease extended, and it is counted from before the heartbeat was sent.
+//! This is the protocol of `docs/coherence.md` without its I/O. [`Lease::on`] takes an event with its time, and returns
+//! the next action. A heartbeat is a timeline:
+//!
+//! t0: the heartbeat begins; its time is noted.
+//! t1: the log is read from the applied revision on.
+//! t2: what was read is applied to the index. If the log goes on, t1 and t2 repeat under the same t0.
+//! t3: the applied revision is confirmed in the registry.
+//! t4: the database acknowledges the confirmation. The lease is extended to t0 plus the trusted time.
+//!
+//! The lease counts from t0, before anything was sent. A change that is committed after t1 is missing from the index,
+//! and waits for at most one lease after its commit; the lease of this heartbeat ends earlier, since t0 precedes the
+//! commit and the trusted time is shorter than the wait.
 
 use std::time::Duration;
 
@@ -13,42 +22,42 @@ use key_authority_storage::settings::Head;
 use super::timings::LeaseTimings;
 use crate::clock::Boottime;
 
-/// Whether a replica whose lease lasts until `deadline` may answer at `now`. To be asked before the index is read.
+/// Whether a replica whose lease lasts until `deadline` may answer at `now`. Check it before the index is read.
 #[must_use]
 pub fn may_answer(deadline: Boottime, now: Boottime) -> bool {
-    // The feature is the mutant that the fault harness must find. One that has not joined yet knows nothing at all, and
-    // would be found at once for the wrong reason.
+    // The feature is the mutant that the fault harness must find. A replica that has not joined yet has an empty index,
+    // and would be found at once for the wrong reason.
     now < deadline || (cfg!(feature = "ignore-lease") && deadline != Boottime(0))
 }
 
-/// What happened.
+/// An event of the protocol.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// The time has come, or somebody woke us.
+    /// A heartbeat is due, or the replicator was woken.
     Due,
-    /// Our row is in the registry.
+    /// This replica's row is in the registry.
     Joined,
-    /// Everything was read from one snapshot, whose end this is, and is in the index.
+    /// The index holds everything, from one snapshot that ends at this head.
     Loaded(Head),
     /// The log was read from the applied revision on.
     Read(&'a Feed),
-    /// What was read is in the index.
+    /// The index holds what was read.
     Applied,
-    /// Our row was updated, if it was there.
+    /// This replica's row was updated, if it exists.
     Confirmed {
-        /// Whether it was.
+        /// Whether the row exists.
         is_registered: bool,
     },
-    /// What was asked for could not be done.
+    /// The last action failed.
     Failed,
 }
 
-/// What to do next. Each asks for one event in return, except [`Action::Rest`].
+/// The next action. Each is answered by one event, except [`Action::Rest`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// Read everything there is.
+    /// Read all accounts and keys.
     Load,
-    /// Enter a fresh row into the registry.
+    /// Add a fresh row to the registry.
     Join,
     /// Read the log from this revision on.
     Read(Revision),
@@ -56,7 +65,7 @@ pub enum Action {
     Apply,
     /// Confirm what is applied.
     Confirm(Head),
-    /// Nothing, until the next heartbeat is due.
+    /// Do nothing until the next heartbeat is due.
     Rest,
 }
 
@@ -73,64 +82,65 @@ enum Phase {
 /// The state of the protocol at one replica.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Lease {
-    terms: LeaseTimings,
+    timings: LeaseTimings,
     phase: Phase,
-    /// Whether what is in the index is a state of the database, which the log can lead on from.
+    /// Whether the index is a state of the database from which the log can continue.
     is_loaded: bool,
-    /// Whether our row is in the registry, as far as we know.
+    /// Whether this replica's row is in the registry, as far as it knows.
     is_registered: bool,
     applied: Head,
-    /// The beginning of the last heartbeat that read the log to its end, and applied it.
-    known: Boottime,
+    /// The beginning (t0) of the last heartbeat that read the log to its end and applied it.
+    applied_as_of: Boottime,
     deadline: Boottime,
-    /// What was confirmed last, and the beginning of that heartbeat.
+    /// The last confirmed revision, and the beginning (t0) of its heartbeat.
     confirmed: Option<(Revision, Boottime)>,
     log_divergences: u64,
 }
 
 impl Lease {
-    /// A replica that knows nothing and is not registered.
+    /// A replica with an empty index that is not registered.
     #[must_use]
-    pub fn new(terms: LeaseTimings) -> Self {
+    pub fn new(timings: LeaseTimings) -> Self {
         let applied = Head { revision: Revision(-1), hash: key_authority_domain::audit::ChainHash::default() };
         Self {
-            terms,
+            timings,
             phase: Phase::Idle,
             is_loaded: false,
             is_registered: false,
             applied,
-            known: Boottime(0),
+            applied_as_of: Boottime(0),
             deadline: Boottime(0),
             confirmed: None,
             log_divergences: 0,
         }
     }
 
-    /// Until when the replica may answer; 0 when it may not.
+    /// Returns the instant until which the replica may answer; 0 when it may not.
     #[must_use]
     pub fn deadline(&self) -> Boottime {
         self.deadline
     }
 
-    /// Up to where the log is in the index.
+    /// Returns the head up to which the log is in the index.
     #[must_use]
     pub fn applied(&self) -> Head {
         self.applied
     }
 
-    /// Since when what is applied is known to be the log to its end: of this log, not of one that is no more.
+    /// Returns the instant since which the index is known to be at the end of the log: of the current log, not of one
+    /// that a restore has replaced.
     #[must_use]
-    pub fn known(&self) -> Boottime {
-        self.known
+    pub fn applied_as_of(&self) -> Boottime {
+        self.applied_as_of
     }
 
-    /// How often the database was seen to have gone back.
+    /// Returns how often the database was seen to have gone back.
     #[must_use]
     pub fn log_divergences(&self) -> u64 {
         self.log_divergences
     }
 
-    /// Takes the step that `event` asks for at `now`.
+    /// Takes the step for `event` at `now`, and returns the next action.
     pub fn on(&mut self, event: &Event<'_>, now: Boottime) -> Action {
         let (phase, action) = match (self.phase, event) {
             (Phase::Idle, Event::Due) => self.begin(now),
@@ -146,7 +156,7 @@ impl Lease {
             (Phase::Applying { t0, to, is_all }, Event::Applied) => {
                 self.applied = to;
                 if is_all {
-                    self.known = t0;
+                    self.applied_as_of = t0;
                     (Phase::Confirming { t0 }, Action::Confirm(to))
                 } else {
                     (Phase::Reading { t0 }, Action::Read(to.revision))
@@ -154,15 +164,15 @@ impl Lease {
             }
             (Phase::Confirming { t0 }, Event::Confirmed { is_registered: true }) => {
                 self.confirmed = Some((self.applied.revision, t0));
-                self.deadline = t0.after(self.terms.trust);
+                self.deadline = t0.after(self.timings.trust);
                 (Phase::Idle, Action::Rest)
             }
             (Phase::Confirming { .. }, Event::Confirmed { is_registered: false }) => {
-                // Somebody waited us out and removed our row: changes have been over without us since.
+                // Another replica waited this one out and removed its row: changes have completed without it since.
                 (self.deadline, self.is_registered) = (Boottime(0), false);
                 self.begin(now)
             }
-            // A step that failed leaves the deadline alone: it says how long what we know may still be told.
+            // A failed step leaves the deadline alone: what the index holds stays usable until then.
             (_, Event::Failed) => (Phase::Idle, Action::Rest),
             // An event that does not belong to the phase changes nothing.
             (phase, _) => (phase, Action::Rest),
@@ -171,13 +181,15 @@ impl Lease {
         action
     }
 
-    /// The same replica as it will be in `by`, told as if it still were `now`: for models, which keep time as ages so that
-    /// their states are finite. Instants of the past that differ in nothing that is yet to come become one.
+    /// Returns the state as it will be after `by`, expressed as if it still were `now`.
+    ///
+    /// Models keep time as ages, so that their states are finite. Past instants that make no difference to the future
+    /// become one.
     #[must_use]
     pub fn aged(&self, by: Duration, now: Boottime) -> Self {
         let age = |time| now.since(time) + by;
-        // A heartbeat that began longer ago than it is trusted for gives no lease, however long ago that is.
-        let begun = |t0| if age(t0) > self.terms.trust { Boottime(0) } else { now.before(age(t0)) };
+        // A heartbeat that began longer ago than the trusted time gives no lease, no matter how long ago it began.
+        let begun = |t0| if age(t0) > self.timings.trust { Boottime(0) } else { now.before(age(t0)) };
         let phase = match self.phase {
             Phase::Reading { t0 } => Phase::Reading { t0: begun(t0) },
             Phase::Applying { t0, to, is_all } => Phase::Applying { t0: begun(t0), to, is_all },
@@ -186,15 +198,17 @@ impl Lease {
         };
         let is_past = self.deadline < now.after(by);
         let deadline = if is_past { Boottime(0) } else { now.after(self.deadline.since(now.after(by))) };
-        let confirmed = self.confirmed.map(|(revision, t0)| (revision, now.before(age(t0).min(self.terms.heartbeat))));
-        Self { phase, known: Boottime(0), deadline, confirmed, ..self.clone() }
+        let confirmed =
+            self.confirmed.map(|(revision, t0)| (revision, now.before(age(t0).min(self.timings.heartbeat))));
+        Self { phase, applied_as_of: Boottime(0), deadline, confirmed, ..self.clone() }
     }
 
-    /// The first step of a heartbeat, or what must be done before there can be one.
+    /// Returns the first step of a heartbeat, or what must be done before there can be one.
     ///
-    /// Everything is read before the replica registers, so that no change waits while it is. Nor need it be read after
-    /// that: a lease comes only from a heartbeat that reads the log while the row is there, and the log leads on from what
-    /// was read, however long ago that was. For the same reason a replica that was removed only registers again.
+    /// Everything is read before the replica registers, so that no change waits meanwhile. It need not be read again
+    /// after that: a lease comes only from a heartbeat that reads the log while the row exists, and the log continues
+    /// from what was read, no matter how long ago. For the same reason, a replica that was removed only registers
+    /// again.
     fn begin(&self, now: Boottime) -> (Phase, Action) {
         if !self.is_loaded {
             (Phase::Loading, Action::Load)
@@ -213,16 +227,16 @@ impl Lease {
         if to.revision > self.applied.revision {
             return (Phase::Applying { t0, to, is_all: to.revision >= feed.head.revision }, Action::Apply);
         }
-        self.known = t0;
+        self.applied_as_of = t0;
         let is_due = self
             .confirmed
-            .is_none_or(|(revision, last)| revision < to.revision || now.since(last) >= self.terms.heartbeat);
+            .is_none_or(|(revision, last)| revision < to.revision || now.since(last) >= self.timings.heartbeat);
         if is_due { (Phase::Confirming { t0 }, Action::Confirm(to)) } else { (Phase::Idle, Action::Rest) }
     }
 }
 
-/// Where the log leads from `applied` on. None when it does not go on from there: the event at the applied revision is
-/// not there or is another, the head lies before it, or an event is missing.
+/// Returns the head that the log leads to from `applied`. Returns `None` when the log does not continue from there: the
+/// event at the applied revision is missing or different, the head is before it, or an event is missing.
 fn follow(applied: Head, feed: &Feed) -> Option<Head> {
     let mut last = applied;
     let mut events = feed.events.iter();
@@ -236,7 +250,7 @@ fn follow(applied: Head, feed: &Feed) -> Option<Head> {
         last = Head { revision: event.revision, hash: event.hash };
     }
     let is_whole = last.revision < feed.head.revision || last == feed.head;
-    // An incomplete reading is only followed when it is one for its length.
+    // An incomplete reading is only followed when the limit on its length cut it.
     let is_cut = last.revision < feed.head.revision && feed.events.len() < 2;
     (is_whole && !is_cut).then_some(last)
 }
@@ -313,7 +327,7 @@ mod tests {
         assert_eq!(lease.on(&Event::Read(&feed(3, 3)), now), Action::Confirm(head(3)));
         assert_eq!(lease.on(&Event::Confirmed { is_registered: false }, now), Action::Join);
         assert_eq!(lease.deadline(), Boottime(0));
-        // Its name may be taken away again before it is through; and what it knows it still knows.
+        // The row may be removed again before the join completes; the index stays usable.
         assert_eq!(lease.on(&Event::Failed, now), Action::Rest);
         assert_eq!(lease.on(&Event::Due, now), Action::Join);
         assert_eq!(lease.on(&Event::Joined, now), Action::Read(Revision(3)));
@@ -344,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_database_that_log_divergences_is_read_anew() {
+    fn a_diverged_log_is_reloaded() {
         let other = |mut feed: Feed| {
             feed.events[0].hash = ChainHash([99; 32]);
             feed

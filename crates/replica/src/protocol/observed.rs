@@ -1,4 +1,4 @@
-//! What one replica has seen of the others in the registry.
+//! What one replica has observed of the others in the registry.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -13,8 +13,8 @@ use crate::clock::Boottime;
 pub struct Observed(BTreeMap<ReplicaId, (Nonce, Boottime)>);
 
 impl Observed {
-    /// Notes what the registry showed, and says whether any of it is new. `now` is when it was received, not when it was
-    /// asked for.
+    /// Records what the registry shows, and returns whether any of it is new. `now` is when the answer was received,
+    /// not when the statement was sent.
     pub fn note(&mut self, rows: &[ReplicaRow], now: Boottime) -> bool {
         self.0.retain(|id, _| rows.iter().any(|row| row.id == *id));
         let mut is_new = false;
@@ -27,7 +27,7 @@ impl Observed {
         is_new
     }
 
-    /// Whether the row was noted before with another value: its replica runs.
+    /// Whether the row was recorded with another value: its replica runs.
     #[must_use]
     pub fn has_changed(&self, row: &ReplicaRow) -> bool {
         self.0.get(&row.id).is_some_and(|(nonce, _)| *nonce != row.nonce)

@@ -9,37 +9,38 @@ use key_authority_storage::registry::{Nonce, RegistryScan, ReplicaRow};
 use super::observed::Observed;
 use crate::clock::Boottime;
 
-/// How much longer than the lease a change waits to remove who is silent, so that the next one need not wait for it.
+/// How much longer than the lease a change waits to remove a silent replica, so that the next change need not wait for
+/// it.
 pub const GRACE: Duration = Duration::from_millis(100);
-/// How long the registry may take to answer when the lease is over: it is only asked for the sake of the next change.
+/// How long a read of the registry may take after the lease is over. It only helps the next change.
 pub const LAST_LOOK: Duration = Duration::from_millis(40);
 
-/// A change that is waited for.
+/// A change to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change {
     /// Its revision.
     pub revision: Revision,
-    /// The hash of its event, where it is known: another log may have another event of that revision.
+    /// The hash of its event, if known: another log may have another event with that revision.
     pub hash: Option<ChainHash>,
 }
 
 impl Change {
-    /// Whether the log that a scan saw has the change.
+    /// Whether the log that a scan saw contains the change.
     pub(crate) fn is_in(&self, scan: &RegistryScan) -> bool {
         scan.head >= self.revision && self.hash.is_none_or(|hash| scan.hash == Some(hash))
     }
 }
 
-/// How a change came to be everywhere.
+/// The outcome of waiting for a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Propagation {
     /// The change.
     pub revision: Revision,
-    /// Whether every replica has it, or some were waited out.
+    /// Whether every replica confirmed the change, or some were waited out.
     pub state: PropagationState,
-    /// How many replicas were waited for, this one included.
+    /// The number of replicas waited for, including this one.
     pub replicas: u32,
-    /// How long it took, from the commit on.
+    /// The time since the commit.
     pub waited: Duration,
 }
 
@@ -48,11 +49,11 @@ pub struct Propagation {
 pub enum PropagationState {
     /// Every replica has applied it.
     Confirmed,
-    /// A silent replica was waited out: it does not answer any more.
+    /// A silent replica was waited out: it has no lease and does not answer.
     Lapsed,
 }
 
-/// Waiting for one change, without its I/O: it is told what the registry showed, and says what to do next.
+/// A wait for one change, without I/O: it takes what the registry shows, and returns the next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Wait {
     pub(crate) revision: Revision,
@@ -61,83 +62,88 @@ pub struct Wait {
     grace: Duration,
 }
 
-/// What to do next in a [`Wait`].
+/// The next step of a [`Wait`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// The change is over.
+    /// The wait is over.
     Over(PropagationState),
-    /// Remove these rows, whose nonces are the observed ones; then read the registry again.
+    /// Remove these rows if their nonces are still the observed ones; then read the registry again.
     Fence(Vec<(ReplicaId, Nonce)>),
     /// Read the registry again, after a pause.
-    Ask,
+    Poll,
 }
 
 impl Wait {
-    /// A wait for `revision`. `committed` is an instant after its commit was acknowledged; the change is safe at the latest
-    /// one `lease` after it, and the wait is over a [`GRACE`] later.
+    /// Makes a wait for `revision`.
+    ///
+    /// `committed` is an instant after the commit was acknowledged. The change is safe at the latest one `lease` after
+    /// it; the wait is over one [`GRACE`] later.
     #[must_use]
     pub fn new(revision: Revision, committed: Boottime, lease: Duration) -> Self {
         Self { revision, committed, lease, grace: GRACE }
     }
 
-    /// The same with another grace than [`GRACE`]: for models, whose units of time are their own.
+    /// Returns the same wait with another grace than [`GRACE`], for models, which have their own units of time.
     #[must_use]
     pub fn with_grace(self, grace: Duration) -> Self {
         Self { grace, ..self }
     }
 
-    /// When the wait is over by time alone: who does not know of the change by then has no lease any more.
+    /// Returns when the wait is over by time alone: a replica that lacks the change by then has no lease.
     #[must_use]
     pub fn end(&self) -> Boottime {
         self.committed.after(self.lease)
     }
 
-    /// Those who have not confirmed the change. `mine` is the replica that waits and what it has applied, which need not
-    /// have been confirmed to the database to be known here.
+    /// Returns the replicas that have not confirmed the change. `local` is this replica and what it has applied, which
+    /// may be ahead of its row.
     pub fn pending<'a>(
         &self,
         rows: &'a [ReplicaRow],
-        mine: Option<(ReplicaId, Revision)>,
+        local: Option<(ReplicaId, Revision)>,
     ) -> impl Iterator<Item = &'a ReplicaRow> {
         let revision = self.revision;
         let applied =
-            move |row: &ReplicaRow| mine.filter(|(me, _)| *me == row.id).map_or(row.applied, |(_, mine)| mine);
+            move |row: &ReplicaRow| local.filter(|(me, _)| *me == row.id).map_or(row.applied, |(_, applied)| applied);
         rows.iter().filter(move |row| applied(row) < revision)
     }
 
-    /// The registry showed `rows`, `observed` has noted them, and it is `now`. `mine` is as in [`Wait::pending`].
+    /// Returns the next step after the registry showed `rows`, which `observed` has recorded. `local` is as in
+    /// [`Wait::pending`].
     #[must_use]
     pub fn on_rows(
         &self,
         rows: &[ReplicaRow],
-        mine: Option<(ReplicaId, Revision)>,
+        local: Option<(ReplicaId, Revision)>,
         observed: &Observed,
         now: Boottime,
     ) -> Step {
-        let pending: Vec<&ReplicaRow> = self.pending(rows, mine).collect();
+        let pending: Vec<&ReplicaRow> = self.pending(rows, local).collect();
         if pending.is_empty() {
             return Step::Over(PropagationState::Confirmed);
         }
-        // The change is over, whether those who are silent could be removed or not.
+        // The change is safe, whether the silent replicas could be removed or not.
         if now >= self.end().after(self.grace) {
             return Step::Over(PropagationState::Lapsed);
         }
-        let is_me = |row: &ReplicaRow| mine.is_some_and(|(me, _)| me == row.id);
+        let is_me = |row: &ReplicaRow| local.is_some_and(|(me, _)| me == row.id);
         let is_silent = |row: &&&ReplicaRow| !is_me(row) && observed.is_silent(row, self.lease, now);
         let silent: Vec<_> = pending.iter().filter(is_silent).map(|row| (row.id, row.nonce)).collect();
-        // Past the end, who fell silent before the change will have been for long enough in a moment. Nobody may be removed
-        // earlier: that a row shows no confirmation does not say that its replica has none, since an UPDATE that was given
-        // up can still arrive, and put an older one back.
-        if silent.is_empty() { Step::Ask } else { Step::Fence(silent) }
+        // After the end, a replica that fell silent before the change will soon have been silent for long enough. No
+        // replica may be removed earlier: a row without the confirmation does not prove that its replica lacks one,
+        // since an UPDATE that was given up can still arrive and put an older confirmation back.
+        if silent.is_empty() { Step::Poll } else { Step::Fence(silent) }
     }
 
-    /// It is `now`, and the registry could not be read.
+    /// Returns the next step after the registry could not be read.
     #[must_use]
     pub fn on_time(&self, now: Boottime) -> Step {
-        if now >= self.end() { Step::Over(PropagationState::Lapsed) } else { Step::Ask }
+        if now >= self.end() { Step::Over(PropagationState::Lapsed) } else { Step::Poll }
     }
 
-    /// The same wait as it will be in `by`, told as if it still were `now`; see [`crate::lease::Lease::aged`].
+    /// Returns the wait as it will be after `by`, expressed as if it still were `now`; see [`Lease::aged`].
+    ///
+    /// [`Lease::aged`]: super::lease::Lease::aged
     #[must_use]
     pub fn aged(&self, by: Duration, now: Boottime) -> Self {
         Self { committed: now.before((now.since(self.committed) + by).min(self.lease + self.grace)), ..*self }
@@ -183,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scan_of_a_log_without_the_change_is_none() {
+    fn a_scan_of_a_log_without_the_change_does_not_count() {
         let scan = |head, hash| RegistryScan { rows: vec![], head: Revision(head), hash };
         let (hash, other) = (Some(ChainHash([1; 32])), Some(ChainHash([2; 32])));
         let change = Change { revision: Revision(5), hash };
@@ -195,13 +201,13 @@ mod tests {
     }
 
     #[test]
-    fn joining_replicas_are_waited_for_and_what_is_applied_here_counts() {
+    fn joining_replicas_are_waited_for_and_local_progress_counts() {
         let wait = Wait::new(Revision(5), at(1), WAIT);
-        let step = |rows: &[ReplicaRow], mine| wait.on_rows(rows, mine, &Observed::default(), at(2));
+        let step = |rows: &[ReplicaRow], local| wait.on_rows(rows, local, &Observed::default(), at(2));
         let me = |id, applied| Some((ReplicaId([id; 16]), Revision(applied)));
-        assert_eq!(step(&[row(1, 4, 0)], None), Step::Ask);
-        assert_eq!(step(&[row(1, -1, 0)], None), Step::Ask);
-        assert_eq!(step(&[row(1, 5, 0)], me(1, 4)), Step::Ask);
+        assert_eq!(step(&[row(1, 4, 0)], None), Step::Poll);
+        assert_eq!(step(&[row(1, -1, 0)], None), Step::Poll);
+        assert_eq!(step(&[row(1, 5, 0)], me(1, 4)), Step::Poll);
         assert_eq!(step(&[row(1, 4, 0)], me(1, 5)), Step::Over(PropagationState::Confirmed));
         assert_eq!(step(&[row(1, 5, 0)], None), Step::Over(PropagationState::Confirmed));
     }
@@ -212,7 +218,7 @@ mod tests {
         let rows = [row(1, 4, 7), row(2, 5, 7)];
         observed.note(&rows, at(1));
         let wait = Wait::new(Revision(5), at(3), WAIT);
-        assert_eq!(wait.on_rows(&rows, None, &observed, at(10)), Step::Ask);
+        assert_eq!(wait.on_rows(&rows, None, &observed, at(10)), Step::Poll);
         assert_eq!(wait.on_rows(&rows, None, &observed, at(11)), Step::Fence(vec![(ReplicaId([1; 16]), [7; 8])]));
         assert_eq!(wait.on_rows(&rows[1..], None, &observed, at(11)), Step::Over(PropagationState::Confirmed));
     }
@@ -220,27 +226,27 @@ mod tests {
     #[test]
     fn time_alone_ends_the_wait_one_lease_after_the_commit() {
         let wait = Wait::new(Revision(5), at(3), WAIT);
-        assert_eq!(wait.on_time(at(12)), Step::Ask);
+        assert_eq!(wait.on_time(at(12)), Step::Poll);
         assert_eq!(wait.on_time(at(13)), Step::Over(PropagationState::Lapsed));
 
-        // While the registry can be read, it goes on a little longer, for who fell silent just before.
+        // While the registry can be read, the wait goes on a little longer, for a replica that fell silent just before.
         let rows = [row(1, 4, 7)];
         let mut observed = Observed::default();
         observed.note(&rows, at(3).after(GRACE / 2));
         let step = |now| wait.on_rows(&rows, None, &observed, now);
-        assert_eq!(step(at(13)), Step::Ask);
+        assert_eq!(step(at(13)), Step::Poll);
         assert_eq!(step(at(13).after(GRACE / 2)), Step::Fence(vec![(ReplicaId([1; 16]), [7; 8])]));
         let step = |now| wait.on_rows(&rows, None, &Observed::default(), now);
         assert_eq!(step(at(13).after(GRACE)), Step::Over(PropagationState::Lapsed));
     }
 
     #[test]
-    fn a_wait_that_cannot_remove_a_row_ends_all_the_same() {
+    fn a_wait_that_cannot_remove_a_row_still_ends() {
         let rows = [row(1, 4, 7)];
         let mut observed = Observed::default();
         observed.note(&rows, at(1));
         let wait = Wait::new(Revision(5), at(3), WAIT);
-        // The database shows its rows, and lets none of them be removed.
+        // The database shows its rows, but does not allow their removal.
         let step = |now| wait.on_rows(&rows, None, &observed, now);
         assert_eq!(step(at(13)), Step::Fence(vec![(ReplicaId([1; 16]), [7; 8])]));
         assert_eq!(step(at(13).after(GRACE)), Step::Over(PropagationState::Lapsed));

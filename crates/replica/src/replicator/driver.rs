@@ -1,4 +1,5 @@
-//! What the replicator does: the steps that the lease's state machine asks for, on the database and on the view.
+//! The driver of a replica: it runs the actions of the lease's state machine on the database and on the replica's
+//! state.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,20 +21,22 @@ use crate::protocol::lease::{Action, Event, Lease};
 use crate::protocol::wait::Change;
 use crate::state::ReplicaState;
 
-/// How often the registry is read, so that a replica that fell silent long ago is known to be.
+/// How often the registry is read, so that the start of a replica's silence is observed before a change needs it.
 const SCAN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Why a step of a heartbeat could not be done.
+const UNREACHABLE: &str = "replicator cannot reach the database; answering from memory until the lease expires";
+
+/// Why a step of a heartbeat failed.
 #[derive(Debug, thiserror::Error)]
 enum StepError {
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// It says nothing about the database.
-    #[error("there are no random bytes")]
+    /// It says nothing about the state of the database.
+    #[error("cannot read random bytes")]
     Entropy(#[source] std::io::Error),
 }
 
-/// Does what the lease says.
+/// Runs the actions of the lease.
 pub(super) struct Driver<L, T> {
     pub(super) config: ReplicaConfig,
     pub(super) state: Arc<ReplicaState>,
@@ -41,12 +44,12 @@ pub(super) struct Driver<L, T> {
     pub(super) ledger: L,
     timer: T,
     pub(super) lease: Lease,
-    /// The name under which it tries to be registered.
+    /// The ID of a join that is not known to have succeeded yet.
     joining: Option<ReplicaId>,
-    /// The session that the log was read in.
+    /// The session in which the log was read.
     session: u64,
     scanned: Option<Boottime>,
-    /// The acceptances of a restore that are known here; none before everything was read once.
+    /// The known acceptances of a restore; `None` before the first full reload.
     accepted: Option<BTreeSet<ChainHash>>,
     /// The last corrupt row that was logged; each is logged once.
     corrupt: Option<String>,
@@ -59,7 +62,7 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
         Self { config, state, writer, ledger, timer, lease, joining, session, scanned, accepted, corrupt }
     }
 
-    /// Runs a heartbeat and, now and then, looks at the registry; says whether every step of it could be done.
+    /// Runs a heartbeat and, when it is due, a scan of the registry; returns whether every step succeeded.
     pub(super) async fn beat_and_scan(&mut self) -> Result<bool, EndError> {
         let is_done = self.heartbeat().await?;
         let is_due = self.scanned.is_none_or(|scanned| self.timer.now().since(scanned) >= SCAN_INTERVAL);
@@ -70,7 +73,7 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
         Ok(self.scan().await)
     }
 
-    /// Runs a heartbeat to its end, and says whether every step of it could be done.
+    /// Runs a heartbeat to its end, and returns whether every step succeeded.
     async fn heartbeat(&mut self) -> Result<bool, EndError> {
         let mut event = Event::Due;
         let mut feed;
@@ -95,7 +98,7 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
                 },
                 (Action::Load, _) => self.load().await.map(Event::Loaded),
                 (Action::Apply, Event::Read(read)) => self.apply(read).await,
-                // Nothing was read, so nothing may be taken for applied.
+                // Nothing was read, so nothing may count as applied.
                 (Action::Apply, _) => Ok(Event::Failed),
                 (Action::Confirm(head), _) => self.confirm(head).await,
                 (Action::Read(from), _) => match self.read(from).await {
@@ -113,7 +116,7 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
         }
     }
 
-    /// Joins under a fresh name; under the same one again until that is known to have come about.
+    /// Joins under a fresh ID, and again under the same ID until the join is known to have succeeded.
     async fn join(&mut self) -> Result<Result<(), JoinRefused>, StepError> {
         let id = match self.joining {
             Some(id) => id,
@@ -138,7 +141,7 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
         tracing::info!(revision = %head.revision, keys, accounts, "loaded all keys into memory");
         let accepted = self.ledger.acceptances().await?;
         if self.accepted.as_ref().is_some_and(|known| !accepted.is_subset(known)) {
-            // The database went back, and was accepted as it is, while this replica did not hear of either.
+            // The database went back and was accepted as it is, while this replica was not connected.
             self.release_quarantined();
         }
         self.accepted = Some(accepted);
@@ -146,10 +149,10 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
     }
 
     async fn read(&mut self, from: Revision) -> Result<Feed, StepError> {
-        let asked = self.timer.now();
+        let sent = self.timer.now();
         let feed = self.ledger.feed(from).await?;
         let newest = feed.events.last().map_or(Timestamp::MIN, |event| event.time);
-        self.state.set_clock(feed.now, newest, asked, self.timer.now());
+        self.state.set_clock(feed.now, newest, sent, self.timer.now());
         self.state.set_head(feed.head.revision);
         self.session = self.ledger.sessions();
         Ok(feed)
@@ -160,7 +163,7 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
         let keys: BTreeSet<_> = feed.events.iter().filter_map(|event| event.key_id.clone()).collect();
         let ids = (accounts.iter().cloned().collect::<Vec<_>>(), keys.iter().cloned().collect::<Vec<_>>());
         let mut rows = self.ledger.rows(&ids.0, &ids.1).await?;
-        // The event at the applied revision is read again with what follows it; what it says was done then.
+        // The event at the applied revision is read again with those that follow. It was processed before.
         let applied = self.lease.applied().revision;
         let new = || feed.events.iter().filter(|event| event.revision > applied);
         for import in new().filter(|event| event.is_import) {
@@ -168,11 +171,11 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
         }
         for event in new().filter(|event| event.records_use) {
             let mut uses = event.key_id.as_ref().map(|id| self.writer.last_uses(id)).unwrap_or_default();
-            // Before the event is confirmed: the deletion that waits for it is judged by what is written down.
+            // This happens before the event is confirmed: the deletion that waits for it is decided by what is written.
             self.ledger.record_usage(&mut uses).await.map_err(|(_, error)| error)?;
         }
-        // Before any of it is in the index: rows of another server may be older than the log that names them, and the next
-        // heartbeat would not read them again.
+        // This check comes before anything is applied to the index. Rows from another server may be older than the log
+        // that names them, and the next heartbeat would not read them again.
         if !self.is_same_session() {
             return Ok(Event::Failed);
         }
@@ -192,9 +195,9 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
         self.writer.release_quarantined();
     }
 
-    /// Whether what was done since the log was read was done in the session that it was read in. What was read and what is
-    /// written must be of one server: one that was the primary once, and does not know yet that it is not, would show an old
-    /// log, and the new one would take the confirmation of it.
+    /// Whether everything since the log was read was done in the same session. Reads and writes of a heartbeat must be
+    /// on one server: a former primary that does not know of its demotion yet would show an old log, and the new
+    /// primary would accept the confirmation of it.
     fn is_same_session(&self) -> bool {
         let is_same = self.ledger.sessions() == self.session;
         if !is_same {
@@ -206,9 +209,12 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
     async fn confirm(&self, head: Head) -> Result<Event<'static>, StepError> {
         let Some(me) = self.state.me() else { return Ok(Event::Confirmed { is_registered: false }) };
         let is_registered = match self.ledger.confirm(me, head, self.random()?).await {
-            // Who cannot write on a database that nobody else serves cannot be behind: nobody changes anything.
+            // The only server of a database cannot be behind: no other server changes anything.
             Err(StorageError::CannotWrite(error)) if self.config.is_alone => {
-                tracing::debug!(error = %error, "cannot write the heartbeat: the database is full; continuing as the only server");
+                tracing::debug!(
+                    error = %error,
+                    "cannot write the heartbeat: the database is full; continuing as the only server"
+                );
                 true
             }
             confirmed => confirmed?,
@@ -222,7 +228,7 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
         Ok(Event::Confirmed { is_registered })
     }
 
-    /// Shows what the lease says to those who answer.
+    /// Publishes the state of the lease to the tasks that answer calls.
     fn publish(&self) {
         if self.state.set_lease(&self.lease) {
             tracing::error!(
@@ -232,8 +238,8 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
         }
     }
 
-    /// Looks at the registry, removes who is silent, and says whether that could be done in the time between two
-    /// heartbeats: they matter more.
+    /// Reads the registry and removes silent replicas; returns whether that succeeded within the time between two
+    /// heartbeats, which have priority.
     async fn scan(&self) -> bool {
         let scan = async {
             let applied = self.lease.applied();
@@ -249,14 +255,19 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
         self.timer.within(self.config.timings.heartbeat, scan).await.unwrap_or(false)
     }
 
-    /// Gives the lease up and leaves the registry, unless the database is silent: that would only take time.
+    /// Ends the lease and leaves the registry, unless the database does not answer: waiting for it would only delay the
+    /// shutdown.
     pub(super) async fn end(self, does_database_answer: bool) {
         self.state.end_lease();
-        // A row that was entered although the answer was lost is one to remove as well.
+        // A join whose answer was lost may have added a row; it is removed as well.
         for id in self.state.me().into_iter().chain(self.joining) {
             let left = if does_database_answer { self.ledger.leave(id).await } else { Err(StorageError::TimedOut) };
             if let Err(error) = left {
-                tracing::warn!(replica = %id, error = %error, "cannot leave the registry; the next change waits for the lease of this replica");
+                tracing::warn!(
+                    replica = %id,
+                    error = %error,
+                    "cannot leave the registry; the next change waits for the lease of this replica"
+                );
             }
         }
         if does_database_answer {
@@ -264,7 +275,7 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
         }
     }
 
-    /// The database's coming is told of once, not at every heartbeat.
+    /// Records that the database answers. The change is logged once, not at every heartbeat.
     fn note_answers(&mut self) {
         self.corrupt = None;
         if self.state.set_storage_answers(true) {
@@ -272,7 +283,8 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
         }
     }
 
-    /// And so is its going; and a row that cannot be right, which no replica can follow the log past.
+    /// Records a failed step. An outage is logged once; so is each corrupt row, which no replica can follow the log
+    /// past.
     fn note_failure(&mut self, action: Action, error: &StepError) {
         let error = match error {
             StepError::Storage(error) => error,
@@ -290,9 +302,9 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
             }
         } else if is_new {
             let cause = std::error::Error::source(error).map(ToString::to_string);
-            tracing::warn!(?action, error = %error, cause, "replicator cannot reach the database; answering from memory until the lease expires");
+            tracing::warn!(?action, error = %error, cause, "{UNREACHABLE}");
         } else {
-            tracing::debug!(?action, error = %error, "replicator cannot reach the database; answering from memory until the lease expires");
+            tracing::debug!(?action, error = %error, "{UNREACHABLE}");
         }
     }
 
@@ -316,26 +328,26 @@ mod tests {
     use crate::protocol::timings::LeaseTimings;
     use key_authority_storage::Store;
 
-    /// A driver on a fresh database, and another way to that.
+    /// A driver on a fresh database, and a second connection to the database.
     async fn driver(folder: &TempDir) -> (Driver<Store, SystemTimer>, Store) {
         let database_url = format!("sqlite://{}", folder.path().join("authority.db").display());
         let keyring = Arc::new(Keyring::parse(&"07".repeat(32)).unwrap());
         let other = Store::connect(&database_url, 1, Arc::clone(&keyring)).await.unwrap();
         other.migrate(None).await.unwrap();
         let store = Store::connect_one(&database_url, Arc::clone(&keyring)).await.unwrap();
-        let terms = LeaseTimings::new(other.lease().await.unwrap());
+        let timings = LeaseTimings::new(other.lease().await.unwrap());
         let config = ReplicaConfig {
-            timings: terms,
+            timings,
             is_alone: false,
             build: "test".into(),
-            address: "nowhere".into(),
+            address: "test".into(),
             entropy: |bytes| {
                 bytes.fill(7);
                 Ok(())
             },
         };
         let writer = Writer::default();
-        let state = Arc::new(ReplicaState::new(Arc::clone(writer.index()), terms));
+        let state = Arc::new(ReplicaState::new(Arc::clone(writer.index()), timings));
         (Driver::new(config, state, writer, store, SystemTimer), other)
     }
 
@@ -359,17 +371,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_want_of_random_bytes_is_not_blamed_on_the_database() {
+    async fn missing_random_bytes_are_not_blamed_on_the_database() {
         let folder = tempfile::tempdir().unwrap();
         let (mut driver, _) = driver(&folder).await;
         driver.state.set_storage_answers(true);
         driver.config.entropy = |_| Err(std::io::Error::other("none today"));
-        assert!(!driver.heartbeat().await.unwrap(), "nobody joins without a name");
+        assert!(!driver.heartbeat().await.unwrap(), "a join needs a random ID");
         assert!(!driver.state.has_lease() && driver.state.storage_answers());
     }
 
     #[tokio::test]
-    async fn rows_of_another_session_than_the_log_do_not_get_into_the_index() {
+    async fn rows_of_another_session_than_the_log_are_not_applied() {
         let folder = tempfile::tempdir().unwrap();
         let (mut driver, other) = driver(&folder).await;
         assert!(driver.heartbeat().await.unwrap());
@@ -379,16 +391,16 @@ mod tests {
         assert!(matches!(driver.apply(&feed).await, Ok(Event::Failed)));
         assert_eq!(driver.writer.index().accounts(), 0);
         assert!(driver.heartbeat().await.unwrap());
-        assert_eq!(driver.writer.index().accounts(), 1, "in one session it does");
+        assert_eq!(driver.writer.index().accounts(), 1, "rows of the same session are applied");
     }
 
     #[tokio::test]
-    async fn a_row_whose_entry_was_not_answered_is_left_as_well() {
+    async fn a_row_of_an_unanswered_join_is_removed_at_the_end() {
         let folder = tempfile::tempdir().unwrap();
         let (mut driver, other) = driver(&folder).await;
         assert!(driver.heartbeat().await.unwrap());
         let id = ReplicaId([9; 16]);
-        let (lease, build, address) = (driver.config.timings.wait, "test", "nowhere");
+        let (lease, build, address) = (driver.config.timings.wait, "test", "test");
         let log_format = LOG_FORMAT_VERSION;
         other.join(Joining { id, nonce: [1; 8], lease, build, log_format, address }).await.unwrap().unwrap();
         driver.joining = Some(id);

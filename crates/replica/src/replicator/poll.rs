@@ -1,4 +1,5 @@
-//! When to read the log next: at once when told of a change, soon when there was one lately, else every now and then.
+//! The poll schedule: the log is read at once after a notification, soon after a recent change, and otherwise at
+//! intervals.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,37 +14,37 @@ use crate::state::ReplicaState;
 
 /// How often the log is read when nothing has changed for a while.
 const IDLE_INTERVAL: Duration = Duration::from_millis(50);
-/// How often it is read when something has, by a replica that nobody tells: changes come in groups.
+/// How often the log is read after a change, by a replica without notifications: changes come in groups.
 const BUSY_INTERVAL: Duration = Duration::from_millis(5);
-/// How long after a change the next one is looked for as often as that.
+/// How long after a change the log is read at that rate.
 const BUSY_PERIOD: Duration = Duration::from_secs(2);
-/// How often it is read when it could not be.
+/// How often the log is read while reading it fails.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
-/// How often a session to listen on is looked for when there is none.
+/// How often a LISTEN session is opened while there is none.
 const RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
-/// How far a change and being told of it may lie apart. A session that is silently cut never errs: changes that come untold
-/// are what shows that it is.
+/// How far a change and its notification may lie apart. A session that is silently cut never fails: only changes
+/// without a notification show that it is cut.
 const NOTIFY_GRACE: Duration = Duration::from_secs(1);
 
-/// The pause between two readings of the log.
+/// Computes the pause between two readings of the log.
 #[derive(Debug, Default)]
 pub(crate) struct PollSchedule {
     applied: Option<Revision>,
-    /// When it was last seen to have moved.
+    /// When the applied revision was last seen to change.
     changed: Option<Boottime>,
-    /// When a change was found of which nobody had told.
-    untold: Option<Boottime>,
-    hearing: Arc<NotifyHealth>,
+    /// When a change was found that no notification had announced.
+    unannounced: Option<Boottime>,
+    health: Arc<NotifyHealth>,
 }
 
-/// What there is to know of the session that listens.
+/// The health of the LISTEN session.
 #[derive(Debug, Default)]
 struct NotifyHealth {
-    /// Whether changes are told of.
-    is_told: AtomicBool,
-    /// When one was told of last, or when the session began: boottime in nanoseconds.
+    /// Whether notifications of changes arrive.
+    is_notified: AtomicBool,
+    /// When the last notification arrived, or the session began: boottime in nanoseconds.
     last_notify: AtomicU64,
-    is_deaf: Notify,
+    is_cut: Notify,
 }
 
 impl NotifyHealth {
@@ -53,51 +54,52 @@ impl NotifyHealth {
 }
 
 impl PollSchedule {
-    /// The pause after a reading that ended at `now` with `applied`, or that could not be done.
+    /// Returns the pause after a reading that ended at `now` with `applied`, or that failed.
     pub(crate) fn pause(&mut self, has_failed: bool, applied: Revision, now: Boottime) -> Duration {
         if self.applied.replace(applied).is_some_and(|before| before != applied) {
             self.changed = Some(now);
-            self.untold.get_or_insert(now);
+            self.unannounced.get_or_insert(now);
         }
         let is_busy = self.changed.is_some_and(|changed| now.since(changed) < BUSY_PERIOD);
-        let is_told = self.is_told(now);
+        let is_notified = self.is_notified(now);
         if has_failed {
             RETRY_INTERVAL
-        } else if is_busy && !is_told {
+        } else if is_busy && !is_notified {
             BUSY_INTERVAL
         } else {
             IDLE_INTERVAL
         }
     }
 
-    /// Whether changes are told of. When one came and nobody told of it, they are not any more, whatever the session says.
-    fn is_told(&mut self, now: Boottime) -> bool {
-        let is_told = self.hearing.is_told.load(Ordering::Relaxed);
-        let heard = Boottime(self.hearing.last_notify.load(Ordering::Relaxed));
-        self.untold = self.untold.filter(|found| is_told && heard.after(NOTIFY_GRACE) < *found);
-        if self.untold.is_none_or(|found| now.since(found) < NOTIFY_GRACE) {
-            return is_told;
+    /// Whether notifications of changes arrive. A change without a notification proves that they do not, even if the
+    /// session looks healthy.
+    fn is_notified(&mut self, now: Boottime) -> bool {
+        let is_notified = self.health.is_notified.load(Ordering::Relaxed);
+        let last_notify = Boottime(self.health.last_notify.load(Ordering::Relaxed));
+        self.unannounced = self.unannounced.filter(|found| is_notified && last_notify.after(NOTIFY_GRACE) < *found);
+        if self.unannounced.is_none_or(|found| now.since(found) < NOTIFY_GRACE) {
+            return is_notified;
         }
-        self.hearing.is_told.store(false, Ordering::Relaxed);
-        self.hearing.is_deaf.notify_one();
+        self.health.is_notified.store(false, Ordering::Relaxed);
+        self.health.is_cut.notify_one();
         false
     }
 
-    /// Wakes the replicator whenever the database at `url` tells of a change, for as long as it is polled.
+    /// Wakes the replicator at each notification from the database at `url`, for as long as the future is polled.
     pub(crate) fn listen(&self, url: String, state: Arc<ReplicaState>) -> impl Future<Output = ()> + use<> {
-        let hearing = Arc::clone(&self.hearing);
+        let health = Arc::clone(&self.health);
         async move {
             loop {
                 match CommitNotifications::connect(&url).await {
                     Ok(listener) => {
                         tracing::info!("LISTEN connection established");
-                        hearing.note();
-                        hearing.is_told.store(true, Ordering::Relaxed);
+                        health.note();
+                        health.is_notified.store(true, Ordering::Relaxed);
                         let lost = tokio::select! {
-                            error = hear(listener, &state, &hearing) => error.to_string(),
-                            () = hearing.is_deaf.notified() => "a change arrived without a notification".to_owned(),
+                            error = wake_at_notifications(listener, &state, &health) => error.to_string(),
+                            () = health.is_cut.notified() => "a change arrived without a notification".to_owned(),
                         };
-                        hearing.is_told.store(false, Ordering::Relaxed);
+                        health.is_notified.store(false, Ordering::Relaxed);
                         tracing::warn!(error = lost, "LISTEN connection lost; polling every 5 ms until it is back");
                     }
                     Err(error) => tracing::debug!(error = %error, "cannot LISTEN; polling"),
@@ -108,18 +110,18 @@ impl PollSchedule {
     }
 }
 
-async fn hear(
+async fn wake_at_notifications(
     mut listener: CommitNotifications,
     state: &ReplicaState,
-    hearing: &NotifyHealth,
+    health: &NotifyHealth,
 ) -> key_authority_storage::StorageError {
     loop {
-        // What came before this session listened is looked for as well.
+        // A change before this session began sends no notification, so the log is read once.
         state.wake.notify_one();
         if let Err(error) = listener.recv().await {
             return error;
         }
-        hearing.note();
+        health.note();
     }
 }
 
@@ -132,41 +134,41 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_followed_by_a_while_of_frequent_readings() {
-        let mut pace = PollSchedule::default();
-        assert_eq!(pace.pause(false, Revision(1), at(0)), IDLE_INTERVAL);
-        assert_eq!(pace.pause(false, Revision(1), at(50)), IDLE_INTERVAL);
-        assert_eq!(pace.pause(false, Revision(2), at(100)), BUSY_INTERVAL);
-        assert_eq!(pace.pause(false, Revision(2), at(2_099)), BUSY_INTERVAL);
-        assert_eq!(pace.pause(false, Revision(2), at(2_100)), IDLE_INTERVAL);
+    fn a_change_is_followed_by_a_period_of_frequent_polling() {
+        let mut schedule = PollSchedule::default();
+        assert_eq!(schedule.pause(false, Revision(1), at(0)), IDLE_INTERVAL);
+        assert_eq!(schedule.pause(false, Revision(1), at(50)), IDLE_INTERVAL);
+        assert_eq!(schedule.pause(false, Revision(2), at(100)), BUSY_INTERVAL);
+        assert_eq!(schedule.pause(false, Revision(2), at(2_099)), BUSY_INTERVAL);
+        assert_eq!(schedule.pause(false, Revision(2), at(2_100)), IDLE_INTERVAL);
     }
 
     #[test]
-    fn who_is_told_need_not_look_often() {
-        let mut pace = PollSchedule::default();
-        pace.hearing.is_told.store(true, Ordering::Relaxed);
-        pace.pause(false, Revision(1), at(0));
-        assert_eq!(pace.pause(false, Revision(2), at(1)), IDLE_INTERVAL);
-        assert_eq!(pace.pause(true, Revision(3), at(2)), RETRY_INTERVAL);
+    fn a_notified_replica_polls_at_the_idle_interval() {
+        let mut schedule = PollSchedule::default();
+        schedule.health.is_notified.store(true, Ordering::Relaxed);
+        schedule.pause(false, Revision(1), at(0));
+        assert_eq!(schedule.pause(false, Revision(2), at(1)), IDLE_INTERVAL);
+        assert_eq!(schedule.pause(true, Revision(3), at(2)), RETRY_INTERVAL);
     }
 
     #[test]
-    fn a_session_that_does_not_tell_of_a_change_is_not_relied_on() {
-        let mut pace = PollSchedule::default();
-        let hearing = Arc::clone(&pace.hearing);
-        let hear = |millis| hearing.last_notify.store(at(millis).0, Ordering::Relaxed);
-        hearing.is_told.store(true, Ordering::Relaxed);
-        hear(0);
-        pace.pause(false, Revision(1), at(0));
-        // One that is told of a little later than it is found.
-        assert_eq!(pace.pause(false, Revision(2), at(5_000)), IDLE_INTERVAL);
-        hear(5_100);
-        assert_eq!(pace.pause(false, Revision(2), at(6_200)), IDLE_INTERVAL);
-        // One that is not.
-        assert_eq!(pace.pause(false, Revision(3), at(9_000)), IDLE_INTERVAL);
-        assert_eq!(pace.pause(false, Revision(4), at(9_999)), IDLE_INTERVAL);
-        assert!(hearing.is_told.load(Ordering::Relaxed));
-        assert_eq!(pace.pause(false, Revision(4), at(10_000)), BUSY_INTERVAL);
-        assert!(!hearing.is_told.load(Ordering::Relaxed));
+    fn a_session_that_misses_a_change_is_replaced() {
+        let mut schedule = PollSchedule::default();
+        let health = Arc::clone(&schedule.health);
+        let notify = |millis| health.last_notify.store(at(millis).0, Ordering::Relaxed);
+        health.is_notified.store(true, Ordering::Relaxed);
+        notify(0);
+        schedule.pause(false, Revision(1), at(0));
+        // This notification arrives a little after its change is found.
+        assert_eq!(schedule.pause(false, Revision(2), at(5_000)), IDLE_INTERVAL);
+        notify(5_100);
+        assert_eq!(schedule.pause(false, Revision(2), at(6_200)), IDLE_INTERVAL);
+        // These changes come without a notification.
+        assert_eq!(schedule.pause(false, Revision(3), at(9_000)), IDLE_INTERVAL);
+        assert_eq!(schedule.pause(false, Revision(4), at(9_999)), IDLE_INTERVAL);
+        assert!(health.is_notified.load(Ordering::Relaxed));
+        assert_eq!(schedule.pause(false, Revision(4), at(10_000)), BUSY_INTERVAL);
+        assert!(!health.is_notified.load(Ordering::Relaxed));
     }
 }

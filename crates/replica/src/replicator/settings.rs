@@ -1,4 +1,4 @@
-//! What a replicator needs to know, and why it may end.
+//! The configuration of a replicator, and the reasons for which it ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,43 +8,43 @@ use key_authority_domain::secret::Keyring;
 use crate::protocol::timings::LeaseTimings;
 use crate::state::Entropy;
 
-/// How a replicator reaches the database, and what it is there.
+/// How a replicator reaches the database, and the replica that it runs.
 #[derive(Debug)]
 pub struct Settings {
-    /// The database.
+    /// The URL of the database.
     pub database_url: String,
-    /// Where it notifies of commits, if it does: PostgreSQL alone.
+    /// The URL at which the database notifies of commits; PostgreSQL only.
     pub notify_url: Option<String>,
-    /// The keys of the authority secret.
+    /// The keyring of the authority secret.
     pub keyring: Arc<Keyring>,
-    /// The replica.
+    /// The configuration of the replica.
     pub replica: ReplicaConfig,
 }
 
-/// One replica among the others.
+/// The configuration of one replica.
 #[derive(Debug)]
 pub struct ReplicaConfig {
     /// The durations that all replicas agree on.
     pub timings: LeaseTimings,
-    /// Whether no other server can work on this database: then a heartbeat that cannot be written, for want of space, is not
-    /// needed.
+    /// Whether no other server can work on this database. If so, a heartbeat that cannot be written, because the disk
+    /// is full, is not needed.
     pub is_alone: bool,
-    /// Which build this is, for the registry.
+    /// The build of this replica, for the registry.
     pub build: String,
-    /// Where this replica listens, for the registry.
+    /// The address at which this replica listens, for the registry.
     pub address: String,
-    /// The source of replica IDs and nonces.
+    /// The source of random bytes for replica IDs and nonces.
     pub entropy: Entropy,
 }
 
-/// The replicator ended although nobody asked it to. A process must not go on without one: it would never have a lease
-/// again.
+/// Why the replicator ended without being stopped. The process must not continue without it: it would never have a
+/// lease again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndError {
-    /// All other replicas keep to another lease now.
+    /// All other replicas use another lease now.
     #[error(
-        "the lease was changed from {mine:?} to {stored:?} while this replica was not registered: restart it, so that it \
-         agrees with the others"
+        "the lease was changed from {mine:?} to {stored:?} while this replica was not registered: restart it so that \
+         it agrees with the others"
     )]
     OtherLease {
         /// The lease of this replica.
@@ -54,16 +54,16 @@ pub enum EndError {
     },
     /// The log has events that this build would misread.
     #[error(
-        "the log has events of format {needed}, and this build understands format {known}: run the build that the other \
-         replicas run, or a newer one"
+        "the log has events of format {needed}, and this build understands format {known}: run the build of the other \
+         replicas, or a newer one"
     )]
     LogFormat {
-        /// What this build understands.
+        /// The log format that this build understands.
         known: u32,
-        /// What the log needs.
+        /// The log format that the log needs.
         needed: u32,
     },
-    /// A fault of ours; what it was stands on standard error.
+    /// The thread panicked; the panic message is on standard error.
     #[error("the replicator's thread panicked")]
     Panicked,
 }

@@ -1,5 +1,5 @@
-//! The thread that keeps a replica up to date: it drives the lease's state machine with a connection of its own, so that
-//! no traffic and no pool can make it wait.
+//! The replicator's thread. It drives the lease's state machine on its own connection, so that neither traffic nor a
+//! pool can delay it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::index::Writer;
 use crate::ledger::SystemTimer;
 use crate::state::ReplicaState;
 
-/// How often a database that could not be connected to is tried again.
+/// How often a failed connection to the database is retried.
 const RECONNECT_INTERVAL: Duration = Duration::from_millis(200);
-/// How long a heartbeat that is under way when the replica is to end may still take. A database that is silent for longer
-/// would not let it leave either.
+/// How long a running heartbeat may still take when the replica stops. A database that is silent for longer would not
+/// let the replica leave either.
 const STOP_PATIENCE: Duration = Duration::from_millis(300);
 
 /// The replicator could not be started.
@@ -36,10 +36,10 @@ pub struct Replicator {
 }
 
 impl Replicator {
-    /// Starts the thread. The view has no lease until the first heartbeat is through.
+    /// Starts the thread. The replica has no lease until the first heartbeat is complete.
     ///
     /// # Errors
-    /// When there is no thread to be had.
+    /// When the thread or its runtime cannot be started.
     pub fn start(settings: Settings) -> Result<Self, StartError> {
         let writer = Writer::default();
         let state = Arc::new(ReplicaState::new(Arc::clone(writer.index()), settings.replica.timings));
@@ -64,30 +64,30 @@ impl Replicator {
         Ok(Self { state, stop, ended })
     }
 
-    /// What the replica knows.
+    /// Returns the state of the replica.
     #[must_use]
     pub fn state(&self) -> &Arc<ReplicaState> {
         &self.state
     }
 
-    /// Waits for the end of the thread, whatever ends it.
+    /// Waits for the end of the thread, for any reason.
     ///
     /// # Errors
-    /// When it was not [`Replicator::stop`].
+    /// When the thread ended without [`Replicator::stop`].
     pub async fn ended(&self) -> Result<(), EndError> {
         let mut ended = self.ended.clone();
-        // A thread that panics lets go of the other end without a word.
+        // A thread that panics drops the sender without a value.
         ended
             .wait_for(Option::is_some)
             .await
             .map_or(Err(EndError::Panicked), |outcome| outcome.clone().unwrap_or(Ok(())))
     }
 
-    /// Gives the lease up, leaves the registry and ends the thread. Whoever gives the waiting up leaves nothing behind that
-    /// could hold up the end of the process.
+    /// Ends the lease, leaves the registry and ends the thread. Dropping the future leaves nothing behind that could
+    /// delay the end of the process.
     ///
     /// # Errors
-    /// When the thread had ended by itself.
+    /// When the thread had already ended by itself.
     pub async fn stop(&self) -> Result<(), EndError> {
         self.stop.send_replace(true);
         self.ended().await
@@ -105,7 +105,7 @@ async fn run(
     let Some(store) = connect(&mut stopped).await else { return Ok(()) };
     let mut schedule = PollSchedule::default();
     if let Some(url) = notify_url {
-        // Ends with the runtime.
+        // The task ends with the runtime.
         tokio::spawn(schedule.listen(url, Arc::clone(&state)));
     }
     let mut driver = Driver::new(replica, state, writer, store, SystemTimer);
@@ -115,7 +115,7 @@ async fn run(
             () = patience(stopped.clone()) => break false,
         };
         if !is_done {
-            // The session may be in the middle of something.
+            // The session may be in the middle of a statement.
             let Some(store) = connect(&mut stopped).await else { break false };
             driver.ledger = store;
         }
@@ -130,13 +130,13 @@ async fn run(
     Ok(())
 }
 
-/// Waits until the replica is to end, and then for as long as a heartbeat may still take.
+/// Waits until the replica stops, and then for as long as a running heartbeat may still take.
 async fn patience(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stop| *stop).await;
     tokio::time::sleep(STOP_PATIENCE).await;
 }
 
-/// Connects, however long it takes; nothing when it is to stop before that.
+/// Connects, retrying without limit; returns `None` when the replica stops first.
 async fn connect(database_url: &str, keyring: &Arc<Keyring>, stopped: &mut watch::Receiver<bool>) -> Option<Store> {
     let connected = async {
         let mut is_logged = false;
@@ -167,8 +167,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_thread_that_panics_is_noticed() {
-        let view = ReplicaState::new(Arc::clone(Writer::default().index()), LeaseTimings::new(Duration::from_secs(10)));
-        let replicator = Replicator::spawn(Arc::new(view), |_| std::panic::resume_unwind(Box::new("a fault"))).unwrap();
+        let state =
+            ReplicaState::new(Arc::clone(Writer::default().index()), LeaseTimings::new(Duration::from_secs(10)));
+        let replicator =
+            Replicator::spawn(Arc::new(state), |_| std::panic::resume_unwind(Box::new("a fault"))).unwrap();
         assert_eq!(replicator.ended().await, Err(EndError::Panicked));
         assert_eq!(replicator.stop().await, Err(EndError::Panicked));
     }

@@ -1,4 +1,4 @@
-//! Accounts: the owners of keys, and the policies that say what their keys are.
+//! RPCs on accounts: the owners of keys, and the policies for their keys.
 
 use key_authority_domain::account::{Account, CountedKeys};
 use key_authority_domain::audit::{Action, IdempotencyKey};
@@ -25,7 +25,7 @@ impl Admin {
         let new = &wire::account::new_account(&request)?;
         let (account, propagation) = self
             .mutate(call, Action::CreateAccount, new.request.as_ref(), |tx, permit| async move {
-                // A name that is taken would disclose an account that the caller may not know of.
+                // An error that says that the ID is taken would disclose an account that the caller may not see.
                 if !permit.covers(&new.id) {
                     return Err(RpcError::AccountNotFound);
                 }
@@ -79,16 +79,16 @@ impl Admin {
         call: &Call,
         request: v1::UpdateAccountRequest,
     ) -> Result<v1::UpdateAccountResponse, RpcError> {
-        let asked = wire::account::account_change(&request)?;
+        let spec = wire::account::account_change(&request)?;
         let update = |account: &mut Account, permit: &TxPermit| {
             permit.check_policy(&account.id)?;
-            if asked.etag.is_some_and(|etag| etag != account.revision) {
+            if spec.etag.is_some_and(|etag| etag != account.revision) {
                 return Err(RpcError::EtagMismatch);
             }
-            Ok(asked.change.clone().apply(account)?)
+            Ok(spec.change.clone().apply(account)?)
         };
         let (account, propagation) =
-            self.change_account(call, Action::UpdateAccount, asked.request.as_ref(), &asked.id, update).await?;
+            self.change_account(call, Action::UpdateAccount, spec.request.as_ref(), &spec.id, update).await?;
         Ok(v1::UpdateAccountResponse { account: Some(account), propagation })
     }
 
@@ -98,7 +98,7 @@ impl Admin {
         call: &Call,
         request: v1::SuspendAccountRequest,
     ) -> Result<v1::SuspendAccountResponse, RpcError> {
-        let asked = wire::account::suspend_account(&request)?;
+        let spec = wire::account::suspend_account(&request)?;
         let suspend = |account: &mut Account, _: &TxPermit| {
             if account.id.is_system() {
                 return Err(PolicyError::AccountReserved.into());
@@ -107,7 +107,7 @@ impl Admin {
             Ok(())
         };
         let (account, propagation) =
-            self.change_account(call, Action::SuspendAccount, asked.request.as_ref(), &asked.account, suspend).await?;
+            self.change_account(call, Action::SuspendAccount, spec.request.as_ref(), &spec.account, suspend).await?;
         Ok(v1::SuspendAccountResponse { account: Some(account), propagation })
     }
 
@@ -117,13 +117,13 @@ impl Admin {
         call: &Call,
         request: v1::ResumeAccountRequest,
     ) -> Result<v1::ResumeAccountResponse, RpcError> {
-        let asked = wire::account::resume_account(&request)?;
+        let spec = wire::account::resume_account(&request)?;
         let resume = |account: &mut Account, _: &TxPermit| {
             account.suspended = false;
             Ok(())
         };
         let (account, propagation) =
-            self.change_account(call, Action::ResumeAccount, asked.request.as_ref(), &asked.account, resume).await?;
+            self.change_account(call, Action::ResumeAccount, spec.request.as_ref(), &spec.account, resume).await?;
         Ok(v1::ResumeAccountResponse { account: Some(account), propagation })
     }
 
@@ -133,10 +133,10 @@ impl Admin {
         call: &Call,
         request: v1::DeleteAccountRequest,
     ) -> Result<v1::DeleteAccountResponse, RpcError> {
-        let asked = &wire::account::delete_account(&request)?;
+        let spec = &wire::account::delete_account(&request)?;
         let ((), propagation) = self
-            .mutate(call, Action::DeleteAccount, asked.request.as_ref(), |tx, permit| async move {
-                let account = account_in(&tx, &permit, &asked.account).await?;
+            .mutate(call, Action::DeleteAccount, spec.request.as_ref(), |tx, permit| async move {
+                let account = account_in(&tx, &permit, &spec.account).await?;
                 if account.id.is_system() {
                     return Err(PolicyError::AccountReserved.into());
                 }
@@ -151,7 +151,7 @@ impl Admin {
         Ok(v1::DeleteAccountResponse { propagation: propagation.as_ref().map(propagation_to_proto) })
     }
 
-    /// Changes an account by `change`, unless the same request has done so before.
+    /// Changes an account by `change`, unless the same request was made before.
     async fn change_account(
         &self,
         call: &Call,

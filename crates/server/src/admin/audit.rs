@@ -1,4 +1,4 @@
-//! The audit log, for those who may see it.
+//! RPCs on the audit log.
 
 use key_authority_domain::id::Revision;
 use key_authority_proto::v1;
@@ -13,7 +13,7 @@ use crate::rpc::errors::RpcError;
 use crate::wire;
 
 impl Admin {
-    /// `ListAuditEvents`. The events of keys and accounts that were deleted stay listed.
+    /// `ListAuditEvents`. It also lists the events of deleted keys and accounts.
     pub(super) async fn list_audit_events(
         &self,
         call: &Call,

@@ -1,4 +1,4 @@
-//! What the audit log records of a change, and how the things that changes are about are read within one.
+//! The audit records of changes, and reads of their subjects within a transaction.
 
 use key_authority_domain::account::Account;
 use key_authority_domain::audit::{Action, LoggedEvent};
@@ -13,13 +13,13 @@ use super::replay::Replay;
 use crate::auth::permit::{Rights, TxPermit};
 use crate::rpc::errors::RpcError;
 
-/// A thing that changes are about.
+/// A subject of changes: a key or an account.
 pub(super) trait Audited {
-    /// The account that owns it, or is it.
+    /// Returns the account that owns it, or that it is.
     fn account(&self) -> &AccountId;
-    /// The ID of a key.
+    /// Returns the ID of a key; `None` for an account.
     fn key_id(&self) -> Option<&KeyId>;
-    /// What the log keeps of it, without secrets.
+    /// Returns the snapshot that the log keeps, without secrets.
     fn snapshot(&self, now: Timestamp) -> String;
 }
 
@@ -51,20 +51,20 @@ impl Audited for Account {
     }
 }
 
-/// What the log records of a change beside who made it.
+/// The part of an audit event that describes the change itself.
 pub(super) struct AuditRecord {
     pub(super) account: AccountId,
     pub(super) key_id: Option<KeyId>,
     pub(super) before: Option<String>,
     pub(super) after: Option<String>,
-    /// The request is not done with this event: a repeated one is not answered by it.
+    /// Whether this event only prepares the change: a repeated request is not answered from it.
     pub(super) is_preparation: bool,
-    /// Where it is another action than that of the call.
+    /// The action, if it differs from the action of the call.
     pub(super) action: Option<Action>,
 }
 
 impl AuditRecord {
-    /// Of a change to an account itself, without snapshots.
+    /// A record of a change to an account, without snapshots.
     pub(super) fn of_account(account: AccountId) -> Self {
         Self { account, key_id: None, before: None, after: None, is_preparation: false, action: None }
     }
@@ -73,33 +73,33 @@ impl AuditRecord {
         Self { key_id: item.key_id().cloned(), before, after, ..Self::of_account(item.account().clone()) }
     }
 
-    /// Something was created.
+    /// A record of a creation.
     pub(super) fn created<T: Audited>(item: &T, now: Timestamp) -> Self {
         Self::of(item, None, Some(item.snapshot(now)))
     }
 
-    /// Something was changed, or shown as it is.
+    /// A record of a change, or of a read that is audited.
     pub(super) fn changed<T: Audited>(before: &T, after: &T, now: Timestamp) -> Self {
         Self::of(after, Some(before.snapshot(now)), Some(after.snapshot(now)))
     }
 
-    /// Something was deleted.
+    /// A record of a deletion.
     pub(super) fn deleted<T: Audited>(item: &T, now: Timestamp) -> Self {
         Self::of(item, Some(item.snapshot(now)), None)
     }
 
-    /// The same, as this action.
+    /// Returns the same record with this action.
     pub(super) fn with_action(self, action: Action) -> Self {
         Self { action: Some(action), ..self }
     }
 }
 
-/// What is found and may be seen. That it is not there and that it must not be seen are the same answer.
+/// Returns what was found if the caller may see it. A hidden item and a missing one give the same error.
 pub(super) fn visible<T>(found: Option<T>, may_see: impl Fn(&T) -> bool, missing: RpcError) -> Result<T, RpcError> {
     found.filter(may_see).ok_or(missing)
 }
 
-/// The key with its account, within a transaction, if the caller may know of it.
+/// Reads the key and its account within a transaction, if the caller may see the key.
 pub(super) async fn key_in(tx: &ReadTx, permit: &TxPermit, id: &KeyId) -> Result<(Key, Account), RpcError> {
     let key = visible(tx.key(id).await?, |key| permit.covers(&key.account), RpcError::KeyNotFound)?;
     let account = tx.account(&key.account).await?.ok_or_else(|| StorageError::Corrupt {
@@ -110,7 +110,7 @@ pub(super) async fn key_in(tx: &ReadTx, permit: &TxPermit, id: &KeyId) -> Result
     Ok((key, account))
 }
 
-/// The account, within a transaction, if the caller may know of it.
+/// Reads the account within a transaction, if the caller may see it.
 pub(super) async fn account_in(tx: &ReadTx, permit: &TxPermit, id: &AccountId) -> Result<Account, RpcError> {
     visible(tx.account(id).await?, |account| permit.covers(&account.id), RpcError::AccountNotFound)
 }

@@ -1,4 +1,4 @@
-//! What the handlers share: the store, the replica's state, and the wait for propagation.
+//! The context that all admin handlers share: the store, the replica's state, and the wait for propagation.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +19,10 @@ use crate::auth::permit::Rights;
 use crate::observability::metrics::SharedMetrics;
 use crate::rpc::errors::RpcError;
 
-/// How long before a caller's deadline a call ends that waits for propagation: the response has a way to go as well.
+/// How long before a caller's deadline a wait for propagation ends, so that the response still arrives in time.
 const RESPONSE_TIME: Duration = Duration::from_millis(100);
 
-/// What all admin handlers work with.
+/// The shared context of the admin handlers.
 pub(crate) struct Admin {
     /// For reads.
     pub(super) store: Store,
@@ -34,17 +34,17 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
-    /// Reads by the first store and changes by the second one, of the same database; waits by what the replica knows.
+    /// Makes the context of two stores of the same database: the first one for reads, the second one for changes.
     #[must_use]
     pub(crate) fn new((store, changes): (Store, Store), replica: Arc<ReplicaState>, metrics: SharedMetrics) -> Self {
         let keyring = Arc::clone(store.keyring());
         Self { store, changes, replica, keyring, metrics }
     }
 
-    /// Waits until every replica enforces a change that was committed, at most until shortly before the call's deadline.
+    /// Waits until every replica enforces a committed change, but only until shortly before the call's deadline.
     ///
     /// # Errors
-    /// `PROPAGATION_PENDING`: the change stands, and is not known to be enforced everywhere.
+    /// `PROPAGATION_PENDING`: the change is committed, but not known to be enforced on every replica.
     pub(super) async fn wait(&self, call: &Call, change: Change) -> Result<Propagation, RpcError> {
         let committed = boottime();
         let safe_after = self.replica.time().after(self.replica.timings().wait);
@@ -54,15 +54,15 @@ impl Admin {
         let propagation = tokio::time::timeout(patience, wait).await.ok();
         let waited = boottime().since(committed);
         self.metrics.replica.waited(propagation.map(|propagation| propagation.state), waited);
-        propagation.ok_or(RpcError::NotYetEverywhere { revision: change.revision, safe_after })
+        propagation.ok_or(RpcError::PropagationPending { revision: change.revision, safe_after })
     }
 
-    /// The key, if the caller may know of it.
+    /// Reads the key, if the caller may see it.
     pub(super) async fn visible_key(&self, permit: &impl Rights, id: &KeyId) -> Result<Key, RpcError> {
         visible(self.store.key(id).await?, |key| permit.covers(&key.account), RpcError::KeyNotFound)
     }
 
-    /// The account, if the caller may know of it.
+    /// Reads the account, if the caller may see it.
     pub(super) async fn visible_account(&self, permit: &impl Rights, id: &AccountId) -> Result<Account, RpcError> {
         visible(self.store.account(id).await?, |account| permit.covers(&account.id), RpcError::AccountNotFound)
     }

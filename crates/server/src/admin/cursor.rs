@@ -1,4 +1,4 @@
-//! Where a listing goes on, as the bytes that a page token seals.
+//! Cursors: positions in a listing, as the bytes that a page token seals.
 
 use key_authority_domain::id::Revision;
 use key_authority_domain::secret::Keyring;
@@ -8,7 +8,7 @@ use crate::entropy;
 use crate::rpc::errors::RpcError;
 use crate::wire::page::{self, Listing};
 
-/// A place in a listing.
+/// A position in a listing.
 pub(super) trait Cursor: Sized {
     fn to_bytes(&self) -> Vec<u8>;
     fn from_bytes(bytes: &[u8]) -> Option<Self>;
@@ -38,7 +38,7 @@ impl Cursor for Newest {
     }
 }
 
-/// Where the page that is asked for begins; None for the first.
+/// Returns where the requested page begins; `None` for the first page.
 pub(super) fn open<C: Cursor>(keyring: &Keyring, caller: &str, request: &impl Listing) -> Result<Option<C>, RpcError> {
     let Some(bytes) = page::open_page(keyring, &request.query_digest(caller), request.page_token())? else {
         return Ok(None);
@@ -46,7 +46,7 @@ pub(super) fn open<C: Cursor>(keyring: &Keyring, caller: &str, request: &impl Li
     C::from_bytes(&bytes).map(Some).ok_or_else(|| RpcError::invalid("page_token", page::PAGE_TOKEN_RULE))
 }
 
-/// The token of the next page; empty after the last.
+/// Returns the token of the next page; empty after the last one.
 pub(super) fn seal<C: Cursor>(
     keyring: &Keyring,
     caller: &str,

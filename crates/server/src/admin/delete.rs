@@ -1,4 +1,4 @@
-//! Deleting keys, with the guard against deleting one that is in use.
+//! `DeleteKey`, with the guard against deleting a key that is in use.
 
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ use crate::rpc::errors::RpcError;
 use crate::wire::key::DeleteSpec;
 use crate::wire::{self, propagation::propagation_to_proto};
 
-/// How old the times of use may be by which a deletion is decided. A use within that time may be missed.
+/// The largest age of the times of use that a deletion may rely on. It may miss a use within that time.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// What a transaction of a deletion did.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Deletion {
-    /// Asked every replica to write down when it last saw the key used.
+    /// Requested that every replica writes down when it last saw the key used.
     Prepared,
     /// Deleted the key.
     Deleted,
@@ -38,31 +38,31 @@ impl Replay for Deletion {
 impl Admin {
     /// `DeleteKey`.
     ///
-    /// Where the policy guards keys in use, other replicas may have seen a use that is not written down yet:
+    /// If the policy guards keys in use, other replicas may have seen a use that is not written down yet:
     ///
     /// - t0: a first transaction commits [`Action::PrepareDeleteKey`].
     /// - t1: each replica applies it, writes down when it last saw the key used, and confirms.
-    /// - t2: all have confirmed, or have no lease any more. A replica that was waited out, or killed, takes with it the uses
-    ///   that it had not written down. After a long wait, t0 again.
-    /// - t3: a second transaction judges by what is written down, and deletes.
+    /// - t2: all have confirmed, or have no lease. A replica that was waited out or killed loses the uses that it had
+    ///   not written down. After a long wait, continue at t0.
+    /// - t3: a second transaction decides by what is written down, and deletes.
     pub(super) async fn delete_key(
         &self,
         call: &Call,
         request: v1::DeleteKeyRequest,
     ) -> Result<v1::DeleteKeyResponse, RpcError> {
-        let asked = wire::key::delete_key(&request)?;
+        let spec = wire::key::delete_key(&request)?;
         let mut is_prepared = false;
         loop {
-            let Mutated { result, change } = self.delete_or_prepare(call, &asked, is_prepared).await?;
+            let Mutated { result, change } = self.delete_or_prepare(call, &spec, is_prepared).await?;
             let Some(change) = change else { return Ok(v1::DeleteKeyResponse::default()) };
             let wait = self.wait(call, change).await;
             if result == Deletion::Deleted {
                 return Ok(v1::DeleteKeyResponse { propagation: Some(propagation_to_proto(&wait?)) });
             }
-            // Nothing is deleted yet, so a wait that fails leaves nothing to wait for.
-            let wait = wait.map_err(|_| RpcError::TooLate)?;
-            // What was written down must not be old by the time that it is judged by. The next wait is shorter: the replica
-            // that took so long is out of the registry.
+            // Nothing is deleted yet, so a failed wait leaves nothing pending.
+            let wait = wait.map_err(|_| RpcError::DeadlineExceeded)?;
+            // The times of use must still be fresh when the second transaction reads them. The next wait is shorter:
+            // the replica that delayed this one is out of the registry.
             is_prepared = wait.waited < FRESH;
         }
     }
@@ -70,17 +70,17 @@ impl Admin {
     async fn delete_or_prepare(
         &self,
         call: &Call,
-        asked: &DeleteSpec,
+        spec: &DeleteSpec,
         is_prepared: bool,
     ) -> Result<Mutated<Deletion>, RpcError> {
-        self.transact(call, Action::DeleteKey, asked.request.as_slice(), |tx, permit| async move {
-            let (mut key, account) = key_in(&tx, &permit, &asked.key_id).await?;
+        self.transact(call, Action::DeleteKey, spec.request.as_slice(), |tx, permit| async move {
+            let (mut key, account) = key_in(&tx, &permit, &spec.key_id).await?;
             permit.check_grant(&key)?;
-            // A use at this replica need not be written down to be known.
-            let used_here = self.replica.last_used_time(key.secrets.iter().map(|secret| secret.digest));
-            key.usage.last_used_time = key.usage.last_used_time.max(used_here);
-            key.check_delete(&account, asked.allow_recently_used, tx.now())?;
-            let is_guarded = account.policy.recently_used_window.is_some() && !asked.allow_recently_used;
+            // A use that this replica saw counts before it is written down.
+            let used_locally = self.replica.last_used_time(key.secrets.iter().map(|secret| secret.digest));
+            key.usage.last_used_time = key.usage.last_used_time.max(used_locally);
+            key.check_delete(&account, spec.allow_recently_used, tx.now())?;
+            let is_guarded = account.policy.recently_used_window.is_some() && !spec.allow_recently_used;
             if is_guarded && !is_prepared && self.others_may_have_seen_uses(&tx).await? {
                 let record = AuditRecord::changed(&key, &key, tx.now()).with_action(Action::PrepareDeleteKey);
                 return Ok((tx, Deletion::Prepared, AuditRecord { is_preparation: true, ..record }));
@@ -92,10 +92,10 @@ impl Admin {
         .await
     }
 
-    /// Whether there are other replicas, which may have seen a use that is not written down.
+    /// Whether there are other replicas, which may have seen a use that is not written down yet.
     ///
     /// # Errors
-    /// `REPLICAS_DIFFER` where one of them would not write it down when asked.
+    /// `REPLICAS_DIFFER` if one of them runs a build that would not write it down.
     async fn others_may_have_seen_uses(&self, tx: &WriteTx<'_>) -> Result<bool, RpcError> {
         let me = self.replica.me();
         let mut others = tx.replicas().await?;

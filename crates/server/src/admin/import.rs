@@ -1,7 +1,7 @@
-//! Taking over keys of another system: a message of them is one change.
+//! `ImportKeys`: each message of keys from another system is one change.
 //!
-//! What is computed about ten thousand keys takes long enough to be in the way of other calls, so it is done on threads of
-//! its own; what the database must say, it is asked about many at once.
+//! The computation for ten thousand keys would delay other calls, so it runs on blocking threads. The database is
+//! queried for many keys at once.
 
 mod plan;
 
@@ -28,9 +28,9 @@ use crate::wire::import::{self, ImportSpec};
 use crate::wire::propagation::propagation_to_proto;
 use crate::wire::violations::Violations;
 
-/// What a transaction of an import came to.
+/// The result of a transaction of an import.
 enum Import {
-    /// What becomes of each key.
+    /// The plan for each key.
     Planned(ImportPlan),
     /// The message was imported before, with this event.
     Repeated(Box<LoggedEvent>),
@@ -43,21 +43,21 @@ impl Replay for Import {
 }
 
 impl Admin {
-    /// `ImportKeys`, one message of it.
+    /// Imports one message of `ImportKeys`.
     pub(super) async fn import_keys(
         &self,
         call: &Call,
         request: v1::ImportKeysRequest,
     ) -> Result<v1::ImportKeysResponse, RpcError> {
         let keyring = Arc::clone(&self.keyring);
-        let (spec, keys, candidates) = computed(move || read(&keyring, request)).await??;
+        let (spec, keys, candidates) = spawn_compute(move || read(&keyring, request)).await??;
         let (spec, keys, candidates) = (&spec, &keys, &Arc::new(candidates));
         if let Some(answer) = self.import_unchanged(call, spec, keys, candidates).await? {
             return Ok(answer);
         }
         let Mutated { result, change } = self
             .transact(call, Action::ImportKeys, keys, |tx, permit| async move {
-                let account = account_to_fill(&tx, &permit, &spec.account).await?;
+                let account = importable_account(&tx, &permit, &spec.account).await?;
                 let mut plan = self.plan(&tx, &permit, account, candidates, false).await?;
                 let record = plan.record.take();
                 if record.is_some() {
@@ -68,7 +68,8 @@ impl Admin {
             .await?;
         match result {
             Import::Planned(plan) => {
-                // A message may bring only what exists already, and its caller may not know that every replica has it.
+                // A message may name only keys that exist already, and its caller may not know that every replica has
+                // them.
                 let existing = || plan.newest_existing().map(|revision| Change { revision, hash: None });
                 let change = change.or_else(existing);
                 self.respond(call, plan, change).await
@@ -77,7 +78,7 @@ impl Admin {
         }
     }
 
-    /// The answer to a dry run, and to a message that was imported before: neither waits for the lock.
+    /// Answers a dry run, or a message that was imported before, without waiting for the lock.
     async fn import_unchanged(
         &self,
         call: &Call,
@@ -91,7 +92,7 @@ impl Admin {
         let tx = self.store.begin_reading().await?.not_before(self.replica.time());
         let permit = call.permit.authorize_in(&tx).await?;
         if spec.dry_run {
-            let account = account_to_fill(&tx, &permit, &spec.account).await?;
+            let account = importable_account(&tx, &permit, &spec.account).await?;
             return Ok(Some(self.plan(&tx, &permit, account, candidates, false).await?.response()));
         }
         let Some(logged) = replayed(&tx, &permit, keys).await? else { return Ok(None) };
@@ -100,8 +101,8 @@ impl Admin {
         self.repeat(call, spec, candidates, &logged).await.map(Some)
     }
 
-    /// The answer to a message that was imported before, as the change of `logged`. What was imported stands, whatever has
-    /// become of the account and the replicas since.
+    /// Answers a message that was imported before, by the change of `logged`. The import stands, no matter what has
+    /// happened to the account and the replicas since.
     async fn repeat(
         &self,
         call: &Call,
@@ -117,7 +118,7 @@ impl Admin {
         self.respond(call, plan.replayed(logged.revision), Some(of_event(logged))).await
     }
 
-    /// What becomes of the keys, as things stand in the transaction.
+    /// Plans the import of the keys, given the state in the transaction.
     async fn plan(
         &self,
         tx: &ReadTx,
@@ -129,10 +130,10 @@ impl Admin {
         let planner = ImportPlanner::new(account, permit.actor().clone(), tx, Arc::clone(&self.keyring));
         let existing = ExistingKeys::read(tx, candidates, planner.account(), is_repeated).await?;
         let candidates = Arc::clone(candidates);
-        computed(move || planner.plan(&candidates, existing)).await?
+        spawn_compute(move || planner.plan(&candidates, existing)).await?
     }
 
-    /// The response, once every replica enforces the change.
+    /// Returns the response, once every replica enforces the change.
     async fn respond(
         &self,
         call: &Call,
@@ -147,8 +148,8 @@ impl Admin {
     }
 }
 
-/// The account, if anything new may be imported into it.
-async fn account_to_fill(tx: &ReadTx, permit: &TxPermit, id: &AccountId) -> Result<Account, RpcError> {
+/// Reads the account, if new keys may be imported into it.
+async fn importable_account(tx: &ReadTx, permit: &TxPermit, id: &AccountId) -> Result<Account, RpcError> {
     let account = account_in(tx, permit, id).await?;
     if account.id.is_system() {
         return Err(PolicyError::AccountReserved.into());
@@ -156,7 +157,7 @@ async fn account_to_fill(tx: &ReadTx, permit: &TxPermit, id: &AccountId) -> Resu
     if account.suspended {
         return Err(PolicyError::AccountSuspended.into());
     }
-    // A replica that knows of no imports would follow the event of one without reading its keys.
+    // A replica with a build that predates imports would apply the event of one without reading its keys.
     let needed = Action::ImportKeys.log_format();
     let know_imports = tx.replicas().await?.iter().all(|replica| replica.log_format() >= needed);
     if know_imports { Ok(account) } else { Err(RpcError::ReplicasDiffer) }
@@ -164,13 +165,13 @@ async fn account_to_fill(tx: &ReadTx, permit: &TxPermit, id: &AccountId) -> Resu
 
 type Candidates = Vec<Result<Candidate, Violations>>;
 
-/// Reads a message: what it asks for, by which marks it may be known, the first for the log, and its keys.
+/// Reads a message: its parameters, its idempotency keys (the first one is for the log), and its keys.
 fn read(
     keyring: &Keyring,
     request: v1::ImportKeysRequest,
 ) -> Result<(ImportSpec, Vec<IdempotencyKey>, Candidates), RpcError> {
     let mut spec = import::import_keys(request)?;
-    // Tokens are among what it was made of.
+    // The request digest was computed over tokens, so it is keyed before it is stored.
     let keyed = |key: IdempotencyKey| {
         keyring.keyed_digest(&key.digest).map(|digest| IdempotencyKey { digest, ..key.clone() }).collect()
     };
@@ -179,12 +180,12 @@ fn read(
     Ok((spec, idempotency_keys, keys.map(|key| key.map(|key| Candidate::new(keyring, key))).collect()))
 }
 
-/// Computes on a thread on which nothing else waits.
-async fn computed<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, RpcError> {
+/// Runs `work` on a blocking thread, where no other call waits for it.
+async fn spawn_compute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, RpcError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => Ok(done),
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        // The server ends.
-        Err(_) => Err(RpcError::TooLate),
+        // The runtime shuts down.
+        Err(_) => Err(RpcError::DeadlineExceeded),
     }
 }

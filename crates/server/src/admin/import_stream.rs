@@ -1,4 +1,4 @@
-//! The stream of an import: a message, its response, and the next.
+//! The stream of `ImportKeys`: one response for each message.
 
 use std::sync::Arc;
 
@@ -15,34 +15,34 @@ use crate::rpc::errors::RpcError;
 
 const METHOD: &str = "ImportKeys";
 
-/// A running import.
+/// A running import stream.
 pub(super) struct ImportStream {
     pub(super) admin: Arc<Admin>,
     pub(super) calls: CallAuthorizer,
     pub(super) head: CallHead,
     pub(super) messages: Streaming<v1::ImportKeysRequest>,
-    /// Cancelled when the server ends.
-    pub(super) ending: CancellationToken,
+    /// Cancelled when the server shuts down.
+    pub(super) shutdown: CancellationToken,
 }
 
 impl ImportStream {
-    /// The responses, one for each message. The first message that fails ends them.
+    /// Returns the responses, one for each message. The first failed message ends the stream.
     pub(super) fn responses(self) -> impl Stream<Item = Result<v1::ImportKeysResponse, Status>> + Send {
         stream::try_unfold(self, Self::next)
     }
 
     async fn next(mut self) -> Result<Option<(v1::ImportKeysResponse, Self)>, Status> {
-        // A message that has begun is completed; only the next one is not waited for any more.
-        let message = self.ending.run_until_cancelled(self.messages.message()).await;
+        // A message that has begun is completed; the shutdown only ends the wait for the next one.
+        let message = self.shutdown.run_until_cancelled(self.messages.message()).await;
         let Some(message) = message else { return Ok(None) };
-        let message = message.map_err(|status| decode_errors::failure(&status).map_or(status, Status::from))?;
+        let message = message.map_err(|status| decode_errors::from_status(&status).map_or(status, Status::from))?;
         let Some(message) = message else { return Ok(None) };
         let outcome = self.import(message).await;
         let response = self.calls.answer(METHOD, &self.head, outcome)?;
         Ok(Some((response, self)))
     }
 
-    /// The caller is authorized for each message, since its key may be revoked meanwhile.
+    /// Imports a message. The caller is authorized for each message, since its key may be revoked in the meantime.
     async fn import(&self, message: v1::ImportKeysRequest) -> Result<v1::ImportKeysResponse, RpcError> {
         let call = self.calls.authorize(&self.head, &[Permission::KeysWrite])?;
         self.admin.import_keys(&call, message).await

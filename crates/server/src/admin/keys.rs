@@ -1,4 +1,4 @@
-//! Keys: creating, showing, changing, renewing and ending them.
+//! RPCs on keys: creating, reading, changing, renewing and revoking them.
 
 use key_authority_domain::account::Account;
 use key_authority_domain::audit::{Action, IdempotencyKey, LoggedEvent};
@@ -24,7 +24,7 @@ use crate::rpc::errors::RpcError;
 use crate::wire::key::KeySpec;
 use crate::wire::{self, propagation::propagation_to_proto};
 
-/// A key with a new token. A repeated request gets the key alone: a token is shown once.
+/// A key with a new token. A repeated request gets the key without the token: a token is shown once.
 pub(super) struct Issued {
     pub(super) key: Key,
     pub(super) token: Option<Token>,
@@ -42,7 +42,7 @@ impl Replay for Issued {
     }
 }
 
-/// Refuses a key for which the account has no room, if it counts now and did not before.
+/// Checks that the account has room for the key, if the key counts towards the limit now and did not before.
 async fn check_room(tx: &WriteTx<'_>, account: &Account, before: Option<&Key>, after: &Key) -> Result<(), RpcError> {
     let counted = account.policy.counted;
     let counts = |key: &Key| key.is_counted(counted, tx.now());
@@ -52,8 +52,8 @@ async fn check_room(tx: &WriteTx<'_>, account: &Account, before: Option<&Key>, a
     Ok(())
 }
 
-/// Whether a key ID is taken: it names a key, or has named one, or an actor of the log. An ID is used once, since services
-/// and the log know keys by it.
+/// Whether a key ID is taken: it names a key, or has named a key or an actor of the log. An ID is never reused, since
+/// services and the log identify keys by it.
 async fn is_taken(tx: &WriteTx<'_>, id: &KeyId) -> Result<bool, RpcError> {
     let is_reserved = id.as_str() == Actor::bootstrap().as_str();
     Ok(is_reserved || !tx.used_key_ids(std::slice::from_ref(id)).await?.is_empty())
@@ -82,7 +82,7 @@ impl Admin {
         })
     }
 
-    /// Creates a key within a change.
+    /// Creates a key within a transaction.
     pub(super) async fn create_in(
         &self,
         tx: &WriteTx<'_>,
@@ -137,21 +137,21 @@ impl Admin {
         call: &Call,
         request: v1::UpdateKeyRequest,
     ) -> Result<v1::UpdateKeyResponse, RpcError> {
-        let asked = wire::key::key_change(&request)?;
+        let spec = wire::key::key_change(&request)?;
         let update = |key: &mut Key, account: &Account, permit: &TxPermit, now| {
-            if asked.etag.is_some_and(|etag| etag != key.revision) {
+            if spec.etag.is_some_and(|etag| etag != key.revision) {
                 return Err(RpcError::EtagMismatch);
             }
             if account.id.is_system() {
-                wire::key::check_caller_change(&asked.change)?;
+                wire::key::check_caller_change(&spec.change)?;
             }
             permit.check_grant(key)?;
-            let changed = key.update(account, asked.change.clone(), now);
+            let changed = key.update(account, spec.change.clone(), now);
             changed.map_err(|error| RpcError::from(error).within("key"))?;
             permit.check_grant(key)
         };
         let (key, propagation) =
-            self.change_key(call, Action::UpdateKey, asked.request.as_ref(), &asked.key_id, update).await?;
+            self.change_key(call, Action::UpdateKey, spec.request.as_ref(), &spec.key_id, update).await?;
         Ok(v1::UpdateKeyResponse { key: Some(key), propagation })
     }
 
@@ -161,13 +161,13 @@ impl Admin {
         call: &Call,
         request: v1::DisableKeyRequest,
     ) -> Result<v1::DisableKeyResponse, RpcError> {
-        let asked = wire::key::disable_key(&request)?;
+        let spec = wire::key::disable_key(&request)?;
         let disable = |key: &mut Key, _: &Account, permit: &TxPermit, _| {
             permit.check_grant(key)?;
             Ok(key.disable()?)
         };
         let (key, propagation) =
-            self.change_key(call, Action::DisableKey, asked.request.as_ref(), &asked.key_id, disable).await?;
+            self.change_key(call, Action::DisableKey, spec.request.as_ref(), &spec.key_id, disable).await?;
         Ok(v1::DisableKeyResponse { key: Some(key), propagation })
     }
 
@@ -177,13 +177,13 @@ impl Admin {
         call: &Call,
         request: v1::EnableKeyRequest,
     ) -> Result<v1::EnableKeyResponse, RpcError> {
-        let asked = wire::key::enable_key(&request)?;
+        let spec = wire::key::enable_key(&request)?;
         let enable = |key: &mut Key, _: &Account, permit: &TxPermit, _| {
             permit.check_grant(key)?;
             Ok(key.enable()?)
         };
         let (key, propagation) =
-            self.change_key(call, Action::EnableKey, asked.request.as_ref(), &asked.key_id, enable).await?;
+            self.change_key(call, Action::EnableKey, spec.request.as_ref(), &spec.key_id, enable).await?;
         Ok(v1::EnableKeyResponse { key: Some(key), propagation })
     }
 
@@ -193,13 +193,13 @@ impl Admin {
         call: &Call,
         request: v1::RevokeKeyRequest,
     ) -> Result<v1::RevokeKeyResponse, RpcError> {
-        let asked = wire::key::revoke_key(&request)?;
+        let spec = wire::key::revoke_key(&request)?;
         let revoke = |key: &mut Key, _: &Account, _: &TxPermit, now| {
-            key.revoke(asked.reason.clone(), now);
+            key.revoke(spec.reason.clone(), now);
             Ok(())
         };
         let (key, propagation) =
-            self.change_key(call, Action::RevokeKey, asked.request.as_ref(), &asked.key_id, revoke).await?;
+            self.change_key(call, Action::RevokeKey, spec.request.as_ref(), &spec.key_id, revoke).await?;
         Ok(v1::RevokeKeyResponse { key: Some(key), propagation })
     }
 
@@ -209,16 +209,17 @@ impl Admin {
         call: &Call,
         request: v1::RenewKeyRequest,
     ) -> Result<v1::RenewKeyResponse, RpcError> {
-        let asked = &wire::key::renew_key(&request)?;
+        let spec = &wire::key::renew_key(&request)?;
         let (issued, propagation) = self
-            .mutate(call, Action::RenewKey, asked.request.as_ref(), |tx, permit| async move {
-                let (mut key, account) = key_in(&tx, &permit, &asked.key_id).await?;
-                // A token of a key is worth what the key may do, before the renewal and with the expiry after it.
+            .mutate(call, Action::RenewKey, spec.request.as_ref(), |tx, permit| async move {
+                let (mut key, account) = key_in(&tx, &permit, &spec.key_id).await?;
+                // A new token has the key's rights, so the grant is checked before the renewal, and with the new expiry
+                // after it.
                 permit.check_grant(&key)?;
                 let before = key.clone();
                 let version = key.newest_secret().map_or(1, |newest| newest.version.saturating_add(1));
                 let minted = mint_secret(&self.keyring, &account, &key.id, version)?;
-                key.renew(&account, minted.secret, asked.overlap, asked.expiry, tx.now())?;
+                key.renew(&account, minted.secret, spec.overlap, spec.expiry, tx.now())?;
                 permit.check_grant(&key)?;
                 check_room(&tx, &account, Some(&before), &key).await?;
                 tx.update_key_and_secrets(&mut key).await?;
@@ -233,7 +234,7 @@ impl Admin {
         })
     }
 
-    /// Changes a key by `change`, unless the same request has done so before.
+    /// Changes a key by `change`, unless the same request was made before.
     async fn change_key(
         &self,
         call: &Call,

@@ -1,13 +1,13 @@
-//! The one pipeline of changes.
+//! The pipeline that every change goes through.
 //!
-//! t0: the change waits for its turn, and for the lock on the head of the log ([`Store::begin_with`]).
-//! t1: under the lock, the caller is authorized again by what the transaction sees.
-//! t2: a request that was made before is answered by its event; the steps t3 and t4 are left out.
+//! t0: the change waits for its turn and for the lock on the head of the log ([`Store::begin_with`]).
+//! t1: under the lock, the caller is authorized again by the state in the transaction.
+//! t2: a request that was made before is answered from its event; t3 and t4 are skipped.
 //! t3: the handler reads, checks and writes.
 //! t4: rows and audit event are committed together, as the next revision.
-//! t5: every replica enforces the revision, or has no lease any more.
+//! t5: every replica enforces the revision, or has no lease.
 //!
-//! A transaction that the database gave up in favour of another begins again at t0.
+//! A transaction that the database aborted in favour of another restarts at t0.
 //!
 //! [`Store::begin_with`]: key_authority_storage::Store::begin_with
 
@@ -26,29 +26,30 @@ use crate::auth::call::Call;
 use crate::auth::permit::TxPermit;
 use crate::rpc::errors::RpcError;
 
-/// How often a transaction that the database gave up is run again. The caller's deadline may end it earlier.
+/// How often an aborted transaction is retried. The caller's deadline may end the retries earlier.
 const CONFLICT_RETRIES: u32 = 20;
-/// The pause before it is run again, times the number of tries.
+/// The pause before a retry, times the number of tries.
 const CONFLICT_PAUSE: Duration = Duration::from_millis(2);
 
-/// What a handler's part of a change returns: the transaction, its result, and what the log records of it, if anything.
+/// What a handler returns for a change: the transaction, the result, and the audit record, if anything changed.
 pub(super) type ChangeResult<'s, R, E> = Result<(WriteTx<'s>, R, E), RpcError>;
 
-/// A change that stands.
+/// A committed change.
 pub(super) struct Mutated<R> {
-    /// Its result.
+    /// The result.
     pub(super) result: R,
-    /// The revision to wait for; `None` where nothing was changed.
+    /// The change to wait for; `None` if nothing was changed.
     pub(super) change: Option<Change>,
 }
 
 impl Admin {
     /// Runs `change` in a transaction (t0 to t4), unless a request with one of these `keys` was made before.
     ///
-    /// `change` gets the transaction and the caller as authorized in it. It may be run again from the beginning.
+    /// `change` gets the transaction and the caller as authorized in it. It may run again from the beginning.
     ///
     /// # Errors
-    /// `UNAUTHENTICATED` or `PERMISSION_DENIED` where the caller has ended since the call arrived: then nothing is changed.
+    /// `UNAUTHENTICATED` or `PERMISSION_DENIED` if the caller's key has ended since the call arrived: then nothing is
+    /// changed.
     pub(super) async fn transact<'s, R, E, F>(
         &'s self,
         call: &Call,
@@ -87,7 +88,7 @@ impl Admin {
     {
         let turn = call.permit.actor()?;
         let tx = self.changes.begin_with(urgency(action), Some(&turn)).await?;
-        // The time by which this process decides goes on while the change waits for the lock.
+        // The authority's time advances while the change waits for the lock.
         let tx = tx.not_before(self.replica.time());
         let permit = call.permit.authorize_in(&tx).await?;
         if let Some(logged) = replayed(&tx, &permit, keys).await? {
@@ -108,11 +109,11 @@ impl Admin {
         Ok(Mutated { result, change: Some(of_commit(&committed)) })
     }
 
-    /// Runs a change as [`Admin::transact`] does, and waits until every replica enforces it (t5). A repeated request waits
-    /// again: that its change stands does not say that all replicas have it.
+    /// Runs a change as [`Admin::transact`] does, and waits until every replica enforces it (t5). A repeated request
+    /// waits again: that its change is committed does not prove that all replicas have it.
     ///
     /// # Errors
-    /// As [`Admin::transact`], and where the caller's deadline passes before all replicas are known to enforce the change.
+    /// As [`Admin::transact`], and if the caller's deadline passes before all replicas are known to enforce the change.
     pub(super) async fn mutate<'s, R, F>(
         &'s self,
         call: &Call,
@@ -134,7 +135,7 @@ impl Admin {
     }
 }
 
-/// Changes that end something go ahead of the others.
+/// Returns the urgency of an action: changes that end something precede the others.
 fn urgency(action: Action) -> Urgency {
     match action {
         Action::RevokeKey | Action::DisableKey | Action::SuspendAccount => Urgency::Ending,
@@ -142,10 +143,10 @@ fn urgency(action: Action) -> Urgency {
     }
 }
 
-/// The event of a request with any of these keys, if it was made before.
+/// Returns the event of an earlier request with any of these keys.
 ///
 /// # Errors
-/// `REQUEST_ID_REUSED` where a request ID was used for a request with other parameters.
+/// `REQUEST_ID_REUSED` if a request ID was used for a request with other parameters.
 pub(super) async fn replayed(
     tx: &ReadTx,
     permit: &TxPermit,
@@ -166,7 +167,7 @@ fn of_commit(committed: &Committed) -> Change {
     Change { revision: committed.revision, hash: Some(committed.hash) }
 }
 
-/// The change that an event records, to wait for.
+/// Returns the change that an event records.
 pub(super) fn of_event(logged: &LoggedEvent) -> Change {
     Change { revision: logged.revision, hash: Some(logged.hash) }
 }

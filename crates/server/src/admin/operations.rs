@@ -1,4 +1,4 @@
-//! How the authority itself is: revisions, replicas, leases.
+//! RPCs on the authority itself: revisions, replicas, leases.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ impl Admin {
         if revision > self.store.head().await?.revision {
             return Err(RpcError::invalid("revision", wire::revision::AWAITED_RULE));
         }
-        // That the revision is visible does not say that standbys have it.
+        // That the revision is visible does not prove that the standbys have it.
         self.changes.await_durability().await?;
         let propagation = self.wait(call, Change { revision, hash: None }).await?;
         Ok(v1::AwaitRevisionResponse { propagation: Some(wire::propagation::propagation_to_proto(&propagation)) })
@@ -37,7 +37,7 @@ impl Admin {
         call: &Call,
         request: v1::AcceptRestoreRequest,
     ) -> Result<v1::AcceptRestoreResponse, RpcError> {
-        let key = &wire::mark::of(&request)?;
+        let key = &wire::idempotency_key::from_request(&request)?;
         let ((), propagation) = self
             .mutate(call, Action::AcceptRestore, key.as_ref(), |tx, permit| async move {
                 permit.check_all_accounts()?;
@@ -62,14 +62,14 @@ impl Admin {
             let remaining = if is_self {
                 self.replica.lease_remaining()
             } else {
-                // Of another replica, this is an upper bound: its lease counts from before the heartbeat that we saw.
+                // An upper bound: the lease of another replica counts from before its heartbeat was seen.
                 trust.saturating_sub(silences.get(&row.id).copied().unwrap_or(Duration::ZERO))
             };
             v1::ReplicaStatus {
                 id: row.id.to_string(),
                 address: row.address,
                 build: row.build,
-                // What is applied here need not be in the registry yet.
+                // What this replica has applied need not be in the registry yet.
                 applied_revision: wire::revision::number(if is_self { self.replica.applied() } else { row.applied }),
                 lease_remaining: Some(wire::time::duration_to_proto(remaining)),
                 join_time: Some(wire::time::timestamp_to_proto(row.join_time)),

@@ -1,4 +1,4 @@
-//! How a repeated request gets the result of the change that it made before.
+//! Replay: the result of an earlier change for a repeated request.
 
 use key_authority_domain::audit::LoggedEvent;
 use key_authority_storage::read_tx::ReadTx;
@@ -6,9 +6,9 @@ use key_authority_storage::read_tx::ReadTx;
 use crate::auth::permit::TxPermit;
 use crate::rpc::errors::RpcError;
 
-/// The result of a change that can be given again to a repeated request.
+/// A result that a repeated request can get again.
 pub(super) trait Replay: Sized {
-    /// The result of the change that `logged` records, as far as the caller may still know it.
+    /// Returns the result of the change that `logged` records, as far as the caller may still see it.
     fn replay(
         tx: &ReadTx,
         permit: &TxPermit,

@@ -1,4 +1,4 @@
-//! The secrets of keys: minting them, and showing a token again that is kept.
+//! The secrets of keys: minting them, and revealing a sealed token.
 
 use key_authority_domain::account::Account;
 use key_authority_domain::audit::{Action, LoggedEvent};
@@ -21,15 +21,15 @@ use crate::entropy;
 use crate::rpc::errors::RpcError;
 use crate::wire;
 
-/// A new secret: what its holder gets, and what is kept.
+/// A new secret: the token for its holder, and the part that is stored.
 pub(super) struct Minted {
     /// The token.
     pub(super) token: Token,
-    /// What is kept of it.
+    /// The part that is stored.
     pub(super) secret: MintedSecret,
 }
 
-/// Makes a secret as the account's policy says. `version` is its number.
+/// Mints a secret by the account's policy. `version` is its number.
 pub(super) fn mint_secret(
     keyring: &Keyring,
     account: &Account,
@@ -53,7 +53,7 @@ pub(super) fn mint_secret(
     Ok(Minted { token, secret })
 }
 
-/// A token that is shown again. A call that shows one has no `request_id`, so it is never replayed.
+/// A revealed token. A call that reveals one has no `request_id`, so it is never replayed.
 struct Revealed(Token);
 
 impl Replay for Revealed {
@@ -63,7 +63,8 @@ impl Replay for Revealed {
 }
 
 impl Admin {
-    /// `RevealToken`. It changes nothing, so there is nothing to wait for; but it is recorded before it is done.
+    /// `RevealToken`. It changes nothing, so there is no propagation to wait for, but it is audited before the token is
+    /// returned.
     pub(super) async fn reveal_token(
         &self,
         call: &Call,
@@ -82,7 +83,8 @@ impl Admin {
         Ok(v1::RevealTokenResponse { token: token.reveal().to_owned() })
     }
 
-    /// The newest token of a key, where it is kept and may be shown. The caller records that it is.
+    /// Returns the newest token of a key, if it is stored sealed and the caller may see it. The caller of this function
+    /// records the event.
     pub(super) fn reveal_sealed_token(
         &self,
         permit: &TxPermit,
@@ -93,9 +95,9 @@ impl Admin {
         let secret = key.newest_secret().filter(|_| account.policy.recoverable);
         let (secret, sealed) = secret
             .and_then(|secret| Some((secret, secret.sealed.as_ref()?)))
-            .ok_or(RpcError::Refused(PolicyError::NotRecoverable))?;
+            .ok_or(RpcError::Policy(PolicyError::NotRecoverable))?;
         let context = SealContext::Token { key_id: key.id.as_str(), version: secret.version };
-        let opened = self.keyring.open(context, sealed).map_err(|_sealed| RpcError::SealBroken)?;
-        Token::from_sealed(&opened).map_err(|_bytes| RpcError::SealBroken)
+        let opened = self.keyring.open(context, sealed).map_err(|_sealed| RpcError::UnsealFailed)?;
+        Token::from_sealed(&opened).map_err(|_bytes| RpcError::UnsealFailed)
     }
 }

@@ -1,5 +1,5 @@
-//! `keyauthority.v1.KeyAuthority` as tonic serves it: each admin RPC with the permission that it takes and its handler. The
-//! methods of Verify are served by the raw transport ([`crate::verify::methods`]).
+//! `keyauthority.v1.KeyAuthority` as tonic serves it: each admin RPC with its permissions and its handler. The raw
+//! transport serves the Verify methods ([`crate::verify::methods`]).
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,23 +15,23 @@ use super::context::Admin;
 use super::import_stream::ImportStream;
 use crate::auth::call::{CallAuthorizer, CallHead};
 
-/// The service. Clones are the same one.
+/// The service. Clones share one state.
 #[derive(Clone)]
 pub(crate) struct AdminService {
     admin: Arc<Admin>,
     calls: CallAuthorizer,
-    /// Cancelled when the server ends: then its streams end as well, in order.
-    ending: CancellationToken,
+    /// Cancelled when the server shuts down, which ends the streams in order.
+    shutdown: CancellationToken,
 }
 
 impl AdminService {
     /// Serves `admin` to the callers that `calls` authorizes.
-    pub(crate) fn new(admin: Arc<Admin>, calls: CallAuthorizer, ending: CancellationToken) -> Self {
-        Self { admin, calls, ending }
+    pub(crate) fn new(admin: Arc<Admin>, calls: CallAuthorizer, shutdown: CancellationToken) -> Self {
+        Self { admin, calls, shutdown }
     }
 }
 
-/// One admin RPC: its name, the permissions of which any is enough, its handler.
+/// One admin RPC: its name, its permissions, of which any is enough, and its handler.
 macro_rules! admin {
     ($self:ident, $request:ident, $method:literal, [$($permission:ident),+], $handler:ident) => {{
         let head = CallHead::of(&$request);
@@ -43,7 +43,7 @@ macro_rules! admin {
     }};
 }
 
-/// The answer of a method that the connection's service has to take before tonic's routes.
+/// Returns the error of a method that the raw transport must intercept before tonic's routes.
 fn served_raw<T>() -> Result<T, Status> {
     Err(Status::unimplemented("this method is served by the raw transport"))
 }
@@ -87,7 +87,8 @@ impl KeyAuthority for AdminService {
         let authorized = self.calls.authorize(&head, &[Permission::KeysWrite]);
         self.calls.answer("ImportKeys", &head, authorized)?;
         let (admin, calls) = (Arc::clone(&self.admin), self.calls.clone());
-        let import = ImportStream { admin, calls, head, messages: request.into_inner(), ending: self.ending.clone() };
+        let import =
+            ImportStream { admin, calls, head, messages: request.into_inner(), shutdown: self.shutdown.clone() };
         Ok(Response::new(Box::pin(import.responses())))
     }
 

@@ -1,4 +1,4 @@
-//! A call as its handler gets it: what it brings, what its caller may do, and how a refused one is recorded.
+//! The context of a call: its headers, the rights of its caller, and the record of a refusal.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,17 +12,17 @@ use crate::observability::metrics::SharedMetrics;
 use crate::rpc::deadline::Deadline;
 use crate::rpc::errors::RpcError;
 
-/// What a call brings beside its message.
+/// The part of a call beside its message.
 #[derive(Clone)]
 pub(crate) struct CallHead {
-    /// `None` only where the transport in front does not authenticate: nothing is permitted then.
+    /// `None` only if the transport in front does not authenticate; then nothing is permitted.
     authentication: Option<Authentication>,
     deadline: Option<Deadline>,
     peer: Option<IpAddr>,
 }
 
 impl CallHead {
-    /// Of a request that the connection's service has passed on.
+    /// Reads the head of a request that the connection's service has passed on.
     pub(crate) fn of<T>(request: &Request<T>) -> Self {
         Self {
             authentication: request.extensions().get().cloned(),
@@ -32,15 +32,15 @@ impl CallHead {
     }
 }
 
-/// A call whose caller is authorized: the one context that every handler gets.
+/// A call whose caller is authorized: the context of every handler.
 pub(crate) struct Call {
-    /// What the caller may do.
+    /// The rights of the caller.
     pub(crate) permit: Permit,
-    /// When the caller stops waiting.
+    /// The caller's deadline.
     pub(crate) deadline: Option<Deadline>,
 }
 
-/// Authorizes calls, and records those that are refused. Clones are the same.
+/// Authorizes calls, and records refused ones. Clones share one state.
 #[derive(Clone)]
 pub(crate) struct CallAuthorizer {
     authorizer: Arc<Authorizer>,
@@ -52,7 +52,7 @@ impl CallAuthorizer {
         Self { authorizer, metrics }
     }
 
-    /// Authorizes a call for what any of the `permissions` is for.
+    /// Authorizes a call for which any of the `permissions` is enough.
     ///
     /// # Errors
     /// As [`Authorizer::authorize_any`].
@@ -63,8 +63,8 @@ impl CallAuthorizer {
         Ok(Call { permit, deadline: head.deadline })
     }
 
-    /// Turns the outcome of a call into its answer. Refused calls are logged and counted; an outage or a fault of ours is no
-    /// refusal, and is logged where it becomes a status.
+    /// Turns the outcome of a call into its answer. Refused calls are logged and counted. An outage or an internal
+    /// error is no refusal; it is logged where it becomes a status.
     pub(crate) fn answer<T>(
         &self,
         method: &'static str,

@@ -1,4 +1,4 @@
-//! The credential of a call: read once, where the call arrives.
+//! The credential of a call, read once when the call arrives.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,49 +9,50 @@ use key_authority_domain::secret::Keyring;
 use key_authority_domain::token::{Token, TokenDigest};
 use key_authority_http_credential::{self as http_credential, Scheme};
 
-/// Who a call says that it is. It can be authorized again and again: that of a stream is, for every message.
+/// The claimed identity of a caller. It can be authorized repeatedly: a stream authorizes it for every message.
 #[derive(Debug, Clone)]
 pub struct Credential {
-    /// Under each version of the authority secret; none for a call without a token. The token itself is not kept.
+    /// The digests under each version of the authority secret; `None` for a call without a token. The token itself is
+    /// not kept.
     pub(super) digests: Option<Arc<[TokenDigest]>>,
     pub(super) address: Option<IpAddr>,
 }
 
-/// A header that cannot be a credential of ours. The text says why.
+/// The reason why a header is no credential of the authority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unauthenticated(pub(crate) &'static str);
 
-/// The answer to a token that no caller has.
+/// The error for a token that belongs to no caller.
 pub(super) const UNKNOWN: Unauthenticated = Unauthenticated("the caller's token is not valid");
-/// The answer to a call without a token.
+/// The error for a call without a token.
 pub(super) const MISSING: Unauthenticated = Unauthenticated("the authorization header is missing");
 const NOT_BEARER: Unauthenticated = Unauthenticated("the authorization header is not of the form Bearer <token>");
 const SEVERAL: Unauthenticated = Unauthenticated("the call has more than one authorization header");
 
-/// What the transport passes on of a call's caller: to a raw method as its argument, to a tonic handler as a request
-/// extension.
+/// The authentication of a call, as the transport passes it on: an argument for a raw method, a request extension for a
+/// tonic handler.
 pub type Authentication = Result<Credential, Unauthenticated>;
 
-/// Reads the credentials of one connection's calls.
+/// Authenticates the calls of one connection.
 pub struct Authenticator {
     keyring: Arc<Keyring>,
     address: Option<IpAddr>,
-    /// The last header and what it was: nearly all calls of a connection are of one caller.
+    /// The last header and its credential: nearly all calls of a connection come from one caller.
     last: Mutex<Option<(HeaderValue, Credential)>>,
 }
 
 impl Authenticator {
-    /// For a connection from `address`.
+    /// Makes the authenticator of a connection from `address`.
     #[must_use]
     pub fn new(keyring: Arc<Keyring>, address: Option<IpAddr>) -> Self {
         Self { keyring, address, last: Mutex::new(None) }
     }
 
-    /// The credential of a call with these headers.
+    /// Returns the credential of a call with these headers.
     ///
     /// # Errors
-    /// When there is a header that is no bearer token, or no token of ours.
+    /// When a header is no bearer token, or not a token of the authority.
     pub fn authenticate(&self, headers: &HeaderMap) -> Authentication {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let Some(value) = values.next() else { return Ok(Credential { digests: None, address: self.address }) };

@@ -1,10 +1,11 @@
-//! What a caller may do: the only place where a [`Permit`] and a [`TxPermit`] are made.
+//! Authorization: the only module that makes a [`Permit`] or a [`TxPermit`].
 //!
-//! A caller presents a token of a key of account `system`, and `decide` decides about it as about every other. The scopes of
-//! the key are permissions, its projects are the accounts that it may act on.
+//! A caller presents a token of a key of account `system`, and `decide` evaluates it like every other token. The scopes
+//! of the key are permissions; its projects are the accounts that it may act on.
 //!
-//! A caller is authorized twice: when the call arrives, by the resident index, and where something changes or is revealed, by
-//! the transaction that does it. A caller that is revoked while its calls wait for the lock changes nothing any more.
+//! A caller is authorized twice: when the call arrives, by the resident index; and, for a call that changes or reveals
+//! something, by the transaction that does it. A caller that is revoked while its calls wait for the lock changes
+//! nothing.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,14 +16,14 @@ use key_authority_domain::key::Key;
 use key_authority_domain::permission::Permission;
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::verdict::{KeyFacts, Question, Verdict, decide};
-use key_authority_replica::index::Record;
+use key_authority_replica::index::SharedKeyRecord;
 use key_authority_replica::{LeaseProof, ReplicaState};
 use key_authority_storage::caller_read::StoredCaller;
 use key_authority_storage::page::AccountScope;
 use key_authority_storage::read_tx::ReadTx;
 
 use super::credential::{Authentication, Credential, MISSING, UNKNOWN, Unauthenticated};
-use crate::rpc::errors::RpcError;
+use crate::rpc::errors::{GrantExcess, RpcError};
 
 impl From<Unauthenticated> for RpcError {
     fn from(Unauthenticated(why): Unauthenticated) -> Self {
@@ -30,24 +31,25 @@ impl From<Unauthenticated> for RpcError {
     }
 }
 
-/// The right to do one thing, as decided when the call arrived: enough to read. What changes or reveals something authorizes
-/// the caller again, in its transaction; see [`Permit::authorize_in`].
+/// The right to do one thing, as decided when the call arrived. It is enough for reads. A call that changes or reveals
+/// something authorizes the caller again in its transaction; see [`Permit::authorize_in`].
 pub struct Permit {
-    holder: Option<Record>,
+    holder: Option<SharedKeyRecord>,
     lease: LeaseProof,
-    /// Any of these is enough for the call.
+    /// The permissions of the call; any of them is enough.
     permissions: &'static [Permission],
     address: Option<IpAddr>,
 }
 
 impl Permit {
-    /// Proof of the lease under which it was given. A question is decided at the same instant as its caller's right to ask.
+    /// Returns the proof of the lease under which the permit was given. A question is decided at the same instant as
+    /// its caller's right to ask it.
     #[must_use]
     pub fn lease(&self) -> LeaseProof {
         self.lease
     }
 
-    /// The caller, for the audit log.
+    /// Returns the caller, for the audit log.
     ///
     /// # Errors
     /// When the caller is anonymous.
@@ -56,11 +58,12 @@ impl Permit {
         Ok(Actor::from(holder.id()))
     }
 
-    /// Authorizes the caller again, by what a transaction sees. Under the lock of a change, no event that ends the caller can
-    /// come before the change without being seen here.
+    /// Authorizes the caller again, by the state in a transaction.
+    ///
+    /// A change runs under the lock on the log, so this sees every event before the change that ends the caller.
     ///
     /// # Errors
-    /// `UNAUTHENTICATED` or `PERMISSION_DENIED` where the caller has ended, or has lost the permission.
+    /// `UNAUTHENTICATED` or `PERMISSION_DENIED` if the caller's key has ended or has lost the permission.
     pub async fn authorize_in(&self, tx: &ReadTx) -> Result<TxPermit, RpcError> {
         let holder = self.holder.as_ref().ok_or(MISSING)?;
         let caller = tx.caller(holder.digest()).await?.ok_or(UNKNOWN)?;
@@ -70,40 +73,42 @@ impl Permit {
 }
 
 impl Rights for Permit {
-    /// None for an anonymous caller, who may only verify, and that everywhere.
+    /// `None` for an anonymous caller, which may only verify, on all accounts.
     fn access(&self) -> Option<&Access> {
         self.holder.as_ref().map(|holder| holder.access())
     }
 }
 
-/// The right to do one thing, as decided inside a transaction. Only [`Permit::authorize_in`] makes one, and only with it an
-/// event can be written or a grant be checked.
+/// The right to do one thing, as decided inside a transaction. Only [`Permit::authorize_in`] makes one. Writing an
+/// event and checking a grant require it.
 pub struct TxPermit {
     actor: Actor,
     caller: StoredCaller,
 }
 
 impl TxPermit {
-    /// The caller, for the audit log.
+    /// Returns the caller, for the audit log.
     #[must_use]
     pub fn actor(&self) -> &Actor {
         &self.actor
     }
 
-    /// Checks that a key of account `system` holds no more than the caller: before it is changed or ended, and after it was
-    /// created or changed. A grant never outlives what grants it, so it is bounded by the end of the presented token; and a
-    /// token that a renewal has replaced grants nothing.
+    /// Checks that a key of account `system` has no more rights than the caller: before it is changed or ended, and
+    /// after it was created or changed.
+    ///
+    /// A grant never outlives the token that grants it, so it is bounded by the end of the presented token. A token
+    /// that a renewal has replaced grants nothing.
     ///
     /// # Errors
     /// `GRANT_EXCEEDS_CALLER`.
     pub fn check_grant(&self, key: &Key) -> Result<(), RpcError> {
-        let StoredCaller { access, is_newest_token, .. } = &self.caller;
-        let is_held =
-            *is_newest_token && Permission::may_grant(access, self.caller.token_end(), &key.access, key.expire_time);
-        if !key.account.is_system() || is_held { Ok(()) } else { Err(RpcError::GrantExceedsCaller) }
+        let caller = &self.caller;
+        let may_grant = caller.is_newest_token
+            && Permission::may_grant(&caller.access, caller.token_end(), &key.access, key.expire_time);
+        if !key.account.is_system() || may_grant { Ok(()) } else { Err(RpcError::GrantExceedsCaller(self.excess(key))) }
     }
 
-    /// Checks that the caller may change the account: a change of account `system` concerns all callers.
+    /// Checks that the caller may change the account. A change of account `system` affects all callers.
     ///
     /// # Errors
     /// `GRANT_EXCEEDS_CALLER`.
@@ -111,13 +116,34 @@ impl TxPermit {
         if account.is_system() { self.check_all_accounts() } else { Ok(()) }
     }
 
-    /// Checks that the caller covers all accounts, by a token that no renewal has replaced.
+    /// Checks that the caller may act on all accounts, with a token that no renewal has replaced.
     ///
     /// # Errors
     /// `GRANT_EXCEEDS_CALLER`.
     pub fn check_all_accounts(&self) -> Result<(), RpcError> {
-        let covers_all = self.caller.access.projects == ProjectAccess::All;
-        if covers_all && self.caller.is_newest_token { Ok(()) } else { Err(RpcError::GrantExceedsCaller) }
+        if !self.caller.is_newest_token {
+            Err(RpcError::GrantExceedsCaller(GrantExcess::ReplacedToken))
+        } else if self.caller.access.projects == ProjectAccess::All {
+            Ok(())
+        } else {
+            Err(RpcError::GrantExceedsCaller(GrantExcess::Accounts))
+        }
+    }
+
+    /// Returns why the grant of `key` was rejected, for the message. [`Permission::may_grant`] makes the decision.
+    fn excess(&self, key: &Key) -> GrantExcess {
+        let StoredCaller { access, is_newest_token, .. } = &self.caller;
+        if !is_newest_token {
+            GrantExcess::ReplacedToken
+        } else if !key.access.scopes.is_subset(&access.scopes) {
+            GrantExcess::Scopes
+        } else if !access.projects.includes(&key.access.projects) {
+            GrantExcess::Accounts
+        } else if !access.confines(&key.access) {
+            GrantExcess::Networks
+        } else {
+            GrantExcess::Expiry
+        }
     }
 }
 
@@ -127,9 +153,9 @@ impl Rights for TxPermit {
     }
 }
 
-/// What a caller may do beside what it was let in for.
+/// The rights of a caller beyond the permission that it was authorized for.
 pub(crate) trait Rights {
-    /// What the caller's key opens; None where there is no limit.
+    /// Returns the access of the caller's key; `None` if there is no limit.
     fn access(&self) -> Option<&Access>;
 
     /// Whether the caller has this permission.
@@ -142,11 +168,11 @@ pub(crate) trait Rights {
         self.access().is_none_or(|access| access.projects.covers(Some(account.as_str())))
     }
 
-    /// The accounts that the caller may act on.
+    /// Returns the accounts that the caller may act on.
     fn accounts(&self) -> AccountScope {
         match self.access().map(|access| &access.projects) {
             None | Some(ProjectAccess::All) => AccountScope::All,
-            // What is no account ID names no account.
+            // A project that is not a valid account ID names no account.
             Some(ProjectAccess::Only(names)) => {
                 AccountScope::Only(names.iter().filter_map(|name| AccountId::new(name.as_str()).ok()).collect())
             }
@@ -154,15 +180,15 @@ pub(crate) trait Rights {
     }
 }
 
-/// Decides whether a caller's key has any of the `permissions`. They are tried in turn; the first is named when none is
-/// held. The one function that decides about callers, at arrival and inside a transaction.
+/// Decides whether a caller's key has any of the `permissions`; when it has none, the error lists them all. Both the
+/// check at arrival and the one inside a transaction use this function.
 fn evaluate(
     facts: &KeyFacts<'_>,
-    permissions: &[Permission],
+    permissions: &'static [Permission],
     address: Option<IpAddr>,
     now: Timestamp,
 ) -> Result<(), RpcError> {
-    let mut missing = None;
+    let mut lacks_scope = false;
     for permission in permissions {
         let question = Question {
             account: Some(SYSTEM_ACCOUNT),
@@ -172,39 +198,37 @@ fn evaluate(
         };
         match decide(Some(facts), &question, now) {
             Verdict::Valid => return Ok(()),
-            Verdict::ScopeDenied => {
-                missing.get_or_insert(*permission);
-            }
+            Verdict::ScopeDenied => lacks_scope = true,
             Verdict::ProjectDenied => return Err(RpcError::NoAccounts),
             Verdict::NetworkDenied => return Err(RpcError::CallerNetworkDenied),
             Verdict::Malformed | Verdict::Unknown => return Err(UNKNOWN.into()),
-            // The secret has matched: its holder may know why the key is not accepted.
+            // The secret has matched, so its holder may know why the key is rejected.
             ended @ (Verdict::Disabled | Verdict::Revoked | Verdict::Expired | Verdict::AccountSuspended) => {
                 return Err(RpcError::CallerEnded(ended));
             }
         }
     }
-    Err(missing.map_or_else(|| UNKNOWN.into(), RpcError::PermissionMissing))
+    Err(if lacks_scope { RpcError::PermissionMissing(permissions) } else { UNKNOWN.into() })
 }
 
-/// Authorizes callers by what this replica knows.
+/// Authorizes callers by the resident index of this replica.
 pub struct Authorizer {
     replica: Arc<ReplicaState>,
     is_verify_open: bool,
 }
 
 impl Authorizer {
-    /// Authorizes by `replica`. With `is_verify_open`, a call without a token may verify.
+    /// Makes an authorizer that uses `replica`. With `is_verify_open`, a call without a token may verify.
     #[must_use]
     pub fn new(replica: Arc<ReplicaState>, is_verify_open: bool) -> Self {
         Self { replica, is_verify_open }
     }
 
-    /// Whether the caller is one whom this replica knows, whatever it may do: enough to read its request. It is no use of
-    /// the key.
+    /// Checks that this replica knows the caller, with any permissions: enough to read its request. It does not count
+    /// as a use of the key.
     ///
     /// # Errors
-    /// `UNAUTHENTICATED`, or that this replica has no lease.
+    /// `UNAUTHENTICATED`, or [`RpcError::NoLease`].
     pub fn identify(&self, caller: &Authentication) -> Result<(), RpcError> {
         let Credential { digests, address } = caller.as_ref().map_err(|error| *error)?;
         let Some(digests) = digests else {
@@ -220,7 +244,7 @@ impl Authorizer {
         }
     }
 
-    /// The key that the caller presented a token of, for the log: also where it is not accepted.
+    /// Returns the key whose token the caller presented, for the log, even if the key is not accepted.
     #[must_use]
     pub fn presented_key(&self, caller: &Authentication) -> Option<Actor> {
         let digests = caller.as_ref().ok()?.digests.as_ref()?;
@@ -228,7 +252,7 @@ impl Authorizer {
         key.account().is_system().then(|| Actor::from(key.id()))
     }
 
-    /// The right to ask about tokens.
+    /// Authorizes a caller to verify tokens.
     ///
     /// # Errors
     /// As [`Authorizer::authorize_any`].
@@ -236,7 +260,7 @@ impl Authorizer {
         self.authorize_any(caller, &[Permission::Verify])
     }
 
-    /// The right to do what any of the `permissions` is for.
+    /// Authorizes a caller for a call for which any of the `permissions` is enough.
     ///
     /// # Errors
     /// `UNAUTHENTICATED`, `PERMISSION_DENIED`, or that this replica has no lease.

@@ -53,7 +53,7 @@ fn allow(verifier: &Verifier, permit: &Permit, attributes: &AttributeContext) ->
     }
 }
 
-/// Where the request came from. An address of another kind is none, as if it were not known.
+/// Returns the address that the request came from. An address that is not an IP address counts as unknown.
 fn source(attributes: &AttributeContext) -> Option<IpAddr> {
     let address = attributes.source.as_ref()?.address.as_ref()?.socket_address.as_ref()?;
     address.address.parse().ok()

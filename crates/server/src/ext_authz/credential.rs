@@ -1,4 +1,4 @@
-//! The token that a request carries, wherever it is.
+//! The credential of a proxied request, in any of the places that the route allows.
 
 use std::borrow::Cow;
 
@@ -10,26 +10,26 @@ use super::route::Places;
 
 const AUTHORIZATION: &str = "authorization";
 const API_KEY: &str = "x-api-key";
-/// What may stand behind the name of a scheme.
+/// The characters that may follow the name of a scheme.
 const SPACE: [char; 2] = [' ', '\t'];
 
-/// What a client presents.
+/// The credential that a client presents.
 #[derive(PartialEq, Eq)]
 pub(super) struct Credential {
-    /// The key that the token must be of, where the client says so.
+    /// The key that the token must belong to, if the client names one.
     pub(super) key_id: Option<String>,
-    /// The token. It may be anything.
+    /// The token, not parsed yet.
     pub(super) token: String,
 }
 
-/// A credential, and where it was: there it is removed.
+/// A credential and its places, from which the proxy removes it.
 pub(super) struct Presented<'a> {
     pub(super) credential: Credential,
     pub(super) headers: Vec<&'static str>,
     pub(super) parameter: Option<&'a str>,
 }
 
-/// More than one credential, and not the same: whoever sent them both, it is not for us to choose.
+/// The request has different credentials. The authority does not choose between them.
 #[derive(Debug)]
 pub(super) struct Ambiguous;
 
@@ -42,7 +42,7 @@ pub(super) fn find<'a>(
     let mut found = Vec::new();
     let (mut in_headers, mut in_parameter) = (Vec::new(), None);
     if let Some(value) = headers.get(AUTHORIZATION) {
-        found.extend(credentials(&value).into_iter().filter_map(|one| authorization(places, one)));
+        found.extend(credentials(&value).into_iter().filter_map(|value| authorization(places, value)));
         in_headers.extend((!found.is_empty()).then_some(AUTHORIZATION));
     }
     if places.api_key
@@ -64,8 +64,8 @@ pub(super) fn find<'a>(
     Ok(Some(Presented { credential, headers: in_headers, parameter: in_parameter }))
 }
 
-/// The credentials in an `Authorization` header. Several headers come as one, joined by commas. A token may have a comma in it
-/// but no space: what looks like a scheme and a space behind a comma is another header.
+/// Splits an `Authorization` header into its credentials. A proxy joins several headers with commas. A token may
+/// contain a comma but no space, so a comma separates two headers only where a scheme and a space follow it.
 fn credentials(value: &str) -> Vec<&str> {
     let (mut found, mut rest) = (Vec::new(), value);
     while let Some((one, more)) = rest.match_indices(',').find_map(|(comma, _)| {
@@ -79,7 +79,7 @@ fn credentials(value: &str) -> Vec<&str> {
     found
 }
 
-/// Whether this is of a scheme in which there may be tokens.
+/// Whether the text starts with a scheme that can carry a token.
 fn is_credential(text: &str) -> bool {
     ["bearer", "basic"].into_iter().any(|scheme| {
         text.split_at_checked(scheme.len())
@@ -87,7 +87,7 @@ fn is_credential(text: &str) -> bool {
     })
 }
 
-/// The credential of an `Authorization` header; none if it is of a scheme in which this route has no tokens.
+/// Returns the credential of an `Authorization` header; `None` if this route takes no tokens under its scheme.
 fn authorization(places: &Places<'_>, value: &str) -> Option<Credential> {
     let value = value.trim();
     let (scheme, rest) = value.split_once(SPACE).unwrap_or((value, ""));
@@ -98,7 +98,7 @@ fn authorization(places: &Places<'_>, value: &str) -> Option<Credential> {
     (places.basic && scheme.eq_ignore_ascii_case("basic")).then(|| pair(rest))
 }
 
-/// The ID of a key as user and its token as password. What is no such pair has no token in it.
+/// Decodes a key ID as user and a token as password. A value that is no such pair gives an empty token.
 fn pair(encoded: &str) -> Credential {
     let decoded = BASE64_STANDARD.decode(encoded).unwrap_or_default();
     let decoded = String::from_utf8_lossy(&decoded);
@@ -106,10 +106,14 @@ fn pair(encoded: &str) -> Credential {
     Credential { key_id: Some(user.to_owned()).filter(|user| !user.is_empty()), token: password.to_owned() }
 }
 
-/// The values of a parameter of the query, as they stand: a token has no character that must be written in another way. The
-/// name is compared byte for byte, since the proxy removes it so.
+/// Returns the values of a query parameter without percent-decoding: no character of a token needs to be encoded. The
+/// name is compared byte for byte, since the proxy removes it that way.
 fn parameters<'a>(path: &'a [u8], name: &str) -> impl Iterator<Item = Cow<'a, str>> {
-    let query = path.iter().position(|byte| *byte == b'?').and_then(|mark| path.get(mark + 1..)).unwrap_or_default();
+    let query = path
+        .iter()
+        .position(|byte| *byte == b'?')
+        .and_then(|question_mark| path.get(question_mark + 1..))
+        .unwrap_or_default();
     query
         .split(|byte| *byte == b'&')
         .filter_map(move |pair| match pair.strip_prefix(name.as_bytes())? {
@@ -127,7 +131,7 @@ mod tests {
 
     const ALL: Places<'_> = Places { bearer: true, basic: true, api_key: true, parameter: Some("key") };
 
-    /// Key ID, token and places of what is found, or that it is ambiguous.
+    /// Formats the key ID, token and places of the credential, or `ambiguous`.
     fn found(places: &Places<'_>, headers: &[(&str, &str)], path: &str) -> Option<String> {
         let headers = headers.iter().map(|&(name, value)| (name.to_owned(), value.into())).collect();
         let request = HttpRequest { headers, path: path.into(), ..HttpRequest::default() };
@@ -154,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_carries_no_token_is_a_bad_one_and_never_none() {
+    fn a_credential_without_a_token_is_an_empty_token_and_not_none() {
         for value in ["Bearer", "Bearer ", "Basic", "Basic !", "Basic aWQ", "Basic aWQ=", "basic /w=="] {
             assert_eq!(found(&ALL, &[("authorization", value)], "/").unwrap(), " in authorization", "{value}");
         }
@@ -163,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_comes_twice_is_one_and_two_are_none() {
+    fn a_repeated_token_is_one_credential_and_two_tokens_are_ambiguous() {
         let bearer = ("authorization", "Bearer t");
         assert_eq!(
             found(&ALL, &[bearer, ("x-api-key", "t")], "/?key=t&key=t").unwrap(),
@@ -171,12 +175,12 @@ mod tests {
         );
         assert_eq!(found(&ALL, &[bearer, ("x-api-key", "u")], "/").unwrap(), "ambiguous");
         assert_eq!(found(&ALL, &[], "/?key=t&key=u").unwrap(), "ambiguous");
-        // Another key's ID makes another question of the same token.
+        // With the ID of a key, the same token is another credential.
         assert_eq!(found(&ALL, &[("authorization", "Basic aWQ6dA=="), ("x-api-key", "t")], "/").unwrap(), "ambiguous");
     }
 
     #[test]
-    fn several_authorizations_are_one_only_if_they_say_the_same() {
+    fn several_authorization_headers_must_be_equal() {
         let found = |value| found(&ALL, &[("authorization", value)], "/").unwrap();
         assert_eq!(found("Bearer t,Bearer t"), "t in authorization");
         assert_eq!(found("Bearer t, bearer\tt"), "t in authorization");
@@ -184,17 +188,17 @@ mod tests {
         assert_eq!(found("Bearer t,Bearer t,Bearer u"), "ambiguous");
         assert_eq!(found("Bearer t,Basic aWQ6dA=="), "ambiguous");
         assert_eq!(found("Negotiate x,Bearer t"), "t in authorization");
-        // A comma alone is of the token.
+        // A comma without a scheme after it belongs to the token.
         assert_eq!(found("Bearer t,u,Bearer"), "t,u,Bearer in authorization");
     }
 
     #[test]
-    fn what_is_in_no_place_of_the_route_is_not_looked_at() {
+    fn a_place_that_the_route_does_not_name_is_ignored() {
         let only_key = Places { bearer: false, basic: false, api_key: true, parameter: None };
         let headers = [("authorization", "Bearer jwt"), ("x-api-key", "t")];
         assert_eq!(found(&only_key, &headers, "/?key=u").unwrap(), "t in x-api-key");
         assert_eq!(found(&Places::default(), &[("authorization", "Negotiate t")], "/?key=u"), None);
-        // Its name is compared as it stands: so it is removed.
+        // The name is compared byte for byte, since the proxy removes it that way.
         assert_eq!(found(&ALL, &[], "/?k%65y=t"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Why a request may not pass, and what its client is told.
+//! The denials of a proxied request, and the responses for its client.
 
 use key_authority_domain::verdict::Verdict;
 use key_authority_proto::ext_authz::check_response::HttpResponse;
@@ -13,23 +13,23 @@ use super::response::{IN_HEADER, set};
 use crate::rpc::errors::ERROR_DOMAIN;
 use crate::wire::violations::Violations;
 
-/// What is written in another way within quotes in a header.
+/// The characters that are percent-encoded inside quotes in a header.
 const IN_QUOTES: &AsciiSet = &IN_HEADER.add(b'"').add(b'\\');
 
-/// Why a request may not pass.
+/// Why a request is denied.
 pub(super) enum AuthzDenial {
-    /// It carries no token.
+    /// It has no token.
     NoToken,
-    /// It carries more than one.
+    /// It has different credentials.
     Ambiguous,
-    /// The token does not do.
+    /// The token is not accepted for this request.
     Verdict {
-        /// What was decided.
+        /// The verdict.
         verdict: Verdict,
-        /// The scopes that the route demands, and those of them that the key has not; only where that is what was decided.
+        /// The scopes that the route requires, and those that the key lacks; only for `SCOPE_DENIED`.
         scopes: Option<(Vec<String>, Vec<String>)>,
     },
-    /// The proxy's configuration is wrong: it is no fault of the client, and no reason to let it in.
+    /// The proxy's configuration is invalid. This is not the client's fault, but the request is denied.
     Misconfigured(Violations),
 }
 
@@ -46,7 +46,7 @@ impl From<Violations> for AuthzDenial {
 }
 
 impl AuthzDenial {
-    /// A verdict about the key of `secret`, which is told of only what may be.
+    /// Makes the denial for a verdict about the key of `secret`. It discloses scopes only for `SCOPE_DENIED`.
     pub(super) fn of(verdict: Verdict, secret: Option<&KeyRecord>, wanted: &[&str]) -> Self {
         let owned = |scopes: &mut dyn Iterator<Item = &str>| scopes.map(str::to_owned).collect();
         let secret = secret.filter(|_| verdict == Verdict::ScopeDenied);
@@ -55,7 +55,7 @@ impl AuthzDenial {
         Self::Verdict { verdict, scopes }
     }
 
-    /// What the proxy is told.
+    /// Returns the response for the proxy.
     pub(super) fn response(self) -> CheckResponse {
         let Words { http, code, error, text } = self.words();
         let mut headers = vec![set("content-type", "application/json")];
@@ -69,7 +69,7 @@ impl AuthzDenial {
         }
     }
 
-    /// The table.
+    /// Maps each denial to its status, error and text.
     fn words(&self) -> Words {
         let (http, code, error) = match self {
             Self::NoToken => (401, Code::Unauthenticated, None),
@@ -89,26 +89,26 @@ impl AuthzDenial {
             },
         };
         let text = match self {
-            Self::NoToken => "a token is needed",
-            Self::Ambiguous => "one token is needed, not several",
-            Self::Misconfigured(_) => "the proxy is misconfigured; the log of the key authority says how",
+            Self::NoToken => "a token is required",
+            Self::Ambiguous => "exactly one token is required",
+            Self::Misconfigured(_) => "the proxy is misconfigured; see the log of the key authority",
             Self::Verdict { verdict, .. } => match verdict {
-                Verdict::Malformed => "this is no token",
-                // What is valid is not denied.
-                Verdict::Unknown | Verdict::Valid => "the token is not known",
+                Verdict::Malformed => "the token is malformed",
+                // A valid verdict is never a denial.
+                Verdict::Unknown | Verdict::Valid => "the token is unknown",
                 Verdict::Disabled => "the key is disabled",
                 Verdict::Revoked => "the key is revoked",
                 Verdict::Expired => "the token has expired",
                 Verdict::AccountSuspended => "the account of the key is suspended",
                 Verdict::ProjectDenied => "the key does not cover this project",
-                Verdict::ScopeDenied => "the key has not the scopes that are needed",
+                Verdict::ScopeDenied => "the key lacks the required scopes",
                 Verdict::NetworkDenied => "the key may not be used from this address",
             },
         };
         Words { http, code, error, text }
     }
 
-    /// How to do better, as RFC 6750 has it: without an error for a request that carries no token.
+    /// Returns the `WWW-Authenticate` challenge of RFC 6750: without an error for a request that has no token.
     fn challenge(&self, error: Option<&str>, text: &str) -> Option<String> {
         if let Self::Misconfigured(_) = self {
             return None;
@@ -136,15 +136,15 @@ impl AuthzDenial {
     }
 }
 
-/// A row of the table.
+/// A row of the table of denials.
 struct Words {
-    /// The status of HTTP.
+    /// The HTTP status.
     http: i32,
-    /// The code of gRPC.
+    /// The gRPC code.
     code: Code,
-    /// The error, as RFC 6750 names it.
+    /// The error name of RFC 6750.
     error: Option<&'static str>,
-    /// For people.
+    /// The text for people.
     text: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! What a request gets, and what it loses, that may pass.
+//! The response for a request that may pass: the headers to add, and what to remove.
 
 use std::collections::BTreeMap;
 
@@ -13,50 +13,52 @@ use super::headers::{Headers, plain};
 
 const SCOPES: &str = "x-key-scopes";
 
-/// What is written in another way in a header: what is not printable ASCII, and the mark of what is.
+/// The characters that are percent-encoded in a header: everything but printable ASCII, and the percent sign itself.
 pub(super) const IN_HEADER: &AsciiSet = &CONTROLS.add(b'%');
 
-/// Lets a request pass, with what its upstream may know of the key, and without what proved it.
+/// Allows a request. Its upstream gets headers that describe the key, and not the credential.
 pub(super) fn allowed(secret: &KeyRecord, presented: &Presented<'_>, headers: &Headers<'_>) -> CheckResponse {
-    let told = told(secret);
-    // The proxy removes after it has set: a name that is set is not removed, but replaced. One that could be set, and is
-    // not, is removed even if the proxy did not tell that the client sent it.
-    let ours = headers.ours().chain([SCOPES]).filter(|name| !told.contains_key(*name));
+    let identity = identity_headers(secret);
+    // The proxy removes headers after it has set others, so a name that is set must not be removed; setting it replaces
+    // the client's value. A name that could be set but is not is removed, even if the proxy did not report that the
+    // client sent it.
+    let reserved = headers.reserved().chain([SCOPES]).filter(|name| !identity.contains_key(*name));
     let ok = OkHttpResponse {
-        headers_to_remove: presented.headers.iter().copied().chain(ours).map(str::to_owned).collect(),
+        headers_to_remove: presented.headers.iter().copied().chain(reserved).map(str::to_owned).collect(),
         query_parameters_to_remove: presented.parameter.into_iter().map(str::to_owned).collect(),
-        headers: told.into_iter().map(|(name, value)| set(name, value)).collect(),
+        headers: identity.into_iter().map(|(name, value)| set(name, value)).collect(),
     };
     CheckResponse { status: Some(Status::default()), http_response: Some(HttpResponse::OkResponse(ok)) }
 }
 
-/// The headers that tell of a key.
-fn told(secret: &KeyRecord) -> BTreeMap<String, String> {
-    let mut told = labels(secret.labels());
-    told.insert("x-key-id".into(), secret.id().as_str().into());
-    told.insert("x-key-account".into(), secret.account().as_str().into());
+/// Returns the headers that describe a key.
+fn identity_headers(secret: &KeyRecord) -> BTreeMap<String, String> {
+    let mut headers = labels(secret.labels());
+    headers.insert("x-key-id".into(), secret.id().as_str().into());
+    headers.insert("x-key-account".into(), secret.account().as_str().into());
     if !secret.access().scopes.is_empty() {
         let scopes = secret.access().scopes.iter().map(|scope| in_header(scope.as_str()));
-        told.insert(SCOPES.into(), scopes.collect::<Vec<_>>().join(" "));
+        headers.insert(SCOPES.into(), scopes.collect::<Vec<_>>().join(" "));
     }
-    told
+    headers
 }
 
-/// The headers of labels. Of several labels that would be one header none is told: whoever reads it could take one for another.
+/// Returns the headers of labels. Labels whose header names collide are all left out: a reader could mistake one for
+/// another.
 fn labels<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeMap<String, String> {
-    let mut told = BTreeMap::<_, Option<String>>::new();
+    let mut headers = BTreeMap::<_, Option<String>>::new();
     for (name, value) in labels {
         let name = format!("x-key-labels-{}", plain(name));
-        told.entry(name).and_modify(|twice| *twice = None).or_insert_with(|| Some(in_header(value)));
+        headers.entry(name).and_modify(|twice| *twice = None).or_insert_with(|| Some(in_header(value)));
     }
-    told.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    headers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
 fn in_header(text: &str) -> String {
     utf8_percent_encode(text, IN_HEADER).to_string()
 }
 
-/// A header in place of all that have its name.
+/// Makes a header that replaces all headers of its name.
 pub(super) fn set(key: impl Into<String>, value: impl Into<String>) -> HeaderValueOption {
     HeaderValueOption {
         header: Some(HeaderValue { key: key.into(), value: value.into(), ..HeaderValue::default() }),
@@ -73,9 +75,9 @@ mod tests {
     }
 
     #[test]
-    fn a_label_is_a_header_and_of_several_that_would_be_one_none_is() {
-        let told = names(&[("Team/A", "blue é%"), ("tier", ""), ("a.b", "1"), ("a-b", "2"), ("A_B", "3")]);
+    fn labels_become_headers_and_colliding_ones_are_left_out() {
+        let headers = names(&[("Team/A", "blue é%"), ("tier", ""), ("a.b", "1"), ("a-b", "2"), ("A_B", "3")]);
         let wanted = [("x-key-labels-team-a", "blue %C3%A9%25"), ("x-key-labels-tier", "")];
-        assert_eq!(told, wanted.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert_eq!(headers, wanted.map(|(name, value)| (name.to_owned(), value.to_owned())));
     }
 }

@@ -1,4 +1,4 @@
-//! What a proxy's configuration says of a route: its `context_extensions`.
+//! The configuration of a route in the proxy: its `context_extensions`.
 
 use std::collections::BTreeMap;
 
@@ -8,33 +8,33 @@ use crate::verify::decode::VerifyRequestRef;
 use crate::wire::check::Check;
 use crate::wire::violations::Violations;
 
-/// The field that these are in.
+/// The request's field that contains the route.
 const FIELD: &str = "attributes.context_extensions";
-/// The longest name that is a plain one.
+/// The longest plain name.
 const NAME_LEN_MAX: usize = 64;
 
-/// What a route may demand of a token.
-const DEMANDS: [&str; 3] = ["project", "account", "scopes"];
+/// The conditions that a route may require of a token.
+const CONDITIONS: [&str; 3] = ["project", "account", "scopes"];
 
-/// A route.
+/// The configuration of a route.
 #[derive(Default)]
 pub(super) struct Route<'a> {
-    /// What is asked of whoever takes it, with neither token, key nor address.
-    asked: VerifyRequestRef<'a>,
-    /// Where its tokens are.
+    /// The question about each request, without token, key and address.
+    question: VerifyRequestRef<'a>,
+    /// The places of tokens.
     pub(super) places: Places<'a>,
 }
 
-/// Where a token may be. What is elsewhere is none, and is left where it is.
+/// The places where a token may be. Tokens in other places are ignored, and not removed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Places<'a> {
     /// `Authorization: Bearer`.
     pub(super) bearer: bool,
-    /// `Authorization: Basic`, behind the ID of its key.
+    /// `Authorization: Basic`, as the password; the user is the key ID or empty.
     pub(super) basic: bool,
     /// `X-API-Key`.
     pub(super) api_key: bool,
-    /// A parameter of the query. URLs end in logs, so it takes a route that says so.
+    /// A query parameter. URLs appear in logs, so a route must name the parameter.
     pub(super) parameter: Option<&'a str>,
 }
 
@@ -45,22 +45,22 @@ impl Default for Places<'_> {
 }
 
 impl<'a> Route<'a> {
-    /// Reads a route. A name that is not known is a mistake: it may be a demand that was mistyped.
+    /// Reads a route. An unknown name is an error: it may be a misspelled condition.
     pub(super) fn read(extensions: &'a BTreeMap<String, String>) -> Result<Self, Violations> {
         let mut route = Self::default();
         let mut check = Check::new();
         check.inside(FIELD, |check| {
             for (name, value) in extensions {
-                // A demand that is there but empty comes of a template without its value, and is not "no demand".
-                if is_blank(value) && DEMANDS.contains(&name.as_str()) {
-                    check.violation(name, "must not be empty; leave it out where nothing is demanded");
+                // An empty condition comes from a template without its value, and does not mean "no condition".
+                if is_blank(value) && CONDITIONS.contains(&name.as_str()) {
+                    check.violation(name, "must not be empty; omit it if nothing is required");
                 }
                 match name.as_str() {
-                    "project" => route.asked.project = value,
-                    "account" => route.asked.account = value,
-                    "scopes" => route.asked.scopes = words(value).collect(),
+                    "project" => route.question.project = value,
+                    "account" => route.question.account = value,
+                    "scopes" => route.question.scopes = words(value).collect(),
                     "token_in" => route.places = Places::read(check, value),
-                    // It goes into the log, and whoever may ask can make it of any length, with lines in it.
+                    // The name appears in the log, and a caller can make it of any length and with line breaks.
                     _ => {
                         let name = if is_plain(name) { name } else { "…" };
                         check.violation(name, "must be one of project, account, scopes, token_in");
@@ -71,9 +71,9 @@ impl<'a> Route<'a> {
         check.finish(|| Some(route))
     }
 
-    /// What is asked.
+    /// Returns the question of the route.
     pub(super) fn question(&self) -> Result<Question<'_>, Violations> {
-        self.asked.question().map_err(|violations| violations.within(FIELD))
+        self.question.question().map_err(|violations| violations.within(FIELD))
     }
 }
 
@@ -88,29 +88,30 @@ impl<'a> Places<'a> {
                 ("query", name) if places.parameter.is_none() && is_plain(name) => places.parameter = Some(name),
                 _ => check.violation(
                     "token_in",
-                    "must be bearer, basic, x-api-key, and at most one query:NAME, NAME of letters, digits, '-', '_' or '.'",
+                    "must be bearer, basic, x-api-key, and at most one query:NAME, NAME of letters, digits, '-', '_' \
+                     or '.'",
                 ),
             }
         }
         if text.trim().is_empty() {
-            check.violation("token_in", "must name a place, or be left out");
+            check.violation("token_in", "must name a place, or be omitted");
         }
         places
     }
 }
 
-/// Of characters that nobody has a reason to write in another way: a parameter is found, and removed, byte for byte.
+/// Whether a name has only characters that no client encodes: a parameter is found and removed byte for byte.
 fn is_plain(name: &str) -> bool {
     (1..=NAME_LEN_MAX).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
-/// Whether there is nothing but white space and commas.
+/// Whether the text has only white space and commas.
 fn is_blank(text: &str) -> bool {
     text.chars().all(|c| c.is_whitespace() || c == ',')
 }
 
-/// What stands between spaces and commas.
+/// Returns the words between spaces and commas.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split([' ', ',']).filter(|word| !word.is_empty())
 }
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_route_that_says_nothing_asks_nothing_and_takes_tokens_from_headers() {
+    fn an_empty_route_requires_nothing_and_takes_tokens_from_headers() {
         let none = extensions(&[]);
         let route = Route::read(&none).unwrap();
         assert_eq!(route.places, Places { bearer: true, basic: true, api_key: true, parameter: None });
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_route_demands_is_asked() {
+    fn the_conditions_of_a_route_become_the_question() {
         let all = extensions(&[
             ("project", "p 1"),
             ("account", "acme"),
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_route_that_is_wrong_is_told_so() {
+    fn an_invalid_route_is_rejected() {
         assert!(wrong(&[("scope", "read")]).starts_with("attributes.context_extensions.scope must be one of"));
         for name in ["a\nline of its own", "\x1b[31m", &"x".repeat(1 << 20)] {
             assert!(wrong(&[(name, "")]).starts_with("attributes.context_extensions.… must be one of"));

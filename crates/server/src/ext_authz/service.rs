@@ -12,7 +12,7 @@ use super::misroutes::Misroutes;
 use crate::auth::call::{CallAuthorizer, CallHead};
 use crate::verify::Verifier;
 
-/// The service. Clones are the same one.
+/// The service. Clones share one state.
 #[derive(Clone)]
 pub(crate) struct AuthorizationService {
     calls: CallAuthorizer,
@@ -21,7 +21,7 @@ pub(crate) struct AuthorizationService {
 }
 
 impl AuthorizationService {
-    /// Answers by `verifier`, for callers that may verify.
+    /// Makes the service, which decides by `verifier`, for callers that may verify.
     pub(crate) fn new(calls: CallAuthorizer, verifier: Arc<Verifier>) -> Self {
         Self { calls, verifier, misroutes: Arc::default() }
     }

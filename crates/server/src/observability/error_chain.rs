@@ -1,15 +1,15 @@
-//! What an error says, with all that it says of its causes.
+//! Formats an error with its causes.
 
 use std::error::Error;
 
-/// The error and its causes, joined. Errors of ours say their own part only; what a library repeats of its cause is told
-/// once.
+/// Formats the error and its causes. An error of this workspace describes only its own layer; a cause that a library
+/// repeats is written once.
 #[must_use]
 pub(crate) fn whole(error: &dyn Error) -> String {
     join(Some(error))
 }
 
-/// The causes alone.
+/// Formats the causes alone.
 #[must_use]
 pub(crate) fn causes(error: &dyn Error) -> String {
     join(error.source())
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn each_cause_is_told_once() {
+    fn each_cause_is_written_once() {
         let error = Layer::File(Layer::Repeats(Layer::Denied.into()).into());
         assert_eq!(whole(&error), "the file cannot be used: reading failed: permission denied");
         assert_eq!(causes(&error), "reading failed: permission denied");

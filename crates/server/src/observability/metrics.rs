@@ -1,11 +1,13 @@
-//! What this process counts, and the text in which it tells.
+//! The metrics of the process, and their text format.
 //!
-//! Owns the registry, every series of the server, and the one stopwatch. Names follow go-grpc-middleware, so that existing
-//! dashboards work. It must never take a label from a caller: each label's values are a closed list known at construction
-//! (a key ID, a token or a made-up method name can never become a series), and it must never lock on the path of a call:
-//! what Verify touches is resolved beforehand and is one atomic add.
+//! This module owns the registry, every series of the server, and the one stopwatch. Names follow go-grpc-middleware,
+//! so that existing dashboards work.
 //!
-//! To add a metric: a field here, its registration in [`Metrics::new`], and a function that sets it.
+//! A label must never come from a caller. The values of each label are a closed list that is known at construction, so
+//! a key ID, a token or an invented method name can never become a series. Nothing may lock on the path of a call: what
+//! Verify touches is resolved beforehand and is one atomic add.
+//!
+//! To add a metric, add a field, its registration in [`Metrics::new`], and a function that sets it.
 
 mod calls;
 mod histogram;

@@ -1,8 +1,9 @@
 //! The side port: `/metrics`, `/livez`, `/readyz`, over plain HTTP/1.1.
 //!
-//! It is for machines of the operator: probes speak no TLS, and scrapers have no key. So it must never tell anything about a key,
-//! an account or a caller, and it must stay answerable when gRPC is flooded: its own socket, its own few connections.
-//! It goes on until the very end of the exit, so that a probe during the drain hears "not ready" and not silence.
+//! Its clients are the operator's machines: probes do not use TLS, and scrapers have no key. So a response must never
+//! contain anything about a key, an account or a caller. The port must answer while gRPC is flooded, so it has its own
+//! socket and its own limit of connections. It stops last in a shutdown, so that a probe during the drain reads "not
+//! ready" instead of a connection error.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,13 +25,13 @@ use tokio_util::sync::CancellationToken;
 use crate::observability::metrics::{self, SharedMetrics};
 use crate::rpc::health::Health;
 
-/// Scrapers and probes are few.
+/// The limit of connections; scrapers and probes are few.
 const CONNECTIONS: usize = 64;
-/// Time for a request's head, also for the next one on a connection that stays open.
+/// The time limit for a request's head.
 const HEAD_LIMIT: Duration = Duration::from_secs(5);
-/// The whole life of a connection, so that a peer that does not read its answer cannot stay.
+/// The time limit for a whole connection, so that a peer that does not read its response cannot stay.
 const CONNECTION_LIMIT: Duration = Duration::from_mins(1);
-/// What a request's head may take.
+/// The size limit of a request's head.
 const BUFFER: usize = 16 * 1024;
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
@@ -42,7 +43,7 @@ pub(crate) struct SidePort {
 }
 
 #[derive(Debug, Clone)]
-struct Told {
+struct SidePortState {
     health: Health,
     metrics: SharedMetrics,
 }
@@ -58,15 +59,15 @@ impl SidePort {
         Ok(Self { socket, address })
     }
 
-    /// The address in use.
+    /// Returns the bound address.
     #[must_use]
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves until `stop` is cancelled; what is open then is dropped.
+    /// Serves until `stop` is cancelled; then open connections are dropped.
     pub(crate) async fn serve(self, health: Health, metrics: SharedMetrics, stop: CancellationToken) {
-        let router = router(Told { health, metrics });
+        let router = router(SidePortState { health, metrics });
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
@@ -77,7 +78,7 @@ impl SidePort {
                         connections.spawn(timeout(CONNECTION_LIMIT, serve_one(stream, router.clone())));
                     }
                     Err(error) => {
-                        tracing::debug!(%error, "the side port cannot accept");
+                        tracing::debug!(%error, "cannot accept a connection on the side port");
                         sleep(ACCEPT_REST).await;
                     }
                 },
@@ -90,37 +91,40 @@ async fn serve_one(stream: TcpStream, router: Router) {
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_LIMIT)
-        // A place is given back after each answer, so that nobody keeps the probes out by coming again.
+        // Each connection serves one request, so that no client can keep the probes out by reusing its connection.
         .keep_alive(false)
         .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     if let Err(error) = served.await {
-        tracing::debug!(%error, "a connection of the side port failed");
+        tracing::debug!(%error, "connection on the side port failed");
     }
 }
 
-fn router(told: Told) -> Router {
+fn router(state: SidePortState) -> Router {
     Router::new()
         .route("/metrics", get(metrics_text))
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))
-        .with_state(told)
+        .with_state(state)
 }
 
-async fn metrics_text(State(told): State<Told>) -> Response {
-    match told.metrics.encode() {
+async fn metrics_text(State(state): State<SidePortState>) -> Response {
+    match state.metrics.encode() {
         Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(error) => {
-            tracing::error!(%error, "the metrics cannot be written");
+            tracing::error!(%error, "cannot encode the metrics");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
 }
 
-/// 200 when Verify can answer. The database is told, but does not count: Verify goes on without it while the lease lasts, and
-/// a probe that took every replica out at once would make an outage of it.
-async fn ready(State(told): State<Told>) -> (StatusCode, String) {
-    let state = told.health.state();
+/// Returns 200 when Verify can answer.
+///
+/// The state of the database is in the body, but does not affect the status: Verify works without the database while
+/// the lease lasts, and a probe that took every replica out at once would turn a database outage into an outage of
+/// Verify.
+async fn ready(State(state): State<SidePortState>) -> (StatusCode, String) {
+    let state = state.health.state();
     let code = if state.verify { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let word = |is_ready| if is_ready { "ready" } else { "not ready" };
     let mut body = format!("verify: {}\nstorage: {}\n", word(state.verify), word(state.storage));
@@ -148,7 +152,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_side_port_tells_metrics_life_and_readiness_until_it_is_stopped() {
+    async fn the_side_port_serves_metrics_and_probes_until_it_is_stopped() {
         let side_port = SidePort::bind((std::net::Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
         let address = side_port.address();
         let (health, _service) = Health::new();

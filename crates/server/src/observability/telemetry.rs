@@ -1,13 +1,13 @@
 //! Logs and traces.
 //!
-//! Owns the one subscriber of the process. Logs go to standard error, as text or as JSON lines. Traces go out over OTLP/gRPC when
-//! `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is set (the other standard `OTEL_*` variables work as
-//! well); without them there is no exporter, no span and no cost.
+//! This module owns the one subscriber of the process. Logs go to standard error, as text or as JSON lines. Traces are
+//! exported over OTLP/gRPC when `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is set; the other
+//! standard `OTEL_*` variables work as well. Without them there is no exporter, no span and no cost.
 //!
-//! A log must never hold a token, a digest or a secret. We do not write them; our dependencies would: h2 prints every header
-//! at TRACE, `authorization` among them, sqlx prints statements at DEBUG, rustls prints handshakes. So whatever the directive
-//! says, code that is not ours is heard from INFO upwards only. It is a list of ours and not of theirs, so that a dependency
-//! that comes tomorrow is held back too.
+//! A log must never contain a token, a digest or a secret. Our own code does not write them, but dependencies would: h2
+//! prints every header at TRACE, including `authorization`, sqlx prints statements at DEBUG, and rustls prints
+//! handshakes. So regardless of the directives, only our own crates log below INFO. The filter lists our crates and not
+//! the dependencies, so that it covers future dependencies too.
 
 mod trace;
 
@@ -29,13 +29,13 @@ use tracing_subscriber::{EnvFilter, Layer};
 use trace::CallSampler;
 pub use trace::CallTracer;
 
-/// The targets of our own crates begin so.
+/// The prefix of the targets of our own crates.
 const OURS: &str = "key_authority";
-/// How long the last spans may take to leave at the exit.
+/// The time limit for the export of the last spans at exit.
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);
-/// Which calls are traced; see [`trace`].
+/// The variables that select which calls are traced; see [`trace`].
 const SAMPLER: [&str; 2] = ["OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"];
-/// Either of them switches traces on.
+/// The variables that enable traces; either one is enough.
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
 
 /// The form of log lines.
@@ -47,31 +47,31 @@ pub enum LogFormat {
     Json,
 }
 
-/// How the server logs.
+/// The logging configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogConfig {
-    /// Lines for people or for machines.
+    /// The form of log lines.
     pub format: LogFormat,
-    /// What is logged: directives of tracing-subscriber's `EnvFilter`.
+    /// The log filter: directives of tracing-subscriber's `EnvFilter`.
     pub directives: String,
 }
 
-/// Logs or traces cannot be set up.
+/// Why logs or traces could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TelemetryError {
     /// The log directives do not parse.
-    #[error("--log (KEY_AUTHORITY_LOG) cannot be read")]
+    #[error("invalid --log (KEY_AUTHORITY_LOG)")]
     Directives(#[from] ParseError),
-    /// The `OTEL_*` variables make no exporter.
-    #[error("the trace exporter cannot be made from the OTEL_* variables")]
+    /// The `OTEL_*` variables are not a valid exporter configuration.
+    #[error("cannot create the trace exporter from the OTEL_* variables")]
     Exporter(#[from] ExporterBuildError),
-    /// The process has a subscriber already.
-    #[error("logging is set up already")]
+    /// The process already has a subscriber.
+    #[error("logging is already set up")]
     Twice(#[from] TryInitError),
 }
 
-/// Whether these directives can be read, and mean what they seem to. A word that is no level is a module to the parser, and
-/// switches on that module alone: `loud` would log nothing at all.
+/// Whether these directives parse and have the effect that they suggest. The parser takes a word that is no level for a
+/// module, and enables that module alone: `loud` would log nothing at all.
 #[must_use]
 pub(crate) fn are_directives(directives: &str) -> bool {
     let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
@@ -81,12 +81,12 @@ pub(crate) fn are_directives(directives: &str) -> bool {
         && EnvFilter::builder().parse(directives).is_ok()
 }
 
-/// The pool of sqlx logs an error each time it refuses a session, many times a second while a database is read-only. Storage
-/// logs why, once.
+/// The target of sqlx's pool. It logs an error each time it refuses a session, many times a second while a database is
+/// read-only. Storage logs the reason once.
 const POOL: &str = "sqlx_core::pool";
 
-/// True for what may be logged at all: see the module's words on secrets.
-fn is_fit_to_print(metadata: &Metadata<'_>) -> bool {
+/// Whether an event may be logged at all; see the module's documentation on secrets.
+fn is_loggable(metadata: &Metadata<'_>) -> bool {
     !metadata.target().starts_with(POOL) && is_public(metadata)
 }
 
@@ -95,8 +95,8 @@ fn is_public(metadata: &Metadata<'_>) -> bool {
 }
 
 fn filter<S: Subscriber>(directives: &str) -> Result<impl Filter<S> + use<S>, ParseError> {
-    // The hint says "I may pass everything": without it the filters together would switch off the cheap level check.
-    let fit = filter_fn(is_fit_to_print).with_max_level_hint(LevelFilter::TRACE);
+    // The level hint keeps the cheap level check: without it, the combined filters would disable that check.
+    let fit = filter_fn(is_loggable).with_max_level_hint(LevelFilter::TRACE);
     Ok(EnvFilter::builder().parse(directives)?.and(fit))
 }
 
@@ -111,17 +111,18 @@ where
     }
 }
 
-/// Logs and traces of the process; dropping it sends the last spans.
+/// The logs and traces of the process. Dropping it exports the last spans.
 #[derive(Debug)]
 #[must_use = "dropping it ends the export of traces"]
 pub(crate) struct Telemetry {
     provider: Option<SdkTracerProvider>,
 }
 
-/// Sets up logs, and traces when the environment asks for them. Once in a process, within the runtime, which the exporter uses.
+/// Sets up logs, and traces if the environment enables them. Call it once in a process, within the runtime, which the
+/// exporter uses.
 ///
 /// # Errors
-/// [`TelemetryError`]; nothing is set up then.
+/// [`TelemetryError`]; then nothing is set up.
 pub(crate) fn init(log: &LogConfig) -> Result<Telemetry, TelemetryError> {
     let is_wanted = ENDPOINTS.iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
     let provider = if is_wanted { Some(tracer_provider()?) } else { None };
@@ -142,17 +143,17 @@ pub(crate) fn init(log: &LogConfig) -> Result<Telemetry, TelemetryError> {
 fn tracer_provider() -> Result<SdkTracerProvider, ExporterBuildError> {
     let exporter = SpanExporter::builder().with_tonic().build()?;
     let mut resource = Resource::builder();
-    // `OTEL_SERVICE_NAME` wins where it is set.
+    // `OTEL_SERVICE_NAME` has priority.
     if std::env::var_os("OTEL_SERVICE_NAME").is_none() {
         resource = resource.with_service_name("key-authority");
     }
-    // Spans are made only of calls that were sampled before.
+    // Calls are sampled before their spans are made.
     let builder = SdkTracerProvider::builder().with_sampler(Sampler::AlwaysOn).with_batch_exporter(exporter);
     Ok(builder.with_resource(resource.build()).build())
 }
 
 impl Telemetry {
-    /// What makes the spans of calls: none where traces are not exported.
+    /// Returns the tracer of calls, which makes no spans if traces are not exported.
     #[must_use]
     pub(crate) fn tracer(&self) -> CallTracer {
         if self.provider.is_none() {
@@ -172,7 +173,7 @@ impl Drop for Telemetry {
         if let Some(provider) = &self.provider
             && let Err(error) = provider.shutdown_with_timeout(FLUSH_LIMIT)
         {
-            tracing::warn!(%error, "the last spans were not sent");
+            tracing::warn!(%error, "cannot export the last spans");
         }
     }
 }
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn no_directive_brings_out_what_dependencies_say_below_info() {
+    fn no_directive_enables_dependencies_below_info() {
         for directives in ["trace", "h2=trace,sqlx=debug", "h2::codec::framed_read=trace", "trace,h2=trace"] {
             let text = logged(directives);
             assert!(!text.contains("canary"), "{directives}: {text}");
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn directives_that_do_not_say_what_is_logged_are_refused() {
+    fn ambiguous_directives_are_rejected() {
         for directives in ["info", "off", "WARN", "info,key_authority_server=debug", "warn,key_authority=trace"] {
             assert!(are_directives(directives), "{directives}");
         }

@@ -1,5 +1,5 @@
-//! What is printed once the server can be used: where everything is, and a line to try. Whoever starts the server as a
-//! child can wait for it.
+//! The announcement on standard output once the server is ready: the addresses and a command to try. A parent process
+//! can wait for it.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -8,24 +8,24 @@ use key_authority_storage::StorageKind;
 
 use crate::program::config::Config;
 
-/// The method of the line to try.
+/// The method in the suggested command.
 const TRY: &str = "keyauthority.v1.KeyAuthority/GetAuthorityStatus";
 
-/// The addresses in use, with the ports that the system chose.
+/// The bound addresses, with the ports that the system chose.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Addresses {
     /// The gRPC listener.
     pub grpc: SocketAddr,
-    /// The listener for Verify alone.
+    /// The listener that serves only Verify.
     pub verify: Option<SocketAddr>,
-    /// Metrics and probes.
+    /// The side port with metrics and probes.
     pub http: SocketAddr,
 }
 
-/// Prints it.
+/// Prints the announcement.
 ///
 /// # Errors
-/// When standard output is gone.
+/// When standard output is closed.
 pub(crate) fn announce(config: &Config, addresses: &Addresses, storage: StorageKind) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "key-authority {}", crate::version::VERSION)?;
@@ -42,7 +42,8 @@ pub(crate) fn announce(config: &Config, addresses: &Addresses, storage: StorageK
     out.flush()
 }
 
-/// What other machines may know a listener by: a wildcard is an address of every machine, the host name is this one's.
+/// Returns the address under which other machines may reach a listener. A wildcard address is replaced by the host
+/// name.
 #[must_use]
 pub(crate) fn known_as(address: SocketAddr) -> String {
     if address.ip().is_unspecified() {
@@ -52,7 +53,7 @@ pub(crate) fn known_as(address: SocketAddr) -> String {
     }
 }
 
-/// Where the root token of the embedded default is, or what to do when it is not there.
+/// Prints where the root token of the embedded default is, or how to make another when the file is missing.
 fn root_token(out: &mut impl Write, config: &Config, addresses: &Addresses) -> io::Result<()> {
     let path = config.root_token_file();
     let file = path.display();
@@ -73,12 +74,12 @@ fn root_token(out: &mut impl Write, config: &Config, addresses: &Addresses) -> i
             "  root token  not in {file}; if it is lost, `{program} bootstrap` with these settings makes another"
         )
     } else {
-        // Whoever named a token file of their own knows where it is.
+        // The operator who named a token file knows where it is.
         Ok(())
     }
 }
 
-/// A path as a shell reads it back: as it is, or in quotes where it needs them.
+/// Quotes a path for a shell, if it needs quotes.
 fn quoted(path: &str) -> String {
     if path.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c)) {
         path.to_owned()
@@ -92,15 +93,15 @@ mod tests {
     use super::{known_as, quoted};
 
     #[test]
-    fn a_wildcard_is_known_by_the_name_of_the_machine() {
+    fn a_wildcard_is_replaced_by_the_host_name() {
         assert_eq!(known_as("192.0.2.7:50051".parse().unwrap()), "192.0.2.7:50051");
-        let everywhere = known_as("0.0.0.0:7".parse().unwrap());
-        assert_eq!(everywhere, known_as("[::]:7".parse().unwrap()));
-        assert!(everywhere.ends_with(":7") && everywhere.len() > 2 && !everywhere.contains("0.0"), "{everywhere}");
+        let wildcard = known_as("0.0.0.0:7".parse().unwrap());
+        assert_eq!(wildcard, known_as("[::]:7".parse().unwrap()));
+        assert!(wildcard.ends_with(":7") && wildcard.len() > 2 && !wildcard.contains("0.0"), "{wildcard}");
     }
 
     #[test]
-    fn paths_are_quoted_for_a_shell_where_they_must_be() {
+    fn paths_are_quoted_for_a_shell_if_necessary() {
         assert_eq!(quoted("./data/root.token"), "./data/root.token");
         assert_eq!(quoted("/my data/it's/root.token"), r"'/my data/it'\''s/root.token'");
         assert_eq!(quoted("$(reboot)"), "'$(reboot)'");

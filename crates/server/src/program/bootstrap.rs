@@ -1,7 +1,7 @@
-//! The first key: without one, nobody could ask for another.
+//! The bootstrap of the first root key: without a key, no caller could create one.
 //!
-//! A root key is a key of account `system` with every permission on every account. It is made by whoever holds the
-//! machine: at the first start from a token file, or by the subcommand `bootstrap` when all others are lost.
+//! A root key is a key of account `system` with every permission on every account. Access to the machine is enough to
+//! make one: at the first start from a token file, or by the subcommand `bootstrap` when all other keys are lost.
 
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -24,33 +24,33 @@ use zeroize::Zeroizing;
 
 use crate::entropy::{self, EntropyError};
 
-/// What the tokens of account `system` begin with.
+/// The prefix of the tokens of account `system`.
 const SYSTEM_PREFIX: &str = "ka_sys_";
 
-/// Why there is no root key.
+/// Why no root key was made.
 #[derive(Debug, thiserror::Error)]
 pub enum BootstrapError {
-    /// The file could not be used.
-    #[error("the token file {path} cannot be used")]
+    /// The token file cannot be read or written.
+    #[error("cannot use the token file {path}")]
     File {
         /// The file.
         path: String,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// What the file holds is no token.
-    #[error("the token file {path} must hold one token as `key-authority generate-token` prints it")]
+    /// The content of the file is no token.
+    #[error("the token file {path} must contain one token as `key-authority generate-token` prints it")]
     NotAToken {
         /// The file.
         path: String,
     },
-    /// Nobody could look, or write.
+    /// The database cannot be read or written.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// No random bytes.
+    /// The operating system gave no random bytes.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
-    /// A rule of our own forbids the root key.
+    /// The root key violates a rule of the domain.
     #[error(transparent)]
     Rejected(#[from] ChangeError),
 }
@@ -61,7 +61,7 @@ impl From<ValidationError> for BootstrapError {
     }
 }
 
-/// A fresh token for a root key.
+/// Mints a token for a root key.
 ///
 /// # Errors
 /// When there are no random bytes.
@@ -69,8 +69,8 @@ pub fn mint() -> Result<Token, BootstrapError> {
     Ok(Token::mint(&TokenPrefix::new(SYSTEM_PREFIX)?, entropy::fill)?)
 }
 
-/// Makes the first root key from the token in `file`, if there is no account `system` yet. So replicas that start at
-/// once with one file make one key, and a root key that was revoked or deleted does not come back with a restart.
+/// Makes the first root key from the token in `file`, if there is no account `system` yet. Replicas that start at once
+/// with the same file make one key, and a root key that was revoked or deleted does not come back at a restart.
 ///
 /// # Errors
 /// [`BootstrapError`].
@@ -97,8 +97,10 @@ pub async fn another(store: &Store) -> Result<Token, BootstrapError> {
     Ok(token)
 }
 
-/// Writes a fresh token to `file`, which only its owner may read, if there is neither the file nor an account `system`.
-/// It is written before the key is made: a token that opens nothing yet is better than a key nobody has.
+/// Writes a fresh token to `file`, readable only by its owner, if there is neither the file nor an account `system`.
+///
+/// The token is written before the key is made: a token without a key is harmless, and a key without a token is
+/// useless.
 ///
 /// # Errors
 /// [`BootstrapError`].
@@ -111,20 +113,21 @@ pub async fn prepare_file(store: &Store, file: &Path) -> Result<(), BootstrapErr
     make_private(file, text.as_bytes()).map_err(|source| unusable(file, source))
 }
 
-/// Makes a file that only its owner may read, unless it is there already: whoever comes first has made it, and what it
-/// holds then stands. It is there whole or not at all, and after a power cut too: what is made next may need it.
+/// Makes a file that only its owner may read, unless it exists: the first process to make it wins.
+///
+/// The file is complete or missing, also after a power failure: the next step may depend on it.
 ///
 /// # Errors
 /// When it cannot be written.
 pub fn make_private(file: &Path, content: &[u8]) -> std::io::Result<()> {
-    // A name of its own, and a file of its own: two processes that start at once must not write into one.
+    // The temporary file has a random name: two processes that start at once must not write to the same file.
     let name: [u8; 8] = entropy::bytes().map_err(std::io::Error::other)?;
     let mut partial = file.as_os_str().to_owned();
     partial.push(format!(".{:016x}.partial", u64::from_ne_bytes(name)));
     let partial = Path::new(&partial);
     let mut out = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(partial)?;
     let written = out.write_all(content).and_then(|()| out.sync_all());
-    // A hard link, unlike a rename, does not replace a file that another process has put there meanwhile.
+    // A hard link, unlike a rename, does not replace a file that another process has put there in the meantime.
     let linked = written.and_then(|()| std::fs::hard_link(partial, file));
     let removed = std::fs::remove_file(partial);
     match linked {
@@ -135,7 +138,7 @@ pub fn make_private(file: &Path, content: &[u8]) -> std::io::Result<()> {
     sync_folder_of(file)
 }
 
-/// Puts the names in a file's folder on the disk; the file's own sync does not.
+/// Syncs the folder of a file, which the file's own sync does not do.
 fn sync_folder_of(file: &Path) -> std::io::Result<()> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::File::open(folder)?.sync_all()
@@ -171,7 +174,7 @@ async fn make_root_key(tx: WriteTx<'_>, store: &Store, token: &Token) -> Result<
         hint: token.hint(),
         sealed: None,
     };
-    // A policy that was put on the account later must not stand in the way of getting back in.
+    // A policy that the account got later must not prevent recovery.
     let unrestricted = Account { policy: KeyPolicy::default(), suspended: false, ..account.clone() };
     let key = Key::create(&unrestricted, root_key()?, minted, tx.now(), tx.revision())?;
     tx.insert_key(&key).await?;
@@ -226,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_many_who_make_a_file_at_once_one_wins_and_all_read_the_same() {
+    fn of_concurrent_writers_of_a_private_file_one_wins() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("secret");
         let contents: Vec<String> = std::thread::scope(|scope| {
@@ -241,9 +244,9 @@ mod tests {
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         assert!(contents.iter().all(|content| *content == contents[0] && content.len() == 4096));
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
-        std::os::unix::fs::symlink("elsewhere", folder.path().join("link")).unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
+        std::os::unix::fs::symlink("missing", folder.path().join("link")).unwrap();
         make_private(&folder.path().join("link"), b"x").unwrap();
-        assert!(!folder.path().join("elsewhere").exists());
+        assert!(!folder.path().join("missing").exists());
     }
 }

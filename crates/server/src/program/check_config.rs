@@ -1,9 +1,9 @@
-//! `key-authority check-config`: all that is wrong with the settings, and with what they name.
+//! `key-authority check-config`: lists every error in the settings and in the files that they name.
 //!
-//! It reads every file that the server would read at its start, and leaves everything as it is. It does not ask the
-//! database, nor bind a socket: it is for the desk and the pipeline, where neither need be.
+//! It reads every file that the server would read at startup, and changes nothing. It neither connects to the database
+//! nor binds a socket, so that it works on a developer's machine and in a pipeline.
 //!
-//! To add a file: a line in `problems`.
+//! To check another file, add a line to `problems`.
 
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -14,13 +14,13 @@ use crate::program::bootstrap::{self, BootstrapError};
 use crate::program::config::{
     Config, ConfigError, ConfigErrors, ConfigMode, DATA_DIR, EMBEDDED_FILE, SECRET_FILE, Settings,
 };
-use crate::program::startup::{self, OpenError};
+use crate::program::startup::{self, StartupError};
 use crate::transport::tls::TlsFiles;
 
-/// Checks.
+/// Checks the settings.
 ///
 /// # Errors
-/// All that is wrong, not only the first.
+/// Every error, not only the first one.
 pub(crate) async fn run(
     settings: &Settings,
     environment: impl IntoIterator<Item = (String, String)>,
@@ -34,7 +34,7 @@ pub(crate) async fn run(
     if errors.is_empty() { Ok(()) } else { Err(ConfigErrors(errors)) }
 }
 
-/// What is wrong with what the settings name. An empty path is an error of the settings themselves.
+/// Returns the problems of the files that the settings name. An empty path is an error of the settings themselves.
 async fn problems(settings: &Settings) -> Vec<ConfigError> {
     let named = |path: &Option<String>| path.clone().filter(|path| !path.is_empty());
     let mut problems = Vec::new();
@@ -51,8 +51,8 @@ async fn problems(settings: &Settings) -> Vec<ConfigError> {
     problems.extend(named(&settings.bootstrap_token_file).as_deref().and_then(token_problem));
     if let (Some(cert), Some(key)) = (named(&settings.tls_cert), named(&settings.tls_key)) {
         let client_ca = named(&settings.client_ca).map(Into::into);
-        let faults = TlsFiles { cert: cert.into(), key: key.into(), client_ca }.faults().await;
-        problems.extend(faults.iter().map(|fault| ConfigError::Unusable { why: error_chain::whole(fault) }));
+        let errors = TlsFiles { cert: cert.into(), key: key.into(), client_ca }.errors().await;
+        problems.extend(errors.iter().map(|error| ConfigError::Unusable { why: error_chain::whole(error) }));
     }
     problems
 }
@@ -68,7 +68,7 @@ fn problem(flag: &'static str, path: &str, rule: String) -> ConfigError {
     ConfigError::Invalid { flag, value: Some(path.to_owned()), rule }
 }
 
-/// The secret of the embedded default is made with its database, and only with it.
+/// The secret of the embedded default is made together with its database, and only then.
 fn embedded_secret_problem(data_dir: &Path, given: Option<&str>) -> Option<ConfigError> {
     let path = given.map_or_else(|| data_dir.join(SECRET_FILE), Into::into);
     if path.exists() || data_dir.join(EMBEDDED_FILE).exists() { secret_problem(&path.to_string_lossy()) } else { None }
@@ -76,8 +76,8 @@ fn embedded_secret_problem(data_dir: &Path, given: Option<&str>) -> Option<Confi
 
 fn secret_problem(path: &str) -> Option<ConfigError> {
     let rule = match startup::read_secret(Path::new(path)).err()? {
-        OpenError::SecretFile { source, .. } => format!("cannot be read: {source}"),
-        OpenError::Secret { rule, .. } => format!("{rule}; `key-authority generate-secret` prints one"),
+        StartupError::SecretFile { source, .. } => format!("cannot be read: {source}"),
+        StartupError::Secret { rule, .. } => format!("{rule}; `key-authority generate-secret` prints one"),
         other => other.to_string(),
     };
     Some(problem("secret-file", path, rule))
@@ -86,20 +86,20 @@ fn secret_problem(path: &str) -> Option<ConfigError> {
 fn token_problem(path: &str) -> Option<ConfigError> {
     let rule = match bootstrap::read_token(Path::new(path)).err()? {
         BootstrapError::File { source, .. } => format!("cannot be read: {source}"),
-        BootstrapError::NotAToken { .. } => "must hold one token as `key-authority generate-token` prints it".into(),
+        BootstrapError::NotAToken { .. } => "must contain one token as `key-authority generate-token` prints it".into(),
         other => other.to_string(),
     };
     Some(problem("bootstrap-token-file", path, rule))
 }
 
-/// Whether the data folder can be made, or written to, as nothing but trying can tell.
+/// Checks that the data folder can be made or written to. Only an attempt shows that.
 fn data_dir_problem(data_dir: &Path) -> Option<ConfigError> {
-    let there = data_dir.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new(""));
-    let error = try_to_write(there).err()?;
-    Some(problem("data-dir", &data_dir.to_string_lossy(), format!("cannot be made or written to: {error}")))
+    let existing = data_dir.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new(""));
+    let error = try_to_write(existing).err()?;
+    Some(problem("data-dir", &data_dir.to_string_lossy(), format!("cannot be created or written to: {error}")))
 }
 
-/// Makes an empty folder, and removes it.
+/// Makes and removes an empty folder.
 fn try_to_write(folder: &Path) -> io::Result<()> {
     let trial = folder.join(format!(".key-authority-check-config-{}", std::process::id()));
     std::fs::DirBuilder::new().mode(0o700).create(&trial)?;

@@ -19,48 +19,48 @@ use crate::observability::{error_chain, telemetry};
 use crate::program::config::{AuditCommand, Cli, Command, Config, ConfigErrors, ConfigMode, Settings};
 use crate::program::shutdown::Shutdown;
 
-/// Why a subcommand failed: what is printed, and nothing that is secret.
+/// Why a subcommand failed. The message contains no secret.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CommandError {
-    /// Settings.
-    #[error("the settings are wrong:\n{0}")]
+    /// The settings are invalid.
+    #[error("invalid settings:\n{0}")]
     Config(ConfigErrors),
     /// The server did not start.
     #[error(transparent)]
     Serve(#[from] serve::ServeError),
-    /// Secret or database.
+    /// The authority secret or the database cannot be used.
     #[error(transparent)]
-    Open(#[from] startup::OpenError),
-    /// The schema.
+    Startup(#[from] startup::StartupError),
+    /// The schema is not usable.
     #[error(transparent)]
     Schema(#[from] key_authority_storage::migrate::SchemaError),
-    /// The root key.
+    /// No root key was made.
     #[error(transparent)]
     Bootstrap(#[from] bootstrap::BootstrapError),
-    /// Reading the log.
-    #[error("the audit log cannot be read")]
+    /// The audit log cannot be read.
+    #[error("cannot read the audit log")]
     Storage(#[from] key_authority_storage::StorageError),
-    /// The head that the log is to be compared with.
+    /// The value of `--kept-head` does not parse.
     #[error(
         "--kept-head must be a revision, a colon and a hash of 64 hexadecimal characters, as `audit verify` prints it"
     )]
     KeptHead,
-    /// No random bytes.
+    /// The operating system gave no random bytes.
     #[error(transparent)]
     Entropy(#[from] entropy::EntropyError),
     /// The server is not ready.
     #[error(transparent)]
     Healthcheck(#[from] healthcheck::HealthcheckError),
-    /// Logging.
+    /// Logs or traces cannot be set up.
     #[error(transparent)]
     Telemetry(#[from] telemetry::TelemetryError),
-    /// The console, signals, the runtime.
+    /// The console, the signal handlers or the runtime failed.
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }
 
 impl From<ConfigErrors> for CommandError {
-    // They are a list, not a cause.
+    // The errors are a list, not a cause.
     fn from(errors: ConfigErrors) -> Self {
         Self::Config(errors)
     }
@@ -71,7 +71,7 @@ impl From<ConfigErrors> for CommandError {
 /// # Errors
 /// [`CommandError`].
 fn run(command: Command) -> Result<ExitCode, CommandError> {
-    // Whatever is written, the database above all, is for its owner alone.
+    // Every file that the process writes, the database above all, is readable only by its owner.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     match command {
         Command::Serve(settings) => {
@@ -93,33 +93,33 @@ fn run(command: Command) -> Result<ExitCode, CommandError> {
         }
         Command::CheckConfig(settings) => {
             runtime()?.block_on(check_config::run(&settings, environment()))?;
-            say("the settings are right")
+            print_line("the settings are valid")
         }
         Command::Healthcheck(arguments) => {
             runtime()?.block_on(healthcheck::run(&arguments))?;
-            say("ready")
+            print_line("ready")
         }
         Command::Audit(AuditCommand::Verify(arguments)) => {
             let kept = arguments.kept_head.as_deref().map(|text| head_of(text).ok_or(CommandError::KeptHead));
             let config = read(&arguments.settings, ConfigMode::Serve)?;
             runtime()?.block_on(verify_audit(&config, kept.transpose()?))
         }
-        Command::GenerateToken => say(bootstrap::mint()?.reveal()),
+        Command::GenerateToken => print_line(bootstrap::mint()?.reveal()),
         Command::GenerateSecret => {
             let secret = Zeroizing::new(entropy::bytes::<32>()?);
             let text = Keyring::file_text(&secret);
-            say(text.trim_end().trim_start_matches("1:"))
+            print_line(text.trim_end().trim_start_matches("1:"))
         }
     }
 }
 
-fn read(settings: &Settings, purpose: ConfigMode) -> Result<Config, ConfigErrors> {
-    Config::from_args(settings, purpose, environment())
+fn read(settings: &Settings, mode: ConfigMode) -> Result<Config, ConfigErrors> {
+    Config::from_args(settings, mode, environment())
 }
 
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| {
-        // A name that is not UTF-8 is none of ours.
+        // A name that is not UTF-8 is not a setting of the server.
         Some((name.into_string().ok()?, value.into_string().unwrap_or_default()))
     })
 }
@@ -128,7 +128,7 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
-fn say(line: impl Display) -> Result<ExitCode, CommandError> {
+fn print_line(line: impl Display) -> Result<ExitCode, CommandError> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}")?;
     out.flush()?;
@@ -139,12 +139,12 @@ async fn migrate(config: &Config) -> Result<ExitCode, CommandError> {
     if config.database.embedded {
         startup::make_data_dir(&config.data_dir)?;
     }
-    // The schema does not depend on the secret: any will do for a connection that reads no digest.
+    // The schema does not depend on the secret: any secret will do for a connection that reads no digest.
     let keyring = Keyring::parse(&"00".repeat(32)).map_err(std::io::Error::other)?;
     let store = startup::connect(config, &keyring.into(), 2).await?;
     let applied = store.migrate(None).await?;
     store.close().await;
-    say(format!("migrations applied: {applied}; the schema is up to date"))
+    print_line(format!("migrations applied: {applied}; the schema is up to date"))
 }
 
 async fn another_root_key(config: &Config) -> Result<ExitCode, CommandError> {
@@ -153,10 +153,10 @@ async fn another_root_key(config: &Config) -> Result<ExitCode, CommandError> {
     startup::prepare(config, &store, None).await?;
     let token = bootstrap::another(&store).await?;
     store.close().await;
-    say(token.reveal())
+    print_line(token.reveal())
 }
 
-/// Reads what [`verify_audit`] printed.
+/// Parses a head in the form that [`verify_audit`] prints.
 fn head_of(text: &str) -> Option<Head> {
     let (revision, hash) = text.split_once(':')?;
     Some(Head { revision: Revision(revision.parse().ok()?), hash: hash.parse().ok()? })
@@ -175,32 +175,32 @@ async fn verify_audit(config: &Config, kept: Option<Head>) -> Result<ExitCode, C
     let proof = proof.await?;
     store.close().await;
     for fault in &proof.faults {
-        say(fault)?;
+        print_line(fault)?;
     }
     let LogProof { head: Head { revision, hash }, checked, faults, unnamed } = proof;
     let late = faults.iter().filter(|fault| matches!(fault, ChainError::ActorEnded { .. })).count();
     if late == faults.len() && unnamed == 0 {
-        say(format!("{checked} events up to revision {revision}: none altered, dropped or inserted"))?;
+        print_line(format!("{checked} events up to revision {revision}: none altered, dropped or inserted"))?;
         if late > 0 {
-            say(format!("{late} of them were made by callers that had ended"))?;
+            print_line(format!("{late} of them were made by callers whose keys had ended"))?;
         }
-        say(format!(
-            "keep this elsewhere; it proves later that the log was not cut short: --kept-head {revision}:{hash}"
+        print_line(format!(
+            "store this elsewhere; it proves later that the log was not truncated: --kept-head {revision}:{hash}"
         ))?;
         Ok(if late == 0 { ExitCode::SUCCESS } else { ExitCode::from(3) })
     } else {
-        say(format!("{} faults in {checked} events up to revision {revision}", faults.len() as u64 + unnamed))?;
+        print_line(format!("{} faults in {checked} events up to revision {revision}", faults.len() as u64 + unnamed))?;
         Ok(ExitCode::from(2))
     }
 }
 
-/// Runs the program by its arguments.
+/// Runs the program with the arguments of the process.
 #[must_use]
 pub fn main() -> ExitCode {
     match run(Cli::parse().into_command()) {
         Ok(code) => code,
         Err(error) => {
-            // Nothing can be done about a console that is gone.
+            // A write to a closed console cannot be reported.
             let _ = writeln!(std::io::stderr(), "key-authority: {}", error_chain::whole(&error));
             ExitCode::FAILURE
         }

@@ -1,12 +1,12 @@
-//! Configuration: what the operator has said, judged as a whole.
+//! The configuration: the operator's settings, validated as a whole.
 //!
-//! Owns the names, the units, the defaults and the rules. [`args`] is the raw text, as flags or environment variables gave it;
-//! [`Config::from_args`] turns it into values that need no second look, or into all the errors at once. Nothing else in the
-//! server reads an environment variable (but the `OTEL_*` ones, which belong to OpenTelemetry). It must never let the value of a
-//! database URL out: not in an error, not in `Debug`, not in `--help`.
+//! This module owns the names, the units, the defaults and the rules. [`args`] has the raw text from flags and
+//! environment variables. [`Config::from_args`] turns it into valid values, or into all errors at once. Nothing else in
+//! the server reads an environment variable, except the `OTEL_*` ones, which belong to OpenTelemetry. The value of a
+//! database URL must never appear in an error, in `Debug` or in `--help`.
 //!
-//! To add a setting: a field in [`args::Settings`] with its unit and default in the help, a field here, its rule in
-//! [`Config::from_args`]. The environment twin follows from the flag's name.
+//! To add a setting, add a field in [`args::Settings`] with its unit and default in the help, a field in [`Config`],
+//! and its rule in [`Config::from_args`]. The name of the environment variable follows from the flag.
 
 pub(crate) mod args;
 mod database_url;
@@ -30,94 +30,94 @@ use crate::observability::telemetry::{LogConfig, LogFormat};
 use crate::transport::limits::Limits;
 use crate::transport::tls::TlsFiles;
 
-/// The data folder when none is named.
+/// The default data folder.
 pub(crate) const DATA_DIR: &str = "./data";
 /// The name of the embedded database's file in the data folder.
 pub const EMBEDDED_FILE: &str = "key-authority.db";
-/// The name of the authority secret that is made in the data folder.
+/// The name of the generated authority secret in the data folder.
 pub const SECRET_FILE: &str = "authority.secret";
-/// The whole of an exit, a little under the 10 s that are promised.
+/// The time limit of a shutdown, slightly below the promised 10 s.
 pub(crate) const EXIT_LIMIT: Duration = Duration::from_millis(9_800);
-/// How much of [`EXIT_LIMIT`] `--shutdown-delay` and `--drain-timeout` may take together; the rest is for leaving the registry
-/// and for flushing.
+/// The part of [`EXIT_LIMIT`] that `--shutdown-delay` and `--drain-timeout` may take together; the rest is for leaving
+/// the registry and for the flush.
 const DELAY_AND_DRAIN_LIMIT: Duration = Duration::from_secs(8);
-/// How much longer than the lease a call may have to take, the change itself included.
+/// The time that a call may need beyond the lease, including the change itself.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
-/// What the configuration is wanted for.
+/// The purpose of a configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConfigMode {
-    /// To serve, or to make the root key: the authority secret is needed.
+    /// To serve or to make a root key: the authority secret is required.
     Serve,
-    /// To look after the database: the secret is not needed.
+    /// To maintain the database: the secret is not required.
     Maintain,
 }
 
-/// Where the facts are.
+/// The configuration of the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatabaseConfig {
-    /// Its URL, ready for sea-orm.
+    /// The URL, in the form that sea-orm takes.
     pub url: DatabaseUrl,
-    /// The file that the URL was read from.
+    /// The file from which the URL was read.
     pub url_file: Option<PathBuf>,
-    /// True for the `SQLite` file in the data folder, which nobody has asked for by URL: then the secret and the root token are
-    /// made in the data folder as well.
+    /// Whether this is the default `SQLite` file in the data folder, without a configured URL. Then the secret and the
+    /// root token are made in the data folder as well.
     pub embedded: bool,
-    /// Where PostgreSQL tells of changes; `None` for other databases.
+    /// The URL at which PostgreSQL sends notifications of changes; `None` for other databases.
     pub notify_url: Option<DatabaseUrl>,
-    /// Connections in the pool.
+    /// The number of connections in the pool.
     pub connections: u32,
-    /// True when the server brings the schema up to date at start.
+    /// Whether the server migrates the schema at startup.
     pub migrate: bool,
 }
 
-/// Everything the operator can set, judged.
+/// The validated configuration of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The data folder. It may not exist yet.
     pub data_dir: PathBuf,
-    /// True when a data folder was named that nothing is kept in, since the database is elsewhere.
-    pub is_data_dir_idle: bool,
-    /// Where the facts are.
+    /// Whether a data folder is configured but unused, because the database is elsewhere.
+    pub is_data_dir_unused: bool,
+    /// The database.
     pub database: DatabaseConfig,
     /// The gRPC listener.
     pub listen: SocketAddr,
-    /// The second gRPC listener, for Verify and its kin only.
+    /// The second gRPC listener, which serves only Verify and related methods.
     pub verify_listen: Option<SocketAddr>,
     /// The HTTP listener: metrics and probes.
     pub http_listen: SocketAddr,
     /// The file of the authority secret; `None` only for [`ConfigMode::Maintain`].
     pub secret_file: Option<PathBuf>,
-    /// The file with the root token to be bootstrapped.
+    /// The file with the token of the first root key.
     pub bootstrap_token_file: Option<PathBuf>,
-    /// The lease to set; `None` keeps what the database says.
+    /// The lease to set; `None` keeps the lease in the database.
     pub lease: Option<Duration>,
-    /// True when Verify asks for no caller.
+    /// Whether Verify accepts calls without a token.
     pub anonymous_verify: bool,
-    /// TLS; `None` is plaintext.
+    /// TLS; `None` for plaintext.
     pub tls: Option<TlsFiles>,
-    /// What each gRPC listener allows.
+    /// The limits of each gRPC listener.
     pub limits: Limits,
-    /// Deadline of unary calls that name none, and the most a client may ask for.
+    /// The deadline of unary calls without one, and the maximum deadline of the others.
     pub request_timeout: Duration,
-    /// From "not serving" to the first GOAWAY.
+    /// The time between `NOT_SERVING` and the first GOAWAY.
     pub shutdown_delay: Duration,
-    /// How long calls in flight may take after the GOAWAY.
+    /// The time that calls in flight have after the GOAWAY.
     pub drain_timeout: Duration,
-    /// How the server logs.
+    /// The logging configuration.
     pub log: LogConfig,
 }
 
 impl Config {
-    /// Judges the settings, and the names of the environment's variables, as a whole.
+    /// Validates the settings, and the names of the environment variables, as a whole.
     ///
-    /// It reads the file of `--database-url-file` and no other.
+    /// It reads the file of `--database-url-file` and no other file.
     ///
     /// # Errors
-    /// Everything that is wrong, not only the first.
+    /// Every error, not only the first one.
     pub fn from_args(
         settings: &Settings,
-        purpose: ConfigMode,
+        mode: ConfigMode,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigErrors> {
         let mut read = Reader::default();
@@ -128,11 +128,11 @@ impl Config {
         let secret_file = read.path("secret-file", settings.secret_file.as_deref());
         let secret_file = match (&database, secret_file) {
             (Some(database), None) if database.embedded => Some(data_dir.join(SECRET_FILE)),
-            (Some(_), None) if purpose == ConfigMode::Serve => {
+            (Some(_), None) if mode == ConfigMode::Serve => {
                 read.fail(
                     "secret-file",
                     None,
-                    "is needed with a database of your own: every replica must have the same secret",
+                    "is required with a database URL: every replica must have the same secret",
                 );
                 None
             }
@@ -142,7 +142,7 @@ impl Config {
         let (shutdown_delay, drain_timeout) = shutdown(&mut read, settings);
         let (listen, verify_listen, http_listen) = listeners(&mut read, settings);
         let config = Self {
-            is_data_dir_idle: settings.data_dir.is_some()
+            is_data_dir_unused: settings.data_dir.is_some()
                 && database.as_ref().is_some_and(|database| !database.embedded),
             data_dir,
             listen,
@@ -173,13 +173,13 @@ impl Config {
         if read.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(read.errors)) }
     }
 
-    /// Where the root token of the embedded default is written.
+    /// Returns the file to which the root token of the embedded default is written.
     #[must_use]
     pub fn root_token_file(&self) -> PathBuf {
         self.data_dir.join("root.token")
     }
 
-    /// The files with a secret in them, which may not exist.
+    /// Returns the files that contain a secret. They may not exist.
     #[must_use]
     pub fn secret_files(&self) -> Vec<PathBuf> {
         let named = [&self.database.url_file, &self.secret_file, &self.bootstrap_token_file];
@@ -188,26 +188,26 @@ impl Config {
         named.into_iter().cloned().chain([root_token, tls_key]).flatten().collect()
     }
 
-    /// What is allowed but should be known, for the log at start.
+    /// Returns warnings about valid but risky settings, for the log at startup.
     #[must_use]
     pub fn warnings(&self) -> Vec<&'static str> {
         let is_open = |address: &SocketAddr| !address.ip().is_loopback();
         let reachable = is_open(&self.listen) || self.verify_listen.as_ref().is_some_and(is_open);
         let mut warnings = Vec::new();
         if reachable && self.tls.is_none() {
-            warnings.push("gRPC listens beyond this machine without TLS: tokens cross the network in the clear");
+            warnings.push("gRPC listens on a non-loopback address without TLS; tokens cross the network in clear text");
         }
         if reachable && self.anonymous_verify {
-            warnings.push("Verify is open to whoever can reach it: the network has to keep strangers out");
+            warnings.push("Verify is open to every client that can reach it; restrict access on the network");
         }
-        if self.is_data_dir_idle {
+        if self.is_data_dir_unused {
             warnings
-                .push("--data-dir (KEY_AUTHORITY_DATA_DIR) is of no use beside a database URL: nothing is kept there");
+                .push("--data-dir (KEY_AUTHORITY_DATA_DIR) has no effect with a database URL; the folder is not used");
         }
         if self.lease.is_some_and(|lease| lease + LEASE_MARGIN > self.request_timeout) {
             warnings.push(
-                "--request-timeout is not 5s longer than --lease: a change that has to wait for a silent replica returns \
-                 PROPAGATION_PENDING in place of OK",
+                "--request-timeout is not 5s longer than --lease; a change that waits for a silent replica returns \
+                 PROPAGATION_PENDING instead of OK",
             );
         }
         warnings
@@ -243,19 +243,20 @@ fn database(read: &mut Reader, settings: &Settings, data_dir: &Path) -> Option<D
             Some(DatabaseConfig { url, url_file, embedded: false, notify_url, connections, migrate })
         }
         Err(rule) => {
-            // Without the value: it may hold a password.
+            // The value is left out: it may contain a password.
             read.fail(flag, None, rule);
             None
         }
     }
 }
 
-/// Where PostgreSQL tells of changes: at its own URL, unless a pooler stands before it.
+/// Returns the URL at which PostgreSQL sends notifications: the database's own URL, unless the database is behind a
+/// pooler.
 fn notify_url(read: &mut Reader, settings: &Settings, database: &DatabaseUrl) -> Option<DatabaseUrl> {
     let is_postgres = database.kind() == DatabaseKind::Postgres;
     let Some(text) = settings.notify_url.as_deref() else { return is_postgres.then(|| database.clone()) };
     if !is_postgres {
-        read.fail("notify-url", None, "is for PostgreSQL only; leave it out with other databases");
+        read.fail("notify-url", None, "is for PostgreSQL only; omit it with other databases");
     }
     match DatabaseUrl::parse(text.trim()) {
         Ok(url) if url.kind() == DatabaseKind::Postgres => Some(url),
@@ -274,7 +275,7 @@ fn listeners(read: &mut Reader, settings: &Settings) -> (SocketAddr, Option<Sock
     let listen = read.address("listen", &settings.listen, 50051);
     let verify = settings.verify_listen.as_deref().map(|text| (text, read.address("verify-listen", text, 50052)));
     let http = read.address("http-listen", &settings.http_listen, 9464);
-    // Port 0 is whatever is free.
+    // Port 0 is any free port.
     let clash = |a: SocketAddr, b: SocketAddr| {
         let same_host = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
         a.port() == b.port() && a.port() != 0 && same_host
@@ -315,7 +316,7 @@ fn shutdown(read: &mut Reader, settings: &Settings) -> (Duration, Duration) {
         read.fail(
             "drain-timeout",
             Some(&settings.drain_timeout),
-            "together with --shutdown-delay must leave 2s of the 10s that an exit may take: at most 8s",
+            "must leave, together with --shutdown-delay, 2s of the 10s that a shutdown may take: at most 8s in total",
         );
     }
     (delay, drain)
@@ -357,8 +358,8 @@ fn log(read: &mut Reader, settings: &Settings) -> LogConfig {
         read.fail(
             "log",
             Some(&settings.log),
-            "must be a level (off, error, warn, info, debug or trace), or modules with a level each and no space, such as \
-             info,key_authority_server=debug",
+            "must be a level (off, error, warn, info, debug or trace), or modules with a level each and no space, such \
+             as info,key_authority_server=debug",
         );
     }
     LogConfig { format, directives: settings.log.clone() }

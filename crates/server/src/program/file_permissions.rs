@@ -1,23 +1,24 @@
-//! Files that are for their owner alone: those with a secret in them.
+//! Checks the permissions of files that contain a secret.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 
 use crate::program::config::Config;
 
-/// Warns of each file with a secret that others than its owner may use. What cannot be looked at is told where it is read.
+/// Warns of each file with a secret that others than its owner may access. A file that cannot be examined is reported
+/// when it is read.
 pub(crate) fn warn_of_open_files(config: &Config) {
     let me = rustix::process::geteuid().as_raw();
     for path in config.secret_files() {
         if let Some(mode) = std::fs::metadata(&path).ok().and_then(|file| mode_for_others(&file, me)) {
             let (file, mode) = (path.display(), format!("{mode:03o}"));
-            tracing::warn!(%file, mode, "others than its owner may use this file, which holds a secret: chmod 600");
+            tracing::warn!(%file, mode, "secret file is accessible to others than its owner; run chmod 600");
         }
     }
 }
 
-/// The mode of a file that more may use than need to. By the right of its group `me` reads what another owns: so Kubernetes
-/// mounts a secret for a user of the pod.
+/// Returns the mode of a file that has more permissions than necessary. If another user owns the file, `me` reads it by
+/// its group's permission: Kubernetes mounts secrets that way for a user of the pod.
 fn mode_for_others(file: &Metadata, me: u32) -> Option<u32> {
     let needless = if file.uid() == me { 0o077 } else { 0o007 };
     let mode = file.mode() & 0o777;
@@ -30,7 +31,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
-    fn the_owner_has_a_right_and_the_group_where_another_owns() {
+    fn the_group_may_read_a_file_that_another_user_owns() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("secret");
         std::fs::write(&file, "").unwrap();

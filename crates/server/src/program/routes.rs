@@ -1,4 +1,4 @@
-//! Which services a listener offers, and how large a message each may get.
+//! The services of each listener, and their limits on message sizes.
 
 use std::sync::Arc;
 
@@ -24,17 +24,19 @@ use crate::wire::methods::path;
 
 /// The largest request of an admin RPC: a key with every field at its limit fits.
 const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// The largest message of an import: ten thousand keys with a kilobyte of scopes, labels and words each fit.
+/// The largest message of an import: ten thousand keys with a kilobyte of scopes, labels and text each fit.
 const IMPORT_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// The largest question of a proxy. The headers in it are as long as a client makes them, up to the proxy's own limit, and
-/// where a proxy lets requests pass on an error, what is too large here would pass: so it is far more than a proxy takes in.
+/// The largest request of a proxy. It contains headers that are as long as the client makes them, up to the proxy's own
+/// limit. If a proxy lets requests pass on an error, a request over this limit would pass, so the limit is far above a
+/// proxy's.
 #[cfg(feature = "ext-authz")]
 const CHECK_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// All that a call of an unknown caller may send. It is held until the request is whole, and only then refused.
+/// The limit of all data in a call of an unknown caller. The data is buffered until the request is complete, and only
+/// then rejected.
 const UNKNOWN_BYTES_MAX: usize = QUESTION_BYTES_MAX;
 
-/// What is served and what reflection shows of it: ours, what proxies ask, health, reflection in both versions, and the error
-/// details.
+/// The descriptor sets of all services, which reflection shows: our own, the proxies' service, health, reflection in
+/// both versions, and the error details.
 pub const DESCRIPTOR_SETS: &[&[u8]] = &[
     FILE_DESCRIPTOR_SET,
     #[cfg(feature = "ext-authz")]
@@ -45,22 +47,22 @@ pub const DESCRIPTOR_SETS: &[&[u8]] = &[
     tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
 ];
 
-/// Reflection could not be set up: a descriptor set does not decode.
+/// Reflection cannot be set up: a descriptor set does not decode.
 pub(crate) type ReflectionError = tonic_reflection::server::Error;
 
-/// What tonic serves: everything but the methods of Verify, which the connection's service takes before.
+/// The services that tonic serves: everything but the methods of Verify, which the connection's service intercepts.
 pub(crate) struct Services {
     pub(crate) admin: AdminService,
     #[cfg(feature = "ext-authz")]
     pub(crate) ext_authz: AuthorizationService,
     pub(crate) health: HealthService,
     pub(crate) authorizer: Arc<Authorizer>,
-    /// Cancelled when the server ends: the streams of reflection then end as well.
-    pub(crate) ending: CancellationToken,
+    /// Cancelled when the server shuts down, which ends the streams of reflection.
+    pub(crate) shutdown: CancellationToken,
 }
 
 impl Services {
-    /// The routes of a listener that serves everything.
+    /// Returns the routes of a listener that serves everything.
     ///
     /// # Errors
     /// [`ReflectionError`].
@@ -73,7 +75,8 @@ impl Services {
         self.with_common(router)
     }
 
-    /// The routes of a listener for Verify: what proxies ask, health and reflection. Everything else is UNIMPLEMENTED.
+    /// Returns the routes of a listener for Verify: the proxies' service, health and reflection. Everything else is
+    /// UNIMPLEMENTED.
     ///
     /// # Errors
     /// [`ReflectionError`].
@@ -88,9 +91,9 @@ impl Services {
             })
         };
         let reflection = Routes::new(reflection().build_v1()?).add_service(reflection().build_v1alpha()?);
-        // Of two routers that are merged, only one may answer what is in neither.
+        // Of two merged routers, only one may have a fallback.
         let reflection = reflection.into_axum_router().reset_fallback();
-        let reflection = reflection.layer(MapRequestLayer::new(end_with(self.ending.clone())));
+        let reflection = reflection.layer(MapRequestLayer::new(end_with(self.shutdown.clone())));
         let all = Routes::from(router.merge(reflection)).add_service(self.health.clone());
         #[cfg(feature = "ext-authz")]
         let all = {
@@ -122,11 +125,11 @@ fn bound_unknown_callers(authorizer: Arc<Authorizer>) -> impl Fn(Request<Body>) 
     }
 }
 
-/// Ends the request stream of a call when the server is `ending`: grpcurl keeps its reflection stream open for as long as the
-/// call that it was opened for.
-fn end_with(ending: CancellationToken) -> impl Fn(Request<Body>) -> Request<Body> + Clone {
+/// Ends the request stream of a call when `shutdown` is cancelled: grpcurl keeps its reflection stream open for as long
+/// as the call that it belongs to.
+fn end_with(shutdown: CancellationToken) -> impl Fn(Request<Body>) -> Request<Body> + Clone {
     move |request| {
-        let ended = ending.clone().cancelled_owned();
+        let ended = shutdown.clone().cancelled_owned();
         request.map(|body| Body::from_stream(body.into_data_stream().take_until(ended)))
     }
 }

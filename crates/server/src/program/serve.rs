@@ -1,7 +1,16 @@
-//! `serve`: the one place where everything is constructed and wired.
+//! `serve`: the only module where components are constructed and wired.
 //!
-//! Up: secret → database → alone on it → schema → settings → root key → sockets → replicator → first lease → ready. Down:
-//! not serving → drain → leave the registry → write usage down.
+//! Startup, in this order:
+//!
+//! t0: the authority secret is read and the database is connected.
+//! t1: the exclusive lock of an `SQLite` file is acquired.
+//! t2: the schema is migrated or checked, then the settings of the database.
+//! t3: the lease is agreed and the first root key is made.
+//! t4: the sockets are bound, so that a port in use ends the startup before anything is served.
+//! t5: the replicator starts and the listeners accept calls.
+//! t6: the first lease is there; the server announces that it is ready.
+//!
+//! [`wind_down`] has the order of the shutdown.
 
 use std::io;
 use std::net::SocketAddr;
@@ -33,7 +42,7 @@ use super::config::{Config, twin};
 use super::file_permissions::warn_of_open_files;
 use super::routes::{self, ReflectionError, Services};
 use super::shutdown::{Shutdown, WindDown, raise_open_files_limit, wind_down};
-use super::startup::{self, OpenError};
+use super::startup::{self, StartupError};
 use crate::admin::Admin;
 use crate::admin::service::AdminService;
 use crate::auth::call::CallAuthorizer;
@@ -58,74 +67,76 @@ use crate::verify::{self, Verifier};
 use crate::version::VERSION;
 use crate::wire::methods::MethodTable;
 
-/// One for the change whose turn it is, the others for those that wait for propagation.
+/// One connection for the running change, the others for changes that wait for propagation.
 const CHANGE_CONNECTIONS: u32 = 4;
-/// How often health is brought up to date. A lease that ends is noticed by the calls themselves at once.
+/// How often health is updated. Calls themselves detect the end of a lease at once.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Why the server did not start.
+/// Why the server did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServeError {
-    /// Secret or database.
+    /// The authority secret or the database cannot be used.
     #[error(transparent)]
-    Open(#[from] OpenError),
-    /// The database is served already, and takes one server only.
+    Startup(#[from] StartupError),
+    /// The database allows one server only, and another one serves it.
     #[error(transparent)]
     ExclusiveLock(#[from] ExclusiveLockError),
-    /// The lease.
+    /// The replicas do not agree on a lease.
     #[error(transparent)]
     LeaseTimings(#[from] AgreementError),
-    /// The root key.
+    /// The first root key cannot be made.
     #[error(transparent)]
     Bootstrap(#[from] BootstrapError),
-    /// A certificate.
+    /// A certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// An address could not be bound.
-    #[error("--{flag} {address} cannot be bound{}", advice(flag, .source))]
+    /// An address cannot be bound.
+    #[error("cannot bind --{flag} {address}{}", advice(flag, .source))]
     Bind {
         /// The flag.
         flag: &'static str,
         /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The replicator's thread.
+    /// The replicator's thread cannot be started.
     #[error(transparent)]
     Replicator(#[from] StartError),
-    /// It ended while we served.
+    /// The replicator ended while the server ran.
     #[error(transparent)]
     ReplicatorEnded(#[from] EndError),
-    /// A descriptor set of ours does not decode.
-    #[error("reflection cannot be set up")]
+    /// A built-in descriptor set does not decode.
+    #[error("cannot set up reflection")]
     Reflection(#[from] ReflectionError),
-    /// A descriptor set of ours does not decode.
-    #[error("the list of methods cannot be read")]
+    /// A built-in descriptor set does not decode.
+    #[error("cannot read the list of methods")]
     Methods(#[from] prost::DecodeError),
 }
 
-/// What to do about an address that cannot be bound.
+/// Returns a hint for an address that cannot be bound.
 fn advice(flag: &str, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
             let twin = twin(flag);
-            format!(" (another program listens there: end it, or set --{flag} or {twin} to another port)")
+            format!(" (another program uses this port; stop it, or set --{flag} or {twin} to another port)")
         }
-        io::ErrorKind::AddrNotAvailable => " (this machine has no such address; 0.0.0.0 is all that it has)".into(),
+        io::ErrorKind::AddrNotAvailable => {
+            " (this machine has no such address; 0.0.0.0 means all of its addresses)".into()
+        }
         _ => String::new(),
     }
 }
 
-/// Serves until `shutdown` is requested, or until the replicator ends, without which there is nothing to serve.
+/// Serves until `shutdown` is requested, or until the replicator ends: without it there is never a lease again.
 ///
 /// # Errors
-/// [`ServeError`]: before anything is served, or at the end.
+/// [`ServeError`]: before anything is served, or during the shutdown.
 pub(crate) async fn serve(config: Config, tracer: CallTracer, shutdown: Shutdown) -> Result<(), ServeError> {
     warn_at_start(&config);
     let methods = MethodTable::from_descriptor_sets(routes::DESCRIPTOR_SETS.iter().copied())?;
     let metrics = SharedMetrics::new(Metrics::new(VERSION, &methods, &Verdict::ALL.map(Verdict::as_str)));
-    // Waiting for a lock, or for a lease to end, can take a minute.
+    // Waiting for a lock, or for the end of a lease, can take a minute.
     let opened = Box::pin(async {
         Ok::<_, ServeError>((Resources::open(&config).await?, Listeners::open(&config, &metrics).await?))
     });
@@ -181,32 +192,32 @@ pub(crate) async fn serve(config: Config, tracer: CallTracer, shutdown: Shutdown
     Ok(stopped?)
 }
 
-/// What an operator should know before anything is served.
+/// Logs warnings for the operator before anything is served.
 fn warn_at_start(config: &Config) {
     if cfg!(feature = "ignore-lease") {
-        tracing::error!("this build answers without a lease, for the fault harness alone: NEVER serve with it");
+        tracing::error!("this build answers without a lease, for the fault harness only; NEVER use it in production");
     }
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
     if let Some(files) = raise_open_files_limit().filter(|files| *files < config.limits.max_connections as u64) {
-        tracing::warn!(files, "the limit of open files is lower than --max-connections");
+        tracing::warn!(files, "limit of open files is lower than --max-connections");
     }
 }
 
-/// Says that the server is ready once it has a lease, and never returns.
+/// Announces that the server is ready once it has a lease, and never returns.
 async fn announce_ready(config: &Config, addresses: &Addresses, resources: &Resources, replica: &ReplicaState) {
     first_lease(replica).await;
     let storage = resources.store.kind();
     if let Err(error) = announce(config, addresses, storage) {
-        // Nobody reads it there; calls are answered all the same.
+        // Standard output has no reader; the server continues.
         tracing::warn!(error = %error, "cannot write to standard output");
     }
     tracing::info!(grpc = %addresses.grpc, http = %addresses.http, storage = %storage, "ready");
     std::future::pending::<()>().await;
 }
 
-/// What answers calls.
+/// The components that answer calls.
 struct Server {
     raw: Arc<RawMethods<Authentication>>,
     policy: CallPolicy,
@@ -222,7 +233,7 @@ impl Server {
         metrics: &SharedMetrics,
         tracer: CallTracer,
         health: HealthService,
-        ending: &CancellationToken,
+        shutdown: &CancellationToken,
     ) -> Self {
         let keyring = Arc::clone(&resources.keyring);
         let authorizer = Arc::new(Authorizer::new(Arc::clone(replica), config.anonymous_verify));
@@ -231,21 +242,21 @@ impl Server {
         let stores = (resources.store.clone(), resources.changes.clone());
         let admin = Arc::new(Admin::new(stores, Arc::clone(replica), metrics.clone()));
         Self {
-            raw: Arc::new(verify::methods::methods(&authorizer, &verifier, ending.clone())),
+            raw: Arc::new(verify::methods::methods(&authorizer, &verifier, shutdown.clone())),
             policy: CallPolicy::new(metrics.calls(), Deadlines::new(config.request_timeout), tracer),
             keyring,
             services: Services {
-                admin: AdminService::new(admin, calls.clone(), ending.clone()),
+                admin: AdminService::new(admin, calls.clone(), shutdown.clone()),
                 #[cfg(feature = "ext-authz")]
                 ext_authz: AuthorizationService::new(calls, verifier),
                 health,
                 authorizer,
-                ending: ending.clone(),
+                shutdown: shutdown.clone(),
             },
         }
     }
 
-    /// Makes the service of each connection of a listener with these routes.
+    /// Returns a function that makes the service of each connection, with these routes.
     fn connections(&self, routes: Routes) -> impl Fn(Peer) -> Connection + Clone + Send + 'static {
         let (raw, policy, keyring) = (Arc::clone(&self.raw), self.policy.clone(), Arc::clone(&self.keyring));
         let tonic = DecodeErrorLayer.layer(routes.prepare());
@@ -260,37 +271,37 @@ impl Server {
 type Authenticate = Box<dyn Fn(&HeaderMap) -> Authentication + Send + Sync>;
 type Connection = ConnectionService<Authentication, Authenticate, WithPeer<DecodeErrorService<Routes>>>;
 
-/// What the server works on.
+/// The resources of the server: its secret and its database connections.
 struct Resources {
     keyring: Arc<Keyring>,
     store: Store,
-    /// Connections of their own for changes and their propagation: a flood of reads, which may hold all others, delays no
-    /// revocation.
+    /// Separate connections for changes and their propagation: a flood of reads can use all connections of the other
+    /// pool, and must not delay a revocation.
     changes: Store,
-    /// A connection of its own, so that writing usage down never stands in an operator's way.
+    /// A separate connection, so that a flush of usage never delays an operator's call.
     usage: Store,
     timings: LeaseTimings,
-    /// Held while the server runs.
-    alone: Option<ExclusiveLock>,
+    /// The exclusive lock, held while the server runs.
+    exclusive_lock: Option<ExclusiveLock>,
 }
 
 impl Resources {
     async fn open(config: &Config) -> Result<Self, ServeError> {
         let keyring = startup::keyring(config)?;
         let store = startup::connect(config, &keyring, config.database.connections).await?;
-        // Before anything is written: a server that runs on the file knows the schema as it is.
-        let alone = store.acquire_exclusive().await?;
-        startup::prepare(config, &store, alone.as_ref()).await?;
+        // The lock comes before any write: another server on the same file depends on the schema as it is.
+        let exclusive_lock = store.acquire_exclusive().await?;
+        startup::prepare(config, &store, exclusive_lock.as_ref()).await?;
         startup::check_settings(&store).await?;
-        if let Some(alone) = &alone {
-            // A server before this one may have been killed: no change shall wait for it.
-            store.clear_registry(alone).await.map_err(BootstrapError::from)?;
+        if let Some(exclusive_lock) = &exclusive_lock {
+            // An earlier server may have been killed; no change should wait for its lease.
+            store.clear_registry(exclusive_lock).await.map_err(BootstrapError::from)?;
         }
         let changes = startup::connect(config, &keyring, CHANGE_CONNECTIONS).await?;
         let usage = startup::connect(config, &keyring, 1).await?;
         let timings = LeaseTimings::agree(&store, config.lease).await?;
         make_first_key(config, &store).await?;
-        Ok(Self { keyring, store, changes, usage, timings, alone })
+        Ok(Self { keyring, store, changes, usage, timings, exclusive_lock })
     }
 
     async fn close(&self) {
@@ -300,7 +311,7 @@ impl Resources {
     }
 }
 
-/// The sockets, bound before anything is answered, so that a port that is taken ends the start.
+/// The sockets. They are bound before anything is served, so that a port in use ends the startup.
 struct Listeners {
     grpc: Listener,
     verify: Option<Listener>,
@@ -343,7 +354,7 @@ fn settings(config: &Config, resources: &Resources, address: SocketAddr) -> Sett
         keyring: Arc::clone(&resources.keyring),
         replica: ReplicaConfig {
             timings: resources.timings,
-            is_alone: resources.alone.is_some(),
+            is_alone: resources.exclusive_lock.is_some(),
             build: format!("{VERSION}+log{LOG_FORMAT_VERSION}"),
             address: known_as(address),
             entropy: |bytes| entropy::fill(bytes).map_err(io::Error::other),
@@ -351,7 +362,7 @@ fn settings(config: &Config, resources: &Resources, address: SocketAddr) -> Sett
     }
 }
 
-/// The root key, from the file that the operator names, or from one made for the embedded default.
+/// Makes the first root key, from the file that the operator names or from a generated one for the embedded default.
 async fn make_first_key(config: &Config, store: &Store) -> Result<(), ServeError> {
     let file = match &config.bootstrap_token_file {
         Some(file) => file.clone(),
@@ -364,42 +375,42 @@ async fn make_first_key(config: &Config, store: &Store) -> Result<(), ServeError
             let system = key_authority_domain::id::AccountId::system();
             if store.account(&system).await.map_err(BootstrapError::from)?.is_none() {
                 tracing::warn!(
-                    "there is no root key yet: run `key-authority bootstrap`, or start with --bootstrap-token-file"
+                    "no root key exists; run `key-authority bootstrap`, or start with --bootstrap-token-file"
                 );
             }
             return Ok(());
         }
     };
     if bootstrap::from_file(store, &file).await? {
-        tracing::info!(file = %file.display(), "made the root key from the token in this file");
+        tracing::info!(file = %file.display(), "created the root key from the token in this file");
     } else if config.bootstrap_token_file.is_some() {
-        tracing::info!(file = %file.display(), "there was a root key before: the token in this file is not read");
+        tracing::info!(file = %file.display(), "a root key existed before; ignoring the token in this file");
     }
     Ok(())
 }
 
-async fn first_lease(view: &ReplicaState) {
-    while !view.has_lease() {
+async fn first_lease(replica: &ReplicaState) {
+    while !replica.has_lease() {
         sleep(HEALTH_INTERVAL).await;
     }
 }
 
-async fn keep_health(health: Health, view: Arc<ReplicaState>, ended: CancellationToken) {
+async fn keep_health(health: Health, replica: Arc<ReplicaState>, ended: CancellationToken) {
     loop {
-        health.set_verify(view.has_lease());
-        health.set_storage(view.storage_answers());
+        health.set_verify(replica.has_lease());
+        health.set_storage(replica.storage_answers());
         if ended.run_until_cancelled(sleep(HEALTH_INTERVAL)).await.is_none() {
             return;
         }
     }
 }
 
-async fn keep_usage(store: Store, view: Arc<ReplicaState>, ended: CancellationToken) {
+async fn keep_usage(store: Store, replica: Arc<ReplicaState>, ended: CancellationToken) {
     let mut pause = FLUSH_INTERVAL;
     while ended.run_until_cancelled(sleep(pause)).await.is_some() {
         let began = boottime();
-        if let Err(error) = view.usage().flush(&store).await {
-            tracing::debug!(error = %error, "uses of keys were not written down; they are kept");
+        if let Err(error) = replica.usage().flush(&store).await {
+            tracing::debug!(error = %error, "cannot flush the usage of keys; retrying at the next flush");
         }
         pause = next_flush_delay(boottime().since(began));
     }

@@ -1,10 +1,10 @@
-//! The end of the process: what asks for it, in which order it goes, and that it is never late.
+//! Shutdown: the signals that request it, its order, and its time limit.
 //!
-//! Owns signals and the order of an exit. Everything that runs takes a token of [`Shutdown`] and ends with it; [`wind_down`] is the
-//! order. However stuck a step is, the process is gone [`EXIT_LIMIT`] after the first signal: a thread sees to that, which needs
-//! no runtime. Nothing else in the server may call `exit` while it serves.
+//! This module owns the signals and the order of a shutdown. Every task takes a token of [`Shutdown`] and ends with it;
+//! [`wind_down`] runs the steps. Even if a step hangs, the process ends [`EXIT_LIMIT`] after the first signal: a thread
+//! that needs no runtime enforces the limit. Nothing else in the server may call `exit` while it serves.
 //!
-//! To add a step: a line in [`wind_down`], under [`step`] with a limit of its own.
+//! To add a step, add a line to [`wind_down`], under [`step`] with its own limit.
 
 use std::future::Future;
 use std::io;
@@ -21,18 +21,19 @@ use crate::program::config::EXIT_LIMIT;
 use crate::rpc::health::Health;
 use crate::transport::listener::Drained;
 
-/// Leaving the registry is one statement.
+/// The time limit for leaving the registry, which is one statement.
 const LEAVE_LIMIT: Duration = Duration::from_secs(1);
-/// The last writes. When delay and drain took all they may, the limit of the whole exit cuts this shorter.
+/// The time limit for the last writes. When the delay and the drain have used all of their time, the limit of the whole
+/// shutdown cuts this shorter.
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
-/// The wish to end, and the signals that utter it. Clones are the same wish.
+/// Shutdown signals. Clones share one token.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Shutdown(CancellationToken);
 
 impl Shutdown {
-    /// Listens for SIGTERM and SIGINT from now on. The first asks for the end; the second ends the process at once, with exit
-    /// code 143 or 130.
+    /// Handles SIGTERM and SIGINT from now on. The first signal requests the shutdown; the second one ends the process
+    /// at once, with exit code 143 or 130.
     ///
     /// # Errors
     /// When the handlers cannot be installed.
@@ -42,30 +43,30 @@ impl Shutdown {
         let requested = shutdown.clone();
         tokio::spawn(async move {
             tokio::select! {
-                (name, _) = signals.next() => tracing::info!(signal = name, "ending"),
-                // A task that cannot go on may ask as well.
+                (name, _) = signals.next() => tracing::info!(signal = name, "shutting down"),
+                // A task that cannot continue may also request the shutdown.
                 () = requested.requested() => {}
             }
             limit_exit(EXIT_LIMIT);
             requested.request();
             let (name, code) = signals.next().await;
-            tracing::warn!(signal = name, "ending at once");
+            tracing::warn!(signal = name, "second signal; exiting immediately");
             process::exit(code);
         });
         Ok(shutdown)
     }
 
-    /// Asks for the end.
+    /// Requests the shutdown.
     pub(crate) fn request(&self) {
         self.0.cancel();
     }
 
-    /// Waits until the end is asked for.
+    /// Waits until the shutdown is requested.
     pub(crate) async fn requested(&self) {
         self.0.cancelled().await;
     }
 
-    /// A token for something that ends when the end is asked for, or when its owner cancels it.
+    /// Returns a token that is cancelled by the shutdown or by its owner.
     #[must_use]
     pub(crate) fn child(&self) -> CancellationToken {
         self.0.child_token()
@@ -82,7 +83,7 @@ impl Signals {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// The next signal, and the exit code of a process that dies of it.
+    /// Returns the next signal, and the exit code of a process that dies of it.
     async fn next(&mut self) -> (&'static str, i32) {
         tokio::select! {
             Some(()) = self.terminate.recv() => ("SIGTERM", 128 + 15),
@@ -92,70 +93,78 @@ impl Signals {
     }
 }
 
-/// Ends the process with exit code 1 when it still runs after `limit`.
+/// Exits with code 1 if the process still runs after `limit`.
 fn limit_exit(limit: Duration) {
     let watch = move || {
-        // Nobody ever sends: it is a pause that no runtime has to drive.
+        // The channel has no message: receiving is a pause that needs no runtime.
         let (_sender, never) = mpsc::channel::<()>();
         let _ = never.recv_timeout(limit);
-        tracing::error!(?limit, "the exit took too long; ending at once");
+        tracing::error!(?limit, "shutdown exceeded its time limit; exiting immediately");
         process::exit(1);
     };
     if let Err(error) = std::thread::Builder::new().name("exit-limit".to_owned()).spawn(watch) {
-        tracing::error!(%error, "no thread to limit the exit with");
+        tracing::error!(%error, "cannot start the thread that limits the shutdown");
     }
 }
 
-/// Runs one step of the exit, at most for `limit`, and logs when that was not enough.
+/// Runs one step of the shutdown, for at most `limit`, and logs when it did not complete.
 pub(crate) async fn step<F: Future>(name: &'static str, limit: Duration, step: F) -> Option<F::Output> {
     let output = timeout(limit, step).await.ok();
     if output.is_none() {
-        tracing::warn!(step = name, ?limit, "a step of the exit took too long and was left");
+        tracing::warn!(step = name, ?limit, "shutdown step exceeded its time limit; continuing with the next");
     }
     output
 }
 
-/// What [`wind_down`] works with.
+/// The parameters of [`wind_down`].
 #[derive(Debug)]
 pub(crate) struct WindDown {
-    /// Says that we do not serve any more.
+    /// The health of the server, set to not serving.
     pub health: Health,
     /// `--shutdown-delay`.
     pub delay: Duration,
-    /// The token that the listeners were given.
+    /// The token that stops the listeners.
     pub stop_calls: CancellationToken,
-    /// The tasks of [`crate::transport::listener::Listener::serve`]. They limit themselves by the drain time.
+    /// The tasks of [`crate::transport::listener::Listener::serve`]. They bound themselves by the drain timeout.
     pub listeners: JoinSet<Drained>,
     /// `--drain-timeout`.
     pub drain: Duration,
 }
 
-/// Ends in order: not serving → the delay for load balancers → GOAWAY and drain → `leave` (the registry) → `flush` (what is only
-/// in memory). Until the drain is over the replica holds its lease and goes on confirming: no call in flight fails and no
-/// change waits for it. Both callbacks are limited, since they need a database that may be the very reason of the exit.
+/// Runs the shutdown.
+///
+/// t0: health and `/readyz` turn to not serving; calls are still accepted.
+/// t1: `delay` has passed, in which load balancers react.
+/// t2: health watches end, and the listeners send GOAWAY.
+/// t3: the calls in flight have completed, or `drain` has passed.
+/// t4: `leave` ends the lease and removes the replica from the registry.
+/// t5: `flush` writes what is only in memory.
+///
+/// From t0 to t4 the replica keeps its lease and its heartbeats, so that no call in flight fails and no change waits
+/// for it. `leave` and `flush` have time limits: they need the database, which may be the very reason for the shutdown.
 pub(crate) async fn wind_down(plan: WindDown, leave: impl Future<Output = ()>, flush: impl Future<Output = ()>) {
     let WindDown { health, delay, stop_calls, mut listeners, drain } = plan;
     health.stop_serving();
     sleep(delay).await;
-    // Ends the watches that clients opened by themselves; each would be a call in flight until the drain is cut.
+    // gRPC clients open health watches by themselves. Each would count as a call in flight until the end of the drain.
     health.close();
     stop_calls.cancel();
     let all_drained = async { while listeners.join_next().await.is_some() {} };
-    // A moment more than the listeners allow themselves.
+    // Slightly longer than the listeners' own limit.
     step("drain", drain + Duration::from_millis(200), all_drained).await;
     step("leave the registry", LEAVE_LIMIT, leave).await;
     step("flush", FLUSH_LIMIT, flush).await;
-    tracing::info!("ended");
+    tracing::info!("shut down");
 }
 
-/// Raises this process's limit of open files to what the system allows, and returns it: a soft limit of 1,024 is common and far
-/// below `--max-connections`.
+/// Raises the process's limit of open files to the maximum that the system allows, and returns it. A soft limit of
+/// 1,024 is common, and far below `--max-connections`.
 #[must_use = "it may be less than the connections allowed"]
 pub(crate) fn raise_open_files_limit() -> Option<u64> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum {
-        // What cannot be raised stays, and the caller is told how much it is.
+        // A limit that cannot be raised stays, and the caller learns its value.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     }
     getrlimit(Resource::Nofile).current
@@ -167,7 +176,7 @@ mod tests {
     use std::sync::Mutex;
 
     #[tokio::test]
-    async fn the_exit_goes_in_order_even_when_a_step_hangs() {
+    async fn the_shutdown_keeps_its_order_even_if_a_step_hangs() {
         let (health, _service) = Health::new();
         health.set_verify(true);
         let order = Mutex::new(Vec::new());
@@ -199,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_child_ends_with_the_whole_and_not_the_other_way_round() {
+    async fn a_child_token_is_cancelled_by_the_shutdown_and_not_vice_versa() {
         let shutdown = Shutdown::default();
         let (one, other) = (shutdown.child(), shutdown.child());
         one.cancel();

@@ -1,4 +1,4 @@
-//! Opening what every subcommand works on: the authority secret and the database.
+//! Startup: opens the authority secret and the database, for every subcommand.
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -17,26 +17,26 @@ use crate::entropy::{self, EntropyError};
 use crate::program::bootstrap::make_private;
 use crate::program::config::{Config, EMBEDDED_FILE};
 
-/// Why there is nothing to work on.
+/// Why the authority secret or the database cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum OpenError {
-    /// The data folder could not be made.
-    #[error("the data folder {path} cannot be made")]
+pub(crate) enum StartupError {
+    /// The data folder cannot be made.
+    #[error("cannot create the data folder {path}")]
     DataDir {
         /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// The secret file could not be used.
-    #[error("the secret file {path} cannot be used")]
+    /// The secret file cannot be read or written.
+    #[error("cannot use the secret file {path}")]
     SecretFile {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// The secret file breaks a rule.
+    /// The content of the secret file violates a rule.
     #[error("the secret file {path} {rule}; `key-authority generate-secret` prints one")]
     Secret {
         /// The file.
@@ -44,64 +44,68 @@ pub(crate) enum OpenError {
         /// The rule.
         rule: ValidationError,
     },
-    /// The secret file is gone, the database is not.
-    #[error("the secret file {path} is missing beside a database; without it no token verifies: put it back")]
+    /// The secret file is missing, but the database exists.
+    #[error(
+        "the secret file {path} of an existing database is missing; restore it, since no token verifies without it"
+    )]
     SecretLost {
         /// The file.
         path: PathBuf,
     },
-    /// There is no secret file.
-    #[error("--secret-file (KEY_AUTHORITY_SECRET_FILE) is needed to read the audit log's hashes")]
+    /// No secret file is configured.
+    #[error("--secret-file (KEY_AUTHORITY_SECRET_FILE) is required to read the audit log's hashes")]
     NoSecret,
-    /// The folder of an SQLite database is not there.
-    #[error("the folder {folder} of the database {url} does not exist; make it first")]
+    /// The folder of an `SQLite` database does not exist.
+    #[error("the folder {folder} of the database {url} does not exist; create it first")]
     NoFolder {
         /// The folder.
         folder: PathBuf,
         /// The database's URL.
         url: String,
     },
-    /// There is no database to look at.
-    #[error("there is no database at {path}")]
+    /// The `SQLite` file does not exist.
+    #[error("no database exists at {path}")]
     NoDatabase {
         /// Its file.
         path: PathBuf,
     },
-    /// The database cannot be reached.
-    #[error("the database {url} cannot be used{}", advice(.source))]
+    /// The database cannot be used.
+    #[error("cannot use the database {url}{}", advice(.source))]
     Database {
-        /// Its URL, without the password.
+        /// The URL, without the password.
         url: String,
-        /// Why.
+        /// The cause.
         source: StorageError,
     },
-    /// The schema is not the one this build knows.
+    /// The schema is not the one that this build expects.
     #[error(transparent)]
     Schema(#[from] SchemaError),
-    /// The settings are not those of this database.
+    /// The settings in the database do not match this server.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// A setting of the database server makes it unfit.
+    /// Settings of the database server make it unsafe to use.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     UnsafeSettings(Vec<UnsafeSetting>),
-    /// No random bytes.
+    /// The operating system gave no random bytes.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
 }
 
 fn advice(error: &StorageError) -> &'static str {
     match error {
-        StorageError::Unavailable(_) | StorageError::TimedOut => " (does it run there, and may this machine connect?)",
+        StorageError::Unavailable(_) | StorageError::TimedOut => {
+            " (is it running, and can this machine connect to it?)"
+        }
         _ => "",
     }
 }
 
-/// The keys of the authority secret. With the embedded default, the secret is made at the first start.
+/// Returns the keyring of the authority secret. For the embedded default, the secret is made at the first start.
 ///
 /// # Errors
-/// [`OpenError`].
-pub(crate) fn keyring(config: &Config) -> Result<Arc<Keyring>, OpenError> {
-    let path = config.secret_file.as_deref().ok_or(OpenError::NoSecret)?;
+/// [`StartupError`].
+pub(crate) fn keyring(config: &Config) -> Result<Arc<Keyring>, StartupError> {
+    let path = config.secret_file.as_deref().ok_or(StartupError::NoSecret)?;
     if config.database.embedded {
         make_data_dir(&config.data_dir)?;
         make_secret(path, &config.data_dir)?;
@@ -112,85 +116,90 @@ pub(crate) fn keyring(config: &Config) -> Result<Arc<Keyring>, OpenError> {
 /// Reads the file of the authority secret.
 ///
 /// # Errors
-/// [`OpenError::SecretFile`] or [`OpenError::Secret`].
-pub(crate) fn read_secret(path: &Path) -> Result<Keyring, OpenError> {
+/// [`StartupError::SecretFile`] or [`StartupError::Secret`].
+pub(crate) fn read_secret(path: &Path) -> Result<Keyring, StartupError> {
     let text = std::fs::read_to_string(path).map(Zeroizing::new).map_err(|source| unusable(path, source))?;
-    Keyring::parse(&text).map_err(|rule| OpenError::Secret { path: path.to_owned(), rule })
+    Keyring::parse(&text).map_err(|rule| StartupError::Secret { path: path.to_owned(), rule })
 }
 
-/// Checks that there is a database to look at: connecting to an `SQLite` file makes it. Whether a server has it, connecting
-/// tells.
+/// Checks that the database exists, since connecting to a missing `SQLite` file would create it. For a database server,
+/// connecting is the check.
 ///
 /// # Errors
-/// [`OpenError::NoDatabase`].
-pub(crate) fn expect_database(config: &Config) -> Result<(), OpenError> {
+/// [`StartupError::NoDatabase`].
+pub(crate) fn expect_database(config: &Config) -> Result<(), StartupError> {
     match config.database.url.file() {
-        Some(path) if !path.exists() => Err(OpenError::NoDatabase { path }),
+        Some(path) if !path.exists() => Err(StartupError::NoDatabase { path }),
         _ => Ok(()),
     }
 }
 
-/// Connects to the database. The schema may be anything yet.
+/// Connects to the database. The schema is not checked yet.
 ///
 /// # Errors
-/// [`OpenError`].
-pub(crate) async fn connect(config: &Config, keyring: &Arc<Keyring>, connections: u32) -> Result<Store, OpenError> {
+/// [`StartupError`].
+pub(crate) async fn connect(config: &Config, keyring: &Arc<Keyring>, connections: u32) -> Result<Store, StartupError> {
     if let Some(folder) = config.database.url.missing_folder() {
-        return Err(OpenError::NoFolder { folder, url: config.database.url.to_string() });
+        return Err(StartupError::NoFolder { folder, url: config.database.url.to_string() });
     }
     let connected = Store::connect(config.database.url.expose(), connections, Arc::clone(keyring)).await;
-    connected.map_err(|source| OpenError::Database { url: config.database.url.to_string(), source })
+    connected.map_err(|source| StartupError::Database { url: config.database.url.to_string(), source })
 }
 
-/// Brings the schema up to date, or checks it, and checks the authority secret. `alone` is the right to serve an SQLite
-/// file, where the caller has it.
+/// Migrates or checks the schema, and checks the authority secret. `exclusive_lock` is the lock on an `SQLite` file, if
+/// the caller has it.
 ///
 /// # Errors
-/// [`OpenError`].
-pub(crate) async fn prepare(config: &Config, store: &Store, alone: Option<&ExclusiveLock>) -> Result<(), OpenError> {
+/// [`StartupError`].
+pub(crate) async fn prepare(
+    config: &Config,
+    store: &Store,
+    exclusive_lock: Option<&ExclusiveLock>,
+) -> Result<(), StartupError> {
     if config.database.migrate {
-        store.migrate(alone).await?;
+        store.migrate(exclusive_lock).await?;
     } else {
         store.check_schema().await?;
     }
     Ok(store.check_secret().await?)
 }
 
-/// Looks at the settings of the database server: warns of those under which a crash may lose an acknowledged change, and
-/// refuses those under which a replica may answer by an old state.
+/// Checks the settings of the database server. It warns of settings under which a crash may lose an acknowledged
+/// change, and rejects settings under which a replica may answer from an old state.
 ///
 /// # Errors
-/// [`OpenError::UnsafeSettings`], or when the database did not answer.
-pub(crate) async fn check_settings(store: &Store) -> Result<(), OpenError> {
+/// [`StartupError::UnsafeSettings`], or that the database did not answer.
+pub(crate) async fn check_settings(store: &Store) -> Result<(), StartupError> {
     let settings = store.unsafe_settings().await.map_err(SettingsError::from)?;
-    let (refused, warned): (Vec<_>, Vec<_>) = settings.into_iter().partition(|setting| setting.is_refused);
+    let (rejected, warned): (Vec<_>, Vec<_>) = settings.into_iter().partition(|setting| setting.is_refused);
     for UnsafeSetting { name, value, consequence, advice, .. } in warned {
         tracing::warn!(setting = name, value, consequence, advice, "unsafe database setting");
     }
-    if refused.is_empty() { Ok(()) } else { Err(OpenError::UnsafeSettings(refused)) }
+    if rejected.is_empty() { Ok(()) } else { Err(StartupError::UnsafeSettings(rejected)) }
 }
 
 /// Makes the data folder, which only its owner may enter.
 ///
 /// # Errors
-/// [`OpenError::DataDir`].
-pub(crate) fn make_data_dir(path: &Path) -> Result<(), OpenError> {
+/// [`StartupError::DataDir`].
+pub(crate) fn make_data_dir(path: &Path) -> Result<(), StartupError> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|source| OpenError::DataDir { path: path.to_owned(), source })
+    made.map_err(|source| StartupError::DataDir { path: path.to_owned(), source })
 }
 
-/// Makes the secret with the database: one that is missing beside a database is lost, and another would not do.
-fn make_secret(path: &Path, data_dir: &Path) -> Result<(), OpenError> {
+/// Makes the secret together with the database. If the secret of an existing database is missing, it is lost, and a new
+/// one would not verify any token.
+fn make_secret(path: &Path, data_dir: &Path) -> Result<(), StartupError> {
     if path.exists() {
         return Ok(());
     }
     if data_dir.join(EMBEDDED_FILE).exists() {
-        return Err(OpenError::SecretLost { path: path.to_owned() });
+        return Err(StartupError::SecretLost { path: path.to_owned() });
     }
     let secret = Zeroizing::new(entropy::bytes::<32>()?);
     make_private(path, Keyring::file_text(&secret).as_bytes()).map_err(|source| unusable(path, source))
 }
 
-fn unusable(path: &Path, source: std::io::Error) -> OpenError {
-    OpenError::SecretFile { path: path.to_owned(), source }
+fn unusable(path: &Path, source: std::io::Error) -> StartupError {
+    StartupError::SecretFile { path: path.to_owned(), source }
 }

@@ -1,4 +1,4 @@
-//! What every call has: a deadline, metrics, and a span when it is traced.
+//! The parts that all calls have in common: a deadline, metrics, and a span if the call is traced.
 
 use http::Request;
 use tracing::Instrument as _;
@@ -13,7 +13,7 @@ pub(crate) type CallFuture<F> = ObservedFuture<DeadlineFuture<Instrumented<F>>>;
 /// The response of a call until it ends.
 pub(crate) type CallBody<B> = ObservedBody<DeadlineBody<B>>;
 
-/// How calls are bounded and observed. Clones are the same policy.
+/// How calls are bounded and observed. Clones share one policy.
 #[derive(Debug, Clone)]
 pub struct CallPolicy {
     metrics: CallMetrics,
@@ -22,7 +22,8 @@ pub struct CallPolicy {
 }
 
 impl CallPolicy {
-    /// Counts calls in `metrics`, ends them by `deadlines`, and traces those that `tracer` samples.
+    /// Makes a policy that counts calls in `metrics`, bounds them by `deadlines`, and traces those that `tracer`
+    /// samples.
     #[must_use]
     pub fn new(metrics: CallMetrics, deadlines: Deadlines, tracer: CallTracer) -> Self {
         Self { metrics, deadlines, tracer }
@@ -33,7 +34,7 @@ impl CallPolicy {
     pub fn begin<B>(&self, request: &Request<B>) -> CallScope {
         let (headers, path) = (request.headers(), request.uri().path());
         let series = self.metrics.series(path);
-        // A path that is not known is refused at once; as a unary call it is bounded in any case.
+        // An unknown path is rejected at once; as a unary call it is bounded in any case.
         let deadline = self.deadlines.of(headers, series.is_streaming());
         let span = self.tracer.span(headers, series.method());
         CallScope { series, deadline, span }
@@ -49,13 +50,13 @@ pub struct CallScope {
 }
 
 impl CallScope {
-    /// When the caller stops waiting.
+    /// Returns the caller's deadline.
     #[must_use]
     pub fn deadline(&self) -> Option<Deadline> {
         self.deadline
     }
 
-    /// Bounds and observes `call`.
+    /// Runs `call`, bounded and observed.
     pub fn run<F>(self, call: F) -> CallFuture<F> {
         self.series.observe(DeadlineFuture::new(call.instrument(self.span), self.deadline))
     }

@@ -1,5 +1,5 @@
-//! The gRPC service of one connection: each call goes to a raw method or to tonic's routes, and either way it is bounded and
-//! observed by the same [`CallPolicy`].
+//! The gRPC service of one connection. Each call goes to a raw method or to tonic's routes; the same [`CallPolicy`]
+//! bounds and observes both.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use super::call::{CallBody, CallFuture, CallPolicy};
 use super::raw::{RawCall, RawMethods, ResponseBody};
 use crate::transport::limits::BoxError;
 
-/// The service of one connection. `authenticate` reads the caller of a call from its headers, once; a raw method gets it as
-/// its argument, a handler behind `tonic` as a request extension.
+/// The service of one connection. `authenticate` reads the caller of a call from its headers, once. A raw method gets
+/// it as an argument, a handler behind `tonic` as a request extension.
 pub struct ConnectionService<C, A, T> {
     raw: Arc<RawMethods<C>>,
     policy: CallPolicy,
@@ -26,7 +26,7 @@ pub struct ConnectionService<C, A, T> {
 }
 
 impl<C, A, T> ConnectionService<C, A, T> {
-    /// Serves `raw`, and everything else by `tonic`.
+    /// Makes a service that serves `raw`, and everything else by `tonic`.
     pub fn new(raw: Arc<RawMethods<C>>, policy: CallPolicy, authenticate: A, tonic: T) -> Self {
         Self { raw, policy, authenticate, tonic }
     }
@@ -66,11 +66,11 @@ where
     }
 }
 
-/// A call of either kind.
+/// A call of a raw method or of tonic's routes.
 pub enum EitherCall<C> {
-    /// Of a raw method.
+    /// A call of a raw method.
     Raw(RawCall<C>),
-    /// Of anything else.
+    /// A call of tonic's routes.
     Tonic(Pin<Box<dyn Future<Output = Result<Response<tonic::body::Body>, BoxError>> + Send>>),
 }
 
@@ -87,9 +87,9 @@ impl<C: Send + Unpin + 'static> Future for EitherCall<C> {
 
 /// The response body of a call of either kind.
 pub enum EitherBody<C> {
-    /// Of a raw method.
+    /// The body of a raw method.
     Raw(ResponseBody<C>),
-    /// Of anything else.
+    /// The body of tonic's routes.
     Tonic(tonic::body::Body),
 }
 

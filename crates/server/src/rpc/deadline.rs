@@ -1,11 +1,12 @@
-//! Deadlines: how long a call may take, and what is answered when it took longer.
+//! Deadlines: the time limit of a call, and the response when it is exceeded.
 //!
-//! A unary call gets the client's `grpc-timeout`, or the configured time where the client sets none, and never more than that.
-//! Past it, the answer is `DEADLINE_EXCEEDED`, and the handler is dropped. A streaming call has no deadline of ours, only the
-//! client's own. Handlers find theirs as a [`Deadline`] among the request's extensions.
+//! A unary call gets the client's `grpc-timeout`, or the configured time if the client sets none, and never more than
+//! the configured time. After it, the response is `DEADLINE_EXCEEDED`, and the handler is dropped. A streaming call has
+//! only the client's own deadline. Handlers find the deadline as a [`Deadline`] in the request's extensions.
 //!
-//! A deadline stands outside everything that could be slow, and inside the metrics. It never decides whether work that was
-//! cut had an effect: a mutation that is dropped amid its commit may stand, and its `request_id` tells.
+//! The deadline wraps everything that could be slow, and is inside the metrics. It never decides whether the dropped
+//! work had an effect: a mutation that is dropped during its commit may be committed, and repeating it with the same
+//! `request_id` shows the outcome.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -19,36 +20,38 @@ use tonic::Status;
 
 use crate::rpc::errors::RpcError;
 
-/// The longest time `grpc-timeout` can be relied on to mean; longer ones are as good as none, and their sum with now could overflow.
+/// The longest `grpc-timeout` that is honored. A longer one is as good as none, and its sum with the current time could
+/// overflow.
 const LONGEST: Duration = Duration::from_hours(365 * 24);
 
-/// When the caller stops waiting. A request extension; absent where nobody set one.
+/// The deadline of a call, as a request extension; absent if there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadline(pub Instant);
 
 impl Deadline {
-    /// Time left, zero when it has passed.
+    /// Returns the remaining time; zero after the deadline.
     #[must_use]
     pub fn remaining(&self) -> Duration {
         self.0.saturating_duration_since(now())
     }
 }
 
-/// The clock of tokio's timers, against which deadlines run.
+/// The clock of tokio's timers, on which deadlines run.
 #[expect(
     clippy::disallowed_methods,
-    reason = "a deadline is an instant of tokio's timer; no rule about keys is judged by it"
+    reason = "a deadline is an instant of tokio's timer; no rule about keys depends on it"
 )]
 fn now() -> Instant {
     Instant::now()
 }
 
-/// The status of a call that took too long.
+/// Returns the status of a call that exceeded its deadline.
 fn exceeded() -> Status {
-    RpcError::TooLate.into()
+    RpcError::DeadlineExceeded.into()
 }
 
-/// Reads `grpc-timeout`: at most eight digits and a unit. What does not parse counts as absent, as in every gRPC server.
+/// Parses `grpc-timeout`: at most eight digits and a unit. A value that does not parse counts as absent, as in every
+/// gRPC server.
 fn client_timeout(headers: &HeaderMap) -> Option<Duration> {
     let (unit, digits) = headers.get("grpc-timeout")?.as_bytes().split_last()?;
     if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
@@ -66,37 +69,37 @@ fn client_timeout(headers: &HeaderMap) -> Option<Duration> {
     }
 }
 
-/// Which deadline a call has.
+/// Computes the deadlines of calls.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadlines {
     unary_longest: Duration,
 }
 
 impl Deadlines {
-    /// `unary_longest` is both the deadline of unary calls that name none and the most a client may ask for.
+    /// `unary_longest` is the deadline of unary calls that set none, and the maximum for those that do.
     #[must_use]
     pub fn new(unary_longest: Duration) -> Self {
         Self { unary_longest }
     }
 
-    /// The deadline of a call with these headers that comes now.
+    /// Returns the deadline of a call with these headers that arrives now.
     #[must_use]
     pub fn of(&self, headers: &HeaderMap, is_streaming: bool) -> Option<Deadline> {
         self.time_allowed(headers, is_streaming).map(|allowed| Deadline(now() + allowed))
     }
 
     fn time_allowed(&self, headers: &HeaderMap, is_streaming: bool) -> Option<Duration> {
-        let asked = client_timeout(headers);
+        let requested = client_timeout(headers);
         if is_streaming {
-            asked.map(|asked| asked.min(LONGEST))
+            requested.map(|requested| requested.min(LONGEST))
         } else {
-            Some(asked.map_or(self.unary_longest, |asked| asked.min(self.unary_longest)))
+            Some(requested.map_or(self.unary_longest, |requested| requested.min(self.unary_longest)))
         }
     }
 }
 
 pin_project! {
-    /// The call until its response headers.
+    /// A call before its response headers.
     #[derive(Debug)]
     pub struct DeadlineFuture<F> {
         #[pin]
@@ -137,7 +140,7 @@ where
 }
 
 pin_project! {
-    /// The call until the end of its response.
+    /// A call between its response headers and the end of its response.
     #[derive(Debug)]
     pub struct DeadlineBody<B> {
         #[pin]
@@ -171,7 +174,7 @@ impl<B: Body> Body for DeadlineBody<B> {
         ready!(sleep.as_mut().poll(context));
         *this.over = true;
         let mut trailers = HeaderMap::new();
-        // It fails only for a message that is no header value; ours is a constant.
+        // This fails only for a message that is no valid header value; the message is a constant.
         let _ = exceeded().add_header(&mut trailers);
         Poll::Ready(Some(Ok(Frame::trailers(trailers))))
     }
@@ -195,7 +198,7 @@ mod tests {
     use tonic::body::Body as TonicBody;
     use tonic_types::StatusExt as _;
 
-    /// A body of which nothing ever comes.
+    /// A body that never produces a frame.
     struct Silence;
 
     impl Body for Silence {

@@ -1,9 +1,8 @@
-//! Requests that cannot be decoded: whose mistake it is.
+//! Maps requests that do not decode to `INVALID_ARGUMENT`.
 //!
-//! tonic answers INTERNAL when the bytes of a request are not one message, or not the one that they should be. But it is
-//! the caller who
-//! is wrong, so this layer makes it `INVALID_ARGUMENT`, and names the field where prost does. It looks at answers that are
-//! a status alone, and at nothing else; what was decoded is judged in `wire`.
+//! tonic answers INTERNAL when the bytes of a request are not exactly one message, or not of the expected type. The
+//! caller is at fault, so this layer changes the code to `INVALID_ARGUMENT`, and names the field if prost does. It
+//! examines only responses that consist of a status. Decoded messages are validated in `wire`.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,40 +15,41 @@ use tower::{Layer, Service};
 
 use crate::rpc::errors::RpcError;
 
-/// What prost's errors begin with.
-const MARK: &str = "failed to decode Protobuf message: ";
+/// The prefix of prost's errors.
+const PROST_PREFIX: &str = "failed to decode Protobuf message: ";
 
-/// The failure that an undecodable request is, if `status` says that it was one.
+/// Returns the error for an undecodable request, if `status` is tonic's status for one.
 #[must_use]
-pub(crate) fn failure(status: &Status) -> Option<RpcError> {
-    // An INTERNAL of ours carries details; one without was made by tonic, before a request reached us.
+pub(crate) fn from_status(status: &Status) -> Option<RpcError> {
+    // Our own INTERNAL statuses have details; one without details was made by tonic, before a handler saw the request.
     if status.code() != Code::Internal || !status.details().is_empty() {
         return None;
     }
-    Some(status.message().strip_prefix(MARK).map_or_else(unframed, refused))
+    Some(status.message().strip_prefix(PROST_PREFIX).map_or_else(unframed, invalid))
 }
 
-/// What is no gRPC message, or more than one.
+/// The error for bytes that are not exactly one gRPC message.
 #[must_use]
 pub(crate) fn unframed() -> RpcError {
     RpcError::invalid("", "must be one whole gRPC message")
 }
 
-/// What is no message of its type, as prost tells it.
+/// The error for a message that is not of its type, with prost's cause.
 #[must_use]
 pub(crate) fn undecodable(error: &prost::DecodeError) -> RpcError {
     let text = error.to_string();
-    refused(text.strip_prefix(MARK).unwrap_or(&text))
+    invalid(text.strip_prefix(PROST_PREFIX).unwrap_or(&text))
 }
 
-fn refused(cause: &str) -> RpcError {
-    // Where it knows the field, prost says `Message.field: cause`.
+fn invalid(cause: &str) -> RpcError {
+    // If prost knows the field, its error is `Message.field: cause`.
     let field = cause.split_once(": ").and_then(|(place, _)| place.split_once('.')).map_or("", |(_, field)| field);
-    let rule = if cause.contains("UTF-8") { "must be UTF-8 text" } else { "must be as the .proto file says" };
+    let rule =
+        if cause.contains("UTF-8") { "must be UTF-8 text" } else { "must be encoded as the .proto file defines" };
     RpcError::invalid(field, rule)
 }
 
-/// Puts the blame where it belongs.
+/// The layer that corrects the status of undecodable requests.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct DecodeErrorLayer;
 
@@ -61,7 +61,7 @@ impl<S> Layer<S> for DecodeErrorLayer {
     }
 }
 
-/// A service whose callers are told of their malformed requests; made by [`DecodeErrorLayer`].
+/// The service of [`DecodeErrorLayer`].
 #[derive(Debug, Clone)]
 pub(crate) struct DecodeErrorService<S> {
     inner: S,
@@ -86,7 +86,7 @@ where
 }
 
 pin_project! {
-    /// The answer to come; made by [`DecodeErrorService`].
+    /// The response future of [`DecodeErrorService`].
     pub struct DecodeErrorFuture<F> {
         #[pin]
         inner: F,
@@ -102,12 +102,12 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let response = ready!(self.project().inner.poll(cx))?;
-        // Only an answer without a message has its status among the headers.
+        // Only a response without a message has its status in the headers.
         if !response.headers().contains_key(Status::GRPC_STATUS) {
             return Poll::Ready(Ok(response));
         }
-        let failure = Status::from_header_map(response.headers()).as_ref().and_then(failure);
-        Poll::Ready(Ok(failure.map_or(response, |failure| Status::from(failure).into_http())))
+        let error = Status::from_header_map(response.headers()).as_ref().and_then(from_status);
+        Poll::Ready(Ok(error.map_or(response, |error| Status::from(error).into_http())))
     }
 }
 
@@ -115,28 +115,29 @@ where
 mod tests {
     use super::*;
 
-    fn told(message: &str) -> Option<String> {
-        failure(&Status::internal(message)).map(|failure| failure.message())
+    fn message_for(message: &str) -> Option<String> {
+        from_status(&Status::internal(message)).map(|error| error.message())
     }
 
     #[test]
-    fn the_field_is_named_where_it_is_known() {
-        let text = "failed to decode Protobuf message: CreateKeyRequest.display_name: invalid string value: data is not UTF-8 encoded";
-        assert_eq!(told(text).as_deref(), Some("display_name must be UTF-8 text"));
-        let noise = told("failed to decode Protobuf message: invalid wire type value: 6").unwrap();
-        assert!(noise.contains("must be as the .proto file says"), "{noise}");
+    fn the_field_is_named_if_it_is_known() {
+        let text = "failed to decode Protobuf message: CreateKeyRequest.display_name: invalid string value: data is \
+                    not UTF-8 encoded";
+        assert_eq!(message_for(text).as_deref(), Some("display_name must be UTF-8 text"));
+        let noise = message_for("failed to decode Protobuf message: invalid wire type value: 6").unwrap();
+        assert!(noise.contains("must be encoded as the .proto file defines"), "{noise}");
     }
 
     #[test]
-    fn what_tonic_cannot_frame_is_the_senders_too() {
-        assert!(told("Missing request message.").unwrap().contains("must be one whole gRPC message"));
+    fn a_message_that_tonic_cannot_frame_is_invalid() {
+        assert!(message_for("Missing request message.").unwrap().contains("must be one whole gRPC message"));
     }
 
     #[test]
-    fn other_faults_stay_ours() {
-        let ours = Status::from(RpcError::SealBroken);
-        assert!(failure(&ours).is_none());
-        assert!(failure(&Status::with_details(Code::Internal, "an internal fault", "x".into())).is_none());
-        assert!(failure(&Status::unavailable("failed to decode Protobuf message: x")).is_none());
+    fn other_statuses_are_unchanged() {
+        let ours = Status::from(RpcError::UnsealFailed);
+        assert!(from_status(&ours).is_none());
+        assert!(from_status(&Status::with_details(Code::Internal, "an internal fault", "x".into())).is_none());
+        assert!(from_status(&Status::unavailable("failed to decode Protobuf message: x")).is_none());
     }
 }

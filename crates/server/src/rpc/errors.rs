@@ -1,7 +1,7 @@
-//! Why a call fails, and the one table that turns it into a status.
+//! The errors of calls, and the one table that turns an error into a status.
 //!
-//! A verdict is no failure. Each status carries `ErrorInfo{reason, domain}`; what the caller reads and what the log keeps
-//! are separate: the cause of an outage goes to the log alone, once, here.
+//! A verdict is no error. Each status has `ErrorInfo{reason, domain}`. The message for the caller and the log line are
+//! separate: only the log has the cause of an outage, once.
 
 use key_authority_domain::id::{AccountId, KeyId, Revision};
 use key_authority_domain::permission::Permission;
@@ -20,91 +20,128 @@ use crate::wire::violations::Violations;
 /// The domain of every `ErrorInfo`.
 pub(crate) const ERROR_DOMAIN: &str = "keyauthority";
 
-/// Why a call fails.
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RpcError {
-    /// Fields of the request break their rules.
-    #[error("the request is not valid")]
+    /// Fields of the request violate their rules.
+    #[error("invalid request")]
     Invalid(Violations),
-    /// The caller's token is missing, malformed, unknown, or of a key that does not pass.
-    #[error("the caller is not known")]
+    /// The caller's token is missing, malformed or unknown.
+    #[error("unauthenticated")]
     Unauthenticated(&'static str),
-    /// The caller's key has ended: what a question about its token would be answered.
+    /// The caller's key has ended, with the verdict that its token would get.
     #[error("the caller's key has ended")]
     CallerEnded(Verdict),
-    /// The caller's key may not be used from where the call comes from.
+    /// The caller's key may not be used from the caller's address.
     #[error("the caller's key may not be used from this address")]
     CallerNetworkDenied,
-    /// The caller's key has not the permission.
-    #[error("the caller's key has not the permission {0}")]
-    PermissionMissing(Permission),
+    /// The caller's key lacks all of the permissions, of which any would be enough.
+    #[error("the caller's key lacks the permission")]
+    PermissionMissing(&'static [Permission]),
     /// The caller's key covers no account.
     #[error("the caller's key covers no account")]
     NoAccounts,
-    /// A key of account `system` would hold more than the caller does.
-    #[error("nobody grants more than they hold")]
-    GrantExceedsCaller,
-    /// There is no such key that the caller may know of.
+    /// A key of account `system` would exceed the rights of the caller.
+    #[error("the grant exceeds the caller's key")]
+    GrantExceedsCaller(GrantExcess),
+    /// There is no such key, or the caller may not see it.
     #[error("the key was not found")]
     KeyNotFound,
-    /// There is no such account that the caller may know of.
+    /// There is no such account, or the caller may not see it.
     #[error("the account was not found")]
     AccountNotFound,
-    /// The ID is taken.
-    #[error(
-        "the key ID {0} is taken, or was before: an ID is used once; choose another, or leave it out for a generated one"
-    )]
+    /// The key ID is in use or was used before.
+    #[error("the key ID {0} is in use or was used before; choose another, or omit it for a generated one")]
     KeyExists(KeyId),
-    /// Another key has the token that was to be imported.
-    #[error("the token is another key's, or stands in this message before")]
+    /// The imported token exists already.
+    #[error("the token is another key's, or appears earlier in this message")]
     TokenExists,
-    /// The ID is taken.
-    #[error("the account ID {0} is taken, or was before: an ID is used once; choose another")]
+    /// The account ID is in use or was used before.
+    #[error("the account ID {0} is in use or was used before; choose another")]
     AccountExists(AccountId),
-    /// The request ID was used for another request.
+    /// The request ID was used for a request with other parameters.
     #[error("the request ID was used for a request with other parameters")]
     RequestIdReused,
-    /// A replica of an older build would misread the change.
-    #[error("a replica runs an older build that would misread this change; repeat it when all replicas are upgraded")]
+    /// A replica with an older build would misread the change.
+    #[error("a replica runs an older build that would misread this change; retry when all replicas are upgraded")]
     ReplicasDiffer,
-    /// The thing was changed since it was read.
+    /// The entity has changed since the caller read it.
     #[error("the etag is not the current one")]
     EtagMismatch,
-    /// Policy or state does not allow the change.
+    /// The policy or the state does not allow the change.
     #[error(transparent)]
-    Refused(#[from] PolicyError),
-    /// The facts cannot be had, or not be written.
+    Policy(#[from] PolicyError),
+    /// The database cannot be read or written.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The change stands, and the caller's deadline passes before every replica is known to have it.
-    #[error("revision {revision} was committed, and is not known to be everywhere yet")]
-    NotYetEverywhere {
-        /// The change.
+    /// The change is committed, but the caller's deadline passes before every replica is known to enforce it.
+    #[error("revision {revision} is committed, but not confirmed by every replica")]
+    PropagationPending {
+        /// The committed revision.
         revision: Revision,
-        /// From when on no replica can be without it and answer.
+        /// The time after which no replica without the change has a lease.
         safe_after: Timestamp,
     },
-    /// This replica cannot tell.
+    /// This replica has no lease.
     #[error(transparent)]
     NoLease(#[from] NoLease),
-    /// No random bytes.
+    /// The operating system gave no random bytes.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
-    /// The answer to a batch would be larger than clients read.
-    #[error("the answer would be larger than 4 MiB; ask in smaller batches")]
-    AnswerTooLarge,
-    /// The call took longer than its deadline.
-    #[error("the call took longer than its deadline")]
-    TooLate,
-    /// Nothing of this name has a health.
-    #[error("no service of this name has a health")]
+    /// The response to a batch would exceed the size that clients accept.
+    #[error("the response would be larger than 4 MiB; use smaller batches")]
+    ResponseTooLarge,
+    /// The call exceeded its deadline.
+    #[error("the call exceeded its deadline")]
+    DeadlineExceeded,
+    /// The health service has no service of this name.
+    #[error("no service of this name has a health status")]
     HealthUnknown,
     /// Too many clients watch the health.
-    #[error("too many watches are open; Check still answers")]
+    #[error("too many watches are open; use Check")]
     TooManyWatches,
-    /// A kept token does not open, although the authority secret is the right one.
-    #[error("a kept token does not open")]
-    SealBroken,
+    /// A sealed token cannot be decrypted, although the authority secret is the right one.
+    #[error("cannot decrypt a sealed token")]
+    UnsealFailed,
+}
+
+/// Why the grant of a key exceeds the rights of its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GrantExcess {
+    /// The key has scopes that the caller's key lacks.
+    Scopes,
+    /// The key covers accounts that the caller's key does not cover.
+    Accounts,
+    /// The key may be used from networks from which the caller's key may not be used.
+    Networks,
+    /// The key outlives the caller's token.
+    Expiry,
+    /// A renewal has replaced the caller's token, which grants nothing any more.
+    ReplacedToken,
+}
+
+impl GrantExcess {
+    const fn message(self) -> &'static str {
+        match self {
+            Self::Scopes => "the key of account system has scopes that the caller's key lacks",
+            Self::Accounts => "the key or change affects accounts that the caller's key does not cover",
+            Self::Networks => "the key of account system is usable from networks that the caller's key does not allow",
+            Self::Expiry => "the key of account system expires later than the caller's token",
+            Self::ReplacedToken => "this token was replaced by a renewal; call with the key's newest token",
+        }
+    }
+}
+
+/// Returns the message for a caller whose key lacks all of the `permissions`, of which any is enough.
+fn permission_message(permissions: &[Permission]) -> String {
+    let names: Vec<_> = permissions.iter().map(|permission| format!("`{permission}`")).collect();
+    match names.as_slice() {
+        [only] => format!("permission denied: the caller's key lacks the scope {only}"),
+        names => format!(
+            "permission denied: the caller's key lacks the scopes {}; any of them is enough",
+            names.join(" or ")
+        ),
+    }
 }
 
 impl From<Violations> for RpcError {
@@ -114,31 +151,31 @@ impl From<Violations> for RpcError {
 }
 
 impl From<ChangeError> for RpcError {
-    fn from(rejection: ChangeError) -> Self {
-        match rejection {
+    fn from(error: ChangeError) -> Self {
+        match error {
             ChangeError::Invalid { field, rule } => Self::Invalid(Violations::one(field, rule.as_str())),
-            ChangeError::Refused(refusal) => Self::Refused(refusal),
+            ChangeError::Refused(error) => Self::Policy(error),
         }
     }
 }
 
 impl RpcError {
-    /// A field that breaks a rule.
+    /// Makes the error of a field that violates a rule.
     #[must_use]
     pub fn invalid(field: &str, rule: &str) -> Self {
         Self::Invalid(Violations::one(field, rule))
     }
 
-    /// The same failure of a field of the message in field `path`.
+    /// Returns the same error for a message that is in field `path`.
     #[must_use]
     pub fn within(self, path: &str) -> Self {
         match self {
             Self::Invalid(violations) => Self::Invalid(violations.within(path)),
-            failure => failure,
+            error => error,
         }
     }
 
-    /// Code and reason: the table.
+    /// Returns the gRPC code and the reason of the error.
     #[must_use]
     pub fn code(&self) -> (Code, &'static str) {
         match self {
@@ -147,7 +184,7 @@ impl RpcError {
             Self::CallerNetworkDenied => (Code::PermissionDenied, "CALLER_NETWORK_DENIED"),
             Self::PermissionMissing(_) => (Code::PermissionDenied, "PERMISSION_MISSING"),
             Self::NoAccounts => (Code::PermissionDenied, "CALLER_COVERS_NO_ACCOUNT"),
-            Self::GrantExceedsCaller => (Code::PermissionDenied, "GRANT_EXCEEDS_CALLER"),
+            Self::GrantExceedsCaller(_) => (Code::PermissionDenied, "GRANT_EXCEEDS_CALLER"),
             Self::KeyNotFound => (Code::NotFound, "KEY_NOT_FOUND"),
             Self::AccountNotFound => (Code::NotFound, "ACCOUNT_NOT_FOUND"),
             Self::KeyExists(_) => (Code::AlreadyExists, "KEY_EXISTS"),
@@ -156,8 +193,8 @@ impl RpcError {
             Self::RequestIdReused => (Code::AlreadyExists, "REQUEST_ID_REUSED"),
             Self::ReplicasDiffer => (Code::FailedPrecondition, "REPLICAS_DIFFER"),
             Self::EtagMismatch => (Code::Aborted, "ETAG_MISMATCH"),
-            Self::Refused(refusal) => (Code::FailedPrecondition, refusal.reason()),
-            Self::NotYetEverywhere { .. } => (Code::DeadlineExceeded, "PROPAGATION_PENDING"),
+            Self::Policy(error) => (Code::FailedPrecondition, error.reason()),
+            Self::PropagationPending { .. } => (Code::DeadlineExceeded, "PROPAGATION_PENDING"),
             Self::NoLease(_) => (Code::Unavailable, "LEASE_EXPIRED"),
             Self::Storage(error) => match error {
                 StorageError::OutcomeUnknown(_) => (Code::Unavailable, "OUTCOME_UNKNOWN"),
@@ -171,23 +208,23 @@ impl RpcError {
                 StorageError::Corrupt { .. } => (Code::DataLoss, "ROW_CORRUPT"),
                 StorageError::Refused(_) | StorageError::File(_) => (Code::Internal, "STORAGE_FAULT"),
             },
-            Self::AnswerTooLarge => (Code::ResourceExhausted, "ANSWER_TOO_LARGE"),
-            Self::TooLate => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
+            Self::ResponseTooLarge => (Code::ResourceExhausted, "ANSWER_TOO_LARGE"),
+            Self::DeadlineExceeded => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
             Self::HealthUnknown => (Code::NotFound, "HEALTH_UNKNOWN"),
             Self::TooManyWatches => (Code::ResourceExhausted, "TOO_MANY_WATCHES"),
             Self::Entropy(_) => (Code::Internal, "NO_RANDOMNESS"),
-            Self::SealBroken => (Code::DataLoss, "SEAL_BROKEN"),
+            Self::UnsealFailed => (Code::DataLoss, "SEAL_BROKEN"),
         }
     }
 
-    /// Whether it is about who asks, or what is asked; else it is about us, or the database.
+    /// Whether the caller or its request caused the error; otherwise the server or the database did.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         let faults = [Code::Unavailable, Code::DeadlineExceeded, Code::Internal, Code::DataLoss];
         !faults.contains(&self.code().0)
     }
 
-    /// What the caller reads: what is wrong, and what to do about it.
+    /// Returns the message for the caller: what is wrong, and what to do about it.
     #[must_use]
     pub fn message(&self) -> String {
         match self {
@@ -197,38 +234,34 @@ impl RpcError {
             }
             Self::CallerEnded(verdict) => match verdict {
                 Verdict::Expired => {
-                    "the caller's token has expired, or was ended by a renewal of its key; use the newest token".into()
+                    "the caller's token has expired, or was replaced by a renewal of its key; use the newest token"
+                        .into()
                 }
                 Verdict::Disabled => "the caller's key is disabled".into(),
                 Verdict::AccountSuspended => "account system is suspended".into(),
                 _ => "the caller's key is revoked; use another".into(),
             },
-            Self::PermissionMissing(permission) => {
-                format!("the caller's key has not the scope {permission}, which this call needs")
-            }
-            Self::GrantExceedsCaller => {
-                "a key of account system can be created, changed, renewed and deleted only by a caller that holds as much: its \
-                 scopes, its accounts, for as long as the caller's token is valid, and within its networks; a token that a renewal \
-                 has replaced grants nothing"
-                    .into()
-            }
+            Self::PermissionMissing(permissions) => permission_message(permissions),
+            Self::GrantExceedsCaller(excess) => excess.message().into(),
             Self::KeyNotFound => "there is no such key, or not in an account that the caller's key covers".into(),
             Self::AccountNotFound => "there is no such account, or not one that the caller's key covers".into(),
             Self::RequestIdReused => {
-                "this request_id was used for a request with other parameters; use a fresh one for each request".into()
+                "this request_id was used for a request with other parameters; use a new one for each request".into()
             }
-            Self::EtagMismatch => "it was changed since it was read; read it again and send the new etag".into(),
-            Self::NotYetEverywhere { revision, safe_after } => format!(
-                "the change was committed as revision {revision}, but the deadline came before every replica had it; call \
-                 AwaitRevision with {revision}, or this again with the same request_id, or wait until {safe_after}"
+            Self::EtagMismatch => "the etag is not current; read the resource again and send the new etag".into(),
+            Self::PropagationPending { revision, safe_after } => format!(
+                "the change is committed as revision {revision}, but the deadline passed before every replica \
+                 confirmed it; call AwaitRevision with {revision}, or retry with the same request_id, or wait until \
+                 {safe_after}"
             ),
-            Self::NoLease(_) => "this replica cannot tell at the moment; ask again, or ask another".into(),
+            Self::NoLease(error) => error.to_string(),
             Self::Storage(StorageError::OutcomeUnknown(_)) => {
-                "outcome unknown, retry with the same request_id: it will be made once, or told".into()
+                "outcome unknown; retry with the same request_id, which makes the change once or returns its result"
+                    .into()
             }
-            Self::Storage(StorageError::ReadOnly) => "the database is read-only at the moment; nothing was changed, ask again".into(),
+            Self::Storage(StorageError::ReadOnly) => "the database is read-only; nothing was changed; retry".into(),
             Self::Storage(StorageError::Conflict(_)) => {
-                "the database gave the change up in favour of others; nothing was changed, ask again".into()
+                "the database aborted the change in favour of others; nothing was changed; retry".into()
             }
             Self::Storage(StorageError::CannotWrite(_)) => "the database cannot write; nothing was changed".into(),
             Self::Storage(
@@ -236,11 +269,19 @@ impl RpcError {
                 | StorageError::TimedOut
                 | StorageError::AuthenticationFailed(_)
                 | StorageError::NoDatabase(_),
-            ) => "the database cannot be reached; nothing was changed, ask again".into(),
-            Self::Storage(_) | Self::Entropy(_) | Self::SealBroken => "an internal fault; see the server's log".into(),
-            Self::TooLate | Self::HealthUnknown | Self::TooManyWatches | Self::CallerNetworkDenied | Self::NoAccounts | Self::KeyExists(_) | Self::TokenExists | Self::ReplicasDiffer | Self::AccountExists(_) | Self::AnswerTooLarge | Self::Refused(_) => {
-                self.to_string()
-            }
+            ) => "the database cannot be reached; nothing was changed; retry".into(),
+            Self::Storage(_) | Self::Entropy(_) | Self::UnsealFailed => "internal error; see the server's log".into(),
+            Self::DeadlineExceeded
+            | Self::HealthUnknown
+            | Self::TooManyWatches
+            | Self::CallerNetworkDenied
+            | Self::NoAccounts
+            | Self::KeyExists(_)
+            | Self::TokenExists
+            | Self::ReplicasDiffer
+            | Self::AccountExists(_)
+            | Self::ResponseTooLarge
+            | Self::Policy(_) => self.to_string(),
         }
     }
 
@@ -253,19 +294,22 @@ impl RpcError {
                     details.add_bad_request_violation(violation.field.clone(), violation.rule.clone());
                 }
             }
-            Self::Refused(PolicyError::KeyRecentlyUsed { last_used_time }) => {
+            Self::Policy(PolicyError::KeyRecentlyUsed { last_used_time }) => {
                 metadata.insert("last_used_time".into(), last_used_time.to_string());
             }
-            Self::Refused(PolicyError::KeyLimitReached { max, .. }) => {
+            Self::Policy(PolicyError::KeyLimitReached { max, .. }) => {
                 metadata.insert("max_keys".into(), max.to_string());
             }
             Self::CallerEnded(verdict) => {
                 metadata.insert("verdict".into(), verdict.as_str().into());
             }
-            Self::PermissionMissing(permission) => {
-                metadata.insert("permission".into(), permission.to_string());
+            Self::PermissionMissing(permissions) => {
+                // The contract names one permission; the message lists them all.
+                if let Some(first) = permissions.first() {
+                    metadata.insert("permission".into(), first.to_string());
+                }
             }
-            Self::NotYetEverywhere { revision, safe_after } => {
+            Self::PropagationPending { revision, safe_after } => {
                 metadata.insert("committed".into(), true.to_string());
                 metadata.insert("revision".into(), revision.to_string());
                 metadata.insert("safe_after".into(), safe_after.to_string());
@@ -276,20 +320,20 @@ impl RpcError {
         details
     }
 
-    /// Keeps the cause of a failure that is ours, once.
+    /// Logs the cause of an error of the server or the database.
     fn log(&self) {
-        let is_fault = !matches!(self.code().0, Code::Unavailable);
+        let is_internal = !matches!(self.code().0, Code::Unavailable);
         match self {
             Self::Storage(error) => {
                 let cause = causes(error);
-                if is_fault {
+                if is_internal {
                     tracing::error!(error = %error, cause, "storage failed");
                 } else {
                     tracing::warn!(error = %error, cause, "storage failed");
                 }
             }
-            Self::Entropy(_) | Self::SealBroken => {
-                tracing::error!(error = %self, cause = causes(self), "internal fault");
+            Self::Entropy(_) | Self::UnsealFailed => {
+                tracing::error!(error = %self, cause = causes(self), "internal error");
             }
             _ => {}
         }
@@ -297,16 +341,16 @@ impl RpcError {
 }
 
 impl From<RpcError> for Status {
-    fn from(failure: RpcError) -> Self {
-        failure.log();
-        let (code, reason) = failure.code();
-        Self::with_error_details(code, failure.message(), failure.details(reason))
+    fn from(error: RpcError) -> Self {
+        error.log();
+        let (code, reason) = error.code();
+        Self::with_error_details(code, error.message(), error.details(reason))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    /// Every reason as it stands in a table: in quotes, in capitals.
+    /// Returns every reason in a table: a string literal in capitals.
     fn reasons(source: &str) -> impl Iterator<Item = &str> {
         let is_reason =
             |text: &&str| text.len() > 2 && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
@@ -318,7 +362,7 @@ mod tests {
         let comment = include_str!("../../../../proto/keyauthority/v1/key_authority.proto");
         let ours = include_str!("errors.rs").split("mod tests").next().unwrap();
         let refusals = include_str!("../../../domain/src/policy_error.rs");
-        // Those of the health service are not of this one.
+        // The health service has its own reasons.
         let of_health = ["HEALTH_UNKNOWN", "TOO_MANY_WATCHES"];
         let all: Vec<_> = reasons(ours).chain(reasons(refusals)).filter(|reason| !of_health.contains(reason)).collect();
         assert!(all.len() > 30, "{all:?}");

@@ -1,12 +1,13 @@
-//! What this replica says of itself, over `grpc.health.v1` and to the HTTP probes.
+//! The health of this replica, over `grpc.health.v1` and for the HTTP probes.
 //!
-//! Three names: `""` (the process is alive), `keyauthority.v1.KeyAuthority` (it can verify now; for proxies, also under the name
-//! of their service) and `storage` (admin RPCs can work). All start `NOT_SERVING`. The messages are tonic-health's; the service is ours, because tonic-health's says
-//! `SERVING` for `""` from construction, can only be set from async code, and answers a `Watch` for an unknown name with an error
-//! where the protocol asks for `SERVICE_UNKNOWN`.
+//! There are three names: `""` (the process is alive), `keyauthority.v1.KeyAuthority` (Verify can answer; for proxies,
+//! also under the name of their service) and `storage` (admin RPCs can work). All start as `NOT_SERVING`. The messages
+//! are those of tonic-health, but the service is our own: tonic-health's says `SERVING` for `""` from construction, can
+//! only be set from async code, and answers a `Watch` of an unknown name with an error, where the protocol requires
+//! `SERVICE_UNKNOWN`.
 //!
-//! gRPC clients open `Watch` by themselves and never end it: [`Health::close`] ends them all, so that none of them holds up
-//! the exit.
+//! gRPC clients open `Watch` by themselves and never end it. [`Health::close`] ends all watches, so that none of them
+//! delays the shutdown.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,31 +23,28 @@ use crate::rpc::errors::RpcError;
 
 /// The health name of Verify.
 pub const VERIFY_SERVICE: &str = "keyauthority.v1.KeyAuthority";
-/// The same for a proxy, which asks under the name of the service that it calls.
+/// The health name of Verify for a proxy, which uses the name of the service that it calls.
 #[cfg(feature = "ext-authz")]
 pub(crate) const EXT_AUTHZ_SERVICE: &str = "envoy.service.auth.v3.Authorization";
 /// The health name of the database behind the admin RPCs.
 pub(crate) const STORAGE_SERVICE: &str = "storage";
 
-/// Most watches at once. Nobody has to say who they are to open one, and none has a deadline.
+/// The maximum number of watches. A client can open one without authentication, and a watch has no deadline.
 const WATCHES_MAX: usize = 2_000;
 
-/// What is true now.
+/// The health of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a fact of its own, and any of them can be true beside the others"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "the flags are independent of each other")]
 pub struct HealthState {
-    /// The process has started and is not ending.
+    /// The process has started and is not shutting down.
     pub alive: bool,
-    /// Verify can answer: the replica holds its lease.
+    /// Verify can answer: the replica has its lease.
     pub verify: bool,
     /// Admin RPCs can work: the database answers.
     pub storage: bool,
-    /// The process is ending; nothing becomes true any more.
+    /// The process is shutting down; no flag becomes true any more.
     pub ending: bool,
-    /// Watches are over.
+    /// All watches have ended.
     closed: bool,
 }
 
@@ -64,7 +62,7 @@ impl HealthState {
     }
 }
 
-/// The handle with which the server says how it is. Clones are the same health.
+/// A handle that sets the health of the server. Clones share one state.
 #[derive(Debug, Clone)]
 pub struct Health(Arc<watch::Sender<HealthState>>);
 
@@ -72,7 +70,7 @@ pub struct Health(Arc<watch::Sender<HealthState>>);
 pub(crate) type HealthService = HealthServer<Rpc>;
 
 impl Health {
-    /// Health with nothing serving, and the service that tells it.
+    /// Makes a health with nothing serving, and its service.
     #[must_use]
     pub fn new() -> (Self, HealthService) {
         let health = Self(Arc::new(watch::Sender::default()));
@@ -91,32 +89,33 @@ impl Health {
         });
     }
 
-    /// Says whether the process is up.
+    /// Sets whether the process is up.
     pub fn set_alive(&self, alive: bool) {
         self.set(|state| state.alive = alive);
     }
 
-    /// Says whether Verify can answer.
+    /// Sets whether Verify can answer.
     pub fn set_verify(&self, verify: bool) {
         self.set(|state| state.verify = verify);
     }
 
-    /// Says whether admin RPCs can work.
+    /// Sets whether admin RPCs can work.
     pub fn set_storage(&self, storage: bool) {
         self.set(|state| state.storage = storage);
     }
 
-    /// Everything is `NOT_SERVING` from now on, whatever is set later. Watches stay open, so that clients hear of it.
+    /// Sets everything to `NOT_SERVING` for good, regardless of later calls. Watches stay open, so that clients receive
+    /// the change.
     pub fn stop_serving(&self) {
         self.set(|state| state.ending = true);
     }
 
-    /// Tells every watcher `NOT_SERVING` and ends its stream. For good.
+    /// Sends `NOT_SERVING` to every watch and ends it, for good.
     pub fn close(&self) {
         self.set(|state| (state.ending, state.closed) = (true, true));
     }
 
-    /// What is true now.
+    /// Returns the current health.
     #[must_use]
     pub fn state(&self) -> HealthState {
         *self.0.borrow()
@@ -152,18 +151,18 @@ impl HealthRpc for Rpc {
     type WatchStream = WatchStream;
 
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<WatchStream>, Status> {
-        let place = Arc::clone(&self.watches).try_acquire_owned();
-        let place = place.map_err(|_| RpcError::TooManyWatches)?;
+        let permit = Arc::clone(&self.watches).try_acquire_owned();
+        let permit = permit.map_err(|_| RpcError::TooManyWatches)?;
         let service = request.into_inner().service;
         let receiver = self.health.0.subscribe();
-        Ok(Response::new(Box::pin(unfold((receiver, place, None), move |(mut receiver, place, told)| {
+        Ok(Response::new(Box::pin(unfold((receiver, permit, None), move |(mut receiver, permit, sent)| {
             let service = service.clone();
             async move {
                 loop {
                     let state = *receiver.borrow_and_update();
                     let status = state.of(&service).unwrap_or(ServingStatus::ServiceUnknown);
-                    if told != Some(status) {
-                        return Some((Ok(response(status)), (receiver, place, Some(status))));
+                    if sent != Some(status) {
+                        return Some((Ok(response(status)), (receiver, permit, Some(status))));
                     }
                     if state.closed || receiver.changed().await.is_err() {
                         return None;
@@ -193,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_serves_until_it_is_said_to() {
+    async fn nothing_serves_until_it_is_set() {
         let rpc = Rpc::new(Health::new().0);
         for service in ["", VERIFY_SERVICE, STORAGE_SERVICE] {
             assert_eq!(check(&rpc, service).await, Ok(ServingStatus::NotServing), "{service}");
@@ -205,7 +204,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_watch_hears_changes_of_its_service_only_and_ends_at_the_close() {
+    async fn a_watch_gets_changes_of_its_service_only_and_ends_at_the_close() {
         let rpc = Rpc::new(Health::new().0);
         let mut verify = watch(&rpc, VERIFY_SERVICE).await;
         assert_eq!(next(&mut verify).await, Some(ServingStatus::NotServing));
@@ -220,7 +219,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_stops_serving_cannot_be_brought_back_and_watchers_hear_of_it() {
+    async fn stopping_is_final_and_watches_receive_it() {
         let rpc = Rpc::new(Health::new().0);
         rpc.health.set_alive(true);
         let mut alive = watch(&rpc, "").await;
@@ -232,7 +231,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn watches_have_a_limit_and_give_their_places_back() {
+    async fn watches_are_limited_and_released() {
         let rpc = Rpc::new(Health::new().0);
         let mut open = Vec::new();
         for _ in 0..WATCHES_MAX {
@@ -245,7 +244,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_watch_for_an_unknown_name_says_so_and_stays() {
+    async fn a_watch_of_an_unknown_name_stays_open() {
         let rpc = Rpc::new(Health::new().0);
         let mut other = watch(&rpc, "other").await;
         assert_eq!(next(&mut other).await, Some(ServingStatus::ServiceUnknown));

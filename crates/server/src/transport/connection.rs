@@ -1,4 +1,4 @@
-//! One connection, from its first byte to its last.
+//! The life of one connection, from its first byte to its last.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,10 +24,11 @@ use crate::entropy::jitter;
 use crate::observability::metrics::{ConnectionRejected, SharedMetrics};
 use crate::transport::tls;
 
-/// The share by which ages are spread: connections made together, after a restart of a client fleet, do not end together.
+/// The share by which connection ages are spread: connections that were opened together, after a restart of many
+/// clients, do not end together.
 const AGE_SPREAD: f64 = 0.1;
 
-/// What a connection takes from its listener.
+/// The parameters that a connection takes from its listener.
 pub(super) struct Setup {
     pub(super) tls: Option<tls::Acceptor>,
     pub(super) limits: Limits,
@@ -35,7 +36,7 @@ pub(super) struct Setup {
     pub(super) stop: CancellationToken,
 }
 
-/// A connection that has proved to speak HTTP/2.
+/// A connection whose peer has sent the HTTP/2 preface.
 enum Opened {
     Plain(Prefaced<TcpStream>),
     Tls(Box<Prefaced<TlsStream<TcpStream>>>),
@@ -53,16 +54,16 @@ where
     let _open = setup.metrics.connection_opened();
     let opened = tokio::select! {
         biased;
-        // Nobody has asked anything on this connection: there is nothing to drain.
+        // No call has arrived on this connection, so there is nothing to drain.
         () = setup.stop.cancelled() => return,
         opened = timeout(setup.limits.preface_timeout, open(stream, setup.tls.as_ref())) => opened,
     };
     match opened {
         Ok(Ok((Opened::Plain(io), peer))) => drive(&setup, io, connect(peer), address).await,
         Ok(Ok((Opened::Tls(io), peer))) => drive(&setup, io, connect(peer), address).await,
-        Ok(Err((refusal, error))) => {
-            setup.metrics.connection_refused(refusal);
-            tracing::debug!(peer = %address, ?refusal, %error, "connection closed before its first call");
+        Ok(Err((reason, error))) => {
+            setup.metrics.connection_refused(reason);
+            tracing::debug!(peer = %address, ?reason, %error, "connection closed before its first call");
         }
         Err(_elapsed) => {
             setup.metrics.connection_refused(ConnectionRejected::TimedOut);
@@ -76,7 +77,7 @@ async fn open(
     tls: Option<&tls::Acceptor>,
 ) -> Result<(Opened, Peer), (ConnectionRejected, io::Error)> {
     let not_http2 = |error| (ConnectionRejected::NotHttp2, error);
-    // Answers are small; waiting to fill a segment would only delay them.
+    // Responses are small; waiting to fill a segment would only delay them.
     stream.set_nodelay(true).map_err(not_http2)?;
     match tls {
         None => {
@@ -111,8 +112,8 @@ where
     let ended = if let Some(ended) = ended {
         ended
     } else {
-        // No second time-out here: after its age a connection may finish what it has begun, and at shutdown the listener drops
-        // us when the drain time is over.
+        // There is no second timeout: after its age, a connection may finish its calls, and during a shutdown the
+        // listener drops it at the end of the drain.
         served.as_mut().graceful_shutdown();
         calls.run(served).await
     };

@@ -1,4 +1,4 @@
-//! The limits of HTTP/2, each set by name: what hyper or h2 would choose can change under us.
+//! The HTTP/2 limits. Each is set explicitly, since the defaults of hyper and h2 can change.
 
 use std::time::Duration;
 
@@ -8,29 +8,29 @@ use hyper_util::rt::TokioTimer;
 use super::inline_executor::Calls;
 use super::limits::Limits;
 
-/// A peer that has vanished without a FIN is noticed after interval + timeout.
+/// A peer that has disappeared without a FIN is detected after interval plus timeout.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// What a peer may have sent that no handler has read: a bound on memory. A quarter of a connection may be one stream, so a
-/// full `BatchVerify` needs no second round trip.
+/// The data that a peer may have in flight that no handler has read: a bound on memory. One stream may use a quarter of
+/// the connection's window, so that a full `BatchVerify` needs no second round trip.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// What we hold for a peer that does not read its answers, per stream.
+/// The data buffered per stream for a peer that does not read its responses.
 const SEND_BUFFER: usize = 256 * 1024;
 const FRAME_SIZE: u32 = 16 * 1024;
-/// Our largest header is a bearer token of 512 bytes.
+/// The largest header of a client is a bearer token of 512 bytes.
 const HEADER_LIST_SIZE: u32 = 16 * 1024;
-/// Resets of ours caused by the peer's errors before it gets a GOAWAY (RUSTSEC-2024-0003).
+/// The number of resets by the server, caused by the peer's errors, before the peer gets a GOAWAY (RUSTSEC-2024-0003).
 const LOCAL_ERROR_RESETS: usize = 1024;
-/// Streams opened and reset before we looked at them (rapid reset, CVE-2023-44487). h2 would allow 20, which an honest client
-/// exceeds when one deadline ends a burst of its calls.
+/// The number of streams that were opened and reset before they were processed (rapid reset, CVE-2023-44487). h2 allows
+/// 20 by default, which an honest client exceeds when one deadline ends a burst of its calls.
 const PENDING_ACCEPT_RESETS: usize = 256;
 
 pub(super) fn builder(limits: &Limits, calls: Calls) -> Builder<Calls> {
     let mut builder = Builder::new(calls);
     builder
         .timer(TokioTimer::new())
-        // gRPC knows no use for the date, and each answer would carry it.
+        // gRPC does not use the date header, which each response would contain.
         .auto_date_header(false)
         .keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)

@@ -1,9 +1,9 @@
-//! The calls of one connection, run by the connection's own task.
+//! Runs the calls of one connection on the connection's own task.
 //!
-//! hyper gives every call to an executor. Spawned, each would be a task of the runtime: made, queued, perhaps stolen by
-//! another core, and its answer a wake-up and a write of its own. But a Verify is over the first time it is looked at. So
-//! the connection gathers the calls that one reading of its socket has brought, looks at each once when it has read all
-//! there is, and sends their answers with one write. Only a call that has to wait becomes a task.
+//! hyper gives every call to an executor. Spawned, each call would be a task of the runtime: it is allocated, queued
+//! and perhaps stolen by another core, and its response needs its own wake-up and write. A Verify, however, completes
+//! at its first poll. So calls that arrive in one socket read are collected, each is polled once after the read, and
+//! their responses go out in one write. Only a call that has to wait becomes a task.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -14,7 +14,8 @@ use hyper::rt::Executor;
 
 type Call = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Gathers calls. Clones gather for the same connection; nobody else ever asks for the lock.
+/// The calls that have arrived on a connection. Clones share them; the lock is never contended, since only the
+/// connection's task takes it.
 #[derive(Clone, Default)]
 pub(super) struct Calls(Arc<Mutex<Vec<Call>>>);
 
@@ -34,32 +35,32 @@ impl Calls {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs `connection` with its calls.
+    /// Runs `connection` together with its calls.
     pub(super) async fn run<F: Future>(&self, connection: F) -> F::Output {
         let mut connection = std::pin::pin!(connection);
-        let mut gathered = Vec::new();
+        let mut arrived = Vec::new();
         std::future::poll_fn(|context| {
             loop {
                 if let Poll::Ready(ended) = connection.as_mut().poll(context) {
                     return Poll::Ready(ended);
                 }
-                std::mem::swap(&mut gathered, &mut *self.lock());
-                if gathered.is_empty() {
+                std::mem::swap(&mut arrived, &mut *self.lock());
+                if arrived.is_empty() {
                     return Poll::Pending;
                 }
-                gathered.drain(..).for_each(begin);
-                // Once more, to send what they answered.
+                arrived.drain(..).for_each(begin);
+                // Poll the connection again, to send the responses.
             }
         })
         .await
     }
 }
 
-/// Looks at a call once. One that is not over then becomes a task, which looks at it again: what it waits for is told
-/// the waker of the last who looked.
+/// Polls a call once. An incomplete call becomes a task, which polls it again: only the waker of the last poll is
+/// woken.
 fn begin(mut call: Call) {
     let mut context = Context::from_waker(Waker::noop());
-    // As in a task of its own, a panic ends this call alone.
+    // As in a task, a panic ends this call alone.
     match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(&mut context))) {
         Ok(Poll::Ready(())) => {}
         Ok(Poll::Pending) => drop(tokio::spawn(call)),
@@ -73,32 +74,32 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::sync::oneshot;
 
-    /// A connection that has one call, and ends when `ended` is told.
+    /// A connection that has one call, and ends when `ended` receives a value.
     async fn connection(calls: Calls, call: impl Future<Output = ()> + Send + 'static, ended: oneshot::Receiver<()>) {
         calls.execute(call);
         ended.await.unwrap();
     }
 
     #[tokio::test]
-    async fn a_call_that_need_not_wait_is_run_in_place() {
+    async fn a_call_that_does_not_wait_runs_inline() {
         let (calls, (end, ended)) = (Calls::default(), oneshot::channel());
         let call = async move {
-            assert_eq!(tokio::task::try_id(), None, "no task of its own");
+            assert_eq!(tokio::task::try_id(), None, "it is not spawned");
             end.send(()).unwrap();
         };
         calls.run(connection(calls.clone(), call, ended)).await;
     }
 
     #[tokio::test]
-    async fn a_call_that_waits_goes_on_when_it_may() {
-        let (calls, (end, ended), (go, gone)) = (Calls::default(), oneshot::channel(), oneshot::channel());
+    async fn a_call_that_waits_is_woken() {
+        let (calls, (end, ended), (start, started)) = (Calls::default(), oneshot::channel(), oneshot::channel());
         let call = async move {
-            gone.await.unwrap();
+            started.await.unwrap();
             end.send(()).unwrap();
         };
         let other = async move {
             tokio::task::yield_now().await;
-            go.send(()).unwrap();
+            start.send(()).unwrap();
         };
         tokio::join!(calls.run(connection(calls.clone(), call, ended)), other);
     }

@@ -1,15 +1,19 @@
-//! Connections: who may open one, how long it lives, and how it ends.
+//! Listeners: they accept connections, limit them, and drain them.
 //!
-//! Owns the accept loop and drives hyper itself, one task a connection, because tonic's server cannot do what we need: it
-//! never closes a connection that sends nothing (and then waits for it at shutdown for ever), it knows no cap on connections,
-//! and one open `Health.Watch` holds up its graceful shutdown without end. It must never look into a request: authority,
-//! deadlines and metrics are layers of the service it is given.
+//! This module has the accept loop and drives hyper directly, with one task a connection, because tonic's server is not
+//! sufficient. It never closes a connection that sends nothing, and then waits for it at shutdown without end; it has
+//! no limit on connections; and one open `Health.Watch` blocks its graceful shutdown. This module never reads a
+//! request: authorization, deadlines and metrics are layers of the service that it is given.
 //!
-//! The life of a connection: counted against the cap → TLS handshake and HTTP/2 preface, both within `preface_timeout` → calls →
-//! at a jittered `max_connection_age` or at shutdown a GOAWAY, after which calls in flight end and new ones go elsewhere → closed. At
-//! shutdown what has not ended when the drain time is over is dropped.
+//! The life of a connection:
 //!
-//! To add a limit: a field of [`Limits`], its flag in `config`, its use in `http2` or `connection`.
+//! t0: it is accepted and counted against the limit.
+//! t1: the TLS handshake and the HTTP/2 preface complete, both within `preface_timeout`.
+//! t2: calls are served.
+//! t3: at a jittered `max_connection_age`, or at shutdown, it gets a GOAWAY. New calls use another connection.
+//! t4: the calls in flight complete, and the connection closes. At shutdown it is dropped at the end of the drain.
+//!
+//! To add a limit, add a field to [`Limits`], its flag to `config`, and its use to `http2` or `connection`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -30,18 +34,18 @@ use super::peer::Peer;
 use crate::observability::metrics::{ConnectionRejected, SharedMetrics};
 use crate::transport::tls;
 
-/// How long the accept loop rests when the process has no file descriptor or memory left. Without a rest it would spin, since
-/// the waiting connection stays waiting.
-const ACCEPT_REST: Duration = Duration::from_millis(100);
+/// The pause of the accept loop when the process has no file descriptor or memory left. Without a pause it would spin,
+/// since the waiting connection stays in the queue.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How a listener ended.
+/// The result of a drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drained {
-    /// Connections that had not ended within the drain time and were dropped, calls and all.
+    /// The number of connections that did not end within the drain time, and were dropped with their calls.
     pub cut: usize,
 }
 
-/// A bound socket with what it needs to serve.
+/// A bound socket with the parameters of its connections.
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
@@ -67,14 +71,16 @@ impl Listener {
         Ok(Self { socket, address, tls, limits, metrics })
     }
 
-    /// The address in use.
+    /// Returns the bound address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves each connection with the service that `connect` makes for it, until `stop` is cancelled, then closes the socket and drains: every connection gets a GOAWAY and up to `drain` to
-    /// finish its calls. Returns when the last connection is gone, at the latest when `drain` is over.
+    /// Serves each connection with the service that `connect` makes for it, until `stop` is cancelled.
+    ///
+    /// Then it closes the socket and drains: every connection gets a GOAWAY and up to `drain` to finish its calls. It
+    /// returns when the last connection has ended, at the latest after `drain`.
     pub async fn serve<C, S, B>(self, connect: C, stop: CancellationToken, drain: Duration) -> Drained
     where
         C: Fn(Peer) -> S + Clone + Send + 'static,
@@ -101,13 +107,13 @@ impl Listener {
                 Ok((stream, peer)) => listener.admit(&mut connections, stream, peer, &connect, &stop),
                 Err(error) if is_exhausted(&error) => {
                     tracing::warn!(%address, %error, "cannot accept connections");
-                    tokio::select! { () = stop.cancelled() => {}, () = sleep(ACCEPT_REST) => {} }
+                    tokio::select! { () = stop.cancelled() => {}, () = sleep(ACCEPT_PAUSE) => {} }
                 }
-                // The peer gave up between its SYN and our accept.
-                Err(error) => tracing::debug!(%address, %error, "a connection was lost before it was accepted"),
+                // The peer closed the connection before it was accepted.
+                Err(error) => tracing::debug!(%address, %error, "connection closed before it was accepted"),
             }
         }
-        // Closes the socket before the drain: a client that comes now is refused at once and goes to another replica.
+        // The socket closes before the drain: a client that connects now is rejected at once and uses another replica.
         drop(listener);
         if !connections.is_empty() {
             tracing::info!(%address, connections = connections.len(), ?drain, "waiting for calls in flight");
@@ -134,7 +140,8 @@ impl Listener {
     {
         if connections.len() >= self.limits.max_connections {
             self.metrics.connection_refused(ConnectionRejected::AtLimit);
-            tracing::debug!(%peer, limit = self.limits.max_connections, "connection refused: at the limit");
+            let limit = self.limits.max_connections;
+            tracing::debug!(%peer, limit, "connection rejected: --max-connections reached");
             return;
         }
         connections.spawn(connection::run(
@@ -151,7 +158,7 @@ impl Listener {
     }
 }
 
-/// True when accepting failed for want of something the process or the system has run out of.
+/// Whether accepting failed because the process or the system has exhausted a resource.
 fn is_exhausted(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let Some(code) = error.raw_os_error() else { return false };
@@ -172,11 +179,11 @@ async fn drain_all(connections: &mut JoinSet<()>, drain: Duration) -> Drained {
     Drained { cut: 0 }
 }
 
-/// A connection's task returns nothing; what can be wrong with it is a panic, which is a bug of ours.
+/// Logs the panic of a connection's task, which is a defect.
 fn report(ended: Result<(), JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
     {
-        tracing::error!(%error, "the task of a connection panicked");
+        tracing::error!(%error, "connection task panicked");
     }
 }

@@ -1,4 +1,4 @@
-//! Who is at the other end, as tonic's `Request::remote_addr` and `Request::peer_certs` look for it.
+//! The peer of a connection, as tonic's `Request::remote_addr` and `Request::peer_certs` expect it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll};
@@ -12,13 +12,14 @@ use tower::Service;
 /// The peer of one connection.
 #[derive(Debug, Clone)]
 pub enum Peer {
-    /// Over TCP.
+    /// A peer over TCP.
     Plain(TcpConnectInfo),
-    /// Over TLS.
+    /// A peer over TLS.
     Tls(TlsConnectInfo<TcpConnectInfo>),
 }
 
-/// A socket bound to `[::]` sees IPv4 peers as `::ffff:a.b.c.d`; rules about networks are written in IPv4.
+/// Converts an IPv4-mapped address to IPv4: a socket bound to `[::]` sees IPv4 peers as `::ffff:a.b.c.d`, but network
+/// rules are written in IPv4.
 fn canonical(mut info: TcpConnectInfo) -> TcpConnectInfo {
     let plain = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
     info.remote_addr = info.remote_addr.map(plain);
@@ -37,7 +38,7 @@ impl Peer {
         Self::Tls(info)
     }
 
-    /// Its address, IPv4 as IPv4.
+    /// Returns the peer's address, with IPv4 as IPv4.
     #[must_use]
     pub fn address(&self) -> Option<IpAddr> {
         let info = match self {
@@ -47,7 +48,7 @@ impl Peer {
         info.remote_addr().map(|address| address.ip())
     }
 
-    fn tell(&self, extensions: &mut Extensions) {
+    fn insert_into(&self, extensions: &mut Extensions) {
         match self {
             Self::Plain(info) => {
                 extensions.insert(info.clone());
@@ -60,7 +61,7 @@ impl Peer {
     }
 }
 
-/// A service for one connection: each request is told its peer.
+/// A service that adds the peer of its connection to each request.
 #[derive(Debug, Clone)]
 pub struct WithPeer<S> {
     inner: S,
@@ -68,7 +69,7 @@ pub struct WithPeer<S> {
 }
 
 impl<S> WithPeer<S> {
-    /// `inner`, for a connection with `peer`.
+    /// Wraps `inner` for a connection with `peer`.
     pub fn new(inner: S, peer: Peer) -> Self {
         Self { inner, peer }
     }
@@ -87,7 +88,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        self.peer.tell(request.extensions_mut());
+        self.peer.insert_into(request.extensions_mut());
         self.inner.call(request)
     }
 }

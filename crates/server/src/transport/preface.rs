@@ -1,6 +1,7 @@
-//! The first 24 bytes: whether a peer speaks HTTP/2 at all.
+//! The HTTP/2 preface: the first 24 bytes of a connection, which show whether the peer speaks HTTP/2.
 //!
-//! hyper waits for them without end, so they are read here, under the caller's time-out, and handed on to hyper with the stream.
+//! hyper waits for them without a time limit, so this module reads them under the caller's timeout, and hands them to
+//! hyper together with the stream.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -8,10 +9,10 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
-/// What every HTTP/2 client sends first (RFC 9113, 3.4).
+/// The first bytes of every HTTP/2 client (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A stream whose peer has sent the preface; reading it gives the preface again.
+/// A stream whose peer has sent the preface. Reading it returns the preface again.
 #[derive(Debug)]
 pub(super) struct Prefaced<IO> {
     unread: &'static [u8],
@@ -21,19 +22,19 @@ pub(super) struct Prefaced<IO> {
 /// Reads the preface.
 ///
 /// # Errors
-/// When the stream ends or fails first, or says something else. A wrong byte is seen at once, not when 24 have come.
+/// When the stream ends or fails first, or has other content. A wrong byte is detected at once, not after 24 bytes.
 pub(super) async fn read<IO: AsyncRead + Unpin>(mut io: IO) -> io::Result<Prefaced<IO>> {
     let mut expected = PREFACE;
     let mut buffer = [0; PREFACE.len()];
     while !expected.is_empty() {
         let (room, _) = buffer.split_at_mut(expected.len());
         let count = io.read(room).await?;
-        let (said, _) = room.split_at(count);
-        if said.is_empty() {
+        let (received, _) = room.split_at(count);
+        if received.is_empty() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         expected = expected
-            .strip_prefix(said)
+            .strip_prefix(received)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the peer does not speak HTTP/2"))?;
     }
     Ok(Prefaced { unread: PREFACE, io })
@@ -86,17 +87,17 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_preface_is_read_again_by_whoever_comes_next() {
-        let mut said = PREFACE.to_vec();
-        said.extend_from_slice(b"settings");
-        let mut prefaced = read(said.as_slice()).await.unwrap();
-        let mut heard = Vec::new();
-        prefaced.read_to_end(&mut heard).await.unwrap();
-        assert_eq!(heard, said);
+    async fn the_preface_can_be_read_again() {
+        let mut sent = PREFACE.to_vec();
+        sent.extend_from_slice(b"settings");
+        let mut prefaced = read(sent.as_slice()).await.unwrap();
+        let mut received = Vec::new();
+        prefaced.read_to_end(&mut received).await.unwrap();
+        assert_eq!(received, sent);
     }
 
     #[tokio::test]
-    async fn another_protocol_is_seen_before_its_24th_byte() {
+    async fn another_protocol_is_detected_before_its_24th_byte() {
         let error = read(&b"GET"[..]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         let error = read(&b"PRI"[..]).await.unwrap_err();

@@ -1,9 +1,10 @@
-//! TLS: the certificate shown, and the client certificates asked for.
+//! TLS: the server's certificate, and the verification of client certificates.
 //!
-//! Owns the files' reading and re-reading. Certificates are renewed while we run, so the files are looked at every few seconds,
-//! by content: Kubernetes swaps a symbolic link, which no watch on the file itself would see. A bad new file is logged and
-//! the old certificate stays, because a door that shuts itself is worse than one whose certificate is about to expire; a bad
-//! file at start is an error. A private key must never be logged, nor any other content of these files.
+//! This module reads and re-reads the files. Certificates are renewed while the server runs, so the content of the
+//! files is checked every few seconds: Kubernetes swaps a symbolic link, which a watch on the file itself would miss.
+//! An invalid new file is logged and the old certificate stays in use, because an outage is worse than a certificate
+//! that is about to expire. An invalid file at startup is an error. A private key must never be logged, nor any other
+//! content of these files.
 
 mod files;
 
@@ -22,10 +23,10 @@ use tokio_util::sync::CancellationToken;
 
 pub use files::{TlsError, TlsFiles};
 
-/// How often the files are looked at.
+/// How often the files are checked.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Shakes hands with the newest good certificate. Clones share it.
+/// Performs TLS handshakes with the newest valid certificate. Clones share it.
 #[derive(Clone)]
 pub struct Acceptor(Arc<ArcSwap<ServerConfig>>);
 
@@ -36,7 +37,7 @@ impl fmt::Debug for Acceptor {
 }
 
 impl Acceptor {
-    /// Shakes hands on `stream`. It takes as long as the peer likes: the caller sets the time-out.
+    /// Performs the handshake on `stream`. It takes as long as the peer likes; the caller sets the timeout.
     ///
     /// # Errors
     /// When the handshake fails.
@@ -45,30 +46,30 @@ impl Acceptor {
     }
 }
 
-/// What a look at the files has found.
+/// The result of a check of the files.
 #[derive(Debug)]
 pub enum Reload {
-    /// They are as they were.
+    /// The files have not changed.
     Unchanged,
-    /// New connections use the new content.
+    /// The files have changed; new connections use the new content.
     Replaced,
-    /// They changed into something that cannot be used; the old content stays in use.
+    /// The files have changed and cannot be used; the old content stays in use.
     Kept(TlsError),
 }
 
-/// Looks after the files of one [`Acceptor`].
+/// Reloads the files of one [`Acceptor`].
 #[derive(Debug)]
 pub struct Reloader {
     files: TlsFiles,
     acceptor: Acceptor,
-    /// Of the content last looked at, good or bad, so that a bad file is reported once.
+    /// The digest of the content of the last check, valid or not, so that an invalid file is reported once.
     seen: blake3::Hash,
 }
 
 /// Reads the files for the first time.
 ///
 /// # Errors
-/// [`TlsError`], naming the file and what is wrong with it.
+/// [`TlsError`], which names the file and the error.
 pub async fn load(files: TlsFiles) -> Result<(Acceptor, Reloader), TlsError> {
     let content = files.read().await?;
     let acceptor = Acceptor(Arc::new(ArcSwap::from_pointee(content.server_config(&files)?)));
@@ -77,12 +78,12 @@ pub async fn load(files: TlsFiles) -> Result<(Acceptor, Reloader), TlsError> {
 }
 
 impl Reloader {
-    /// Looks at the files once.
+    /// Checks the files once.
     pub async fn check(&mut self) -> Reload {
         let content = match self.files.read().await {
             Ok(content) => content,
             Err(error) => {
-                // Not a content: what was there before must count as new when it comes back in another shape.
+                // An unreadable file is no content: any content must count as new afterwards.
                 let unreadable = blake3::hash(error.to_string().as_bytes());
                 let known = std::mem::replace(&mut self.seen, unreadable) == unreadable;
                 return if known { Reload::Unchanged } else { Reload::Kept(error) };
@@ -101,7 +102,7 @@ impl Reloader {
         }
     }
 
-    /// Looks at the files every few seconds until `stop` is cancelled, and logs what changes.
+    /// Checks the files every few seconds until `stop` is cancelled, and logs changes.
     pub async fn run(mut self, stop: CancellationToken) {
         while stop.run_until_cancelled(sleep(RELOAD_INTERVAL)).await.is_some() {
             match self.check().await {
@@ -110,7 +111,7 @@ impl Reloader {
                 Reload::Kept(error) => {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
-                        "new TLS files refused; the old stay in use"
+                        "invalid new TLS files; keeping the old ones"
                     );
                 }
             }

@@ -1,7 +1,7 @@
-//! Questions that arrived together: in a batch, or in one chunk of a stream.
+//! Questions that arrived together, in a batch or in one chunk of a stream.
 //!
-//! They are decided in steps, each over all of them: digests, lookups, facts, decisions. Lookups wait for memory, and a
-//! processor overlaps the waits of many where little stands between them.
+//! They are decided in steps, each over all questions: digests, lookups, key facts, decisions. Lookups wait for memory,
+//! and a processor overlaps the waits of many lookups if little other work is between them.
 
 use key_authority_domain::verdict::Question;
 use key_authority_replica::index::IndexGuard;

@@ -1,7 +1,7 @@
-//! The requests of Verify, read where they lie: nothing is copied, and nothing is allocated unless scopes are demanded or the
-//! request is invalid.
+//! The requests of Verify, decoded in place. Nothing is copied, and nothing is allocated unless the request has scopes
+//! or is invalid.
 //!
-//! The token is not looked at here: whatever it is, there is a verdict for it.
+//! The token is not validated at this point: there is a verdict for every token.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,15 +16,15 @@ use crate::wire::check::{Check, is_longer};
 use crate::wire::fields::{Fields, Undecodable};
 use crate::wire::violations::Violations;
 
-/// Most questions of a batch.
+/// The maximum number of questions in a batch.
 pub(crate) const BATCH_MAX: usize = 1000;
 
-/// A `VerifyRequest` that lies in somebody else's buffer.
+/// A `VerifyRequest` that borrows from the buffer of its message.
 #[derive(Default, PartialEq, Eq)]
 pub(crate) struct VerifyRequestRef<'a> {
     /// The token, as its holder presented it.
     pub token: &'a str,
-    /// The other fields, as the message has them.
+    /// The project, as in the message; so are the following fields.
     pub project: &'a str,
     /// See above.
     pub scopes: Vec<&'a str>,
@@ -37,10 +37,10 @@ pub(crate) struct VerifyRequestRef<'a> {
 }
 
 impl<'a> VerifyRequestRef<'a> {
-    /// Reads `message`.
+    /// Decodes `message`.
     ///
     /// # Errors
-    /// When it is no `VerifyRequest`. What is wrong with it `prost` can tell.
+    /// When the message is not a `VerifyRequest`; `prost` has the details.
     pub(crate) fn read(message: &'a [u8]) -> Result<Self, Undecodable> {
         let mut request = Self::default();
         for field in Fields::of(message) {
@@ -58,14 +58,14 @@ impl<'a> VerifyRequestRef<'a> {
         Ok(request)
     }
 
-    /// What is request. Empty fields ask nothing. A text within its limit that no key can have is no mistake: it matches
-    /// nothing.
+    /// Returns the question of the request. An empty field requires nothing. A text within its limit that no key can
+    /// have is not an error: it matches nothing.
     ///
     /// # Errors
     /// Fields over their limits, and a `client_ip` that is no address.
     pub(crate) fn question(&self) -> Result<Question<'_>, Violations> {
         let mut check = Check::new();
-        let project = demand(&mut check, "project", self.project, PROJECT_LEN_MAX);
+        let project = limited(&mut check, "project", self.project, PROJECT_LEN_MAX);
         if self.scopes.len() > SCOPES_MAX {
             check.violation("scopes", format!("must be at most {SCOPES_MAX}"));
         } else {
@@ -77,16 +77,16 @@ impl<'a> VerifyRequestRef<'a> {
             }
         }
         let client_ip = client_ip(&mut check, self.client_ip);
-        let account = demand(&mut check, "account", self.account, ID_LEN_MAX);
-        let key_id = demand(&mut check, "key_id", self.key_id, ID_LEN_MAX);
+        let account = limited(&mut check, "account", self.account, ID_LEN_MAX);
+        let key_id = limited(&mut check, "key_id", self.key_id, ID_LEN_MAX);
         check.finish(|| Some(Question { key_id, account, project, scopes: &self.scopes, client_ip }))
     }
 }
 
-/// Reads a `BatchVerifyRequest`, in order. Of too many, one more than allowed.
+/// Decodes a `BatchVerifyRequest`, in order. Of too many questions, it returns one more than allowed.
 ///
 /// # Errors
-/// When it is none.
+/// When the message is not a `BatchVerifyRequest`.
 pub(crate) fn batch(message: &[u8]) -> Result<Vec<VerifyRequestRef<'_>>, Undecodable> {
     let mut all = Vec::new();
     for field in Fields::of(message) {
@@ -100,10 +100,10 @@ pub(crate) fn batch(message: &[u8]) -> Result<Vec<VerifyRequestRef<'_>>, Undecod
     Ok(all)
 }
 
-/// What is request in a batch.
+/// Returns the questions of a batch.
 ///
 /// # Errors
-/// Too many questions, or what is wrong with any of them, as in `requests[10].client_ip`.
+/// Too many questions, or the violations of any of them, as in `requests[10].client_ip`.
 pub(crate) fn questions<'a>(batch: &'a [VerifyRequestRef<'a>]) -> Result<Vec<Question<'a>>, Violations> {
     let mut check = Check::new();
     if batch.len() > BATCH_MAX {
@@ -120,29 +120,29 @@ pub(crate) fn questions<'a>(batch: &'a [VerifyRequestRef<'a>]) -> Result<Vec<Que
     check.finish(|| Some(questions))
 }
 
-/// A `VerifyStreamRequest`.
+/// A `VerifyStreamRequest` that borrows from the buffer of its message.
 #[derive(Default)]
 pub(crate) struct StreamRequestRef<'a> {
     /// The number of the question.
     pub id: u64,
-    /// The bytes of the question, if there is one.
+    /// The encoded question, if there is one.
     pub request: Option<Cow<'a, [u8]>>,
 }
 
 impl StreamRequestRef<'_> {
-    /// Reads the question, if there is one.
+    /// Decodes the question, if there is one.
     ///
     /// # Errors
-    /// When it is no `VerifyRequest`.
+    /// When it is not a `VerifyRequest`.
     pub(crate) fn body(&self) -> Result<Option<VerifyRequestRef<'_>>, Undecodable> {
         self.request.as_deref().map(VerifyRequestRef::read).transpose()
     }
 }
 
-/// Reads a question on a stream.
+/// Decodes a message of a stream.
 ///
 /// # Errors
-/// When it is no `VerifyStreamRequest`.
+/// When it is not a `VerifyStreamRequest`.
 pub(crate) fn stream_request(message: &[u8]) -> Result<StreamRequestRef<'_>, Undecodable> {
     let mut question = StreamRequestRef::default();
     for field in Fields::of(message) {
@@ -150,7 +150,7 @@ pub(crate) fn stream_request(message: &[u8]) -> Result<StreamRequestRef<'_>, Und
             (1, content) => question.id = content.number()?,
             (2, content) => {
                 let bytes = content.bytes()?;
-                // A message that comes twice is one: its parts, one behind the other.
+                // A message field that occurs twice is merged: its parts are concatenated.
                 question.request = Some(match question.request {
                     None => Cow::Borrowed(bytes),
                     Some(first) => [&first, bytes].concat().into(),
@@ -162,7 +162,7 @@ pub(crate) fn stream_request(message: &[u8]) -> Result<StreamRequestRef<'_>, Und
     Ok(question)
 }
 
-/// The verdict on the wire.
+/// Converts a verdict.
 #[must_use]
 pub(crate) const fn verdict_to_proto(verdict: Verdict) -> v1::Verdict {
     match verdict {
@@ -179,7 +179,7 @@ pub(crate) const fn verdict_to_proto(verdict: Verdict) -> v1::Verdict {
     }
 }
 
-fn demand<'a>(check: &mut Check, field: impl fmt::Display, text: &'a str, max: usize) -> Option<&'a str> {
+fn limited<'a>(check: &mut Check, field: impl fmt::Display, text: &'a str, max: usize) -> Option<&'a str> {
     if is_longer(text, max) {
         check.violation(field, format!("must be at most {max} characters"));
     }
@@ -203,7 +203,7 @@ mod tests {
     use proptest::prelude::*;
     use prost::Message as _;
 
-    /// What `request` asks, as its client address tells, or the fields that are wrong.
+    /// Returns the client address of the question, or the names of the invalid fields.
     fn fields(request: &v1::VerifyRequest) -> Result<Option<IpAddr>, String> {
         let bytes = request.encode_to_vec();
         let request = VerifyRequestRef::read(&bytes).map_err(|_| "undecodable")?;
@@ -218,8 +218,8 @@ mod tests {
     }
 
     #[test]
-    fn empty_fields_ask_nothing() {
-        let bytes = v1::VerifyRequest { token: "not looked at".repeat(1000), ..Default::default() }.encode_to_vec();
+    fn empty_fields_require_nothing() {
+        let bytes = v1::VerifyRequest { token: "not validated".repeat(1000), ..Default::default() }.encode_to_vec();
         let request = VerifyRequestRef::read(&bytes).ok().unwrap();
         let question = request.question().unwrap();
         assert_eq!((question.key_id, question.account, question.project), (None, None, None));
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_names_the_question_at_fault() {
+    fn a_batch_names_the_invalid_question() {
         let count = |requests: &[v1::VerifyRequest]| {
             let bytes = v1::BatchVerifyRequest { requests: requests.to_vec() }.encode_to_vec();
             let batch = batch(&bytes).ok().unwrap();
@@ -274,13 +274,13 @@ mod tests {
     }
 
     #[test]
-    fn every_verdict_has_a_number_of_its_own() {
+    fn every_verdict_has_its_own_number() {
         let mut numbers: Vec<_> = Verdict::ALL.iter().map(|verdict| verdict_to_proto(*verdict) as i32).collect();
         numbers.sort_unstable();
         assert_eq!(numbers, (1..=10).collect::<Vec<_>>());
     }
 
-    /// Fails unless the two decoders see the same in `bytes`.
+    /// Fails unless both decoders read the same from `bytes`.
     fn assert_read_alike(bytes: &[u8]) {
         let ours = VerifyRequestRef::read(bytes).ok().map(|request| v1::VerifyRequest {
             token: request.token.to_owned(),
@@ -310,7 +310,8 @@ mod tests {
         /// Fields of every number and type, some of them cut off.
         #[test]
         fn fields_are_read_as_prost_reads_them(
-            fields in prop::collection::vec((1_u32..9, 0_u8..6, prop::collection::vec(any::<u8>(), 0..6)), 0..6), cut in 0_usize..8,
+            fields in prop::collection::vec((1_u32..9, 0_u8..6, prop::collection::vec(any::<u8>(), 0..6)), 0..6),
+            cut in 0_usize..8,
         ) {
             let mut bytes = Vec::new();
             for (number, wire_type, content) in fields {

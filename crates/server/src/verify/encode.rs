@@ -1,4 +1,4 @@
-//! The responses of Verify, written once, into the buffer that is sent.
+//! The responses of Verify, encoded once, into the buffer that is sent.
 
 use key_authority_domain::id::Revision;
 use key_authority_domain::verdict::{Question, Verdict};
@@ -17,7 +17,7 @@ pub(super) const BATCH_RESPONSES: u32 = 1;
 /// Field `response` of `VerifyStreamResponse`.
 pub(super) const STREAM_RESPONSE: u32 = 2;
 
-/// A `VerifyResponse` that is not written yet.
+/// A `VerifyResponse` that is not encoded yet.
 pub(super) struct Answer<'a> {
     verdict: Verdict,
     key: Option<&'a KeyRecord>,
@@ -27,12 +27,12 @@ pub(super) struct Answer<'a> {
 
 impl<'a> Answer<'a> {
     pub(super) fn of(permit: &Permit, decision: &Decision<'a>, question: &'a Question<'a>) -> Self {
-        // No fact about a key leaves before its secret has matched.
+        // No fact about a key may leave before its secret has matched.
         let key = decision.key.map(AsRef::as_ref).filter(|_| decision.verdict != Verdict::Unknown);
         Self { verdict: decision.verdict, key, question, revision: permit.lease().revision() }
     }
 
-    /// Appends it.
+    /// Appends the response.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         number(1, verdict_to_proto(self.verdict) as u64, out);
         number(5, wire::revision::number(self.revision), out);
@@ -53,7 +53,7 @@ impl<'a> Answer<'a> {
     }
 }
 
-/// The fields that are the same for all keys which share their attributes with this one.
+/// Returns the fields that are the same for all keys with the same attributes as this one.
 fn shared_fields(key: &KeyRecord) -> Vec<u8> {
     let mut out = Vec::new();
     text(3, key.account().as_str(), &mut out);
@@ -62,20 +62,20 @@ fn shared_fields(key: &KeyRecord) -> Vec<u8> {
     out
 }
 
-/// Appends an answer as the field `tag` of a message around it.
+/// Appends a response as the field `tag` of an enclosing message.
 pub(super) fn nested(tag: u32, answer: &Answer<'_>, out: &mut Vec<u8>) {
     field(tag, WireType::LengthDelimited, out);
-    // Its length comes first, and is not known yet: one byte is kept for it, which is nearly always enough.
-    let place = out.len();
+    // The length comes first but is not known yet. One byte is reserved for it, which is nearly always enough.
+    let at = out.len();
     out.push(0);
     answer.write(out);
-    let len = (out.len() - place - 1) as u64;
+    let len = (out.len() - at - 1) as u64;
     let more = encoded_len_varint(len) - 1;
     if more > 0 {
-        out.splice(place..place, std::iter::repeat_n(0, more));
+        out.splice(at..at, std::iter::repeat_n(0, more));
     }
-    if let Some(mut place) = out.get_mut(place..) {
-        encode_varint(len, &mut place);
+    if let Some(mut field) = out.get_mut(at..) {
+        encode_varint(len, &mut field);
     }
 }
 
@@ -85,13 +85,13 @@ pub(super) fn stream_id(id: u64, out: &mut Vec<u8>) {
 }
 
 /// Appends the error of a `VerifyStreamResponse` that has no response.
-pub(super) fn error(failure: &RpcError, out: &mut Vec<u8>) {
-    let (code, reason) = failure.code();
-    let error = v1::StreamError { code: code.into(), reason: reason.to_owned(), message: failure.message() };
-    prost::encoding::message::encode(3, &error, out);
+pub(super) fn error(error: &RpcError, out: &mut Vec<u8>) {
+    let (code, reason) = error.code();
+    let stream_error = v1::StreamError { code: code.into(), reason: reason.to_owned(), message: error.message() };
+    prost::encoding::message::encode(3, &stream_error, out);
 }
 
-/// As protobuf has it, a number that is 0 is not written.
+/// Appends a number; protobuf omits a number that is 0.
 fn number(tag: u32, number: u64, out: &mut Vec<u8>) {
     if number != 0 {
         field(tag, WireType::Varint, out);
@@ -99,10 +99,10 @@ fn number(tag: u32, number: u64, out: &mut Vec<u8>) {
     }
 }
 
-/// An entry of a map. As protobuf has it, a text that is empty is not written.
+/// Appends an entry of a map; protobuf omits an empty text.
 fn entry(tag: u32, name: &str, value: &str, out: &mut Vec<u8>) {
     let texts = [(1, name), (2, value)].into_iter().filter(|(_, text)| !text.is_empty());
-    // Each with the byte of its tag, and its length.
+    // Each text has a byte for its tag, and its length.
     let len: usize = texts.clone().map(|(_, text)| 1 + encoded_len_varint(text.len() as u64) + text.len()).sum();
     field(tag, WireType::LengthDelimited, out);
     varint(len as u64, out);
@@ -119,7 +119,7 @@ fn field(tag: u32, wire_type: WireType, out: &mut Vec<u8>) {
     varint(u64::from(tag << 3 | wire_type as u32), out);
 }
 
-/// Nearly all numbers take one byte, and that is all that this adds to `prost`.
+/// Appends a varint. Nearly all numbers take one byte, which is faster than `prost` in that case.
 fn varint(number: u64, out: &mut Vec<u8>) {
     match u8::try_from(number) {
         Ok(byte) if byte < 0x80 => out.push(byte),

@@ -1,6 +1,6 @@
 //! The decision about a token, from memory: shape and checksum, digest, one lookup under the lease, `decide`.
 //!
-//! Nothing here awaits, takes a lock that a writer holds, or formats a text that is not sent.
+//! This code never awaits, takes no lock that a writer holds, and formats no text that is not sent.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use key_authority_domain::foreign::Scheme;
 use key_authority_domain::secret::Keyring;
 use key_authority_domain::token::{Malformed, Presented, Token, TokenDigest};
 use key_authority_domain::verdict::{KeyFacts, Question, Verdict, decide};
-use key_authority_replica::index::{IndexGuard, Record};
+use key_authority_replica::index::{IndexGuard, SharedKeyRecord};
 use key_authority_replica::{LeaseProof, ReplicaState};
 
 use crate::auth::permit::{Permit, Rights as _};
@@ -21,35 +21,35 @@ pub struct Verifier {
     metrics: SharedMetrics,
 }
 
-/// What was decided about a token, and is not counted yet.
+/// A decision about a token that is not counted yet.
 pub struct Decision<'a> {
     /// The verdict.
     pub verdict: Verdict,
-    /// The key whose secret matched, if the caller may know of it.
-    pub key: Option<&'a Record>,
+    /// The key whose secret matched, if the caller may see it.
+    pub key: Option<&'a SharedKeyRecord>,
 }
 
-/// A token, ready to be looked up.
+/// A token that is ready for a lookup.
 pub(super) struct TokenLookup<'t> {
     text: &'t str,
-    ours: Result<Presented<'t>, Malformed>,
-    /// Under the newest authority secret, if it may be a token of ours.
+    parsed: Result<Presented<'t>, Malformed>,
+    /// The digest under the newest authority secret, if the token has the authority's own format.
     digest: Option<TokenDigest>,
 }
 
-/// A key that a token belongs to, with the facts that decide.
+/// The key of a token, with the facts that `decide` evaluates.
 pub(super) struct Hit<'a> {
-    key: &'a Record,
+    key: &'a SharedKeyRecord,
     facts: KeyFacts<'a>,
 }
 
 impl<'a> Hit<'a> {
-    pub(super) fn of(key: Option<&'a Record>) -> Option<Self> {
+    pub(super) fn of(key: Option<&'a SharedKeyRecord>) -> Option<Self> {
         key.map(|key| Self { key, facts: key.facts() })
     }
 }
 
-/// Decides a question about the key that was found.
+/// Decides a question about the result of a lookup.
 pub(super) fn evaluate<'a>(
     permit: &Permit,
     found: Result<Option<Hit<'a>>, Malformed>,
@@ -62,7 +62,7 @@ pub(super) fn evaluate<'a>(
 }
 
 impl Verifier {
-    /// Decides by what the replica knows.
+    /// Makes a verifier that decides by the state of `replica`.
     #[must_use]
     pub fn new(replica: Arc<ReplicaState>, keyring: Arc<Keyring>, metrics: SharedMetrics) -> Self {
         Self { replica, keyring, metrics }
@@ -87,40 +87,40 @@ impl Verifier {
         evaluate(permit, found.map(Hit::of), question)
     }
 
-    /// Reads a token and computes the digest by which it is looked up first.
+    /// Parses a token and computes the digest of its first lookup.
     pub(super) fn prepare<'t>(&self, text: &'t str) -> TokenLookup<'t> {
-        let ours = Token::parse(text);
-        TokenLookup { text, ours, digest: ours.ok().map(|token| self.keyring.digest(token)) }
+        let parsed = Token::parse(text);
+        TokenLookup { text, parsed, digest: parsed.ok().map(|token| self.keyring.digest(token)) }
     }
 
-    /// Looks a token up: by one digest, which is all that nearly every token needs, then under older versions of the authority
-    /// secret and, while such keys are resident, as a token that another system issued.
+    /// Looks a token up: by one digest, which is enough for nearly every token; then under older versions of the
+    /// authority secret; and then, if such keys are resident, as a token that another system issued.
     pub(super) fn find<'a>(
         &self,
         index: &'a IndexGuard<'_>,
         lease: LeaseProof,
-        &TokenLookup { text, ours, digest }: &TokenLookup<'_>,
-    ) -> Result<Option<&'a Record>, Malformed> {
+        &TokenLookup { text, parsed, digest }: &TokenLookup<'_>,
+    ) -> Result<Option<&'a SharedKeyRecord>, Malformed> {
         if let Some(key) = index.find(lease, digest) {
             return Ok(Some(key));
         }
-        if let Ok(token) = ours
+        if let Ok(token) = parsed
             && let Some(key) = index.find(lease, self.keyring.older_digests(token))
         {
             return Ok(Some(key));
         }
-        // A token that parses as ours was looked up whole.
-        let is_worth =
-            |scheme: &Scheme| self.replica.index().has_any(*scheme) && (*scheme != Scheme::Whole || ours.is_err());
-        let mut schemes = Scheme::FOREIGN.into_iter().filter(is_worth).peekable();
+        // A token in the authority's own format was already looked up as a whole.
+        let may_match =
+            |scheme: &Scheme| self.replica.index().has_any(*scheme) && (*scheme != Scheme::Whole || parsed.is_err());
+        let mut schemes = Scheme::FOREIGN.into_iter().filter(may_match).peekable();
         if schemes.peek().is_none() {
-            return ours.map(|_| None);
+            return parsed.map(|_| None);
         }
         let token = Token::parse_any(text)?;
         Ok(schemes.find_map(|scheme| index.find(lease, self.keyring.digests_for_scheme(scheme, token))))
     }
 
-    /// Counts a decision that is about to be answered.
+    /// Counts a decision that is about to be sent.
     pub fn count(&self, permit: &Permit, Decision { verdict, key }: &Decision<'_>) {
         self.metrics.verified(*verdict as usize, 1);
         if let (Verdict::Valid, Some(key)) = (verdict, key) {

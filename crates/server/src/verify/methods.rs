@@ -1,4 +1,4 @@
-//! The three methods of Verify, on encoded messages: decode, decide, encode, count.
+//! The three methods of Verify on encoded messages: decode, decide, encode, count.
 
 use std::sync::Arc;
 
@@ -18,20 +18,20 @@ use crate::rpc::raw::{Admission, RawMethod, RawMethods, StreamMethod, UnaryMetho
 use crate::wire::methods::path;
 use crate::wire::violations::REQUIRED;
 
-/// The largest question, in bytes: one with every field at its limit fits.
+/// The largest question, in bytes; a question with every field at its limit fits.
 pub(crate) const QUESTION_BYTES_MAX: usize = 64 * 1024;
-/// The largest batch, in bytes: a batch of ordinary questions fits.
+/// The largest batch, in bytes; a batch of ordinary questions fits.
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// The largest response to a batch, in bytes: what clients read by default. A key may have scopes and labels of 50 KiB, and a
-/// batch may ask for one key a thousand times.
+/// The largest response to a batch, in bytes: the default limit of clients. A key may have 50 KiB of scopes and labels,
+/// and a batch may contain one key a thousand times.
 const RESPONSE_BYTES_MAX: usize = 4 * 1024 * 1024 - 64 * 1024;
 
-/// `Verify`, `BatchVerify` and `VerifyStream`. Streams end when `ending` is cancelled.
+/// Returns `Verify`, `BatchVerify` and `VerifyStream`. Streams end when `shutdown` is cancelled.
 #[must_use]
 pub(crate) fn methods(
     authorizer: &Arc<Authorizer>,
     verifier: &Arc<Verifier>,
-    ending: CancellationToken,
+    shutdown: CancellationToken,
 ) -> RawMethods<Authentication> {
     let shared = Shared { authorizer: Arc::clone(authorizer), verifier: Arc::clone(verifier) };
     let by_path = vec![
@@ -39,7 +39,7 @@ pub(crate) fn methods(
         (path("BatchVerify"), RawMethod::Unary(Arc::new(BatchVerify(shared.clone())))),
         (path("VerifyStream"), RawMethod::Stream(Arc::new(VerifyStream(shared)))),
     ];
-    RawMethods::new(by_path, ending)
+    RawMethods::new(by_path, shutdown)
 }
 
 #[derive(Clone)]
@@ -69,7 +69,7 @@ impl UnaryMethod<Authentication> for BatchVerify {
     }
 
     fn admit(&self, caller: &Authentication) -> Result<Admission, RpcError> {
-        // Megabytes are not buffered for a caller who is refused in the end.
+        // An unknown caller must not make the server buffer megabytes.
         self.0.authorizer.identify(caller)?;
         // A batch takes as long as a thousand questions.
         Ok(Admission::Spawned)
@@ -91,7 +91,7 @@ impl StreamMethod<Authentication> for VerifyStream {
     }
 
     fn answer(&self, caller: &Authentication, messages: &[&[u8]], out: &mut Vec<u8>) -> Result<(), RpcError> {
-        // Again for each chunk: the caller's key may be revoked meanwhile.
+        // The caller is authorized for each chunk, since its key may be revoked in the meantime.
         let permit = self.0.authorizer.authorize_verify(caller);
         self.0.verifier.verify_on_stream(&permit, messages, out)
     }
@@ -101,7 +101,7 @@ impl Verifier {
     /// Answers a `VerifyRequest`: appends a `VerifyResponse` to `out`.
     ///
     /// # Errors
-    /// When the message does not decode, or a field breaks its rule.
+    /// When the message does not decode, or a field violates its rule.
     pub fn verify(&self, permit: &Permit, message: &[u8], out: &mut Vec<u8>) -> Result<(), RpcError> {
         let request = VerifyRequestRef::read(message).map_err(|_| undecodable::<v1::VerifyRequest>(message))?;
         let question = request.question()?;
@@ -115,7 +115,7 @@ impl Verifier {
     /// Answers a `BatchVerifyRequest`, in order: appends a `BatchVerifyResponse` to `out`.
     ///
     /// # Errors
-    /// When the message does not decode, a field of any question breaks its rule, or the response would be too large.
+    /// When the message does not decode, a field of any question violates its rule, or the response would be too large.
     pub fn batch_verify(&self, permit: &Permit, message: &[u8], out: &mut Vec<u8>) -> Result<(), RpcError> {
         let batch = decode::batch(message).map_err(|_| undecodable::<v1::BatchVerifyRequest>(message))?;
         let questions = decode::questions(&batch)?;
@@ -128,35 +128,35 @@ impl Verifier {
         for (decision, question) in decisions.iter().zip(&questions) {
             encode::nested(encode::BATCH_RESPONSES, &Answer::of(permit, decision, question), out);
             if out.len() - begin > RESPONSE_BYTES_MAX {
-                return Err(RpcError::AnswerTooLarge);
+                return Err(RpcError::ResponseTooLarge);
             }
         }
-        // Only now: a batch is answered whole or not at all, and what is not answered is no use of a key.
+        // Decisions are counted only now: a batch succeeds or fails as a whole, and a failed batch is no use of a key.
         for decision in &decisions {
             self.count(permit, decision);
         }
         Ok(())
     }
 
-    /// Answers `messages` of a stream, each a `VerifyStreamRequest`: appends a framed `VerifyStreamResponse` for each to
-    /// `out`. A question that has no answer, be it for want of a permit, is answered with an error.
+    /// Answers `messages` of a stream, each a `VerifyStreamRequest`: appends a framed `VerifyStreamResponse` for each
+    /// to `out`. A question that cannot be decided, for example without a permit, is answered with an error.
     ///
     /// # Errors
-    /// At the first message that does not decode; those before it are answered.
+    /// When a message does not decode; the messages before it are answered.
     pub(crate) fn verify_on_stream(
         &self,
         permit: &Result<Permit, RpcError>,
         messages: &[&[u8]],
         out: &mut Vec<u8>,
     ) -> Result<(), RpcError> {
-        let mut end = Ok(());
-        let mut ends = |message: &[u8]| end = Err(undecodable::<v1::VerifyStreamRequest>(message));
+        let mut result = Ok(());
+        let mut fail = |message: &[u8]| result = Err(undecodable::<v1::VerifyStreamRequest>(message));
         let requests: Vec<StreamRequestRef<'_>> = messages
             .iter()
-            .map_while(|message| decode::stream_request(message).map_err(|_| ends(message)).ok())
+            .map_while(|message| decode::stream_request(message).map_err(|_| fail(message)).ok())
             .collect();
         let bodies: Vec<Option<VerifyRequestRef<'_>>> = (requests.iter().zip(messages))
-            .map_while(|(request, message)| request.body().map_err(|_| ends(message)).ok())
+            .map_while(|(request, message)| request.body().map_err(|_| fail(message)).ok())
             .collect();
         let questions: Vec<Result<Question<'_>, RpcError>> = bodies
             .iter()
@@ -172,7 +172,7 @@ impl Verifier {
                 }
             }
         }
-        end
+        result
     }
 
     fn answer_on_stream(
@@ -212,11 +212,11 @@ fn append(request: &StreamRequestRef<'_>, out: &mut Vec<u8>, write: impl FnOnce(
     });
 }
 
-/// Why `message` does not decode as an `M`, in the words of tonic's decoder.
+/// Returns why `message` does not decode as an `M`, with the message of tonic's decoder.
 fn undecodable<M: Message + Default>(message: &[u8]) -> RpcError {
     match M::decode(message) {
         Err(error) => decode_errors::undecodable(&error),
-        // Tests hold the two decoders to the same answers; a difference is a malformed message.
+        // Tests ensure that both decoders agree; if they do not, the message counts as malformed.
         Ok(_) => decode_errors::unframed(),
     }
 }

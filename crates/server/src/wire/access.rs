@@ -1,6 +1,6 @@
-//! What a key opens, and the labels that go with it.
+//! The access and the labels of a key.
 //!
-//! Scopes, projects and networks are sets: repeats are merged, and limits are those of the set.
+//! Scopes, projects and networks are sets: repeated items are merged, and limits apply to the set.
 
 use std::collections::BTreeSet;
 
@@ -15,12 +15,12 @@ use key_authority_proto::v1;
 
 use super::check::Check;
 
-/// Whose key it is that the access is for.
+/// The kind of key that the access belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Holder {
-    /// Anybody's, or not known from the request.
+    /// A key of any account, or of an account that the request does not name.
     Any,
-    /// A caller of ours: its scopes are permissions, and its projects are accounts.
+    /// A key of a caller of the authority: its scopes are permissions, and its projects are accounts.
     Caller,
 }
 
@@ -45,12 +45,12 @@ impl Holder {
     }
 }
 
-/// The scopes in field `scopes`.
+/// Reads the scopes in field `scopes`.
 pub(crate) fn scopes(check: &mut Check, scopes: &[String], holder: Holder) -> BTreeSet<Scope> {
     set(check, "scopes", scopes, SCOPES_MAX, |text| holder.scope(text))
 }
 
-/// The projects in field `projects`; None when nothing is said.
+/// Reads the projects in field `projects`; `None` if the field is not set.
 pub(crate) fn projects(
     check: &mut Check,
     projects: Option<&v1::ProjectAccess>,
@@ -64,14 +64,14 @@ pub(crate) fn projects(
     Some(if *all { ProjectAccess::All } else { ProjectAccess::Only(only) })
 }
 
-/// The networks in field `allowed_networks`.
+/// Reads the networks in field `allowed_networks`.
 pub(crate) fn networks(check: &mut Check, networks: &[String]) -> BTreeSet<Network> {
     set(check, "allowed_networks", networks, NETWORKS_MAX, Network::new)
 }
 
-/// The labels in field `labels`.
+/// Reads the labels in field `labels`.
 pub(crate) fn labels(check: &mut Check, labels: &Labels) -> Labels {
-    // Checked before they are copied: there may be more than anybody may keep.
+    // The labels are validated before they are copied: there may be too many.
     check.field("labels", check_labels(labels)).map(|()| labels.clone()).unwrap_or_default()
 }
 
@@ -93,13 +93,13 @@ fn set<T: Ord>(
     set
 }
 
-/// The scopes, in the order of the set.
+/// Returns the scopes, in the order of the set.
 #[must_use]
 pub(crate) fn scopes_to_proto(access: &Access) -> Vec<String> {
     access.scopes.iter().map(|scope| scope.as_str().to_owned()).collect()
 }
 
-/// The projects, in the order of the set.
+/// Converts the projects, in the order of the set.
 #[must_use]
 pub(crate) fn projects_to_proto(projects: &ProjectAccess) -> v1::ProjectAccess {
     match projects {
@@ -110,7 +110,7 @@ pub(crate) fn projects_to_proto(projects: &ProjectAccess) -> v1::ProjectAccess {
     }
 }
 
-/// The networks in CIDR form, in the order of the set.
+/// Returns the networks in CIDR form, in the order of the set.
 #[must_use]
 pub(crate) fn networks_to_proto(access: &Access) -> Vec<String> {
     access.networks.iter().map(Network::to_string).collect()
@@ -127,7 +127,7 @@ mod tests {
         check.finish(|| Some(value))
     }
 
-    fn told<T: std::fmt::Debug>(read: impl FnOnce(&mut Check) -> T) -> Vec<String> {
+    fn invalid_fields<T: std::fmt::Debug>(read: impl FnOnce(&mut Check) -> T) -> Vec<String> {
         check(read).unwrap_err().into_iter().map(|violation| violation.field).collect()
     }
 
@@ -136,45 +136,48 @@ mod tests {
     }
 
     #[test]
-    fn a_set_may_be_full_and_not_fuller_and_repeats_do_not_count() {
+    fn a_set_has_an_exact_limit_and_repeats_do_not_count() {
         let mut items = numbered(SCOPES_MAX);
         items.push("s0".into());
         assert_eq!(check(|check| scopes(check, &items, Holder::Any)).unwrap().len(), SCOPES_MAX);
         items.push("one more".replace(' ', "_"));
-        assert_eq!(told(|check| scopes(check, &items, Holder::Any)), ["scopes"]);
+        assert_eq!(invalid_fields(|check| scopes(check, &items, Holder::Any)), ["scopes"]);
 
         let only = |count| v1::ProjectAccess { all: false, only: numbered(count) };
         assert!(check(|check| projects(check, Some(&only(PROJECTS_MAX)), Holder::Any)).is_ok());
-        assert_eq!(told(|check| projects(check, Some(&only(PROJECTS_MAX + 1)), Holder::Any)), ["projects.only"]);
+        assert_eq!(
+            invalid_fields(|check| projects(check, Some(&only(PROJECTS_MAX + 1)), Holder::Any)),
+            ["projects.only"]
+        );
 
         let nets: Vec<_> = (0..=NETWORKS_MAX).map(|n| format!("10.0.{n}.0/24")).collect();
         assert!(check(|check| networks(check, &nets[1..])).is_ok());
-        assert_eq!(told(|check| networks(check, &nets)), ["allowed_networks"]);
+        assert_eq!(invalid_fields(|check| networks(check, &nets)), ["allowed_networks"]);
     }
 
     #[test]
-    fn each_item_has_limits_of_its_own_and_is_named_by_its_index() {
+    fn each_item_has_limits_and_is_named_by_its_index() {
         let of = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
         let (long, longer) = ("é".repeat(128), "é".repeat(129));
         let items = of(&[&long, &longer, "", "a b", "a\n", "ok"]);
         assert_eq!(
-            told(|check| scopes(check, &items, Holder::Any)),
+            invalid_fields(|check| scopes(check, &items, Holder::Any)),
             ["scopes[1]", "scopes[2]", "scopes[3]", "scopes[4]"]
         );
 
         let only = of(&[&"é".repeat(256), "with space", &"é".repeat(257), "", "a\0"]);
         let wanted = v1::ProjectAccess { all: false, only };
         let fields = ["projects.only[2]", "projects.only[3]", "projects.only[4]"];
-        assert_eq!(told(|check| projects(check, Some(&wanted), Holder::Any)), fields);
+        assert_eq!(invalid_fields(|check| projects(check, Some(&wanted), Holder::Any)), fields);
 
         let nets = of(&["192.0.2.7", "10.0.0.1/8", "::/0", "x"]);
-        assert_eq!(told(|check| networks(check, &nets)), ["allowed_networks[1]", "allowed_networks[3]"]);
+        assert_eq!(invalid_fields(|check| networks(check, &nets)), ["allowed_networks[1]", "allowed_networks[3]"]);
     }
 
     #[test]
-    fn all_and_only_together_are_refused_and_neither_covers_none() {
+    fn all_and_only_exclude_each_other_and_neither_covers_nothing() {
         let both = v1::ProjectAccess { all: true, only: numbered(1) };
-        assert_eq!(told(|check| projects(check, Some(&both), Holder::Any)), ["projects"]);
+        assert_eq!(invalid_fields(|check| projects(check, Some(&both), Holder::Any)), ["projects"]);
         assert_eq!(check(|check| projects(check, None, Holder::Any)), Ok(None));
         let none = check(|check| projects(check, Some(&v1::ProjectAccess::default()), Holder::Any));
         assert_eq!(none, Ok(Some(ProjectAccess::Only(BTreeSet::new()))));
@@ -183,9 +186,9 @@ mod tests {
     #[test]
     fn a_callers_scopes_are_permissions_and_its_projects_accounts() {
         let items = vec!["verify".to_owned(), "orders.read".to_owned()];
-        assert_eq!(told(|check| scopes(check, &items, Holder::Caller)), ["scopes[1]"]);
+        assert_eq!(invalid_fields(|check| scopes(check, &items, Holder::Caller)), ["scopes[1]"]);
         let wanted = v1::ProjectAccess { all: false, only: vec!["acme".into(), "no account".into()] };
-        assert_eq!(told(|check| projects(check, Some(&wanted), Holder::Caller)), ["projects.only[1]"]);
+        assert_eq!(invalid_fields(|check| projects(check, Some(&wanted), Holder::Caller)), ["projects.only[1]"]);
         assert_eq!(Holder::of(Some(&AccountId::system())), Holder::Caller);
         assert_eq!(Holder::of(AccountId::new("acme").ok().as_ref()), Holder::Any);
     }
@@ -197,12 +200,12 @@ mod tests {
         let long_name = Labels::from([("a".repeat(64), String::new())]);
         let long_value = Labels::from([("a".into(), "é".repeat(257))]);
         for wrong in [of(65), long_name, long_value] {
-            assert_eq!(told(|check| labels(check, &wrong)), ["labels"]);
+            assert_eq!(invalid_fields(|check| labels(check, &wrong)), ["labels"]);
         }
     }
 
     #[test]
-    fn what_is_read_is_written_in_the_order_of_the_set() {
+    fn sets_are_written_in_order() {
         let texts = |items: &[&str]| items.iter().map(|&item| item.to_owned()).collect::<Vec<_>>();
         let access = check(|check| Access {
             scopes: scopes(check, &texts(&["b", "a", "b"]), Holder::Any),

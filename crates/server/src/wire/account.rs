@@ -1,4 +1,4 @@
-//! Requests about accounts. Changing and showing one have files of their own.
+//! Requests on accounts. Updates and the conversion to protobuf have their own files.
 
 use key_authority_domain::account::{Account, KeyPolicy};
 use key_authority_domain::audit::IdempotencyKey;
@@ -8,7 +8,7 @@ use key_authority_domain::time::Timestamp;
 use key_authority_proto::v1;
 
 use super::check::Check;
-use super::mark::mark;
+use super::idempotency_key::idempotency_key;
 use super::violations::Violations;
 
 mod change;
@@ -20,21 +20,21 @@ use change::present;
 pub(crate) use policy::PolicyChange;
 pub(crate) use shown::account_to_proto;
 
-/// What a new account shall be.
+/// The account to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AccountSpec {
-    /// Its name, for good. That `system` is taken is not checked here.
+    /// The permanent ID. That `system` is taken is checked elsewhere.
     pub id: AccountId,
-    /// A label for people.
+    /// The display name.
     pub display_name: String,
-    /// What its keys look like and may be.
+    /// The policy for the account's keys.
     pub policy: KeyPolicy,
-    /// By what the call is known when it is repeated.
+    /// The idempotency key of the request.
     pub request: Option<IdempotencyKey>,
 }
 
 impl AccountSpec {
-    /// The account, made at `now` by `revision`.
+    /// Returns the account as created at `now` by `revision`.
     #[must_use]
     pub(crate) fn into_account(self, now: Timestamp, revision: Revision) -> Account {
         Account {
@@ -50,19 +50,19 @@ impl AccountSpec {
     }
 }
 
-/// A call that names an account and says no more.
+/// A request that only names an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AccountCall {
-    /// Which account.
+    /// The account.
     pub account: AccountId,
-    /// By what the call is known when it is repeated.
+    /// The idempotency key of the request.
     pub request: Option<IdempotencyKey>,
 }
 
 /// Reads the account to create.
 ///
 /// # Errors
-/// What is wrong with the request.
+/// The violations of the request.
 pub(crate) fn new_account(request: &v1::CreateAccountRequest) -> Result<AccountSpec, Violations> {
     let mut check = Check::new();
     let read = present(&mut check, request.account.as_ref(), |check, account| {
@@ -73,17 +73,17 @@ pub(crate) fn new_account(request: &v1::CreateAccountRequest) -> Result<AccountS
             .inside("policy", |check| PolicyChange::read(check, &given, |_| true).onto(check, &KeyPolicy::default()));
         Some((id?, display_name, policy?))
     });
-    let request = mark(&mut check, request);
+    let request = idempotency_key(&mut check, request);
     check.finish(|| {
         let (id, display_name, policy) = read?;
         Some(AccountSpec { id, display_name, policy, request })
     })
 }
 
-/// Reads which account to return.
+/// Reads the account to return.
 ///
 /// # Errors
-/// What is wrong with the request.
+/// The violations of the request.
 pub(crate) fn get_account(request: &v1::GetAccountRequest) -> Result<AccountId, Violations> {
     let mut check = Check::new();
     let account = check.required("account", &request.account, AccountId::new);
@@ -95,22 +95,22 @@ macro_rules! calls {
         $(#[$doc])*
         ///
         /// # Errors
-        /// What is wrong with the request.
+        /// The violations of the request.
         pub(crate) fn $name(request: &v1::$request) -> Result<AccountCall, Violations> {
             let mut check = Check::new();
             let account = check.required("account", &request.account, AccountId::new);
-            let request = mark(&mut check, request);
+            let request = idempotency_key(&mut check, request);
             check.finish(|| Some(AccountCall { account: account?, request }))
         }
     )*};
 }
 
 calls! {
-    /// Reads which account to suspend.
+    /// Reads the account to suspend.
     suspend_account(SuspendAccountRequest);
-    /// Reads which account to resume.
+    /// Reads the account to resume.
     resume_account(ResumeAccountRequest);
-    /// Reads which account to delete.
+    /// Reads the account to delete.
     delete_account(DeleteAccountRequest);
 }
 

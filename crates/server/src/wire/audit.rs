@@ -1,4 +1,4 @@
-//! The log: which events to list, and an event as callers see it.
+//! The audit log: the filters of a listing, and the conversion of events to protobuf.
 
 use key_authority_domain::audit::{Action, LoggedEvent};
 use key_authority_domain::id::{AccountId, Actor, KeyId};
@@ -12,29 +12,29 @@ use super::revision;
 use super::time::{timestamp, timestamp_to_proto};
 use super::violations::Violations;
 
-/// Which events to list.
+/// The filter of a listing of events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AuditFilter {
-    /// Of which account; None means of each that the caller may act on.
+    /// The account; `None` for all accounts that the caller may act on.
     pub account: Option<AccountId>,
-    /// Of which key.
+    /// The key.
     pub key_id: Option<KeyId>,
-    /// By whom.
+    /// The actor.
     pub actor: Option<Actor>,
-    /// What was done; empty means anything.
+    /// The actions; empty for all.
     pub actions: Vec<Action>,
-    /// From when on.
+    /// The earliest time.
     pub start: Option<Timestamp>,
-    /// Before when.
+    /// The time before which the events lie.
     pub end: Option<Timestamp>,
-    /// How many at most.
+    /// The maximum number of events.
     pub page_size: u32,
 }
 
-/// Reads which events to list. The page token is opened by [`super::page::open_page`].
+/// Reads the filter of a listing of events. [`super::page::open_page`] opens the page token.
 ///
 /// # Errors
-/// What is wrong with the request.
+/// The violations of the request.
 pub(crate) fn list_events(request: &v1::ListAuditEventsRequest) -> Result<AuditFilter, Violations> {
     let mut check = Check::new();
     let account = check.optional("account", &request.account, AccountId::new);
@@ -57,13 +57,13 @@ fn actions(check: &mut Check, numbers: &[i32]) -> Vec<Action> {
         match Action::from_number(*number) {
             Some(action) if !actions.contains(&action) => actions.push(action),
             Some(_) => {}
-            None => check.violation(format_args!("actions[{index}]"), "must be an action that is recorded"),
+            None => check.violation(format_args!("actions[{index}]"), "must be a recorded action"),
         }
     }
     actions
 }
 
-/// An event of the log.
+/// Converts an event.
 #[must_use]
 pub(crate) fn event_to_proto(logged: &LoggedEvent) -> v1::AuditEvent {
     let event = &logged.event;
@@ -74,14 +74,14 @@ pub(crate) fn event_to_proto(logged: &LoggedEvent) -> v1::AuditEvent {
         action: event.action.number(),
         account: event.account.as_str().to_owned(),
         key_id: event.key_id.as_ref().map(KeyId::as_str).unwrap_or_default().to_owned(),
-        request_id: event.request.as_ref().map(|mark| mark.id.as_str()).unwrap_or_default().to_owned(),
+        request_id: event.request.as_ref().map(|key| key.id.as_str()).unwrap_or_default().to_owned(),
         before: event.before.as_deref().and_then(document),
         after: event.after.as_deref().and_then(document),
         hash: logged.hash.0.to_vec(),
     }
 }
 
-/// A JSON object. Text that is none is left out: the log shows what can be read, and the chain proves the rest.
+/// Parses a JSON object. Other text is left out: the log shows what can be parsed, and the hash chain proves the rest.
 fn document(text: &str) -> Option<prost_types::Struct> {
     match serde_json::from_str(text) {
         Ok(serde_json::Value::Object(fields)) => Some(object(fields)),
@@ -93,13 +93,13 @@ fn object(fields: serde_json::Map<String, serde_json::Value>) -> prost_types::St
     prost_types::Struct { fields: fields.into_iter().map(|(name, field)| (name, value(field))).collect() }
 }
 
-/// The parser has bounded the depth.
+/// Converts a JSON value. The parser has limited the depth.
 fn value(value: serde_json::Value) -> prost_types::Value {
     use serde_json::Value;
     let kind = match value {
         Value::Null => Kind::NullValue(prost_types::NullValue::NullValue as i32),
         Value::Bool(value) => Kind::BoolValue(value),
-        // A `google.protobuf.Value` has no other numbers.
+        // A `google.protobuf.Value` has no other number type.
         Value::Number(value) => Kind::NumberValue(value.as_f64().unwrap_or_default()),
         Value::String(value) => Kind::StringValue(value),
         Value::Array(values) => {
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_that_says_nothing_filters_nothing() {
+    fn an_empty_filter_matches_everything() {
         let filter = list_events(&v1::ListAuditEventsRequest::default()).unwrap();
         let AuditFilter { account, key_id, actor, actions, start, end, page_size } = filter;
         assert_eq!((account, key_id, actor, actions, start, end), (None, None, None, vec![], None, None));
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_shown_with_what_can_be_read_of_it() {
+    fn an_event_is_converted_without_unreadable_snapshots() {
         let event = AuditEvent {
             actor: Actor::bootstrap(),
             action: Action::UpdateKey,
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_left_out() {
+    fn text_that_is_no_object_is_left_out() {
         for text in [
             "",
             "[]",
@@ -208,7 +208,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn documents_are_total(text in any::<String>(), json in r#"\{"[a-z]{0,2}":([0-9]{1,4}|\[\]|null|-1e[0-9]{1,3})\}"#) {
+        fn documents_are_total(
+            text in any::<String>(),
+            json in r#"\{"[a-z]{0,2}":([0-9]{1,4}|\[\]|null|-1e[0-9]{1,3})\}"#,
+        ) {
             let _ = (document(&text), document(&json));
         }
     }

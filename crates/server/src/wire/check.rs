@@ -1,4 +1,4 @@
-//! The collector that finds all that is wrong before it says no.
+//! The collector of all violations of a request.
 
 use std::fmt;
 
@@ -6,19 +6,19 @@ use key_authority_domain::text::{TextRule, ValidationError};
 
 use super::violations::{REQUIRED, VIOLATIONS_MAX, Violation, Violations};
 
-/// Checks a request whole. Each check gives its value or notes what is wrong; [`Check::finish`] gives all values or all
-/// violations. Paths are formatted only when something is wrong.
+/// Validates a request as a whole. Each check returns its value or records a violation; [`Check::finish`] returns all
+/// values or all violations. Paths are formatted only for violations.
 #[derive(Debug, Default)]
 pub(crate) struct Check(Violations);
 
 impl Check {
-    /// A check that has found nothing yet.
+    /// A check without violations.
     #[must_use]
     pub(crate) fn new() -> Self {
         Self::default()
     }
 
-    /// Notes that `field` breaks `rule`.
+    /// Records that `field` violates `rule`.
     pub(crate) fn violation(&mut self, field: impl fmt::Display, rule: impl Into<String>) {
         if self.0.found.len() < VIOLATIONS_MAX {
             self.0.found.push(Violation { field: field.to_string(), rule: rule.into() });
@@ -27,12 +27,12 @@ impl Check {
         }
     }
 
-    /// The value of `field`, unless it is invalid.
+    /// Returns the value of `field`, unless it is invalid.
     pub(crate) fn field<T>(&mut self, field: impl fmt::Display, value: Result<T, ValidationError>) -> Option<T> {
         value.map_err(|rule| self.violation(field, rule.as_str())).ok()
     }
 
-    /// The value of `field`, which says nothing when it is empty.
+    /// Returns the value of an optional `field`; `None` if it is empty.
     pub(crate) fn optional<T>(
         &mut self,
         field: impl fmt::Display,
@@ -42,7 +42,7 @@ impl Check {
         if text.is_empty() { None } else { self.field(field, read(text)) }
     }
 
-    /// The value of `field`, which must not be empty.
+    /// Returns the value of `field`, which must not be empty.
     pub(crate) fn required<T>(
         &mut self,
         field: impl fmt::Display,
@@ -52,7 +52,7 @@ impl Check {
         self.field(field, if text.is_empty() { Err(ValidationError::new(REQUIRED)) } else { read(text) })
     }
 
-    /// The text of `field`.
+    /// Returns the text of `field`.
     pub(crate) fn text(&mut self, field: impl fmt::Display, text: &str, rule: TextRule) -> String {
         self.field(field, rule.check(text)).map(|()| text.to_owned()).unwrap_or_default()
     }
@@ -65,7 +65,7 @@ impl Check {
         value
     }
 
-    /// Notes violations that were found elsewhere.
+    /// Adds violations that were found by another check.
     pub(crate) fn absorb(&mut self, violations: Violations) {
         self.0.left_off += violations.left_off;
         for Violation { field, rule } in violations.found {
@@ -73,10 +73,11 @@ impl Check {
         }
     }
 
-    /// What the request says, if nothing was wrong with it. `value` returns None exactly where a check gave None.
+    /// Returns the value of the request, if there is no violation. `value` may return `None` only if a check returned
+    /// `None`.
     ///
     /// # Errors
-    /// All that was found.
+    /// All violations.
     pub(crate) fn finish<T>(self, value: impl FnOnce() -> Option<T>) -> Result<T, Violations> {
         match value() {
             Some(value) if self.0.found.is_empty() => Ok(value),
@@ -85,7 +86,7 @@ impl Check {
     }
 }
 
-/// Whether `text` has more than `max` characters. They are counted only where bytes do not tell already.
+/// Whether `text` has more than `max` characters. They are counted only if the number of bytes does not decide it.
 pub(crate) fn is_longer(text: &str, max: usize) -> bool {
     text.len() > max && text.chars().nth(max).is_some()
 }

@@ -1,4 +1,4 @@
-//! What to connect to which server.
+//! `PrepareConnection`: the request, and the conversion of instructions to protobuf.
 
 use key_authority_domain::audit::IdempotencyKey;
 use key_authority_domain::id::{AccountId, KeyId};
@@ -6,32 +6,32 @@ use key_authority_mcp_connect::{Client, Endpoint, Form, Instruction, ServerName}
 use key_authority_proto::v1;
 
 use super::check::Check;
-use super::mark::mark;
+use super::idempotency_key::idempotency_key;
 use super::violations::Violations;
 
-/// What to connect to which server, and with which key.
+/// The connection to prepare.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConnectSpec {
-    /// Whose key.
+    /// The account of the key.
     pub account: AccountId,
-    /// Which clients.
+    /// The clients to connect.
     pub clients: Vec<Client>,
-    /// What they shall call the server.
+    /// The clients' name for the server.
     pub name: ServerName,
-    /// Where it is.
+    /// The URL of the server.
     pub endpoint: Endpoint,
-    /// Which key; None means the newest active one.
+    /// The key; `None` for the newest active one.
     pub key_id: Option<KeyId>,
-    /// Whether to create a key where there is no active one.
+    /// Whether to create a key if there is no active one.
     pub create_if_none: bool,
-    /// By what the call is known when it is repeated.
+    /// The idempotency key of the request.
     pub request: Option<IdempotencyKey>,
 }
 
-/// Reads what to connect.
+/// Reads the connection to prepare.
 ///
 /// # Errors
-/// What is wrong with the request.
+/// The violations of the request.
 pub(crate) fn connect(request: &v1::PrepareConnectionRequest) -> Result<ConnectSpec, Violations> {
     let mut check = Check::new();
     let account = check.required("account", &request.account, AccountId::new);
@@ -46,7 +46,7 @@ pub(crate) fn connect(request: &v1::PrepareConnectionRequest) -> Result<ConnectS
     if create_if_none && !request.key_id.is_empty() {
         check.violation("create_if_none", "must not be set together with key_id");
     }
-    let request = mark(&mut check, request);
+    let request = idempotency_key(&mut check, request);
     check.finish(|| {
         Some(ConnectSpec {
             account: account?,
@@ -77,10 +77,10 @@ const fn client_to_proto(client: Client) -> v1::ConnectClient {
     }
 }
 
-/// An instruction as callers see it.
+/// Converts an instruction.
 #[must_use]
 pub(crate) fn instruction_to_proto(instruction: Instruction) -> v1::ConnectInstruction {
-    let told = v1::ConnectInstruction {
+    let common = v1::ConnectInstruction {
         client: client_to_proto(instruction.client).into(),
         warning: instruction.warning,
         ..Default::default()
@@ -90,10 +90,10 @@ pub(crate) fn instruction_to_proto(instruction: Instruction) -> v1::ConnectInstr
             posix_command: posix,
             powershell_command: powershell.unwrap_or_default(),
             cmd_command: cmd.unwrap_or_default(),
-            ..told
+            ..common
         },
-        Some(Form::Link(link)) => v1::ConnectInstruction { link, ..told },
-        Some(Form::ConnectorUrl(connector_url)) => v1::ConnectInstruction { connector_url, ..told },
-        None => told,
+        Some(Form::Link(link)) => v1::ConnectInstruction { link, ..common },
+        Some(Form::ConnectorUrl(connector_url)) => v1::ConnectInstruction { connector_url, ..common },
+        None => common,
     }
 }

@@ -1,11 +1,11 @@
-//! The fields of a protobuf message, read where they lie.
+//! The fields of a protobuf message, decoded in place.
 //!
-//! `prost` copies every text that it decodes. For the questions of Verify, which are judged and forgotten, this reads the
-//! same bytes by the same rules; where it cannot, `prost` is asked for the words.
+//! `prost` copies every text that it decodes. The questions of Verify are short-lived, so this decoder borrows from the
+//! same bytes, by the same rules. If it fails, `prost` provides the error message.
 
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-/// The bytes are not the message that they should be.
+/// The bytes are not the expected message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Undecodable;
 
@@ -20,34 +20,34 @@ impl From<prost::DecodeError> for Undecodable {
 pub(crate) enum Content<'a> {
     /// A text, bytes or a message.
     Bytes(&'a [u8]),
-    /// A number of variable length.
+    /// A varint.
     Number(u64),
-    /// Anything else; no field that is read here has it.
+    /// Any other type; no known field has it.
     Other,
 }
 
 impl<'a> Content<'a> {
-    /// The field as bytes.
+    /// Returns the field as bytes.
     pub(crate) fn bytes(self) -> Result<&'a [u8], Undecodable> {
         if let Self::Bytes(bytes) = self { Ok(bytes) } else { Err(Undecodable) }
     }
 
-    /// The field as text.
+    /// Returns the field as text.
     pub(crate) fn text(self) -> Result<&'a str, Undecodable> {
         std::str::from_utf8(self.bytes()?).map_err(|_| Undecodable)
     }
 
-    /// The field as a number.
+    /// Returns the field as a number.
     pub(crate) fn number(self) -> Result<u64, Undecodable> {
         if let Self::Number(number) = self { Ok(number) } else { Err(Undecodable) }
     }
 }
 
-/// The fields that are left of a message.
+/// The remaining fields of a message.
 pub(crate) struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
-    /// The fields of `message`.
+    /// Returns the fields of `message`.
     #[must_use]
     pub(crate) fn of(message: &'a [u8]) -> Self {
         Self(message)

@@ -1,4 +1,5 @@
-//! Keys to import: a message of many, each read by itself, so that one that is wrong does not stand in the way of the others.
+//! `ImportKeys`: a message of many keys. Each key is validated on its own, so that an invalid one does not affect the
+//! others.
 
 use key_authority_domain::audit::IdempotencyKey;
 use key_authority_domain::foreign::ImportedSecret;
@@ -10,70 +11,71 @@ use v1::create_key_request::Expiry as NewExpiry;
 use v1::imported_key::{Expiry, Secret};
 
 use super::check::Check;
+use super::idempotency_key::idempotency_key;
 use super::key::{KeySpec, new_key};
-use super::mark::mark;
 use super::violations::Violations;
 
-/// Most keys of one message.
+/// The maximum number of keys in one message.
 pub(crate) const KEYS_MAX: usize = 10_000;
 
-/// What people may recognise a token by of which only a digest is known. Few characters: more would make it easier to guess.
+/// The rule of a hint by which people recognize a token of which only a digest is known. It is short: more characters
+/// would make the token easier to guess.
 const HINT: TextRule = TextRule::line(8).without_spaces();
 
 /// A message of keys to import.
 #[derive(Debug)]
 pub(crate) struct ImportSpec {
-    /// Into which account.
+    /// The account to import into.
     pub account: AccountId,
-    /// Whether only to tell what would come of it.
+    /// Whether to report the outcome without importing.
     pub dry_run: bool,
-    /// By what the message is known when it is repeated.
+    /// The idempotency key of the message.
     pub request: Option<IdempotencyKey>,
-    /// The keys, or what is wrong with them, in their order.
+    /// The keys or their violations, in order.
     pub keys: Vec<Result<ImportedKey, Violations>>,
 }
 
 /// A key to import.
 #[derive(Debug)]
 pub(crate) struct ImportedKey {
-    /// What it shall be.
+    /// The attributes of the key.
     pub spec: KeySpec,
-    /// What is known of its token.
+    /// The token, or its digest.
     pub secret: ImportedSecret,
-    /// What lists shall show of that.
+    /// The hint of the token.
     pub hint: String,
 }
 
 /// Reads a message of keys to import.
 ///
 /// # Errors
-/// What is wrong with the message as a whole; what is wrong with a key stands in its place.
+/// The violations of the message as a whole; the violations of a key are in its place.
 pub(crate) fn import_keys(request: v1::ImportKeysRequest) -> Result<ImportSpec, Violations> {
     let mut check = Check::new();
     let account = check.required("account", &request.account, AccountId::new);
     if !(1..=KEYS_MAX).contains(&request.keys.len()) {
         check.violation("keys", format!("must be 1 to {KEYS_MAX}"));
     }
-    let mark = if request.dry_run { None } else { mark(&mut check, &request) };
+    let idempotency_key = if request.dry_run { None } else { idempotency_key(&mut check, &request) };
     let v1::ImportKeysRequest { account: text, keys, dry_run, request_id: _ } = request;
     check.finish(|| {
         let keys = keys.into_iter().map(|key| imported_key(&text, key)).collect();
-        Some(ImportSpec { account: account?, dry_run, request: mark, keys })
+        Some(ImportSpec { account: account?, dry_run, request: idempotency_key, keys })
     })
 }
 
 fn imported_key(account: &str, key: v1::ImportedKey) -> Result<ImportedKey, Violations> {
     let mut check = Check::new();
-    let secret = imported_secret(&mut check, key.secret);
+    let secret = secret(&mut check, key.secret);
     let hint = match &secret {
         Some(ImportedSecret::Token(token)) if key.token_hint.is_empty() => token.hint(),
         Some(ImportedSecret::Token(_)) => {
-            check.violation("token_hint", "must be left out beside a whole token");
+            check.violation("token_hint", "must be omitted with a whole token");
             String::new()
         }
         _ => check.text("token_hint", &key.token_hint, HINT),
     };
-    // All but the secret is as in a key that is created, and read by the same rules.
+    // All fields but the secret are those of a key that is created, and follow the same rules.
     let created = v1::CreateKeyRequest {
         account: account.to_owned(),
         key_id: key.key_id,
@@ -95,7 +97,7 @@ fn imported_key(account: &str, key: v1::ImportedKey) -> Result<ImportedKey, Viol
     check.finish(|| Some(ImportedKey { spec: spec?, secret: secret?, hint }))
 }
 
-fn imported_secret(check: &mut Check, secret: Option<Secret>) -> Option<ImportedSecret> {
+fn secret(check: &mut Check, secret: Option<Secret>) -> Option<ImportedSecret> {
     match secret {
         None => {
             check.violation("token", "must be set, or one of blake3 and sha256");
@@ -154,13 +156,13 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_judged_as_a_whole_as_well() {
+    fn a_message_is_validated_as_a_whole() {
         let fields = |request| import_keys(request).unwrap_err().iter().map(|v| v.field.clone()).collect::<Vec<_>>();
         assert_eq!(fields(v1::ImportKeysRequest::default()), ["account", "keys"]);
         assert_eq!(fields(request(vec![key(token()); KEYS_MAX + 1])), ["keys"]);
         let named = v1::ImportKeysRequest { request_id: "a b".into(), ..request(vec![key(token())]) };
         assert_eq!(fields(named.clone()), ["request_id"]);
         let dry = v1::ImportKeysRequest { dry_run: true, ..named };
-        assert!(import_keys(dry).unwrap().request.is_none(), "nothing that could be repeated");
+        assert!(import_keys(dry).unwrap().request.is_none(), "a dry run changes nothing");
     }
 }

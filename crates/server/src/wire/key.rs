@@ -1,4 +1,4 @@
-//! Requests about keys. Creating, changing, listing and showing them have files of their own.
+//! Requests on keys. Creation, updates, listings and the conversion to protobuf have their own files.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use key_authority_domain::id::KeyId;
 use key_authority_domain::text;
 use key_authority_proto::v1;
 
-use self::expiry::{Said, expiry};
+use self::expiry::{ExpiryField, expiry};
 use super::check::Check;
-use super::mark::mark;
+use super::idempotency_key::idempotency_key;
 use super::time;
 use super::violations::Violations;
 
@@ -25,62 +25,62 @@ pub(crate) use create::{KeySpec, new_key};
 pub(crate) use list::list_keys;
 pub(crate) use shown::key_to_proto;
 
-/// A call that names a key and says no more.
+/// A request that only names a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KeyCall {
-    /// Which key.
+    /// The key.
     pub key_id: KeyId,
-    /// By what the call is known when it is repeated.
+    /// The idempotency key of the request.
     pub request: Option<IdempotencyKey>,
 }
 
 /// A key to revoke.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RevokeSpec {
-    /// Which key.
+    /// The key.
     pub key_id: KeyId,
-    /// Why; may be empty.
+    /// The reason; may be empty.
     pub reason: String,
-    /// By what the call is known when it is repeated.
+    /// The idempotency key of the request.
     pub request: Option<IdempotencyKey>,
 }
 
 /// A key to renew.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RenewSpec {
-    /// Which key.
+    /// The key.
     pub key_id: KeyId,
-    /// How long the earlier tokens go on.
+    /// How long the earlier tokens stay valid.
     pub overlap: Duration,
-    /// Until when the key shall live now.
+    /// The new expiry of the key.
     pub expiry: ExpiryChoice,
-    /// By what the call is known when it is repeated.
+    /// The idempotency key of the request.
     pub request: Option<IdempotencyKey>,
 }
 
 /// A key to delete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DeleteSpec {
-    /// Which key.
+    /// The key.
     pub key_id: KeyId,
-    /// Whether to delete it although it was used lately.
+    /// Whether to delete the key although it was used recently.
     pub allow_recently_used: bool,
-    /// By what the call is known when it is repeated.
+    /// The idempotency key of the request.
     pub request: Option<IdempotencyKey>,
 }
 
-/// Reads which key to return.
+/// Reads the key to return.
 ///
 /// # Errors
-/// What is wrong with the request.
+/// The violations of the request.
 pub(crate) fn get_key(request: &v1::GetKeyRequest) -> Result<KeyId, Violations> {
     key_id(&request.key_id)
 }
 
-/// Reads whose token to show.
+/// Reads the key whose token to reveal.
 ///
 /// # Errors
-/// What is wrong with the request.
+/// The violations of the request.
 pub(crate) fn reveal_token(request: &v1::RevealTokenRequest) -> Result<KeyId, Violations> {
     key_id(&request.key_id)
 }
@@ -96,57 +96,57 @@ macro_rules! calls {
         $(#[$doc])*
         ///
         /// # Errors
-        /// What is wrong with the request.
+        /// The violations of the request.
         pub(crate) fn $name(request: &v1::$request) -> Result<KeyCall, Violations> {
             let mut check = Check::new();
             let key_id = check.required("key_id", &request.key_id, KeyId::new);
-            let request = mark(&mut check, request);
+            let request = idempotency_key(&mut check, request);
             check.finish(|| Some(KeyCall { key_id: key_id?, request }))
         }
     )*};
 }
 
 calls! {
-    /// Reads which key to disable.
+    /// Reads the key to disable.
     disable_key(DisableKeyRequest);
-    /// Reads which key to enable.
+    /// Reads the key to enable.
     enable_key(EnableKeyRequest);
 }
 
-/// Reads which key to revoke, and why.
+/// Reads the key to revoke, and the reason.
 ///
 /// # Errors
-/// What is wrong with the request.
+/// The violations of the request.
 pub(crate) fn revoke_key(request: &v1::RevokeKeyRequest) -> Result<RevokeSpec, Violations> {
     let mut check = Check::new();
     let key_id = check.required("key_id", &request.key_id, KeyId::new);
     let reason = check.text("reason", &request.reason, text::REASON);
-    let request = mark(&mut check, request);
+    let request = idempotency_key(&mut check, request);
     check.finish(|| Some(RevokeSpec { key_id: key_id?, reason, request }))
 }
 
-/// Reads which key to renew, and how.
+/// Reads the key to renew, and its new expiry.
 ///
 /// # Errors
-/// What is wrong with the request.
+/// The violations of the request.
 pub(crate) fn renew_key(request: &v1::RenewKeyRequest) -> Result<RenewSpec, Violations> {
     let mut check = Check::new();
     let key_id = check.required("key_id", &request.key_id, KeyId::new);
     let overlap = request.overlap.as_ref().and_then(|overlap| check.field("overlap", time::duration(overlap)));
-    let expiry = expiry(&mut check, request.expiry.as_ref().map(Said::from));
-    let request = mark(&mut check, request);
+    let expiry = expiry(&mut check, request.expiry.as_ref().map(ExpiryField::from));
+    let request = idempotency_key(&mut check, request);
     check.finish(|| Some(RenewSpec { key_id: key_id?, overlap: overlap.unwrap_or_default(), expiry, request }))
 }
 
-/// Reads which key to delete.
+/// Reads the key to delete.
 ///
 /// # Errors
-/// What is wrong with the request.
+/// The violations of the request.
 pub(crate) fn delete_key(request: &v1::DeleteKeyRequest) -> Result<DeleteSpec, Violations> {
     let mut check = Check::new();
     let key_id = check.required("key_id", &request.key_id, KeyId::new);
     let allow_recently_used = request.allow_recently_used;
-    let request = mark(&mut check, request);
+    let request = idempotency_key(&mut check, request);
     check.finish(|| Some(DeleteSpec { key_id: key_id?, allow_recently_used, request }))
 }
 

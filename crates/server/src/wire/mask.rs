@@ -1,4 +1,4 @@
-//! Update masks: which fields a request wants changed.
+//! Update masks: the fields that a request changes.
 
 use prost_types::FieldMask;
 
@@ -7,7 +7,7 @@ use super::check::Check;
 /// The fields that an update names.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Mask<'a> {
-    /// There is no mask: the fields for which the resource carries a value.
+    /// No mask: the fields that have a value in the resource.
     Carried,
     /// `*`: every field that can be changed.
     All,
@@ -16,8 +16,8 @@ pub(crate) enum Mask<'a> {
 }
 
 impl<'a> Mask<'a> {
-    /// Reads field `update_mask`; only `allowed` paths may stand in it. A mask without paths is what clients make of an
-    /// absent one.
+    /// Reads field `update_mask`, which may contain only `allowed` paths. A mask without paths is what clients send for
+    /// an absent one.
     pub(crate) fn read(check: &mut Check, mask: Option<&'a FieldMask>, allowed: &[&str]) -> Self {
         let paths = mask.map_or(&[][..], |mask| &mask.paths);
         match paths {
@@ -32,7 +32,7 @@ impl<'a> Mask<'a> {
         }
     }
 
-    /// Whether the field `path` is to change; `carried` says whether the resource has a value for it.
+    /// Whether the field `path` changes; `carried` is whether the resource has a value for it.
     pub(crate) fn names(self, path: &str, carried: bool) -> bool {
         match self {
             Self::Carried => carried,
@@ -57,14 +57,14 @@ mod tests {
     }
 
     #[test]
-    fn without_a_mask_the_fields_that_carry_a_value_are_meant() {
+    fn without_a_mask_the_set_fields_are_named() {
         for absent in [None, Some(&mask(&[]))] {
             assert_eq!((names(absent, true), names(absent, false)), (Ok(true), Ok(false)));
         }
     }
 
     #[test]
-    fn a_mask_names_fields_whether_they_carry_a_value_or_not() {
+    fn a_mask_names_fields_with_and_without_a_value() {
         assert_eq!(names(Some(&mask(&["*"])), false), Ok(true));
         assert_eq!(names(Some(&mask(&["b", "a", "a"])), false), Ok(true));
         assert_eq!(names(Some(&mask(&["b"])), true), Ok(false));

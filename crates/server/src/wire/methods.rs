@@ -1,7 +1,7 @@
-//! The RPCs this server knows, by path, read from descriptor sets so that no list is kept by hand.
+//! The table of RPCs by path, read from descriptor sets, so that no list is maintained by hand.
 //!
-//! Metrics take their bounded labels from here, the deadline layer learns here which methods stream. It must never be asked
-//! to guess: a path that is not in a descriptor set is unknown.
+//! Metrics take their bounded labels from it, and the deadline layer the kind of each method. It must never guess: a
+//! path that is not in a descriptor set is unknown.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,8 @@ use key_authority_proto::v1::key_authority_server;
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 
-/// Who streams in a call. The names are those of go-grpc-middleware, which dashboards know as `grpc_type`.
+/// Which sides of a call send a stream. The names are those of go-grpc-middleware, which dashboards know as
+/// `grpc_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MethodKind {
     /// One request, one response.
@@ -23,7 +24,7 @@ pub enum MethodKind {
 }
 
 impl MethodKind {
-    /// The value of the label `grpc_type`.
+    /// Returns the value of the label `grpc_type`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -34,7 +35,7 @@ impl MethodKind {
         }
     }
 
-    /// True when either side may send more than one message.
+    /// Whether either side may send more than one message.
     #[must_use]
     pub const fn is_streaming(self) -> bool {
         !matches!(self, Self::Unary)
@@ -44,15 +45,15 @@ impl MethodKind {
 /// One RPC.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Method {
-    /// Full name of the service, as in `keyauthority.v1.KeyAuthority`.
+    /// The full name of the service, as in `keyauthority.v1.KeyAuthority`.
     pub service: String,
-    /// Name within the service, as in `Verify`.
+    /// The name within the service, as in `Verify`.
     pub name: String,
-    /// Who streams.
+    /// Which sides send a stream.
     pub kind: MethodKind,
 }
 
-/// The HTTP path of a method of `keyauthority.v1.KeyAuthority`.
+/// Returns the HTTP path of a method of `keyauthority.v1.KeyAuthority`.
 #[must_use]
 pub(crate) fn path(name: &str) -> String {
     format!("/{}/{name}", key_authority_server::SERVICE_NAME)
@@ -65,7 +66,7 @@ pub struct MethodTable {
 }
 
 impl MethodTable {
-    /// Reads the services out of encoded `FileDescriptorSet`s.
+    /// Reads the services of encoded `FileDescriptorSet`s.
     ///
     /// # Errors
     /// When one of the sets does not decode.
@@ -94,20 +95,20 @@ impl MethodTable {
         Ok(Self::from_methods(methods))
     }
 
-    /// A table of the given methods; of two with one path the later wins.
+    /// Makes a table of the given methods. Of two methods with one path, the later one is used.
     pub fn from_methods(methods: impl IntoIterator<Item = Method>) -> Self {
         let by_path =
             methods.into_iter().map(|method| (format!("/{}/{}", method.service, method.name), method)).collect();
         Self { by_path }
     }
 
-    /// The method with this path, if we serve it.
+    /// Returns the method with this path, if the server has it.
     #[must_use]
     pub fn get(&self, path: &str) -> Option<&Method> {
         self.by_path.get(path)
     }
 
-    /// Every path with its method, in no order.
+    /// Returns every path with its method, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Method)> {
         self.by_path.iter().map(|(path, method)| (path.as_str(), method))
     }
@@ -118,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_descriptor_set_tells_every_method_and_who_streams() {
+    fn a_descriptor_set_lists_every_method_and_its_kind() {
         let table = MethodTable::from_descriptor_sets([
             tonic_health::pb::FILE_DESCRIPTOR_SET,
             tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,

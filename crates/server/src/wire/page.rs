@@ -1,7 +1,7 @@
-//! Pages of a listing: how many items, and the token by which the next page is asked for.
+//! Pages of a listing: the page size, and the token of the next page.
 //!
-//! A page token is a cursor, sealed for one query of one caller: it can be neither read nor altered, and opens with no
-//! other filters, no other method and for no other caller.
+//! A page token is a cursor that is sealed for one query of one caller. It can neither be read nor altered, and is
+//! rejected for other filters, another method or another caller.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,22 +13,22 @@ use key_authority_proto::v1;
 use super::check::Check;
 use super::violations::Violations;
 
-/// How many items a page has when the request does not say.
+/// The page size if the request has none.
 pub(crate) const PAGE_SIZE_DEFAULT: u32 = 50;
-/// Most items of a page.
+/// The maximum page size.
 pub(crate) const PAGE_SIZE_MAX: u32 = 1000;
-/// The longest page token that is looked at, in bytes. Ours are about a hundred longer than their cursor.
+/// The longest accepted page token, in bytes. A page token is about a hundred bytes longer than its cursor.
 pub(crate) const PAGE_TOKEN_LEN_MAX: usize = 1024;
-/// Most items of a repeated filter.
+/// The maximum number of items in a repeated filter.
 pub(crate) const FILTER_ITEMS_MAX: usize = 100;
 
-/// Keeps these digests apart from all others that are made of requests.
+/// The domain of these digests, which separates them from all other digests of requests.
 const CONTEXT: &str = "keyauthority.v1 2026-11 page query";
 
-/// Reads how many items a page may have.
+/// Reads the page size.
 ///
 /// # Errors
-/// The rule, when it is negative or too large.
+/// The rule, when the value is negative or too large.
 pub(crate) fn page_size(value: i32) -> Result<u32, ValidationError> {
     match u32::try_from(value) {
         Ok(0) => Ok(PAGE_SIZE_DEFAULT),
@@ -39,20 +39,20 @@ pub(crate) fn page_size(value: i32) -> Result<u32, ValidationError> {
 
 /// A request for a page.
 pub(crate) trait Listing: prost::Message + Sized {
-    /// The RPC that it belongs to.
+    /// The RPC of the request.
     const METHOD: &'static str;
 
-    /// The page token; empty for the first page.
+    /// Returns the page token; empty for the first page.
     fn page_token(&self) -> &str;
 
-    /// What it asks for, whatever the page and its size.
+    /// Returns the query without the page token and the page size.
     #[must_use]
     fn query(&self) -> Self;
 
-    /// A digest of what is asked, and by which caller: the same for each page of one listing, and for nothing else.
+    /// Returns a digest of the query and its caller. It is the same for all pages of one listing, and for nothing else.
     fn query_digest(&self, caller: &str) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
-        // Neither a method nor the ID of a key has a NUL in it: where each ends is clear.
+        // Neither a method nor the ID of a key contains a NUL, so the end of each is unambiguous.
         for text in [Self::METHOD, caller] {
             hasher.update(text.as_bytes()).update(&[0]);
         }
@@ -86,16 +86,16 @@ listings! {
     "ListAuditEvents", ListAuditEventsRequest;
 }
 
-/// The token of the page that begins at `cursor`. The nonce must be random.
+/// Returns the token of the page that begins at `cursor`. The nonce must be random.
 #[must_use]
 pub(crate) fn seal_page(keyring: &Keyring, query_digest: &[u8; 32], cursor: &[u8], nonce: [u8; 24]) -> String {
     URL_SAFE_NO_PAD.encode(keyring.seal(SealContext::Page { query: query_digest }, cursor, nonce))
 }
 
-/// The cursor in a page token; None for the first page.
+/// Returns the cursor in a page token; `None` for the first page.
 ///
 /// # Errors
-/// When the token was not made by [`seal_page`] for the same query.
+/// When [`seal_page`] did not make the token for the same query.
 pub(crate) fn open_page(
     keyring: &Keyring,
     query_digest: &[u8; 32],
@@ -111,10 +111,10 @@ pub(crate) fn open_page(
         .ok_or_else(|| Violations::one("page_token", PAGE_TOKEN_RULE))
 }
 
-/// The rule of a page token, also for one that opens to a cursor which cannot be read.
+/// The rule of a page token, also for one whose cursor does not decode.
 pub(crate) const PAGE_TOKEN_RULE: &str = "must be a page token of this same query, unaltered";
 
-/// Reads which accounts to list: only how many.
+/// Reads the page size of a listing of accounts.
 ///
 /// # Errors
 /// When `page_size` is over its limit.
@@ -145,28 +145,28 @@ mod tests {
     }
 
     #[test]
-    fn a_page_token_opens_for_its_own_query_alone() {
+    fn a_page_token_opens_only_for_its_own_query() {
         let keyring = ring("07");
-        let asked = v1::ListKeysRequest { account: "acme".into(), ..Default::default() };
-        let digest = asked.query_digest("key_1");
+        let query = v1::ListKeysRequest { account: "acme".into(), ..Default::default() };
+        let digest = query.query_digest("key_1");
         let token = seal_page(&keyring, &digest, b"cursor", [9; 24]);
         assert_eq!(open_page(&keyring, &digest, &token), Ok(Some(b"cursor".to_vec())));
         assert_eq!(open_page(&keyring, &digest, ""), Ok(None));
 
-        let next = v1::ListKeysRequest { page_size: 7, page_token: token.clone(), ..asked.clone() };
+        let next = v1::ListKeysRequest { page_size: 7, page_token: token.clone(), ..query.clone() };
         assert_eq!(next.query_digest("key_1"), digest);
 
-        let filtered = v1::ListKeysRequest { project: "p".into(), ..asked.clone() };
+        let filtered = v1::ListKeysRequest { project: "p".into(), ..query.clone() };
         let events = v1::ListAuditEventsRequest { account: "acme".into(), ..Default::default() };
-        let refused = Err(Violations::one("page_token", PAGE_TOKEN_RULE));
-        for other in [filtered.query_digest("key_1"), asked.query_digest("key_2"), events.query_digest("key_1")] {
-            assert_eq!(open_page(&keyring, &other, &token), refused);
+        let rejected = Err(Violations::one("page_token", PAGE_TOKEN_RULE));
+        for other in [filtered.query_digest("key_1"), query.query_digest("key_2"), events.query_digest("key_1")] {
+            assert_eq!(open_page(&keyring, &other, &token), rejected);
         }
-        assert_eq!(open_page(&ring("08"), &digest, &token), refused);
+        assert_eq!(open_page(&ring("08"), &digest, &token), rejected);
     }
 
     #[test]
-    fn an_altered_token_is_refused() {
+    fn an_altered_token_is_rejected() {
         let keyring = ring("07");
         let token = seal_page(&keyring, &DIGEST, &[7; 100], [9; 24]);
         for at in 0..token.len() {
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_longer_than_a_kibibyte_is_not_looked_at() {
+    fn a_token_longer_than_a_kibibyte_is_rejected() {
         let keyring = ring("07");
         let opens = |cursor_len| {
             let token = seal_page(&keyring, &DIGEST, &vec![7; cursor_len], [9; 24]);

@@ -1,29 +1,29 @@
-//! Revisions, and the etags that are made of them.
+//! Revisions and the etags derived from them.
 
 use key_authority_domain::id::Revision;
 use key_authority_proto::v1;
 
 use super::violations::Violations;
 
-/// Stands for an etag that this authority never gave out. No state has this revision, so that comparing it always fails.
+/// Represents an etag that the authority never issued. No state has this revision, so comparing it always fails.
 const NO_STATE: Revision = Revision(-1);
 
-/// The number on the wire.
+/// Converts a revision to its number.
 #[must_use]
 pub(crate) fn number(revision: Revision) -> u64 {
     u64::try_from(revision.0).unwrap_or_default()
 }
 
-/// The etag of a key or account that was last changed by `revision`.
+/// Returns the etag of a key or account that `revision` changed last.
 #[must_use]
 pub(crate) fn etag(revision: Revision) -> String {
     revision.to_string()
 }
 
-/// The revision that an etag demands; None when there is no etag.
+/// Returns the revision that an etag requires; `None` without an etag.
 ///
-/// A text that is no etag of ours belongs to no state: it is the etag of another one, for which the contract says ABORTED,
-/// and not a malformed field.
+/// A text that is no etag of the authority belongs to no state. It counts as the etag of another state, for which the
+/// contract says ABORTED, and not as a malformed field.
 #[must_use]
 pub(crate) fn from_etag(text: &str) -> Option<Revision> {
     if text.is_empty() {
@@ -33,10 +33,10 @@ pub(crate) fn from_etag(text: &str) -> Option<Revision> {
     Some(if etag(revision) == text { revision } else { NO_STATE })
 }
 
-/// Reads which revision to wait for. Whether it has been committed is not known here.
+/// Reads the revision to wait for. Whether it has been committed is checked elsewhere.
 ///
 /// # Errors
-/// When it cannot be a revision.
+/// When the number cannot be a revision.
 pub(crate) fn awaited(request: v1::AwaitRevisionRequest) -> Result<Revision, Violations> {
     match i64::try_from(request.revision) {
         Ok(number @ 1..) => Ok(Revision(number)),

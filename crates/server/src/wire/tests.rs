@@ -1,4 +1,4 @@
-//! Whatever arrives, reading it ends: with values or with violations.
+//! Reading is total: for every message it ends with values or with violations.
 
 use key_authority_domain::account::KeyPolicy;
 use key_authority_domain::id::Revision;
@@ -8,11 +8,11 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::violations::{VIOLATIONS_MAX, Violations};
-use super::{account, audit, connect, import, key, mark, page, revision};
+use super::{account, audit, connect, idempotency_key, import, key, page, revision};
 use crate::verify::decode as verify;
 
-/// Bytes that are mostly a protobuf message: fields of the numbers that ours have, with numbers, texts, short and long, and
-/// messages in them.
+/// Bytes that are mostly a protobuf message: fields with the numbers of our own messages, which contain numbers, short
+/// and long texts, and nested messages.
 fn wire() -> impl Strategy<Value = Vec<u8>> {
     let number = (1..21_u32, prop_oneof![0..20_u64, any::<u64>()]).prop_map(|(tag, value)| {
         let mut bytes = Vec::new();
@@ -40,7 +40,7 @@ fn wire() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// The message in `bytes`, or as much of it as there is.
+/// Decodes the message in `bytes`, as far as possible.
 fn read<M: Message + Default>(bytes: &[u8]) -> M {
     let mut message = M::default();
     let _ = message.merge(bytes);
@@ -58,8 +58,8 @@ proptest! {
     #[test]
     fn reading_is_total(fields in prop::collection::vec(wire(), 0..12)) {
         let bytes = fields.concat();
-        if let Ok(asked) = verify::VerifyRequestRef::read(&bytes) {
-            let _ = asked.question().map(drop).map_err(|violations| check::<()>(Err(violations)));
+        if let Ok(request) = verify::VerifyRequestRef::read(&bytes) {
+            let _ = request.question().map(drop).map_err(|violations| check::<()>(Err(violations)));
         }
         if let Ok(batch) = verify::batch(&bytes) {
             let _ = verify::questions(&batch).map(drop).map_err(|violations| check::<()>(Err(violations)));
@@ -82,7 +82,7 @@ proptest! {
         check(account::delete_account(&read(&bytes)));
         check(audit::list_events(&read(&bytes)));
         check(revision::awaited(read(&bytes)));
-        check(mark::of(&read::<v1::CreateKeyRequest>(&bytes)));
+        check(idempotency_key::from_request(&read::<v1::CreateKeyRequest>(&bytes)));
         check(page::list_accounts(&read(&bytes)));
         let _ = page::Listing::query_digest(&read::<v1::ListKeysRequest>(&bytes), "key_1");
 

@@ -1,38 +1,38 @@
-//! Instants and durations. On the wire they have nanoseconds, here and in the database microseconds: later digits are cut
-//! off, in both directions.
+//! Instants and durations. Protobuf has nanoseconds; the domain and the database have microseconds. Further digits are
+//! truncated.
 
 use std::time::Duration;
 
 use key_authority_domain::text::ValidationError;
 use key_authority_domain::time::{LIFETIME_MAX, LIFETIME_MIN, Timestamp, duration_from_parts};
 
-/// The longest `google.protobuf.Duration`, 10,000 years.
+/// The longest `google.protobuf.Duration`: 10,000 years.
 const SECONDS_MAX: u64 = 315_576_000_000;
 
-/// Reads an instant.
+/// Converts an instant from protobuf.
 ///
 /// # Errors
-/// The rule, when it lies outside of the years 1 to 9999 or is not normalised.
+/// The rule, when the instant is outside of the years 1 to 9999 or not normalized.
 pub(crate) fn timestamp(value: &prost_types::Timestamp) -> Result<Timestamp, ValidationError> {
     Timestamp::from_parts(value.seconds, value.nanos)
 }
 
-/// Writes an instant.
+/// Converts an instant to protobuf.
 #[must_use]
 pub(crate) fn timestamp_to_proto(value: Timestamp) -> prost_types::Timestamp {
     let (seconds, nanos) = value.to_parts();
     prost_types::Timestamp { seconds, nanos }
 }
 
-/// Reads a duration of 0 to 100 years.
+/// Converts a duration of 0 to 100 years from protobuf.
 ///
 /// # Errors
-/// The rule, when it is negative, longer or not normalised.
+/// The rule, when the duration is negative, longer or not normalized.
 pub(crate) fn duration(value: &prost_types::Duration) -> Result<Duration, ValidationError> {
     duration_from_parts(value.seconds, value.nanos)
 }
 
-/// Reads the lifetime of a key, 1 second to 100 years.
+/// Converts the lifetime of a key, 1 second to 100 years, from protobuf.
 ///
 /// # Errors
 /// The rule.
@@ -43,7 +43,8 @@ pub(crate) fn lifetime(value: &prost_types::Duration) -> Result<Duration, Valida
     }
 }
 
-/// Writes a duration. One that no `google.protobuf.Duration` can hold becomes the longest that can be.
+/// Converts a duration to protobuf. A duration that exceeds the range of `google.protobuf.Duration` becomes the
+/// maximum.
 #[must_use]
 pub(crate) fn duration_to_proto(value: Duration) -> prost_types::Duration {
     let seconds = i64::try_from(value.as_secs().min(SECONDS_MAX)).unwrap_or_default();
@@ -101,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_duration_is_written_as_the_longest_that_can_be() {
+    fn a_duration_out_of_range_becomes_the_maximum() {
         assert_eq!(duration_to_proto(Duration::MAX), span(315_576_000_000, 0));
         assert_eq!(duration_to_proto(Duration::new(1, 1_999)), span(1, 1_000));
     }
@@ -119,7 +120,8 @@ mod tests {
         fn writing_is_total(micros: i64, seconds: u64, nanos in 0..1_000_000_000_u32) {
             let _ = timestamp_to_proto(Timestamp::from_micros(micros));
             let written = duration_to_proto(Duration::new(seconds, nanos));
-            prop_assert!((0..=315_576_000_000).contains(&written.seconds) && (0..1_000_000_000).contains(&written.nanos));
+            prop_assert!((0..=315_576_000_000).contains(&written.seconds));
+            prop_assert!((0..1_000_000_000).contains(&written.nanos));
         }
     }
 }

@@ -1,19 +1,19 @@
-//! What is wrong with a request.
+//! The violations of a request.
 
 use std::fmt;
 
 use key_authority_domain::policy_error::{ChangeError, PolicyError};
 
-/// Most violations that are told of one request. They travel in a header, and common clients drop a call whose headers
-/// exceed 8 KiB: a caller with more mistakes than this still learns of the first ones, and how many more there are.
+/// The maximum number of violations in a response. They are sent in a header, and common clients drop a call whose
+/// headers exceed 8 KiB: a caller with more violations gets the first ones and the number of the others.
 pub(crate) const VIOLATIONS_MAX: usize = 16;
-/// How many of them stand in the text, which travels beside the list.
+/// The number of violations in the message, which is sent beside the list.
 const SPELT_OUT_MAX: usize = 4;
 
-/// The rule of a field that cannot be left out.
+/// The rule of a required field.
 pub(crate) const REQUIRED: &str = "must be set: it is required";
 
-/// One field that breaks a rule.
+/// A field that violates a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
     /// The field, as the request names it: `scopes[3]`, `key.display_name`, `requests[7].client_ip`.
@@ -22,8 +22,8 @@ pub struct Violation {
     pub rule: String,
 }
 
-/// All that is wrong with a request: field paths as the request names them, each with its rule. Never a value: it may be a
-/// secret that somebody put into the wrong field.
+/// All violations of a request: field paths as the request names them, each with its rule. They never contain a value,
+/// which may be a secret in the wrong field.
 #[derive(Debug, Clone, PartialEq, Eq, Default, thiserror::Error)]
 pub struct Violations {
     pub(super) found: Vec<Violation>,
@@ -31,25 +31,26 @@ pub struct Violations {
 }
 
 impl Violations {
-    /// One broken rule.
+    /// Makes a single violation.
     #[must_use]
     pub fn one(field: impl Into<String>, rule: impl Into<String>) -> Self {
         Self { found: vec![Violation { field: field.into(), rule: rule.into() }], left_off: 0 }
     }
 
-    /// A rejection of the domain as a violation, if it is one of a field. The domain does not know in which message of the
-    /// request the field stands: [`Violations::within`] adds it.
+    /// Converts an error of the domain to a violation, if it is about a field. The domain does not know in which
+    /// message of the request the field is: [`Violations::within`] adds that.
     ///
     /// # Errors
-    /// The refusal, when it was policy or state that did not allow the change.
-    pub fn rejected(rejection: ChangeError) -> Result<Self, PolicyError> {
-        match rejection {
+    /// The policy error, when the policy or the state does not allow the change.
+    pub fn rejected(error: ChangeError) -> Result<Self, PolicyError> {
+        match error {
             ChangeError::Invalid { field, rule } => Ok(Self::one(field, rule.as_str())),
-            ChangeError::Refused(refusal) => Err(refusal),
+            ChangeError::Refused(error) => Err(error),
         }
     }
 
-    /// The same violations of the message in field `path`: `client_ip` in `requests[7]` is `requests[7].client_ip`.
+    /// Returns the same violations for a message in field `path`: `client_ip` in `requests[7]` becomes
+    /// `requests[7].client_ip`.
     #[must_use]
     pub fn within(mut self, path: impl fmt::Display) -> Self {
         for violation in &mut self.found {
@@ -58,12 +59,12 @@ impl Violations {
         self
     }
 
-    /// The violations, in the order of the fields; at most [`VIOLATIONS_MAX`].
+    /// Returns the violations, in the order of the fields; at most [`VIOLATIONS_MAX`].
     pub fn iter(&self) -> std::slice::Iter<'_, Violation> {
         self.found.iter()
     }
 
-    /// How many more there are than [`Violations::iter`] tells.
+    /// Returns how many violations there are beyond those of [`Violations::iter`].
     #[must_use]
     pub const fn left_off(&self) -> usize {
         self.left_off
@@ -108,7 +109,7 @@ mod tests {
     use key_authority_domain::text::DISPLAY_NAME;
 
     #[test]
-    fn all_that_is_wrong_is_told_at_once_and_no_value_is_repeated() {
+    fn all_violations_are_reported_at_once_and_no_value_is_repeated() {
         let mut check = Check::new();
         let id = check.field("key_id", KeyId::new("canary id"));
         let name = check.text("display_name", "canary\0", DISPLAY_NAME);
@@ -120,14 +121,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_wrong_gives_the_value() {
+    fn without_violations_the_value_is_returned() {
         let mut check = Check::new();
         let id = check.optional("key_id", "", KeyId::new);
         assert_eq!(check.finish(|| Some(id)), Ok(None));
     }
 
     #[test]
-    fn what_is_left_out_and_what_is_wrong_are_told_apart() {
+    fn missing_and_invalid_fields_have_different_rules() {
         let rule = |text| {
             let mut check = Check::new();
             let id = check.required("account", text, KeyId::new);
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rejection_is_a_violation_only_when_it_names_a_field() {
+    fn a_domain_error_is_a_violation_only_if_it_names_a_field() {
         let violations = Violations::rejected(ChangeError::invalid("expire_time", "must be in the future")).unwrap();
         assert_eq!(violations.within("key").to_string(), "key.expire_time must be in the future");
         assert_eq!(Violations::rejected(PolicyError::KeyRevoked.into()), Err(PolicyError::KeyRevoked));

@@ -89,7 +89,7 @@ async fn each_denial_says_why(authority: Authority) {
     for path in ["/admin", "/admin?a=b", "/admin/", "/admin/x", "/a/../admin/x", "//admin/x", "/%61dmin/x"] {
         let reply = envoy.get_with(&token, path).await;
         reply.denied(403, "SCOPE_DENIED");
-        assert!(challenge(&reply).ends_with("error=\"insufficient_scope\", error_description=\"the key has not the scopes that are needed\", scope=\"read admin\""), "{reply:?}");
+        assert!(challenge(&reply).ends_with("error=\"insufficient_scope\", error_description=\"the key lacks the required scopes\", scope=\"read admin\""), "{reply:?}");
     }
     assert_eq!(envoy.get_with(&token, "/admin%2Fx").await.code, 400);
     envoy.get_with(&token, "/administrators").await.passed();

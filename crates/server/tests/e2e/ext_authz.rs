@@ -79,7 +79,7 @@ async fn a_request_passes_with_its_key_told_and_its_token_taken_away(authority: 
     }
     // Elsewhere than where the route says, it is none, and stays.
     let elsewhere = Asked::of(format!("/?api_key={token}"));
-    assert_eq!(proxy.denied(elsewhere).await.body["message"], "a token is needed");
+    assert_eq!(proxy.denied(elsewhere).await.body["message"], "a token is required");
     let other = Asked::bearer("of the upstream's own").header("x-api-key", token).route("token_in", "x-api-key");
     assert_same_set(proxy.allowed(other).await.removed, ["x-api-key".to_owned()]);
 }
@@ -133,12 +133,12 @@ async fn each_verdict_is_a_denial_in_the_form_of_rfc_6750(authority: Authority) 
     let never_issued = never_issued(&authority).await;
     let mistyped = mistyped(&token);
     let invalid = [
-        (Asked::bearer(&mistyped), "MALFORMED", "this is no token"),
-        (Asked::of("/").header("authorization", "Basic ???"), "MALFORMED", "this is no token"),
-        (Asked::bearer(&never_issued), "UNKNOWN", "the token is not known"),
-        (Asked::bearer(&token).route("account", "other"), "UNKNOWN", "the token is not known"),
-        (Asked::of("/").header("authorization", pair("other", &token)), "UNKNOWN", "the token is not known"),
-        (Asked::of("/").header("authorization", pair(&"x".repeat(99), &token)), "UNKNOWN", "the token is not known"),
+        (Asked::bearer(&mistyped), "MALFORMED", "the token is malformed"),
+        (Asked::of("/").header("authorization", "Basic ???"), "MALFORMED", "the token is malformed"),
+        (Asked::bearer(&never_issued), "UNKNOWN", "the token is unknown"),
+        (Asked::bearer(&token).route("account", "other"), "UNKNOWN", "the token is unknown"),
+        (Asked::of("/").header("authorization", pair("other", &token)), "UNKNOWN", "the token is unknown"),
+        (Asked::of("/").header("authorization", pair(&"x".repeat(99), &token)), "UNKNOWN", "the token is unknown"),
         (Asked::bearer(&disabled.token), "DISABLED", "the key is disabled"),
         (Asked::bearer(&revoked.token), "REVOKED", "the key is revoked"),
         (Asked::bearer(&expired.token), "EXPIRED", "the token has expired"),
@@ -173,7 +173,7 @@ async fn each_verdict_is_a_denial_in_the_form_of_rfc_6750(authority: Authority) 
 
     let denied = proxy.denied(Asked::of("/").header("authorization", "Negotiate x")).await;
     assert_eq!((denied.code, &*denied.challenge), (401, "Bearer realm=\"keyauthority\""));
-    assert_eq!(denied.body, json!({"error": null, "message": "a token is needed"}));
+    assert_eq!(denied.body, json!({"error": null, "message": "a token is required"}));
     let both = format!("Bearer {token},Bearer {bound}");
     for asked in [Asked::bearer(&token).header("x-api-key", bound), Asked::of("/").header("authorization", both)] {
         let denied = proxy.denied(asked).await;

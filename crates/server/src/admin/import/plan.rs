@@ -1,4 +1,4 @@
-//! What becomes of each key of an import: it is new, it is there already, or it is refused, with the reason.
+//! The plan of an import: each key is new, exists already, or is rejected with a reason.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -22,13 +22,13 @@ use crate::rpc::errors::RpcError;
 use crate::wire::import::ImportedKey;
 use crate::wire::violations::Violations;
 
-/// A key that was read.
+/// A key of the message, with its digests.
 pub(super) struct Candidate {
     key: ImportedKey,
     scheme: Scheme,
-    /// How its token will be kept.
+    /// The digest under which its token will be stored.
     digest: TokenDigest,
-    /// By what its token may be here already.
+    /// The digests under which its token may exist already.
     known: Vec<TokenDigest>,
 }
 
@@ -40,13 +40,13 @@ impl Candidate {
     }
 }
 
-/// What is there already of what a message brings, and what came of the message so far.
+/// The existing keys that a message may collide with, including those that the message itself has added so far.
 pub(super) struct ExistingKeys {
     holders: HashMap<TokenDigest, Holder>,
     ids: HashSet<KeyId>,
-    /// Those of this message.
+    /// The digests of this message.
     digests: HashSet<TokenDigest>,
-    /// How many keys count towards the account's limit, where it has one.
+    /// The number of keys that count towards the account's limit, if it has one.
     counted: u64,
 }
 
@@ -59,19 +59,20 @@ impl ExistingKeys {
     ) -> Result<Self, RpcError> {
         let candidates = || candidates.iter().flatten();
         let known: Vec<_> = candidates().flat_map(|candidate| &candidate.known).copied().collect();
-        let asked: Vec<_> = candidates().filter_map(|candidate| candidate.key.spec.id.clone()).collect();
+        let requested: Vec<_> = candidates().filter_map(|candidate| candidate.key.spec.id.clone()).collect();
         let counted = match account.policy.max_keys {
             Some(_) => tx.count_keys(&account.id, account.policy.counted).await?,
             None => 0,
         };
-        // The IDs of a message that was imported before were used by it.
-        let ids = if is_repeated { tx.existing_key_ids(&asked).await? } else { tx.used_key_ids(&asked).await? };
+        // An ID of a message that was imported before was used by that import.
+        let ids =
+            if is_repeated { tx.existing_key_ids(&requested).await? } else { tx.used_key_ids(&requested).await? };
         let holders = tx.holders(&known).await?;
         Ok(Self { holders, ids, digests: HashSet::new(), counted })
     }
 }
 
-/// By what keys are judged, and what they get.
+/// Plans an import: the account and policy that keys are checked against, and the attributes that they get.
 pub(super) struct ImportPlanner {
     account: Account,
     actor: Actor,
@@ -80,7 +81,7 @@ pub(super) struct ImportPlanner {
     keyring: Arc<Keyring>,
 }
 
-/// What is to be done about a key.
+/// The planned outcome for a valid key.
 enum ImportOutcome {
     New(Box<Key>),
     Existing(Revision),
@@ -95,26 +96,26 @@ impl ImportPlanner {
         &self.account
     }
 
-    /// Judges a message.
+    /// Plans the import of a message.
     pub(super) fn plan(
         &self,
         candidates: &[Result<Candidate, Violations>],
         mut existing: ExistingKeys,
     ) -> Result<ImportPlan, RpcError> {
         let mut plan = ImportPlan::default();
-        for (place, candidate) in (0..).zip(candidates) {
+        for (index, candidate) in (0..).zip(candidates) {
             let outcome = match candidate {
                 Ok(candidate) => self.outcome(candidate, &mut existing),
                 Err(violations) => Err(violations.clone().into()),
             };
             match outcome {
-                Ok(ImportOutcome::Existing(revision)) => plan.existing.push((place, revision)),
+                Ok(ImportOutcome::Existing(revision)) => plan.existing.push((index, revision)),
                 Ok(ImportOutcome::New(key)) => {
                     plan.keys.push(*key);
-                    plan.places.push(place);
+                    plan.indices.push(index);
                 }
-                Err(failure) if failure.is_refusal() => plan.errors.push(error(place, &failure)),
-                Err(fault) => return Err(fault),
+                Err(error) if error.is_refusal() => plan.errors.push(key_error(index, &error)),
+                Err(error) => return Err(error),
             }
         }
         plan.record = (!plan.keys.is_empty()).then(|| AuditRecord {
@@ -163,35 +164,35 @@ impl ImportPlanner {
     }
 }
 
-/// What came of a message.
+/// The plan for a message.
 #[derive(Default)]
 pub(super) struct ImportPlan {
-    /// The new keys.
+    /// The keys to insert.
     pub(super) keys: Vec<Key>,
-    /// The places of those in the message.
-    places: Vec<u32>,
-    /// The places of those that are there already, and the revisions that created them.
+    /// The indices of `keys` in the message.
+    indices: Vec<u32>,
+    /// The indices of keys that exist already, and the revisions that created them.
     existing: Vec<(u32, Revision)>,
-    /// How many keys of a repeated message are still existing.
+    /// How many keys of a repeated message still exist.
     replayed: usize,
     errors: Vec<v1::ImportKeyError>,
-    /// None when there are no new keys.
+    /// `None` when there are no new keys.
     pub(super) record: Option<AuditRecord>,
 }
 
 impl ImportPlan {
-    /// The newest change that brought a key which is there already.
+    /// Returns the newest revision that created an existing key of the message.
     pub(super) fn newest_existing(&self) -> Option<Revision> {
         self.existing.iter().map(|(_, revision)| *revision).max()
     }
 
-    /// The same for a message that was imported before, as `revision`: nothing of it is new.
+    /// Returns the plan for a message that was imported before, as `revision`: none of its keys is new.
     pub(super) fn replayed(mut self, revision: Revision) -> Self {
         let before = self.existing.len();
         self.existing.retain(|(_, created)| *created != revision);
         self.replayed = before - self.existing.len();
         self.keys.clear();
-        self.errors.extend(self.places.drain(..).map(not_there));
+        self.errors.extend(self.indices.drain(..).map(no_longer_imported));
         self.errors.sort_by_key(|error| error.index);
         self
     }
@@ -207,22 +208,23 @@ impl ImportPlan {
     }
 }
 
-/// Of a key of a repeated message that would be new. Whether it was refused the first time or deleted since, nobody kept.
-fn not_there(place: u32) -> v1::ImportKeyError {
-    let message = "was not imported with this message, or is there no more".to_owned();
-    v1::ImportKeyError { message, ..error(place, &RpcError::KeyNotFound) }
+/// Returns the error for a key of a repeated message that would be new. Whether it was rejected the first time or
+/// deleted since is not recorded.
+fn no_longer_imported(index: u32) -> v1::ImportKeyError {
+    let message = "was not imported with this message, or no longer exists".to_owned();
+    v1::ImportKeyError { message, ..key_error(index, &RpcError::KeyNotFound) }
 }
 
-/// Why the key at `place` was not imported.
-fn error(place: u32, failure: &RpcError) -> v1::ImportKeyError {
-    let field = match failure {
+/// Returns the error for the key at `index`.
+fn key_error(index: u32, error: &RpcError) -> v1::ImportKeyError {
+    let field = match error {
         RpcError::Invalid(violations) => violations.iter().next().map(|violation| violation.field.clone()),
         _ => None,
     };
     v1::ImportKeyError {
-        index: place,
+        index,
         field: field.unwrap_or_default(),
-        reason: failure.code().1.to_owned(),
-        message: failure.message(),
+        reason: error.code().1.to_owned(),
+        message: error.message(),
     }
 }

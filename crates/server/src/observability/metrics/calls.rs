@@ -1,8 +1,8 @@
 //! The series `grpc_server_started_total`, `grpc_server_handled_total` and `grpc_server_handling_seconds`.
 //!
-//! A call is handled when its status is known and its body is over, or when the client let go of it (`Canceled`). The status
-//! comes from the response headers (a refusal sends nothing else) or from the trailers. Labels are bounded: a path that is not
-//! in the method table is counted as `unknown`.
+//! A call is handled when its status is known and its body is complete, or when the client cancels it (`Canceled`). The
+//! status comes from the response headers (a trailers-only response has nothing else) or from the trailers. Labels are
+//! bounded: a path that is not in the method table is counted as `unknown`.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -58,7 +58,7 @@ const CODES: [Code; 17] = [
     Code::Unauthenticated,
 ];
 
-/// The names Go gives the codes, since dashboards are written for them.
+/// Returns the name of a code in Go, which existing dashboards use.
 const fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
@@ -84,13 +84,13 @@ const fn code_name(code: Code) -> &'static str {
 /// The series of one method, resolved once.
 #[derive(Debug)]
 struct MethodSeries {
-    /// None for what is no method of ours.
+    /// `None` for unknown paths.
     method: Option<Method>,
     labels: MethodLabels,
     started: Counter,
     seconds: DurationHistogram,
     handled: Family<HandledLabels, Counter>,
-    /// Resolved when a code is first seen, so that codes which never happen are no series.
+    /// Resolved when a code first occurs, so that codes that never occur are no series.
     by_code: [OnceLock<Counter>; CODES.len()],
 }
 
@@ -116,7 +116,7 @@ struct Series {
     unknown: Arc<MethodSeries>,
 }
 
-/// The series of all methods. Clones are the same series.
+/// The series of all methods. Clones share the series.
 #[derive(Debug, Clone)]
 pub struct CallMetrics(Arc<Series>);
 
@@ -156,7 +156,7 @@ impl CallMetrics {
 }
 
 impl CallMetrics {
-    /// The series of the method with this path.
+    /// Returns the series of the method with this path.
     #[must_use]
     pub fn series(&self, path: &str) -> CallSeries {
         CallSeries(Arc::clone(self.0.by_path.get(path).unwrap_or(&self.0.unknown)))
@@ -168,19 +168,19 @@ impl CallMetrics {
 pub struct CallSeries(Arc<MethodSeries>);
 
 impl CallSeries {
-    /// The method; None where the path is none of ours.
+    /// Returns the method; `None` for an unknown path.
     #[must_use]
     pub fn method(&self) -> Option<&Method> {
         self.0.method.as_ref()
     }
 
-    /// True when either side may send more than one message.
+    /// Whether either side may send more than one message.
     #[must_use]
     pub fn is_streaming(&self) -> bool {
         self.method().is_some_and(|method| method.kind.is_streaming())
     }
 
-    /// Counts a call that begins now, and is over with `inner` and its body.
+    /// Counts a call that begins now and ends with the body of `inner`'s response.
     pub(crate) fn observe<F>(&self, inner: F) -> ObservedFuture<F> {
         self.0.started.inc();
         let call = Call { series: Arc::clone(&self.0), stopwatch: Stopwatch::start(), code: Code::Cancelled };
@@ -188,8 +188,8 @@ impl CallSeries {
     }
 }
 
-/// One call that is going on. Dropping it is what ends it, so that a call which is torn down at any point is counted too, as
-/// cancelled unless something better is known by then.
+/// A call in progress. It ends when it is dropped, so that a call that is torn down at any point is counted too: as
+/// cancelled, unless another code is known by then.
 #[derive(Debug)]
 struct Call {
     series: Arc<MethodSeries>,
@@ -212,7 +212,7 @@ impl Drop for Call {
 }
 
 pin_project! {
-    /// The call until its response headers.
+    /// A call before its response headers.
     #[derive(Debug)]
     pub struct ObservedFuture<F> {
         #[pin]
@@ -239,7 +239,7 @@ where
 }
 
 pin_project! {
-    /// The call until the end of its response.
+    /// A call between its response headers and the end of its response.
     #[derive(Debug)]
     pub struct ObservedBody<B> {
         #[pin]
@@ -262,7 +262,7 @@ impl<B: Body> Body for ObservedBody<B> {
                     *this.call = None;
                 }
             }
-            // An end without trailers is a call whose status the client will never learn.
+            // After an end without trailers, the client never receives a status.
             Some(Err(_)) | None => {
                 if let Some(mut call) = this.call.take() {
                     call.code = Code::Unknown;
@@ -294,7 +294,7 @@ mod tests {
         Metrics::new("0", &methods, &[])
     }
 
-    /// Observes a call of `path` that is answered with `answer`, or never.
+    /// Observes a call of `path`. The call returns `answer`, or never returns.
     async fn call(metrics: &Metrics, path: &str, answer: Option<Response<TonicBody>>) {
         let call = async move {
             match answer {
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_in_the_headers_is_counted_with_its_code() {
+    async fn an_error_in_the_headers_is_counted_with_its_code() {
         let metrics = metrics();
         let refusal = Status::not_found("no").into_http();
         call(&metrics, "/grpc.health.v1.Health/Check", Some(refusal)).await;
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_the_client_gave_up_is_canceled_and_an_unknown_path_makes_no_label() {
+    async fn a_dropped_call_is_canceled_and_an_unknown_path_makes_no_label() {
         let metrics = metrics();
         call(&metrics, "/made.up/Name", None).await;
         let text = metrics.encode().unwrap();

@@ -1,6 +1,6 @@
-//! A histogram of durations that never locks.
+//! A histogram of durations without locks.
 //!
-//! prometheus-client's own takes a write lock for each observation; on Verify every core would stand in that line.
+//! The histogram of prometheus-client takes a write lock for each observation; on Verify, every core would wait for it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use std::time::Duration;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::{MetricType, TypedMetric};
 
-/// Upper bounds in nanoseconds: from 50 µs, where a Verify lives, to 10 s, where every deadline has passed.
+/// Upper bounds in nanoseconds: from 50 µs, a typical Verify, to 10 s, after every deadline.
 const BOUNDS_NS: [u64; 16] = [
     50_000,
     100_000,
@@ -36,7 +36,7 @@ struct Counts {
     sum_ns: AtomicU64,
 }
 
-/// Durations, counted in buckets. Clones share their counts.
+/// A histogram of durations. Clones share their counts.
 #[derive(Debug, Clone, Default)]
 pub(super) struct DurationHistogram(Arc<Counts>);
 
@@ -56,7 +56,7 @@ impl TypedMetric for DurationHistogram {
 
 impl EncodeMetric for DurationHistogram {
     fn encode(&self, mut encoder: MetricEncoder) -> Result<(), std::fmt::Error> {
-        // Count and buckets come from one reading, so that they always agree.
+        // The count is the sum of the buckets that were read, so that both always agree.
         let mut buckets: Vec<(f64, u64)> = BOUNDS_NS
             .iter()
             .zip(&self.0.buckets)

@@ -42,16 +42,16 @@ struct VersionLabel {
     version: &'static str,
 }
 
-/// Why a connection was turned away or given up before its first call.
+/// Why a connection was rejected or closed before its first call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectionRejected {
-    /// The listener holds as many connections as it may.
+    /// The listener has reached its limit of connections.
     AtLimit,
-    /// The TLS handshake and the HTTP/2 preface did not come in time.
+    /// The TLS handshake and the HTTP/2 preface did not complete in time.
     TimedOut,
     /// The TLS handshake failed.
     Tls,
-    /// What came was not HTTP/2, or the peer hung up before it had said so.
+    /// The peer did not speak HTTP/2, or closed the connection first.
     NotHttp2,
 }
 
@@ -78,7 +78,7 @@ pub struct Metrics {
     connections: Gauge,
     connections_refused: Family<ReasonLabel, Counter>,
     admin_refused: Family<ReasonLabel, Counter>,
-    /// What the replica knows, and how it keeps up.
+    /// The series of the replica.
     pub replica: ReplicaMetrics,
     statements: Family<PoolLabel, Counter>,
     waiting_changes: Family<UrgencyLabel, Gauge>,
@@ -86,7 +86,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// The registry with every series.
+    /// Makes the registry with every series.
     ///
     /// `methods` bounds the labels of the `grpc_server_*` series. `verdicts` are the label values of
     /// `keyauthority_verify_total`, in the order of the verdicts' numbers.
@@ -102,7 +102,7 @@ impl Metrics {
         let connections = Gauge::default();
         registry.register("keyauthority_connections", "Open gRPC connections", connections.clone());
         let connections_refused = Family::<ReasonLabel, Counter>::default();
-        // From the start, each at 0: what first appears at 1 has not increased, as Prometheus counts.
+        // Each series starts at 0: Prometheus sees no increase in a series that first appears at 1.
         for refusal in ConnectionRejected::ALL {
             connections_refused.get_or_create_owned(&ReasonLabel { reason: refusal.as_str() });
         }
@@ -120,7 +120,7 @@ impl Metrics {
         let waiting_changes = Family::<UrgencyLabel, Gauge>::default();
         registry.register(
             "keyauthority_waiting_changes",
-            "Changes that wait for their turn in this process; ending ones (revoke, disable, suspend) go first",
+            "Changes queued in this process, by urgency; ending ones (revoke, disable, suspend) go first",
             waiting_changes.clone(),
         );
         let statements = Family::<PoolLabel, Counter>::default();
@@ -146,31 +146,31 @@ impl Metrics {
         }
     }
 
-    /// The `grpc_server_*` series.
+    /// Returns the `grpc_server_*` series.
     #[must_use]
     pub fn calls(&self) -> CallMetrics {
         self.calls.clone()
     }
 
-    /// Counts `count` verifications with the verdict of this number. A number without a name is not counted.
+    /// Counts `count` verifications with the verdict of this number. An unknown number is not counted.
     pub fn verified(&self, verdict: usize, count: u64) {
         if let Some(counter) = self.verdicts.get(verdict) {
             counter.inc_by(count);
         }
     }
 
-    /// Counts an admin call refused. `reason` is an `ErrorInfo.reason` of our closed list, never text of a caller.
+    /// Counts a refused admin call. `reason` is an `ErrorInfo.reason` from the closed list, never text from a caller.
     pub fn admin_refused(&self, reason: &'static str) {
         self.admin_refused.get_or_create_owned(&ReasonLabel { reason }).inc();
     }
 
-    /// Counts a connection that came to nothing.
+    /// Counts a rejected connection.
     pub fn connection_refused(&self, refusal: ConnectionRejected) {
         let reason = refusal.as_str();
         self.connections_refused.get_or_create_owned(&ReasonLabel { reason }).inc();
     }
 
-    /// How many connections were turned away for this reason.
+    /// Returns how many connections were rejected for this reason.
     #[must_use]
     pub fn connections_refused(&self, refusal: ConnectionRejected) -> u64 {
         let reason = refusal.as_str();
@@ -184,12 +184,12 @@ impl Metrics {
         OpenConnection(self.connections.clone())
     }
 
-    /// Sets how many statements a pool has sent. Counted where they are sent; told here.
+    /// Sets the number of statements that a pool has sent.
     pub fn set_statements(&self, pool: &'static str, statements: u64) {
         set(&self.statements.get_or_create_owned(&PoolLabel { pool }), statements);
     }
 
-    /// Sets how many changes wait for their turn: ending ones and ordinary ones.
+    /// Sets the number of queued changes: ending ones and ordinary ones.
     pub fn set_waiting_changes(&self, (ending, ordinary): (usize, usize)) {
         for (urgency, count) in [("ending", ending), ("ordinary", ordinary)] {
             let count = i64::try_from(count).unwrap_or(i64::MAX);
@@ -197,16 +197,16 @@ impl Metrics {
         }
     }
 
-    /// Sets what runs at each scrape, before the text is written: it brings the gauges up to date, so that no task has to
-    /// tick for them. The first call wins.
+    /// Sets a function that runs at each scrape, before the text is written. It updates the gauges, so that no task
+    /// needs a timer for them. The first call wins.
     pub fn on_scrape(&self, refresh: impl Fn(&Self) + Send + Sync + 'static) {
         let _ = self.refresh.set(Box::new(refresh));
     }
 
-    /// All series in the `OpenMetrics` text format ([`CONTENT_TYPE`]).
+    /// Encodes all series in the `OpenMetrics` text format ([`CONTENT_TYPE`]).
     ///
     /// # Errors
-    /// When a series cannot be formatted, which is a mistake in its label type.
+    /// When a series cannot be formatted, which is a defect in its label type.
     pub fn encode(&self) -> Result<String, std::fmt::Error> {
         if let Some(refresh) = self.refresh.get() {
             refresh(self);
@@ -233,7 +233,7 @@ impl Drop for OpenConnection {
     }
 }
 
-/// Metrics as they are handed around.
+/// Shared metrics.
 pub type SharedMetrics = Arc<Metrics>;
 
 #[cfg(test)]

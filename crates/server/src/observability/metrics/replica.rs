@@ -1,4 +1,4 @@
-//! What one replica knows, how it keeps up, and how long changes take to be over.
+//! The series of one replica: its index, its lease, and the propagation of changes.
 
 use std::time::Duration;
 
@@ -48,42 +48,46 @@ impl ReplicaMetrics {
             registry.register(format!("keyauthority_{name}"), help, gauge.clone());
             gauge
         };
-        let resident_keys = gauge("resident_keys", "Keys held in memory, of every state");
-        let revision = gauge("revision", "Newest revision this replica has heard of");
-        let applied_revision = gauge("applied_revision", "Newest revision this replica has applied");
-        let applied_lag = gauge("applied_lag_revisions", "Revisions this replica has heard of and not applied yet");
-        let replicas = gauge("replicas", "Replicas in the registry, this one included");
-        let held_tokens = gauge(
-            "held_tokens",
-            "Tokens refused because they had ended before the database went back; see AcceptRestore",
-        );
+        let resident_keys = gauge("resident_keys", "Keys in memory, of every state");
+        let revision = gauge("revision", "Newest revision that this replica has read from the log");
+        let applied_revision = gauge("applied_revision", "Newest revision that this replica has applied");
+        let applied_lag = gauge("applied_lag_revisions", "Revisions that this replica has read but not applied yet");
+        let replicas = gauge("replicas", "Replicas in the registry, including this one");
+        let held_tokens =
+            gauge("held_tokens", "Quarantined tokens: they had ended before the database went back; see AcceptRestore");
         let mut seconds = |name: &str, help: &str| {
             let gauge = SecondsGauge::default();
             registry.register(format!("keyauthority_{name}_seconds"), help, gauge.clone());
             gauge
         };
-        let lease_remaining = seconds("lease_remaining", "Time for which this replica may still answer from memory");
+        let lease_remaining =
+            seconds("lease_remaining", "Remaining time for which this replica may answer from memory");
         let longest_silence =
-            seconds("longest_silence", "Time since the replica that is silent longest was last heard of");
-        let clock_ahead =
-            seconds("clock_ahead", "How far the time that expiry is judged by is ahead of the database's clock");
+            seconds("longest_silence", "Time since the last heartbeat of the replica that has been silent the longest");
+        let clock_ahead = seconds(
+            "clock_ahead",
+            "How far the authority's time, which decides expiry, is ahead of the database's clock",
+        );
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
             registry.register(format!("keyauthority_{name}"), help, counter.clone());
             counter
         };
-        let refused = counter("refused_without_lease", "Questions answered UNAVAILABLE because the lease had ended");
+        let refused =
+            counter("refused_without_lease", "Questions answered UNAVAILABLE because this replica had no lease");
         let fenced = counter("replicas_fenced", "Silent replicas that this one has removed from the registry");
         let went_back = counter("database_went_back", "Times that the database's log was found to have gone back");
-        let clock_steps = counter("clock_steps", "Steps of the database's clock by more than a second, either way");
+        let clock_steps =
+            counter("clock_steps", "Steps of the database's clock by more than a second, in either direction");
         let propagation = Family::<OutcomeLabel, DurationHistogram>::default();
-        // From the start, each at 0: what first appears at 1 has not increased, as Prometheus counts.
+        // Each series starts at 0: Prometheus sees no increase in a series that first appears at 1.
         for outcome in OUTCOMES {
             propagation.get_or_create_owned(&OutcomeLabel { outcome });
         }
         registry.register(
             "keyauthority_propagation_seconds",
-            "Time from a commit until the change was over, by outcome: confirmed, lapsed, or pending at the caller's deadline",
+            "Time from a commit until every replica enforced the change, by outcome: confirmed, lapsed, or pending at \
+             the caller's deadline",
             propagation.clone(),
         );
         Self {
@@ -104,7 +108,7 @@ impl ReplicaMetrics {
         }
     }
 
-    /// Notes how long a change took to be over; `None`, that its caller's deadline came first.
+    /// Records how long a change waited for its propagation. `None` means that the caller's deadline came first.
     pub fn waited(&self, state: Option<PropagationState>, waited: Duration) {
         let outcome = match state {
             Some(PropagationState::Confirmed) => CONFIRMED,
@@ -114,23 +118,23 @@ impl ReplicaMetrics {
         self.propagation.get_or_create_owned(&OutcomeLabel { outcome }).observe(waited);
     }
 
-    /// Brings the series up to date that are kept in the view.
-    pub fn refresh(&self, view: &ReplicaState) {
-        let (head, applied) = (view.head().0, view.applied().0);
-        let silences = view.silences();
-        self.resident_keys.set(number(view.index().keys()));
+    /// Updates the series from the state of the replica.
+    pub fn refresh(&self, replica: &ReplicaState) {
+        let (head, applied) = (replica.head().0, replica.applied().0);
+        let silences = replica.silences();
+        self.resident_keys.set(number(replica.index().keys()));
         self.revision.set(head);
         self.applied_revision.set(applied);
         self.applied_lag.set((head - applied).max(0));
-        self.lease_remaining.set(view.lease_remaining().as_secs_f64());
+        self.lease_remaining.set(replica.lease_remaining().as_secs_f64());
         self.longest_silence.set(silences.values().max().copied().unwrap_or_default().as_secs_f64());
         self.replicas.set(number(silences.len()));
-        self.held_tokens.set(number(view.index().quarantined()));
-        set(&self.refused, view.refused());
-        set(&self.fenced, view.fenced());
-        set(&self.went_back, view.log_divergences());
-        set(&self.clock_steps, view.clock_steps());
-        self.clock_ahead.set(view.clock_ahead().as_secs_f64());
+        self.held_tokens.set(number(replica.index().quarantined()));
+        set(&self.refused, replica.refused());
+        set(&self.fenced, replica.fenced());
+        set(&self.went_back, replica.log_divergences());
+        set(&self.clock_steps, replica.clock_steps());
+        self.clock_ahead.set(replica.clock_ahead().as_secs_f64());
     }
 }
 

@@ -1,32 +1,31 @@
-//! What series are made of.
+//! The building blocks of series.
 
 use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 
-/// A gauge of fractions.
+/// A gauge of seconds with fractions.
 pub(super) type SecondsGauge = Gauge<f64, std::sync::atomic::AtomicU64>;
 
-/// Brings a counter to a count that is kept elsewhere and only grows.
+/// Sets a counter to a count that is kept elsewhere and only grows.
 pub(super) fn set(counter: &Counter, count: u64) {
     counter.inner().store(count, std::sync::atomic::Ordering::Relaxed);
 }
 
-/// Measures how long something took, for a metric or a log line. Never for a decision: what expires is judged by the replica's
-/// clock.
+/// Measures a duration for a metric or a log line. Never use it for a decision: the replica's clock decides expiry.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stopwatch(Instant);
 
 impl Stopwatch {
-    /// Starts to measure.
+    /// Starts the measurement.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the one place where a duration for a metric is measured")]
     pub(super) fn start() -> Self {
         Self(Instant::now())
     }
 
-    /// Time since the start.
+    /// Returns the time since the start.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the one place where a duration for a metric is measured")]
     pub(super) fn elapsed(&self) -> Duration {

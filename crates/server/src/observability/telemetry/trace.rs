@@ -1,8 +1,8 @@
-//! A span for each call that is sampled, child of the span that the caller's `traceparent` names.
+//! A span for each sampled call, as a child of the span in the caller's `traceparent`.
 //!
-//! The decision is made here, before anything is built for a span, so that a call which is not sampled costs next to nothing.
-//! It is OpenTelemetry's: the standard variables `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`, and by default the
-//! caller's own decision (`parentbased_always_on`).
+//! The decision is made before anything is built for a span, so that a call that is not sampled costs next to nothing.
+//! It follows OpenTelemetry: the standard variables `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`, and by default
+//! the caller's own decision (`parentbased_always_on`).
 
 use std::sync::Arc;
 
@@ -19,18 +19,18 @@ use crate::wire::methods::Method;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// Makes the spans of calls. Clones are the same tracer; the default one traces nothing.
+/// Makes the spans of calls. Clones share one sampler; the default tracer makes no spans.
 #[derive(Debug, Clone, Default)]
 pub struct CallTracer(Option<Arc<CallSampler>>);
 
 impl CallTracer {
-    /// Traces the calls that `sampler` chooses.
+    /// Makes a tracer of the calls that `sampler` selects.
     pub(super) fn new(sampler: CallSampler) -> Self {
         Self(Some(Arc::new(sampler)))
     }
 
-    /// The span of a call with these headers; a disabled one where the call is not sampled. Its name comes from `method`,
-    /// never from the request: there is none for a path that is not known.
+    /// Returns the span of a call with these headers; a disabled one if the call is not sampled. Its name comes from
+    /// `method`, never from the request: an unknown path has no span.
     #[must_use]
     pub fn span(&self, headers: &HeaderMap, method: Option<&Method>) -> Span {
         let (Some(sampler), Some(Method { service, name, .. })) = (&self.0, method) else { return Span::none() };
@@ -43,7 +43,7 @@ impl CallTracer {
             rpc.service = service,
             rpc.method = name,
         );
-        // It fails only for a span that the log directives switch off.
+        // This fails only for a span that the log directives disable.
         let _ = span.set_parent(parent);
         span
     }
@@ -63,7 +63,7 @@ impl Default for CallSampler {
 }
 
 impl CallSampler {
-    /// Reads the values of `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`. `None` for a value that is not defined.
+    /// Parses the values of `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`. Returns `None` for an undefined value.
     pub(super) fn parse(name: &str, argument: &str) -> Option<Self> {
         let (follows_parent, root) = match name.strip_prefix("parentbased_") {
             Some(root) => (true, root),
@@ -84,7 +84,7 @@ impl CallSampler {
         Some(Self { sampler, follows_parent })
     }
 
-    /// The context of the parent, where a call with these headers is sampled.
+    /// Returns the parent's context if a call with these headers is sampled.
     fn sample(&self, headers: &HeaderMap) -> Option<Context> {
         if self.follows_parent && is_unsampled(headers) {
             return None;
@@ -100,13 +100,13 @@ impl CallSampler {
     }
 }
 
-/// Whether the caller's `traceparent` says that its trace is not sampled (W3C Trace Context: the lowest bit of the flags, the
-/// last two hexadecimal digits of version 00). What is malformed is read later, and names no parent.
+/// Whether the caller's `traceparent` marks its trace as not sampled (W3C Trace Context: the lowest bit of the flags,
+/// the last two hexadecimal digits of version 00). A malformed value counts as sampled and names no parent.
 fn is_unsampled(headers: &HeaderMap) -> bool {
     headers.get(TRACEPARENT).is_some_and(|value| value.len() == 55 && value.as_bytes().ends_with(b"-00"))
 }
 
-/// Metadata, as OpenTelemetry reads it.
+/// The adapter for OpenTelemetry's propagator.
 struct Headers<'a>(&'a HeaderMap);
 
 impl Extractor for Headers<'_> {
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn the_samplers_of_the_specification_are_known() {
+    fn the_samplers_of_the_specification_are_supported() {
         assert!(!is_sampled("always_off", "", Some(SAMPLED)) && is_sampled("always_on", "", Some(UNSAMPLED)));
         assert!(
             !is_sampled("parentbased_always_off", "", None) && is_sampled("parentbased_always_off", "", Some(SAMPLED))

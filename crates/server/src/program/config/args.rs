@@ -1,46 +1,46 @@
-//! The command line as clap sees it: text, not yet judged.
+//! The command line as clap parses it: text that is not validated yet.
 //!
-//! Every flag has an environment twin, `KEY_AUTHORITY_` and the flag in capitals. Flags that the command line does not know
-//! are refused by clap; variables that we do not know are refused by [`super::Config::from_args`].
+//! Every flag has an environment variable: `KEY_AUTHORITY_` and the flag in capitals. clap rejects unknown flags;
+//! [`super::Config::from_args`] rejects unknown variables.
 
 #![expect(clippy::doc_markdown, reason = "the comments of the settings are the text of --help")]
 
 use clap::{Args, Parser, Subcommand};
 
-/// Issues API keys and tells, for every call, whether a token may do what it asks.
+/// Issues API keys and verifies, for every call, whether a token permits it.
 ///
 /// Without a subcommand it serves: `key-authority` is `key-authority serve`.
 #[derive(Debug, Parser)]
 #[command(name = "key-authority", version = crate::version::VERSION, args_conflicts_with_subcommands = true)]
 pub struct Cli {
-    /// What to do; none means [`Command::Serve`] with [`Cli::settings`].
+    /// The subcommand; `None` means [`Command::Serve`] with [`Cli::settings`].
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// The settings of `serve` when no subcommand is named.
+    /// The settings of `serve` without a subcommand.
     #[command(flatten)]
     pub settings: Box<Settings>,
 }
 
 impl Cli {
-    /// What to do.
+    /// Returns the command to run.
     #[must_use]
     pub fn into_command(self) -> Command {
         self.command.unwrap_or(Command::Serve(self.settings))
     }
 }
 
-/// What the program can do.
+/// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serves gRPC, metrics and probes until it is told to stop
+    /// Serves gRPC, metrics and probes until it receives SIGTERM or SIGINT
     Serve(Box<Settings>),
-    /// Brings the database's schema up to date, and ends
+    /// Migrates the schema of the database to the current version, and exits
     Migrate(Box<Settings>),
-    /// Makes another root key, beside all that there are, prints its token, and ends
+    /// Creates another root key beside the existing ones, prints its token, and exits
     Bootstrap(Box<Settings>),
-    /// Says all that is wrong with the settings and with the files that they name, and ends; does not ask the database
+    /// Lists all errors in the settings and in the files that they name, and exits; does not connect to the database
     CheckConfig(Box<Settings>),
-    /// Asks a running server on this machine whether it is ready; exit code 0 or 1, for container images
+    /// Checks whether a running server on this machine is ready; exit code 0 or 1, for container images
     Healthcheck(HealthcheckArgs),
     /// Works on the audit log
     #[command(subcommand)]
@@ -51,18 +51,20 @@ pub enum Command {
     GenerateSecret,
 }
 
-/// What can be done with the audit log.
+/// The subcommands of `audit`.
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
-    /// Recomputes the hash chain of the audit log, and checks that no caller changed anything after its end: exit code 0 when
-    /// no event was altered, inserted or dropped, 2 when one was, 3 when only callers that had ended changed something
+    /// Recomputes the hash chain of the audit log, and checks that no caller changed anything after its key had ended:
+    /// exit code 0 when no event was altered, inserted or dropped, 2 when one was, 3 when the only faults are changes
+    /// by callers whose keys had ended
     Verify(Box<VerifyArgs>),
 }
 
-/// How `audit verify` looks.
+/// The arguments of `audit verify`.
 #[derive(Debug, Clone, Args)]
 pub struct VerifyArgs {
-    /// Head of the log as an earlier `audit verify` printed it; without it nothing tells that the log was cut short since
+    /// Head of the log as an earlier `audit verify` printed it; without it, a later truncation of the log cannot be
+    /// detected
     #[arg(long, value_name = "REVISION:HASH")]
     pub kept_head: Option<String>,
     /// The settings.
@@ -70,13 +72,13 @@ pub struct VerifyArgs {
     pub settings: Settings,
 }
 
-/// How `healthcheck` asks.
+/// The arguments of `healthcheck`.
 #[derive(Debug, Clone, Args)]
 pub struct HealthcheckArgs {
     /// HTTP address of the server; a wildcard address means this machine
     #[arg(long, env = "KEY_AUTHORITY_HTTP_LISTEN", default_value = "127.0.0.1:9464", value_name = "ADDRESS")]
     pub http_listen: String,
-    /// How long to wait for the answer, such as 500ms or 2s
+    /// How long to wait for the response, such as 500ms or 2s
     #[arg(long, default_value = "2s", value_name = "DURATION")]
     pub timeout: String,
 }
@@ -84,24 +86,24 @@ pub struct HealthcheckArgs {
 /// The settings as text. Durations are written 500ms, 10s, 5m, 1h.
 #[derive(Debug, Clone, Args)]
 pub struct Settings {
-    /// Folder of the embedded database, the generated authority secret and the root token; of no use beside --database-url
-    /// [default: ./data]
+    /// Folder of the embedded database, the generated authority secret and the root token; has no effect with
+    /// --database-url [default: ./data]
     #[arg(long, env = "KEY_AUTHORITY_DATA_DIR", value_name = "PATH")]
     pub data_dir: Option<String>,
     /// Database: postgres://…, mysql://… or sqlite://… [default: an SQLite file in the data folder]
     #[arg(long, env = "KEY_AUTHORITY_DATABASE_URL", value_name = "URL", hide_env_values = true)]
     pub database_url: Option<RedactedText>,
-    /// File that holds the database URL, in place of --database-url
+    /// File that contains the database URL, instead of --database-url
     #[arg(long, env = "KEY_AUTHORITY_DATABASE_URL_FILE", value_name = "PATH")]
     pub database_url_file: Option<String>,
-    /// PostgreSQL only: a URL that leads to the database past any pooler, for being told of changes (LISTEN); without it
-    /// changes are looked for every few milliseconds [default: --database-url]
+    /// PostgreSQL only: a URL that reaches the database without a pooler, for notifications of changes (LISTEN);
+    /// without it the server polls for changes every few milliseconds [default: --database-url]
     #[arg(long, env = "KEY_AUTHORITY_NOTIFY_URL", value_name = "URL", hide_env_values = true)]
     pub notify_url: Option<RedactedText>,
     /// Connections to the database, 1 to 200
     #[arg(long, env = "KEY_AUTHORITY_DATABASE_CONNECTIONS", default_value = "10", value_name = "COUNT")]
     pub database_connections: String,
-    /// Leave the schema alone; refuse to start when it is not up to date
+    /// Do not migrate the schema; refuse to start when it is not up to date
     #[arg(
         long, env = "KEY_AUTHORITY_NO_MIGRATE", default_value = "false", value_name = "BOOL",
         num_args = 0..=1, require_equals = true, default_missing_value = "true"
@@ -117,17 +119,18 @@ pub struct Settings {
     /// Address of the HTTP listener: /metrics, /livez, /readyz; plain HTTP even with TLS
     #[arg(long, env = "KEY_AUTHORITY_HTTP_LISTEN", default_value = "127.0.0.1:9464", value_name = "ADDRESS")]
     pub http_listen: String,
-    /// File of the authority secret; needed with --database-url [default: made in the data folder with the embedded database]
+    /// File of the authority secret; required with --database-url [default: created in the data folder with the
+    /// embedded database]
     #[arg(long, env = "KEY_AUTHORITY_SECRET_FILE", value_name = "PATH")]
     pub secret_file: Option<String>,
-    /// File of the root token with which an empty authority starts, the same for all replicas
+    /// File with the token of the first root key, which an empty authority creates; the same for all replicas
     #[arg(long, env = "KEY_AUTHORITY_BOOTSTRAP_TOKEN_FILE", value_name = "PATH")]
     pub bootstrap_token_file: Option<String>,
-    /// How long a replica may answer from memory after it last heard from the database, 5s to 1m
-    /// [default: what the database says, at first 10s]
+    /// How long a replica may answer from memory after its last heartbeat reached the database, 5s to 1m [default: the
+    /// lease in the database, initially 10s]
     #[arg(long, env = "KEY_AUTHORITY_LEASE", value_name = "DURATION")]
     pub lease: Option<String>,
-    /// Answer Verify without asking who calls, for meshes that authenticate already
+    /// Answer Verify without authenticating the caller, for meshes that authenticate already
     #[arg(
         long, env = "KEY_AUTHORITY_ANONYMOUS_VERIFY", default_value = "false", value_name = "BOOL",
         num_args = 0..=1, require_equals = true, default_missing_value = "true"
@@ -142,36 +145,37 @@ pub struct Settings {
     /// File of the CA certificates in PEM that sign client certificates, which are then required [default: none]
     #[arg(long, env = "KEY_AUTHORITY_CLIENT_CA", value_name = "PATH")]
     pub client_ca: Option<String>,
-    /// Connections to one gRPC listener; one more is closed at once
+    /// Maximum number of connections to one gRPC listener; further ones are closed at once
     #[arg(long, env = "KEY_AUTHORITY_MAX_CONNECTIONS", default_value = "10000", value_name = "COUNT")]
     pub max_connections: String,
-    /// Age at which a connection is asked to end, so that clients spread over the replicas; varied by 10 %, 1s to 24h
+    /// Age at which a connection is closed gracefully, so that clients spread over the replicas; varied by 10 %, 1s to
+    /// 24h
     #[arg(long, env = "KEY_AUTHORITY_MAX_CONNECTION_AGE", default_value = "30m", value_name = "DURATION")]
     pub max_connection_age: String,
-    /// Calls in flight on one connection; clients hold further ones back. Each may cost 16 KiB of headers
+    /// Maximum number of calls in flight on one connection; clients queue further ones. Each may cost 16 KiB of headers
     #[arg(long, env = "KEY_AUTHORITY_MAX_STREAMS_PER_CONNECTION", default_value = "1000", value_name = "COUNT")]
     pub max_streams_per_connection: String,
-    /// Time a new connection has for the TLS handshake and its first bytes, 100ms to 1m
+    /// Time in which a new connection must complete the TLS handshake and send its first bytes, 100ms to 1m
     #[arg(long, env = "KEY_AUTHORITY_PREFACE_TIMEOUT", default_value = "5s", value_name = "DURATION")]
     pub preface_timeout: String,
-    /// Deadline of calls that name none, and the most that a call may name, 100ms to 10m; streams are exempt
+    /// Deadline of calls that set none, and the maximum for those that do, 100ms to 10m; streams are exempt
     #[arg(long, env = "KEY_AUTHORITY_REQUEST_TIMEOUT", default_value = "30s", value_name = "DURATION")]
     pub request_timeout: String,
-    /// Pause between "not serving" and the end of connections, for load balancers that are slow to look; 0s to 8s
+    /// Pause between "not serving" and the end of connections, for load balancers that react slowly; 0s to 8s
     #[arg(long, env = "KEY_AUTHORITY_SHUTDOWN_DELAY", default_value = "0s", value_name = "DURATION")]
     pub shutdown_delay: String,
-    /// Time that calls in flight have when the server ends; with --shutdown-delay at most 8s
+    /// Time that calls in flight have during a shutdown; with --shutdown-delay at most 8s
     #[arg(long, env = "KEY_AUTHORITY_DRAIN_TIMEOUT", default_value = "6s", value_name = "DURATION")]
     pub drain_timeout: String,
-    /// Form of the log on standard error: text or json
+    /// Format of the log on standard error: text or json
     #[arg(long, env = "KEY_AUTHORITY_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
     pub log_format: String,
-    /// What is logged: off, error, warn, info, debug, trace, or by module as in info,key_authority_server=debug
+    /// Log filter: off, error, warn, info, debug, trace, or by module as in info,key_authority_server=debug
     #[arg(long, env = "KEY_AUTHORITY_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,
 }
 
-/// Text that may hold a password: `Debug` does not show it.
+/// Text that may contain a password; `Debug` does not show it.
 #[derive(Clone)]
 pub struct RedactedText(String);
 

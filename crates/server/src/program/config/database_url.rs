@@ -1,11 +1,11 @@
-//! The database URL: a secret, since it mostly holds a password.
+//! The database URL. It is a secret, since it usually contains a password.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-/// What kind of database a URL names.
+/// The kind of database that a URL names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DatabaseKind {
     /// An `SQLite` file.
@@ -16,7 +16,8 @@ pub enum DatabaseKind {
     MySql,
 }
 
-/// A database URL. `Debug` and `Display` show no password and no query; [`DatabaseUrl::expose`] is the way to the text.
+/// A database URL. `Debug` and `Display` show neither password nor query; [`DatabaseUrl::expose`] returns the full
+/// text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DatabaseUrl {
     text: Zeroizing<String>,
@@ -24,7 +25,7 @@ pub struct DatabaseUrl {
 }
 
 impl DatabaseUrl {
-    /// Reads a URL. The scheme comes out as sea-orm knows it (`postgres`, `mysql`, `sqlite`).
+    /// Parses a URL. The scheme is normalized to the one that sea-orm knows (`postgres`, `mysql`, `sqlite`).
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         let (scheme, rest) = text.split_once(':').ok_or("must be a URL: postgres://…, mysql://… or sqlite://…")?;
         let (kind, scheme) = match scheme {
@@ -34,7 +35,7 @@ impl DatabaseUrl {
             _ => return Err("must begin with postgres://, mysql:// or sqlite://"),
         };
         if kind == DatabaseKind::Sqlite && (rest.contains(":memory:") || rest.contains("mode=memory")) {
-            return Err("must not be in memory: what was acknowledged would be lost at the exit");
+            return Err("must not be in memory: acknowledged changes would be lost at exit");
         }
         if !rest.starts_with("//") || rest.len() == 2 {
             return Err("must be a whole URL, such as postgres://user:password@host/database");
@@ -44,7 +45,7 @@ impl DatabaseUrl {
         }
         let text = Zeroizing::new(format!("{scheme}:{rest}"));
         if !key_authority_storage::store::is_url(&text) {
-            // The driver's own words would repeat the password.
+            // The driver's own message would repeat the password.
             return Err("must be a URL that the driver understands: check host, port and options, and write special \
                         characters of a password in percent encoding");
         }
@@ -54,33 +55,33 @@ impl DatabaseUrl {
         Ok(Self { text, kind })
     }
 
-    /// The URL of an `SQLite` file that is made when it is not there.
+    /// Returns the URL of an `SQLite` file that is created if it does not exist.
     pub(super) fn of_file(path: &Path) -> Self {
-        // The characters that would end or alter the path of a URL.
+        // These characters would end or alter the path of a URL.
         let path = path.to_string_lossy().replace('%', "%25").replace('?', "%3F").replace('#', "%23");
         Self { text: Zeroizing::new(format!("sqlite://{path}?mode=rwc")), kind: DatabaseKind::Sqlite }
     }
 
-    /// The URL with everything in it, for the one who connects.
+    /// Returns the full URL, for the connection.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.text
     }
 
-    /// The file of an `SQLite` database.
+    /// Returns the file of an `SQLite` database.
     #[must_use]
     pub fn file(&self) -> Option<PathBuf> {
         key_authority_storage::store::file_of(&self.text)
     }
 
-    /// The folder that an `SQLite` database should be in, if it does not exist: the file is made, its folder is not.
+    /// Returns the folder of an `SQLite` database if it does not exist: the file is created, its folder is not.
     #[must_use]
     pub fn missing_folder(&self) -> Option<PathBuf> {
         let folder = self.file()?.parent()?.to_owned();
         (!folder.as_os_str().is_empty() && !folder.is_dir()).then_some(folder)
     }
 
-    /// What kind of database it names.
+    /// Returns the kind of database.
     #[must_use]
     pub fn kind(&self) -> DatabaseKind {
         self.kind
@@ -90,13 +91,13 @@ impl DatabaseUrl {
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, rest) = self.text.split_once("://").unwrap_or(("", &self.text));
-        // The last `@`, since people forget to encode the one in their password.
+        // The last `@`, since an `@` in a password is often not encoded.
         let (login, place) = rest.rsplit_once('@').map_or((None, rest), |(login, place)| (Some(login), place));
-        // The query may hold a password as well (`?password=`, `?sslpassword=`).
+        // The query may contain a password as well (`?password=`, `?sslpassword=`).
         let (place, _query) = place.split_once('?').unwrap_or((place, ""));
         match login {
             None => write!(formatter, "{scheme}://{place}"),
-            // A `?` before the last `@`: nobody can say what is password, query and host.
+            // A `?` before the last `@`: password, query and host are ambiguous.
             Some(login) if login.contains('?') => write!(formatter, "{scheme}://***"),
             Some(login) => {
                 let (user, password) = login.split_once(':').map_or((login, ""), |(user, _)| (user, ":***"));
@@ -126,7 +127,7 @@ mod tests {
             ("mariadb://user@host/db?password=secret", "mysql://user@host/db"),
             ("sqlite:///var/lib/keys.db?mode=rwc", "sqlite:///var/lib/keys.db"),
         ] {
-            // Also of URLs that `parse` refuses: it may be shown before anybody has judged it.
+            // This includes URLs that `parse` rejects: they may be shown before they are validated.
             let (_, rest) = url.split_once(':').unwrap();
             let scheme = shown.split_once(':').unwrap().0;
             let text = Zeroizing::new(format!("{scheme}:{rest}"));
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_database_of_ours_is_refused() {
+    fn unsupported_databases_are_rejected() {
         for url in
             ["", "host/db", "http://host/db", "postgres:", "postgres://", "sqlite::memory:", "sqlite://a?mode=memory"]
         {
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_that_names_no_database_is_refused_and_a_file_needs_its_folder() {
+    fn a_url_without_a_database_is_rejected_and_a_file_needs_its_folder() {
         for url in ["mysql://u:CANARY@h:1/", "mysql://u:CANARY@h", "postgres://u:CANARY@h:1/", "postgres://u:CANARY@h"]
         {
             let rule = DatabaseUrl::parse(url).unwrap_err();

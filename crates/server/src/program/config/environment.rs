@@ -1,4 +1,4 @@
-//! Variables that look like ours and are none: a setting that was misspelt must not be silently without effect.
+//! Unknown variables with the server's prefix: a misspelled setting must not be ignored silently.
 
 use clap::CommandFactory as _;
 
@@ -6,7 +6,7 @@ use super::args::Cli;
 use super::error::ConfigError;
 
 const PREFIX: &str = "KEY_AUTHORITY_";
-/// The tests' own variables: where their databases are, and their seed. A shell in which they are set may start a server.
+/// The variables of the tests: the URLs of their databases, and their seed. A shell that has them may start a server.
 const OF_TESTS: [&str; 6] = [
     "KEY_AUTHORITY_TEST_POSTGRES_URL",
     "KEY_AUTHORITY_TEST_MARIADB_URL",
@@ -16,7 +16,7 @@ const OF_TESTS: [&str; 6] = [
     "KEY_AUTHORITY_SEED",
 ];
 
-/// Every variable that some flag reads, as clap knows them: there is no second list.
+/// Returns every variable that some flag reads. clap is the only list.
 fn known_names() -> Vec<String> {
     fn collect(command: &clap::Command, names: &mut Vec<String>) {
         names.extend(
@@ -31,9 +31,9 @@ fn known_names() -> Vec<String> {
     names
 }
 
-/// True for what Kubernetes puts into every pod of a namespace that has a Service named `key-authority` or `key-authority-…`
-/// (`KEY_AUTHORITY_SERVICE_HOST`, `KEY_AUTHORITY_PORT_50051_TCP_ADDR` and so on). Refusing them would keep the server from starting
-/// next to its own Service.
+/// Whether Kubernetes sets this variable in every pod of a namespace with a Service named `key-authority` or
+/// `key-authority-…` (`KEY_AUTHORITY_SERVICE_HOST`, `KEY_AUTHORITY_PORT_50051_TCP_ADDR` and so on). Rejecting it would
+/// keep the server from starting next to its own Service.
 fn is_service_link(name: &str, value: &str) -> bool {
     let words: Vec<&str> = name.split('_').collect();
     let follows = |first: &str, second: fn(&str) -> bool| {
@@ -44,7 +44,7 @@ fn is_service_link(name: &str, value: &str) -> bool {
         || (name.ends_with("_PORT") && ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme)))
 }
 
-/// The variables that are none of ours, each as an error. Values are looked at only to know Kubernetes' own.
+/// Returns an error for each unknown variable. Values are read only to recognize those of Kubernetes.
 pub(super) fn unknown(variables: impl IntoIterator<Item = (String, String)>) -> Vec<ConfigError> {
     let known = known_names();
     let mut unknown: Vec<String> = variables
@@ -68,7 +68,7 @@ pub(super) fn unknown(variables: impl IntoIterator<Item = (String, String)>) -> 
         .collect()
 }
 
-/// How many characters must be inserted, dropped or changed to make one of the other.
+/// Returns the number of characters to insert, drop or change to turn one text into the other.
 fn distance(from: &str, to: &str) -> usize {
     let mut row: Vec<usize> = (0..=to.len()).collect();
     for (index, character) in from.bytes().enumerate() {
@@ -105,20 +105,20 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_variable_is_refused_with_the_name_that_was_meant() {
+    fn a_misspelled_variable_is_rejected_with_a_suggestion() {
         assert_eq!(
             messages(&[("KEY_AUTHORITY_LEESE", "9s"), ("KEY_AUTHORITY_LEASE", "9s"), ("PATH", "/bin")]),
-            ["KEY_AUTHORITY_LEESE is no setting of key-authority; did you mean KEY_AUTHORITY_LEASE?"]
+            ["KEY_AUTHORITY_LEESE is not a setting of key-authority; did you mean KEY_AUTHORITY_LEASE?"]
         );
         assert_eq!(
             messages(&[("KEY_AUTHORITY_SOMETHING_ELSE_ENTIRELY", "secret")]),
-            ["KEY_AUTHORITY_SOMETHING_ELSE_ENTIRELY is no setting of key-authority"]
+            ["KEY_AUTHORITY_SOMETHING_ELSE_ENTIRELY is not a setting of key-authority"]
         );
         assert_eq!(messages(&[("KEY_AUTHORITY_SEED", "7"), ("KEY_AUTHORITY_SEEDS", "7")]).len(), 1);
     }
 
     #[test]
-    fn what_kubernetes_sets_for_a_service_of_our_name_is_let_be() {
+    fn variables_that_kubernetes_sets_for_our_service_are_accepted() {
         let none: [String; 0] = [];
         assert_eq!(
             messages(&[

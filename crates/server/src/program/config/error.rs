@@ -1,34 +1,34 @@
-//! What is wrong with the settings, in the words of the operator: the flag, its twin, the value, the rule.
+//! Configuration errors for the operator: the flag, its environment variable, the value and the rule.
 
 use std::fmt;
 
-/// The environment variable of a flag.
+/// Returns the environment variable of a flag.
 pub(crate) fn twin(flag: &str) -> String {
     format!("KEY_AUTHORITY_{}", flag.replace('-', "_").to_ascii_uppercase())
 }
 
-/// One thing that is wrong.
+/// One configuration error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// A setting breaks a rule.
+    /// A setting violates a rule.
     Invalid {
         /// The flag without its dashes.
         flag: &'static str,
-        /// What was said; `None` where nothing was said or where it may hold a secret.
+        /// The value; `None` if it is missing or may contain a secret.
         value: Option<String>,
         /// The rule, as the end of a sentence that begins with the flag.
         rule: String,
     },
-    /// A variable that looks like ours and is none.
+    /// An unknown variable with the server's prefix.
     UnknownVariable {
         /// Its name.
         name: String,
-        /// The name of ours that is nearest to it.
+        /// The known name that is closest to it.
         nearest: Option<String>,
     },
-    /// What a setting names cannot be used.
+    /// A file that a setting names cannot be used.
     Unusable {
-        /// Why, as whoever reads it says it; it begins with the flag or the variable.
+        /// The reason; it begins with the flag or the variable.
         why: String,
     },
 }
@@ -44,7 +44,7 @@ impl fmt::Display for ConfigError {
                 write!(formatter, " {rule}")
             }
             Self::UnknownVariable { name, nearest } => {
-                write!(formatter, "{name} is no setting of key-authority")?;
+                write!(formatter, "{name} is not a setting of key-authority")?;
                 nearest.iter().try_for_each(|nearest| write!(formatter, "; did you mean {nearest}?"))
             }
             Self::Unusable { why } => formatter.write_str(why),
@@ -52,7 +52,7 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// Everything that is wrong, one line each.
+/// All configuration errors, one line each.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 

@@ -1,4 +1,4 @@
-//! Text to values. Whatever is wrong is noted, and reading goes on, so that all errors are reported at once.
+//! Parses settings. An error is recorded and reading continues, so that all errors are reported at once.
 
 use std::fmt::Display;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::error::ConfigError;
 
-/// Reads settings and keeps what is wrong with them. A value that is wrong reads as some valid one, which nobody will use.
+/// Reads settings and collects their errors. An invalid value reads as some valid one, which is never used.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     pub(super) errors: Vec<ConfigError>,
@@ -20,22 +20,23 @@ impl Reader {
         self.errors.push(ConfigError::Invalid { flag, value: value.map(str::to_owned), rule: rule.to_owned() });
     }
 
-    /// An empty path is refused, not taken for "none": a variable that was not filled in must not switch off, say, the client CA.
+    /// Reads a path. An empty one is an error and not "none": an unset variable must not disable, for example, the
+    /// client CA.
     pub(super) fn path(&mut self, flag: &'static str, text: Option<&str>) -> Option<PathBuf> {
         let text = text?;
         if text.is_empty() {
-            self.fail(flag, Some(text), "must not be empty; leave it out for the default");
+            self.fail(flag, Some(text), "must not be empty; omit it for the default");
         }
         Some(text.into())
     }
 
-    /// `port` is the one of the example in the rule.
+    /// Reads an address. `port` appears in the example of the rule.
     pub(super) fn address(&mut self, flag: &'static str, text: &str, port: u16) -> SocketAddr {
         text.parse().unwrap_or_else(|_| {
             let rule =
                 format!("must be an IP address and a port, such as 127.0.0.1:{port}, 0.0.0.0:{port} or [::]:{port}");
             self.fail(flag, Some(text), &rule);
-            // Port 0 clashes with nothing.
+            // Port 0 conflicts with no other port.
             (Ipv4Addr::LOCALHOST, 0).into()
         })
     }
@@ -81,7 +82,7 @@ impl Reader {
     }
 }
 
-/// Writes a duration in the largest unit that takes no fraction.
+/// Formats a duration in the largest unit without a fraction.
 fn duration_text(duration: Duration) -> String {
     let ms = duration.as_millis();
     let units = [(3_600_000, "h"), (60_000, "m"), (1_000, "s")];
@@ -93,7 +94,7 @@ fn duration_text(duration: Duration) -> String {
     }
 }
 
-/// Reads a duration: a whole number and one of the units `ms`, `s`, `m`, `h`.
+/// Parses a duration: a whole number and one of the units `ms`, `s`, `m`, `h`.
 #[must_use]
 pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     let unit_at = text.find(|character: char| !character.is_ascii_digit())?;

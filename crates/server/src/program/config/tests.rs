@@ -17,7 +17,7 @@ fn config(args: &[&str]) -> Result<Config, Vec<String>> {
 }
 
 #[test]
-fn the_command_line_is_sound_and_every_flag_has_its_twin() {
+fn the_command_line_is_valid_and_every_flag_has_a_variable() {
     let command = Cli::command();
     command.clone().debug_assert();
     for argument in command.get_arguments() {
@@ -29,7 +29,7 @@ fn the_command_line_is_sound_and_every_flag_has_its_twin() {
 }
 
 #[test]
-fn alone_it_serves_with_the_embedded_database() {
+fn without_arguments_it_serves_with_the_embedded_database() {
     let config = config(&[]).unwrap();
     assert!(config.database.embedded && config.database.migrate);
     assert_eq!(config.database.url.expose(), "sqlite://./data/key-authority.db?mode=rwc");
@@ -44,7 +44,7 @@ fn alone_it_serves_with_the_embedded_database() {
 }
 
 #[test]
-fn serve_may_be_named_or_left_out() {
+fn the_subcommand_serve_is_optional() {
     assert_eq!(config(&["--listen", "[::1]:1"]), config(&["serve", "--listen", "[::1]:1"]));
     let command = |args: &[&str]| Cli::try_parse_from(args).unwrap().into_command();
     assert!(matches!(command(&["key-authority", "audit", "verify"]), Command::Audit(AuditCommand::Verify(_))));
@@ -54,7 +54,7 @@ fn serve_may_be_named_or_left_out() {
 }
 
 #[test]
-fn an_unknown_flag_is_refused() {
+fn an_unknown_flag_is_rejected() {
     assert!(Cli::try_parse_from(["key-authority", "--leese", "9s"]).is_err());
 }
 
@@ -77,15 +77,15 @@ fn all_errors_are_reported_at_once_with_flag_twin_value_and_rule() {
     ])
     .unwrap_err();
     assert_eq!(errors.len(), 7, "{errors:#?}");
-    let log = "--log (KEY_AUTHORITY_LOG) is \"loud\": must be a level (off, error, warn, info, debug or trace), or modules \
-               with a level each and no space, such as info,key_authority_server=debug";
+    let log = "--log (KEY_AUTHORITY_LOG) is \"loud\": must be a level (off, error, warn, info, debug or trace), or \
+               modules with a level each and no space, such as info,key_authority_server=debug";
     assert!(errors.iter().any(|error| error == log), "{errors:#?}");
     let lease = "--lease (KEY_AUTHORITY_LEASE) is \"3s\": must be a whole number and ms, s, m or h, from 5s to 1m";
     assert!(errors.iter().any(|error| error == lease), "{errors:#?}");
 }
 
 #[test]
-fn what_a_rule_shows_as_right_is_right_for_that_flag() {
+fn the_example_in_a_rule_is_valid_for_its_flag() {
     for (flag, example) in [
         ("--listen", "127.0.0.1:50051"),
         ("--verify-listen", "[::]:50052"),
@@ -103,7 +103,7 @@ fn what_a_rule_shows_as_right_is_right_for_that_flag() {
 }
 
 #[test]
-fn settings_that_do_not_go_together_are_refused() {
+fn conflicting_settings_are_rejected() {
     for (args, word) in [
         (&["--tls-cert", "/c"][..], "needs --tls-key"),
         (&["--tls-key", "/k"], "needs --tls-cert"),
@@ -137,7 +137,7 @@ fn a_password_is_shown_nowhere() {
 }
 
 #[test]
-fn the_url_may_stand_in_a_file_and_maintenance_needs_no_secret() {
+fn the_url_can_be_in_a_file_and_maintenance_needs_no_secret() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("url");
     std::fs::write(&path, "mariadb://user:password@host/db\n").unwrap();
@@ -150,7 +150,7 @@ fn the_url_may_stand_in_a_file_and_maintenance_needs_no_secret() {
 }
 
 #[test]
-fn every_file_with_a_secret_is_known_as_one() {
+fn every_file_with_a_secret_is_listed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("url");
     std::fs::write(&path, "postgres://h/d").unwrap();
@@ -163,12 +163,12 @@ fn every_file_with_a_secret_is_known_as_one() {
 }
 
 #[test]
-fn what_is_allowed_but_risky_is_said() {
+fn risky_settings_cause_warnings() {
     let warnings = |args: &[&str]| config(args).unwrap().warnings();
     assert_eq!(warnings(&["--listen", "0.0.0.0:50051", "--anonymous-verify"]).len(), 2);
-    let elsewhere = ["--database-url", "postgres://h/d", "--secret-file", "/s", "--data-dir", "/d"];
-    assert!(matches!(warnings(&elsewhere)[..], [only] if only.contains("--data-dir")));
-    assert!(warnings(&elsewhere[..4]).is_empty() && warnings(&elsewhere[4..]).is_empty());
+    let external = ["--database-url", "postgres://h/d", "--secret-file", "/s", "--data-dir", "/d"];
+    assert!(matches!(warnings(&external)[..], [only] if only.contains("--data-dir")));
+    assert!(warnings(&external[..4]).is_empty() && warnings(&external[4..]).is_empty());
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn durations_have_a_unit() {
 }
 
 #[test]
-fn where_changes_are_told_of_is_a_matter_of_postgres() {
+fn only_postgres_has_a_notify_url() {
     let postgres = ["--database-url", "postgres://u:p@h/d", "--secret-file", "s"];
     let notify = |more: &[&str]| config(&[&postgres[..], more].concat()).map(|config| config.database.notify_url);
     assert_eq!(notify(&[]).unwrap().unwrap().expose(), "postgres://u:p@h/d");

@@ -1,4 +1,4 @@
-//! The response of a raw method.
+//! The response body of a raw method.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,11 +15,11 @@ use super::trailers;
 pub struct ResponseBody<C>(BodyState<C>);
 
 enum BodyState<C> {
-    /// No message: the status is in the headers.
+    /// No message; the status is in the headers.
     Empty,
     /// One framed message, until it is sent; then the trailers.
     Unary(Option<Bytes>),
-    /// Messages, for as long as the peer sends some.
+    /// A stream of messages, for as long as the peer sends requests.
     Stream(Box<MessageStream<C>>),
 }
 
@@ -46,17 +46,17 @@ impl<C: Unpin + 'static> Body for ResponseBody<C> {
     }
 }
 
-/// The response with one framed message.
+/// Returns the response with one framed message.
 pub(super) fn unary<C>(message: Vec<u8>) -> Response<ResponseBody<C>> {
     with_body(BodyState::Unary(Some(message.into())))
 }
 
-/// The response with a stream of messages.
+/// Returns the response with a stream of messages.
 pub(super) fn streaming<C>(stream: MessageStream<C>) -> Response<ResponseBody<C>> {
     with_body(BodyState::Stream(Box::new(stream)))
 }
 
-/// The response of a call that failed before its response began.
+/// Returns the response of a call that failed before its response began.
 pub(super) fn failed<C>(status: Status) -> Response<ResponseBody<C>> {
     status.into_http()
 }

@@ -1,4 +1,4 @@
-//! gRPC's message framing: a byte that says whether the message is compressed, four bytes of length, the message.
+//! gRPC's message framing: a compression flag of one byte, a length of four bytes, and the message.
 
 use std::convert::Infallible;
 
@@ -9,7 +9,8 @@ use crate::rpc::decode_errors;
 
 const HEADER_BYTES: usize = 5;
 
-/// Splits the first message off `bytes`, and returns it with the bytes that it took. `None` while it is incomplete.
+/// Splits the first message off `bytes`, and returns it with its length in the framing. Returns `None` while the
+/// message is incomplete.
 pub(super) fn split_first(bytes: &[u8], max: usize) -> Result<Option<(&[u8], usize)>, Status> {
     let Some((header, rest)) = bytes.split_first_chunk::<HEADER_BYTES>() else { return Ok(None) };
     let [is_compressed, len @ ..] = *header;
@@ -18,12 +19,12 @@ pub(super) fn split_first(bytes: &[u8], max: usize) -> Result<Option<(&[u8], usi
         return Err(decode_errors::unframed().into());
     }
     if len > max {
-        return Err(Status::out_of_range(format!("the message has {len} bytes; at most {max} are read")));
+        return Err(Status::out_of_range(format!("the message has {len} bytes; the limit is {max}")));
     }
     Ok(rest.get(..len).map(|message| (message, HEADER_BYTES + len)))
 }
 
-/// Appends the message that `write` appends, framed. On an error nothing is appended.
+/// Appends the message that `write` appends, with its frame header. On an error nothing is appended.
 pub(crate) fn append<E>(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
     let begin = out.len();
     out.extend_from_slice(&[0; HEADER_BYTES]);
@@ -33,13 +34,13 @@ pub(crate) fn append<E>(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> R
     }
     // A response is bounded by a few MiB.
     let len = u32::try_from(out.len() - begin - HEADER_BYTES).unwrap_or(u32::MAX).to_be_bytes();
-    if let Some(place) = out.get_mut(begin + 1..begin + HEADER_BYTES) {
-        place.copy_from_slice(&len);
+    if let Some(field) = out.get_mut(begin + 1..begin + HEADER_BYTES) {
+        field.copy_from_slice(&len);
     }
     Ok(())
 }
 
-/// Appends the message that `write` appends, framed.
+/// Appends the message that `write` appends, with its frame header.
 pub(crate) fn append_infallible(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let Ok(()) = append::<Infallible>(out, |out| {
         write(out);
@@ -47,7 +48,7 @@ pub(crate) fn append_infallible(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u
     });
 }
 
-/// The bytes of a request body, in the order in which they arrive. The usual single chunk is not copied.
+/// The bytes of a request body, in order of arrival. The usual single chunk is not copied.
 #[derive(Debug, Default)]
 pub(super) enum BodyBuffer {
     #[default]

@@ -1,4 +1,4 @@
-//! The methods of the raw transport, and how a call finds one.
+//! The methods of the raw transport, by path.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,18 +25,18 @@ pub enum RawMethod<C> {
 /// The methods, by path.
 pub struct RawMethods<C> {
     by_path: Vec<(String, RawMethod<C>)>,
-    /// Cancelled when the server ends: streams then end in order.
-    ending: CancellationToken,
+    /// Cancelled when the server shuts down, which ends the streams in order.
+    shutdown: CancellationToken,
 }
 
 impl<C: Send + 'static> RawMethods<C> {
-    /// These methods. Their streams end when `ending` is cancelled.
+    /// Makes a registry of these methods. Their streams end when `shutdown` is cancelled.
     #[must_use]
-    pub fn new(by_path: Vec<(String, RawMethod<C>)>, ending: CancellationToken) -> Self {
-        Self { by_path, ending }
+    pub fn new(by_path: Vec<(String, RawMethod<C>)>, shutdown: CancellationToken) -> Self {
+        Self { by_path, shutdown }
     }
 
-    /// The method with this path. They are few: comparing is faster than hashing.
+    /// Returns the method with this path. There are few, so that comparing is faster than hashing.
     #[must_use]
     pub fn get(&self, path: &str) -> Option<&RawMethod<C>> {
         self.by_path.iter().find_map(|(known, method)| (known == path).then_some(method))
@@ -55,7 +55,7 @@ impl<C: Send + 'static> RawMethods<C> {
                     body,
                     Arc::clone(method),
                     caller,
-                    self.ending.clone().cancelled_owned(),
+                    self.shutdown.clone().cancelled_owned(),
                 )),
                 Err(error) => failed(error.into()),
             })),
@@ -63,7 +63,7 @@ impl<C: Send + 'static> RawMethods<C> {
     }
 }
 
-/// The answer to a compressed request, with what is accepted instead.
+/// Returns the response to a compressed request, with the accepted encoding.
 fn compressed<C>() -> Response<ResponseBody<C>> {
     let status = Status::unimplemented("compressed messages are not supported; send them with grpc-encoding identity");
     let mut response = failed(status);

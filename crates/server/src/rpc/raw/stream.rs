@@ -1,7 +1,7 @@
 //! A call with a stream of messages in both directions.
 //!
 //! The responses to all messages that have arrived go into one chunk of the response. While the peer does not read its
-//! responses, nothing is read of it: flow control holds up this stream, and no other.
+//! responses, nothing more is read from it: flow control delays this stream and no other.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,9 +18,10 @@ use super::method::StreamMethod;
 use super::trailers;
 use crate::rpc::decode_errors;
 
-/// A chunk of responses is sent when it has this many bytes: a frame of HTTP/2.
+/// The size at which a chunk of responses is sent: a frame of HTTP/2.
 const CHUNK_BYTES: usize = 16 * 1024;
-/// How many messages are answered together at most. More are not faster, and their responses are in memory at once.
+/// The maximum number of messages that are answered together. More are not faster, and all of their responses are in
+/// memory at once.
 const MESSAGES_MAX: usize = 64;
 
 /// The responses of a stream.
@@ -29,8 +30,8 @@ pub(super) struct MessageStream<C> {
     caller: C,
     body: Incoming,
     buffer: BodyBuffer,
-    /// Completes when the server ends: the stream then ends in order.
-    ending: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Completes when the server shuts down, which ends the stream in order.
+    shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
     is_over: bool,
     error: Option<Status>,
 }
@@ -40,13 +41,13 @@ impl<C: 'static> MessageStream<C> {
         body: Incoming,
         method: Arc<dyn StreamMethod<C>>,
         caller: C,
-        ending: WaitForCancellationFutureOwned,
+        shutdown: WaitForCancellationFutureOwned,
     ) -> Self {
         let buffer = BodyBuffer::default();
-        Self { method, caller, body, buffer, ending: Box::pin(ending), is_over: false, error: None }
+        Self { method, caller, body, buffer, shutdown: Box::pin(shutdown), is_over: false, error: None }
     }
 
-    /// Answers the messages that have arrived whole, until a chunk is full.
+    /// Answers the messages that have arrived completely, until a chunk is full.
     fn answer(&mut self, out: &mut Vec<u8>) -> Result<(), Status> {
         let max = self.method.request_bytes_max();
         while out.len() < CHUNK_BYTES {
@@ -72,7 +73,7 @@ impl<C: 'static> MessageStream<C> {
         Ok(())
     }
 
-    /// Reads and answers until nothing more has arrived, or a chunk is full.
+    /// Reads and answers until no more data has arrived, or a chunk is full.
     fn fill(&mut self, context: &mut Context<'_>, out: &mut Vec<u8>) -> Result<(), Status> {
         loop {
             self.answer(out)?;
@@ -105,7 +106,7 @@ impl<C: Unpin + 'static> Body for MessageStream<C> {
         let this = self.get_mut();
         let mut out = Vec::new();
         if !this.is_over {
-            this.is_over = this.ending.as_mut().poll(context).is_ready();
+            this.is_over = this.shutdown.as_mut().poll(context).is_ready();
         }
         if !this.is_over
             && let Err(status) = this.fill(context, &mut out)

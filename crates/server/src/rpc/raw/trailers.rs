@@ -1,4 +1,4 @@
-//! How a call ends after its response has begun.
+//! The trailers of a call whose response has begun.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
@@ -15,7 +15,7 @@ pub(super) fn ok() -> Frame<Bytes> {
 /// The trailers of a call that failed after its response had begun.
 pub(super) fn error(status: &Status) -> Frame<Bytes> {
     let mut trailers = HeaderMap::new();
-    // It fails only for a message that is no header value; ours are constants.
+    // This fails only for a message that is no valid header value; our messages are constants.
     let _ = status.add_header(&mut trailers);
     Frame::trailers(trailers)
 }

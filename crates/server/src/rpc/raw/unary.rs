@@ -12,10 +12,10 @@ use super::frame::{self, BodyBuffer};
 use super::method::{Admission, UnaryMethod};
 use crate::rpc::decode_errors;
 
-/// Few responses are longer than this.
+/// The initial capacity of a response; few responses are longer.
 const USUAL_RESPONSE_BYTES: usize = 256;
 
-/// The call: reads its one message and answers it with a framed one.
+/// The call: it reads one message and answers with a framed one.
 pub(super) struct UnaryCall<B, C> {
     body: B,
     buffer: BodyBuffer,
@@ -29,7 +29,7 @@ impl<B, C: 'static> UnaryCall<B, C> {
         Self { body, buffer: BodyBuffer::default(), method, caller, is_admitted: false }
     }
 
-    /// The message, once it has arrived whole and alone.
+    /// Returns the message, once exactly one has arrived.
     fn message(&self) -> Result<&[u8], Status> {
         let bytes = self.buffer.bytes();
         match frame::split_first(bytes, self.method.request_bytes_max())? {
@@ -38,7 +38,7 @@ impl<B, C: 'static> UnaryCall<B, C> {
         }
     }
 
-    /// Fails as soon as anything follows the message: it could have no end, and is not buffered.
+    /// Fails as soon as data follows the message: the data could be endless, and is not buffered.
     fn check_trailing(&self) -> Result<(), Status> {
         let bytes = self.buffer.bytes();
         match frame::split_first(bytes, self.method.request_bytes_max())? {
@@ -63,7 +63,7 @@ impl<B: Body<Data = Bytes> + Unpin, C: Unpin + 'static> Future for UnaryCall<B, 
         if !this.is_admitted {
             this.is_admitted = true;
             if this.method.admit(&this.caller)? == Admission::Spawned {
-                // The executor makes a task of a call that is not over when it is first polled.
+                // The executor spawns a task for a call that is not complete after its first poll.
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }

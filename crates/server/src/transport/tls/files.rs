@@ -1,4 +1,4 @@
-//! The PEM files, and the rustls configuration made of them.
+//! The PEM files and their rustls configuration.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,18 +11,19 @@ use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use zeroize::Zeroizing;
 
-/// Where the PEM files are.
+/// The paths of the PEM files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The certificate chain, ours first.
+    /// The certificate chain, the server's own certificate first.
     pub cert: PathBuf,
-    /// Its private key: PKCS#8, PKCS#1 or SEC1, not encrypted.
+    /// The private key: PKCS#8, PKCS#1 or SEC1, not encrypted.
     pub key: PathBuf,
-    /// Certificates of which one must have signed each client's certificate. Without it clients show none.
+    /// The CA certificates, one of which must have signed each client's certificate. Without it, clients present no
+    /// certificate.
     pub client_ca: Option<PathBuf>,
 }
 
-/// TLS cannot be set up with these files.
+/// Why TLS cannot be set up with these files.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The file cannot be read.
@@ -32,55 +33,55 @@ pub enum TlsError {
         flag: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// The file is not PEM, or not the PEM of what it should be.
-    #[error("--{flag} {path}: holds no {expected} in PEM")]
+    /// The file is not PEM, or has other content than expected.
+    #[error("--{flag} {path}: contains no {expected} in PEM")]
     NotPem {
         /// The flag that names the file.
         flag: &'static str,
         /// The file.
         path: PathBuf,
-        /// What should be in it.
+        /// The expected content.
         expected: &'static str,
-        /// What the parser says.
+        /// The parser's error.
         #[source]
         source: pem::Error,
     },
-    /// Certificate and key do not go together, or one of them is of a kind that cannot be used.
-    #[error("--tls-cert {cert} and --tls-key {key}: not a usable certificate with its key")]
+    /// The certificate and the key do not match, or one of them is of an unsupported kind.
+    #[error("--tls-cert {cert} and --tls-key {key}: not a usable certificate and key")]
     Unusable {
         /// The certificate's file.
         cert: PathBuf,
         /// The key's file.
         key: PathBuf,
-        /// What rustls says.
+        /// The error of rustls.
         #[source]
         source: rustls::Error,
     },
-    /// A certificate of the client CA file cannot be trusted.
-    #[error("--client-ca {path}: holds a certificate that cannot be a trust anchor")]
+    /// A certificate in the client CA file cannot be a trust anchor.
+    #[error("--client-ca {path}: contains a certificate that cannot be a trust anchor")]
     NotAnAnchor {
         /// The file.
         path: PathBuf,
-        /// What rustls says.
+        /// The error of rustls.
         #[source]
         source: rustls::Error,
     },
-    /// The client CA file makes no verifier.
+    /// The client CA file cannot be used to verify clients.
     #[error("--client-ca {path}: cannot be used to verify clients")]
     NoVerifier {
         /// The file.
         path: PathBuf,
-        /// What rustls says.
+        /// The error of rustls.
         #[source]
         source: VerifierBuilderError,
     },
 }
 
-/// The bytes of the files at one time.
+/// The content of the files at one time.
 pub(super) struct Content {
     cert: Vec<u8>,
     key: Zeroizing<Vec<u8>>,
@@ -120,24 +121,25 @@ impl TlsFiles {
         Ok(Content { cert, key, client_ca })
     }
 
-    /// All that is wrong with the files: with each alone, or else with them together.
-    pub async fn faults(&self) -> Vec<TlsError> {
-        let mut faults = Vec::new();
-        faults.extend(read(CERT, &self.cert).await.and_then(|bytes| certificates(CERT, &self.cert, &bytes)).err());
+    /// Returns all errors of the files: of each file alone, or else of the files together.
+    pub async fn errors(&self) -> Vec<TlsError> {
+        let mut errors = Vec::new();
+        errors.extend(read(CERT, &self.cert).await.and_then(|bytes| certificates(CERT, &self.cert, &bytes)).err());
         let key = read(KEY, &self.key).await.map(Zeroizing::new);
-        faults.extend(key.and_then(|bytes| private_key(&self.key, &bytes)).err());
+        errors.extend(key.and_then(|bytes| private_key(&self.key, &bytes)).err());
         if let Some(path) = &self.client_ca {
-            faults.extend(read(CLIENT_CA, path).await.and_then(|bytes| certificates(CLIENT_CA, path, &bytes)).err());
+            errors.extend(read(CLIENT_CA, path).await.and_then(|bytes| certificates(CLIENT_CA, path, &bytes)).err());
         }
-        if faults.is_empty() {
-            faults.extend(self.read().await.and_then(|content| content.server_config(self)).err());
+        if errors.is_empty() {
+            errors.extend(self.read().await.and_then(|content| content.server_config(self)).err());
         }
-        faults
+        errors
     }
 }
 
 impl Content {
-    /// Tells two contents apart. Each part is hashed with its length, so that bytes cannot move from one file to the next.
+    /// Returns a digest of the content. Each part is hashed with its length, so that bytes cannot move from one file to
+    /// the next.
     pub(super) fn digest(&self) -> blake3::Hash {
         let mut hasher = blake3::Hasher::new();
         for part in [Some(self.cert.as_slice()), Some(self.key.as_slice()), self.client_ca.as_deref()] {
@@ -151,7 +153,7 @@ impl Content {
         let chain = certificates(CERT, &files.cert, &self.cert)?;
         let key = private_key(&files.key, &self.key)?;
         let unusable = |source| TlsError::Unusable { cert: files.cert.clone(), key: files.key.clone(), source };
-        // The provider is named, not taken from the process: another library may install its own.
+        // The provider is explicit and not the process default, which another library may install.
         let provider = Arc::new(ring::default_provider());
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()

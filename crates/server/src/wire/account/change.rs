@@ -1,4 +1,4 @@
-//! What shall change about an account.
+//! Updates of accounts.
 
 use key_authority_domain::account::Account;
 use key_authority_domain::audit::IdempotencyKey;
@@ -8,7 +8,7 @@ use key_authority_proto::v1;
 
 use super::policy::PolicyChange;
 use crate::wire::check::Check;
-use crate::wire::mark::mark;
+use crate::wire::idempotency_key::idempotency_key;
 use crate::wire::mask::Mask;
 use crate::wire::revision;
 use crate::wire::violations::REQUIRED;
@@ -31,34 +31,34 @@ pub(super) const PATHS: [&str; 13] = [
     "policy.max_overlap",
 ];
 
-/// A change of an account.
+/// An update of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AccountUpdate {
-    /// Of which account.
+    /// The account.
     pub id: AccountId,
-    /// What shall change.
+    /// The change.
     pub change: AccountChange,
-    /// The revision that the account must be at; None when that is not to be checked.
+    /// The revision that the account must have; `None` to skip the check.
     pub etag: Option<Revision>,
-    /// By what the call is known when it is repeated.
+    /// The idempotency key of the request.
     pub request: Option<IdempotencyKey>,
 }
 
-/// What shall change about an account. Fields of the policy combine with those that stay, so that only
-/// [`AccountChange::apply`] can tell whether the policy as a whole can be followed.
+/// The change of an account. Changed fields of the policy are combined with the others, so only
+/// [`AccountChange::apply`] can validate the policy as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct AccountChange {
-    /// The label; None leaves it.
+    /// The new display name; `None` leaves it unchanged.
     pub display_name: Option<String>,
-    /// The policy, field by field.
+    /// The changes of the policy, field by field.
     pub policy: PolicyChange,
 }
 
 impl AccountChange {
-    /// Makes the change. Times and revisions are not touched; an account whose change fails stays as it was.
+    /// Applies the change. Times and revisions are not changed; an account whose change fails is unmodified.
     ///
     /// # Errors
-    /// Fields that do not go together with those that stay.
+    /// Fields that conflict with unchanged fields.
     pub(crate) fn apply(self, account: &mut Account) -> Result<(), Violations> {
         let mut check = Check::new();
         let policy =
@@ -71,10 +71,10 @@ impl AccountChange {
     }
 }
 
-/// Reads a change of an account. Fields that the mask does not name are not looked at, and may hold anything.
+/// Reads an update of an account. Fields that the mask does not name are ignored, and may have any value.
 ///
 /// # Errors
-/// What is wrong with the request.
+/// The violations of the request.
 pub(crate) fn account_change(request: &v1::UpdateAccountRequest) -> Result<AccountUpdate, Violations> {
     let mut check = Check::new();
     let mask = Mask::read(&mut check, request.update_mask.as_ref(), &PATHS);
@@ -85,13 +85,13 @@ pub(crate) fn account_change(request: &v1::UpdateAccountRequest) -> Result<Accou
         let given = account.policy.clone().unwrap_or_default();
         let is_whole = mask.names("policy", account.policy.is_some());
         let policy = check.inside("policy", |check| {
-            // Without a mask a policy is carried as a whole, so no single field of it is.
+            // Without a mask, a policy is replaced as a whole, so no single field is named.
             PolicyChange::read(check, &given, |path| is_whole || mask.names(path, false))
         });
         Some((id?, AccountChange { display_name, policy }))
     });
     let etag = revision::from_etag(&request.etag);
-    let request = mark(&mut check, request);
+    let request = idempotency_key(&mut check, request);
     check.finish(|| {
         let (id, change) = read?;
         Some(AccountUpdate { id, change, etag, request })

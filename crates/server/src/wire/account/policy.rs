@@ -1,4 +1,4 @@
-//! Policies, whole and field by field.
+//! Policies, as a whole and field by field.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use crate::wire::check::Check;
 use crate::wire::time;
 use crate::wire::violations::Violations;
 
-/// A value, or the one that was there before.
+/// The change of one field.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) enum Edit<T> {
-    /// The one that was there.
+    /// Keep the current value.
     #[default]
     Keep,
-    /// This one.
+    /// Set this value.
     Set(T),
 }
 
@@ -32,7 +32,7 @@ impl<T: Clone> Edit<T> {
     }
 }
 
-/// What shall change about a policy. A whole policy is a change of every field.
+/// The change of a policy. A whole policy is a change of every field.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct PolicyChange {
     token_prefix: Edit<TokenPrefix>,
@@ -41,7 +41,7 @@ pub(crate) struct PolicyChange {
     counted: Edit<CountedKeys>,
     lifetimes: Edit<BTreeSet<Duration>>,
     default_lifetime: Edit<Option<Duration>>,
-    /// None: as the lifetimes have it.
+    /// `None`: derived from the lifetimes.
     may_never_expire: Edit<Option<bool>>,
     project_rule: Edit<ProjectRule>,
     recoverable: Edit<bool>,
@@ -50,7 +50,8 @@ pub(crate) struct PolicyChange {
 }
 
 impl PolicyChange {
-    /// Reads the fields whose path, such as `policy.max_keys`, is `named`. What is wrong is noted, and stays as it was.
+    /// Reads the fields whose path, such as `policy.max_keys`, is `named`. A violation is recorded, and its field keeps
+    /// its value.
     pub(crate) fn read(check: &mut Check, policy: &v1::KeyPolicy, named: impl Fn(&str) -> bool) -> Self {
         let mut change = Self::default();
         if named("policy.token_prefix") {
@@ -94,7 +95,7 @@ impl PolicyChange {
         change
     }
 
-    /// The policy that the change makes of `before`; None when its lifetimes cannot be followed.
+    /// Returns the policy after the change of `before`; `None` when its lifetimes are invalid.
     pub(crate) fn onto(self, check: &mut Check, before: &KeyPolicy) -> Option<KeyPolicy> {
         let rule = &before.lifetimes;
         let may_never_expire = self.may_never_expire.or(&rule.may_never_expire);
@@ -103,7 +104,7 @@ impl PolicyChange {
             self.default_lifetime.or(&rule.default),
             may_never_expire,
         )
-        .map_err(|rejection| absorb(check, rejection))
+        .map_err(|error| absorb(check, error))
         .ok();
         Some(KeyPolicy {
             token_prefix: self.token_prefix.or(&before.token_prefix),
@@ -123,11 +124,11 @@ fn set<T>(value: Option<T>) -> Edit<T> {
     value.map_or(Edit::Keep, Edit::Set)
 }
 
-/// Rules of lifetimes name fields; a refusal cannot come from there.
-fn absorb(check: &mut Check, rejection: ChangeError) {
-    match Violations::rejected(rejection) {
+/// Records an error of the lifetimes. It always names a field; a policy error is not possible.
+fn absorb(check: &mut Check, error: ChangeError) {
+    match Violations::rejected(error) {
         Ok(violations) => check.absorb(violations),
-        Err(refusal) => check.violation("lifetimes", refusal.to_string()),
+        Err(error) => check.violation("lifetimes", error.to_string()),
     }
 }
 
@@ -135,7 +136,7 @@ fn lifetimes(check: &mut Check, given: &[prost_types::Duration]) -> BTreeSet<Dur
     let mut allowed = BTreeSet::new();
     for (index, lifetime) in given.iter().enumerate() {
         allowed.extend(check.field(format_args!("lifetimes[{index}]"), time::lifetime(lifetime)));
-        // One too many is enough for the domain to refuse the set.
+        // One item too many is enough for the domain to reject the set.
         if allowed.len() > LIFETIMES_MAX {
             break;
         }
@@ -160,6 +161,6 @@ fn project_rule(number: i32) -> Result<ProjectRule, ValidationError> {
         Ok(v1::ProjectRule::Unspecified) => Ok(ProjectRule::Free),
         Ok(v1::ProjectRule::All) => Ok(ProjectRule::All),
         Ok(v1::ProjectRule::Chosen) => Ok(ProjectRule::Chosen),
-        Err(_) => Err(ValidationError::new("must be PROJECT_RULE_ALL or PROJECT_RULE_CHOSEN, or left out")),
+        Err(_) => Err(ValidationError::new("must be PROJECT_RULE_ALL or PROJECT_RULE_CHOSEN, or omitted")),
     }
 }

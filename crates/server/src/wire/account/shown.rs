@@ -1,4 +1,4 @@
-//! An account as callers see it.
+//! The conversion of accounts to protobuf.
 
 use key_authority_domain::account::{Account, CountedKeys, KeyPolicy, NamePattern, ProjectRule};
 use key_authority_proto::v1;
@@ -6,7 +6,7 @@ use key_authority_proto::v1;
 use crate::wire::revision;
 use crate::wire::time::{duration_to_proto, timestamp_to_proto};
 
-/// An account.
+/// Converts an account.
 #[must_use]
 pub(crate) fn account_to_proto(account: &Account) -> v1::Account {
     let state = if account.suspended { v1::AccountState::Suspended } else { v1::AccountState::Active };
@@ -21,7 +21,8 @@ pub(crate) fn account_to_proto(account: &Account) -> v1::Account {
     }
 }
 
-/// A policy. What follows from other fields is written out, so that it can be sent back as it is.
+/// Converts a policy. Values that follow from other fields are written explicitly, so that the policy can be sent back
+/// unchanged.
 #[must_use]
 pub(super) fn policy_to_proto(policy: &KeyPolicy) -> v1::KeyPolicy {
     let counted = match policy.counted {

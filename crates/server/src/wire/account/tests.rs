@@ -57,7 +57,7 @@ fn full() -> v1::KeyPolicy {
 }
 
 #[test]
-fn an_account_that_says_nothing_has_a_policy_that_allows_everything() {
+fn an_account_without_a_policy_allows_everything() {
     let request = v1::CreateAccountRequest {
         account: Some(v1::Account { id: "acme".into(), ..Default::default() }),
         ..Default::default()
@@ -68,7 +68,7 @@ fn an_account_that_says_nothing_has_a_policy_that_allows_everything() {
 }
 
 #[test]
-fn all_that_is_wrong_with_an_account_is_told_at_once() {
+fn all_violations_of_an_account_are_reported_at_once() {
     let policy = v1::KeyPolicy {
         token_prefix: "A".into(),
         display_name_pattern: "(".into(),
@@ -84,12 +84,12 @@ fn all_that_is_wrong_with_an_account_is_told_at_once() {
     };
     let account =
         v1::Account { id: "é".into(), display_name: "é".repeat(201), policy: Some(policy), ..Default::default() };
-    let told = fields(new_account(&v1::CreateAccountRequest { account: Some(account), request_id: " ".into() }));
+    let invalid = fields(new_account(&v1::CreateAccountRequest { account: Some(account), request_id: " ".into() }));
     let expected = "account.id account.display_name account.policy.token_prefix account.policy.display_name_pattern \
                     account.policy.counted_states account.policy.lifetimes[1] account.policy.lifetimes[2] \
                     account.policy.default_lifetime account.policy.project_rule account.policy.recently_used_window \
                     account.policy.max_overlap request_id";
-    assert_eq!(told, expected);
+    assert_eq!(invalid, expected);
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a_default_lifetime_is_one_of_the_lifetimes() {
 }
 
 #[test]
-fn zero_is_no_limit_and_no_guard_but_an_overlap_of_none() {
+fn zero_means_no_limit_and_no_guard_but_an_overlap_of_zero() {
     let zero = Some(prost_types::Duration { seconds: 0, nanos: 999 });
     let policy =
         create(v1::KeyPolicy { recently_used_window: zero, max_overlap: zero, ..Default::default() }).unwrap().policy;
@@ -140,7 +140,7 @@ fn enums_have_defaults_and_no_other_numbers() {
 }
 
 #[test]
-fn without_a_mask_what_the_account_carries_is_changed() {
+fn without_a_mask_the_set_fields_are_changed() {
     let mut stored = account(full());
     change(None, None).unwrap().change.apply(&mut stored).unwrap();
     assert_eq!(stored, account(full()));
@@ -149,14 +149,14 @@ fn without_a_mask_what_the_account_carries_is_changed() {
 
     let named = v1::Account { id: "acme".into(), display_name: "Acme".into(), ..Default::default() };
     let request = v1::UpdateAccountRequest { account: Some(named), etag: "7".into(), ..Default::default() };
-    let asked = account_change(&request).unwrap();
-    assert_eq!((asked.id.as_str(), asked.etag), ("acme", Some(stored.revision)));
-    asked.change.apply(&mut stored).unwrap();
+    let update = account_change(&request).unwrap();
+    assert_eq!((update.id.as_str(), update.etag), ("acme", Some(stored.revision)));
+    update.change.apply(&mut stored).unwrap();
     assert_eq!(stored.display_name, "Acme");
 }
 
 #[test]
-fn what_a_mask_names_and_the_account_has_not_is_cleared() {
+fn a_named_field_without_a_value_is_cleared() {
     let mut stored = account(full());
     stored.display_name = "Acme".into();
     change(None, Some(&["*"])).unwrap().change.apply(&mut stored).unwrap();
@@ -207,14 +207,14 @@ fn lifetimes_must_go_with_those_that_stay() {
     let mut untouched = account(full());
     let before = untouched.clone();
     let fewer = Some(v1::KeyPolicy { lifetimes: vec![days(7)], ..Default::default() });
-    let mut asked = change(fewer, Some(&["policy.lifetimes"])).unwrap().change;
-    asked.display_name = Some("new".into());
-    assert_eq!(fields(asked.apply(&mut untouched)), "account.policy.default_lifetime");
+    let mut edit = change(fewer, Some(&["policy.lifetimes"])).unwrap().change;
+    edit.display_name = Some("new".into());
+    assert_eq!(fields(edit.apply(&mut untouched)), "account.policy.default_lifetime");
     assert_eq!(untouched, before);
 }
 
 #[test]
-fn an_unnamed_field_is_not_looked_at() {
+fn an_unnamed_field_is_ignored() {
     let stored = account(v1::KeyPolicy::default());
     let policy = Some(v1::KeyPolicy { token_prefix: "A".into(), max_keys: 3, ..Default::default() });
     assert_eq!(changed(&stored, policy.clone(), &["policy.max_keys"]).unwrap().max_keys, Some(3));
@@ -241,7 +241,7 @@ fn a_call_names_an_account() {
 }
 
 #[test]
-fn an_account_is_shown_with_its_whole_policy() {
+fn an_account_is_converted_with_its_whole_policy() {
     let mut account = account(v1::KeyPolicy::default());
     let shown = account_to_proto(&account);
     assert_eq!((shown.state(), shown.etag.as_str()), (v1::AccountState::Active, "7"));
@@ -255,12 +255,13 @@ fn an_account_is_shown_with_its_whole_policy() {
 }
 
 proptest! {
-    /// A policy that is shown can be sent back, and is then the same policy.
+    /// A policy that was returned can be sent back, and is then the same policy.
     #[test]
     fn a_policy_reads_back(
         prefix in "([a-z][a-z0-9]{0,4}_)?", pattern in "[a-z^$]{0,4}", max_keys in 0..20_u32, counted_states in 0..3,
         lifetimes in prop::collection::vec(1..20_i64, 0..4), has_default: bool, may_never_expire: Option<bool>,
-        project_rule in 0..3, recoverable: bool, window in prop::option::of(0..9_i64), overlap in prop::option::of(0..9_i64),
+        project_rule in 0..3, recoverable: bool, window in prop::option::of(0..9_i64),
+        overlap in prop::option::of(0..9_i64),
     ) {
         let given = v1::KeyPolicy {
             token_prefix: prefix, display_name_pattern: pattern, max_keys, counted_states,

@@ -1,4 +1,4 @@
-//! What shall change about a key.
+//! Updates of keys.
 
 use key_authority_domain::access::ProjectAccess;
 use key_authority_domain::audit::IdempotencyKey;
@@ -10,7 +10,7 @@ use key_authority_proto::v1;
 
 use crate::wire::access::{Holder, labels, networks, projects, scopes};
 use crate::wire::check::Check;
-use crate::wire::mark::mark;
+use crate::wire::idempotency_key::idempotency_key;
 use crate::wire::mask::Mask;
 use crate::wire::violations::{REQUIRED, Violations};
 use crate::wire::{revision, time};
@@ -19,26 +19,26 @@ use crate::wire::{revision, time};
 pub(super) const PATHS: [&str; 7] =
     ["display_name", "description", "scopes", "projects", "labels", "allowed_networks", "expire_time"];
 
-/// A change of a key.
+/// An update of a key.
 #[derive(Debug, Clone)]
 pub(crate) struct KeyUpdate {
-    /// Of which key.
+    /// The key.
     pub key_id: KeyId,
-    /// What shall change.
+    /// The change.
     pub change: KeyChange,
-    /// The revision that the key must be at; None when that is not to be checked.
+    /// The revision that the key must have; `None` to skip the check.
     pub etag: Option<Revision>,
-    /// By what the call is known when it is repeated.
+    /// The idempotency key of the request.
     pub request: Option<IdempotencyKey>,
 }
 
-/// Reads a change of a key. Fields that the mask does not name are not looked at, and may hold anything.
+/// Reads an update of a key. Fields that the mask does not name are ignored, and may have any value.
 ///
-/// Of which account the key is, the request does not say: once that is known, a change of a key of the account `system`
-/// goes through [`check_caller_change`].
+/// The request does not name the key's account. Once the account is known to be `system`, the change goes through
+/// [`check_caller_change`].
 ///
 /// # Errors
-/// What is wrong with the request.
+/// The violations of the request.
 pub(crate) fn key_change(request: &v1::UpdateKeyRequest) -> Result<KeyUpdate, Violations> {
     let mut check = Check::new();
     let mask = Mask::read(&mut check, request.update_mask.as_ref(), &PATHS);
@@ -52,7 +52,7 @@ pub(crate) fn key_change(request: &v1::UpdateKeyRequest) -> Result<KeyUpdate, Vi
         Some((id?, change))
     });
     let etag = revision::from_etag(&request.etag);
-    let request = mark(&mut check, request);
+    let request = idempotency_key(&mut check, request);
     check.finish(|| {
         let (key_id, change) = read?;
         Some(KeyUpdate { key_id, change, etag, request })
@@ -89,7 +89,8 @@ fn change(check: &mut Check, key: &v1::Key, mask: Mask<'_>) -> KeyChange {
 /// Checks a change of a key of the account `system`: scopes must be permissions, and projects IDs of accounts.
 ///
 /// # Errors
-/// What is wrong with the change. Items are not named by their index: the sets have no order of the caller's any more.
+/// The violations of the change. Items are not named by their index: the sets do not have the order of the request any
+/// more.
 pub(crate) fn check_caller_change(change: &KeyChange) -> Result<(), Violations> {
     let mut check = Check::new();
     check.inside("key", |check| {

@@ -10,41 +10,41 @@ use key_authority_domain::key::{Labels, NewKey};
 use key_authority_domain::text::{DESCRIPTION, DISPLAY_NAME};
 use key_authority_proto::v1;
 
-use super::expiry::{Said, expiry};
+use super::expiry::{ExpiryField, expiry};
 use crate::wire::access::{Holder, labels, networks, projects, scopes};
 use crate::wire::check::Check;
-use crate::wire::mark::mark;
+use crate::wire::idempotency_key::idempotency_key;
 use crate::wire::violations::Violations;
 
-/// What a new key shall be: all but what is not for the caller to say.
+/// The attributes of a new key that the caller chooses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KeySpec {
-    /// In which account.
+    /// The account.
     pub account: AccountId,
-    /// Under which ID; None leaves it to the authority.
+    /// The ID; `None` for a generated one.
     pub id: Option<KeyId>,
-    /// A label for people.
+    /// The display name.
     pub display_name: String,
-    /// More words for people.
+    /// The description.
     pub description: String,
-    /// What it may do.
+    /// The scopes.
     pub scopes: BTreeSet<Scope>,
-    /// Where; None leaves it to the policy.
+    /// The projects; `None` for those of the policy.
     pub projects: Option<ProjectAccess>,
-    /// From where.
+    /// The networks from which the key may be used.
     pub networks: BTreeSet<Network>,
-    /// The caller's own notes.
+    /// The labels.
     pub labels: Labels,
-    /// Until when.
+    /// The expiry.
     pub expiry: ExpiryChoice,
-    /// Whether it starts switched off.
+    /// Whether the key starts disabled.
     pub disabled: bool,
-    /// By what the call is known when it is repeated.
+    /// The idempotency key of the request.
     pub request: Option<IdempotencyKey>,
 }
 
 impl KeySpec {
-    /// The new key under `id`: the one that was asked for, or a generated one.
+    /// Returns the new key under `id`: the requested ID, or a generated one.
     #[must_use]
     pub(crate) fn into_new_key(self, id: KeyId, created_by: Actor) -> NewKey {
         NewKey {
@@ -65,7 +65,7 @@ impl KeySpec {
 /// Reads the key to create. In the account `system` scopes must be permissions and projects IDs of accounts.
 ///
 /// # Errors
-/// What is wrong with the request.
+/// The violations of the request.
 pub(crate) fn new_key(request: &v1::CreateKeyRequest) -> Result<KeySpec, Violations> {
     let mut check = Check::new();
     let account = check.required("account", &request.account, AccountId::new);
@@ -77,9 +77,9 @@ pub(crate) fn new_key(request: &v1::CreateKeyRequest) -> Result<KeySpec, Violati
     let projects = projects(&mut check, request.projects.as_ref(), holder);
     let labels = labels(&mut check, &request.labels);
     let networks = networks(&mut check, &request.allowed_networks);
-    let expiry = expiry(&mut check, request.expiry.as_ref().map(Said::from));
+    let expiry = expiry(&mut check, request.expiry.as_ref().map(ExpiryField::from));
     let disabled = request.disabled;
-    let request = mark(&mut check, request);
+    let request = idempotency_key(&mut check, request);
     check.finish(|| {
         Some(KeySpec {
             account: account?,

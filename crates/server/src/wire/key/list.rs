@@ -1,4 +1,4 @@
-//! Which keys to list.
+//! Listings of keys.
 
 use key_authority_domain::access::PROJECT_LEN_MAX;
 use key_authority_domain::id::AccountId;
@@ -10,23 +10,23 @@ use crate::wire::check::is_longer;
 use crate::wire::page::{FILTER_ITEMS_MAX, page_size};
 use crate::wire::violations::Violations;
 
-/// Which keys to list.
+/// The filter of a listing of keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KeyFilter {
-    /// Of which account; None means of each that the caller may act on.
+    /// The account; `None` for all accounts that the caller may act on.
     pub account: Option<AccountId>,
-    /// In which states; empty means in any.
+    /// The states; empty for all.
     pub states: Vec<KeyState>,
-    /// Covering which project. A text that no project can be called is covered by keys that cover all.
+    /// A project that the keys cover. A text that is no valid project is covered by keys that cover all projects.
     pub project: Option<String>,
-    /// How many at most.
+    /// The maximum number of keys.
     pub page_size: u32,
 }
 
-/// Reads which keys to list. The page token is opened by [`crate::wire::page::open_page`].
+/// Reads the filter of a listing of keys. [`crate::wire::page::open_page`] opens the page token.
 ///
 /// # Errors
-/// What is wrong with the request.
+/// The violations of the request.
 pub(crate) fn list_keys(request: &v1::ListKeysRequest) -> Result<KeyFilter, Violations> {
     let mut check = Check::new();
     let account = check.optional("account", &request.account, AccountId::new);
@@ -52,7 +52,7 @@ fn states(check: &mut Check, numbers: &[i32]) -> Vec<KeyState> {
             Ok(v1::KeyState::Revoked) => states.push(KeyState::Revoked),
             Ok(v1::KeyState::Expired) => states.push(KeyState::Expired),
             Ok(v1::KeyState::Unspecified) | Err(_) => {
-                check.violation(format_args!("states[{index}]"), "must be a state that a key can be in");
+                check.violation(format_args!("states[{index}]"), "must be a state of a key");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! A key as callers see it.
+//! The conversion of keys to protobuf.
 
 use key_authority_domain::key::{Key, KeyState, Secret};
 use key_authority_domain::time::Timestamp;
@@ -8,7 +8,7 @@ use crate::wire::access::{networks_to_proto, projects_to_proto, scopes_to_proto}
 use crate::wire::revision;
 use crate::wire::time::timestamp_to_proto;
 
-/// A key, in the state that it is in at `now`.
+/// Converts a key, in its state at `now`.
 #[must_use]
 pub(crate) fn key_to_proto(key: &Key, now: Timestamp) -> v1::Key {
     let revocation = key.revocation.as_ref();
@@ -36,7 +36,7 @@ pub(crate) fn key_to_proto(key: &Key, now: Timestamp) -> v1::Key {
     }
 }
 
-/// The state on the wire; `as i32` for the field.
+/// Converts a state; use `as i32` for the field.
 #[must_use]
 pub(super) const fn state_to_proto(state: KeyState) -> v1::KeyState {
     match state {

@@ -31,14 +31,14 @@ fn seconds(seconds: i64) -> prost_types::Duration {
 }
 
 #[test]
-fn a_key_that_says_nothing_leaves_everything_to_the_policy() {
+fn a_minimal_key_leaves_everything_to_the_policy() {
     let spec = new_key(&create()).unwrap();
     assert_eq!((spec.id, spec.projects, spec.expiry, spec.request), (None, None, ExpiryChoice::Unspecified, None));
     assert!(spec.scopes.is_empty() && spec.networks.is_empty() && spec.labels.is_empty() && !spec.disabled);
 }
 
 #[test]
-fn all_that_is_wrong_with_a_new_key_is_told_at_once() {
+fn all_violations_of_a_new_key_are_reported_at_once() {
     let request = v1::CreateKeyRequest {
         account: String::new(),
         key_id: "a".repeat(65),
@@ -52,9 +52,9 @@ fn all_that_is_wrong_with_a_new_key_is_told_at_once() {
         disabled: true,
         request_id: "a b".into(),
     };
-    let told =
+    let invalid =
         "account key_id display_name description scopes[1] projects labels allowed_networks[0] lifetime request_id";
-    assert_eq!(fields(new_key(&request)), told);
+    assert_eq!(fields(new_key(&request)), invalid);
 }
 
 #[test]
@@ -68,13 +68,13 @@ fn texts_may_be_as_long_as_their_limits() {
         ..create()
     };
     let spec = new_key(&request).unwrap();
-    assert_eq!(spec.request.as_ref().map(|mark| mark.id.as_str().len()), Some(128));
+    assert_eq!(spec.request.as_ref().map(|key| key.id.as_str().len()), Some(128));
     let new = spec.into_new_key(KeyId::new("key_1").unwrap(), Actor::bootstrap());
     assert_eq!((new.id.as_str(), new.display_name.chars().count()), ("key_1", 200));
 }
 
 #[test]
-fn a_key_of_system_holds_permissions_and_accounts() {
+fn a_key_of_system_has_permissions_and_accounts() {
     let request = |account: &str, scope: &str, project: &str| v1::CreateKeyRequest {
         account: account.into(),
         scopes: vec!["verify".into(), scope.into()],
@@ -87,7 +87,7 @@ fn a_key_of_system_holds_permissions_and_accounts() {
 }
 
 #[test]
-fn an_expiry_is_one_of_three_and_never_false_says_nothing() {
+fn an_expiry_is_one_of_three_and_never_false_means_unset() {
     use create_key_request::Expiry;
     let choose = |expiry| new_key(&v1::CreateKeyRequest { expiry: Some(expiry), ..create() }).map(|spec| spec.expiry);
     assert_eq!(choose(Expiry::NeverExpires(false)), Ok(ExpiryChoice::Unspecified));
@@ -156,7 +156,7 @@ fn a_list_is_filtered_by_states_once_each() {
 }
 
 #[test]
-fn without_a_mask_what_the_key_carries_is_changed() {
+fn without_a_mask_the_set_fields_are_changed() {
     let key =
         v1::Key { display_name: "new".into(), projects: Some(v1::ProjectAccess::default()), ..Default::default() };
     let KeyUpdate { key_id, change, etag, .. } = key_change(&update(key, None)).unwrap();
@@ -167,7 +167,7 @@ fn without_a_mask_what_the_key_carries_is_changed() {
 }
 
 #[test]
-fn what_a_mask_names_and_the_key_has_not_is_cleared() {
+fn a_named_field_without_a_value_is_cleared() {
     for paths in [&["*"][..], &change::PATHS] {
         let change = key_change(&update(v1::Key::default(), Some(paths))).unwrap().change;
         assert_eq!((change.display_name.as_deref(), change.description.as_deref()), (Some(""), Some("")));
@@ -178,7 +178,7 @@ fn what_a_mask_names_and_the_key_has_not_is_cleared() {
 }
 
 #[test]
-fn what_a_mask_does_not_name_is_not_looked_at() {
+fn an_unnamed_field_is_ignored() {
     let key =
         v1::Key { display_name: "\0".into(), account: "é".into(), description: "d".into(), ..Default::default() };
     let change = key_change(&update(key.clone(), Some(&["description"]))).unwrap().change;
@@ -197,7 +197,7 @@ fn a_mask_names_only_what_can_be_changed() {
 }
 
 #[test]
-fn all_that_is_wrong_with_a_change_is_told_at_once() {
+fn all_violations_of_a_change_are_reported_at_once() {
     let key = v1::Key {
         scopes: vec![String::new()],
         projects: Some(v1::ProjectAccess { all: false, only: vec!["p".into(), "q".into(), String::new()] }),
@@ -212,7 +212,7 @@ fn all_that_is_wrong_with_a_change_is_told_at_once() {
 }
 
 #[test]
-fn an_etag_comes_along() {
+fn an_etag_is_read() {
     let request = v1::UpdateKeyRequest { etag: "7".into(), ..update(v1::Key::default(), None) };
     assert_eq!(key_change(&request).unwrap().etag, Some(Revision(7)));
 }
@@ -232,7 +232,7 @@ fn a_change_of_a_callers_key_is_checked_once_the_account_is_known() {
 }
 
 #[test]
-fn a_key_is_shown_with_all_but_its_secrets() {
+fn a_key_is_converted_without_its_secrets() {
     let now = Timestamp::from_micros(1_000_000);
     let account = Account {
         id: AccountId::new("acme").unwrap(),

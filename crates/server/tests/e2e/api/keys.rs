@@ -91,7 +91,7 @@ async fn a_key_of_a_taken_id_or_of_no_account_is_refused(authority: Authority) {
     let taken = CreateKeyRequest { key_id: "k".into(), ..key_for("acme") };
     client.new_key(taken.clone()).await;
     let (status, _) = refused(client.create_key(taken).await, Code::AlreadyExists, "KEY_EXISTS");
-    assert!(status.message().starts_with("the key ID k is taken"), "{}", status.message());
+    assert!(status.message().starts_with("the key ID k is in use"), "{}", status.message());
     let elsewhere = CreateKeyRequest { key_id: "k".into(), ..key_for("other") };
     refused(client.create_key(elsewhere).await, Code::AlreadyExists, "KEY_EXISTS");
     // Byte for byte.

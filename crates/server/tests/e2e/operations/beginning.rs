@@ -17,7 +17,7 @@ async fn line_with(authority: &Authority, words: &str) -> String {
 async fn a_root_token_that_is_gone_is_told_with_what_makes_another(database: Database) {
     let mut authority = Setup::on(database).start().await;
     let file = authority.folder().join("root.token");
-    line_with(&authority, "made the root key from the token in this file").await;
+    line_with(&authority, "created the root key from the token in this file").await;
     assert!(authority.stop().await.success());
     std::fs::remove_file(&file).unwrap();
     authority.start_process().await;
@@ -34,10 +34,10 @@ async fn a_root_token_that_is_gone_is_told_with_what_makes_another(database: Dat
 
 async fn a_token_file_of_the_operator_is_read_at_the_first_start_alone(database: Database) {
     let mut authority = Setup::on(database).start().await;
-    line_with(&authority, "made the root key from the token in this file").await;
+    line_with(&authority, "created the root key from the token in this file").await;
     assert!(authority.stop().await.success());
     authority.restart().await;
-    line_with(&authority, "there was a root key before: the token in this file is not read").await;
+    line_with(&authority, "a root key existed before; ignoring the token in this file").await;
 }
 
 async fn a_replica_that_listens_everywhere_is_known_by_the_name_of_its_machine(_database: Database) {
@@ -56,7 +56,7 @@ async fn a_replica_that_listens_everywhere_is_known_by_the_name_of_its_machine(_
 }
 
 async fn secrets_that_others_may_read_are_warned_of(database: Database) {
-    const WARNING: &str = "others than its owner may use this file";
+    const WARNING: &str = "secret file is accessible to others than its owner";
     let mut authority = Setup::on(database).start().await;
     assert!(authority.stop().await.success());
     assert!(!authority.output().contains(WARNING), "what it makes itself is for its owner alone");

@@ -130,7 +130,7 @@ async fn a_log_that_is_not_there_is_not_made_by_proving_it(_database: Database) 
     let folder = tempfile::tempdir().unwrap();
     let absent = folder.path().join("typo").display().to_string();
     let text = subcommand(["audit", "verify", "--data-dir", &absent]).await.badly().text();
-    assert!(text.contains("there is no database at") && text.contains(&absent), "{text}");
+    assert!(text.contains("no database exists at") && text.contains(&absent), "{text}");
     let secret = folder.path().join("secret").display().to_string();
     std::fs::write(&secret, "07".repeat(32)).unwrap();
     let (nowhere, no_folder) = (format!("sqlite://{absent}"), format!("sqlite://{absent}/x.db"));
@@ -139,7 +139,7 @@ async fn a_log_that_is_not_there_is_not_made_by_proving_it(_database: Database) 
         subcommand(words.iter().chain(&flags)).await.badly().text()
     };
     let text = ask(&["audit", "verify"], &nowhere).await;
-    assert!(text.contains("there is no database at"), "{text}");
+    assert!(text.contains("no database exists at"), "{text}");
     for words in [&["serve"][..], &["migrate"], &["check-config"]] {
         let text = ask(words, &no_folder).await;
         assert!(text.contains(&absent) && text.contains("does not exist"), "{text}");
@@ -155,7 +155,7 @@ async fn a_database_that_cannot_be_used_is_named_with_the_cause(database: Databa
     let (user, password) = user.rsplit_once(':').unwrap();
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for (url, words) in [
-        (format!("{user}:{password}@{free}/{name}"), ["Connection refused", "does it run there"]),
+        (format!("{user}:{password}@{free}/{name}"), ["Connection refused", "is it running"]),
         (format!("{user}:canary@{address}/{name}"), ["of this name and password", address]),
         (format!("{login}/{name}_unknown"), ["create it first", "_unknown"]),
         (format!("{login}/"), ["--database-url", "must name a database"]),
@@ -204,7 +204,7 @@ async fn what_keeps_a_server_from_starting_is_told_with_its_cause(database: Data
         command.args([flag, &address]);
         let text = run(command).await.badly().stderr;
         let said = format!(
-            "key-authority: {flag} {address} cannot be bound (another program listens there: end it, or set {flag} or \
+            "key-authority: cannot bind {flag} {address} (another program uses this port; stop it, or set {flag} or \
              {twin} to another port): Address already in use"
         );
         assert!(text.contains(&said), "{text}");

@@ -72,7 +72,7 @@ async fn sigterm_is_heeded_while_it_starts(database: Database) {
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
     in_time("it waits", async {
         while let Some(line) = log.next_line().await.unwrap() {
-            if line.contains("waiting whether replicas with another lease still run") {
+            if line.contains("checking whether replicas with another lease still run") {
                 return;
             }
         }
