@@ -1,4 +1,4 @@
-//! What must hold, whatever happens. The checks see true time and both sides of every call, as nobody in the simulation does.
+//! The invariants. The checks see true time and both sides of every call, which no simulated process does.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,33 +14,33 @@ use crate::scheduler::{MILLISECOND, Time};
 use crate::statement::{Change, Key, KeySet, RequestId, only};
 use crate::variant::Variant;
 
-/// Which promise was broken.
+/// A kind of violation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A Verify that was invoked after the revocation of its key had returned let it pass.
+    /// A Verify that started after the revocation of its key returned accepted the key.
     AcceptedRevoked,
-    /// A replica answered although it had not heard from the database for the time that a heartbeat is trusted.
+    /// A replica answered although its last acknowledged heartbeat was older than the trust period.
     AnsweredAlone,
-    /// A wait went on for longer than the lease.
+    /// A change waited longer than the lease.
     WaitedTooLong,
-    /// A change that was acknowledged is not in the log, or not in the index of a replica that is up to date.
+    /// An acknowledged change is missing in the log, or in the index of a replica that is up to date.
     LostChange,
-    /// A request had more than one effect, or two revisions were told for it.
+    /// A request had more than one effect, or returned two different revisions.
     RepeatedEffect,
-    /// A replica took an intact log for one that went back.
+    /// A replica reported a divergence of an intact log.
     FalseAlarm,
-    /// With the faults lifted, a replica did not come back, or a revocation was not confirmed.
+    /// After the faults ended, a replica did not recover, or a revocation was not confirmed.
     NotRecovered,
 }
 
-/// A promise that was broken, and how.
+/// A violation of a promise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// Which.
+    /// Its kind.
     pub kind: Kind,
-    /// When, in nanoseconds of true time.
+    /// Its true time in nanoseconds.
     pub time: u64,
-    /// What was seen.
+    /// A description.
     pub what: String,
 }
 
@@ -50,36 +50,36 @@ impl fmt::Display for Violation {
     }
 }
 
-/// What was promised so far, and whether it was kept.
+/// The promises so far, and the first violation.
 pub(crate) struct Check {
-    /// The one promise that is checked; all when none is named.
-    breaks: Option<Kind>,
+    /// The only kind of violation to report; None reports all.
+    expected: Option<Kind>,
     now: Cell<Time>,
-    /// Keys whose revocation a client has asked for.
-    asked: Cell<KeySet>,
-    /// Keys whose revocation is over: no Verify that is invoked now may let them pass.
-    over: Cell<KeySet>,
-    /// The revision that was told for each request.
-    told: RefCell<BTreeMap<RequestId, Revision>>,
+    /// Keys whose revocation a client has requested.
+    requested: Cell<KeySet>,
+    /// Keys whose revocation has returned: no Verify that starts now may accept them.
+    returned: Cell<KeySet>,
+    /// The revision that each request returned.
+    acknowledged: RefCell<BTreeMap<RequestId, Revision>>,
     violation: RefCell<Option<Violation>>,
 }
 
-/// The pauses between those.
+/// The pauses between the last reads of the registry.
 const PAUSES: Duration = Duration::from_millis(20);
 
 impl Check {
     pub(crate) fn new(variant: Option<Variant>) -> Self {
         Self {
-            breaks: variant.map(Variant::breaks),
+            expected: variant.map(Variant::breaks),
             now: Cell::new(0),
-            asked: Cell::new(0),
-            over: Cell::new(0),
-            told: RefCell::default(),
+            requested: Cell::new(0),
+            returned: Cell::new(0),
+            acknowledged: RefCell::default(),
             violation: RefCell::default(),
         }
     }
 
-    /// Notes what time it is, for the record.
+    /// Sets the time of violations.
     pub(crate) fn set_now(&self, now: Time) {
         self.now.set(now);
     }
@@ -93,73 +93,75 @@ impl Check {
     }
 
     pub(crate) fn fail(&self, kind: Kind, what: impl FnOnce() -> String) {
-        if self.breaks.is_none_or(|breaks| breaks == kind) && !self.is_violated() {
+        if self.expected.is_none_or(|expected| expected == kind) && !self.is_violated() {
             *self.violation.borrow_mut() = Some(Violation { kind, time: self.now.get(), what: what() });
         }
     }
 
-    /// A client asks for a change.
-    pub(crate) fn ask(&self, change: Change) {
-        self.asked.set(self.asked.get() | change.key.map_or(0, only));
+    /// A client requests a change.
+    pub(crate) fn requested(&self, change: Change) {
+        self.requested.set(self.requested.get() | change.key.map_or(0, only));
     }
 
-    /// Whether the key is being revoked: it was asked for, and is not over.
+    /// Whether a revocation of the key is in flight.
     pub(crate) fn is_racing(&self, key: Key) -> bool {
-        self.asked.get() & !self.over.get() & only(key) != 0
+        self.requested.get() & !self.returned.get() & only(key) != 0
     }
 
-    /// The keys whose revocation is over.
-    pub(crate) fn over(&self) -> KeySet {
-        self.over.get()
+    /// The keys whose revocation has returned.
+    pub(crate) fn returned(&self) -> KeySet {
+        self.returned.get()
     }
 
-    /// These keys are revoked, for everybody, from now on.
-    pub(crate) fn end(&self, keys: KeySet) {
-        self.over.set(self.over.get() | keys);
+    /// The revocations of these keys have returned.
+    pub(crate) fn add_returned(&self, keys: KeySet) {
+        self.returned.set(self.returned.get() | keys);
     }
 
-    /// A server was told that its commit stands.
+    /// A server learned that its change is committed.
     pub(crate) fn committed(&self, revision: Revision, change: Change) {
-        let told = *self.told.borrow_mut().entry(change.request).or_insert(revision);
-        if told != revision {
+        let known = *self.acknowledged.borrow_mut().entry(change.request).or_insert(revision);
+        if known != revision {
             self.fail(Kind::RepeatedEffect, || {
-                format!("request {} made revision {told} and revision {revision}", change.request)
+                format!("request {} made revision {known} and revision {revision}", change.request)
             });
         }
     }
 
-    /// A Verify was invoked when these keys were over, and let one pass.
-    pub(crate) fn accepted(&self, host: &Host, keys: KeySet, over: KeySet) {
-        let wrong = keys & over;
+    /// A Verify accepted `keys`. When it started, the revocations of `returned` had returned.
+    pub(crate) fn accepted(&self, host: &Host, keys: KeySet, returned: KeySet) {
+        let wrong = keys & returned;
         if wrong != 0 {
             let key = wrong.trailing_zeros();
             self.fail(Kind::AcceptedRevoked, || {
-                format!("{host} let key {key} pass to a Verify that was invoked after its revocation had returned")
+                format!("{host} accepted key {key} in a Verify that started after its revocation returned")
             });
         }
     }
 
     /// A replica is about to answer.
     pub(crate) fn answers(&self, process: &Process, trust: Duration, now: Boottime) {
-        let is_fresh = process.heard.get().is_some_and(|heard| now < heard.after(trust));
+        let is_fresh = process.confirmed.get().is_some_and(|confirmed| now < confirmed.after(trust));
         if !is_fresh {
-            self.fail(Kind::AnsweredAlone, || format!("{} answers without a heartbeat it may trust", process.host));
+            self.fail(Kind::AnsweredAlone, || {
+                format!("{} answers, but its last heartbeat is older than the trust period", process.host)
+            });
         }
     }
 
-    /// A wait ended so much later than it should, in a process that was paused for so long.
+    /// A wait ended `late` after its limit, in a process that was paused for `paused`.
     pub(crate) fn waited(&self, host: &Host, late: Duration, paused: Time) {
-        // The registry is read, and written, a little longer, for the sake of the next change.
+        // After the limit the registry is read and written once more, so that the next change need not wait.
         let allowed = GRACE + LAST_LOOK * 3 + PAUSES + Duration::from_nanos(MILLISECOND + paused * 6 / 5);
         if late > allowed {
             self.fail(Kind::WaitedTooLong, || format!("a wait at {host} ended {late:?} after the length of the lease"));
         }
     }
 
-    /// What the log holds at the end.
+    /// Compares the log at the end with the acknowledged changes.
     pub(crate) fn log(&self, requests: impl Iterator<Item = (RequestId, Revision)>) {
         let mut seen = BTreeSet::new();
-        let mut missing = self.told.borrow().clone();
+        let mut missing = self.acknowledged.borrow().clone();
         for (request, revision) in requests {
             if !seen.insert(request) {
                 self.fail(Kind::RepeatedEffect, || format!("request {request} is in the log twice"));

@@ -1,60 +1,60 @@
-//! A machine's boot clock: it never goes back and never stands still, but it runs at a rate of its own, which changes.
+//! The boot clock of a simulated machine: it is strictly monotonic, but its rate differs from true time and changes.
 
 use key_authority_replica::clock::Boottime;
 
-use crate::chance::Chance;
 use crate::profile::Rates;
+use crate::rng::SharedRng;
 use crate::scheduler::{SECOND, Time};
 
 const MILLION: u64 = 1_000_000;
 
-/// A stretch of true time over which the clock keeps its rate.
+/// A period of true time with a constant clock rate.
 #[derive(Debug, Clone, Copy)]
-struct Stretch {
+struct Segment {
     from: Time,
     reading: u64,
-    /// Nanoseconds of the clock in a million of true ones.
+    /// Nanoseconds of the clock per million nanoseconds of true time.
     rate: u64,
 }
 
-/// A clock whose whole course is drawn beforehand, so that a timer can be told when it will go off.
+/// A clock whose rates are drawn in advance, so that the true time of a timer is known.
 #[derive(Debug)]
-pub(crate) struct Clock(Vec<Stretch>);
+pub(crate) struct Clock(Vec<Segment>);
 
 impl Clock {
-    /// A clock for a run that takes until `end`. Of the extreme rates, a frail host has more often the slowest: it hurts most
-    /// that the one who is late thinks that it is not.
-    pub(crate) fn draw(chance: &Chance, rates: Rates, is_frail: bool, end: Time) -> Self {
+    /// Draws a clock for a run until `end`. A frail host gets the slowest extreme rate more often, since a late host
+    /// with a slow clock is the most dangerous.
+    pub(crate) fn draw(rng: &SharedRng, rates: Rates, is_frail: bool, end: Time) -> Self {
         let mut clock = Self(Vec::new());
         let mut from = 0;
-        // Where a clock starts says nothing: it may have been running for months.
-        let mut reading = SECOND + chance.of_any_scale(20, 54);
+        // A machine may have been up for months.
+        let mut reading = SECOND + rng.of_any_scale(20, 54);
         loop {
-            let rate = if chance.happens(rates.extreme) {
-                if chance.happens(100_000) == is_frail { rates.fastest } else { rates.slowest }
+            let rate = if rng.happens(rates.extreme) {
+                if rng.happens(100_000) == is_frail { rates.fastest } else { rates.slowest }
             } else {
-                chance.between(rates.slowest, rates.fastest + 1)
+                rng.between(rates.slowest, rates.fastest + 1)
             };
-            clock.0.push(Stretch { from, reading, rate });
+            clock.0.push(Segment { from, reading, rate });
             if from >= end {
                 return clock;
             }
-            let lasts = if rates.is_steady { end } else { chance.between(SECOND, 30 * SECOND) };
+            let lasts = if rates.is_steady { end } else { rng.between(SECOND, 30 * SECOND) };
             (from, reading) = (from + lasts, reading + lasts * rate / MILLION);
         }
     }
 
-    /// What it shows at `now`.
+    /// Its reading at `now`.
     pub(crate) fn at(&self, now: Time) -> Boottime {
-        let stretch = self.0.iter().rev().find(|stretch| stretch.from <= now);
-        Boottime(stretch.map_or(0, |stretch| stretch.reading + (now - stretch.from) * stretch.rate / MILLION))
+        let segment = self.0.iter().rev().find(|segment| segment.from <= now);
+        Boottime(segment.map_or(0, |segment| segment.reading + (now - segment.from) * segment.rate / MILLION))
     }
 
-    /// The first instant at which it shows `reading` or more.
+    /// The first instant with this reading or a later one.
     pub(crate) fn when(&self, reading: Boottime) -> Time {
-        let stretch = self.0.iter().rev().find(|stretch| stretch.reading < reading.0);
-        stretch.map_or(0, |stretch| {
-            stretch.from + ((reading.0 - stretch.reading).saturating_mul(MILLION)).div_ceil(stretch.rate)
+        let segment = self.0.iter().rev().find(|segment| segment.reading < reading.0);
+        segment.map_or(0, |segment| {
+            segment.from + ((reading.0 - segment.reading).saturating_mul(MILLION)).div_ceil(segment.rate)
         })
     }
 }
@@ -64,13 +64,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_timer_goes_off_when_the_clock_shows_its_time_and_not_before() {
-        let chance = Chance::new(1);
+    fn a_timer_fires_at_its_reading_and_not_before() {
+        let rng = SharedRng::new(1);
         for _ in 0..200 {
             let rates = Rates { slowest: 890_000, fastest: 1_110_000, extreme: 300_000, is_steady: false };
-            let clock = Clock::draw(&chance, rates, true, 100 * SECOND);
-            let now = chance.below(90 * SECOND);
-            let target = Boottime(clock.at(now).0 + 1 + chance.below(10 * SECOND));
+            let clock = Clock::draw(&rng, rates, true, 100 * SECOND);
+            let now = rng.below(90 * SECOND);
+            let target = Boottime(clock.at(now).0 + 1 + rng.below(10 * SECOND));
             let at = clock.when(target);
             assert!(at > now && clock.at(at) >= target && clock.at(at - 2) < target);
         }

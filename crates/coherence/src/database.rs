@@ -1,7 +1,7 @@
-//! The one database: a log whose order is the order of the commits, a registry, and the lock that makes it so.
+//! The database: a log in commit order, a registry, and the lock of the writer.
 //!
-//! A statement takes effect when it is executed, at one instant. What was committed stays; a session that ends, and a
-//! restart ends them all, takes its transaction with it.
+//! A statement takes effect at one instant. Committed changes are durable. The end of a session rolls its transaction
+//! back, and a restart ends all sessions.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -13,11 +13,11 @@ use key_authority_storage::feed::{Feed, FeedEvent};
 use key_authority_storage::registry::{Nonce, ReplicaRow};
 use key_authority_storage::settings::Head;
 
-use crate::network::{Asked, Session};
+use crate::network::{InFlight, Session};
 use crate::scheduler::Time;
 use crate::statement::{Answer, Begun, Change, KeySet, RequestId, Statement, only};
 
-/// A line of the log.
+/// An entry of the log.
 #[derive(Debug, Clone)]
 struct Logged {
     revision: Revision,
@@ -27,30 +27,30 @@ struct Logged {
     committed: Time,
 }
 
-/// How the database is set up.
+/// The configuration of the database.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setup {
-    /// Revisions come from a sequence, and there is no lock.
+    /// Revisions come from a sequence, without a lock.
     pub(crate) is_sequence: bool,
 }
 
-/// What it holds.
+/// The state of the database.
 pub(crate) struct Database {
     setup: Setup,
     account: AccountId,
     log: Vec<Logged>,
     registry: BTreeMap<ReplicaId, (Revision, Nonce)>,
     sequence: Revision,
-    /// Who has the lock.
+    /// The session that holds the lock.
     holder: Option<Session>,
-    waiting: VecDeque<(Rc<Asked>, Change)>,
+    waiting: VecDeque<(Rc<InFlight>, Change)>,
 }
 
-/// An answer, and to whom it goes.
-pub(crate) type Answered = (Rc<Asked>, Answer);
+/// An answer, and the statement that it answers.
+pub(crate) type Answered = (Rc<InFlight>, Answer);
 
 impl Database {
-    /// An empty one. None when the names in it are not valid.
+    /// An empty database. None if a constant name in it is invalid.
     pub(crate) fn new(setup: Setup) -> Option<Self> {
         Some(Self {
             setup,
@@ -63,29 +63,35 @@ impl Database {
         })
     }
 
-    /// Executes a statement at `now`, and returns what is answered at once. `as_of` is the state that a reader sees.
-    pub(crate) fn execute(&mut self, asked: &Rc<Asked>, statement: Statement, as_of: Time, now: Time) -> Vec<Answered> {
+    /// Executes a statement at `now`, and returns the answers that are ready. Readers see the state at `as_of`.
+    pub(crate) fn execute(
+        &mut self,
+        in_flight: &Rc<InFlight>,
+        statement: Statement,
+        as_of: Time,
+        now: Time,
+    ) -> Vec<Answered> {
         let answer = match statement {
             Statement::Begin(change) => {
-                if !self.setup.is_sequence && self.holder.is_some_and(|holder| holder != asked.session) {
-                    self.waiting.push_back((Rc::clone(asked), change));
+                if !self.setup.is_sequence && self.holder.is_some_and(|holder| holder != in_flight.session) {
+                    self.waiting.push_back((Rc::clone(in_flight), change));
                     return Vec::new();
                 }
-                self.begin(asked.session, change)
+                self.begin(in_flight.session, change)
             }
             Statement::Commit { revision, change } => {
-                if !self.setup.is_sequence && self.holder != Some(asked.session) {
+                if !self.setup.is_sequence && self.holder != Some(in_flight.session) {
                     Answer::Refused
                 } else {
                     self.append(revision, change, now);
-                    let mut answered = vec![(Rc::clone(asked), Answer::Committed)];
-                    answered.extend(self.release(asked.session));
+                    let mut answered = vec![(Rc::clone(in_flight), Answer::Committed)];
+                    answered.extend(self.release(in_flight.session));
                     return answered;
                 }
             }
             Statement::Rollback => {
-                let mut answered = vec![(Rc::clone(asked), Answer::Done)];
-                answered.extend(self.release(asked.session));
+                let mut answered = vec![(Rc::clone(in_flight), Answer::Done)];
+                answered.extend(self.release(in_flight.session));
                 return answered;
             }
             Statement::EventAt(revision) => {
@@ -93,7 +99,7 @@ impl Database {
             }
             other => self.read_or_register(other, as_of, now),
         };
-        vec![(Rc::clone(asked), answer)]
+        vec![(Rc::clone(in_flight), answer)]
     }
 
     fn read_or_register(&mut self, statement: Statement, as_of: Time, now: Time) -> Answer {
@@ -143,19 +149,19 @@ impl Database {
         self.log.insert(at, Logged { revision, hash: ChainHash(hash), change, key_id, committed: now });
     }
 
-    /// The session has no transaction any more. The next of those who wait has.
+    /// Ends the session's transaction, and gives the lock to the next session in the queue.
     pub(crate) fn release(&mut self, session: Session) -> Option<Answered> {
-        self.waiting.retain(|(asked, _)| asked.session != session);
+        self.waiting.retain(|(in_flight, _)| in_flight.session != session);
         if self.holder != Some(session) {
             return None;
         }
         self.holder = None;
-        let (asked, change) = self.waiting.pop_front()?;
-        let begun = self.begin(asked.session, change);
-        Some((asked, begun))
+        let (in_flight, change) = self.waiting.pop_front()?;
+        let begun = self.begin(in_flight.session, change);
+        Some((in_flight, begun))
     }
 
-    /// All sessions end; what was committed stays.
+    /// Ends all sessions; committed changes stay.
     pub(crate) fn restart(&mut self) {
         self.holder = None;
         self.waiting.clear();
@@ -195,14 +201,14 @@ impl Database {
     }
 }
 
-/// What only the checks may ask.
+/// Queries for the checks only.
 impl Database {
-    /// The end of the log.
+    /// The last revision of the log.
     pub(crate) fn end(&self) -> Revision {
         self.log.last().map_or(Revision(0), |line| line.revision)
     }
 
-    /// The keys that are revoked by the changes up to `revision`.
+    /// The keys that the changes up to `revision` revoke.
     pub(crate) fn revoked_by(&self, revision: Revision) -> KeySet {
         let lines = self.log.iter().filter(|line| line.revision <= revision);
         lines.filter_map(|line| line.change.key).map(only).fold(0, |set, key| set | key)

@@ -1,25 +1,24 @@
-//! Proof of the coherence protocol, over the transition functions that production runs.
+//! Proof of the coherence protocol, on the transition functions of production.
 //!
-//! What is here is the simulation: replicas, their clients and one database in one thread, in virtual time, with faults
-//! drawn from a seed. What the replicas decide, production's own code decides: [`Lease::on`], [`may_answer`], [`Observed`]
-//! and [`Wait`]. What surrounds it, the network, the database, the clocks and the processes, is made up, and so are the
-//! naive [`Variant`]s: each breaks the surroundings, never the code.
+//! This crate is the simulation: replicas, clients and one database in one thread, in virtual time, with faults from a
+//! seed. Production code makes the decisions of the replicas: [`Lease::on`], [`may_answer`], [`Observed`] and [`Wait`].
+//! Network, database, clocks and processes are simulated. So are the unsafe [`Variant`]s: each changes the
+//! surroundings, never the production code.
 //!
-//! - `scheduler`, `chance`, `clock`: virtual time, tasks, one source of chance, clocks that run at rates of their own.
-//! - `statement`, `database`, `network`: the registry and the log, and how a statement gets there and its answer back.
-//! - `process`, `replicator`, `propagation`, `mutation`: a replica, written as its production counterpart is.
-//! - `client`, `nemesis`, `profile`: who calls, what breaks, how much of each.
-//! - `check`, `statistics`: what must hold, and whether anything happened at all.
+//! - `scheduler`, `rng`, `clock`: virtual time, tasks, random numbers, clocks with rates of their own.
+//! - `statement`, `database`, `network`: the registry and the log, and the transport of statements and answers.
+//! - `process`, `replicator`, `propagation`, `mutation`: a replica, written like its production counterpart.
+//! - `client`, `nemesis`, `profile`: the load, the faults, and the rates of both.
+//! - `check`, `statistics`: the invariants, and counts that show that a run exercised them.
 //!
-//! To add a fault: a field in `profile`, a task in `nemesis` or a question in `network`. To add a naive variant: a case in
-//! `variant` and the one place that asks for it; the tests find it by themselves.
+//! To add a fault, add a field in `profile`, and a task in `nemesis` or a condition in `network`. To add an unsafe
+//! variant, add a case in `variant` and the one place that checks it; the tests cover every case.
 //!
 //! [`Lease::on`]: key_authority_replica::protocol::lease::Lease::on
 //! [`may_answer`]: key_authority_replica::protocol::lease::may_answer
 //! [`Observed`]: key_authority_replica::protocol::observed::Observed
 //! [`Wait`]: key_authority_replica::protocol::wait::Wait
 
-mod chance;
 mod check;
 mod client;
 mod clock;
@@ -32,6 +31,7 @@ mod process;
 mod profile;
 mod propagation;
 mod replicator;
+mod rng;
 mod scheduler;
 mod statement;
 mod statistics;

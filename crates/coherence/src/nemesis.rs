@@ -1,13 +1,13 @@
-//! What breaks the world: one task for each kind of fault, all of which end in time.
+//! The nemesis: one task for each kind of fault. All faults end with the fault phase.
 
 use std::rc::Rc;
 
-use crate::chance::Ppm;
 use crate::process::Host;
+use crate::rng::Ppm;
 use crate::scheduler::{MILLISECOND, SECOND, Time};
-use crate::world::{ROUGH, World};
+use crate::world::{FAULT_PHASE, World};
 
-/// Lets the faults loose that the profile names.
+/// Starts the faults of the profile.
 pub(crate) fn start(world: &Rc<World>) {
     let profile = &world.profile;
     for host in &world.hosts {
@@ -16,7 +16,7 @@ pub(crate) fn start(world: &Rc<World>) {
         spawn(world, profile.leaves, host, leave);
         spawn(world, profile.cuts, host, cut);
     }
-    // The database is no host; whichever stands here is not looked at.
+    // Faults of the database ignore their host.
     if let Some(host) = world.hosts.first() {
         spawn(world, profile.outages, host, outage);
         spawn(world, profile.freezes, host, freeze);
@@ -25,48 +25,48 @@ pub(crate) fn start(world: &Rc<World>) {
 }
 
 impl World {
-    /// Whether there are faults at this time.
-    pub(crate) fn is_rough(&self) -> bool {
-        self.now() < ROUGH
+    /// Whether the run is in its fault phase.
+    pub(crate) fn has_faults(&self) -> bool {
+        self.now() < FAULT_PHASE
     }
 
-    /// A fault of this length, or shorter: every fault is over when the rough time is.
+    /// `length`, limited to the rest of the fault phase.
     pub(crate) fn fault(&self, length: Time) -> Time {
-        length.min(ROUGH.saturating_sub(self.now()))
+        length.min(FAULT_PHASE.saturating_sub(self.now()))
     }
 
-    /// Whether something that is so likely happens to this host now. To a host that is not frail it seldom does, so that
-    /// there is somebody to look on while others are late.
-    pub(crate) fn befalls(&self, host: &Host, likely: Ppm) -> bool {
-        self.is_rough() && self.chance.happens(if host.is_frail { likely } else { likely / 10 })
+    /// True with this probability, and with a tenth of it for a host that is not frail, so that some replicas stay
+    /// healthy while others are late.
+    pub(crate) fn befalls(&self, host: &Host, probability: Ppm) -> bool {
+        self.has_faults() && self.rng.happens(if host.is_frail { probability } else { probability / 10 })
     }
 
-    /// By how much something is late: by anything, by a good part of a lease, or by so much that it comes back when a lease
-    /// is about to end.
+    /// A random delay: of any scale, of a large part of a lease, or so long that it ends when a lease is about to
+    /// expire.
     pub(crate) fn delay(&self) -> Time {
-        let length = if self.chance.happens(self.profile.very_late) {
-            self.chance.between(7_500 * MILLISECOND, 9_500 * MILLISECOND)
-        } else if self.chance.happens(300_000) {
-            self.chance.between(SECOND, 7 * SECOND)
+        let length = if self.rng.happens(self.profile.very_late) {
+            self.rng.between(7_500 * MILLISECOND, 9_500 * MILLISECOND)
+        } else if self.rng.happens(300_000) {
+            self.rng.between(SECOND, 7 * SECOND)
         } else {
-            self.chance.of_any_scale(20, 34)
+            self.rng.of_any_scale(20, 34)
         };
         self.fault(length)
     }
 
-    /// How long a fault lasts: anything, or about as long as a lease, where it hurts.
+    /// The length of a fault: of any scale, or about as long as a lease, where it is most dangerous.
     pub(crate) fn fault_length(&self) -> Time {
-        let length = if self.chance.happens(500_000) {
-            self.chance.of_any_scale(20, 34)
+        let length = if self.rng.happens(500_000) {
+            self.rng.of_any_scale(20, 34)
         } else {
-            self.chance.between(3 * SECOND, 14 * SECOND)
+            self.rng.between(3 * SECOND, 14 * SECOND)
         };
         self.fault(length)
     }
 }
 
-/// Inflicts a fault on a host again and again, at random times.
-fn spawn<F>(world: &Rc<World>, every: Time, host: &Rc<Host>, inflict: fn(Rc<World>, Rc<Host>) -> F)
+/// Injects a fault into a host repeatedly, at random times.
+fn spawn<F>(world: &Rc<World>, every: Time, host: &Rc<Host>, inject: fn(Rc<World>, Rc<Host>) -> F)
 where
     F: Future<Output = ()> + 'static,
 {
@@ -75,14 +75,14 @@ where
     }
     let (shared, host) = (Rc::clone(world), Rc::clone(host));
     world.scheduler.spawn(None, async move {
-        // A fault comes every so often in the whole world, however many hosts there are.
+        // The rate is that of the whole cluster, independent of its size.
         let every = 2 * every * shared.hosts.len() as u64;
         loop {
-            shared.sleep(shared.chance.below(every)).await;
-            if !shared.is_rough() {
+            shared.sleep(shared.rng.below(every)).await;
+            if !shared.has_faults() {
                 break;
             }
-            inflict(Rc::clone(&shared), Rc::clone(&host)).await;
+            inject(Rc::clone(&shared), Rc::clone(&host)).await;
         }
     });
 }
@@ -109,20 +109,20 @@ async fn kill(world: Rc<World>, host: Rc<Host>) {
 
 async fn leave(world: Rc<World>, host: Rc<Host>) {
     let Some(process) = host.process() else { return };
-    world.note(|| format!("{host} is told to leave"));
+    world.note(|| format!("{host} starts to leave"));
     process.is_leaving.set(true);
     process.wake(&world);
     world.statistics.borrow_mut().leaves += 1;
-    // A process that does not come to an end is ended.
+    // A process that does not leave in time is killed.
     let limit = world.now() + 10 * SECOND;
-    while !process.has_left.get() && world.now() < limit && world.is_rough() {
+    while !process.has_left.get() && world.now() < limit && world.has_faults() {
         world.sleep(10 * MILLISECOND).await;
     }
-    // Calls in flight go on for a while, without the replicator.
-    world.sleep(world.fault(world.chance.of_any_scale(20, 31))).await;
+    // Calls in flight continue for a while, without the replicator.
+    world.sleep(world.fault(world.rng.of_any_scale(20, 31))).await;
     if host.process().is_some_and(|current| Rc::ptr_eq(&current, &process)) {
         host.kill(&world);
-        world.sleep(world.fault(world.chance.of_any_scale(20, 30))).await;
+        world.sleep(world.fault(world.rng.of_any_scale(20, 30))).await;
         if host.process().is_none() {
             host.start(&world);
         }
@@ -148,8 +148,8 @@ async fn outage(world: Rc<World>, _: Rc<Host>) {
 }
 
 async fn freeze(world: Rc<World>, _: Rc<Host>) {
-    let length = world.fault(world.chance.of_any_scale(24, 34));
-    world.note(|| format!("the database stands still for {} ms", length / 1_000_000));
+    let length = world.fault(world.rng.of_any_scale(24, 34));
+    world.note(|| format!("the database is frozen for {} ms", length / 1_000_000));
     world.statistics.borrow_mut().outages += 1;
     world.frozen_until.set(world.now() + length);
     world.sleep(length).await;
@@ -157,7 +157,7 @@ async fn freeze(world: Rc<World>, _: Rc<Host>) {
 
 async fn read_only(world: Rc<World>, _: Rc<Host>) {
     let length = world.fault_length();
-    world.note(|| format!("the database writes nothing for {} ms", length / 1_000_000));
+    world.note(|| format!("the database is read-only for {} ms", length / 1_000_000));
     world.statistics.borrow_mut().read_only += 1;
     world.read_only_until.set(world.now() + length);
     world.sleep(length).await;

@@ -1,7 +1,6 @@
-//! A machine, and the process on it: what [`ReplicaState`] is in production, and Verify, which reads it.
+//! A host and its process: the counterpart of [`ReplicaState`] in production, and Verify, which reads it.
 //!
-//! A process is paused as a whole, wherever its tasks are, and its clock runs on. When it is killed, nothing of it is left
-//! but what it has sent.
+//! A pause stops all tasks of a process while its clock continues. After a kill, only the messages that it sent remain.
 //!
 //! [`ReplicaState`]: key_authority_replica::ReplicaState
 
@@ -21,13 +20,13 @@ use crate::statement::{Key, KeySet, only};
 use crate::variant::Variant;
 use crate::world::World;
 
-/// A machine: its clock, its link to the database, and the process that it runs, if it does.
+/// A machine: its clock, its link to the database, and its process, if it runs one.
 pub(crate) struct Host {
     pub(crate) number: usize,
     pub(crate) clock: Clock,
-    /// By how much the copy of the log lags from which this host reads; nothing but in a naive variant.
+    /// The lag of the log that this host reads; 0 except in an unsafe variant.
     pub(crate) lag: Time,
-    /// Whether it is one to which much happens.
+    /// Whether it has many faults.
     pub(crate) is_frail: bool,
     pub(crate) cut_until: Cell<Time>,
     process: RefCell<Option<Rc<Process>>>,
@@ -42,7 +41,7 @@ impl Host {
         self.process.borrow().clone()
     }
 
-    /// Starts the process anew.
+    /// Starts a new process.
     pub(crate) fn start(self: &Rc<Self>, world: &Rc<World>) {
         let process = Rc::new(Process::new(Rc::clone(self)));
         *self.process.borrow_mut() = Some(Rc::clone(&process));
@@ -52,12 +51,12 @@ impl Host {
         process.replicator.set(task);
     }
 
-    /// Lets go of the process at the end of a run: the two hold each other.
+    /// Drops the process at the end of a run, to break the reference cycle between host and process.
     pub(crate) fn forget(&self) {
         *self.process.borrow_mut() = None;
     }
 
-    /// Kills the process, in the middle of whatever it does.
+    /// Kills the process at its current step.
     pub(crate) fn kill(&self, world: &Rc<World>) {
         let process = self.process.borrow_mut().take();
         if let Some(process) = process {
@@ -73,7 +72,7 @@ impl fmt::Display for Host {
     }
 }
 
-/// What one process knows.
+/// The state of a process.
 pub(crate) struct Process {
     pub(crate) host: Rc<Host>,
     pub(crate) me: Cell<Option<ReplicaId>>,
@@ -81,15 +80,15 @@ pub(crate) struct Process {
     pub(crate) is_leaving: Cell<bool>,
     /// Whether its replicator has ended.
     pub(crate) has_left: Cell<bool>,
-    /// The keys that are revoked, as far as is known here. Before anything is loaded none is known, and none would pass.
+    /// The keys that this process holds as revoked. Before it has loaded the keys, it accepts none.
     pub(crate) index: Cell<KeySet>,
-    /// When the last heartbeat began that the database has acknowledged, as the simulation knows it.
-    pub(crate) heard: Cell<Option<Boottime>>,
+    /// When the last acknowledged heartbeat began. Only the checks read it.
+    pub(crate) confirmed: Cell<Option<Boottime>>,
     deadline: Cell<Boottime>,
     applied: Cell<Revision>,
     replicator: Cell<TaskId>,
     is_woken: Cell<bool>,
-    /// Those who wait for [`Process::applied`] to move.
+    /// The tasks that wait for [`Process::applied`] to change.
     waiting: RefCell<Vec<TaskId>>,
     paused_until: Cell<Time>,
     is_paused: Cell<bool>,
@@ -106,7 +105,7 @@ impl Process {
             is_leaving: Cell::new(false),
             has_left: Cell::new(false),
             index: Cell::new(KeySet::MAX),
-            heard: Cell::new(None),
+            confirmed: Cell::new(None),
             deadline: Cell::new(Boottime(0)),
             applied: Cell::new(Revision(-1)),
             replicator: Cell::default(),
@@ -123,7 +122,7 @@ impl Process {
         self.applied.get()
     }
 
-    /// How long it has been paused, all in all.
+    /// The total time of its pauses.
     pub(crate) fn paused(&self) -> Time {
         self.paused.get()
     }
@@ -132,23 +131,23 @@ impl Process {
         self.is_paused.get()
     }
 
-    /// Keeps a task that was woken while the process is paused.
+    /// Defers a task that was woken while the process is paused.
     pub(crate) fn hold(&self, task: TaskId) {
         self.held.borrow_mut().push(task);
     }
 
-    /// Wakes the replicator, now or as soon as it rests.
+    /// Wakes the replicator, now or at its next rest.
     pub(crate) fn wake(&self, world: &World) {
         self.is_woken.set(true);
         world.scheduler.wake(self.replicator.get());
     }
 
-    /// Whether somebody woke the replicator; that it was told is forgotten.
+    /// Whether the replicator was woken; resets the flag.
     pub(crate) fn take_wake(&self) -> bool {
         self.is_woken.replace(false)
     }
 
-    /// Pauses the whole process, as a signal would.
+    /// Pauses the whole process, like SIGSTOP.
     pub(crate) fn pause(self: &Rc<Self>, world: &Rc<World>, length: Time) {
         let end = world.now() + length;
         if length == 0 || self.paused_until.get() >= end {
@@ -163,13 +162,13 @@ impl Process {
     }
 
     fn resume(&self, world: &World, length: Time) {
-        // Pauses that overlap count twice: the sum is used as an allowance only.
+        // Overlapping pauses count twice. That is safe: the sum only extends a tolerance.
         self.paused.set(self.paused.get() + length);
         if world.now() < self.paused_until.get() {
             return;
         }
         self.is_paused.set(false);
-        world.note(|| format!("{} goes on", self.host));
+        world.note(|| format!("{} continues", self.host));
         for task in self.held.take() {
             world.scheduler.wake(task);
         }
@@ -177,19 +176,19 @@ impl Process {
     }
 }
 
-/// A process in its world: what its tasks work with.
+/// A process and its world, for its tasks.
 #[derive(Clone)]
 pub(crate) struct Server {
     pub(crate) world: Rc<World>,
     pub(crate) process: Rc<Process>,
 }
 
-/// What a Verify says.
+/// The outcome of a Verify.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Accepted,
     Denied,
-    /// There is no lease: nothing is said.
+    /// The replica has no lease.
     Unavailable,
 }
 
@@ -198,12 +197,12 @@ impl Server {
         self.process.host.clock.at(self.world.now())
     }
 
-    /// Waits until the own clock shows `reading`, and drops the work then.
+    /// Runs `work` until the clock of this host shows `reading`, and drops it then.
     pub(crate) async fn until<T>(&self, reading: Boottime, work: impl Future<Output = T>) -> Option<T> {
         self.world.until(self.process.host.clock.when(reading), work).await
     }
 
-    /// A place between two steps: here the process may be paused.
+    /// A point between two steps, at which the process may be paused.
     pub(crate) async fn step(&self) {
         let world = &self.world;
         if world.befalls(&self.process.host, world.profile.paused_at_step) {
@@ -212,7 +211,7 @@ impl Server {
         }
     }
 
-    /// A place at which only this task may be held up: a thread that gets no turn.
+    /// A point at which the process may be paused or this task alone delayed, like a thread that is not scheduled.
     pub(crate) async fn stall(&self) {
         let world = &self.world;
         self.step().await;
@@ -223,7 +222,7 @@ impl Server {
         }
     }
 
-    /// Tells those who answer what the replicator knows.
+    /// Publishes lease and applied revision to the readers.
     pub(crate) fn publish(&self, deadline: Boottime, applied: Revision) {
         self.process.deadline.set(deadline);
         if self.process.applied.replace(applied) != applied {
@@ -234,8 +233,8 @@ impl Server {
         self.world.probe(&self.process);
     }
 
-    /// Waits until the revision is applied here.
-    pub(crate) async fn applied(&self, revision: Revision) {
+    /// Waits until this process has applied the revision.
+    pub(crate) async fn wait_until_applied(&self, revision: Revision) {
         std::future::poll_fn(|_| {
             if self.process.applied.get() >= revision {
                 return std::task::Poll::Ready(());
@@ -246,8 +245,8 @@ impl Server {
         .await;
     }
 
-    /// Verify, as [`ReplicaState::find`](key_authority_replica::ReplicaState::find) does it: the deadline, the clock, the index, in this
-    /// order, and anything may come in between.
+    /// Verify, like [`ReplicaState::find`](key_authority_replica::ReplicaState::find): it reads the deadline, the clock
+    /// and the index, in this order, and other tasks may run in between.
     pub(crate) async fn verify(&self, key: Key) -> Verdict {
         let deadline = self.process.deadline.get();
         self.step().await;
@@ -256,15 +255,15 @@ impl Server {
         }
         self.stall().await;
         let verdict = if self.process.index.get() & only(key) == 0 { Verdict::Accepted } else { Verdict::Denied };
-        if self.world.chance.happens(10_000) {
-            self.world.sleep(self.world.chance.between(0, 300 * MICROSECOND)).await;
+        if self.world.rng.happens(10_000) {
+            self.world.sleep(self.world.rng.between(0, 300 * MICROSECOND)).await;
         }
         verdict
     }
 }
 
 impl Process {
-    /// Whether a Verify that loaded `deadline` may go on.
+    /// Whether a Verify that loaded `deadline` may answer.
     fn may_answer(&self, world: &World, deadline: Boottime) -> bool {
         let now = self.host.clock.at(world.now());
         let may = may_answer(deadline, now);
@@ -274,7 +273,7 @@ impl Process {
         may || world.variant == Some(Variant::NoLease)
     }
 
-    /// The keys that a Verify invoked at this very instant would let pass.
+    /// The keys that a Verify at this instant would accept.
     pub(crate) fn accepts_now(&self, world: &World) -> KeySet {
         let is_silent = self.is_paused() || !self.may_answer(world, self.deadline.get());
         if is_silent { 0 } else { !self.index.get() }

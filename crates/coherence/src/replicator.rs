@@ -1,5 +1,5 @@
-//! The replicator: production's loop around the lease, step by step, over the simulated database. What to do next is for
-//! [`Lease::on`] to say.
+//! The replicator: production's loop around the lease, step by step, on the simulated database. [`Lease::on`] decides
+//! the next action.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use key_authority_storage::feed::Feed;
 use key_authority_storage::settings::Head;
 
 use crate::check::Kind;
-use crate::network::{Connection, Lost};
+use crate::network::{Connection, ConnectionLost};
 use crate::process::Server;
 use crate::scheduler::Time;
 use crate::statement::{KeySet, only};
@@ -24,11 +24,11 @@ const SCAN_INTERVAL: Duration = Duration::from_secs(1);
 /// Keeps the process up to date until it leaves.
 pub(crate) async fn run(server: Server) {
     let world = &server.world;
-    let lease = Lease::new(trusting(world.terms, world.variant));
+    let lease = Lease::new(timings_for(world.terms, world.variant));
     let connection = Connection::open(world, &server.process.host);
-    let naive = Naive::default();
+    let unsafe_state = UnsafeState::default();
     let mut driver =
-        Driver { server: server.clone(), connection, lease, feed: None, me: None, due: Boottime(0), naive };
+        Driver { server: server.clone(), connection, lease, feed: None, me: None, due: Boottime(0), unsafe_state };
     let mut scanned = Boottime(0);
     loop {
         let pause = if driver.heartbeat().await { driver.poll_interval() } else { RETRY_INTERVAL };
@@ -43,13 +43,13 @@ pub(crate) async fn run(server: Server) {
     driver.leave().await;
 }
 
-/// How long a replica trusts a heartbeat.
-fn trusting(terms: LeaseTimings, variant: Option<Variant>) -> LeaseTimings {
+/// The lease timings, with a longer trust period in an unsafe variant.
+fn timings_for(terms: LeaseTimings, variant: Option<Variant>) -> LeaseTimings {
     if variant == Some(Variant::TrustTooLong) { LeaseTimings { trust: terms.wait * 3 / 2, ..terms } } else { terms }
 }
 
 impl Server {
-    /// Rests until it is time, or somebody wakes the replicator. True when the process is to leave.
+    /// Rests for `pause` or until a wake-up. Returns whether the process leaves.
     async fn rest(&self, pause: Duration) -> bool {
         let is_woken = std::future::poll_fn(|_| {
             if self.process.is_leaving.get() || self.process.take_wake() {
@@ -62,26 +62,26 @@ impl Server {
     }
 }
 
-/// Does what the lease says.
+/// Executes the actions of the lease.
 struct Driver {
     server: Server,
     connection: Connection,
     lease: Lease,
     feed: Option<Feed>,
     me: Option<ReplicaId>,
-    /// When the heartbeat that runs was due.
+    /// When the current heartbeat was due.
     due: Boottime,
-    naive: Naive,
+    unsafe_state: UnsafeState,
 }
 
-/// What only the naive variants need.
+/// State of the unsafe variants.
 #[derive(Default)]
-struct Naive {
-    /// What was confirmed and is not in the index yet.
+struct UnsafeState {
+    /// Keys that are confirmed but not in the index yet.
     late: KeySet,
-    /// Until when no heartbeat reads the log.
+    /// Until when heartbeats do not read the log.
     bare_until: Time,
-    /// The lease, counted from the answer.
+    /// The end of the lease, counted from the answer.
     deadline: Boottime,
 }
 
@@ -94,7 +94,7 @@ impl Driver {
         self.server.world.variant == Some(variant)
     }
 
-    /// Runs a heartbeat to its end, and says whether every step of it could be done.
+    /// Runs a heartbeat, and returns whether every step of it succeeded.
     async fn heartbeat(&mut self) -> bool {
         let mut event = Event::Due;
         let mut feed;
@@ -122,45 +122,45 @@ impl Driver {
                         self.feed = Some(feed.clone());
                         Ok(Event::Read(&feed))
                     }
-                    Err(lost) => Err(lost),
+                    Err(ConnectionLost) => Err(ConnectionLost),
                 },
             };
             event = done.unwrap_or(Event::Failed);
         }
     }
 
-    /// Shows what the lease says now to those who answer.
+    /// Publishes the lease to the readers.
     async fn publish(&mut self, event: &Event<'_>) {
-        let is_through = matches!(event, Event::Confirmed { is_registered: true });
-        if is_through {
-            self.server.process.heard.set(Some(self.due));
+        let is_confirmed = matches!(event, Event::Confirmed { is_registered: true });
+        if is_confirmed {
+            self.server.process.confirmed.set(Some(self.due));
         }
         if self.lease.log_divergences() > 0 {
-            let what = || format!("{} takes the log for another", self.server.process.host);
+            let what = || format!("{} reports a divergence of the log", self.server.process.host);
             self.server.world.check.fail(Kind::FalseAlarm, what);
         }
-        let deadline = self.deadline(is_through);
+        let deadline = self.deadline(is_confirmed);
         self.server.publish(deadline, self.lease.applied().revision);
-        if is_through && self.naive.late != 0 {
+        if is_confirmed && self.unsafe_state.late != 0 {
             self.server.stall().await;
             let index = &self.server.process.index;
-            index.set(index.get() | std::mem::take(&mut self.naive.late));
+            index.set(index.get() | std::mem::take(&mut self.unsafe_state.late));
         }
     }
 
-    fn deadline(&mut self, is_through: bool) -> Boottime {
+    fn deadline(&mut self, is_confirmed: bool) -> Boottime {
         let deadline = self.lease.deadline();
         if !self.has(Variant::LeaseFromReply) || deadline == Boottime(0) {
             return deadline;
         }
-        if is_through {
-            self.naive.deadline = self.server.boottime().after(self.server.world.terms.trust);
+        if is_confirmed {
+            self.unsafe_state.deadline = self.server.boottime().after(self.server.world.terms.trust);
         }
-        self.naive.deadline
+        self.unsafe_state.deadline
     }
 
-    async fn join(&mut self) -> Result<(), Lost> {
-        let (id, nonce) = (ReplicaId(self.server.world.chance.bytes()), self.server.world.chance.bytes());
+    async fn join(&mut self) -> Result<(), ConnectionLost> {
+        let (id, nonce) = (ReplicaId(self.server.world.rng.bytes()), self.server.world.rng.bytes());
         self.connection.join(id, nonce).await?;
         self.server.world.statistics.borrow_mut().joins += 1;
         self.me = Some(id);
@@ -168,29 +168,29 @@ impl Driver {
         Ok(())
     }
 
-    async fn load(&mut self) -> Result<Head, Lost> {
+    async fn load(&mut self) -> Result<Head, ConnectionLost> {
         let (head, revoked) = self.connection.snapshot().await?;
         self.server.stall().await;
         self.server.process.index.set(revoked);
         Ok(head)
     }
 
-    async fn read(&mut self, from: Revision) -> Result<Feed, Lost> {
+    async fn read(&mut self, from: Revision) -> Result<Feed, ConnectionLost> {
         if self.has(Variant::BareRenewal) {
             let world = &self.server.world;
-            if world.now() < self.naive.bare_until {
+            if world.now() < self.unsafe_state.bare_until {
                 return Ok(nothing_new(self.lease.applied()));
             }
-            self.naive.bare_until = world.now() + world.chance.of_any_scale(24, 35);
+            self.unsafe_state.bare_until = world.now() + world.rng.of_any_scale(24, 35);
         }
         self.connection.feed(from).await
     }
 
-    async fn apply(&mut self) -> Result<(), Lost> {
+    async fn apply(&mut self) -> Result<(), ConnectionLost> {
         let Some(feed) = self.feed.take() else { return Ok(()) };
         let named = keys(&feed);
         if self.has(Variant::ConfirmBeforeApply) {
-            self.naive.late |= named;
+            self.unsafe_state.late |= named;
             return Ok(());
         }
         let revoked = self.connection.rows(named).await?;
@@ -200,9 +200,9 @@ impl Driver {
         Ok(())
     }
 
-    async fn confirm(&mut self, head: Head) -> Result<bool, Lost> {
+    async fn confirm(&mut self, head: Head) -> Result<bool, ConnectionLost> {
         let Some(me) = self.me else { return Ok(false) };
-        let nonce = self.server.world.chance.bytes();
+        let nonce = self.server.world.rng.bytes();
         let is_registered = self.connection.confirm(me, head.revision, nonce).await?;
         if !is_registered {
             self.server.world.statistics.borrow_mut().rejoins += 1;
@@ -210,7 +210,7 @@ impl Driver {
         Ok(is_registered || self.has(Variant::IgnoreZeroRows))
     }
 
-    /// Looks who has fallen silent, and removes them.
+    /// Removes the rows of silent replicas.
     async fn scan(&mut self) {
         let Ok(rows) = self.server.scan(&mut self.connection).await else { return };
         if self.has(Variant::NoFence) {
@@ -236,13 +236,13 @@ impl Driver {
     }
 }
 
-/// The keys that a reading of the log names.
+/// The keys that the events of a feed name.
 fn keys(feed: &Feed) -> KeySet {
     let named = feed.events.iter().filter_map(|event| event.key_id.as_ref()?.as_str().parse().ok());
     named.map(only).fold(0, |set, key| set | key)
 }
 
-/// What a reading of the log would be if nothing had happened.
+/// A feed without new events.
 fn nothing_new(applied: Head) -> Feed {
     use key_authority_domain::id::AccountId;
     use key_authority_domain::time::Timestamp;

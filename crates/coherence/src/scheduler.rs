@@ -1,6 +1,7 @@
-//! Virtual time and tasks: what happens next is the earliest of what was planned, and of several at once the first planned.
+//! Virtual time and tasks. The next event is the earliest one; events of the same instant occur in the order of their
+//! planning.
 //!
-//! A task is a future that nothing but this file polls. It is woken by its id; to be woken for nothing must not hurt it.
+//! A task is a future that only this file polls. It is woken by its ID and must tolerate spurious wake-ups.
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
@@ -13,37 +14,37 @@ use std::task::{Context, Poll, Waker};
 use crate::process::Process;
 use crate::world::World;
 
-/// True time: nanoseconds since the run began. No process can see it.
+/// True time in nanoseconds since the start of the run. No process can read it.
 pub(crate) type Time = u64;
 pub(crate) const MICROSECOND: Time = 1_000;
 pub(crate) const MILLISECOND: Time = 1_000_000;
 pub(crate) const SECOND: Time = 1_000_000_000;
 
-/// The name of a task.
+/// The ID of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct TaskId {
     slot: usize,
-    /// How many tasks had the slot before.
+    /// The number of earlier tasks in the slot.
     generation: u64,
 }
 
 type Work = Pin<Box<dyn Future<Output = ()>>>;
-type Deed = Box<dyn FnOnce(&Rc<World>)>;
+type Action = Box<dyn FnOnce(&Rc<World>)>;
 
-/// What happens at an instant.
-enum Happening {
+/// What an event does.
+enum Effect {
     Wake(TaskId),
-    Do(Deed),
+    Do(Action),
 }
 
 struct Planned {
     at: Time,
     order: u64,
-    what: Happening,
+    what: Effect,
 }
 
 impl Ord for Planned {
-    /// The earliest is the greatest: the heap gives the greatest first.
+    /// The earliest event is the greatest, since the heap pops the greatest first.
     fn cmp(&self, other: &Self) -> Ordering {
         (other.at, other.order).cmp(&(self.at, self.order))
     }
@@ -66,12 +67,12 @@ impl Eq for Planned {}
 #[derive(Default)]
 struct Slot {
     generation: u64,
-    /// The process that the task is part of, with which it pauses and dies.
+    /// The process of the task. The task pauses and ends with it.
     owner: Option<Rc<Process>>,
     work: Option<Work>,
 }
 
-/// The plan of a run.
+/// The events and tasks of a run.
 #[derive(Default)]
 pub(crate) struct Scheduler {
     now: Cell<Time>,
@@ -89,22 +90,22 @@ impl Scheduler {
         self.now.get()
     }
 
-    /// The task that runs.
+    /// The running task.
     pub(crate) fn current(&self) -> TaskId {
         self.current.get()
     }
 
-    /// How much has happened.
+    /// The number of past events.
     pub(crate) fn events(&self) -> u64 {
         self.events.get()
     }
 
-    /// A number that tells this run from any other.
+    /// A hash of the run's events, to compare runs.
     pub(crate) fn hash(&self) -> u64 {
         self.hash.get()
     }
 
-    /// Mixes something that was decided into [`Scheduler::hash`].
+    /// Mixes a value into [`Scheduler::hash`].
     pub(crate) fn mix(&self, value: u64) {
         self.hash.set((self.hash.get() ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29));
     }
@@ -114,20 +115,20 @@ impl Scheduler {
     }
 
     pub(crate) fn wake_at(&self, at: Time, task: TaskId) {
-        self.put(at, Happening::Wake(task));
+        self.put(at, Effect::Wake(task));
     }
 
-    pub(crate) fn plan(&self, at: Time, deed: impl FnOnce(&Rc<World>) + 'static) {
-        self.put(at, Happening::Do(Box::new(deed)));
+    pub(crate) fn plan(&self, at: Time, action: impl FnOnce(&Rc<World>) + 'static) {
+        self.put(at, Effect::Do(Box::new(action)));
     }
 
-    fn put(&self, at: Time, what: Happening) {
+    fn put(&self, at: Time, what: Effect) {
         let order = self.order.get();
         self.order.set(order + 1);
         self.plan.borrow_mut().push(Planned { at: at.max(self.now()), order, what });
     }
 
-    /// Starts a task, as part of a process or of the world around.
+    /// Starts a task of a process, or of the world if `owner` is None.
     pub(crate) fn spawn(&self, owner: Option<Rc<Process>>, work: impl Future<Output = ()> + 'static) -> TaskId {
         let mut slots = self.slots.borrow_mut();
         let index = self.free.borrow_mut().pop().unwrap_or_else(|| {
@@ -145,22 +146,22 @@ impl Scheduler {
         id
     }
 
-    /// Ends all tasks of a process, wherever they are.
+    /// Drops all tasks of a process at their current steps.
     pub(crate) fn kill(&self, process: &Rc<Process>) {
         self.end(|slot| slot.owner.as_ref().is_some_and(|owner| Rc::ptr_eq(owner, process)));
     }
 
-    /// Ends everything, so that nothing keeps the world alive.
+    /// Drops all tasks and events, to break their reference cycles with the world.
     pub(crate) fn clear(&self) {
         self.end(|_| true);
         self.plan.borrow_mut().clear();
     }
 
-    fn end(&self, is_meant: impl Fn(&Slot) -> bool) {
+    fn end(&self, matches: impl Fn(&Slot) -> bool) {
         let mut ended = Vec::new();
         for (index, slot) in self.slots.borrow_mut().iter_mut().enumerate() {
             if slot.owner.is_some() || slot.work.is_some() {
-                if !is_meant(slot) {
+                if !matches(slot) {
                     continue;
                 }
                 slot.generation += 1;
@@ -168,7 +169,7 @@ impl Scheduler {
                 self.free.borrow_mut().push(index);
             }
         }
-        // A task that ends hangs up its connections, for which the plan must be free.
+        // Dropping a task closes its connections, which borrows the plan.
         drop(ended);
     }
 
@@ -201,7 +202,7 @@ impl Scheduler {
     }
 }
 
-/// Lets the next thing happen. False when nothing will.
+/// Runs the next event. False if there is none.
 pub(crate) fn advance(world: &Rc<World>) -> bool {
     let scheduler = &world.scheduler;
     let Some(next) = scheduler.plan.borrow_mut().pop() else { return false };
@@ -210,8 +211,8 @@ pub(crate) fn advance(world: &Rc<World>) -> bool {
     scheduler.events.set(scheduler.events.get() + 1);
     scheduler.mix(next.at ^ (next.order << 40));
     match next.what {
-        Happening::Wake(task) => scheduler.poll(task),
-        Happening::Do(deed) => deed(world),
+        Effect::Wake(task) => scheduler.poll(task),
+        Effect::Do(action) => action(world),
     }
     true
 }
@@ -231,7 +232,7 @@ impl World {
         self.sleep_until(self.now() + duration).await;
     }
 
-    /// The result of `work`, unless it is not there at the instant `end`: then the work is dropped.
+    /// Runs `work` until the instant `end`. Returns its result, or None after `end`; then `work` is dropped.
     pub(crate) async fn until<T>(&self, end: Time, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
         self.scheduler.wake_at(end, self.scheduler.current());

@@ -1,31 +1,31 @@
-//! What is asked of the database, and what it answers.
+//! The statements to the database and their answers.
 
 use key_authority_domain::id::{ReplicaId, Revision};
 use key_authority_storage::feed::Feed;
 use key_authority_storage::registry::{Nonce, ReplicaRow};
 use key_authority_storage::settings::Head;
 
-/// A set of keys: one bit each.
+/// A set of keys, one bit per key.
 pub(crate) type KeySet = u64;
 /// The number of a key, 0 to 63.
 pub(crate) type Key = u32;
-/// A caller's name for one request.
+/// The idempotency key of a request.
 pub(crate) type RequestId = u64;
 
-/// The set of this one key.
+/// The set with this key only.
 pub(crate) fn only(key: Key) -> KeySet {
     1_u64.checked_shl(key).unwrap_or(0)
 }
 
-/// A change that a client wants.
+/// A change of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Change {
     pub(crate) request: RequestId,
-    /// The key that it revokes; none for a change that is nobody's concern.
+    /// The key that it revokes; None for an unrelated change.
     pub(crate) key: Option<Key>,
 }
 
-/// One statement, which takes effect at one instant.
+/// A statement, which takes effect at one instant.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Statement {
     Join {
@@ -37,7 +37,7 @@ pub(crate) enum Statement {
         from: Revision,
         limit: usize,
     },
-    /// The named keys as they are now.
+    /// The current state of these keys.
     Rows(KeySet),
     Confirm {
         id: ReplicaId,
@@ -46,28 +46,28 @@ pub(crate) enum Statement {
     },
     Leave(ReplicaId),
     Replicas,
-    /// Removes a row whose nonce is this one; whatever its nonce is when there is none.
+    /// Removes a row if its nonce is this one, or unconditionally if there is none.
     Fence {
         id: ReplicaId,
         nonce: Option<Nonce>,
     },
-    /// Takes the lock, or waits for it.
+    /// Begins a transaction: takes the lock, or waits for it.
     Begin(Change),
     Commit {
         revision: Revision,
         change: Change,
     },
-    /// The request whose event this is; only under the lock.
+    /// Reads the request ID of this revision, under the lock.
     EventAt(Revision),
     Rollback,
 }
 
-/// What a transaction finds when it begins.
+/// The state at the begin of a transaction.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Begun {
-    /// The revision that it may make.
+    /// The revision of its change.
     pub(crate) revision: Revision,
-    /// The revision that the same request made before.
+    /// The revision of an earlier execution of the same request.
     pub(crate) seen: Option<Revision>,
     /// The last revision that revoked the same key.
     pub(crate) revoked: Option<Revision>,
@@ -77,25 +77,25 @@ pub(crate) struct Begun {
 #[derive(Debug)]
 pub(crate) enum Answer {
     Done,
-    /// Whether there was such a row.
+    /// Whether the row existed.
     Found(bool),
     Snapshot {
         head: Head,
         revoked: KeySet,
     },
     Feed(Feed),
-    /// Those of the named keys that are revoked.
+    /// The revoked ones among the keys of the statement.
     Revoked(KeySet),
     Replicas(Vec<ReplicaRow>),
     Begun(Begun),
     Committed,
     Event(Option<RequestId>),
-    /// The statement makes no sense in this session, whose transaction has ended; or the database does not write.
+    /// The session's transaction has ended, or the database is read-only.
     Refused,
 }
 
 impl Statement {
-    /// Whether a database that has no room refuses it. A commit has its room already.
+    /// Whether a read-only database refuses it. A commit still succeeds, since its transaction has already written.
     pub(crate) fn writes(self) -> bool {
         matches!(self, Self::Join { .. } | Self::Confirm { .. } | Self::Leave(_) | Self::Fence { .. } | Self::Begin(_))
     }

@@ -1,53 +1,53 @@
-//! What happened in a run, so that nobody takes a quiet run for a proof.
+//! Counts of what happened in a run, to show that it exercised the protocol.
 
 use std::fmt;
 
-/// Counts, of one run or of many.
+/// The counts of one or more runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Statistics {
     /// Runs.
     pub runs: u64,
-    /// What was planned and happened.
+    /// Events of the scheduler.
     pub events: u64,
-    /// Changes that returned with every replica confirmed.
+    /// Changes that every replica confirmed.
     pub confirmed: u64,
-    /// Changes that returned because a replica was waited out.
+    /// Changes that waited for a lease to expire.
     pub lapsed: u64,
-    /// Calls for a change that ended without an answer that helps.
+    /// Calls for a change that got no usable answer.
     pub unanswered: u64,
-    /// Calls that found their request done already, and waited again.
+    /// Calls whose request was already executed, and which waited again.
     pub repeated: u64,
     /// Commits whose answer was lost.
     pub commits_lost: u64,
-    /// Those of which it was then found out that they stand.
+    /// Those that the server resolved as committed.
     pub commits_settled: u64,
-    /// Calls of Verify that let a key pass.
+    /// Verifies that accepted a key.
     pub accepted: u64,
-    /// Calls of Verify that denied one.
+    /// Verifies that denied a key.
     pub denied: u64,
-    /// Calls of Verify to a replica without a lease.
+    /// Verifies at a replica without a lease.
     pub unavailable: u64,
-    /// Calls of Verify that were answered while the revocation of their key was under way.
+    /// Verifies that overlapped with the revocation of their key.
     pub racing: u64,
-    /// Those of them that let it pass.
+    /// Those that accepted the key.
     pub racing_accepted: u64,
-    /// Rows that were added to the registry.
+    /// Rows added to the registry.
     pub joins: u64,
-    /// Heartbeats that found their row gone.
+    /// Heartbeats whose row was gone.
     pub rejoins: u64,
     /// Silent rows that were removed.
     pub fenced: u64,
-    /// Pauses of a process.
+    /// Pauses of processes.
     pub pauses: u64,
-    /// Processes that were killed.
+    /// Killed processes.
     pub kills: u64,
-    /// Processes that left in order.
+    /// Processes that left gracefully.
     pub leaves: u64,
-    /// Links that were cut.
+    /// Cut links.
     pub cuts: u64,
-    /// Times that the database went away, or stood still.
+    /// Outages and freezes of the database.
     pub outages: u64,
-    /// Times that the database did not write.
+    /// Periods in which the database was read-only.
     pub read_only: u64,
 }
 
@@ -106,7 +106,7 @@ impl Statistics {
         self.read_only += other.read_only;
     }
 
-    /// The first thing that never happened; none when everything did.
+    /// The name of the first count that is 0; None if there is none.
     #[must_use]
     pub fn never(&self) -> Option<&'static str> {
         self.counts().into_iter().find(|(_, count)| *count == 0).map(|(name, _)| name)

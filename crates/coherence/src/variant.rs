@@ -1,44 +1,44 @@
-//! The naive variants: what somebody might do instead, each of which lets a revoked key pass. They are switches of the
-//! simulated surroundings; production has none.
+//! The unsafe variants: tempting simplifications of the protocol, each of which violates a promise. They are switches
+//! of the simulation; production has none of them.
 
 use std::fmt;
 
 use crate::check::Kind;
 
-/// A tempting mistake.
+/// An unsafe variant of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Variant {
-    /// Verify does not ask for the lease.
+    /// Verify does not check the lease.
     NoLease,
-    /// A change returns when it is committed, and replicas hear of it.
+    /// A change returns after the commit, and relies on notifications.
     EventsOnly,
-    /// A silent row is disregarded, but not removed.
+    /// A silent row is ignored, but not removed.
     NoFence,
-    /// The lease counts from the answer to the heartbeat.
+    /// The lease counts from the answer to the heartbeat, not from its start.
     LeaseFromReply,
-    /// A replica whose row is gone goes on.
+    /// A replica whose row is gone keeps its lease.
     IgnoreZeroRows,
-    /// The revision is confirmed first, and applied afterwards.
+    /// A revision is confirmed before it is applied.
     ConfirmBeforeApply,
-    /// Most heartbeats confirm without having read the log.
+    /// Most heartbeats confirm without reading the log.
     BareRenewal,
-    /// The log is read from a copy that lags behind.
+    /// The log is read from a lagging follower.
     FollowerRead,
     /// Revisions come from a sequence, without the lock.
     Sequence,
-    /// A replica that joins is not waited for.
+    /// A change does not wait for a joining replica.
     JoiningNotCounted,
-    /// A repeated request, or one for a key that is revoked already, is answered at once.
+    /// A repeated request, or one for a revoked key, is answered without waiting.
     RepeatedAtOnce,
-    /// A silent row is removed even if it has changed meanwhile.
+    /// A silent row is removed even if it has changed since.
     CleanupWithoutCompare,
     /// Replicas trust a heartbeat for longer than a change waits.
     TrustTooLong,
     /// The rates of two clocks differ by more than a quarter.
     WildClocks,
-    /// How long a row has been unchanged counts from when it was asked for.
+    /// Silence counts from the sending of the query, not from the receipt of its answer.
     SilentFromSending,
-    /// Removing a silent row may take as long as the statement takes, although the wait is over.
+    /// The removal of a silent row has no deadline, although the wait has one.
     UnboundedFence,
 }
 
@@ -86,7 +86,7 @@ impl Variant {
         }
     }
 
-    /// What it breaks. Nothing else is checked when it runs: a mistake must be found by its harm.
+    /// The violation that it causes. Only this kind is checked, so that the variant is found by its harm.
     #[must_use]
     pub fn breaks(self) -> Kind {
         if self == Self::UnboundedFence { Kind::WaitedTooLong } else { Kind::AcceptedRevoked }

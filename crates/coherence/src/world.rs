@@ -1,4 +1,4 @@
-//! One run: everything there is in it, from its seed to its outcome.
+//! One run, from its seed to its outcome.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -6,54 +6,54 @@ use std::time::Duration;
 
 use key_authority_replica::protocol::timings::LeaseTimings;
 
-use crate::chance::Chance;
 use crate::check::{Check, Kind, Violation};
 use crate::clock::Clock;
 use crate::database::{Database, Setup};
 use crate::network::Session;
 use crate::process::Host;
 use crate::profile::Profile;
+use crate::rng::SharedRng;
 use crate::scheduler::{SECOND, Scheduler, Time, advance};
 use crate::statement::{Key, RequestId};
 use crate::statistics::Statistics;
 use crate::variant::Variant;
 use crate::{client, epilogue, nemesis};
 
-/// How long there are faults.
-pub(crate) const ROUGH: Time = 40 * SECOND;
-/// A run that is not over by then never will be.
+/// The length of the fault phase.
+pub(crate) const FAULT_PHASE: Time = 40 * SECOND;
+/// A run that is not over at this time does not end.
 const END: Time = 100 * SECOND;
 const LEASE: Duration = Duration::from_secs(10);
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// The seed that makes this run again.
+    /// The seed, which reproduces the run.
     pub seed: u64,
-    /// A number that no other course of events has.
+    /// A hash of the run's events, to compare runs.
     pub hash: u64,
-    /// The promise that was broken, if one was.
+    /// The violation, if there is one.
     pub violation: Option<Violation>,
-    /// What happened.
+    /// The counts of the run.
     pub statistics: Statistics,
-    /// What happened in words, when that was asked for.
+    /// The events as text, if the run is traced.
     pub trace: Vec<String>,
 }
 
-/// Everything in a run.
+/// The state of a run.
 pub(crate) struct World {
     pub(crate) scheduler: Scheduler,
-    pub(crate) chance: Chance,
+    pub(crate) rng: SharedRng,
     pub(crate) profile: Profile,
     pub(crate) variant: Option<Variant>,
     pub(crate) terms: LeaseTimings,
     pub(crate) hosts: Vec<Rc<Host>>,
     pub(crate) database: RefCell<Database>,
-    /// How often the database was started.
+    /// The number of restarts of the database.
     pub(crate) epoch: Cell<u64>,
     pub(crate) down_until: Cell<Time>,
     pub(crate) frozen_until: Cell<Time>,
-    /// Until when the database refuses to write, and shows what it holds.
+    /// Until when the database is read-only.
     pub(crate) read_only_until: Cell<Time>,
     pub(crate) keys_used: Cell<Key>,
     pub(crate) is_over: Cell<bool>,
@@ -65,11 +65,11 @@ pub(crate) struct World {
 
 impl World {
     fn new(seed: u64, variant: Option<Variant>, is_traced: bool) -> Option<Self> {
-        let chance = Chance::new(seed);
-        let profile = Profile::draw(&chance, variant);
+        let rng = SharedRng::new(seed);
+        let profile = Profile::draw(&rng, variant);
         let host = |number| {
             let is_frail = number >= profile.strong;
-            let clock = Clock::draw(&chance, profile.rates, is_frail, END);
+            let clock = Clock::draw(&rng, profile.rates, is_frail, END);
             Rc::new(Host::new(number, clock, profile.lag, is_frail))
         };
         let hosts = (0..profile.replicas).map(host).collect();
@@ -90,12 +90,12 @@ impl World {
             statistics: RefCell::default(),
             names: Cell::new(1),
             trace: is_traced.then(RefCell::default),
-            chance,
+            rng,
             profile,
         })
     }
 
-    /// Writes down what happens, if anybody wants to read it.
+    /// Adds an event to the trace, if the run is traced.
     pub(crate) fn note(&self, what: impl FnOnce() -> String) {
         if let Some(trace) = &self.trace {
             let now = self.now();
@@ -116,7 +116,7 @@ impl World {
     }
 }
 
-/// Runs the simulation of a seed, of the protocol or of a naive variant.
+/// Simulates a seed, with the protocol or an unsafe variant of it.
 #[must_use]
 pub fn run(seed: u64, variant: Option<Variant>, is_traced: bool) -> Outcome {
     let statistics = Statistics { runs: 1, ..Statistics::default() };
@@ -144,7 +144,7 @@ pub fn run(seed: u64, variant: Option<Variant>, is_traced: bool) -> Outcome {
     if let Some(violation) = &violation {
         world.note(|| format!("VIOLATION {violation}"));
     }
-    // The tasks hold the world that holds them.
+    // Break the reference cycle between world and tasks.
     world.scheduler.clear();
     for host in &world.hosts {
         host.forget();

@@ -1,14 +1,14 @@
-//! The coherence protocol of `docs/coherence.md`, explored: every interleaving of single statements, accesses to memory,
-//! messages and ticks of the clock, over the functions that production runs (`Lease::on`, `may_answer`, `Observed`, `Wait`).
+//! An exhaustive model of the coherence protocol in `docs/coherence.md`: every interleaving of statements, memory
+//! accesses, messages and clock ticks, on the functions of production (`Lease::on`, `may_answer`, `Observed`, `Wait`).
 //!
-//! Because time is kept as ages there are finitely many states, and a search that came to its end is a proof for its
-//! lengths of time, not a test up to some depth. One replica and a change of something else stand for any number: a
-//! replica touches no row but its own, and a change returns only when every row allows it, so that what all others did can
-//! be left out of any history in which one of them accepts what it must not, and the rest still is one. With two replicas
-//! there are too many states for a proof; that search goes as deep as there is time for.
+//! Time is stored as ages, so the number of states is finite. A complete search is a proof for its time constants, not
+//! a test up to a depth. One replica and one other change represent any number of them: a replica writes its own row
+//! only, and a change returns only when every row allows it. So the steps of all other replicas can be removed from any
+//! history in which one replica wrongly accepts a key, and the rest is still a valid history. With two replicas there
+//! are too many states for a proof; that search has a limited depth.
 //!
-//! What does not change the outcome is left out: a row whose replica is gone and an INSERT that arrives late, which can
-//! only make a change wait; and a Verify invoked while the change is on its way, which may decide either way.
+//! The model omits what cannot affect safety: a row without a replica and a late INSERT, which can only make a change
+//! wait; and a Verify that starts while the change is in flight, which may accept or deny.
 
 #![expect(
     clippy::unwrap_used,
@@ -37,7 +37,7 @@ use protocol::{ACCEPTED, CONFIRMED, FENCED, Protocol, SAFE, TIMED_OUT};
 use rules::{Besides, Flaw, Rules};
 use stateright::{Checker as _, CheckerBuilder, HasDiscoveries, Model as _};
 
-/// Explores all there is: nothing that must hold is broken, and of what can happen exactly `expected` does.
+/// Explores every state: all invariants hold, and of the reachable outcomes exactly `expected` occur.
 fn assert_holds(name: &str, rules: Rules, expected: &[&str]) {
     let begun = boottime();
     let checker = builder(rules).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
@@ -47,18 +47,22 @@ fn assert_holds(name: &str, rules: Rules, expected: &[&str]) {
     let names: BTreeSet<_> = found.keys().copied().collect();
     let histories: Vec<_> = found.into_iter().filter(|(name, _)| !expected.contains(name)).collect();
     assert_eq!(names, expected.iter().copied().collect(), "{histories:#?}");
-    assert!(checker.is_done(), "the search did not come to its end");
+    assert!(checker.is_done(), "the search is incomplete");
 }
 
-/// Explores until a key is accepted that must not be.
+/// Explores until a revoked key is wrongly accepted.
 fn assert_breaks(name: &str, rules: Rules) {
     let begun = boottime();
     let until = HasDiscoveries::AllOf(BTreeSet::from([SAFE]));
     let checker = builder(rules).finish_when(until).spawn_bfs().join();
     let states = checker.unique_state_count();
     let history = checker.discovery(SAFE).map(stateright::Path::into_actions);
-    let history = history.unwrap_or_else(|| panic!("{name}: nothing is wrong in {states} states"));
-    eprintln!("{name}: broken in {} steps, {states} states, {:?}: {history:?}", history.len(), boottime().since(begun));
+    let history = history.unwrap_or_else(|| panic!("{name}: no violation in {states} states"));
+    eprintln!(
+        "{name}: violated in {} steps, {states} states, {:?}: {history:?}",
+        history.len(),
+        boottime().since(begun)
+    );
 }
 
 fn builder(rules: Rules) -> CheckerBuilder<Protocol> {
@@ -66,43 +70,43 @@ fn builder(rules: Rules) -> CheckerBuilder<Protocol> {
 }
 
 fn flawed(flaw: Flaw) -> Rules {
-    Rules { flaw: Some(flaw), ..Rules::OURS }
+    Rules { flaw: Some(flaw), ..Rules::PRODUCTION }
 }
 
 #[test]
-fn the_protocol_as_we_run_it_is_safe_and_ends_when_another_change_comes_first() {
-    let rules = Rules { besides: Besides::ChangeBefore, ..Rules::OURS };
+fn the_protocol_is_safe_and_live_with_another_change_before() {
+    let rules = Rules { besides: Besides::ChangeBefore, ..Rules::PRODUCTION };
     assert_holds("another change before", rules, &[ACCEPTED, CONFIRMED, FENCED, TIMED_OUT]);
 }
 
 #[test]
-fn the_protocol_as_we_run_it_is_safe_and_ends_when_another_change_comes_after() {
-    let rules = Rules { besides: Besides::ChangeAfter, ..Rules::OURS };
+fn the_protocol_is_safe_and_live_with_another_change_after() {
+    let rules = Rules { besides: Besides::ChangeAfter, ..Rules::PRODUCTION };
     assert_holds("another change after", rules, &[ACCEPTED, CONFIRMED, FENCED, TIMED_OUT]);
 }
 
 #[test]
-fn an_update_that_was_given_up_may_arrive_later() {
-    let rules = Rules { besides: Besides::StrayUpdates, ..Rules::OURS };
+fn the_protocol_is_safe_and_live_with_late_updates() {
+    let rules = Rules { besides: Besides::StrayUpdates, ..Rules::PRODUCTION };
     assert_holds("with stray updates", rules, &[ACCEPTED, CONFIRMED, FENCED, TIMED_OUT]);
 }
 
 #[test]
-fn it_is_safe_with_slack_between_trusting_and_waiting() {
-    let rules = Rules { wait: 3, ..Rules::OURS };
+fn the_protocol_is_safe_and_live_when_the_wait_exceeds_the_trust() {
+    let rules = Rules { wait: 3, ..Rules::PRODUCTION };
     assert_holds("with slack", rules, &[ACCEPTED, CONFIRMED, FENCED, TIMED_OUT]);
 }
 
 #[test]
-fn it_is_safe_and_ends_when_time_alone_ends_no_wait() {
-    let rules = Rules { ends_by_time: false, ..Rules::OURS };
+fn the_protocol_is_safe_and_live_without_a_time_limit_of_the_wait() {
+    let rules = Rules { ends_by_time: false, ..Rules::PRODUCTION };
     assert_holds("without a limit of time", rules, &[ACCEPTED, CONFIRMED, FENCED]);
 }
 
 #[test]
-fn two_replicas_are_safe_as_far_as_we_look() {
+fn two_replicas_are_safe_up_to_a_limited_depth() {
     let begun = boottime();
-    let rules = Rules { seats: 2, is_settled: true, ..Rules::OURS };
+    let rules = Rules { seats: 2, is_settled: true, ..Rules::PRODUCTION };
     let until = HasDiscoveries::AnyFailures;
     let checker = builder(rules).finish_when(until).target_max_depth(14).spawn_bfs().join();
     let (states, depth) = (checker.unique_state_count(), checker.max_depth());
@@ -121,7 +125,7 @@ fn without_a_lease_a_revoked_key_is_accepted() {
 }
 
 #[test]
-fn a_silent_row_that_is_not_removed_comes_back() {
+fn a_silent_row_must_be_removed() {
     assert_breaks("no fence", flawed(Flaw::NoFence));
 }
 
@@ -136,7 +140,7 @@ fn an_update_that_hits_no_row_must_end_the_lease() {
 }
 
 #[test]
-fn what_is_confirmed_must_be_applied() {
+fn a_revision_must_be_applied_before_it_is_confirmed() {
     assert_breaks("confirmed before applied", flawed(Flaw::ConfirmBeforeApply));
 }
 
@@ -157,7 +161,7 @@ fn revisions_must_not_come_from_a_sequence() {
 }
 
 #[test]
-fn a_replica_that_joins_must_be_waited_for() {
+fn a_change_must_wait_for_a_joining_replica() {
     assert_breaks("joining ignored", flawed(Flaw::JoiningIgnored));
 }
 
@@ -172,11 +176,11 @@ fn a_silent_row_must_be_compared_when_it_is_removed() {
 }
 
 #[test]
-fn trust_must_not_outlast_the_wait() {
-    assert_breaks("trust outlasts the wait", Rules { trust: 3, ..Rules::OURS });
+fn the_trust_must_not_exceed_the_wait() {
+    assert_breaks("trust outlasts the wait", Rules { trust: 3, ..Rules::PRODUCTION });
 }
 
 #[test]
-fn silence_must_count_from_when_the_row_was_received() {
+fn silence_must_count_from_the_receipt_of_the_row() {
     assert_breaks("silence from sending", flawed(Flaw::SilenceFromSending));
 }

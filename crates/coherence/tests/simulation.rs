@@ -1,22 +1,22 @@
-//! The simulation in short. The long form is `cargo run --release -p key-authority-coherence --bin simulate`.
+//! A short run of the simulation. The long form is `cargo run --release -p key-authority-coherence --bin simulate`.
 
 use key_authority_coherence::{Statistics, Variant, run};
 
-/// How many seeds of the protocol the short form runs.
+/// The number of seeds for the protocol.
 const SEEDS: u64 = 3_000;
-/// Within how many seeds a naive variant must fail.
+/// The number of seeds within which an unsafe variant must fail.
 const VARIANT_SEEDS: u64 = 100;
 
 #[test]
-fn no_promise_is_broken_and_everything_happens() {
+fn every_promise_holds_and_every_event_occurs() {
     let mut statistics = Statistics::default();
     for seed in 1..=SEEDS {
         let outcome = run(seed, None, false);
         assert_eq!(outcome.violation, None, "seed {seed}");
         statistics.add(&outcome.statistics);
     }
-    assert_eq!(statistics.never(), None, "a quiet simulation proves nothing:\n{statistics}");
-    // Per run: changes that were confirmed, some that were waited out, and Verifies in the middle of both.
+    assert_eq!(statistics.never(), None, "a simulation without these events proves nothing:\n{statistics}");
+    // Each run must have confirmed changes, some lapsed ones, and many Verifies that race with revocations.
     assert!(statistics.confirmed > 5 * SEEDS, "{statistics}");
     assert!(statistics.lapsed > SEEDS / 2, "{statistics}");
     assert!(statistics.racing > 50 * SEEDS, "{statistics}");
@@ -24,7 +24,7 @@ fn no_promise_is_broken_and_everything_happens() {
 }
 
 #[test]
-fn each_naive_variant_fails_by_the_harm_it_does() {
+fn each_unsafe_variant_causes_its_violation() {
     for variant in Variant::ALL {
         let violation = (1..=VARIANT_SEEDS).find_map(|seed| run(seed, Some(variant), false).violation);
         let kind = violation.map(|violation| violation.kind);
@@ -33,11 +33,11 @@ fn each_naive_variant_fails_by_the_harm_it_does() {
 }
 
 #[test]
-fn a_seed_makes_the_same_run_again() {
+fn a_seed_reproduces_its_run() {
     for seed in [1, 2, 3, 1_000_003] {
         let first = run(seed, None, true);
         assert_eq!(first, run(seed, None, true), "seed {seed}");
-        assert_eq!(first.hash, run(seed, None, false).hash, "seed {seed}: looking on changes what happens");
+        assert_eq!(first.hash, run(seed, None, false).hash, "seed {seed}: tracing changes the run");
         assert_ne!(first.hash, run(seed + 1, None, false).hash);
     }
 }

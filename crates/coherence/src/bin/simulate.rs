@@ -1,4 +1,4 @@
-//! `simulate`: runs the simulation for many seeds, and stops at the first that breaks a promise.
+//! `simulate`: runs the simulation for many seeds, and stops at the first violation.
 
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
@@ -12,50 +12,50 @@ use clap::Parser;
 use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser as _;
 use key_authority_coherence::{Outcome, Statistics, Variant, run};
-use key_authority_replica::clock::{Boottime, boottime};
+use key_authority_testkit::clock::Clock;
+use key_authority_testkit::say;
 use tokio::sync::watch;
 
-/// Simulates the coherence protocol: replicas, clients, one database and everything that can go wrong between them.
+/// Simulates the coherence protocol: replicas, clients, one database, and the faults between them.
 ///
-/// Each seed is one run, and the same seed is always the same run. Ends with exit code 1 at the first run in which a promise
-/// was broken, and says how to see it again.
+/// Each seed is one run, and the same seed always gives the same run. Exits with 1 at the first run that violates a
+/// promise, and prints the command that reproduces it.
 #[derive(Debug, Parser)]
 #[command(name = "simulate", version)]
 struct Cli {
-    /// How many seeds to run
+    /// Number of seeds to run
     #[arg(long, default_value_t = 100_000, value_name = "COUNT")]
     seeds: u64,
-    /// The first of them; the others follow it
+    /// First seed; the others follow it
     #[arg(long, default_value_t = 1, value_name = "SEED")]
     first_seed: u64,
-    /// How many runs go on at once [default: as many as there are processors]
+    /// Number of parallel runs [default: number of processors]
     #[arg(long, value_name = "COUNT")]
     threads: Option<NonZeroUsize>,
-    /// Simulate a naive variant of the protocol, to see it fail
+    /// Simulate an unsafe variant of the protocol, to see it fail
     #[arg(long, value_name = "NAME", value_parser = variant_parser())]
     variant: Option<Variant>,
-    /// Print what happens in each run, event by event; meant for --seeds 1
+    /// Print every event of each run; use it with --seeds 1
     #[arg(long)]
     trace: bool,
 }
 
 fn variant_parser() -> impl clap::builder::TypedValueParser<Value = Variant> {
-    PossibleValuesParser::new(Variant::ALL.map(Variant::name)).try_map(|name| {
-        Variant::ALL.into_iter().find(|variant| variant.name() == name).ok_or("there is no such variant")
-    })
+    PossibleValuesParser::new(Variant::ALL.map(Variant::name))
+        .try_map(|name| Variant::ALL.into_iter().find(|variant| variant.name() == name).ok_or("no such variant"))
 }
 
-/// What the threads share.
+/// The state that the threads share.
 struct Work {
     cli: Cli,
-    /// How many seeds were taken.
+    /// The number of seeds that threads have taken.
     taken: AtomicU64,
     is_cancelled: AtomicBool,
-    so_far: Mutex<SoFar>,
+    results: Mutex<Results>,
 }
 
 #[derive(Default)]
-struct SoFar {
+struct Results {
     statistics: Statistics,
     /// The violation of the lowest seed.
     failed: Option<Outcome>,
@@ -64,8 +64,8 @@ struct SoFar {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let threads = cli.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
-    let work = Work { cli, taken: AtomicU64::new(0), is_cancelled: AtomicBool::new(false), so_far: Mutex::default() };
-    let began = boottime();
+    let work = Work { cli, taken: AtomicU64::new(0), is_cancelled: AtomicBool::new(false), results: Mutex::default() };
+    let clock = Clock::start();
     let (ended, is_ended) = watch::channel(());
     thread::scope(|scope| {
         for _ in 0..threads {
@@ -76,17 +76,17 @@ fn main() -> ExitCode {
             });
         }
         drop(ended);
-        watch_over(&work, is_ended, began);
+        supervise(&work, is_ended, clock);
     });
-    let so_far = work.so_far.into_inner().unwrap_or_else(PoisonError::into_inner);
-    match report(&work.cli, &so_far, boottime().since(began)) {
+    let results = work.results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    match report(&work.cli, &results, clock.elapsed()) {
         Ok(code) => code,
-        // Whoever reads has gone: there is nobody to tell.
+        // Standard output is closed.
         Err(_) => ExitCode::FAILURE,
     }
 }
 
-/// Takes one seed after the other until there are none, or a run has failed.
+/// Runs one seed after the other until none are left or a run has failed.
 fn simulate(work: &Work) {
     while !work.is_cancelled.load(Ordering::Relaxed) {
         let taken = work.taken.fetch_add(1, Ordering::Relaxed);
@@ -96,25 +96,25 @@ fn simulate(work: &Work) {
         let outcome = run(work.cli.first_seed.wrapping_add(taken), work.cli.variant, work.cli.trace);
         if work.cli.trace {
             let mut out = io::stdout().lock();
-            // Whoever reads may have seen enough.
+            // The reader may close standard output early.
             let _ = outcome.trace.iter().try_for_each(|line| writeln!(out, "{line}"));
         }
-        let mut so_far = work.so_far.lock().unwrap_or_else(PoisonError::into_inner);
-        so_far.statistics.add(&outcome.statistics);
+        let mut results = work.results.lock().unwrap_or_else(PoisonError::into_inner);
+        results.statistics.add(&outcome.statistics);
         if outcome.violation.is_some() {
             work.is_cancelled.store(true, Ordering::Relaxed);
-            let is_first = so_far.failed.as_ref().is_none_or(|failed| outcome.seed < failed.seed);
+            let is_first = results.failed.as_ref().is_none_or(|failed| outcome.seed < failed.seed);
             if is_first {
-                so_far.failed = Some(outcome);
+                results.failed = Some(outcome);
             }
         }
     }
 }
 
-/// Tells of the progress until the threads have ended, and ends them when the user says so.
-fn watch_over(work: &Work, mut is_ended: watch::Receiver<()>, began: Boottime) {
+/// Prints the progress until the threads have ended, and stops them on Ctrl-C.
+fn supervise(work: &Work, mut is_ended: watch::Receiver<()>, clock: Clock) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    // Without a runtime there is no progress to be seen; the threads run all the same.
+    // Without a runtime there is no progress output; the threads run anyway.
     let Ok(runtime) = runtime else { return };
     runtime.block_on(async {
         let mut second = tokio::time::interval(Duration::from_secs(1));
@@ -123,30 +123,25 @@ fn watch_over(work: &Work, mut is_ended: watch::Receiver<()>, began: Boottime) {
             tokio::select! {
                 _ = is_ended.changed() => return,
                 _ = tokio::signal::ctrl_c() => work.is_cancelled.store(true, Ordering::Relaxed),
-                _ = second.tick() => progress(work, boottime().since(began)),
+                _ = second.tick() => progress(work, clock.elapsed()),
             }
         }
     });
 }
 
 fn progress(work: &Work, took: Duration) {
-    let done = work.so_far.lock().unwrap_or_else(PoisonError::into_inner).statistics.runs;
+    let done = work.results.lock().unwrap_or_else(PoisonError::into_inner).statistics.runs;
     let per_second = done * 1_000 / u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
-    // Standard error may be closed, which is no reason to stop.
-    let _ = writeln!(io::stderr(), "{done} of {} seeds, {per_second} a second", work.cli.seeds);
+    say!("{done} of {} seeds, {per_second} per second", work.cli.seeds);
 }
 
-fn report(cli: &Cli, so_far: &SoFar, took: Duration) -> io::Result<ExitCode> {
+fn report(cli: &Cli, results: &Results, took: Duration) -> io::Result<ExitCode> {
     let mut out = io::stdout().lock();
-    write!(out, "{}", so_far.statistics)?;
+    write!(out, "{}", results.statistics)?;
     writeln!(out, "{:>15.1} seconds", took.as_secs_f64())?;
-    let Some(failed) = &so_far.failed else {
-        let is_whole = so_far.statistics.runs >= cli.seeds;
-        writeln!(
-            out,
-            "{}",
-            if is_whole { "no promise was broken" } else { "interrupted; no promise was broken so far" }
-        )?;
+    let Some(failed) = &results.failed else {
+        let is_whole = results.statistics.runs >= cli.seeds;
+        writeln!(out, "{}", if is_whole { "no violation" } else { "interrupted; no violation so far" })?;
         return Ok(ExitCode::SUCCESS);
     };
     if let Some(violation) = &failed.violation {
@@ -155,7 +150,8 @@ fn report(cli: &Cli, so_far: &SoFar, took: Duration) -> io::Result<ExitCode> {
     let variant = cli.variant.map(|variant| format!(" --variant {variant}")).unwrap_or_default();
     writeln!(
         out,
-        "to see it again: cargo run --release -p key-authority-coherence --bin simulate -- --first-seed {} --seeds 1{variant} --trace",
+        "to reproduce it: cargo run --release -p key-authority-coherence --bin simulate -- \
+         --first-seed {} --seeds 1{variant} --trace",
         failed.seed
     )?;
     Ok(ExitCode::FAILURE)

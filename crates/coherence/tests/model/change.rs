@@ -1,5 +1,5 @@
-//! The steps of the server that revokes, and of whoever reads the registry. When the change is over is what `Wait` says;
-//! who is silent is what `Observed` says.
+//! The steps of the revoking server and of the readers of the registry. `Wait` decides when the change is over;
+//! `Observed` decides which rows are silent.
 
 use key_authority_domain::id::{ReplicaId, Revision};
 use key_authority_domain::time::Timestamp;
@@ -17,7 +17,7 @@ impl Protocol {
     pub(crate) fn change_step(&self, world: &mut World, action: Move) -> Option<()> {
         let revision = world.log.revocation.map_or(Revision(0), |entry| entry.revision);
         let wait = Wait::new(revision, NOW, self.rules.terms().wait).with_grace(GRACE);
-        let anew = |here| Change::Waiting(Waiting { here, wait, was_fenced: false });
+        let waiting_at = |here| Change::Waiting(Waiting { here, wait, was_fenced: false });
         world.change = match (action, world.change) {
             (Move::Commit { here }, Change::Idle) => {
                 world.can_serve(here)?;
@@ -30,11 +30,11 @@ impl Protocol {
                 Change::Committed { here }
             }
             (Move::Acknowledge, Change::Committed { .. }) if self.rules.has(Flaw::NoLease) => Change::Returned,
-            (Move::Acknowledge, Change::Committed { here }) => anew(here),
+            (Move::Acknowledge, Change::Committed { here }) => waiting_at(here),
             (Move::Repeat { .. }, Change::Lost) if self.rules.has(Flaw::RepeatedCallReturnsAtOnce) => Change::Returned,
             (Move::Repeat { here }, Change::Lost) => {
                 world.can_serve(here)?;
-                anew(here)
+                waiting_at(here)
             }
             (Move::Return, Change::Over { .. }) => Change::Returned,
             (Move::TimeOut, Change::Waiting(waiting)) => {
@@ -91,8 +91,8 @@ impl Protocol {
         Some(())
     }
 
-    /// Notes the rows, and does what there is to be done about them. Nobody but the clock could come between the two, and
-    /// who reads the clock later has waited longer.
+    /// Records the rows and acts on them in one step. Only a tick could occur in between, and it would only lengthen
+    /// the wait.
     fn receive_rows(&self, world: &mut World, by: By, rows: Vec<Option<Row>>, age: u64) -> Option<Stage> {
         world.note(&rows, age, &self.rules);
         match by {
@@ -101,7 +101,7 @@ impl Protocol {
         }
     }
 
-    /// Whom to remove, in the background.
+    /// Selects the silent rows for removal, in the background.
     fn sweep(&self, world: &World, mut rows: Vec<Option<Row>>) -> Option<Stage> {
         let observed = world.observed();
         for (place, row) in rows.iter_mut().enumerate() {
@@ -110,7 +110,7 @@ impl Protocol {
         rows.iter().any(Option::is_some).then_some(Stage::Fencing { rows, any: false })
     }
 
-    /// Does what the wait says of these rows.
+    /// Executes the decision of `Wait` on these rows.
     fn decide(&self, world: &mut World, mut rows: Vec<Option<Row>>) -> Option<Stage> {
         let Change::Waiting(waiting) = world.change else { return None };
         let mine = waiting.here.and_then(|place| {
@@ -145,7 +145,7 @@ impl Protocol {
     }
 }
 
-/// The instant that many ticks ago.
+/// The instant `age` ticks ago.
 fn ago(age: u64) -> Boottime {
     Boottime(NOW.0 - age)
 }
@@ -159,7 +159,7 @@ fn shown(rows: &[Option<Row>]) -> Vec<ReplicaRow> {
 }
 
 impl Row {
-    /// The row as the registry shows it.
+    /// The row as the registry returns it.
     fn shown(self, place: usize) -> ReplicaRow {
         ReplicaRow {
             id: name(place, self.id),
@@ -180,7 +180,7 @@ impl Seen {
 }
 
 impl Change {
-    /// The seat of the server that has to do with it, if it is one of the model's.
+    /// The seat of the server that makes the change, if it is in the model.
     fn here(self) -> Option<usize> {
         match self {
             Self::Idle | Self::Lost | Self::Returned => None,
@@ -197,7 +197,7 @@ impl World {
         self.seats.iter().map(|seat| seat.row).collect()
     }
 
-    /// What was noted of the registry, as production keeps it. The longer ago something was seen, the earlier it is noted.
+    /// The observations of the registry in production's form, recorded oldest first.
     fn observed(&self) -> Observed {
         let seen = self.seats.iter().enumerate().filter_map(|(place, seat)| Some((place, seat.seen?)));
         let mut seen: Vec<_> = seen.collect();
@@ -210,7 +210,7 @@ impl World {
         observed
     }
 
-    /// Notes what the registry showed, and takes down what there is to know of it afterwards.
+    /// Records the rows, and stores the resulting observations in the state.
     fn note(&mut self, rows: &[Option<Row>], age: u64, rules: &Rules) {
         let mut observed = self.observed();
         observed.note(&shown(rows), ago(age));
@@ -224,7 +224,7 @@ impl World {
         }
     }
 
-    /// The database removes a row, and says whether it was there.
+    /// The database removes a row; returns whether it existed.
     fn fence(&mut self, place: usize, row: Row, compares: bool) -> bool {
         let Some(seat) = self.seats.get_mut(place) else { return false };
         let is_there = |now: &Row| now.id == row.id && (now.nonce == row.nonce || !compares);
@@ -235,14 +235,14 @@ impl World {
         is_hit
     }
 
-    /// Whether a server takes calls at that seat; elsewhere one always does.
+    /// Fails if the server at the seat does not take calls. A server outside the model always does.
     fn can_serve(&self, here: Option<usize>) -> Option<()> {
         let Some(place) = here else { return Some(()) };
         let replica = self.seats.get(place)?.replica.as_ref()?;
         (replica.doing != Doing::Leaving).then_some(())
     }
 
-    /// The server that has to do with the change goes away, and what it did not commit with it.
+    /// The server that makes the change fails; its uncommitted transaction is rolled back.
     fn lose_server(&mut self) {
         if let Change::Numbered { .. } = self.change {
             self.log.revocation = None;
@@ -253,7 +253,7 @@ impl World {
         self.drop_scan_of_revoker();
     }
 
-    /// The process at that seat ends. Its row stays.
+    /// The process at the seat crashes. Its row stays.
     pub(crate) fn crash(&mut self, place: usize) -> Option<()> {
         let seat = self.seats.get_mut(place)?;
         seat.stray = None;

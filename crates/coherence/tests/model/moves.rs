@@ -1,4 +1,4 @@
-//! What can happen next: one statement, one access to memory, one message received or lost, one tick.
+//! The possible next actions: one statement, one memory access, one message received or lost, one tick.
 
 use key_authority_domain::id::Revision;
 use key_authority_replica::protocol::lease::Action;
@@ -9,35 +9,35 @@ use crate::world::{Answer, By, Change, Doing, Log, Replica, Seat, Stage, Verify,
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Move {
     Tick,
-    /// Something else is changed.
+    /// Another object is changed.
     WriteOther,
-    /// The key is revoked. `here` is the seat of the server that does it, if it is one of the model's.
+    /// The key is revoked. `here` is the seat of the revoking server, if it is in the model.
     Commit {
         here: Option<usize>,
     },
     Acknowledge,
     LoseServer,
-    /// The client repeats its call, with the same name for the request.
+    /// The client repeats its call with the same request ID.
     Repeat {
         here: Option<usize>,
     },
-    /// The registry could not be read.
+    /// The wait ends by time, without a read of the registry.
     TimeOut,
     Return,
-    /// Somebody begins to read the registry.
+    /// A read of the registry begins.
     Scan(By),
-    /// The database reads the rows that were asked for. Only when asking is a step of its own.
+    /// The database reads the rows. A step of its own only if silence counts from sending.
     ReadRegistry,
     /// The rows arrive.
     Receive,
-    /// The database removes a row, if it is as it was.
+    /// The database removes a row if it is unchanged.
     Fence,
-    /// It cannot write, and refuses to: the rows that are left stay.
+    /// The database is read-only and refuses: the remaining rows stay.
     RefuseFence,
-    /// The answers to that arrive.
+    /// The answers to the removals arrive.
     Fenced,
     LoseScan,
-    /// Another takes over who has seen nothing of the registry.
+    /// Another server takes over, without observations of the registry.
     Forget,
     Of(usize, Step),
 }
@@ -50,30 +50,30 @@ pub(crate) enum Step {
     Leave,
     Due,
     Publish,
-    /// The database does what it was asked for.
+    /// The database executes the statement.
     Execute,
-    /// The same, but the log is longer than one reading.
+    /// The same, but the log is longer than one read returns.
     ExecuteCut,
-    /// The same, but the log is read up to there only.
+    /// The same, but the log is read up to this revision only.
     ExecuteOld(Revision),
-    /// What was read is written to the index.
+    /// The replica writes the rows to the index.
     Write,
-    /// The answer arrives, and the lease is told.
+    /// The answer arrives at the lease.
     Receive,
-    /// What was asked for, or the answer to it, is lost.
+    /// The statement or its answer is lost.
     Fail,
-    /// The UPDATE is given up, and will arrive later.
+    /// The UPDATE times out, and will arrive later.
     GiveUp,
     StrayArrives,
-    /// What was confirmed before it was applied is applied.
+    /// A revision that was confirmed first is applied.
     WriteLate,
     LoadDeadline,
-    AskClock,
+    ReadClock,
     ReadIndex,
     Answer,
 }
 
-/// What can happen in this state. Not all of it need be possible.
+/// The candidate actions in this state. Some may turn out to be impossible.
 pub(crate) fn all(rules: &Rules, world: &World, moves: &mut Vec<Move>) {
     moves.push(Move::Tick);
     if can_write_other(rules, world) {
@@ -142,7 +142,7 @@ fn of_seat(rules: &Rules, world: &World, seat: &Seat, steps: &mut Vec<Step>) {
     match replica.doing {
         Doing::Rest => steps.extend([Step::Due, Step::Leave]),
         Doing::Publish { .. } => steps.push(Step::Publish),
-        Doing::Asked(action) => {
+        Doing::Sent(action) => {
             steps.extend([Step::Execute, Step::Fail]);
             of_statement(rules, world, replica, action, steps);
         }
@@ -179,16 +179,16 @@ fn of_statement(rules: &Rules, world: &World, replica: &Replica, action: Action,
     }
 }
 
-/// The next step of a Verify. One that is invoked while the change is on its way may decide either way, and does nothing
-/// to anybody else: only those before and after are followed. And one without a lease is refused whatever happens.
+/// The next step of a Verify. A Verify that starts while the change is in flight may accept or deny and affects nothing
+/// else, so only those before and after are modelled. A Verify without a lease always fails.
 fn of_verify(rules: &Rules, world: &World, replica: &Replica) -> Option<Step> {
     match replica.verify {
         Verify::Idle => {
-            let is_of_interest = matches!(world.change, Change::Idle | Change::Returned);
+            let is_relevant = matches!(world.change, Change::Idle | Change::Returned);
             let is_refused = replica.deadline.0 == 0 && !rules.has(Flaw::NoLease);
-            (is_of_interest && !is_refused).then_some(Step::LoadDeadline)
+            (is_relevant && !is_refused).then_some(Step::LoadDeadline)
         }
-        Verify::Loaded { .. } => Some(Step::AskClock),
+        Verify::Loaded { .. } => Some(Step::ReadClock),
         Verify::Permitted { .. } => Some(Step::ReadIndex),
         Verify::Accepted { .. } => Some(Step::Answer),
     }

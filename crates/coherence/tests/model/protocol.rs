@@ -1,4 +1,4 @@
-//! The model: where it begins, how it goes on, and what is asked of every state.
+//! The model: initial state, transitions and properties.
 
 use key_authority_domain::id::{AccountId, KeyId};
 use key_authority_replica::protocol::lease::may_answer;
@@ -9,13 +9,13 @@ use crate::moves::{self, Move, Step};
 use crate::rules::{Flaw, Rules};
 use crate::world::{By, Change, Entry, Log, NOW, Replica, Seat, Verify, World};
 
-/// P1: a Verify that was invoked after the revocation had returned does not accept.
+/// P1: a Verify that starts after the return of the revocation does not accept the key.
 pub(crate) const SAFE: &str = "a key whose revocation had returned is not accepted";
-/// No replica finds a log that does not go on from what it has applied.
+/// No replica finds a log that does not continue what it has applied.
 pub(crate) const STEADY: &str = "the log never seems to have gone back";
-/// The replicas may all be dead.
+/// Also when all replicas are dead.
 pub(crate) const ENDS: &str = "a change returns though no replica takes another step";
-/// The database lets nobody be removed: it is read-only, or has no room.
+/// Also when the database refuses to remove rows, because it is read-only or full.
 pub(crate) const ENDS_UNFENCED: &str = "a change returns though no row can be removed";
 pub(crate) const RECOVERS: &str = "a replica whose statements succeed has a lease again";
 pub(crate) const ACCEPTED: &str = "a key that is not yet revoked is accepted";
@@ -23,7 +23,7 @@ pub(crate) const CONFIRMED: &str = "a change is over because every replica has c
 pub(crate) const FENCED: &str = "a change is over because a silent replica was removed";
 pub(crate) const TIMED_OUT: &str = "a change is over because its time has run out";
 
-/// What ends a change without anybody's help but the clock's, in an order in which nobody waits in vain.
+/// Actions that end a change without the replicas, in an order in which each can have an effect.
 const ALONE: [Move; 12] = [
     Move::Acknowledge,
     Move::Repeat { here: None },
@@ -39,7 +39,7 @@ const ALONE: [Move; 12] = [
     Move::Tick,
 ];
 
-/// What a replica does until it has a lease.
+/// The steps of a new replica until it has a lease.
 const SETTLING: [Step; 13] = [
     Step::Start,
     Step::Due,
@@ -56,7 +56,7 @@ const SETTLING: [Step; 13] = [
     Step::Publish,
 ];
 
-/// What a replica can always do, the rarest first.
+/// The steps that a replica can take by itself, the rarest first.
 const DRIVING: [Step; 6] = [Step::Start, Step::Publish, Step::Write, Step::Receive, Step::Execute, Step::Due];
 
 pub(crate) struct Protocol {
@@ -77,7 +77,7 @@ impl Protocol {
                 Some(())
             }
             Move::WriteOther => {
-                // A revision from a sequence is taken first, and what it numbers committed later.
+                // A revision from a sequence is drawn first; its change is committed later.
                 let is_committed = !self.rules.has(Flaw::RevisionFromSequence) || world.log.other.is_some();
                 let revision = world.log.last().next();
                 world.log.other.get_or_insert(Entry { revision, is_committed }).is_committed = is_committed;
@@ -99,10 +99,10 @@ impl Protocol {
         }
     }
 
-    /// Whether the change returns although no replica takes another step, and no row is removed where none `can_fence`.
+    /// Whether the change returns without further steps of replicas and, unless `can_fence`, without removing a row.
     fn returns_alone(&self, world: &World, can_fence: bool) -> bool {
         let mut world = world.clone();
-        // A row is seen at first, then silent after the wait, and then gone; or the wait and its grace are over.
+        // A row is observed, silent after the wait, and then removed; or the wait and its grace period end.
         for action in std::iter::repeat_n(ALONE, 3 + usize::try_from(self.rules.wait).unwrap()).flatten() {
             let action = if action == Move::Fence && !can_fence { Move::RefuseFence } else { action };
             if let Some(next) = self.next_state(&world, action) {
@@ -117,7 +117,7 @@ impl Protocol {
 }
 
 impl Protocol {
-    /// Whether every replica has a lease after steps of its own that succeed.
+    /// Whether every replica gets a lease by successful steps of its own.
     fn recovers_alone(&self, world: &World) -> bool {
         let mut world = world.clone();
         let has_lease = |world: &World, place: usize| {
@@ -147,7 +147,7 @@ impl Model for Protocol {
         let mut world = World { log: Log::default(), change: Change::Idle, scan: None, seats };
         if self.rules.is_settled {
             for place in 0..self.rules.seats {
-                // It joins, loads everything, reads the log and confirms.
+                // Join, load, read the log, confirm.
                 for step in SETTLING {
                     world = self.next_state(&world, Move::Of(place, step)).unwrap_or(world);
                 }
@@ -175,9 +175,9 @@ impl Model for Protocol {
         vec![
             safe,
             Property::always(STEADY, |_, world| replicas(world).all(|replica| replica.lease.log_divergences() == 0)),
-            Property::always(ENDS, |model, world| !is_on_its_way(world) || model.returns_alone(world, true)),
+            Property::always(ENDS, |model, world| !is_in_flight(world) || model.returns_alone(world, true)),
             Property::always(ENDS_UNFENCED, |model, world| {
-                !model.rules.ends_by_time || !is_on_its_way(world) || model.returns_alone(world, false)
+                !model.rules.ends_by_time || !is_in_flight(world) || model.returns_alone(world, false)
             }),
             Property::always(RECOVERS, |model, world| !is_quiet(world) || model.recovers_alone(world)),
             Property::sometimes(ACCEPTED, |_, world| is_verifying(world, Verify::Accepted { is_late: false })),
@@ -196,13 +196,13 @@ fn is_verifying(world: &World, verify: Verify) -> bool {
     replicas(world).any(|replica| replica.verify == verify)
 }
 
-/// Whether the change is committed and has not returned. What a Verify does meanwhile does not concern it.
-fn is_on_its_way(world: &World) -> bool {
+/// Whether the change is committed and has not returned, and no Verify is active, since none affects the change.
+fn is_in_flight(world: &World) -> bool {
     !matches!(world.change, Change::Idle | Change::Numbered { .. } | Change::Returned)
         && replicas(world).all(|replica| replica.verify == Verify::Idle)
 }
 
-/// Whether the change has returned, and nobody reads the registry or verifies: neither concerns a heartbeat.
+/// Whether the change has returned, with no active read of the registry or Verify, since neither affects heartbeats.
 fn is_quiet(world: &World) -> bool {
     world.change == Change::Returned
         && world.scan.is_none()

@@ -1,4 +1,4 @@
-//! The steps of a replica. What it does is what `Lease::on` says; whether it answers is what `may_answer` says.
+//! The steps of a replica. `Lease::on` decides what it does; `may_answer` decides whether it answers.
 
 use std::time::Duration;
 
@@ -40,12 +40,12 @@ impl Protocol {
             Step::ExecuteOld(revision) => seat.execute(log.visible(revision), false),
             Step::GiveUp => {
                 let replica = seat.replica.as_mut()?;
-                let Doing::Asked(Action::Confirm(head)) = replica.doing else { return None };
+                let Doing::Sent(Action::Confirm(head)) = replica.doing else { return None };
                 seat.stray = Some(head.revision);
-                replica.told(&self.rules, &Event::Failed);
+                replica.on_event(&self.rules, &Event::Failed);
                 Some(())
             }
-            Step::LoadDeadline | Step::AskClock | Step::ReadIndex | Step::Answer => {
+            Step::LoadDeadline | Step::ReadClock | Step::ReadIndex | Step::Answer => {
                 seat.replica.as_mut()?.verify(step, is_returned, self.rules.has(Flaw::NoLease))
             }
             Step::Leave | Step::Due | Step::Publish | Step::Write | Step::Receive | Step::Fail | Step::WriteLate => {
@@ -57,13 +57,13 @@ impl Protocol {
     /// The steps of the replicator within its own process.
     fn drive(&self, replica: &mut Replica, step: Step) -> Option<()> {
         match (step, replica.doing) {
-            (Step::Due, Doing::Rest) => replica.told(&self.rules, &Event::Due),
+            (Step::Due, Doing::Rest) => replica.on_event(&self.rules, &Event::Due),
             (Step::Publish, Doing::Publish { deadline, action }) => replica.publish(deadline, action),
             (Step::Write, Doing::Answered(answer)) => replica.write(answer)?,
             (Step::Receive, Doing::Answered(answer) | Doing::Written(answer)) => self.receive(replica, answer)?,
-            (Step::Fail, Doing::Asked(_) | Doing::Answered(_) | Doing::Written(Answer::Snapshot(_))) => {
+            (Step::Fail, Doing::Sent(_) | Doing::Answered(_) | Doing::Written(Answer::Snapshot(_))) => {
                 replica.names_key &= self.rules.has(Flaw::ConfirmBeforeApply);
-                replica.told(&self.rules, &Event::Failed);
+                replica.on_event(&self.rules, &Event::Failed);
             }
             (Step::Leave, Doing::Rest) => {
                 replica.deadline = Boottime(0);
@@ -77,39 +77,39 @@ impl Protocol {
         Some(())
     }
 
-    /// Tells the lease of the answer that came.
+    /// Passes an answer to the lease.
     fn receive(&self, replica: &mut Replica, answer: Answer) -> Option<()> {
         match answer {
             Answer::Joined(id) => {
                 replica.me = Some(id);
-                replica.told(&self.rules, &Event::Joined);
+                replica.on_event(&self.rules, &Event::Joined);
             }
             Answer::Feed { from, log, is_cut } => {
                 let feed = self.feed(from, log, is_cut);
-                let is_owed = replica.names_key && self.rules.has(Flaw::ConfirmBeforeApply);
-                replica.told(&self.rules, &Event::Read(&feed));
+                let is_pending = replica.names_key && self.rules.has(Flaw::ConfirmBeforeApply);
+                replica.on_event(&self.rules, &Event::Read(&feed));
                 let names_key = feed.events.iter().any(|event| event.key_id.is_some());
-                replica.names_key = is_owed || names_key && replica.doing == Doing::Asked(Action::Apply);
+                replica.names_key = is_pending || names_key && replica.doing == Doing::Sent(Action::Apply);
             }
             Answer::Confirmed { is_registered } => {
                 let is_registered = is_registered || self.rules.has(Flaw::MissedUpdateIgnored);
-                replica.told(&self.rules, &Event::Confirmed { is_registered });
+                replica.on_event(&self.rules, &Event::Confirmed { is_registered });
             }
             Answer::Snapshot(log) if replica.doing == Doing::Written(answer) => {
-                replica.told(&self.rules, &Event::Loaded(head(log.last())));
+                replica.on_event(&self.rules, &Event::Loaded(head(log.last())));
             }
             Answer::Rows { .. } if replica.doing == Doing::Written(answer) => {
-                replica.told(&self.rules, &Event::Applied);
+                replica.on_event(&self.rules, &Event::Applied);
             }
             Answer::Rows { .. } if self.rules.has(Flaw::ConfirmBeforeApply) => {
-                replica.told(&self.rules, &Event::Applied);
+                replica.on_event(&self.rules, &Event::Applied);
             }
             Answer::Snapshot(_) | Answer::Rows { .. } => return None,
         }
         Some(())
     }
 
-    /// What the database says of its log from a revision on.
+    /// The log from a revision on, as the database returns it.
     fn feed(&self, from: Revision, log: Log, is_cut: bool) -> Feed {
         let event = |revision, key_id| FeedEvent {
             revision,
@@ -145,30 +145,30 @@ impl Seat {
         true
     }
 
-    /// The database does what the replica asked for.
+    /// The database executes the replica's statement.
     fn execute(&mut self, log: Log, is_cut: bool) -> Option<()> {
         let replica = self.replica.as_ref()?;
         let answer = match replica.doing {
-            Doing::Asked(Action::Join) => {
+            Doing::Sent(Action::Join) => {
                 self.row = Some(Row { id: FRESH, nonce: FRESH, applied: Revision(-1) });
                 self.stray = None;
                 Answer::Joined(FRESH)
             }
-            Doing::Asked(Action::Load) => Answer::Snapshot(log),
-            Doing::Asked(Action::Read(from)) => Answer::Feed { from, log, is_cut },
-            Doing::Asked(Action::Apply) => {
+            Doing::Sent(Action::Load) => Answer::Snapshot(log),
+            Doing::Sent(Action::Read(from)) => Answer::Feed { from, log, is_cut },
+            Doing::Sent(Action::Apply) => {
                 Answer::Rows { is_active: replica.names_key.then_some(log.revocation.is_none()) }
             }
-            Doing::Asked(Action::Confirm(head)) => Answer::Confirmed { is_registered: self.update(head.revision) },
+            Doing::Sent(Action::Confirm(head)) => Answer::Confirmed { is_registered: self.update(head.revision) },
             _ => return None,
         };
         self.replica.as_mut()?.doing = Doing::Answered(answer);
         Some(())
     }
 
-    /// The log from the applied revision on, when it is longer than the two events of one reading.
+    /// Reads the log from the applied revision on, if it is longer than the two events of one read.
     fn execute_cut(&mut self, log: Log) -> Option<()> {
-        let Doing::Asked(Action::Read(from)) = self.replica.as_ref()?.doing else { return None };
+        let Doing::Sent(Action::Read(from)) = self.replica.as_ref()?.doing else { return None };
         if log.last().0 - from.0 < 2 {
             return None;
         }
@@ -190,8 +190,8 @@ impl Replica {
         }
     }
 
-    /// Tells the lease what happened. What it says is done after it has been published.
-    fn told(&mut self, rules: &Rules, event: &Event<'_>) {
+    /// Passes an event to the lease. Its action is executed after its state is published.
+    fn on_event(&mut self, rules: &Rules, event: &Event<'_>) {
         let action = self.lease.on(event, NOW);
         self.lease = self.lease.aged(Duration::ZERO, NOW);
         let mut deadline = self.lease.deadline();
@@ -208,10 +208,10 @@ impl Replica {
 
     fn publish(&mut self, deadline: Boottime, action: Action) {
         (self.deadline, self.applied) = (deadline, self.lease.applied().revision);
-        self.doing = if action == Action::Rest { Doing::Rest } else { Doing::Asked(action) };
+        self.doing = if action == Action::Rest { Doing::Rest } else { Doing::Sent(action) };
     }
 
-    /// Writes what was read to the index.
+    /// Writes the rows to the index.
     fn write(&mut self, answer: Answer) -> Option<()> {
         match answer {
             Answer::Snapshot(log) => self.is_active = log.revocation.is_none(),
@@ -223,11 +223,11 @@ impl Replica {
         Some(())
     }
 
-    /// A Verify of the key: the deadline, the clock, the index, the answer.
+    /// The steps of a Verify of the key: read the deadline, the clock and the index, then answer.
     fn verify(&mut self, step: Step, is_returned: bool, needs_no_lease: bool) -> Option<()> {
         self.verify = match (step, self.verify) {
             (Step::LoadDeadline, Verify::Idle) => Verify::Loaded { deadline: self.deadline, is_late: is_returned },
-            (Step::AskClock, Verify::Loaded { deadline, is_late }) => {
+            (Step::ReadClock, Verify::Loaded { deadline, is_late }) => {
                 let is_permitted = needs_no_lease || may_answer(deadline, NOW);
                 if is_permitted { Verify::Permitted { is_late } } else { Verify::Idle }
             }

@@ -1,6 +1,7 @@
-//! What the model is run with: the lengths of time, and the one thing that is done wrong, if any.
+//! The parameters of the model: time constants, and at most one flaw.
 //!
-//! A flaw is always in what surrounds the production code (what it is told, or what is done with its answer), never in it.
+//! A flaw is always in the surroundings of the production code (in its input, or in the use of its output), never in
+//! it.
 
 use std::time::Duration;
 
@@ -8,28 +9,28 @@ use key_authority_replica::protocol::timings::LeaseTimings;
 
 use crate::world::TICK;
 
-/// How much longer than the lease a change waits, for the sake of the next one.
+/// How much longer than the lease a change waits, so that the next change need not.
 pub(crate) const GRACE: Duration = TICK;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules {
-    /// Ticks that a replica trusts a heartbeat.
+    /// How many ticks a replica trusts a heartbeat.
     pub(crate) trust: u64,
-    /// Ticks that a change waits for a silent replica.
+    /// How many ticks a change waits for a silent replica.
     pub(crate) wait: u64,
-    /// Whether time alone ends the wait, as it does for a server that cannot read the registry.
+    /// Whether the wait has a time limit, for a server that cannot read the registry.
     pub(crate) ends_by_time: bool,
-    /// How many replicas there can be.
+    /// The maximum number of replicas.
     pub(crate) seats: usize,
-    /// Whether the replicas have joined and have a lease when the search begins.
+    /// Whether the replicas already have a lease in the initial state.
     pub(crate) is_settled: bool,
     pub(crate) besides: Besides,
     pub(crate) flaw: Option<Flaw>,
 }
 
 impl Rules {
-    /// The protocol as we run it, with no slack between trusting and waiting.
-    pub(crate) const OURS: Self = Self {
+    /// The protocol of production, with the trust as long as the wait.
+    pub(crate) const PRODUCTION: Self = Self {
         trust: 2,
         wait: 2,
         ends_by_time: true,
@@ -48,51 +49,51 @@ impl Rules {
     }
 }
 
-/// What happens besides the revocation and the steps of replicas. Each multiplies the states, and none bears on
-/// another.
+/// Additional actions besides the revocation and the steps of replicas. Each multiplies the states, so a search has
+/// one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Besides {
     Nothing,
-    /// Something else is changed before the key is revoked.
+    /// Another object is changed before the revocation.
     ChangeBefore,
-    /// Something else is changed after the key was revoked.
+    /// Another object is changed after the revocation.
     ChangeAfter,
-    /// Something else is changed while the key is revoked. Only when revisions come from a sequence.
+    /// Another object is changed during the revocation. Only with revisions from a sequence.
     ChangeBetween,
-    /// An UPDATE that a replica has given up can arrive later.
+    /// An UPDATE that timed out can arrive later.
     StrayUpdates,
 }
 
-/// A tempting way to do it that is not safe.
+/// An unsafe variant of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flaw {
-    /// A Verify asks for no lease, and a change waits for nobody.
+    /// A Verify checks no lease, and a change does not wait.
     NoLease,
-    /// A silent row is taken for one that has lapsed, and not removed.
+    /// A silent row counts as lapsed, but is not removed.
     NoFence,
-    /// The lease counts from the answer to the heartbeat.
+    /// The lease counts from the answer to the heartbeat, not from its start.
     LeaseFromReply,
-    /// That the UPDATE hit no row is not looked at.
+    /// An UPDATE that hits no row is ignored.
     MissedUpdateIgnored,
-    /// The index is written after the confirmation.
+    /// A revision is confirmed before it is applied.
     ConfirmBeforeApply,
-    /// The lease is renewed whether the log could be read or not.
+    /// The lease is renewed without reading the log.
     RenewalWithoutReading,
     /// The log is read from a follower of the database.
     ReadFromFollower,
-    /// Revisions come from a sequence, so that a lower one may be committed later.
+    /// Revisions come from a sequence, so a lower one may be committed later.
     RevisionFromSequence,
-    /// A replica that joins is not waited for.
+    /// A change does not wait for a joining replica.
     JoiningIgnored,
-    /// A repeated call is answered at once, as the key is revoked already.
+    /// A repeated call returns without waiting.
     RepeatedCallReturnsAtOnce,
-    /// A silent row is removed whether it has changed since or not.
+    /// A silent row is removed even if it has changed since.
     FenceWithoutCompare,
-    /// That a row is unchanged counts from when it was asked for, not from when it was received.
+    /// Silence counts from the sending of the query, not from the receipt of the row.
     SilenceFromSending,
 }
 
-/// That many ticks.
+/// A duration of this many ticks.
 pub(crate) fn ticks(count: u64) -> Duration {
     Duration::from_nanos(count)
 }

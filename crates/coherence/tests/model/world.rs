@@ -1,8 +1,8 @@
-//! The state: a database, a change on its way, an observer of the registry, and the seats at which replicas sit.
+//! The state: a database, a change, an observer of the registry, and seats for replicas.
 //!
-//! Time is kept as ages and names as places, so that there are finitely many states: it is always [`NOW`], a tick moves
-//! every instant back, and the random names and nonces are numbered in the order in which they are found. Only whether two
-//! of them are the same means anything.
+//! The number of states is finite, since times are ages and IDs are numbers: the clock always shows [`NOW`], a tick
+//! moves every instant back, and random IDs and nonces are numbered in the order of their occurrence. Only their
+//! equality matters.
 
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ use key_authority_replica::protocol::wait::{PropagationState, Wait};
 
 use crate::rules::{Flaw, Rules};
 
-/// What the clock always says.
+/// The constant reading of the clock.
 pub(crate) const NOW: Boottime = Boottime(1_000);
 /// The unit of time.
 pub(crate) const TICK: Duration = Duration::from_nanos(1);
-/// A name or a nonce that was just made up: equal to no other.
+/// A new ID or nonce, different from all others.
 pub(crate) const FRESH: u8 = u8::MAX;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -44,13 +44,13 @@ pub(crate) struct Entry {
 impl Log {
     pub(crate) const FIRST: Revision = Revision(1);
 
-    /// What a reader sees who sees nothing after `revision`.
+    /// The committed entries up to `revision`.
     pub(crate) fn visible(self, revision: Revision) -> Self {
         let is_visible = |entry: &Entry| entry.is_committed && entry.revision <= revision;
         Self { revocation: self.revocation.filter(is_visible), other: self.other.filter(is_visible) }
     }
 
-    /// The highest revision of what is here, committed or not.
+    /// The highest revision, committed or not.
     pub(crate) fn last(self) -> Revision {
         let entries = [self.revocation, self.other];
         entries.iter().flatten().map(|entry| entry.revision).max().unwrap_or(Self::FIRST)
@@ -61,31 +61,31 @@ impl Log {
     }
 }
 
-/// How far the revocation is.
+/// The progress of the revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Change {
     Idle,
-    /// Its revision was taken, and nothing committed. Only when revisions come from a sequence.
+    /// It has a revision, but is not committed. Only with revisions from a sequence.
     Numbered {
         here: Option<usize>,
     },
-    /// The server does not know yet. `here` is the seat of the replica that this server is, if it is one of the model's.
+    /// Committed, but the server does not know yet. `here` is the seat of the server, if it is in the model.
     Committed {
         here: Option<usize>,
     },
     Waiting(Waiting),
-    /// The server knows that it is over; the client does not yet.
+    /// Propagated, but the client does not know yet.
     Over {
         here: Option<usize>,
         state: PropagationState,
         was_fenced: bool,
     },
-    /// The server went away. The client will ask again, elsewhere.
+    /// The server failed. The client will repeat its call elsewhere.
     Lost,
     Returned,
 }
 
-/// A server that waits.
+/// A server that waits for propagation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Waiting {
     pub(crate) here: Option<usize>,
@@ -93,17 +93,17 @@ pub(crate) struct Waiting {
     pub(crate) was_fenced: bool,
 }
 
-/// Who reads the registry.
+/// A reader of the registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum By {
     /// The server that waits for the change.
     Revoker,
-    /// A replica that looks, in the background, for silent others.
+    /// A replica that removes silent rows in the background.
     Cleaner,
 }
 
-/// One reading of the registry, and what comes of it. One at a time: the steps of two concern each other only through
-/// the registry, and either's could have been done later.
+/// One read of the registry and its consequences. One at a time suffices: two reads interact through the registry only,
+/// and either could have happened later.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Scan {
     pub(crate) by: By,
@@ -112,21 +112,21 @@ pub(crate) struct Scan {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Stage {
-    /// Asked for, that many ticks ago. Only when "unchanged since" counts from there: else nothing depends on it.
+    /// Sent `age` ticks ago. A stage of its own only if silence counts from sending.
     Sent { age: u64 },
     /// The database has read the rows.
     Read { rows: Vec<Option<Row>>, age: u64 },
-    /// These rows are to be removed. `any` is whether one was.
+    /// The rows to remove. `any` is whether one was removed.
     Fencing { rows: Vec<Option<Row>>, any: bool },
 }
 
-/// A replica and its row. A row whose replica has died stays; the next to sit there enters a row of its own, and then the
-/// old one is forgotten, which is more than can happen: a row without a replica can only make the change wait.
+/// A replica and its row. The row of a dead replica stays until the next replica at the seat inserts its own. Removing
+/// it then is safe for the model: a row without a replica can only make the change wait.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Seat {
     pub(crate) row: Option<Row>,
     pub(crate) seen: Option<Seen>,
-    /// An UPDATE that the replica has given up, and that will arrive all the same.
+    /// An UPDATE that timed out and will arrive later.
     pub(crate) stray: Option<Revision>,
     pub(crate) replica: Option<Replica>,
 }
@@ -138,7 +138,7 @@ pub(crate) struct Row {
     pub(crate) applied: Revision,
 }
 
-/// What an `Observed` says of a row. It is built from this at each step.
+/// An observation of a row. Each step builds an `Observed` from these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Seen {
     pub(crate) id: u8,
@@ -151,35 +151,35 @@ pub(crate) struct Seen {
 pub(crate) struct Replica {
     pub(crate) lease: Lease,
     pub(crate) doing: Doing,
-    /// The name under which it joined.
+    /// The ID under which it joined.
     pub(crate) me: Option<u8>,
     /// The deadline that a Verify loads.
     pub(crate) deadline: Boottime,
-    /// The revision that a waiting mutation of this server sees.
+    /// The applied revision, as a waiting change on this server sees it.
     pub(crate) applied: Revision,
     /// Whether the index holds the key as active.
     pub(crate) is_active: bool,
-    /// Whether what was read and is not applied yet names the key.
+    /// Whether the read but unapplied events name the key.
     pub(crate) names_key: bool,
     pub(crate) verify: Verify,
 }
 
-/// What the replicator does.
+/// The activity of the replicator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Doing {
     Rest,
-    /// The lease has spoken; a Verify does not see it yet.
+    /// The lease has decided, but its deadline is not published yet.
     Publish {
         deadline: Boottime,
         action: Action,
     },
-    /// The statement is on its way.
-    Asked(Action),
-    /// The database has done it; the answer is on its way.
+    /// The statement is in flight.
+    Sent(Action),
+    /// The database has executed the statement; the answer is in flight.
     Answered(Answer),
-    /// What was read is in the index; the lease does not know it yet.
+    /// The rows are in the index, but the lease has not received the answer yet.
     Written(Answer),
-    /// It has given up its lease, and is about to remove its row.
+    /// It has given up its lease, and removes its row next.
     Leaving,
 }
 
@@ -193,7 +193,7 @@ pub(crate) enum Answer {
         /// Whether it ends after two events for its length.
         is_cut: bool,
     },
-    /// The rows that the feed names. None when the key is not among them.
+    /// The rows that the feed names. None if the key is not among them.
     Rows {
         is_active: Option<bool>,
     },
@@ -202,7 +202,7 @@ pub(crate) enum Answer {
     },
 }
 
-/// A Verify of the key. `is_late` is whether it was invoked after the revocation had returned.
+/// A Verify of the key. `is_late` is whether it started after the revocation returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Verify {
     Idle,
@@ -211,14 +211,15 @@ pub(crate) enum Verify {
     Accepted { is_late: bool },
 }
 
-/// The deadline `by` later; 0 when it is past. The very instant is not: what `may_answer` says of it matters.
+/// The deadline after `by` has passed; 0 if it is in the past. A deadline at this very instant is kept, since
+/// `may_answer` decides about it.
 fn aged(deadline: Boottime, by: Duration) -> Boottime {
     let now = NOW.after(by);
     if deadline < now { Boottime(0) } else { NOW.after(deadline.since(now)) }
 }
 
 impl World {
-    /// Moves all instants back by one tick. No age grows beyond the wait, where nothing depends on it any more.
+    /// Moves all instants back by one tick. Ages stop at the length of the wait, since longer ones make no difference.
     pub(crate) fn tick(&mut self, rules: &Rules) {
         let older = |age: &mut u64| *age = (*age + 1).min(rules.wait);
         if let Change::Waiting(waiting) = &mut self.change
@@ -241,7 +242,7 @@ impl World {
         }
     }
 
-    /// Gives names and nonces their numbers.
+    /// Renumbers IDs and nonces.
     pub(crate) fn rename(&mut self) {
         for (place, seat) in self.seats.iter_mut().enumerate() {
             let scanned = self.scan.as_mut().and_then(|scan| match &mut scan.stage {
@@ -281,7 +282,7 @@ impl Replica {
     }
 }
 
-/// Numbers in the order in which they were found.
+/// Numbers IDs in the order of their occurrence.
 #[derive(Default)]
 struct Names {
     found: [u8; 8],
