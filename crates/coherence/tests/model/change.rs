@@ -17,7 +17,7 @@ impl Protocol {
     pub(crate) fn change_step(&self, world: &mut World, action: Move) -> Option<()> {
         let revision = world.log.revocation.map_or(Revision(0), |entry| entry.revision);
         let wait = Wait::new(revision, NOW, self.rules.terms().wait).with_grace(GRACE);
-        let anew = |here| Change::Waiting(Waiting { here, wait, was_fenced: false });
+        let waiting_at = |here| Change::Waiting(Waiting { here, wait, was_fenced: false });
         world.change = match (action, world.change) {
             (Move::Commit { here }, Change::Idle) => {
                 world.can_serve(here)?;
@@ -30,11 +30,11 @@ impl Protocol {
                 Change::Committed { here }
             }
             (Move::Acknowledge, Change::Committed { .. }) if self.rules.has(Flaw::NoLease) => Change::Returned,
-            (Move::Acknowledge, Change::Committed { here }) => anew(here),
+            (Move::Acknowledge, Change::Committed { here }) => waiting_at(here),
             (Move::Repeat { .. }, Change::Lost) if self.rules.has(Flaw::RepeatedCallReturnsAtOnce) => Change::Returned,
             (Move::Repeat { here }, Change::Lost) => {
                 world.can_serve(here)?;
-                anew(here)
+                waiting_at(here)
             }
             (Move::Return, Change::Over { .. }) => Change::Returned,
             (Move::TimeOut, Change::Waiting(waiting)) => {
