@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use key_authority_domain::secret::Keyring;
 use key_authority_domain::text::ValidationError;
-use key_authority_storage::exclusive_lock::ExclusiveLock;
 use key_authority_storage::database_checks::UnsafeSetting;
+use key_authority_storage::exclusive_lock::ExclusiveLock;
 use key_authority_storage::migrate::SchemaError;
 use key_authority_storage::settings::SettingsError;
 use key_authority_storage::{StorageError, Store};
