@@ -19,10 +19,10 @@ Examples:
   keyctl audit --account acme --since 24h
 
 Exit codes:
-  0 done (verify: valid)  1 the answer is no     2 wrong usage or value
-  3 not allowed           4 not found            5 refused by policy or state
-  6 outcome not known     7 not confirmed        8 a file cannot be used
-  9 fault                 130 interrupted";
+  0 success (verify: valid)  1 negative result   2 invalid usage or value
+  3 permission denied        4 not found         5 rejected by policy or state
+  6 outcome unknown          7 not confirmed     8 a file cannot be used
+  9 internal error           130 interrupted";
 
 /// Issues, verifies, renews and revokes API keys of a Key Authority.
 #[derive(Debug, Parser)]
@@ -30,8 +30,11 @@ Exit codes:
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
-    /// What to print
-    #[arg(long, short, help_heading = "Everywhere", global = true, value_enum, default_value_t = Format::Table, env = "KEYCTL_OUTPUT", value_name = "FORM")]
+    /// Output format
+    #[arg(
+        long, short, help_heading = "Global options", global = true,
+        value_enum, default_value_t = Format::Table, env = "KEYCTL_OUTPUT", value_name = "FORM"
+    )]
     pub(crate) output: Format,
     #[command(flatten)]
     pub(crate) connection: Connection,
@@ -44,12 +47,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn the_command_line_is_valid() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn no_flag_takes_a_token() {
+    fn no_flag_accepts_a_token() {
         fn flags(command: &clap::Command, found: &mut Vec<String>) {
             found.extend(command.get_arguments().filter_map(|flag| flag.get_long()).map(str::to_owned));
             command.get_subcommands().for_each(|subcommand| flags(subcommand, found));
@@ -60,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reference_names_every_setting() {
+    fn the_reference_lists_every_setting() {
         let reference = include_str!("../../../docs/keyctl.md");
         let command = Cli::command();
         let settings: Vec<_> =

@@ -1,4 +1,4 @@
-//! Calls of the authority: with the caller's token, a deadline, and another try where there was no answer.
+//! Calls to the authority, with the caller's token, a deadline, and retries if there is no response.
 
 use std::future::Future;
 use std::time::Duration;
@@ -12,19 +12,19 @@ use tonic_types::StatusExt as _;
 use crate::clock::Deadline;
 use crate::connection::Target;
 use crate::console;
-use crate::errors::Error;
+use crate::errors::{self, Error};
 
 /// The generated client.
 pub(crate) type Api = KeyAuthorityClient<Channel>;
 
-/// How long to wait before the second try; each later pause is twice the one before.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// How large an answer may be: a page of keys that each name a thousand projects.
-const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Delay before the first retry. It doubles with each further retry.
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+/// Maximum delay between retries.
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// Maximum size of a response, in bytes: a page of keys with a thousand projects each.
+const RESPONSE_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// A caller of one authority.
+/// A client of one authority.
 pub(crate) struct Client {
     api: Api,
     authorization: Option<MetadataValue<Ascii>>,
@@ -32,18 +32,18 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Connects. When nobody is there it fails at once: the likeliest reason is a wrong address.
+    /// Connects. It does not retry, because the most likely cause of an error is a wrong address.
     pub(crate) async fn connect(target: Target) -> Result<Self, Error> {
         let Target { endpoint, authorization, timeout } = target;
         let channel = endpoint.connect().await.map_err(|source| Error::Unreachable {
             endpoint: endpoint.uri().to_string().trim_end_matches('/').to_owned(),
             source: source.into(),
         })?;
-        let api = KeyAuthorityClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
+        let api = KeyAuthorityClient::new(channel).max_decoding_message_size(RESPONSE_BYTES_MAX);
         Ok(Self { api, authorization, timeout })
     }
 
-    /// Asks for something that changes nothing.
+    /// Makes a call that changes nothing.
     pub(crate) async fn ask<Q: Clone, A, F>(&self, question: Q, rpc: impl Fn(Api, Request<Q>) -> F) -> Result<A, Error>
     where
         F: Future<Output = Result<Response<A>, Status>>,
@@ -51,8 +51,8 @@ impl Client {
         self.call(question, rpc, false).await
     }
 
-    /// Asks for a change. The request must carry a `request_id`: it is sent again, as it is, when it is not known what came of
-    /// it, and the authority makes it once.
+    /// Makes a call that changes something. The request must have a `request_id`: if the outcome is unknown, the same
+    /// request is sent again, and the authority applies it once.
     pub(crate) async fn change<Q: Clone, A, F>(
         &self,
         request: Q,
@@ -74,7 +74,7 @@ impl Client {
         F: Future<Output = Result<Response<A>, Status>>,
     {
         let deadline = Deadline::after(self.timeout);
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = BACKOFF_MIN;
         loop {
             let mut request = Request::new(message.clone());
             request.set_timeout(deadline.remaining());
@@ -85,37 +85,33 @@ impl Client {
                 Ok(answer) => return Ok(answer.into_inner()),
                 Err(status) => status,
             };
-            if !may_be_repeated(&status) {
+            if !is_retryable(&status) {
                 return Err(Error::Refused { status: Box::new(status), is_change });
             }
-            if deadline.remaining() <= pause {
-                // What the authority says of itself tells more than that we stopped waiting.
-                let is_told = status.get_details_error_info().is_some();
-                return Err(if is_told || deadline.remaining() > Duration::ZERO {
+            if deadline.remaining() <= backoff {
+                // An error of the authority is more specific than a timeout.
+                let has_reason = status.get_details_error_info().is_some();
+                return Err(if has_reason || deadline.remaining() > Duration::ZERO {
                     Error::Refused { status: Box::new(status), is_change }
                 } else {
                     Error::NoAnswer { waited: self.timeout, is_change }
                 });
             }
-            if pause == FIRST_PAUSE {
-                console::note(&format!("no answer yet ({}); asking again for up to {:?}", said(&status), self.timeout));
+            if backoff == BACKOFF_MIN {
+                console::note(&format!(
+                    "no response yet ({}); retrying for up to {:?}",
+                    errors::message(&status),
+                    self.timeout
+                ));
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            tokio::time::sleep(backoff).await;
+            backoff = (backoff * 2).min(BACKOFF_MAX);
         }
     }
 }
 
-/// Whether a call that got this is made again: it is not known what came of it, or nothing did.
-fn may_be_repeated(status: &Status) -> bool {
-    // A connection that ends amid a call is told by tonic under any of these.
+/// Whether a call with this status is retried: its outcome is unknown, or it had no effect.
+fn is_retryable(status: &Status) -> bool {
+    // tonic reports a connection that is lost during a call with any of these.
     matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown)
-}
-
-/// What a status says; one of the connection says little itself, and much in its causes.
-pub(crate) fn said(status: &Status) -> String {
-    match std::error::Error::source(status) {
-        Some(source) => crate::errors::chain(source),
-        None => status.message().to_owned(),
-    }
 }

@@ -1,16 +1,17 @@
-//! Time: the one file of keyctl that reads clocks.
+//! Clocks. This is the only file of keyctl that reads clocks.
 
-#![expect(clippy::disallowed_methods, reason = "the one file of keyctl that reads clocks")]
+#![expect(clippy::disallowed_methods, reason = "the only file of keyctl that reads clocks")]
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Seconds since 1970 by this machine's clock. For words such as "3 hours ago" alone: what counts is judged by the authority.
+/// Seconds since the Unix epoch by this machine's clock. It is used only to display relative times; the authority
+/// decides by its own clock.
 pub(crate) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// Until when an answer is waited for.
+/// The deadline of a call with its retries.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline {
     began: Instant,
@@ -18,12 +19,12 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    /// So long from now.
+    /// A deadline `time` from now.
     pub(crate) fn after(time: Duration) -> Self {
         Self { began: Instant::now(), time }
     }
 
-    /// Time left, zero when it has passed.
+    /// The time left, or zero after the deadline.
     pub(crate) fn remaining(self) -> Duration {
         self.time.saturating_sub(self.began.elapsed())
     }

@@ -1,10 +1,10 @@
-//! The commands. To add one: a file with its flags and its `run`, and a line in the enum and the match above it.
+//! The commands. To add one: add a file with its flags and its `run`, a variant of the enum and an arm of the match.
 
 use clap::Subcommand;
 
-use crate::arguments::Cli;
 use crate::client::Client;
 use crate::clock;
+use crate::connection::Connection;
 use crate::console::{Console, Format};
 use crate::errors::{Error, Exit};
 
@@ -16,7 +16,7 @@ mod keys;
 mod status;
 mod verify;
 
-/// What can be done.
+/// A command of `keyctl`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Accounts and their policies
@@ -25,20 +25,20 @@ pub(crate) enum Command {
     /// Keys of accounts
     #[command(subcommand)]
     Keys(Box<keys::Keys>),
-    /// Asks whether the holder of a token may do something; exit code 0 when it is valid, 1 when it is not
+    /// Verifies a token; exit code 0 if it is valid, 1 if not
     Verify(verify::Verify),
-    /// Shows what was changed, by whom and when
+    /// Lists changes: what, by whom and when
     Audit(audit::Audit),
-    /// Shows how the authority and its replicas are
+    /// Shows the status of the authority and its replicas
     Status(status::Status),
-    /// Leads to a key that a client can be connected with, and tells how with --url
+    /// Finds or creates a key for a client; with --url shows how to connect the client
     Connect(connect::Connect),
-    /// Prints the completions of a shell
+    /// Prints shell completions
     Completions(completions::Completions),
 }
 
 impl Command {
-    /// Whether it can show a new token, alone.
+    /// Whether the command supports `--output token`.
     fn shows_token(&self) -> bool {
         match self {
             Self::Keys(keys) => keys.shows_token(),
@@ -48,22 +48,28 @@ impl Command {
     }
 }
 
-/// What a command works with.
+/// The client and console of a command.
 pub(crate) struct Session {
     pub(crate) client: Client,
     pub(crate) console: Console,
-    /// Seconds since 1970, by this machine's clock.
+    /// Seconds since the Unix epoch, by this machine's clock.
     pub(crate) now: i64,
 }
 
 /// Runs a command.
-pub(crate) async fn run(cli: Cli) -> Result<Exit, Error> {
-    let Cli { command, output, connection } = cli;
+///
+/// `cli` builds the whole command line, for shell completions.
+pub(crate) async fn run(
+    cli: fn() -> clap::Command,
+    command: Command,
+    output: Format,
+    connection: Connection,
+) -> Result<Exit, Error> {
     if output == Format::Token && !command.shows_token() {
-        return Err(Error::Usage("this command shows no new token, so there is no --output token of it".into()));
+        return Err(Error::Usage("--output token is not available, because this command shows no new token".into()));
     }
     if let Command::Completions(completions) = command {
-        return completions.run();
+        return completions.run(cli());
     }
     let client = Client::connect(connection.resolve()?).await?;
     let session = Session { client, console: Console::new(output), now: clock::now() };

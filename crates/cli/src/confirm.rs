@@ -1,16 +1,19 @@
-//! Asking before something is ended for good.
+//! Confirmation before a permanent change.
 
 use std::io::{self, IsTerminal as _};
 
 use crate::console::prompt;
 use crate::errors::Error;
 
-/// Goes on when whoever sits at the terminal says yes. Where nobody does, it is refused.
+/// Asks for confirmation at the terminal.
+///
+/// # Errors
+/// If the answer is not yes, or standard input is not a terminal.
 pub(crate) async fn confirm(question: String) -> Result<(), Error> {
     if !io::stdin().is_terminal() {
-        return Err(Error::NobodyToAsk { question });
+        return Err(Error::NoTerminal { question });
     }
-    // In a thread of its own, so that an interrupt is heard meanwhile.
+    // On a blocking thread, so that an interrupt is handled while the input blocks.
     let answer = tokio::task::spawn_blocking(move || {
         prompt(&format!("{question} [y/N] "))?;
         let mut line = String::new();

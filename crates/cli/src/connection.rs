@@ -1,4 +1,4 @@
-//! Which authority, and as whom: flags, then the environment, then the profile file.
+//! The authority to call and the caller's token: from flags, the environment or the profile file, in this order.
 
 #![expect(clippy::doc_markdown, reason = "the comments of the flags are the text of --help")]
 
@@ -13,47 +13,47 @@ use crate::errors::Error;
 use crate::private_file;
 use crate::profile::{self, Profile};
 
-/// Where an authority listens that was started without settings, on this machine.
-const USUAL_ENDPOINT: &str = "http://127.0.0.1:50051";
-/// A token by environment. There is no flag for one: the arguments of a process are no secret on most machines.
+/// The endpoint of an authority on this machine with default settings.
+const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:50051";
+/// The variable with a token. There is no flag for a token, because other users can read the arguments of a process.
 const TOKEN_VARIABLE: &str = "KEYCTL_TOKEN";
-/// How long a connection may take to be made.
-const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// Timeout of the connection attempt.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The flags that say which authority to call, and as whom.
+/// The flags that set the authority and the caller's token.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Everywhere")]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct Connection {
-    /// Where the authority listens: http://HOST:PORT for plain text, https://HOST:PORT for TLS [default:
+    /// URL of the authority: http://HOST:PORT for plain text, https://HOST:PORT for TLS [default:
     /// http://127.0.0.1:50051]
     #[arg(long, global = true, env = "KEYCTL_ENDPOINT", value_name = "URL")]
     endpoint: Option<String>,
-    /// File with the caller's token, which only its owner can read. Goes before the variable KEYCTL_TOKEN, which holds a token
-    /// itself
+    /// File with the caller's token, accessible only to its owner. Overrides the variable KEYCTL_TOKEN, which contains
+    /// a token
     #[arg(long, global = true, env = "KEYCTL_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Certificates in PEM to trust in place of the system's
+    /// PEM file of certificates to trust instead of the system's
     #[arg(long, global = true, env = "KEYCTL_CA_FILE", value_name = "FILE")]
     ca_file: Option<PathBuf>,
-    /// Certificate in PEM to show to an authority that asks for one
+    /// PEM file of the client certificate, for mutual TLS
     #[arg(long, global = true, env = "KEYCTL_CLIENT_CERT", value_name = "FILE")]
     client_cert: Option<PathBuf>,
-    /// Its private key in PEM, which only its owner can read
+    /// PEM file of the client's private key, accessible only to its owner
     #[arg(long, global = true, env = "KEYCTL_CLIENT_KEY", value_name = "FILE")]
     client_key: Option<PathBuf>,
-    /// Profile of the profile file to use
+    /// Name of a profile in the profile file
     #[arg(long, global = true, env = "KEYCTL_PROFILE", value_name = "NAME")]
     profile: Option<String>,
     /// Profile file [default: keyctl/config.toml in $XDG_CONFIG_HOME or ~/.config]
     #[arg(long, global = true, env = "KEYCTL_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// How long to wait for an answer, and to ask again where there is none
+    /// Timeout of a command, including retries
     #[arg(long, global = true, env = "KEYCTL_TIMEOUT", value_name = "LENGTH", default_value = "30s",
           value_parser = crate::fields::timeout)]
     timeout: Duration,
 }
 
-/// An authority, and a caller of it.
+/// The authority to call and the caller's token.
 pub(crate) struct Target {
     pub(crate) endpoint: Endpoint,
     pub(crate) authorization: Option<MetadataValue<Ascii>>,
@@ -61,7 +61,7 @@ pub(crate) struct Target {
 }
 
 impl Connection {
-    /// Reads the files that are named.
+    /// Reads the files and combines all settings.
     pub(crate) fn resolve(self) -> Result<Target, Error> {
         let profile = profile::load(self.config.as_deref(), self.profile.as_deref())?;
         let timeout = self.timeout;
@@ -88,20 +88,20 @@ impl Connection {
     }
 
     fn endpoint(self, profile: Profile) -> Result<Endpoint, Error> {
-        let text = self.endpoint.or(profile.endpoint).unwrap_or_else(|| USUAL_ENDPOINT.to_owned());
+        let text = self.endpoint.or(profile.endpoint).unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned());
         let is_tls = text.starts_with("https://");
         if !is_tls && !text.starts_with("http://") {
             return Err(Error::Scheme(text));
         }
         let endpoint = Endpoint::from_shared(text.clone())
             .map_err(|error| Error::Endpoint { endpoint: text.clone(), source: error.into() })?
-            .connect_timeout(CONNECT_TIME)
+            .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true);
         let ca_file = self.ca_file.or(profile.ca_file);
         let identity = match (self.client_cert.or(profile.client_cert), self.client_key.or(profile.client_key)) {
             (Some(cert), Some(key)) => Some((cert, key)),
             (None, None) => None,
-            (Some(_), None) | (None, Some(_)) => return Err(Error::HalfAnIdentity),
+            (Some(_), None) | (None, Some(_)) => return Err(Error::IncompleteIdentity),
         };
         if !is_tls {
             return match (ca_file, identity) {

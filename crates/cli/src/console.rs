@@ -1,4 +1,4 @@
-//! What is printed, and in which form: results on standard output, remarks on standard error.
+//! Output: results on standard output, notes on standard error.
 
 use std::io::{self, Write as _};
 
@@ -10,14 +10,14 @@ use crate::errors::Error;
 use crate::json;
 use crate::table::Table;
 
-/// The form of what is printed on standard output.
+/// The format of standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people
+    /// Tables for people
     Table,
-    /// For programs: the answer of the authority, as grpcurl prints it
+    /// The response of the authority as JSON, as grpcurl prints it
     Json,
-    /// A new token and nothing else; for commands that show one
+    /// Only the new token, for commands that show one
     Token,
 }
 
@@ -29,12 +29,12 @@ pub(crate) struct Console {
 }
 
 impl Console {
-    /// Colours are for terminals, and not for those of people who want none (`NO_COLOR`).
+    /// Enables colours on a terminal, unless `NO_COLOR` is set.
     pub(crate) fn new(format: Format) -> Self {
         Self { format, is_coloured: AutoStream::choice(&io::stdout()) != ColorChoice::Never }
     }
 
-    /// Shows an answer: as it is to programs, as a table to people.
+    /// Prints a response as JSON or as a table.
     pub(crate) fn show<M: Message + Name>(self, answer: &M, table: impl FnOnce() -> Table) -> Result<(), Error> {
         match self.format {
             Format::Json => print(&json::text(answer)?),
@@ -42,25 +42,25 @@ impl Console {
         }
     }
 
-    /// Shows people a table.
+    /// Prints a table.
     pub(crate) fn table(self, table: Table) -> Result<(), Error> {
         print(&table.render(self.is_coloured))
     }
 }
 
-/// Prints a line, or several, on standard output.
+/// Prints one or more lines on standard output.
 pub(crate) fn print(text: &str) -> Result<(), Error> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}").and_then(|()| out.flush()).map_err(Error::Output)
 }
 
-/// Tells people something that is no result.
+/// Prints a note on standard error.
 pub(crate) fn note(text: &str) {
-    // Nothing can be done about a console that is gone.
+    // An error of standard error cannot be reported.
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// Asks people for a line, which they type beside the question.
+/// Prints a question without a line break, so that the user types the answer next to it.
 pub(crate) fn prompt(question: &str) -> io::Result<()> {
     let mut console = io::stderr();
     write!(console, "{question}")?;

@@ -1,4 +1,4 @@
-//! What went wrong: a sentence, the next step, and the exit code.
+//! Errors: the message, the next step and the exit code of each.
 
 use std::error::Error as StdError;
 use std::fmt::Write as _;
@@ -14,13 +14,13 @@ mod exit;
 
 pub(crate) use exit::Exit;
 
-/// A cause that is another crate's.
+/// An error of another crate.
 type Cause = Box<dyn StdError + Send + Sync>;
 
-/// Why a command did not do what it was asked.
+/// The error of a command.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// The words of the command do not go together in a way that clap does not see.
+    /// The arguments are inconsistent in a way that clap cannot check.
     #[error("{0}")]
     Usage(String),
     #[error("{} cannot be used", .path.display())]
@@ -29,38 +29,38 @@ pub(crate) enum Error {
         #[source]
         source: io::Error,
     },
-    #[error("{} can be read by others than its owner (mode {mode:04o}), so it is not used", .path.display())]
+    #[error("{} is accessible to other users (mode {mode:04o})", .path.display())]
     TooOpen { path: PathBuf, mode: u32 },
-    #[error("{} exists, and is not overwritten; nothing was changed", .0.display())]
+    #[error("{} already exists and is never overwritten; nothing was changed", .0.display())]
     Exists(PathBuf),
     #[error("{}: {problem}", .path.display())]
     ProfileFile { path: PathBuf, problem: String },
-    #[error("there is no profile {name} in {}{}", .path.display(), among(.others))]
+    #[error("no profile {name} in {}{}", .path.display(), available(.others))]
     NoProfile { name: String, path: PathBuf, others: String },
-    #[error("there is no token in {place}")]
+    #[error("no valid token in {place}")]
     NoToken { place: String },
-    #[error("the endpoint {0} does not say how to talk to it")]
+    #[error("the endpoint {0} does not start with http:// or https://")]
     Scheme(String),
-    #[error("the endpoint {endpoint} cannot be used")]
+    #[error("invalid endpoint {endpoint}")]
     Endpoint {
         endpoint: String,
         #[source]
         source: Cause,
     },
-    #[error("a client's certificate and its private key go together")]
-    HalfAnIdentity,
-    #[error("certificates were named, but {0} is plain text")]
+    #[error("a client certificate and its private key must be set together")]
+    IncompleteIdentity,
+    #[error("certificates are set, but the endpoint {0} does not use TLS")]
     TlsFilesWithoutTls(String),
-    #[error("no authority can be reached at {endpoint}")]
+    #[error("cannot connect to {endpoint}")]
     Unreachable {
         endpoint: String,
         #[source]
         source: Cause,
     },
-    /// The authority said no, or that it cannot.
-    #[error("{}", refusal(.status))]
+    /// The authority returned an error.
+    #[error("{}", describe(.status))]
     Refused { status: Box<Status>, is_change: bool },
-    #[error("no answer came within {waited:?}")]
+    #[error("no response within {waited:?}")]
     NoAnswer { waited: Duration, is_change: bool },
     #[error("key {key_id} has a new token, but it is lost: {why}")]
     TokenLost {
@@ -69,28 +69,28 @@ pub(crate) enum Error {
         #[source]
         source: Option<io::Error>,
     },
-    /// Somebody was asked, and did not say yes.
-    #[error("nothing was changed")]
+    /// The user did not confirm the command.
+    #[error("not confirmed; nothing was changed")]
     NotConfirmed,
-    #[error("this asks first, and there is no terminal to ask at: {question}")]
-    NobodyToAsk { question: String },
+    #[error("the command requires confirmation, but standard input is not a terminal: {question}")]
+    NoTerminal { question: String },
     #[error("account {account} has no active key to connect a client with")]
     NoActiveKey { account: String },
-    #[error("interrupted; a change that was under way may have been made")]
+    #[error("interrupted; a change in progress may have been made")]
     Interrupted,
-    #[error("the output cannot be written")]
+    #[error("cannot write the output")]
     Output(#[source] io::Error),
-    #[error("an answer cannot be shown as JSON: {0}")]
+    #[error("cannot encode the response as JSON: {0}")]
     Json(String),
-    #[error("the operating system gave no random bytes")]
+    #[error("the operating system provided no random bytes")]
     NoRandomness(#[source] Cause),
-    #[error("keyctl cannot be run here")]
+    #[error("cannot start the runtime")]
     Runtime(#[source] io::Error),
 }
 
 impl Error {
-    /// The whole of it, for people: what happened and why, then what to do next.
-    pub(crate) fn told(&self) -> String {
+    /// The full text for people: the error with its causes, and the next step.
+    pub(crate) fn report(&self) -> String {
         let mut text = format!("keyctl: {}", chain(self));
         if let Some(step) = self.next_step() {
             let _ = write!(text, "\n  next: {step}");
@@ -103,25 +103,26 @@ impl Error {
             Self::Refused { status, is_change } => return advice::next_step(status, *is_change),
             Self::TooOpen { path, .. } => return Some(format!("chmod 600 {}", path.display())),
             Self::Scheme(endpoint) => {
-                return Some(format!("write http://{endpoint} for plain text, https://{endpoint} for TLS"));
+                return Some(format!("use http://{endpoint} for plain text, https://{endpoint} for TLS"));
             }
             Self::NoActiveKey { account } => {
-                return Some(format!("keyctl keys create {account}, or repeat this with --create-if-none"));
+                return Some(format!("keyctl keys create {account}, or repeat with --create-if-none"));
             }
             Self::TokenLost { key_id, .. } => {
-                return Some(format!("keyctl keys renew {key_id} gives it another one, and ends this one"));
+                return Some(format!("keyctl keys renew {key_id} issues another token and ends this one"));
             }
-            Self::Exists(_) => "name another file, or move that one away",
-            Self::ProfileFile { .. } | Self::NoProfile { .. } => "docs/keyctl.md shows what a profile file looks like",
-            Self::NoToken { .. } => "put one token there, of a key of account system, and nothing else",
-            Self::HalfAnIdentity => "name both --client-cert and --client-key, or neither",
-            Self::TlsFilesWithoutTls(_) => "write https:// in the endpoint, or leave the certificates out",
+            Self::Exists(_) => "choose another file, or move the existing one",
+            Self::ProfileFile { .. } | Self::NoProfile { .. } => "docs/keyctl.md shows an example of a profile file",
+            Self::NoToken { .. } => "put one token of a key of account system there, and nothing else",
+            Self::IncompleteIdentity => "set both --client-cert and --client-key, or neither",
+            Self::TlsFilesWithoutTls(_) => "use https:// in the endpoint, or remove the certificates",
             Self::Unreachable { .. } | Self::Endpoint { .. } => {
-                "is the authority running, is --endpoint its gRPC address, and is https:// written where it speaks TLS?"
+                "is the authority running, is --endpoint its gRPC address, and does it start with https:// if TLS is \
+                 enabled?"
             }
             Self::NoAnswer { is_change, .. } => advice::unanswered(*is_change),
-            Self::NobodyToAsk { .. } => "repeat it with --yes if it is meant",
-            Self::Interrupted => "keyctl audit shows what was changed",
+            Self::NoTerminal { .. } => "repeat with --yes to confirm",
+            Self::Interrupted => "keyctl audit shows which changes were made",
             Self::Usage(_)
             | Self::File { .. }
             | Self::NotConfirmed
@@ -135,19 +136,19 @@ impl Error {
 
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            // Whoever reads has read enough.
+            // The reader closed the pipe, which is not an error.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
             Self::NoActiveKey { .. } => Exit::No,
             Self::Usage(_)
             | Self::Scheme(_)
             | Self::Endpoint { .. }
-            | Self::HalfAnIdentity
+            | Self::IncompleteIdentity
             | Self::TlsFilesWithoutTls(_) => Exit::Usage,
-            // A status with a cause was made here: of a connection that broke, or of what is no gRPC.
+            // A status with a source was created by tonic: the connection was lost, or the response is not gRPC.
             Self::Refused { status, .. } if status.source().is_some() => Exit::Unknown,
             Self::Refused { status, .. } => Exit::of(status.code()),
             Self::Unreachable { .. } | Self::NoAnswer { .. } | Self::TokenLost { .. } => Exit::Unknown,
-            Self::NotConfirmed | Self::NobodyToAsk { .. } => Exit::NotConfirmed,
+            Self::NotConfirmed | Self::NoTerminal { .. } => Exit::NotConfirmed,
             Self::File { .. }
             | Self::TooOpen { .. }
             | Self::Exists(_)
@@ -160,30 +161,42 @@ impl Error {
         }
     }
 
-    /// Whether the authority said that the caller may not do this.
+    /// Whether the authority denied permission.
     pub(crate) fn is_denied(&self) -> bool {
         matches!(self, Self::Refused { status, .. } if status.code() == Code::PermissionDenied)
     }
 }
 
-fn among(others: &str) -> String {
-    if others.is_empty() { String::new() } else { format!(", only: {others}") }
+fn available(others: &str) -> String {
+    if others.is_empty() { String::new() } else { format!("; available: {others}") }
 }
 
-/// What the authority said, with a line for each field at fault.
-fn refusal(status: &Status) -> String {
+/// The error of the authority, with a line for each invalid field.
+fn describe(status: &Status) -> String {
     let violations = status.get_details_bad_request().map(|details| details.field_violations).unwrap_or_default();
     if violations.is_empty() {
-        let said = crate::client::said(status);
-        return if status.get_details_error_info().is_some() { said } else { format!("{}: {said}", status.code()) };
+        let message = message(status);
+        return if status.get_details_error_info().is_some() {
+            message
+        } else {
+            format!("{}: {message}", status.code())
+        };
     }
-    violations.iter().fold("the authority does not accept this:".to_owned(), |mut text, violation| {
+    violations.iter().fold("invalid request:".to_owned(), |mut text, violation| {
         let _ = write!(text, "\n  {} {}", violation.field, violation.description);
         text
     })
 }
 
-/// An error and its causes, joined; what a library repeats of its cause is told once.
+/// The message of a status. For a connection error it is the chain of causes, because the status itself says little.
+pub(crate) fn message(status: &Status) -> String {
+    match status.source() {
+        Some(source) => chain(source),
+        None => status.message().to_owned(),
+    }
+}
+
+/// Joins an error and its causes. A message that repeats the end of the previous one is skipped.
 pub(crate) fn chain(error: &dyn StdError) -> String {
     let mut text = String::new();
     for error in std::iter::successors(Some(error), |&error| error.source()) {

@@ -1,38 +1,38 @@
-//! Values of flags: texts that become fields of requests.
+//! Parsers of flag values.
 
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 
-/// How a length of time is written, for help and errors.
+/// The format of a duration, for errors.
 const LENGTHS: &str = "write it like 30d, 12h, 90m, 45s or 1d12h; a day is 24 hours";
 
-/// A length of time, such as `30d`.
+/// Parses a duration such as `30d`.
 pub(crate) fn length(text: &str) -> Result<SignedDuration, String> {
     let span: Span = text.parse().map_err(|_| LENGTHS.to_owned())?;
     let length = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| LENGTHS.to_owned())?;
     if length.is_negative() { Err(LENGTHS.to_owned()) } else { Ok(length) }
 }
 
-/// The same, as the wire has it.
+/// Parses a duration as a protobuf duration.
 pub(crate) fn duration(text: &str) -> Result<prost_types::Duration, String> {
     let length = length(text)?;
     Ok(prost_types::Duration { seconds: length.as_secs(), nanos: length.subsec_nanos() })
 }
 
-/// How long to wait, which is not for ever.
+/// Parses a timeout.
 pub(crate) fn timeout(text: &str) -> Result<std::time::Duration, String> {
     let length = length(text)?.unsigned_abs();
     if length.is_zero() || length.as_secs() > 86_400 {
-        Err("more than nothing, and a day at most".into())
+        Err("must be more than 0 and at most one day".into())
     } else {
         Ok(length)
     }
 }
 
-/// A moment, such as `2027-01-31T12:00:00Z`.
+/// Parses a time such as `2027-01-31T12:00:00Z`.
 pub(crate) fn timestamp(text: &str) -> Result<prost_types::Timestamp, String> {
     let moment: Timestamp =
         text.parse().map_err(|_| "write it like 2027-01-31T12:00:00Z or 2027-01-31T12:00:00+02:00".to_owned())?;
-    // The wire counts nanoseconds forward, from before 1970 too.
+    // Nanoseconds of protobuf timestamps are never negative, also before 1970.
     let (mut seconds, mut nanos) = (moment.as_second(), moment.subsec_nanosecond());
     if nanos < 0 {
         seconds -= 1;
@@ -41,7 +41,7 @@ pub(crate) fn timestamp(text: &str) -> Result<prost_types::Timestamp, String> {
     Ok(prost_types::Timestamp { seconds, nanos })
 }
 
-/// A moment, as itself or as how long ago.
+/// A time, absolute or relative to now.
 #[derive(Debug, Clone)]
 pub(crate) enum Moment {
     At(prost_types::Timestamp),
@@ -57,16 +57,16 @@ impl Moment {
     }
 }
 
-/// A moment, such as `2027-01-31T12:00:00Z`, or how long ago, such as `24h`.
+/// Parses an absolute time such as `2027-01-31T12:00:00Z`, or a time before now such as `24h`.
 pub(crate) fn moment(text: &str) -> Result<Moment, String> {
     match (timestamp(text), length(text)) {
         (Ok(timestamp), _) => Ok(Moment::At(timestamp)),
         (_, Ok(length)) => Ok(Moment::Ago(length)),
-        (Err(_), Err(_)) => Err("write a moment like 2027-01-31T12:00:00Z, or how long ago, like 24h or 7d".into()),
+        (Err(_), Err(_)) => Err("write a time like 2027-01-31T12:00:00Z, or how long ago, like 24h or 7d".into()),
     }
 }
 
-/// A label, `NAME=VALUE`.
+/// Parses a label, `NAME=VALUE`.
 pub(crate) fn label(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write it like NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_have_units() {
+    fn durations_require_units() {
         for (text, seconds) in [("30d", 2_592_000), ("1d12h", 129_600), ("90m", 5_400), ("45s", 45), ("2w", 1_209_600)]
         {
             assert_eq!(length(text).unwrap().as_secs(), seconds, "{text}");
@@ -89,13 +89,13 @@ mod tests {
     }
 
     #[test]
-    fn waiting_has_bounds() {
+    fn timeouts_are_bounded() {
         assert_eq!(timeout("30s"), Ok(std::time::Duration::from_secs(30)));
         assert!(timeout("0s").is_err() && timeout("25h").is_err());
     }
 
     #[test]
-    fn moments_have_a_zone() {
+    fn times_require_a_zone() {
         let moment = prost_types::Timestamp { seconds: 1_801_396_800, nanos: 0 };
         assert_eq!(timestamp("2027-01-31T12:00:00Z"), Ok(moment));
         assert_eq!(timestamp("2027-01-31T14:00:00+02:00"), Ok(moment));
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_can_be_told_from_now() {
+    fn times_can_be_relative_to_now() {
         assert_eq!(moment("1h").unwrap().before(10_000).seconds, 6_400);
         assert_eq!(moment("2027-01-31T12:00:00Z").unwrap().before(10_000).seconds, 1_801_396_800);
         assert!(moment("yesterday").is_err());

@@ -1,5 +1,5 @@
-//! Files of keys to import: a JSON object a line, or CSV with a header. What is wrong with a key is told by its line and field,
-//! never with a value: it may be the secret.
+//! Parser of import files: one JSON object on each line, or CSV with a header. Errors contain the line and the field,
+//! but never a value, which may be a secret.
 
 use std::io::{self, BufRead as _, BufReader, Read};
 
@@ -10,26 +10,26 @@ use serde_json::{Map, Value, json};
 
 use crate::{fields, json as messages};
 
-/// How the keys are written.
+/// The format of an import file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Form {
-    /// A JSON object a line, with the fields of `ImportedKey`; a digest in hexadecimal or base64
+    /// One JSON object on each line, with the fields of `ImportedKey`; digests in hexadecimal or base64
     Jsonl,
-    /// Columns named after the fields of `ImportedKey`; several values of one are separated by spaces, labels by semicolons
+    /// Columns named after the fields of `ImportedKey`; lists are separated by spaces, labels by semicolons
     Csv,
 }
 
-/// A key, or what is wrong with it, and the line that it begins in.
+/// A key or its error, and the line where it begins.
 pub(crate) type Line = (u64, Result<ImportedKey, String>);
 
-/// The keys of a file, one after the other.
+/// Reads the keys of a file.
 pub(crate) enum Records<R> {
     Jsonl { lines: io::Lines<BufReader<R>>, line: u64 },
     Csv { columns: Vec<String>, records: csv::StringRecordsIntoIter<R> },
 }
 
 impl<R: Read> Records<R> {
-    /// Reads what stands before the first key.
+    /// Reads the header, if the format has one.
     pub(crate) fn begin(from: R, form: Form) -> io::Result<Self> {
         if form == Form::Jsonl {
             return Ok(Self::Jsonl { lines: BufReader::new(from).lines(), line: 0 });
@@ -38,12 +38,12 @@ impl<R: Read> Records<R> {
         let columns: Vec<String> = reader.headers()?.iter().map(|name| name.trim().to_owned()).collect();
         if let Some(place) = columns.iter().position(|column| !COLUMNS.contains(&column.as_str())) {
             let known = COLUMNS.join(", ");
-            return Err(io::Error::other(format!("column {} is none of {known}", place + 1)));
+            return Err(io::Error::other(format!("column {} is unknown; expected one of {known}", place + 1)));
         }
         Ok(Self::Csv { columns, records: reader.into_records() })
     }
 
-    /// The next key. Empty lines are passed over.
+    /// The next key. Empty lines are skipped.
     pub(crate) fn next(&mut self) -> io::Result<Option<Line>> {
         match self {
             Self::Jsonl { lines, line } => loop {
@@ -63,7 +63,7 @@ impl<R: Read> Records<R> {
     }
 }
 
-/// What a column may be called.
+/// The known columns.
 const COLUMNS: [&str; 15] = [
     "key_id",
     "display_name",
@@ -83,7 +83,7 @@ const COLUMNS: [&str; 15] = [
 ];
 
 fn of_json(text: &str) -> Result<ImportedKey, String> {
-    // What is no JSON is told by its place alone.
+    // Syntax errors contain only the position, no value.
     let value: Value = serde_json::from_str(text).map_err(|error| format!("is not JSON: {error}"))?;
     match value {
         Value::Object(fields) => of_fields(fields),
@@ -117,16 +117,16 @@ fn of_cell(column: &str, cell: &str) -> Result<Value, String> {
 }
 
 fn of_fields(mut fields: Map<String, Value>) -> Result<ImportedKey, String> {
-    // The JSON form of bytes is base64; dumps of digests are in hexadecimal, which is longer than 32 bytes of base64.
+    // In protobuf JSON, bytes are base64. Digests are often hexadecimal, which is longer than 32 bytes in base64.
     let digest = take_hexadecimal(&mut fields);
     let found = |fields: Map<String, Value>| messages::message::<ImportedKey>(Value::Object(fields));
     let Some(mut key) = found(fields.clone()) else {
         let is_wrong =
             |(name, value): &(String, Value)| found([(name.clone(), value.clone())].into_iter().collect()).is_none();
         return Err(match fields.into_iter().find(is_wrong) {
-            Some((name, _)) if COLUMNS.contains(&name.as_str()) => format!("{name}: a value of another kind"),
-            Some(_) => format!("has a field that is none of {}", COLUMNS.join(", ")),
-            None => "has two values of which one is allowed".into(),
+            Some((name, _)) if COLUMNS.contains(&name.as_str()) => format!("{name}: wrong type of value"),
+            Some(_) => format!("has an unknown field; expected one of {}", COLUMNS.join(", ")),
+            None => "has two values where only one is allowed".into(),
         });
     };
     match (digest, &key.secret) {
@@ -146,7 +146,7 @@ fn take_hexadecimal(fields: &mut Map<String, Value>) -> Option<Secret> {
     take("sha256").map(Secret::Sha256).or_else(|| take("blake3").map(Secret::Blake3))
 }
 
-/// The 32 bytes of 64 digits.
+/// Parses 64 hexadecimal digits.
 fn hexadecimal(digits: &str) -> Option<Vec<u8>> {
     let is_digest = digits.len() == 64 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
     let pairs = digits.as_bytes().chunks_exact(2).filter(|_| is_digest);
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn both_forms_say_the_same() {
+    fn both_formats_are_equivalent() {
         let digits = "0f".repeat(32);
         let jsonl = format!(
             r#"{{"key_id": "a", "scopes": ["x", "y"], "projects": {{"only": ["p"]}}, "labels": {{"l": "1 2", "m": ""}}, "lifetime": "3600s", "disabled": true, "sha256": "{digits}"}}
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_may_be_in_base64_as_well() {
+    fn a_digest_may_be_in_base64() {
         let [(1, Ok(key))] = &read(r#"{"blake3": "Dw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8="}"#, Form::Jsonl)[..]
         else {
             panic!("a key");
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn the_example_of_the_reference_can_be_read() {
+    fn the_example_of_the_reference_can_be_parsed() {
         let (_, rest) = include_str!("../../../docs/keyctl.md").split_once("```json\n{\"key_id\"").unwrap();
         let (example, _) = rest.split_once("```").unwrap();
         let keys = read(&format!("{{\"key_id\"{example}"), Form::Jsonl);
@@ -206,27 +206,30 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_by_line_and_field_and_never_with_a_value() {
+    fn errors_contain_line_and_field_but_no_value() {
         let digits = "0f".repeat(32);
         let cases = [
             ("\n\n{\"token\": \"canary\"", 3, "is not JSON"),
             ("[\"canary\"]", 1, "must be an object"),
-            (r#"{"scopes": "canary"}"#, 1, "scopes: a value of another kind"),
-            (r#"{"expire_time": "canary"}"#, 1, "expire_time: a value of another kind"),
-            (r#"{"canary": 1}"#, 1, "has a field that is none of key_id,"),
+            (r#"{"scopes": "canary"}"#, 1, "scopes: wrong type of value"),
+            (r#"{"expire_time": "canary"}"#, 1, "expire_time: wrong type of value"),
+            (r#"{"canary": 1}"#, 1, "has an unknown field; expected one of key_id,"),
             (&format!(r#"{{"sha256": "{digits}", "token": "canary"}}"#), 1, "has more than one of token"),
             (&format!(r#"{{"sha256": "{digits}", "blake3": "{digits}"}}"#), 1, "has more than one of token"),
         ];
-        for (text, line, told) in cases {
+        for (text, line, expected) in cases {
             let [(at, Err(error))] = &read(text, Form::Jsonl)[..] else { panic!("{text}") };
-            assert!(*at == line && error.contains(told) && !error.contains("canary"), "{text}: {at} {error}");
+            assert!(*at == line && error.contains(expected) && !error.contains("canary"), "{text}: {at} {error}");
         }
         let rows =
             read("token,lifetime,labels,disabled\ncanary,canary,,\ncanary,,canary,\ncanary,,,canary\n", Form::Csv);
-        let told: Vec<_> = rows.iter().map(|(line, key)| (*line, key.as_ref().unwrap_err().clone())).collect();
-        assert!(told.iter().all(|(_, error)| !error.contains("canary")), "{told:?}");
-        assert_eq!(told.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2, 3, 4]);
+        let errors: Vec<_> = rows.iter().map(|(line, key)| (*line, key.as_ref().unwrap_err().clone())).collect();
+        assert!(errors.iter().all(|(_, error)| !error.contains("canary")), "{errors:?}");
+        assert_eq!(errors.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2, 3, 4]);
         let error = Records::begin("token,canary\n".as_bytes(), Form::Csv).err().unwrap().to_string();
-        assert!(error.starts_with("column 2 is none of key_id") && !error.contains("canary"), "{error}");
+        assert!(
+            error.starts_with("column 2 is unknown; expected one of key_id") && !error.contains("canary"),
+            "{error}"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Messages as JSON, by the descriptors that the authority reflects: the names and forms are those that grpcurl prints.
+//! Conversion of messages to and from JSON with the descriptors of the API. The format is the same as that of grpcurl.
 
 use std::sync::LazyLock;
 
@@ -8,7 +8,7 @@ use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 
 use crate::errors::Error;
 
-/// A message as JSON.
+/// Converts a message to JSON.
 pub(crate) fn text<M: Message + Name>(message: &M) -> Result<String, Error> {
     let json = |error: &dyn std::fmt::Display| Error::Json(error.to_string());
     let dynamic =
@@ -16,7 +16,7 @@ pub(crate) fn text<M: Message + Name>(message: &M) -> Result<String, Error> {
     serde_json::to_string_pretty(&dynamic).map_err(|error| json(&error))
 }
 
-/// A message out of JSON. What is wrong with it is said without its file, which the caller knows.
+/// Parses a message from JSON. The caller adds the name of the file to the error.
 pub(crate) fn read<M: Message + Name + Default>(text: &str) -> Result<M, Error> {
     let json = |error: &dyn std::fmt::Display| Error::Usage(error.to_string());
     let mut reader = serde_json::Deserializer::from_str(text);
@@ -25,8 +25,7 @@ pub(crate) fn read<M: Message + Name + Default>(text: &str) -> Result<M, Error> 
     dynamic.transcode_to().map_err(|error| json(&error))
 }
 
-/// A message out of JSON that was read. What is wrong with it is not said: the words of the library repeat values, which may
-/// be secrets.
+/// Converts a JSON value to a message. Errors are dropped, because they may contain values, which may be secrets.
 pub(crate) fn message<M: Message + Name + Default>(value: serde_json::Value) -> Option<M> {
     DynamicMessage::deserialize(descriptor::<M>().ok()?, value).ok()?.transcode_to().ok()
 }
@@ -36,7 +35,7 @@ fn descriptor<M: Name>() -> Result<MessageDescriptor, Error> {
         LazyLock::new(|| DescriptorPool::decode(FILE_DESCRIPTOR_SET).map_err(|error| error.to_string()));
     let pool = POOL.as_ref().map_err(|error| Error::Json(error.clone()))?;
     let name = M::full_name();
-    pool.get_message_by_name(&name).ok_or_else(|| Error::Json(format!("{name} is not known")))
+    pool.get_message_by_name(&name).ok_or_else(|| Error::Json(format!("unknown message {name}")))
 }
 
 #[cfg(test)]
@@ -46,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_is_shown_with_the_names_of_proto3_json() {
+    fn a_message_is_printed_as_proto3_json() {
         let key = Key {
             id: "ci".into(),
             state: 1,
@@ -64,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn the_examples_of_policies_can_be_read() {
+    fn the_example_policies_can_be_parsed() {
         let example = include_str!("../../../docs/examples/meko.json");
         let account = read::<CreateAccountRequest>(example).unwrap().account.unwrap();
         assert_eq!(account.id, "meko-user-42");

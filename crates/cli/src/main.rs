@@ -1,10 +1,10 @@
-//! The program `keyctl`: Key Authority at a terminal, over its gRPC API alone.
+//! The program `keyctl`: the command line client of Key Authority. It uses only the gRPC API.
 //!
-//! A command is a file in `commands`: its flags, and a `run` that asks the authority through [`client`] and shows the answer
-//! through [`console`]. What can go wrong is one enum in [`errors`], each with its next step and exit code.
+//! A command is a file in `commands`: its flags, and a `run` that calls the authority through [`client`] and prints the
+//! response through [`console`]. [`errors`] defines all errors, each with its next step and exit code.
 //!
-//! No secret is taken on the command line, where other users of the machine can read it, and a token that is shown stands on
-//! standard output or in a file for its owner alone, never among remarks and errors.
+//! No argument contains a secret, because other users of the machine can read arguments. A token is printed only on
+//! standard output or written to a file for its owner alone, never in notes and errors.
 
 mod arguments;
 mod client;
@@ -26,7 +26,7 @@ mod views;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 
 use arguments::Cli;
 use errors::{Error, Exit};
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     let ended = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => {
             let ended = runtime.block_on(run_until_interrupted(cli));
-            // A question at the terminal that was interrupted is still waiting for its line.
+            // An interrupted question still blocks a thread on its input.
             runtime.shutdown_background();
             ended
         }
@@ -45,17 +45,18 @@ fn main() -> ExitCode {
     let exit = ended.unwrap_or_else(|error| {
         let exit = error.exit();
         if exit != Exit::Done {
-            console::note(&error.told());
+            console::note(&error.report());
         }
         exit
     });
     exit.into()
 }
 
-/// Runs the command. Interrupted, it is dropped, and with it what it had begun on this machine.
+/// Runs the command. An interrupt drops it, which removes unfinished files.
 async fn run_until_interrupted(cli: Cli) -> Result<Exit, Error> {
+    let Cli { command, output, connection } = cli;
     tokio::select! {
-        ended = commands::run(cli) => ended,
-        heard = tokio::signal::ctrl_c() => Err(heard.map_or_else(Error::Runtime, |()| Error::Interrupted)),
+        ended = commands::run(Cli::command, command, output, connection) => ended,
+        signal = tokio::signal::ctrl_c() => Err(signal.map_or_else(Error::Runtime, |()| Error::Interrupted)),
     }
 }

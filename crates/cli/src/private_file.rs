@@ -1,4 +1,4 @@
-//! Files that hold a secret: read only when nobody else can read them, made so that nobody else can.
+//! Files with secrets: they are read and created only with permissions for their owner alone.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 
 use crate::errors::Error;
 
-/// More than any token or private key has.
+/// Maximum size, in bytes. Tokens and private keys are smaller.
 const BYTES_MAX: u64 = 64 * 1024;
 
-/// What is in a file that only its owner can read.
+/// Reads a file that is accessible only to its owner.
 pub(crate) fn read(path: &Path) -> Result<String, Error> {
     let unusable = |source| Error::File { path: path.to_owned(), source };
     let file = File::open(path).map_err(unusable)?;
-    // Of the file that is open, not of what the name may mean by now.
+    // Checked on the open file, because the path may be replaced.
     let mode = file.metadata().map_err(unusable)?.mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(Error::TooOpen { path: path.to_owned(), mode });
@@ -24,8 +24,8 @@ pub(crate) fn read(path: &Path) -> Result<String, Error> {
     Ok(text)
 }
 
-/// A file for a token. It is made before the token is, so that a token whose file cannot be made is never made either, and it
-/// goes again when no token came.
+/// A file for a token. It is created before the token is requested, so that no token is created if the file cannot be.
+/// It is removed if no token was written.
 #[derive(Debug)]
 pub(crate) struct SaveFile {
     path: PathBuf,
@@ -34,7 +34,7 @@ pub(crate) struct SaveFile {
 }
 
 impl SaveFile {
-    /// Makes the file, for its owner alone. One that exists is never overwritten.
+    /// Creates the file with mode 0600. An existing file is never overwritten.
     pub(crate) fn create(path: PathBuf) -> Result<Self, Error> {
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
             Ok(file) => Ok(Self { path, file, is_kept: false }),
@@ -43,7 +43,7 @@ impl SaveFile {
         }
     }
 
-    /// Writes the token, and does not return before the disk has it.
+    /// Writes the token and syncs it to disk.
     pub(crate) fn keep(mut self, token: &str) -> std::io::Result<PathBuf> {
         writeln!(self.file, "{token}")?;
         self.file.sync_all()?;
@@ -55,7 +55,7 @@ impl SaveFile {
 impl Drop for SaveFile {
     fn drop(&mut self) {
         if !self.is_kept {
-            // Whatever ended the command has been said; an empty file does no harm.
+            // The error of the command is more important than an empty file that remains.
             let _ = std::fs::remove_file(&self.path);
         }
     }
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_others_can_read_is_refused() {
+    fn a_file_that_others_can_access_is_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
         std::fs::write(&path, "secret\n").unwrap();
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_saved_token_is_for_its_owner_alone_and_replaces_nothing() {
+    fn a_saved_token_is_accessible_only_to_its_owner_and_replaces_no_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key.txt");
         SaveFile::create(path.clone()).unwrap().keep("secret").unwrap();
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_no_token_came_for_goes_again() {
+    fn a_file_without_a_token_is_removed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key.txt");
         drop(SaveFile::create(path.clone()).unwrap());
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_to_nowhere_is_not_followed() {
+    fn a_dangling_symlink_is_not_followed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key.txt");
         std::os::unix::fs::symlink(folder.path().join("elsewhere"), &path).unwrap();

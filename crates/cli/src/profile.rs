@@ -1,4 +1,4 @@
-//! The profile file: where authorities are, and which token to show them.
+//! The profile file: endpoints of authorities, and the token and certificates for each.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,17 +7,17 @@ use serde::Deserialize;
 
 use crate::errors::Error;
 
-/// What the file holds.
+/// The content of the profile file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Content {
-    /// The profile to use when none is named.
+    /// Name of the default profile.
     default: Option<String>,
     #[serde(default)]
     profile: BTreeMap<String, Profile>,
 }
 
-/// One authority, as one caller.
+/// One authority and one caller.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Profile {
@@ -28,10 +28,10 @@ pub(crate) struct Profile {
     pub(crate) client_key: Option<PathBuf>,
 }
 
-/// The profile of this name, or the file's default one. A file that nobody named need not be there.
+/// Loads the profile with this name, or the default profile. The default profile file may be missing.
 pub(crate) fn load(config: Option<&Path>, name: Option<&str>) -> Result<Profile, Error> {
     let home = std::env::home_dir();
-    let Some(path) = config.map(Path::to_owned).or_else(|| usual_path(home.as_deref())) else {
+    let Some(path) = config.map(Path::to_owned).or_else(|| default_path(home.as_deref())) else {
         return name.map_or_else(|| Ok(Profile::default()), |name| Err(no_profile(name, Path::new("~/.config"), &[])));
     };
     let text = match std::fs::read_to_string(&path) {
@@ -44,8 +44,8 @@ pub(crate) fn load(config: Option<&Path>, name: Option<&str>) -> Result<Profile,
     pick(&text, &path, name, home.as_deref())
 }
 
-/// `$XDG_CONFIG_HOME/keyctl/config.toml`, which is `~/.config/keyctl/config.toml` where the variable is not set.
-fn usual_path(home: Option<&Path>) -> Option<PathBuf> {
+/// `$XDG_CONFIG_HOME/keyctl/config.toml`, or `~/.config/keyctl/config.toml` if the variable is not set.
+fn default_path(home: Option<&Path>) -> Option<PathBuf> {
     let configured = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let folder = configured.or_else(|| Some(home?.join(".config")))?;
     Some(folder.join("keyctl/config.toml"))
@@ -71,7 +71,7 @@ fn no_profile(name: &str, path: &Path, others: &[String]) -> Error {
     Error::NoProfile { name: name.to_owned(), path: path.to_owned(), others: others.join(", ") }
 }
 
-/// A path as the profile file means it: from its own folder on, `~` being the home folder.
+/// Resolves a path of the profile file: relative to the folder of the file, with `~` for the home folder.
 fn placed(file: &Path, folder: &Path, home: Option<&Path>) -> PathBuf {
     match (file.strip_prefix("~"), home) {
         (Ok(rest), Some(home)) => home.join(rest),
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn the_example_of_the_reference_can_be_read() {
+    fn the_example_of_the_reference_can_be_parsed() {
         let reference = include_str!("../../../docs/keyctl.md");
         let (_, example) = reference.split_once("```toml\n").unwrap();
         let (example, _) = example.split_once("```").unwrap();
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_the_file_is_said() {
+    fn errors_of_the_profile_file_are_reported() {
         let error = picked(FILE, Some("staging")).unwrap_err().to_string();
         assert!(error.contains("staging") && error.contains("local, production"), "{error}");
         for text in ["[profile.a]\ntoken = 'secret'", "defaults = 'a'", "= ="] {

@@ -1,13 +1,13 @@
-//! Moments and lengths of time in words.
+//! Relative times and durations as text.
 
-/// Each unit's name and its length in seconds, the longest first.
+/// Units with their length in seconds, longest first.
 const UNITS: [(&str, u64); 4] = [("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1)];
-/// From here on years say more than days do.
+/// Durations of at least this many days are displayed in years.
 const YEARS_FROM_DAYS: u64 = 730;
 
-/// How far `then` is from `now`, both in seconds since 1970: "3 hours ago", "in 12 days".
+/// The distance of `then` from `now`, both in seconds since the Unix epoch: "3 hours ago", "in 12 days".
 ///
-/// What is left of the unit is cut off: "in 12 days" is at least 12 days.
+/// The value is rounded down: "in 12 days" is at least 12 days.
 pub(crate) fn relative(now: i64, then: i64) -> String {
     let distance = rounded(then.abs_diff(now));
     match then.cmp(&now) {
@@ -17,7 +17,7 @@ pub(crate) fn relative(now: i64, then: i64) -> String {
     }
 }
 
-/// A length in its largest unit, the rest cut off.
+/// A duration in its largest unit, rounded down.
 fn rounded(seconds: u64) -> String {
     let (unit, length) = UNITS.into_iter().find(|&(_, length)| seconds >= length).unwrap_or(("second", 1));
     match seconds / length {
@@ -26,14 +26,14 @@ fn rounded(seconds: u64) -> String {
     }
 }
 
-/// A length in the largest unit that it is a whole number of: "30 days", "36 hours".
+/// A duration in the largest unit of which it is a multiple: "30 days", "36 hours".
 pub(crate) fn exact(seconds: u64) -> String {
     let fits = |&(_, length): &(&str, u64)| seconds >= length && seconds.is_multiple_of(length);
     let (unit, length) = UNITS.into_iter().find(fits).unwrap_or(("second", 1));
     counted(seconds / length, unit)
 }
 
-/// A number of things: "1 key", "2 keys".
+/// A count with its noun: "1 key", "2 keys".
 pub(crate) fn counted(count: u64, thing: &str) -> String {
     let s = if count == 1 { "" } else { "s" };
     format!("{count} {thing}{s}")
@@ -48,7 +48,7 @@ mod tests {
     const DAY: i64 = 24 * HOUR;
 
     #[test]
-    fn moments_are_told_in_their_largest_unit() {
+    fn relative_times_use_the_largest_unit() {
         let now = 1_800_000_000;
         for (distance, text) in [
             (1, "1 second"),
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_are_told_exactly() {
+    fn exact_durations_use_the_largest_exact_unit() {
         for (seconds, text) in [
             (0, "0 seconds"),
             (1, "1 second"),

@@ -1,13 +1,13 @@
-//! Chance: the one file of keyctl that draws random bytes.
+//! Request IDs. This is the only file of keyctl that reads random bytes.
 
-#![expect(clippy::disallowed_types, reason = "the one file of keyctl that asks for random bytes")]
+#![expect(clippy::disallowed_types, reason = "the only file of keyctl that reads random bytes")]
 
 use rand::TryRng as _;
 use rand::rngs::SysRng;
 
 use crate::errors::Error;
 
-/// A name for one change, by which the authority knows it again when it is asked for twice.
+/// Generates the ID of a change, by which the authority recognizes a repeated request.
 pub(crate) fn fresh() -> Result<String, Error> {
     let mut bytes = [0; 16];
     SysRng.try_fill_bytes(&mut bytes).map_err(|error| Error::NoRandomness(error.into()))?;
@@ -19,7 +19,7 @@ mod tests {
     use super::fresh;
 
     #[test]
-    fn no_two_changes_share_a_name() {
+    fn request_ids_are_unique() {
         assert_ne!(fresh().unwrap(), fresh().unwrap());
     }
 }

@@ -1,8 +1,9 @@
-//! Tables without lines: a header and rows, or names and values. Nothing is cut off or wrapped, so that they can be searched.
+//! Tables without borders: a header and rows, or names and values. Text is never truncated or wrapped, so that it can
+//! be searched.
 
 use comfy_table::{Cell, Color, Table as Grid, presets};
 
-/// What a value means for whoever reads it.
+/// The colour category of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tone {
     Plain,
@@ -11,7 +12,7 @@ pub(crate) enum Tone {
     Bad,
 }
 
-/// A text and its tone.
+/// A cell with a tone.
 pub(crate) fn toned(text: impl Into<String>, tone: Tone) -> Cell {
     let cell = Cell::new(text.into());
     match tone {
@@ -22,7 +23,7 @@ pub(crate) fn toned(text: impl Into<String>, tone: Tone) -> Cell {
     }
 }
 
-/// A text.
+/// A cell without a tone.
 pub(crate) fn plain(text: impl Into<String>) -> Cell {
     toned(text, Tone::Plain)
 }
@@ -31,7 +32,7 @@ pub(crate) fn plain(text: impl Into<String>) -> Cell {
 pub(crate) struct Table(Grid);
 
 impl Table {
-    /// A header and rows.
+    /// A table with a header and rows.
     pub(crate) fn list(header: &[&str]) -> Self {
         let mut grid = Grid::new();
         grid.load_style(presets::NOTHING);
@@ -39,26 +40,26 @@ impl Table {
         Self(grid)
     }
 
-    /// Names and values.
+    /// A table of names and values.
     pub(crate) fn record() -> Self {
         let mut grid = Grid::new();
         grid.load_style(presets::NOTHING);
         Self(grid)
     }
 
-    /// A row of a list.
+    /// Adds a row.
     pub(crate) fn row(&mut self, cells: Vec<Cell>) {
         self.0.add_row(cells);
     }
 
-    /// A value of a record; one that is empty is left out.
+    /// Adds a name and a value. An empty value is left out.
     pub(crate) fn pair(&mut self, name: &str, value: Cell) {
         if !value.content().is_empty() {
             self.0.add_row(vec![Cell::new(name), value]);
         }
     }
 
-    /// The text, without a line's end after it.
+    /// Renders the table without a trailing line break.
     pub(crate) fn render(mut self, is_coloured: bool) -> String {
         if is_coloured {
             self.0.enforce_styling();
@@ -88,12 +89,12 @@ mod tests {
     }
 
     #[test]
-    fn colours_come_when_they_are_wanted() {
+    fn colours_are_used_if_enabled() {
         assert!(sample().render(true).contains("\u{1b}[38;5;9mrevoked"), "{:?}", sample().render(true));
     }
 
     #[test]
-    fn a_record_leaves_out_what_is_empty() {
+    fn a_record_leaves_out_empty_values() {
         let mut table = Table::record();
         table.pair("key", plain("ci"));
         table.pair("name", plain(""));

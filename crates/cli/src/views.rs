@@ -1,4 +1,4 @@
-//! What people see of keys, accounts and changes.
+//! Views of keys, accounts and changes for people.
 
 pub(crate) mod account;
 pub(crate) mod key;
@@ -6,17 +6,17 @@ pub(crate) mod propagation;
 
 use crate::relative::relative;
 
-/// The name of an enum's value as people say it: `KEY_STATE_ACTIVE` is `active`.
+/// The readable name of an enum value: `KEY_STATE_ACTIVE` is `active`.
 pub(crate) fn word(prefix: &str, name: &str) -> String {
     name.strip_prefix(prefix).unwrap_or(name).to_lowercase()
 }
 
-/// When something is or was: "3 hours ago"; `never` where there is no moment.
+/// A relative time: "3 hours ago". `never` if there is no time.
 pub(crate) fn when(moment: Option<&prost_types::Timestamp>, now: i64, never: &str) -> String {
     moment.map_or_else(|| never.to_owned(), |moment| relative(now, moment.seconds))
 }
 
-/// The same with the moment itself: `2027-01-31T12:00:00Z (in 12 days)`; empty where there is none.
+/// An absolute and relative time: `2027-01-31T12:00:00Z (in 12 days)`. Empty if there is no time.
 pub(crate) fn exactly_when(moment: Option<&prost_types::Timestamp>, now: i64) -> String {
     let Some(moment) = moment else { return String::new() };
     let shown = jiff::Timestamp::from_second(moment.seconds).map(|moment| moment.to_string()).unwrap_or_default();

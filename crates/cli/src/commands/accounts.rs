@@ -22,17 +22,17 @@ mod suspend;
 pub(crate) enum Accounts {
     /// Creates an account
     Create(create::Create),
-    /// Lists the accounts that the caller may act on, the newest first
+    /// Lists the accounts that the caller may access, newest first
     List(list::List),
     /// Shows an account and its policy
     Show(show::Show),
-    /// Changes an account's name or policy; its keys stay as they are
+    /// Changes an account's name or policy; existing keys do not change
     Edit(edit::Edit),
-    /// Stops every key of an account, until it is resumed
+    /// Suspends an account: its keys are invalid until it is resumed
     Suspend(suspend::Suspend),
-    /// Lets the keys of a suspended account work again
+    /// Resumes a suspended account: its keys are valid again
     Resume(resume::Resume),
-    /// Removes an account that has no keys
+    /// Deletes an account that has no keys
     Delete(delete::Delete),
 }
 
@@ -50,7 +50,7 @@ impl Accounts {
     }
 }
 
-/// Shows an account that was changed, and how the change reached the replicas.
+/// Prints a changed account and the propagation of the change.
 fn changed<M: Message + Name>(
     session: &Session,
     answer: &M,
@@ -59,6 +59,6 @@ fn changed<M: Message + Name>(
 ) -> Result<Exit, Error> {
     let accounts: Vec<Account> = account.cloned().into_iter().collect();
     session.console.show(answer, || account::list(&accounts, session.now))?;
-    propagation::tell(propagation);
+    propagation::report(propagation);
     Ok(Exit::Done)
 }

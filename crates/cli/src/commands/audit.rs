@@ -10,31 +10,31 @@ use crate::fields::{self, Moment};
 use crate::table::{Table, plain};
 use crate::views::{exactly_when, word};
 
-/// How many events are fetched at once.
+/// Number of events in one request.
 const PAGE_SIZE: i32 = 500;
 
-/// Shows what was changed, by whom and when, the oldest first
+/// Lists changes: what, by whom and when, oldest first
 #[derive(Debug, Args)]
 pub(crate) struct Audit {
-    /// Changes of this account and its keys only
+    /// Only changes of this account and its keys
     #[arg(long, default_value = "", hide_default_value = true)]
     account: String,
-    /// Changes of this key only
+    /// Only changes of this key
     #[arg(long, value_name = "KEY", default_value = "", hide_default_value = true)]
     key: String,
-    /// Changes by this caller only: the ID of its key, or bootstrap
+    /// Only changes by this caller: the ID of its key, or bootstrap
     #[arg(long, value_name = "KEY", default_value = "", hide_default_value = true)]
     actor: String,
-    /// Changes of this kind only; may be repeated
-    #[arg(long, value_parser = PossibleValuesParser::new(action_names()).map(|name| named(&name)))]
+    /// Only changes with this action; may be repeated
+    #[arg(long, value_parser = PossibleValuesParser::new(action_names()).map(|name| action_by_name(&name)))]
     action: Vec<Action>,
-    /// Changes since then: 2027-01-31T12:00:00Z, or 24h for a day ago
+    /// Only changes at or after this time: 2027-01-31T12:00:00Z, or 24h for one day ago
     #[arg(long, value_name = "MOMENT", value_parser = fields::moment)]
     since: Option<Moment>,
-    /// Changes before then
+    /// Only changes before this time
     #[arg(long, value_name = "MOMENT", value_parser = fields::moment)]
     until: Option<Moment>,
-    /// The first so many of them
+    /// Maximum number of changes
     #[arg(long, value_name = "COUNT", default_value_t = usize::MAX, hide_default_value = true)]
     limit: usize,
 }
@@ -97,7 +97,7 @@ fn action_names() -> Vec<String> {
     actions().map(name).collect()
 }
 
-fn named(wanted: &str) -> Action {
+fn action_by_name(wanted: &str) -> Action {
     actions().find(|&action| name(action) == wanted).unwrap_or_default()
 }
 
@@ -106,11 +106,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_action_has_a_name_of_its_own() {
+    fn every_action_has_a_unique_name() {
         assert!(action_names().len() >= 15, "{:?}", action_names());
         assert_eq!(name(Action::CreateKey), "create-key");
         for action in actions() {
-            assert_eq!(named(&name(action)), action);
+            assert_eq!(action_by_name(&name(action)), action);
         }
     }
 }

@@ -1,13 +1,12 @@
 //! `keyctl completions`.
 
-use clap::{Args, CommandFactory as _};
+use clap::Args;
 use clap_complete::{Shell, generate};
 
-use crate::arguments::Cli;
 use crate::console::print;
 use crate::errors::{Error, Exit};
 
-/// Prints the completions of a shell
+/// Prints shell completions
 ///
 /// For bash: `keyctl completions bash > ~/.local/share/bash-completion/completions/keyctl`.
 #[derive(Debug, Args)]
@@ -17,10 +16,10 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    pub(crate) fn run(self) -> Result<Exit, Error> {
-        // Into memory first: the generator panics where nobody reads on.
+    pub(crate) fn run(self, mut cli: clap::Command) -> Result<Exit, Error> {
+        // Into memory first: the generator panics if the reader closes the pipe.
         let mut script = Vec::new();
-        generate(self.shell, &mut Cli::command(), "keyctl", &mut script);
+        generate(self.shell, &mut cli, "keyctl", &mut script);
         print(String::from_utf8_lossy(&script).trim_end())?;
         Ok(Exit::Done)
     }

@@ -20,21 +20,21 @@ mod instructions;
 
 use instructions::Wanted;
 
-/// Leads to a key that a client can be connected with, and tells how with --url
+/// Finds or creates a key for a client; with --url shows how to connect the client
 ///
-/// It lists the account's active keys by name and by how their tokens begin, so that the saved token of one of them can be
-/// found. With --url it tells instead what to paste or open to connect Claude Code, Codex, VS Code, Cursor, Claude Desktop and
-/// ChatGPT to that MCP server. Where there is no active key, it offers to create one.
+/// Lists the account's active keys with the first characters of their tokens, so that you can find the saved token of
+/// one of them. With --url it shows what to paste or open to connect Claude Code, Codex, VS Code, Cursor, Claude
+/// Desktop or ChatGPT to that MCP server. If the account has no active key, it offers to create one.
 #[derive(Debug, Args)]
 pub(crate) struct Connect {
-    /// Account whose key the client is to use
+    /// Account whose key the client uses
     account: String,
-    /// Create a key where there is no active one, without asking
+    /// Create a key if there is no active one, without confirmation
     #[arg(long, visible_alias = "create")]
     create_if_none: bool,
     #[command(flatten)]
     wanted: Wanted,
-    /// Name of a key that is created; with --url it is called as the server
+    /// Display name of a created key; with --url it is the name of the server
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     display_name: String,
     #[command(flatten)]
@@ -53,40 +53,39 @@ impl Connect {
         match session.console.format {
             Format::Token => {
                 return Err(Error::Usage(format!(
-                    "account {} has an active key, and its token cannot be shown again: keyctl keys create makes another",
+                    "account {} has an active key whose token cannot be shown again; keyctl keys create creates \
+                     another key",
                     self.account
                 )));
             }
             Format::Json => crate::console::print(&json::text(&answer)?)?,
             Format::Table => session.console.table(table(&answer.keys, session.now))?,
         }
-        note(
-            "Use the token of one of these keys, which begins with its hint. If none is kept, keyctl keys create makes a key.",
-        );
+        note("Use the saved token of one of these keys. If you have none, create a key with keyctl keys create.");
         Ok(Exit::Done)
     }
 
-    /// Tells how a client is connected to a server.
+    /// Shows how to connect a client to a server.
     async fn instruct(self, session: &Session) -> Result<Exit, Error> {
-        let told = self.wanted.clone().show(session, &self.account, self.create_if_none).await?;
-        if let Some(exit) = told {
+        let shown = self.wanted.clone().show(session, &self.account, self.create_if_none).await?;
+        if let Some(exit) = shown {
             return Ok(exit);
         }
-        self.may_create().await?;
-        let told = self.wanted.show(session, &self.account, true).await?;
-        told.ok_or(Error::NoActiveKey { account: self.account })
+        self.confirm_creation().await?;
+        let shown = self.wanted.show(session, &self.account, true).await?;
+        shown.ok_or(Error::NoActiveKey { account: self.account })
     }
 
     async fn create(self, session: &Session) -> Result<Exit, Error> {
-        self.may_create().await?;
+        self.confirm_creation().await?;
         let Self { account, display_name, save, .. } = self;
         let request =
             CreateKeyRequest { account, display_name, request_id: request_id::fresh()?, ..CreateKeyRequest::default() };
         new_token::create(session, request, save).await
     }
 
-    /// Asks whether a key is to be created, unless that is said already.
-    async fn may_create(&self) -> Result<(), Error> {
+    /// Asks for confirmation to create a key, unless a flag gives it.
+    async fn confirm_creation(&self) -> Result<(), Error> {
         let account = &self.account;
         if self.create_if_none {
             return Ok(());

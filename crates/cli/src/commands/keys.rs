@@ -26,27 +26,27 @@ mod show;
 /// Keys of accounts.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Keys {
-    /// Creates a key and shows its token, once
+    /// Creates a key and shows its token once
     Create(create::Create),
-    /// Takes over keys of another system, with the tokens that their holders have
+    /// Imports keys of another system with their existing tokens
     Import(import::Import),
-    /// Lists keys, the newest first
+    /// Lists keys, newest first
     List(list::List),
-    /// Shows all of a key but its token
+    /// Shows a key without its token
     Show(show::Show),
-    /// Changes what a key is called, may do, and how long it lives; its token stays
+    /// Changes fields of a key; its token stays the same
     Edit(edit::Edit),
-    /// Switches a key off, until it is enabled again
+    /// Disables a key until it is enabled again
     Disable(disable::Disable),
-    /// Switches a disabled key on
+    /// Enables a disabled key
     Enable(enable::Enable),
-    /// Gives a key a new token, and ends the one before it
+    /// Issues a new token for a key and ends the old one
     Renew(renew::Renew),
-    /// Ends a key for good; it stays listed
+    /// Revokes a key permanently; it stays in lists
     Revoke(revoke::Revoke),
-    /// Removes a key; only the audit log remembers it
+    /// Deletes a key; only its audit events remain
     Delete(delete::Delete),
-    /// Shows a key's token again, where the account's policy keeps tokens
+    /// Reveals a key's token, if the account's policy is recoverable
     Reveal(reveal::Reveal),
 }
 
@@ -72,22 +72,25 @@ impl Keys {
     }
 }
 
-/// One key.
+/// Reads a key.
 async fn key_of(session: &Session, key_id: &str) -> Result<Key, Error> {
     let request = GetKeyRequest { key_id: key_id.to_owned() };
     session.client.ask(request, |mut api: Api, request| async move { api.get_key(request).await }).await
 }
 
-/// A key and its use in words, for a question before it is ended. A caller that may end keys need not be one that may read them.
+/// Describes a key and its last use, for a confirmation. A caller that may end keys may lack the permission to read
+/// them.
 async fn described(session: &Session, key_id: &str) -> Result<String, Error> {
     match key_of(session, key_id).await {
         Ok(key) => Ok(key::described(&key, session.now)),
-        Err(error) if error.is_denied() => Ok(format!("key {key_id} (this caller may not see whether it is used)")),
+        Err(error) if error.is_denied() => {
+            Ok(format!("key {key_id} (this caller has no permission to see when it was used)"))
+        }
         Err(error) => Err(error),
     }
 }
 
-/// Shows a key that was changed, and how the change reached the replicas.
+/// Prints a changed key and the propagation of the change.
 fn changed<M: Message + Name>(
     session: &Session,
     answer: &M,
@@ -96,6 +99,6 @@ fn changed<M: Message + Name>(
 ) -> Result<Exit, Error> {
     let keys: Vec<Key> = key.cloned().into_iter().collect();
     session.console.show(answer, || key::list(&keys, session.now, true))?;
-    propagation::tell(propagation);
+    propagation::report(propagation);
     Ok(Exit::Done)
 }

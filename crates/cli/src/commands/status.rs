@@ -13,10 +13,10 @@ use crate::relative::exact;
 use crate::table::{Table, Tone, plain, toned};
 use crate::views::{propagation, when};
 
-/// Shows how the authority and its replicas are
+/// Shows the status of the authority and its replicas
 #[derive(Debug, Args)]
 pub(crate) struct Status {
-    /// First wait until this revision is everywhere
+    /// First wait until all replicas have applied this revision
     #[arg(long, value_name = "REVISION")]
     wait_for: Option<u64>,
 }
@@ -27,7 +27,7 @@ impl Status {
             let request = AwaitRevisionRequest { revision };
             let rpc = |mut api: crate::client::Api, request| async move { api.await_revision(request).await };
             let answer = session.client.ask(request, rpc).await?;
-            propagation::tell(answer.propagation.as_ref());
+            propagation::report(answer.propagation.as_ref());
         }
         let rpc = |mut api: crate::client::Api, request| async move { api.get_authority_status(request).await };
         let status = session.client.ask(GetAuthorityStatusRequest {}, rpc).await?;
@@ -52,8 +52,9 @@ fn record(status: &GetAuthorityStatusResponse) -> Table {
     let lease = status.lease.map(|lease| exact(u64::try_from(lease.seconds).unwrap_or_default()));
     table.pair("lease", plain(lease.unwrap_or_default()));
     if status.held_tokens > 0 {
-        let held = format!("{}: the database went back; see docs/coherence.md", status.held_tokens);
-        table.pair("held tokens", toned(held, Tone::Bad));
+        let held =
+            format!("{}: the database was restored to an earlier state; see docs/coherence.md", status.held_tokens);
+        table.pair("quarantined tokens", toned(held, Tone::Bad));
     }
     table
 }

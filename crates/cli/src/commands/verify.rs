@@ -13,21 +13,21 @@ use crate::errors::{Error, Exit};
 use crate::table::{Table, Tone, plain, toned};
 use crate::views::{exactly_when, word};
 
-/// More than any token has.
+/// Maximum size of the input, in bytes. Tokens are smaller.
 const BYTES_MAX: u64 = 64 * 1024;
 
-/// Asks whether the holder of a token may do something; exit code 0 when it is valid, 1 when it is not
+/// Verifies a token; exit code 0 if it is valid, 1 if not
 ///
-/// The token comes from a file or from standard input: on the command line others could read it.
+/// The token is read from a file or from standard input, because other users could read the command line.
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
     /// File with the token, or - for standard input
     #[arg(value_name = "FILE")]
     token: String,
-    /// A scope that the holder needs; may be repeated
+    /// Required scope; may be repeated
     #[arg(long, value_name = "SCOPE")]
     scope: Vec<String>,
-    /// Project that the holder wants to act in
+    /// Required project
     #[arg(long, default_value = "", hide_default_value = true)]
     project: String,
     /// Account that the key must belong to
@@ -36,7 +36,7 @@ pub(crate) struct Verify {
     /// ID that the key must have, for pairs of key ID and secret
     #[arg(long, default_value = "", hide_default_value = true)]
     key_id: String,
-    /// Address that the holder calls from
+    /// IP address of the client that presents the token
     #[arg(long, value_name = "ADDRESS", default_value = "", hide_default_value = true)]
     client_ip: String,
 }
@@ -55,7 +55,7 @@ impl Verify {
 
 /// The first line of a file, or of standard input.
 async fn presented(place: String) -> Result<String, Error> {
-    // In a thread of its own, so that an interrupt is heard while somebody types.
+    // On a blocking thread, so that an interrupt is handled while the input blocks.
     let path = PathBuf::from(&place);
     let line = tokio::task::spawn_blocking(move || {
         if place != "-" {
@@ -95,19 +95,19 @@ fn record(answer: &VerifyResponse, now: i64) -> Table {
     table
 }
 
-/// What a verdict means for the holder.
+/// Explanation of a verdict.
 fn meaning(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Valid => "",
-        Verdict::Malformed => "this is no token: too short, too long, mistyped, or cut off",
-        Verdict::Unknown => "no such token, for what was asked and for this caller",
-        Verdict::Disabled => "the key is switched off, and may be enabled again",
-        Verdict::Revoked => "the key was ended for good",
-        Verdict::Expired => "the key has expired, or a renewal has ended this token of it",
-        Verdict::AccountSuspended => "the account's keys do not work until it is resumed",
+        Verdict::Malformed => "not a token: too short, too long, mistyped or truncated",
+        Verdict::Unknown => "no token matches the question within the accounts of this caller",
+        Verdict::Disabled => "the key is disabled and can be enabled again",
+        Verdict::Revoked => "the key is permanently revoked",
+        Verdict::Expired => "the key has expired, or a renewal has ended this token",
+        Verdict::AccountSuspended => "the account is suspended; its keys are valid again when it is resumed",
         Verdict::ProjectDenied => "the key does not cover the project",
-        Verdict::ScopeDenied => "the key lacks scopes that were asked for",
-        Verdict::NetworkDenied => "the key may not be used from that address, or none was named (--client-ip)",
-        Verdict::Unspecified => "a verdict that this keyctl does not know, which is a refusal",
+        Verdict::ScopeDenied => "the key lacks required scopes",
+        Verdict::NetworkDenied => "the key is not valid from this address, or no address was given (--client-ip)",
+        Verdict::Unspecified => "a verdict that this keyctl does not know; treat it as a denial",
     }
 }

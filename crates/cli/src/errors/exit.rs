@@ -4,35 +4,35 @@ use std::process::ExitCode;
 
 use tonic::Code;
 
-/// How the program ends.
+/// The exit code of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// Done; of `verify`: the token is valid.
+    /// Success; for `verify`: the token is valid.
     Done = 0,
-    /// The answer is no: the verdict is another one, there is no active key to connect with, or a key was not imported.
+    /// Negative result: another verdict, no active key to connect with, or a key that was not imported.
     No = 1,
-    /// The command is wrong, or a value in it.
+    /// Invalid command or value.
     Usage = 2,
-    /// The caller's token is not known, or its key may not do this.
+    /// The caller is not authenticated, or lacks permission.
     Denied = 3,
-    /// There is no such key or account.
+    /// The key or account does not exist.
     NotFound = 4,
-    /// Policy or state does not allow it.
+    /// Policy or state does not allow the change.
     Refused = 5,
-    /// Not known: the authority was not reached, did not answer, or its answer was lost.
+    /// Unknown outcome: the authority could not be reached or did not answer, or its response was lost.
     Unknown = 6,
-    /// It was to be confirmed, and was not.
+    /// The user did not confirm the command.
     NotConfirmed = 7,
     /// A file on this machine cannot be used.
     File = 8,
-    /// A fault, of the authority or of keyctl.
+    /// Internal error of the authority or of keyctl.
     Fault = 9,
-    /// Interrupted, as shells say it.
+    /// Interrupted, as shells report SIGINT.
     Interrupted = 130,
 }
 
 impl Exit {
-    /// What a call that ended with this code means.
+    /// The exit code for a call that ended with `code`.
     pub(crate) fn of(code: Code) -> Self {
         match code {
             Code::Ok => Self::Done,
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reference_lists_the_codes() {
+    fn the_reference_lists_the_exit_codes() {
         let reference = include_str!("../../../../docs/keyctl.md");
         let (_, table) = reference.split_once("## Exit codes").unwrap();
         let listed: Vec<u8> = table.lines().filter_map(|row| row.split('|').nth(1)?.trim().parse().ok()).collect();

@@ -7,7 +7,7 @@ use super::{exactly_when, when, word};
 use crate::relative::exact;
 use crate::table::{Table, Tone, plain, toned};
 
-/// Accounts in a list.
+/// A list of accounts.
 pub(crate) fn list(accounts: &[Account], now: i64) -> Table {
     let mut table = Table::list(&["ACCOUNT", "NAME", "STATE", "PREFIX", "MAX KEYS", "CREATED"]);
     for account in accounts {
@@ -24,7 +24,7 @@ pub(crate) fn list(accounts: &[Account], now: i64) -> Table {
     table
 }
 
-/// All of one account.
+/// All fields of an account.
 pub(crate) fn record(account: &Account, now: i64) -> Table {
     let mut table = Table::record();
     table.pair("account", plain(&account.id));
@@ -57,7 +57,7 @@ fn max_keys(policy: &KeyPolicy) -> String {
     if counted == "active" { format!("{} active", policy.max_keys) } else { policy.max_keys.to_string() }
 }
 
-/// What the policy says. What it leaves to the authority is left out.
+/// The fields of a policy that are set.
 fn of_policy(policy: &KeyPolicy) -> Vec<(&'static str, String)> {
     let length = |length: &prost_types::Duration| exact(u64::try_from(length.seconds).unwrap_or_default());
     let lifetimes: Vec<_> = policy.lifetimes.iter().map(length).collect();
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_policy_is_told_in_words() {
+    fn a_policy_is_displayed() {
         let policy = KeyPolicy {
             token_prefix: "mko_tkn_".into(),
             max_keys: 10,

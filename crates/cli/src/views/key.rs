@@ -6,10 +6,10 @@ use key_authority_proto::v1::{Key, KeySecret, KeyState, ProjectAccess};
 use super::{exactly_when, when, word};
 use crate::table::{Table, Tone, plain, toned};
 
-/// A key that expires sooner than this is shown so that it is seen.
+/// A key that expires within this time is highlighted.
 const SOON_SECONDS: i64 = 14 * 86_400;
 
-/// Keys in a list. The account is told where the keys are of several.
+/// A list of keys, with the account if the keys may belong to several.
 pub(crate) fn list(keys: &[Key], now: i64, with_account: bool) -> Table {
     let mut header = vec!["KEY", "NAME", "STATE", "HINT", "LAST USED", "EXPIRES", "CREATED"];
     if with_account {
@@ -34,7 +34,7 @@ pub(crate) fn list(keys: &[Key], now: i64, with_account: bool) -> Table {
     table
 }
 
-/// All of one key.
+/// All fields of a key.
 pub(crate) fn record(key: &Key, now: i64) -> Table {
     let mut table = Table::record();
     table.pair("key", plain(&key.id));
@@ -60,7 +60,7 @@ pub(crate) fn record(key: &Key, now: i64) -> Table {
     table
 }
 
-/// What is told of a key beside its new token.
+/// The fields of a key that are shown with a new token.
 pub(crate) fn summary(key: &Key, now: i64) -> Table {
     let mut table = Table::record();
     table.pair("key", plain(&key.id));
@@ -71,7 +71,7 @@ pub(crate) fn summary(key: &Key, now: i64) -> Table {
     table
 }
 
-/// A key and its use in a sentence, for whoever is about to end it.
+/// Describes a key and its last use, for a confirmation.
 pub(crate) fn described(key: &Key, now: i64) -> String {
     let name = if key.display_name.is_empty() { String::new() } else { format!("{}, ", key.display_name) };
     let Key { id, account, token_hint, .. } = key;
@@ -114,7 +114,7 @@ fn expiry_tone(key: &Key, now: i64) -> Tone {
 
 fn last_used(key: &Key, now: i64) -> String {
     match &key.last_used_time {
-        Some(_) => format!("{}, {} times in all", exactly_when(key.last_used_time.as_ref(), now), key.use_count),
+        Some(_) => format!("{}, {} times in total", exactly_when(key.last_used_time.as_ref(), now), key.use_count),
         None => "never".into(),
     }
 }
@@ -134,9 +134,9 @@ fn of_secret(secret: &KeySecret, now: i64) -> String {
         Some(moment) if moment.seconds <= now => format!(", ended {}", when(Some(moment), now, "")),
         Some(moment) => format!(", ends {}", when(Some(moment), now, "")),
     };
-    let made = when(secret.create_time.as_ref(), now, "");
+    let created = when(secret.create_time.as_ref(), now, "");
     let used = when(secret.last_used_time.as_ref(), now, "never");
-    format!("{}…, made {made}, last used {used}{ends}", secret.token_hint)
+    format!("{}…, created {created}, last used {used}{ends}", secret.token_hint)
 }
 
 #[cfg(test)]
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_tells_state_hint_use_and_expiry() {
+    fn a_list_shows_state_hint_use_and_expiry() {
         let never = Key { id: "old".into(), state: KeyState::Revoked.into(), ..Key::default() };
         assert_eq!(
             list(&[key(), never], NOW, false).render(false),
@@ -176,14 +176,14 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_to_confirm_reads_when_the_key_was_used() {
+    fn a_confirmation_shows_when_the_key_was_used() {
         assert_eq!(described(&key(), NOW), "key ci (CI, acme_Ab3d…) of account acme, last used 3 hours ago");
         let never = Key { last_used_time: None, display_name: String::new(), ..key() };
         assert_eq!(described(&never, NOW), "key ci (acme_Ab3d…) of account acme, last used never");
     }
 
     #[test]
-    fn what_expires_soon_is_seen() {
+    fn keys_that_expire_soon_are_highlighted() {
         let tone = |seconds| expiry_tone(&Key { expire_time: Some(at(seconds)), ..Key::default() }, NOW);
         assert_eq!(tone(NOW), Tone::Bad);
         assert_eq!(tone(NOW + 1), Tone::Caution);

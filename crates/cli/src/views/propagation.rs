@@ -1,25 +1,25 @@
-//! How a change reached the replicas.
+//! The propagation of a change to the replicas.
 
 use key_authority_proto::v1::{Propagation, PropagationState};
 
 use crate::console::note;
 use crate::relative::counted;
 
-/// Tells that a change is over, in a line beside its result.
-pub(crate) fn tell(propagation: Option<&Propagation>) {
+/// Prints a note that the change is in force on all replicas.
+pub(crate) fn report(propagation: Option<&Propagation>) {
     if let Some(propagation) = propagation {
         note(&sentence(propagation));
     }
 }
 
-/// The proof that a change is over, in a line.
+/// Describes the propagation in one line.
 fn sentence(propagation: &Propagation) -> String {
     let Propagation { revision, replicas, .. } = propagation;
     let waited = propagation.waited.and_then(|waited| std::time::Duration::try_from(waited).ok()).unwrap_or_default();
     let how = match propagation.state() {
         PropagationState::Confirmed => format!("confirmed by {}", counted((*replicas).into(), "replica")),
-        PropagationState::Lapsed => "in force, after a replica that left or fell silent was waited out".into(),
-        PropagationState::Unspecified => "made".into(),
+        PropagationState::Lapsed => "in force after the lease of an unresponsive replica expired".into(),
+        PropagationState::Unspecified => "committed".into(),
     };
     format!("revision {revision} {how}, waited {waited:.1?}")
 }
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_end_of_a_change_is_told() {
+    fn the_propagation_of_a_change_is_described() {
         let mut propagation = Propagation {
             revision: 7,
             state: PropagationState::Confirmed.into(),
@@ -40,7 +40,7 @@ mod tests {
         propagation.state = PropagationState::Lapsed.into();
         assert_eq!(
             sentence(&propagation),
-            "revision 7 in force, after a replica that left or fell silent was waited out, waited 823.0µs"
+            "revision 7 in force after the lease of an unresponsive replica expired, waited 823.0µs"
         );
     }
 }

@@ -3,7 +3,7 @@
 use crate::support::{Keyctl, Terminal, run};
 
 #[test]
-fn a_key_goes_through_its_life() {
+fn a_key_goes_through_its_lifecycle() {
     let keyctl = Keyctl::start();
     let token = keyctl.key("ci");
     keyctl.done(&[
@@ -25,11 +25,11 @@ fn a_key_goes_through_its_life() {
     }
     keyctl.done(&["keys", "edit", "ci", "--clear", "labels", "--clear", "scopes"]);
     assert!(!keyctl.done(&["keys", "show", "ci"]).contains("deploy"));
-    assert_eq!(keyctl.value("name", &["keys", "show", "ci"]), "CI", "what was not named stays");
+    assert_eq!(keyctl.value("name", &["keys", "show", "ci"]), "CI", "fields that are not named do not change");
 
     assert!(keyctl.done(&["keys", "disable", "ci"]).contains("disabled"));
     assert_eq!(keyctl.verdict(&token), "VERDICT_DISABLED");
-    assert_eq!(keyctl.done(&["keys", "list", "acme", "--state", "active"]).lines().count(), 1, "a header alone");
+    assert_eq!(keyctl.done(&["keys", "list", "acme", "--state", "active"]).lines().count(), 1, "only a header");
     assert!(keyctl.done(&["keys", "enable", "ci"]).contains("active"));
 
     let renewed = keyctl.value("token", &["keys", "renew", "ci", "--overlap", "1h", "--lifetime", "36h"]);
@@ -39,7 +39,7 @@ fn a_key_goes_through_its_life() {
     assert!(keyctl.done(&["keys", "revoke", "ci", "--yes", "--reason", "over"]).contains("revoked"));
     assert_eq!(keyctl.value("reason", &["keys", "show", "ci"]), "over");
     assert_eq!(keyctl.verdict(&renewed), "VERDICT_REVOKED");
-    keyctl.run(&["keys", "delete", "ci", "--yes"]).with(0).says("key ci is deleted").says("confirmed by 1 replica");
+    keyctl.run(&["keys", "delete", "ci", "--yes"]).with(0).says("key ci deleted").says("confirmed by 1 replica");
 
     let audit = keyctl.done(&["audit", "--key", "ci"]);
     let actions: Vec<_> = audit.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1)).collect();
@@ -50,7 +50,7 @@ fn a_key_goes_through_its_life() {
 }
 
 #[test]
-fn an_account_goes_through_its_life() {
+fn an_account_goes_through_its_lifecycle() {
     let keyctl = Keyctl::start();
     let policy = ["--token-prefix", "acme_", "--max-keys", "3", "--counted-states", "active", "--recoverable", "true"];
     keyctl
@@ -74,7 +74,7 @@ fn an_account_goes_through_its_life() {
 }
 
 #[test]
-fn verify_tells_the_verdict_and_why() {
+fn verify_prints_the_verdict_and_the_reason() {
     let keyctl = Keyctl::start();
     let token = keyctl.key("ci");
     std::fs::write(keyctl.file("token"), &token).unwrap();
@@ -113,7 +113,7 @@ fn meko_10_connecting_a_client_leads_to_a_key() {
 }
 
 #[test]
-fn status_tells_of_every_replica() {
+fn status_lists_every_replica() {
     let keyctl = Keyctl::start();
     let status = keyctl.done(&["status"]);
     let words = ["version", "SQLite", "revision", "REPLICA", &keyctl.server.address, "s left", "this call"];
@@ -126,7 +126,7 @@ fn status_tells_of_every_replica() {
 fn completions_are_those_of_the_shell() {
     let keyctl = Keyctl::start();
     for (shell, word) in [("bash", "complete -F"), ("zsh", "#compdef keyctl"), ("fish", "complete -c keyctl")] {
-        // It asks no authority.
+        // It does not call an authority.
         let ended = run(keyctl.command(&["completions", shell]).env("KEYCTL_ENDPOINT", "http://127.0.0.1:1"));
         assert!(ended.with(0).stdout.contains(word), "{shell}");
     }

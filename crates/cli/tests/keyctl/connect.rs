@@ -1,15 +1,15 @@
-//! How AI agents are connected, as `keyctl connect --url` tells it.
+//! Connection of AI agents with `keyctl connect --url`.
 
 use crate::support::{Keyctl, Link, Terminal};
 
 const CONNECT: [&str; 4] = ["connect", "acme", "--url", "https://mcp.example.com/mcp?team=a&b=c"];
 
-/// The words of a call of it, with more after them.
+/// The arguments of a call, with further ones.
 fn connect<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [&CONNECT, more].concat()
 }
 
-/// A server with an account `acme` that has no key, and of which tokens are kept or not.
+/// A server with an account `acme` that has no key. `recoverable` sets whether tokens are stored.
 fn account(recoverable: &str) -> Keyctl {
     let keyctl = Keyctl::start();
     keyctl.done(&["accounts", "create", "acme", "--token-prefix", "acme_", "--recoverable", recoverable]);
@@ -17,15 +17,15 @@ fn account(recoverable: &str) -> Keyctl {
 }
 
 #[test]
-fn console_8_a_client_is_connected_with_the_token_of_a_key_that_is_kept() {
+fn console_8_instructions_contain_the_stored_token() {
     let keyctl = account("true");
     let token = keyctl.key("ci");
     let ended = keyctl.run(&connect(&["--client", "claude-code", "--server-name", "prod"])).with(0);
     let command = "claude mcp add --transport http prod 'https://mcp.example.com/mcp?team=a&b=c' --header";
     let row = format!("claude-code  sh     {command} 'Authorization: Bearer {token}'");
     assert!(ended.stdout.lines().any(|line| line == row), "{row:?} is not in:\n{}", ended.stdout);
-    assert!(!ended.stdout.contains("PowerShell"), "it would not hand & on:\n{}", ended.stdout);
-    ended.says("claude-code: PowerShell passes the URL to cmd").says("the token is that of key ci");
+    assert!(!ended.stdout.contains("PowerShell"), "PowerShell would not pass & unchanged:\n{}", ended.stdout);
+    ended.says("claude-code: PowerShell passes the URL to cmd").says("the lines contain the token of key ci");
 
     let ended = keyctl.run(&CONNECT).with(0).says("chatgpt: the URL contains the token");
     for (client, place, lines) in [
@@ -40,7 +40,7 @@ fn console_8_a_client_is_connected_with_the_token_of_a_key_that_is_kept() {
         let words = |line: &&str| line.split_whitespace().take(2).eq([client, place]);
         assert_eq!(ended.stdout.lines().filter(words).count(), lines, "{client} {place}:\n{}", ended.stdout);
     }
-    assert!(ended.stdout.contains("mcp-example-com"), "the server is called as its host:\n{}", ended.stdout);
+    assert!(ended.stdout.contains("mcp-example-com"), "the server has the name of its host:\n{}", ended.stdout);
 
     let answer = keyctl.run(&connect(&["--client", "codex", "-o", "json"])).with(0).json();
     assert_eq!((&answer["tokenSource"], &answer["key"]["id"]), (&"TOKEN_SOURCE_REVEALED".into(), &"ci".into()));
@@ -53,7 +53,7 @@ fn console_8_a_client_is_connected_with_the_token_of_a_key_that_is_kept() {
 }
 
 #[test]
-fn console_8_a_key_is_created_where_there_is_none() {
+fn console_8_a_key_is_created_if_there_is_none() {
     let keyctl = account("false");
     keyctl.run(&CONNECT).with(1).says("no active key").says("--create-if-none");
     let ended = keyctl.run(&connect(&["--client", "claude-code", "--create"])).with(0);
@@ -63,14 +63,14 @@ fn console_8_a_key_is_created_where_there_is_none() {
     let listed = keyctl.done(&["keys", "list", "acme"]);
     assert!(listed.lines().count() == 2 && listed.contains("mcp-example-com"), "{listed}");
 
-    // It is there now, but its token is not kept.
+    // The key exists now, but its token is not stored.
     let ended = keyctl.run(&connect(&["--client", "claude-code", "--create"])).with(0);
     assert!(ended.stdout.contains("'Authorization: Bearer YOUR_API_KEY'"), "{}", ended.stdout);
     ended.says(&format!("which begins with {}, in place of YOUR_API_KEY", &token[..9])).says("keyctl keys renew");
 }
 
 #[test]
-fn people_are_asked_before_a_key_is_created() {
+fn creation_of_a_key_requires_confirmation() {
     let keyctl = account("false");
     let mut terminal = Terminal::start(&mut keyctl.command(&connect(&["--client", "cursor"])));
     terminal.await_shown("Account acme has no active key. Create one? [y/N] ");
@@ -80,7 +80,7 @@ fn people_are_asked_before_a_key_is_created() {
 }
 
 #[test]
-fn a_caller_who_may_see_no_token_gets_a_placeholder() {
+fn a_caller_without_permission_for_tokens_gets_a_placeholder() {
     let keyctl = account("true");
     keyctl.key("ci");
     keyctl.done(&["keys", "create", "system", "--scope", "keys.read", "--all-projects", "--save", "reader.txt"]);
@@ -90,12 +90,12 @@ fn a_caller_who_may_see_no_token_gets_a_placeholder() {
 }
 
 #[test]
-fn a_key_whose_answer_is_lost_is_told() {
+fn a_lost_response_with_a_new_token_is_reported() {
     for (recoverable, code) in [("true", 0), ("false", 6)] {
         let keyctl = account(recoverable);
         let link = Link::to(&keyctl.server.address, true);
         let endpoint = format!("http://{}", link.address);
-        let ended = keyctl.run(&connect(&["--create", "--endpoint", &endpoint])).with(code).says("asking again");
+        let ended = keyctl.run(&connect(&["--create", "--endpoint", &endpoint])).with(code).says("retrying");
         assert_eq!(ended.stdout.contains("acme_"), code == 0, "{}", ended.stdout);
         if code != 0 {
             ended.says("has a new token, but it is lost").says("next: keyctl keys renew");
@@ -105,7 +105,7 @@ fn a_key_whose_answer_is_lost_is_told() {
 }
 
 #[test]
-fn what_cannot_be_connected_is_refused_with_the_way_on() {
+fn errors_of_connect_have_a_next_step() {
     let keyctl = account("false");
     keyctl.key("ci");
     keyctl.done(&["keys", "disable", "ci"]);
@@ -113,7 +113,7 @@ fn what_cannot_be_connected_is_refused_with_the_way_on() {
     keyctl.run(&connect(&["--key", "nothing"])).with(4).says("next: keyctl keys list");
     keyctl.run(&["connect", "acme", "--url", "ftp://example.com"]).with(2).says("url must");
     keyctl.run(&connect(&["--server-name", "no name"])).with(2).says("server_name must");
-    keyctl.run(&connect(&["--output", "token"])).with(2).says("never alone");
+    keyctl.run(&connect(&["--output", "token"])).with(2).says("part of the instructions");
     for more in [&["--client", "emacs"][..], &["--key", "ci", "--create"], &["--save", "key.txt"]] {
         keyctl.run(&connect(more)).with(2);
     }

@@ -1,4 +1,4 @@
-//! Which authority is called, and how: profiles and TLS.
+//! Connection to the authority: profiles and TLS.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::server::Server;
 use crate::support::{keyctl, run};
 
-/// Makes a profile file of `home`.
+/// Writes the profile file in `home`.
 fn write_profiles(home: &Path, text: &str) {
     fs::create_dir_all(home.join(".config/keyctl")).unwrap();
     fs::write(home.join(".config/keyctl/config.toml"), text).unwrap();
@@ -30,7 +30,7 @@ fn a_profile_names_endpoint_and_token() {
     asked(&["status"]).with(0);
     asked(&["--profile", "local", "status"]).with(0);
     asked(&["--profile", "elsewhere", "status"]).with(6).says("http://127.0.0.1:1");
-    asked(&["--profile", "nowhere", "status"]).with(8).says("there is no profile nowhere").says("elsewhere, local");
+    asked(&["--profile", "nowhere", "status"]).with(8).says("no profile nowhere").says("elsewhere, local");
     let endpoint = format!("http://{}", server.address);
     asked(&["--profile", "elsewhere", "--endpoint", &endpoint, "--token-file", "data/root.token", "status"]).with(0);
     run(keyctl(home).arg("status").env("KEYCTL_ENDPOINT", "http://127.0.0.1:1")).with(6);
@@ -38,7 +38,7 @@ fn a_profile_names_endpoint_and_token() {
     asked(&["status"]).with(8).says("config.toml").says("docs/keyctl.md");
 }
 
-/// An authority that signs certificates, one for the server and one for a client, in `folder`.
+/// Creates a CA and certificates for the server and a client in `folder`.
 fn certify(folder: &Path) {
     let openssl = |words: &str| {
         let output = Command::new("openssl").args(words.split(' ')).current_dir(folder).output().expect("openssl");
@@ -55,7 +55,7 @@ fn certify(folder: &Path) {
 }
 
 #[test]
-fn tls_is_spoken_both_ways() {
+fn mutual_tls_is_supported() {
     let server = Server::start_with(|folder| {
         certify(folder);
         [("--tls-cert", "server.pem"), ("--tls-key", "server.key"), ("--client-ca", "ca.pem")]

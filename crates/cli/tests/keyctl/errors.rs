@@ -1,9 +1,9 @@
-//! What is said when something goes wrong, and the exit codes.
+//! Errors with their next steps and exit codes.
 
 use crate::support::{Keyctl, run};
 
 #[test]
-fn every_refusal_has_its_code_and_a_next_step() {
+fn every_error_has_an_exit_code_and_a_next_step() {
     let keyctl = Keyctl::start();
     keyctl.key("ci");
     keyctl.done(&["keys", "create", "system", "--scope", "keys.read", "--save", "reader.txt"]);
@@ -11,37 +11,37 @@ fn every_refusal_has_its_code_and_a_next_step() {
 
     let bad = keyctl.run(&["keys", "create", "acme", "--network", "192.0.2.1/24", "--key-id", "-"]).with(2);
     bad.says("allowed_networks[0] must").says("key_id must").says("next: the command's --help");
-    run(keyctl.command(&["status"]).env_remove("KEYCTL_TOKEN_FILE")).with(3).says("next: name a file");
+    run(keyctl.command(&["status"]).env_remove("KEYCTL_TOKEN_FILE")).with(3).says("next: set a file");
     reader(&["keys", "disable", "ci"])
         .with(3)
-        .says("next: call as a key of account system that has the scope keys.write");
+        .says("next: call with a key of account system that has the scope keys.write");
     keyctl.run(&["keys", "show", "nothing"]).with(4).says("next: keyctl keys list");
     keyctl.run(&["accounts", "show", "nothing"]).with(4).says("next: keyctl accounts list");
     keyctl.run(&["accounts", "create", "acme"]).with(5).says("next: choose another ID");
     keyctl.run(&["keys", "create", "acme", "--key-id", "ci"]).with(5).says("next: choose another --key-id");
-    keyctl.run(&["keys", "edit", "ci", "--display-name", "CI", "--etag", "old"]).with(5).says("next: look at it again");
+    keyctl.run(&["keys", "edit", "ci", "--display-name", "CI", "--etag", "old"]).with(5).says("next: read it again");
     keyctl.run(&["keys", "reveal", "ci"]).with(5).says("next: keyctl keys renew KEY");
     keyctl.run(&["accounts", "delete", "acme", "--yes"]).with(5).says("next: keyctl keys list ACCOUNT");
 
     keyctl.done(&["accounts", "edit", "acme", "--max-keys", "1"]);
-    keyctl.run(&["keys", "create", "acme"]).with(5).says("the account has 1 keys").says("--max-keys allows more");
+    keyctl.run(&["keys", "create", "acme"]).with(5).says("the account has 1 keys").says("--max-keys raises the limit");
     keyctl.done(&["keys", "revoke", "ci", "--yes"]);
-    keyctl.run(&["keys", "renew", "ci"]).with(5).says("next: keyctl keys create makes another one");
+    keyctl.run(&["keys", "renew", "ci"]).with(5).says("next: keyctl keys create creates another key");
 }
 
 #[test]
-fn a_key_used_lately_is_deleted_only_on_purpose() {
+fn a_recently_used_key_is_deleted_only_with_the_flag() {
     let keyctl = Keyctl::start();
     let token = keyctl.key("ci");
     keyctl.done(&["accounts", "edit", "acme", "--recently-used-window", "24h"]);
     assert_eq!(keyctl.verdict(&token), "VERDICT_VALID");
-    // The guard judges by uses that are not written down yet, too.
+    // The protection includes usage that is not written yet.
     keyctl.run(&["keys", "delete", "ci", "--yes"]).with(5).says("last used at").says("--allow-recently-used");
     keyctl.done(&["keys", "delete", "ci", "--yes", "--allow-recently-used"]);
 }
 
 #[test]
-fn words_that_are_wrong_are_refused_before_anything_is_asked() {
+fn invalid_arguments_are_rejected_before_any_call() {
     let keyctl = Keyctl::start();
     for words in [
         &["keys", "create"][..],
@@ -60,14 +60,11 @@ fn words_that_are_wrong_are_refused_before_anything_is_asked() {
 }
 
 #[test]
-fn an_authority_that_is_not_there_is_said_so_at_once() {
+fn an_unreachable_authority_is_reported_immediately() {
     let keyctl = Keyctl::start();
-    // A port that was free a moment ago.
+    // The port was free a moment ago.
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let endpoint = format!("http://{address}");
     let ended = keyctl.run(&["--endpoint", &endpoint, "keys", "list"]).with(6);
-    ended
-        .says(&format!("no authority can be reached at {endpoint}"))
-        .says("refused")
-        .says("next: is the authority running");
+    ended.says(&format!("cannot connect to {endpoint}")).says("refused").says("next: is the authority running");
 }

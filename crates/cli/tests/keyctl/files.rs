@@ -1,4 +1,4 @@
-//! Tokens in files: whose they are, and that none is lost.
+//! Token files: permissions, and no lost tokens.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use crate::support::{Keyctl, run};
 
 #[test]
-fn a_token_file_that_others_can_read_is_refused() {
+fn a_token_file_that_others_can_access_is_rejected() {
     let keyctl = Keyctl::start();
     let token = fs::read(&keyctl.server.root_token_file).unwrap();
     let file = keyctl.file("copy.token");
@@ -16,14 +16,14 @@ fn a_token_file_that_others_can_read_is_refused() {
         let ended = keyctl.run(&["--token-file", "copy.token", "status"]).with(code);
         if code != 0 {
             ended
-                .says(&format!("copy.token can be read by others than its owner (mode {mode:04o})"))
+                .says(&format!("copy.token is accessible to other users (mode {mode:04o})"))
                 .says("chmod 600 copy.token");
         }
     }
 }
 
 #[test]
-fn a_token_can_come_by_environment_and_a_file_goes_before_it() {
+fn a_token_file_overrides_the_environment_variable() {
     let keyctl = Keyctl::start();
     let token = fs::read_to_string(&keyctl.server.root_token_file).unwrap();
     let by_environment = |words: &[&str], token: &str| {
@@ -31,12 +31,12 @@ fn a_token_can_come_by_environment_and_a_file_goes_before_it() {
     };
     by_environment(&["status"], &token).with(0);
     by_environment(&["status"], "").with(3).says("--token-file");
-    by_environment(&["status"], "some\nthing").with(8).says("there is no token in KEYCTL_TOKEN");
+    by_environment(&["status"], "some\nthing").with(8).says("no valid token in KEYCTL_TOKEN");
     run(keyctl.command(&["status"]).env("KEYCTL_TOKEN", "wrong")).with(0);
 }
 
 #[test]
-fn meko_09_a_saved_token_is_for_its_owner_alone_and_never_overwrites() {
+fn meko_09_a_saved_token_is_private_and_never_overwrites_a_file() {
     let keyctl = Keyctl::start();
     keyctl.done(&["accounts", "create", "--from-file", example("meko").as_str()]);
     let create = ["keys", "create", "meko-user-42", "--key-id", "laptop", "--save", "key.txt"];
@@ -49,15 +49,15 @@ fn meko_09_a_saved_token_is_for_its_owner_alone_and_never_overwrites() {
     assert_eq!(keyctl.verdict(&token), "VERDICT_VALID");
 
     let another = ["keys", "create", "meko-user-42", "--save", "key.txt"];
-    keyctl.run(&another).with(8).says("key.txt exists, and is not overwritten; nothing was changed");
+    keyctl.run(&another).with(8).says("key.txt already exists and is never overwritten; nothing was changed");
     keyctl.run(&["keys", "renew", "laptop", "--save", "key.txt"]).with(8);
     assert_eq!(fs::read_to_string(&file).unwrap(), token);
-    assert_eq!(keyctl.verdict(&token), "VERDICT_VALID", "and the key was not renewed either");
+    assert_eq!(keyctl.verdict(&token), "VERDICT_VALID", "the key must not be renewed");
     assert_eq!(keyctl.done(&["keys", "list", "meko-user-42"]).lines().count(), 2, "a header and one key");
 }
 
 #[test]
-fn a_file_for_a_key_that_is_refused_goes_again() {
+fn the_file_is_removed_if_the_key_is_rejected() {
     let keyctl = Keyctl::start();
     keyctl
         .run(&["keys", "create", "nobody", "--save", "key.txt"])
@@ -68,7 +68,7 @@ fn a_file_for_a_key_that_is_refused_goes_again() {
 }
 
 #[test]
-fn a_token_that_cannot_be_saved_is_not_made() {
+fn no_token_is_created_if_its_file_cannot_be() {
     let keyctl = Keyctl::start();
     keyctl.key("ci");
     keyctl.run(&["keys", "renew", "ci", "--save", "missing/key.txt"]).with(8).says("missing/key.txt cannot be used");

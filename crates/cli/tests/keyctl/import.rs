@@ -6,7 +6,7 @@ use std::io::Write as _;
 
 use crate::support::{Keyctl, Terminal, run};
 
-/// Of `a-token-of-another-system`.
+/// SHA-256 digest of `a-token-of-another-system`.
 const SHA256: &str = "3f9fe8b1a9b6c2a0a1c4e4d46b9a3b4b4ea3a45b4d46a41f7c7df2d5a7a0a2d1";
 
 fn keyctl() -> Keyctl {
@@ -16,7 +16,7 @@ fn keyctl() -> Keyctl {
 }
 
 #[test]
-fn tokens_go_on_and_what_is_wrong_is_told_by_its_line() {
+fn tokens_are_imported_and_errors_are_reported_with_their_line() {
     let keyctl = keyctl();
     let lines = "{\"key_id\": \"a\", \"token\": \"whole-token-of-a-canary\", \"scopes\": [\"deploy\"]}\n\
                  \n\
@@ -28,22 +28,22 @@ fn tokens_go_on_and_what_is_wrong_is_told_by_its_line() {
     let import = |more: &[&str]| keyctl.run(&[&["keys", "import", "acme", "keys.jsonl"], more].concat());
 
     let rehearsed = import(&["--dry-run"]).with(1);
-    assert_eq!(rehearsed.stdout, "would be imported  2\nthere already      0\nnot imported       3\n");
+    assert_eq!(rehearsed.stdout, "would be imported  2\nexisting           0\nnot imported       3\n");
     assert_eq!(keyctl.verdict("whole-token-of-a-canary"), "VERDICT_MALFORMED");
 
-    let ended = import(&["--errors", "errors.jsonl"]).with(1).says("errors.jsonl tells").says("confirmed by 1 replica");
-    assert_eq!(ended.stdout, "imported       2\nthere already  0\nnot imported   3\n");
+    let ended = import(&["--errors", "errors.jsonl"]).with(1).says("errors.jsonl lists").says("confirmed by 1 replica");
+    assert_eq!(ended.stdout, "imported      2\nexisting      0\nnot imported  3\n");
     let errors = fs::read_to_string(keyctl.file("errors.jsonl")).unwrap();
-    let told: Vec<serde_json::Value> = errors.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let of = |name: &str| told.iter().map(|error| error[name].to_string()).collect::<Vec<_>>().join(" ");
+    let entries: Vec<serde_json::Value> = errors.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |name: &str| entries.iter().map(|error| error[name].to_string()).collect::<Vec<_>>().join(" ");
     assert_eq!(of("line"), "4 3 5");
     assert_eq!(of("reason"), "\"NOT_READ\" \"FIELD_INVALID\" \"TOKEN_EXISTS\"");
-    import(&["--errors", "errors.jsonl"]).with(8).says("errors.jsonl exists");
+    import(&["--errors", "errors.jsonl"]).with(8).says("errors.jsonl already exists");
     assert_eq!(keyctl.verdict("whole-token-of-a-canary"), "VERDICT_VALID");
     assert_eq!(keyctl.verdict("another-token-of-a-canary"), "VERDICT_DISABLED");
 
     let again = import(&[]).with(1).says("line 3: token must be").says("line 5: the token is another key's");
-    assert!(again.stdout.contains("there already  2\n"), "{}", again.stdout);
+    assert!(again.stdout.contains("existing      2\n"), "{}", again.stdout);
     for text in [&rehearsed.stderr, &ended.stderr, &again.stderr, &errors, &again.stdout] {
         assert!(!text.contains("canary"), "{text}");
     }
@@ -52,7 +52,7 @@ fn tokens_go_on_and_what_is_wrong_is_told_by_its_line() {
 }
 
 #[test]
-fn a_line_that_is_far_too_long_is_told_by_its_number_and_the_others_are_imported() {
+fn a_line_that_is_too_long_is_reported_and_the_others_are_imported() {
     let keyctl = keyctl();
     let long = "x".repeat(17 * 1024 * 1024);
     let lines = format!(
@@ -61,11 +61,11 @@ fn a_line_that_is_far_too_long_is_told_by_its_number_and_the_others_are_imported
     );
     fs::write(keyctl.file("keys.jsonl"), lines).unwrap();
     let ended = keyctl.run(&["keys", "import", "acme", "keys.jsonl"]).with(1).says("line 2: is larger than 1 MiB");
-    assert_eq!(ended.stdout, "imported       1\nthere already  0\nnot imported   1\n");
+    assert_eq!(ended.stdout, "imported      1\nexisting      0\nnot imported  1\n");
 }
 
 #[test]
-fn digests_come_from_a_table_in_messages_of_any_size() {
+fn digests_are_imported_from_csv_in_batches_of_any_size() {
     let keyctl = keyctl();
     let mut table = String::from("key_id,sha256,labels\n");
     for number in 0..25 {
@@ -76,7 +76,7 @@ fn digests_come_from_a_table_in_messages_of_any_size() {
     let done = keyctl.done(&["keys", "import", "acme", "keys.csv", "--batch", "10"]);
     assert!(done.contains("25"), "{done}");
     let audit = keyctl.done(&["audit", "--account", "acme", "--action", "import-keys"]);
-    assert_eq!(audit.lines().count(), 1 + 3, "ten a change: {audit}");
+    assert_eq!(audit.lines().count(), 1 + 3, "ten keys in each change: {audit}");
     assert!(keyctl.done(&["keys", "show", "key-24"]).contains("number=24"));
 
     let piped = std::io::pipe().unwrap();
@@ -84,11 +84,11 @@ fn digests_come_from_a_table_in_messages_of_any_size() {
     writer.write_all(table.as_bytes()).unwrap();
     drop(writer);
     let ended = run(keyctl.command(&["keys", "import", "acme", "-", "--format", "csv"]).stdin(piped.0)).with(0);
-    assert!(ended.stdout.contains("there already  25"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("existing      25"), "{}", ended.stdout);
 }
 
 #[test]
-fn an_import_that_cannot_be_made_says_so() {
+fn errors_of_a_whole_import_are_reported() {
     let keyctl = keyctl();
     fs::write(keyctl.file("keys.jsonl"), "{\"token\": \"a-token-of-another-system\"}\n").unwrap();
     keyctl.run(&["keys", "import", "acme", "nothing"]).with(8).says("nothing cannot be used");
@@ -96,28 +96,28 @@ fn an_import_that_cannot_be_made_says_so() {
     keyctl.run(&["keys", "import", "system", "keys.jsonl"]).with(5).says("reserved");
     keyctl.run(&["keys", "import", "acme", "keys.jsonl", "--batch", "10001"]).with(2);
     fs::write(keyctl.file("keys.csv"), "token;key_id\n").unwrap();
-    keyctl.run(&["keys", "import", "acme", "keys.csv"]).with(8).says("column 1 is none of key_id");
+    keyctl.run(&["keys", "import", "acme", "keys.csv"]).with(8).says("column 1 is unknown; expected one of key_id");
 }
 
 #[test]
-fn a_dry_run_judges_each_batch_by_itself_and_says_so() {
+fn a_dry_run_checks_each_batch_separately_and_says_so() {
     let keyctl = keyctl();
     let lines = "{\"key_id\": \"a\", \"token\": \"a-token-of-another-system\"}\n\
                  {\"key_id\": \"b\", \"token\": \"a-token-of-another-system\"}\n";
     fs::write(keyctl.file("keys.jsonl"), lines).unwrap();
     let import = |more: &[&str]| keyctl.run(&[&["keys", "import", "acme", "keys.jsonl"], more].concat());
-    let by_itself = "each batch was judged by itself";
+    let separately = "each batch was checked separately";
 
     let whole = import(&["--dry-run"]).with(1).says("the token is another key's");
-    assert!(!whole.stderr.contains(by_itself), "{}", whole.stderr);
-    let apart = import(&["--dry-run", "--batch", "1"]).with(0).says(by_itself);
-    assert_eq!(apart.stdout, "would be imported  2\nthere already      0\nnot imported       0\n");
+    assert!(!whole.stderr.contains(separately), "{}", whole.stderr);
+    let apart = import(&["--dry-run", "--batch", "1"]).with(0).says(separately);
+    assert_eq!(apart.stdout, "would be imported  2\nexisting           0\nnot imported       0\n");
     let ended = import(&["--batch", "1"]).with(1).says("the token is another key's");
-    assert!(!ended.stderr.contains(by_itself), "{}", ended.stderr);
+    assert!(!ended.stderr.contains(separately), "{}", ended.stderr);
 }
 
 #[test]
-fn a_terminal_shows_how_far_it_is() {
+fn a_terminal_shows_the_progress() {
     let keyctl = keyctl();
     let mut lines = String::new();
     for number in 0..2_000 {

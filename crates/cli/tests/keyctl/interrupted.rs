@@ -1,4 +1,4 @@
-//! Calls whose answers are lost, and commands that are interrupted.
+//! Lost responses and interrupted commands.
 
 use std::process::Stdio;
 
@@ -7,21 +7,21 @@ use rustix::process::{Signal, kill_process};
 use crate::support::{Ended, Keyctl, Link, Terminal, run};
 
 #[test]
-fn a_change_whose_answer_is_lost_is_made_once() {
+fn a_change_whose_response_is_lost_is_applied_once() {
     let keyctl = Keyctl::start();
     keyctl.key("ci");
     let link = Link::to(&keyctl.server.address, true);
     let endpoint = format!("http://{}", link.address);
     let ended = keyctl.run(&["--endpoint", &endpoint, "keys", "disable", "ci"]).with(0);
     assert!(ended.stdout.contains("disabled"), "{}", ended.stdout);
-    ended.says("asking again").says("confirmed by 1 replica");
+    ended.says("retrying").says("confirmed by 1 replica");
     let audit = keyctl.run(&["audit", "--action", "disable-key", "-o", "json"]).json();
     assert_eq!(audit["events"].as_array().map(Vec::len), Some(1), "{audit}");
     assert!(audit["events"][0]["requestId"].as_str().unwrap().starts_with("keyctl-"), "{audit}");
 }
 
 #[test]
-fn a_token_whose_answer_is_lost_is_said_to_be_lost() {
+fn a_token_whose_response_is_lost_is_reported_as_lost() {
     let keyctl = Keyctl::start();
     keyctl.key("ci");
     let link = Link::to(&keyctl.server.address, true);
@@ -33,17 +33,17 @@ fn a_token_whose_answer_is_lost_is_said_to_be_lost() {
 }
 
 #[test]
-fn an_answer_that_does_not_come_is_waited_for_no_longer_than_asked() {
+fn a_missing_response_times_out() {
     let keyctl = Keyctl::start();
     keyctl.key("ci");
     let link = Link::to(&keyctl.server.address, false);
     let endpoint = format!("http://{}", link.address);
     let slow = ["--endpoint", &endpoint, "--timeout", "300ms", "keys", "disable", "ci"];
-    keyctl.run(&slow).with(6).says("the change may have been made or not: keyctl audit tells");
+    keyctl.run(&slow).with(6).says("the change may have been made: check with keyctl audit");
 }
 
 #[test]
-fn an_interrupt_ends_it_and_leaves_nothing_behind() {
+fn an_interrupt_ends_the_command_and_removes_its_file() {
     let keyctl = Keyctl::start();
     keyctl.key("ci");
     let link = Link::to(&keyctl.server.address, false);
@@ -54,7 +54,7 @@ fn an_interrupt_ends_it_and_leaves_nothing_behind() {
     assert!(keyctl.file("key.txt").exists());
     kill_process(rustix::process::Pid::from_child(&child), Signal::INT).unwrap();
     let ended = Ended::of(child.wait_with_output().unwrap());
-    ended.with(130).says("interrupted; a change that was under way may have been made").says("keyctl audit");
+    ended.with(130).says("interrupted; a change in progress may have been made").says("keyctl audit");
     assert!(!keyctl.file("key.txt").exists());
 }
 
@@ -73,7 +73,7 @@ fn a_question_can_be_interrupted() {
 }
 
 #[test]
-fn a_wait_can_be_taken_up_again() {
+fn a_wait_can_be_resumed() {
     let keyctl = Keyctl::start();
     keyctl.key("ci");
     run(&mut keyctl.command(&["status", "--wait-for", "1"])).with(0).says("revision").says("confirmed by 1 replica");

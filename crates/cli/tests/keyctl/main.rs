@@ -1,4 +1,4 @@
-//! The program `keyctl` against a real server, as people and scripts run it.
+//! Tests of the program `keyctl` with a real server.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! The forms of what is printed.
+//! Output formats.
 
 use std::io::pipe;
 use std::process::{Command, Stdio};
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::server::tools;
 use crate::support::{Ended, Keyctl, Terminal, run};
 
-/// What `grpcurl` prints for the same question.
+/// The output of `grpcurl` for the same call.
 fn grpcurl(keyctl: &Keyctl, method: &str, request: &str) -> Value {
     let token = std::fs::read_to_string(&keyctl.server.root_token_file).unwrap();
     let ended = run(Command::new(tools().join("grpcurl"))
@@ -18,7 +18,7 @@ fn grpcurl(keyctl: &Keyctl, method: &str, request: &str) -> Value {
     ended.with(0).json()
 }
 
-/// The same JSON with every number in one form: 1 and 1.0 are one number, which is written either way.
+/// Normalizes numbers in JSON, because 1 and 1.0 are the same number.
 fn numbers_alike(json: Value) -> Value {
     match json {
         Value::Number(number) => number.as_f64().map_or(Value::Null, Value::from),
@@ -29,7 +29,7 @@ fn numbers_alike(json: Value) -> Value {
 }
 
 #[test]
-fn json_is_what_grpcurl_prints() {
+fn json_matches_grpcurl() {
     let keyctl = Keyctl::start();
     keyctl.key("ci");
     keyctl.done(&["keys", "create", "acme", "--label", "team=core", "--network", "192.0.2.0/24", "--lifetime", "36h"]);
@@ -47,7 +47,7 @@ fn json_is_what_grpcurl_prints() {
 }
 
 #[test]
-fn a_new_token_can_stand_alone() {
+fn output_token_prints_only_the_token() {
     let keyctl = Keyctl::start();
     let token = keyctl.key("ci");
     assert_eq!(keyctl.verdict(&token), "VERDICT_VALID");
@@ -61,7 +61,7 @@ fn a_new_token_can_stand_alone() {
 }
 
 #[test]
-fn colours_are_for_terminals() {
+fn colours_are_used_only_on_terminals() {
     let keyctl = Keyctl::start();
     keyctl.key("ci");
     let list = ["keys", "list", "acme"];
@@ -72,7 +72,7 @@ fn colours_are_for_terminals() {
     assert!(!keyctl.done(&list).contains('\u{1b}'));
 }
 
-/// Runs a command whose output nobody reads.
+/// Runs a command whose output pipe is closed.
 fn unread(command: &mut Command) -> Ended {
     let (reader, writer) = pipe().unwrap();
     drop(reader);
@@ -81,7 +81,7 @@ fn unread(command: &mut Command) -> Ended {
 }
 
 #[test]
-fn a_reader_that_has_read_enough_is_no_failure() {
+fn a_closed_pipe_is_not_an_error() {
     let keyctl = Keyctl::start();
     keyctl.key("ci");
     for words in [&["keys", "list"][..], &["audit", "-o", "json"], &["completions", "bash"], &["status"]] {
@@ -90,7 +90,7 @@ fn a_reader_that_has_read_enough_is_no_failure() {
 }
 
 #[test]
-fn a_token_that_nobody_read_is_said_to_be_lost() {
+fn a_token_that_cannot_be_printed_is_reported_as_lost() {
     let keyctl = Keyctl::start();
     keyctl.key("ci");
     let ended = unread(&mut keyctl.command(&["keys", "renew", "ci", "-o", "token"]));

@@ -1,4 +1,4 @@
-//! The first session of the README, as a newcomer types it.
+//! The first session of the README.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -7,12 +7,12 @@ use crate::run::{faults, marked};
 use crate::server::{Server, workspace};
 
 #[test]
-fn the_first_session_of_the_readme_goes_as_written() {
+fn the_first_session_of_the_readme_works() {
     let readme = std::fs::read_to_string(workspace().join("README.md")).unwrap();
     let build = format!("cargo build --release --package key-authority-server --package {}\n", env!("CARGO_PKG_NAME"));
     assert!(readme.contains(&build), "{build}");
     let server = Server::start();
-    // A folder that looks like the workspace to the commands, and that they may litter.
+    // A folder with the layout of the workspace, in which the commands may create files.
     let folder = server.folder().join("workspace");
     std::fs::create_dir(&folder).unwrap();
     symlink(server.folder().join("data"), folder.join("data")).unwrap();

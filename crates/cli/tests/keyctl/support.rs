@@ -1,4 +1,4 @@
-//! `keyctl` beside a server of its own.
+//! `keyctl` with a separate server.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -11,7 +11,7 @@ mod terminal;
 pub(crate) use link::Link;
 pub(crate) use terminal::Terminal;
 
-/// What a program that ended had to say.
+/// The result of a program.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
@@ -25,14 +25,14 @@ impl Ended {
         Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
-    /// Fails unless it ended with this code.
+    /// Asserts the exit code.
     #[track_caller]
     pub(crate) fn with(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{}{}", self.stdout, self.stderr);
         self
     }
 
-    /// Fails unless this stands in what it said on standard error.
+    /// Asserts that standard error contains `text`.
     #[track_caller]
     pub(crate) fn says(self, text: &str) -> Self {
         assert!(self.stderr.contains(text), "{text:?} is not in:\n{}", self.stderr);
@@ -46,7 +46,7 @@ impl Ended {
     }
 }
 
-/// `keyctl` as somebody runs it whose environment says nothing of it.
+/// `keyctl` without its environment variables.
 pub(crate) fn keyctl(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyctl"));
     for (name, _) in std::env::vars_os() {
@@ -64,7 +64,7 @@ pub(crate) fn run(command: &mut Command) -> Ended {
     Ended::of(command.output().unwrap_or_else(|error| panic!("{command:?}: {error}")))
 }
 
-/// A server, and people who call it with its root token.
+/// A server and a client with its root token.
 pub(crate) struct Keyctl {
     pub(crate) server: Server,
 }
@@ -83,7 +83,7 @@ impl Keyctl {
         format!("http://{}", self.server.address)
     }
 
-    /// A command, to be run or changed.
+    /// A command that the test can run or change.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = keyctl(self.server.folder());
         command.env("KEYCTL_ENDPOINT", self.endpoint()).env("KEYCTL_TOKEN_FILE", &self.server.root_token_file);
@@ -95,13 +95,13 @@ impl Keyctl {
         run(&mut self.command(words))
     }
 
-    /// The output of a command that does what it is asked.
+    /// The output of a command, which must succeed.
     #[track_caller]
     pub(crate) fn done(&self, words: &[&str]) -> String {
         self.run(words).with(0).stdout
     }
 
-    /// The same, of which one line begins with `name`: what follows it there.
+    /// The value of the line of the output that begins with `name`.
     #[track_caller]
     pub(crate) fn value(&self, name: &str, words: &[&str]) -> String {
         let output = self.done(words);
@@ -109,7 +109,7 @@ impl Keyctl {
         found.unwrap_or_else(|| panic!("{name} is not in:\n{output}")).trim().to_owned()
     }
 
-    /// Makes a key in account `acme`, which is made if there is none, and returns its token.
+    /// Creates a key in account `acme`, which is created if it does not exist, and returns the token.
     pub(crate) fn key(&self, id: &str) -> String {
         if self.run(&["accounts", "show", "acme"]).code != Some(0) {
             self.done(&["accounts", "create", "acme", "--token-prefix", "acme_"]);
@@ -117,7 +117,7 @@ impl Keyctl {
         self.done(&["keys", "create", "acme", "--key-id", id, "--output", "token"]).trim().to_owned()
     }
 
-    /// The verdict about a token.
+    /// The verdict for a token.
     pub(crate) fn verdict(&self, token: &str) -> String {
         let file = self.file("asked.txt");
         std::fs::write(&file, token).unwrap();

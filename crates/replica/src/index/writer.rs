@@ -52,7 +52,7 @@ impl Writer {
         &self.index
     }
 
-    /// Applies the rows that a part of the log up to `to` names. ChangedRows in `rows` are current; named rows that are
+    /// Applies the rows that a part of the log up to `to` names. The rows in `rows` are current; named rows that are
     /// missing were deleted.
     pub fn apply(&mut self, accounts: &BTreeSet<AccountId>, keys: &BTreeSet<KeyId>, rows: &ChangedRows, to: Revision) {
         self.applied = to;

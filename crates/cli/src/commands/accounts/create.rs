@@ -16,13 +16,14 @@ use crate::{json, request_id};
 /// Creates an account
 #[derive(Debug, Args)]
 pub(crate) struct Create {
-    /// ID of the account, fixed for life
+    /// ID of the account; it cannot be changed
     #[arg(required_unless_present = "from_file")]
     account: Option<String>,
     /// Name for people
     #[arg(long, value_name = "NAME")]
     display_name: Option<String>,
-    /// JSON file with a request of CreateAccount, such as docs/examples/meko.json; ID and name given here go before its own
+    /// JSON file with a CreateAccount request, such as docs/examples/meko.json; the ID and the name given here override
+    /// it
     #[arg(long, value_name = "FILE")]
     from_file: Option<PathBuf>,
     #[command(flatten)]
@@ -31,11 +32,11 @@ pub(crate) struct Create {
 
 impl Create {
     pub(super) async fn run(self, session: &Session) -> Result<Exit, Error> {
-        let (policy, said) = self.policy.said();
+        let (policy, fields) = self.policy.fields();
         let mut account = match &self.from_file {
             None => Account { policy: Some(policy), ..Account::default() },
-            Some(_) if !said.is_empty() => {
-                return Err(Error::Usage("the policy is in the file: change it there, or leave the file out".into()));
+            Some(_) if !fields.is_empty() => {
+                return Err(Error::Usage("the file contains the policy: change it there, or omit --from-file".into()));
             }
             Some(file) => read(file)?,
         };

@@ -11,12 +11,12 @@ use crate::errors::{Error, Exit};
 use crate::views::propagation;
 use crate::{json, request_id};
 
-/// Removes an account that has no keys
+/// Deletes an account that has no keys
 #[derive(Debug, Args)]
 pub(crate) struct Delete {
     /// ID of the account
     account: String,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
 }
@@ -33,8 +33,8 @@ impl Delete {
         if session.console.format == Format::Json {
             print(&json::text(&answer)?)?;
         }
-        note(&format!("account {account} is deleted"));
-        propagation::tell(answer.propagation.as_ref());
+        note(&format!("account {account} deleted"));
+        propagation::report(answer.propagation.as_ref());
         Ok(Exit::Done)
     }
 }

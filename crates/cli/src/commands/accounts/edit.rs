@@ -10,7 +10,7 @@ use crate::client::Api;
 use crate::errors::{Error, Exit};
 use crate::request_id;
 
-/// Changes an account's name or policy; its keys stay as they are
+/// Changes an account's name or policy; existing keys do not change
 #[derive(Debug, Args)]
 pub(crate) struct Edit {
     /// ID of the account
@@ -18,7 +18,7 @@ pub(crate) struct Edit {
     /// Name for people
     #[arg(long, value_name = "NAME")]
     display_name: Option<String>,
-    /// Change it only if it is still in the state with this mark, which show --output json tells
+    /// Change the account only if it still has this etag, which show --output json prints
     #[arg(long, default_value = "", hide_default_value = true)]
     etag: String,
     #[command(flatten)]
@@ -28,7 +28,7 @@ pub(crate) struct Edit {
     clear: Vec<Clearable>,
 }
 
-/// A field of a policy that can be without a value.
+/// A field of a policy that can be cleared.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Clearable {
     /// Any name
@@ -37,13 +37,13 @@ enum Clearable {
     Lifetimes,
     /// No default
     DefaultLifetime,
-    /// As the lifetimes say
+    /// As the lifetimes define
     MayNeverExpire,
-    /// Each key may choose
+    /// Each key may list projects
     ProjectRule,
-    /// No guard against deletion
+    /// No protection against deletion
     RecentlyUsedWindow,
-    /// The authority's own
+    /// The default of the authority
     MaxOverlap,
 }
 
@@ -63,14 +63,14 @@ impl Clearable {
 
 impl Edit {
     pub(super) async fn run(self, session: &Session) -> Result<Exit, Error> {
-        let (policy, mut paths) = self.policy.said();
+        let (policy, mut paths) = self.policy.fields();
         paths.extend(self.clear.iter().map(|field| field.path().to_owned()));
         if self.display_name.is_some() {
             paths.push("display_name".into());
         }
         if paths.is_empty() {
             return Err(Error::Usage(
-                "name at least one thing to change; keyctl accounts edit --help lists them".into(),
+                "set at least one field to change; keyctl accounts edit --help lists them".into(),
             ));
         }
         paths.sort();

@@ -8,10 +8,10 @@ use crate::client::Api;
 use crate::errors::{Error, Exit};
 use crate::views::account;
 
-/// How many accounts are fetched at once.
+/// Number of accounts in one request.
 const PAGE_SIZE: i32 = 500;
 
-/// Lists the accounts that the caller may act on, the newest first
+/// Lists the accounts that the caller may access, newest first
 #[derive(Debug, Args)]
 pub(crate) struct List {}
 

@@ -1,4 +1,4 @@
-//! Flags that say what an account's keys look like and may be.
+//! The flags of an account's policy.
 
 use clap::{Args, ValueEnum};
 use key_authority_proto::v1::{CountedStates, KeyPolicy, ProjectRule};
@@ -6,41 +6,41 @@ use prost_types::Duration;
 
 use crate::fields;
 
-/// A policy in flags. What is not named is left to the authority, or stays as it is.
+/// The flags of a policy. A field without a flag gets the default of the authority, or stays unchanged.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Policy")]
 pub(super) struct Policy {
-    /// What every new token starts with, such as acme_
+    /// Prefix of new tokens, such as acme_
     #[arg(long, value_name = "PREFIX")]
     token_prefix: Option<String>,
-    /// Regular expression that names of keys must match
+    /// Regular expression that display names of keys must match
     #[arg(long, value_name = "REGEX")]
     display_name_pattern: Option<String>,
-    /// How many keys the account may have; 0: no limit
+    /// Maximum number of keys; 0: no limit
     #[arg(long, value_name = "COUNT")]
     max_keys: Option<u32>,
     /// Which keys --max-keys counts
     #[arg(long, value_enum, value_name = "STATES")]
     counted_states: Option<Counted>,
-    /// A lifetime that keys may have, such as 365d; may be repeated
+    /// Allowed lifetime of keys, such as 365d; may be repeated
     #[arg(long, value_name = "LENGTH", value_parser = fields::duration)]
     lifetime: Vec<Duration>,
-    /// Lifetime of a key that is created without an expiry
+    /// Lifetime of keys that are created without an expiry
     #[arg(long, value_name = "LENGTH", value_parser = fields::duration)]
     default_lifetime: Option<Duration>,
-    /// Whether a key may have no expiry
+    /// Whether keys without an expiry are allowed
     #[arg(long, value_name = "BOOL")]
     may_never_expire: Option<bool>,
-    /// Whether keys cover all projects, or each chooses its own
+    /// Whether all keys cover all projects, or each key lists its own
     #[arg(long, value_enum, value_name = "RULE")]
     project_rule: Option<Rule>,
-    /// Whether tokens are kept, sealed, so that keyctl keys reveal can show them
+    /// Whether tokens are stored encrypted, so that keyctl keys reveal can show them
     #[arg(long, value_name = "BOOL")]
     recoverable: Option<bool>,
-    /// How long after its last use a key is guarded against deletion, such as 24h
+    /// How long after its last use a key is protected from deletion, such as 24h
     #[arg(long, value_name = "LENGTH", value_parser = fields::duration)]
     recently_used_window: Option<Duration>,
-    /// The longest overlap of a renewal
+    /// Maximum overlap of a renewal
     #[arg(long, value_name = "LENGTH", value_parser = fields::duration)]
     max_overlap: Option<Duration>,
 }
@@ -60,8 +60,8 @@ enum Rule {
 }
 
 impl Policy {
-    /// The policy, and the names of the fields that are said.
-    pub(super) fn said(self) -> (KeyPolicy, Vec<String>) {
+    /// The policy, and the names of the fields that are set.
+    pub(super) fn fields(self) -> (KeyPolicy, Vec<String>) {
         let set = [
             ("token_prefix", self.token_prefix.is_some()),
             ("display_name_pattern", self.display_name_pattern.is_some()),

@@ -8,7 +8,7 @@ use crate::client::Api;
 use crate::errors::{Error, Exit};
 use crate::request_id;
 
-/// Lets the keys of a suspended account work again
+/// Resumes a suspended account: its keys are valid again
 #[derive(Debug, Args)]
 pub(crate) struct Resume {
     /// ID of the account

@@ -8,7 +8,7 @@ use crate::client::Api;
 use crate::errors::{Error, Exit};
 use crate::request_id;
 
-/// Stops every key of an account, until it is resumed
+/// Suspends an account: its keys are invalid until it is resumed
 #[derive(Debug, Args)]
 pub(crate) struct Suspend {
     /// ID of the account

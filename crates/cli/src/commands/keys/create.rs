@@ -9,14 +9,14 @@ use super::settings::{Coverage, Expiry, choice};
 use crate::errors::{Error, Exit};
 use crate::{fields, request_id};
 
-/// Creates a key and shows its token, once
+/// Creates a key and shows its token once
 ///
-/// What the account's policy decides need not be said: without an expiry the key gets the policy's.
+/// The account's policy sets the defaults: a key without an expiry gets the policy's default.
 #[derive(Debug, Args)]
 pub(crate) struct Create {
-    /// Account that is to own the key
+    /// Account that owns the key
     account: String,
-    /// ID that the key is to have; none: one is made
+    /// ID of the key; default: generated
     #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
     key_id: String,
     /// Name for people
@@ -25,20 +25,20 @@ pub(crate) struct Create {
     /// What the key is for
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     description: String,
-    /// A scope that the key has; may be repeated
+    /// Scope of the key; may be repeated
     #[arg(long, value_name = "SCOPE")]
     scope: Vec<String>,
     #[command(flatten)]
     projects: Coverage,
-    /// A note for programs; may be repeated
+    /// Label, returned by Verify; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = fields::label)]
     label: Vec<(String, String)>,
-    /// A network that the token may be used from, such as 192.0.2.0/24; may be repeated
+    /// Network that the key is valid from, such as 192.0.2.0/24; may be repeated
     #[arg(long, value_name = "NETWORK")]
     network: Vec<String>,
     #[command(flatten)]
     expiry: Expiry,
-    /// Create it switched off
+    /// Create the key disabled
     #[arg(long)]
     disabled: bool,
     #[command(flatten)]

@@ -11,17 +11,18 @@ use crate::errors::{Error, Exit};
 use crate::views::propagation;
 use crate::{json, request_id};
 
-/// Removes a key; only the audit log remembers it
+/// Deletes a key; only its audit events remain
 ///
-/// When the command is over, no replica knows any token of the key. It asks first, and tells when the key was last used.
+/// When the command returns, no replica accepts any token of the key. It asks for confirmation and shows when the key
+/// was last used.
 #[derive(Debug, Args)]
 pub(crate) struct Delete {
     /// ID of the key
     key: String,
-    /// Delete it even if it was used as lately as the account's policy guards against
+    /// Delete the key even if the account's policy protects it because of a recent use
     #[arg(long)]
     allow_recently_used: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
 }
@@ -31,7 +32,7 @@ impl Delete {
         let Self { key: key_id, allow_recently_used, yes } = self;
         if !yes {
             let described = described(session, &key_id).await?;
-            confirm(format!("Delete {described}? Nothing of it stays but the audit log.")).await?;
+            confirm(format!("Delete {described}? Only its audit events remain.")).await?;
         }
         let request =
             DeleteKeyRequest { key_id: key_id.clone(), allow_recently_used, request_id: request_id::fresh()? };
@@ -40,8 +41,8 @@ impl Delete {
         if session.console.format == Format::Json {
             print(&json::text(&answer)?)?;
         }
-        note(&format!("key {key_id} is deleted"));
-        propagation::tell(answer.propagation.as_ref());
+        note(&format!("key {key_id} deleted"));
+        propagation::report(answer.propagation.as_ref());
         Ok(Exit::Done)
     }
 }

@@ -8,7 +8,7 @@ use crate::client::Api;
 use crate::errors::{Error, Exit};
 use crate::request_id;
 
-/// Switches a key off, until it is enabled again
+/// Disables a key until it is enabled again
 #[derive(Debug, Args)]
 pub(crate) struct Disable {
     /// ID of the key

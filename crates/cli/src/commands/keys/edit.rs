@@ -10,16 +10,16 @@ use crate::client::Api;
 use crate::errors::{Error, Exit};
 use crate::{fields, request_id};
 
-/// Changes what a key is called, may do, and how long it lives; its token stays
+/// Changes fields of a key; its token stays the same
 ///
-/// Each flag replaces a field as a whole: with --scope the key has the scopes that are named, and no others.
+/// Each flag replaces the whole field: with --scope the key has exactly the given scopes.
 #[derive(Debug, Args)]
 pub(crate) struct Edit {
     /// ID of the key
     key: String,
     #[command(flatten)]
     changes: Changes,
-    /// Change it only if it is still in the state with this mark, which show --output json tells
+    /// Change the key only if it still has this etag, which show --output json prints
     #[arg(long, default_value = "", hide_default_value = true)]
     etag: String,
 }
@@ -32,15 +32,15 @@ struct Changes {
     /// What the key is for
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
-    /// A scope that the key is to have; may be repeated
+    /// Scope of the key; may be repeated
     #[arg(long, value_name = "SCOPE")]
     scope: Vec<String>,
     #[command(flatten)]
     projects: Coverage,
-    /// A note for programs; may be repeated
+    /// Label, returned by Verify; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = fields::label)]
     label: Vec<(String, String)>,
-    /// A network that the token may be used from; may be repeated
+    /// Network that the key is valid from; may be repeated
     #[arg(long, value_name = "NETWORK")]
     network: Vec<String>,
     /// When the key expires, such as 2027-01-31T12:00:00Z
@@ -51,16 +51,16 @@ struct Changes {
     clear: Vec<Clearable>,
 }
 
-/// A field that can be without a value.
+/// A field that can be cleared.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Clearable {
     /// No scopes
     Scopes,
-    /// The projects that the policy gives to a key that does not say
+    /// The projects that the policy sets by default
     Projects,
     /// No labels
     Labels,
-    /// No networks to keep to
+    /// Any network
     Networks,
     /// No expiry
     Expiry,
@@ -115,7 +115,7 @@ impl Edit {
     pub(super) async fn run(self, session: &Session) -> Result<Exit, Error> {
         let (key, paths) = self.changes.applied(self.key);
         if paths.is_empty() {
-            return Err(Error::Usage("name at least one thing to change; keyctl keys edit --help lists them".into()));
+            return Err(Error::Usage("set at least one field to change; keyctl keys edit --help lists them".into()));
         }
         let request = UpdateKeyRequest {
             key: Some(key),

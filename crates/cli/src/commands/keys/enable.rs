@@ -8,7 +8,7 @@ use crate::client::Api;
 use crate::errors::{Error, Exit};
 use crate::request_id;
 
-/// Switches a disabled key on
+/// Enables a disabled key
 #[derive(Debug, Args)]
 pub(crate) struct Enable {
     /// ID of the key

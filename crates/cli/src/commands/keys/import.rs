@@ -20,43 +20,49 @@ use crate::request_id;
 use crate::table::{Table, Tone, plain, toned};
 use crate::views::propagation;
 
-/// A message holds no more bytes of keys than this, so that it stays below the 16 MiB that the authority takes.
+/// Maximum size of the keys in a message, in bytes. The authority accepts messages of up to 16 MiB.
 const BYTES_MAX: usize = 12 * 1024 * 1024;
-/// No key within all limits is as large. One that is larger is set aside, so that it does not take its message with it.
+/// Maximum size of a key, in bytes. A valid key is smaller. A larger one is reported without being sent, so that it
+/// does not make its whole message fail.
 const KEY_BYTES_MAX: usize = 1024 * 1024;
-/// How many errors are told on standard error.
-const TOLD_MAX: usize = 20;
+/// Maximum number of errors printed on standard error.
+const PRINTED_MAX: usize = 20;
 
-/// Takes over keys of another system, with the tokens that their holders have
+/// Imports keys of another system with their existing tokens
 ///
-/// The file holds a key a line: as JSON objects with the fields of `ImportedKey`, or as CSV with a header that names them. Of the
-/// token it has all (token) or a digest (sha256, blake3). What is wrong with a key is told by its line; the others are imported.
+/// The file has one key on each line: JSON objects with the fields of `ImportedKey`, or CSV with a header that names
+/// them. A key has a whole token (token) or a digest of it (sha256, blake3). Invalid keys are reported with their line;
+/// the others are imported.
 ///
-/// It may be repeated at any time, after an interruption too: what is there already is left as it is.
+/// The command can be repeated, also after an interruption: existing keys do not change.
 #[derive(Debug, Args)]
 pub(crate) struct Import {
-    /// Account that is to own the keys
+    /// Account that owns the keys
     account: String,
-    /// File of keys, or - for standard input
+    /// File with the keys, or - for standard input
     #[arg(value_name = "FILE")]
     file: String,
-    /// How the file is written; by its name if nothing is said: csv where it ends in .csv, else jsonl
+    /// Format of the file; default: csv if its name ends with .csv, otherwise jsonl
     #[arg(long, value_enum, value_name = "FORM")]
     format: Option<Form>,
-    /// Tell what would come of it, and change nothing; each batch is judged by itself
+    /// Only check the keys, and change nothing; each batch is checked separately
     #[arg(long)]
     dry_run: bool,
-    /// How many keys are one change, 10000 at most
-    #[arg(long, value_name = "COUNT", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    /// Number of keys in one change, at most 10000
+    #[arg(
+        long, value_name = "COUNT", default_value_t = 10_000,
+        value_parser = clap::value_parser!(u32).range(1..=10_000)
+    )]
     batch: u32,
-    /// Write what was not imported to this file, a JSON object a line; an existing file is never overwritten
+    /// Write the keys that were not imported to this file, one JSON object on each line; an existing file is never
+    /// overwritten
     #[arg(long, value_name = "FILE")]
     errors: Option<PathBuf>,
 }
 
 type From = Box<dyn Read + Send>;
 
-/// Keys of one message, with their lines, and what stood between them and is none.
+/// The keys of one message with their lines, and the invalid lines between them.
 #[derive(Default)]
 struct Batch {
     lines: Vec<u64>,
@@ -71,7 +77,7 @@ impl Import {
         let (mut total, mut messages) = (ImportKeysResponse::default(), 0);
         loop {
             let batch_size = self.batch as usize;
-            // In a thread of its own, so that an interrupt is heard while nothing comes in.
+            // On a blocking thread, so that an interrupt is handled while the input blocks.
             let read = tokio::task::spawn_blocking(move || {
                 let batch = read(&mut records, batch_size);
                 batch.map(|batch| (records, batch))
@@ -106,10 +112,11 @@ impl Import {
         }
         bar.finish_and_clear();
         session.console.show(&total, || self.table(&total, errors.count))?;
-        propagation::tell(total.propagation.as_ref());
+        propagation::report(total.propagation.as_ref());
         if self.dry_run && messages > 1 {
             note(
-                "each batch was judged by itself; limits and repeats that reach over several show in the import alone",
+                "each batch was checked separately; limits and duplicates across batches are detected only by the \
+                 import",
             );
         }
         Ok(if errors.finish() { Exit::Done } else { Exit::No })
@@ -119,7 +126,7 @@ impl Import {
         let unusable = |source| Error::File { path: self.file.clone().into(), source };
         let is_csv = self.file.rsplit('.').next().is_some_and(|end| end.eq_ignore_ascii_case("csv"));
         let form = self.format.unwrap_or(if is_csv { Form::Csv } else { Form::Jsonl });
-        // It draws on standard error, and only where that is a terminal.
+        // The bar is drawn on standard error if that is a terminal.
         let (bar, from): (_, From) = if self.file == "-" {
             (ProgressBar::new_spinner(), Box::new(io::stdin()))
         } else {
@@ -132,7 +139,7 @@ impl Import {
         Ok((Records::begin(from, form).map_err(unusable)?, bar))
     }
 
-    /// A message is a call of its own: one whose answer was lost is sent again as it is, like every change.
+    /// Sends one message as a separate call. If its response is lost, it is retried like every change.
     async fn send(&self, session: &Session, keys: Vec<ImportedKey>) -> Result<ImportKeysResponse, Error> {
         let request_id = if self.dry_run { String::new() } else { request_id::fresh()? };
         let message = ImportKeysRequest { account: self.account.clone(), keys, dry_run: self.dry_run, request_id };
@@ -147,12 +154,12 @@ impl Import {
         session.client.change(message, rpc).await
     }
 
-    fn table(&self, total: &ImportKeysResponse, refused: u64) -> Table {
+    fn table(&self, total: &ImportKeysResponse, rejected: u64) -> Table {
         let mut table = Table::record();
         table.pair(if self.dry_run { "would be imported" } else { "imported" }, plain(total.imported.to_string()));
-        table.pair("there already", plain(total.existing.to_string()));
-        let tone = if refused == 0 { Tone::Plain } else { Tone::Bad };
-        table.pair("not imported", toned(refused.to_string(), tone));
+        table.pair("existing", plain(total.existing.to_string()));
+        let tone = if rejected == 0 { Tone::Plain } else { Tone::Bad };
+        table.pair("not imported", toned(rejected.to_string(), tone));
         table
     }
 }
@@ -174,17 +181,17 @@ fn read(records: &mut Records<From>, count: usize) -> io::Result<Batch> {
     Ok(batch)
 }
 
-/// What was done before it stopped is not undone.
+/// Reports the keys that were imported before an error. They are not rolled back.
 fn stopped(bar: &ProgressBar, total: &ImportKeysResponse, error: Error) -> Error {
     bar.finish_and_clear();
     let done = u64::from(total.imported) + u64::from(total.existing);
     if done > 0 {
-        note(&format!("{} came through; repeat the command to go on", counted(done, "key")));
+        note(&format!("{} imported or existing; repeat the command to continue", counted(done, "key")));
     }
     error
 }
 
-/// What was not imported, and why.
+/// Collects the keys that were not imported, with their errors.
 struct Errors {
     file: Option<(PathBuf, File)>,
     count: u64,
@@ -204,21 +211,26 @@ impl Errors {
         self.count += 1;
         match &mut self.file {
             Some((path, file)) => {
-                let told = serde_json::json!({ "line": line, "field": field, "reason": reason, "message": message });
-                writeln!(file, "{told}").map_err(|source| Error::File { path: path.clone(), source })?;
+                let entry = serde_json::json!({ "line": line, "field": field, "reason": reason, "message": message });
+                writeln!(file, "{entry}").map_err(|source| Error::File { path: path.clone(), source })?;
             }
-            None if self.count <= TOLD_MAX as u64 => note(&format!("line {line}: {message}")),
+            None if self.count <= PRINTED_MAX as u64 => note(&format!("line {line}: {message}")),
             None => {}
         }
         Ok(())
     }
 
-    /// Tells where the rest stands, and whether there is nothing to tell.
+    /// Reports where the errors are. Returns whether there are none.
     fn finish(self) -> bool {
         match self.file {
-            Some((path, _)) if self.count > 0 => note(&format!("{} tells what was not imported", path.display())),
-            None if self.count > TOLD_MAX as u64 => {
-                note(&format!("and {} more; --errors FILE keeps them all", self.count - TOLD_MAX as u64));
+            Some((path, _)) if self.count > 0 => {
+                note(&format!("{} lists the keys that were not imported", path.display()));
+            }
+            None if self.count > PRINTED_MAX as u64 => {
+                note(&format!(
+                    "and {} more; --errors FILE writes all of them to a file",
+                    self.count - PRINTED_MAX as u64
+                ));
             }
             _ => {}
         }

@@ -8,24 +8,24 @@ use crate::client::Api;
 use crate::errors::{Error, Exit};
 use crate::views::key;
 
-/// How many keys are fetched at once.
+/// Number of keys in one request.
 const PAGE_SIZE: i32 = 500;
 
-/// Lists keys, the newest first
+/// Lists keys, newest first
 #[derive(Debug, Args)]
 pub(crate) struct List {
-    /// Account whose keys to list; none: those of every account that the caller may act on
+    /// Account whose keys to list; default: all accounts that the caller may access
     #[arg(default_value = "", hide_default_value = true)]
     account: String,
-    /// Keys in this state only; may be repeated
+    /// Only keys in this state; may be repeated
     #[arg(long, value_enum)]
     state: Vec<State>,
-    /// Keys that cover this project only
+    /// Only keys that cover this project
     #[arg(long, default_value = "", hide_default_value = true)]
     project: String,
 }
 
-/// A state, as people write it.
+/// The state of a key as a flag.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum State {
     Active,
@@ -54,7 +54,7 @@ impl List {
     }
 }
 
-/// All keys of an account that meet the filters, as one page.
+/// All keys of an account that match the filters, as one page.
 pub(in crate::commands) async fn keys_of(
     session: &Session,
     account: &str,

@@ -1,4 +1,4 @@
-//! Tokens that are shown: on standard output, or in a file for their owner alone, and nowhere else.
+//! Output of tokens: on standard output, or in a file for its owner alone, and nowhere else.
 
 use std::path::PathBuf;
 
@@ -16,25 +16,27 @@ use crate::private_file::SaveFile;
 use crate::table::{Table, plain};
 use crate::views::{key, propagation};
 
-/// Where a token goes.
+/// The destination of a token.
 #[derive(Debug, Args)]
 pub(crate) struct Save {
-    /// Write the token to this file, for its owner alone (mode 0600), and show it nowhere; an existing file is never overwritten
+    /// Write the token to this file (mode 0600) instead of standard output; an existing file is never overwritten
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
 }
 
 impl Save {
-    /// Makes the file, before there is a token that could be lost.
+    /// Creates the file before the token is created, so that no token is lost if the file cannot be created.
     pub(super) fn prepare(self, session: &Session) -> Result<Option<SaveFile>, Error> {
         if self.save.is_some() && session.console.format == Format::Token {
-            return Err(Error::Usage("--save keeps the token in a file, --output token prints it: choose one".into()));
+            return Err(Error::Usage(
+                "--save writes the token to a file and --output token prints it: choose one".into(),
+            ));
         }
         self.save.map(SaveFile::create).transpose()
     }
 }
 
-/// An answer that shows a token.
+/// A response that contains a token.
 pub(super) trait ShowsToken: Message + Name {
     fn token(&mut self) -> &mut String;
     fn key(&self) -> Option<&Key>;
@@ -76,7 +78,7 @@ impl ShowsToken for RevealTokenResponse {
     }
 }
 
-/// Creates a key and shows its token.
+/// Creates a key and prints its token.
 pub(in crate::commands) async fn create(
     session: &Session,
     request: CreateKeyRequest,
@@ -89,7 +91,7 @@ pub(in crate::commands) async fn create(
     show(session, &key_id, answer, file)
 }
 
-/// Shows the token of key `key_id`, or saves it.
+/// Prints the token of key `key_id`, or saves it.
 pub(super) fn show(
     session: &Session,
     key_id: &str,
@@ -98,13 +100,13 @@ pub(super) fn show(
 ) -> Result<Exit, Error> {
     let lost = |why, source| Error::TokenLost { key_id: key_id.to_owned(), why, source };
     if answer.token().is_empty() {
-        // The first answer was lost on its way, and a token is never shown twice.
-        return Err(lost("the answer that showed it did not arrive", None));
+        // The first response was lost, and a token is shown only once.
+        return Err(lost("the response with the token was lost", None));
     }
     let is_saved = file.is_some();
     if let Some(file) = file {
         let token = std::mem::take(answer.token());
-        let path = file.keep(&token).map_err(|error| lost("its file cannot be written", Some(error)))?;
+        let path = file.keep(&token).map_err(|error| lost("cannot write its file", Some(error)))?;
         session.console.show(&answer, || table(session, &answer, "saved", &path.display().to_string()))?;
     } else {
         let token = answer.token().clone();
@@ -114,14 +116,14 @@ pub(super) fn show(
             session.console.show(&answer, || table(session, &answer, "token", &token))
         };
         shown.map_err(|error| match error {
-            Error::Output(error) => lost("the output cannot be written", Some(error)),
+            Error::Output(error) => lost("cannot write the output", Some(error)),
             error => error,
         })?;
     }
-    propagation::tell(answer.propagation());
-    // What can be revealed is kept, so nothing is lost with what was printed.
+    propagation::report(answer.propagation());
+    // A token that can be revealed is stored, so the note is not needed.
     if !is_saved && answer.propagation().is_some() && session.console.format == Format::Table {
-        note("keep the token now: it is not shown again");
+        note("save the token now: it is not shown again");
     }
     Ok(Exit::Done)
 }

@@ -11,15 +11,15 @@ use crate::client::Api;
 use crate::errors::{Error, Exit};
 use crate::{fields, request_id};
 
-/// Gives a key a new token, and ends the one before it
+/// Issues a new token for a key and ends the old one
 ///
-/// The key keeps its ID, its settings and, unless another is named, its expiry. When the command is over, no replica accepts
-/// the token before it, except where an overlap was asked for.
+/// The key keeps its ID, its settings and, unless a new one is set, its expiry. When the command returns, no replica
+/// accepts the old token, unless an overlap was requested.
 #[derive(Debug, Args)]
 pub(crate) struct Renew {
     /// ID of the key
     key: String,
-    /// How long the token before goes on beside the new one, such as 1h; none: it ends now
+    /// How long the old token stays valid, such as 1h; default: it ends immediately
     #[arg(long, value_name = "LENGTH", value_parser = fields::duration)]
     overlap: Option<Duration>,
     #[command(flatten)]

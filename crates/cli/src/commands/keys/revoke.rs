@@ -9,17 +9,18 @@ use crate::confirm::confirm;
 use crate::errors::{Error, Exit};
 use crate::request_id;
 
-/// Ends a key for good; it stays listed
+/// Revokes a key permanently; it stays in lists
 ///
-/// When the command is over, no replica accepts any token of the key. It asks first, and tells when the key was last used.
+/// When the command returns, no replica accepts any token of the key. It asks for confirmation and shows when the key
+/// was last used.
 #[derive(Debug, Args)]
 pub(crate) struct Revoke {
     /// ID of the key
     key: String,
-    /// Why, for people who read the list or the audit log
+    /// Reason, shown in lists and in the audit log
     #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
 }
@@ -29,7 +30,7 @@ impl Revoke {
         let Self { key: key_id, reason, yes } = self;
         if !yes {
             let described = described(session, &key_id).await?;
-            confirm(format!("Revoke {described}? It ends for good.")).await?;
+            confirm(format!("Revoke {described}? This is permanent.")).await?;
         }
         let request = RevokeKeyRequest { key_id, reason, request_id: request_id::fresh()? };
         let rpc = |mut api: Api, request| async move { api.revoke_key(request).await };

@@ -1,4 +1,4 @@
-//! Flags that say what a key is called, may do, and how long it lives.
+//! Flags for the projects and the expiry of a key.
 
 use clap::Args;
 use key_authority_proto::v1::ProjectAccess;
@@ -10,22 +10,22 @@ use crate::fields;
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub(super) struct Coverage {
-    /// A project that the key covers; may be repeated
+    /// Project that the key covers; may be repeated
     #[arg(long, value_name = "PROJECT")]
     project: Vec<String>,
     /// The key covers all projects
     #[arg(long)]
     all_projects: bool,
-    /// The key covers no project, so that it verifies nowhere
+    /// The key covers no project, so Verify always denies it
     #[arg(long)]
     no_projects: bool,
 }
 
 impl Coverage {
-    /// None: the policy decides.
+    /// The requested projects. None: the policy's default.
     pub(super) fn access(self) -> Option<ProjectAccess> {
-        let is_said = self.all_projects || self.no_projects || !self.project.is_empty();
-        is_said.then_some(ProjectAccess { all: self.all_projects, only: self.project })
+        let is_set = self.all_projects || self.no_projects || !self.project.is_empty();
+        is_set.then_some(ProjectAccess { all: self.all_projects, only: self.project })
     }
 }
 
@@ -33,7 +33,7 @@ impl Coverage {
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub(super) struct Expiry {
-    /// How long the key lives, such as 30d or 12h
+    /// Lifetime of the key, such as 30d or 12h
     #[arg(long, value_name = "LENGTH", value_parser = fields::duration)]
     pub(super) lifetime: Option<Duration>,
     /// When the key expires, such as 2027-01-31T12:00:00Z
@@ -44,7 +44,7 @@ pub(super) struct Expiry {
     pub(super) never_expires: bool,
 }
 
-/// The same choice is a type of its own in every request.
+/// Converts the flags. Each request has its own type for the same choice.
 macro_rules! choice {
     ($expiry:expr, $request:ident) => {{
         use key_authority_proto::v1::$request::Expiry as Choice;

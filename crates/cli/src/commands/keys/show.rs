@@ -6,7 +6,7 @@ use super::{Session, key_of};
 use crate::errors::{Error, Exit};
 use crate::views::key;
 
-/// Shows all of a key but its token
+/// Shows a key without its token
 #[derive(Debug, Args)]
 pub(crate) struct Show {
     /// ID of the key

@@ -1,19 +1,20 @@
-//! A link to a server whose first connection brings no answers.
+//! A proxy that drops the responses of the first connection.
 
 use std::io::{Read, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
-/// A link to a server. What is asked over its first connection arrives and is answered, but the answer stays on the way.
+/// A proxy to a server. Requests on its first connection reach the server, but their responses are dropped.
 pub(crate) struct Link {
     pub(crate) address: String,
-    /// Tells when the first answer of the server came, which the link keeps.
+    /// Receives a message when the server has answered on the first connection.
     pub(crate) answered: Receiver<()>,
 }
 
 impl Link {
-    /// With `is_cut` the first connection ends when its answer comes; later ones carry everything. Without, it stays open.
+    /// With `is_cut`, the first connection is closed when the server answers, and later ones forward everything.
+    /// Otherwise it stays open.
     pub(crate) fn to(server: &str, is_cut: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -32,7 +33,7 @@ impl Link {
                         if is_cut {
                             let _ = near.shutdown(Shutdown::Both);
                         } else {
-                            // Held open until the caller is gone.
+                            // Kept open until the client disconnects.
                             let _ = near.peek(&mut [0]);
                             let _ = std::io::copy(&mut &far, &mut std::io::sink());
                         }
@@ -46,7 +47,7 @@ impl Link {
     }
 }
 
-/// Carries all that comes from one to the other, until either ends.
+/// Forwards data from one side to the other until either closes.
 fn carry(mut from: TcpStream, mut to: TcpStream) {
     thread::spawn(move || {
         let _ = std::io::copy(&mut from, &mut to);
@@ -55,7 +56,7 @@ fn carry(mut from: TcpStream, mut to: TcpStream) {
     });
 }
 
-/// Reads HTTP/2 frames until the headers of an answer.
+/// Reads HTTP/2 frames until the headers of a response.
 fn answer_begins(mut server: impl Read) -> std::io::Result<()> {
     const HEADERS: u8 = 1;
     loop {

@@ -1,4 +1,4 @@
-//! A terminal that a test sits at.
+//! A pseudo-terminal for tests.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus};
 
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 
-/// A program at a terminal.
+/// A program on a pseudo-terminal.
 pub(crate) struct Terminal {
     screen: File,
     child: Child,
@@ -24,7 +24,7 @@ impl Terminal {
         command.env("TERM", "xterm-256color");
         let copy = || far.try_clone().unwrap();
         let child = command.stdin(copy()).stdout(copy()).stderr(copy()).spawn().unwrap();
-        // The command holds copies of the far end, and with them the terminal would never end.
+        // The command holds copies of the slave side, which would keep the terminal open.
         command
             .stdin(std::process::Stdio::null())
             .stdout(std::process::Stdio::null())
@@ -32,7 +32,7 @@ impl Terminal {
         Self { screen: screen.into(), child, shown: String::new() }
     }
 
-    /// Reads on until this is shown.
+    /// Reads until the output contains `text`.
     pub(crate) fn await_shown(&mut self, text: &str) {
         while !self.shown.contains(text) {
             assert!(self.read(), "it ended without {text:?}:\n{}", self.shown);
@@ -47,16 +47,16 @@ impl Terminal {
         rustix::process::Pid::from_child(&self.child)
     }
 
-    /// How it ended, and all that was shown.
+    /// Waits for the end. Returns the status and the whole output.
     pub(crate) fn ended(mut self) -> (ExitStatus, String) {
         while self.read() {}
         (self.child.wait().unwrap(), self.shown)
     }
 
-    /// Whether there was more to read.
+    /// Reads more output. Returns false at the end.
     fn read(&mut self) -> bool {
         let mut buffer = [0; 4096];
-        // A terminal whose far end is closed says so by an error.
+        // A closed terminal returns an error.
         let Ok(count @ 1..) = self.screen.read(&mut buffer) else { return false };
         self.shown.push_str(&String::from_utf8_lossy(&buffer[..count]).replace('\r', ""));
         true
