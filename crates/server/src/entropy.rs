@@ -20,7 +20,7 @@ pub struct EntropyError(#[source] SysError);
 /// Fills `buffer` with random bytes of the operating system.
 ///
 /// # Errors
-/// [`EntropyError`] when the operating system refuses; then the content of `buffer` is unspecified and must not be
+/// `EntropyError` when the operating system refuses; then the content of `buffer` is unspecified and must not be
 /// used.
 pub fn fill(buffer: &mut [u8]) -> Result<(), EntropyError> {
     SysRng.try_fill_bytes(buffer).map_err(EntropyError)
@@ -29,7 +29,7 @@ pub fn fill(buffer: &mut [u8]) -> Result<(), EntropyError> {
 /// Returns `N` random bytes of the operating system.
 ///
 /// # Errors
-/// [`EntropyError`] when the operating system refuses.
+/// `EntropyError` when the operating system refuses.
 pub(crate) fn bytes<const N: usize>() -> Result<[u8; N], EntropyError> {
     let mut buffer = [0; N];
     fill(&mut buffer)?;

@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(name = "key-authority", version = crate::version::VERSION, args_conflicts_with_subcommands = true)]
 pub struct Cli {
-    /// The subcommand; `None` means [`Command::Serve`] with [`Cli::settings`].
+    /// The subcommand; `None` means `serve` with these settings.
     #[command(subcommand)]
     pub command: Option<Command>,
     /// The settings of `serve` without a subcommand.
