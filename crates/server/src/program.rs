@@ -2,6 +2,7 @@
 //! constructed and wired.
 
 pub(crate) mod announce;
+mod background;
 pub(crate) mod bootstrap;
 pub(crate) mod check_config;
 pub(crate) mod command;

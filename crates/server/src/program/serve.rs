@@ -15,7 +15,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::HeaderMap;
 use key_authority_domain::audit::LOG_FORMAT_VERSION;
@@ -23,20 +22,18 @@ use key_authority_domain::secret::Keyring;
 use key_authority_domain::verdict::Verdict;
 use key_authority_replica::ReplicaState;
 use key_authority_replica::agreement::AgreementError;
-use key_authority_replica::clock::boottime;
 use key_authority_replica::protocol::timings::LeaseTimings;
 use key_authority_replica::replicator::{EndError, ReplicaConfig, Replicator, Settings, StartError};
-use key_authority_replica::usage::{FLUSH_INTERVAL, next_flush_delay};
 use key_authority_storage::Store;
 use key_authority_storage::exclusive_lock::{ExclusiveLock, ExclusiveLockError};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tower::Layer as _;
 
 use super::announce::{Addresses, announce, known_as};
+use super::background::{first_lease, keep_health, keep_usage};
 use super::bootstrap::{self, BootstrapError};
 use super::config::{Config, twin};
 use super::file_permissions::warn_of_open_files;
@@ -69,8 +66,6 @@ use crate::wire::methods::MethodTable;
 
 /// One connection for the running change, the others for changes that wait for propagation.
 const CHANGE_CONNECTIONS: u32 = 4;
-/// How often health is updated. Calls themselves detect the end of a lease at once.
-const HEALTH_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Why the server did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -387,33 +382,6 @@ async fn make_first_key(config: &Config, store: &Store) -> Result<(), ServeError
         tracing::info!(file = %file.display(), "a root key existed before; ignoring the token in this file");
     }
     Ok(())
-}
-
-async fn first_lease(replica: &ReplicaState) {
-    while !replica.has_lease() {
-        sleep(HEALTH_INTERVAL).await;
-    }
-}
-
-async fn keep_health(health: Health, replica: Arc<ReplicaState>, ended: CancellationToken) {
-    loop {
-        health.set_verify(replica.has_lease());
-        health.set_storage(replica.storage_answers());
-        if ended.run_until_cancelled(sleep(HEALTH_INTERVAL)).await.is_none() {
-            return;
-        }
-    }
-}
-
-async fn keep_usage(store: Store, replica: Arc<ReplicaState>, ended: CancellationToken) {
-    let mut pause = FLUSH_INTERVAL;
-    while ended.run_until_cancelled(sleep(pause)).await.is_some() {
-        let began = boottime();
-        if let Err(error) = replica.usage().flush(&store).await {
-            tracing::debug!(error = %error, "cannot flush the usage of keys; retrying at the next flush");
-        }
-        pause = next_flush_delay(boottime().since(began));
-    }
 }
 
 fn watch_metrics(metrics: &SharedMetrics, replica: &Arc<ReplicaState>, resources: &Resources) {

@@ -147,7 +147,7 @@ async fn the_log_shows_a_change_by_a_caller_that_had_ended(mut authority: Author
                   WHERE revision < 0";
     authority.database().sql(events);
     let text = authority.subcommand(&["audit", "verify"], &[]).await.text();
-    assert!(text.contains("was made by a caller that had ended"), "{text}");
+    assert!(text.contains("was made by a caller whose key was revoked, disabled, deleted or expired"), "{text}");
 }
 
 async fn a_callers_token_is_unknown_unless_the_question_names_account_system(authority: Authority) {

@@ -156,7 +156,7 @@ async fn a_database_that_cannot_be_used_is_named_with_the_cause(database: Databa
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for (url, words) in [
         (format!("{user}:{password}@{free}/{name}"), ["Connection refused", "is it running"]),
-        (format!("{user}:canary@{address}/{name}"), ["of this name and password", address]),
+        (format!("{user}:canary@{address}/{name}"), ["database authentication failed", address]),
         (format!("{login}/{name}_unknown"), ["create it first", "_unknown"]),
         (format!("{login}/"), ["--database-url", "must name a database"]),
     ] {
