@@ -2,16 +2,13 @@
 
 use std::borrow::Cow;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
+use key_authority_http_credential::{self as http_credential, Scheme};
 
 use super::headers::Headers;
 use super::route::Places;
 
 const AUTHORIZATION: &str = "authorization";
 const API_KEY: &str = "x-api-key";
-/// The characters that may follow the name of a scheme.
-const SPACE: [char; 2] = [' ', '\t'];
 
 /// The credential that a client presents.
 #[derive(PartialEq, Eq)]
@@ -42,7 +39,9 @@ pub(super) fn find<'a>(
     let mut found = Vec::new();
     let (mut in_headers, mut in_parameter) = (Vec::new(), None);
     if let Some(value) = headers.get(AUTHORIZATION) {
-        found.extend(credentials(&value).into_iter().filter_map(|value| authorization(places, value)));
+        found.extend(
+            http_credential::split(value.as_bytes()).into_iter().filter_map(|value| authorization(places, value)),
+        );
         in_headers.extend((!found.is_empty()).then_some(AUTHORIZATION));
     }
     if places.api_key
@@ -64,46 +63,20 @@ pub(super) fn find<'a>(
     Ok(Some(Presented { credential, headers: in_headers, parameter: in_parameter }))
 }
 
-/// Splits an `Authorization` header into its credentials. A proxy joins several headers with commas. A token may
-/// contain a comma but no space, so a comma separates two headers only where a scheme and a space follow it.
-fn credentials(value: &str) -> Vec<&str> {
-    let (mut found, mut rest) = (Vec::new(), value);
-    while let Some((one, more)) = rest.match_indices(',').find_map(|(comma, _)| {
-        let (one, more) = (rest.get(..comma)?, rest.get(comma + 1..)?);
-        is_credential(more.trim_start()).then_some((one, more))
-    }) {
-        found.push(one);
-        rest = more;
+/// Returns the credential of one `Authorization` value; `None` if this route takes no tokens under its scheme. A value of
+/// `Basic` is a key ID as user and a token as password.
+fn authorization(places: &Places<'_>, value: &[u8]) -> Option<Credential> {
+    let found = http_credential::credential(value)?;
+    match found.scheme {
+        Scheme::Bearer if places.bearer => {
+            Some(Credential { key_id: None, token: String::from_utf8_lossy(found.value).into_owned() })
+        }
+        Scheme::Basic if places.basic => {
+            let (user, token) = found.user_and_password();
+            Some(Credential { key_id: Some(user).filter(|user| !user.is_empty()), token })
+        }
+        Scheme::Bearer | Scheme::Basic => None,
     }
-    found.push(rest);
-    found
-}
-
-/// Whether the text starts with a scheme that can carry a token.
-fn is_credential(text: &str) -> bool {
-    ["bearer", "basic"].into_iter().any(|scheme| {
-        text.split_at_checked(scheme.len())
-            .is_some_and(|(name, rest)| name.eq_ignore_ascii_case(scheme) && rest.starts_with(SPACE))
-    })
-}
-
-/// Returns the credential of an `Authorization` header; `None` if this route takes no tokens under its scheme.
-fn authorization(places: &Places<'_>, value: &str) -> Option<Credential> {
-    let value = value.trim();
-    let (scheme, rest) = value.split_once(SPACE).unwrap_or((value, ""));
-    let rest = rest.trim();
-    if places.bearer && scheme.eq_ignore_ascii_case("bearer") {
-        return Some(Credential { key_id: None, token: rest.to_owned() });
-    }
-    (places.basic && scheme.eq_ignore_ascii_case("basic")).then(|| pair(rest))
-}
-
-/// Decodes a key ID as user and a token as password. A value that is no such pair gives an empty token.
-fn pair(encoded: &str) -> Credential {
-    let decoded = BASE64_STANDARD.decode(encoded).unwrap_or_default();
-    let decoded = String::from_utf8_lossy(&decoded);
-    let (user, password) = decoded.split_once(':').unwrap_or_default();
-    Credential { key_id: Some(user.to_owned()).filter(|user| !user.is_empty()), token: password.to_owned() }
 }
 
 /// Returns the values of a query parameter without percent-decoding: no character of a token needs to be encoded. The

@@ -1,20 +1,17 @@
 //! The denials of a proxied request, and the responses for its client.
 
 use key_authority_domain::verdict::Verdict;
+use key_authority_http_credential::{BearerError, Challenge};
 use key_authority_proto::ext_authz::check_response::HttpResponse;
 use key_authority_proto::ext_authz::{CheckResponse, DeniedHttpResponse, HttpStatus, Status};
 use key_authority_replica::index::KeyRecord;
-use percent_encoding::{AsciiSet, utf8_percent_encode};
 use serde_json::json;
 use tonic::Code;
 
 use super::credential::Ambiguous;
-use super::response::{IN_HEADER, set};
+use super::response::set;
 use crate::rpc::errors::ERROR_DOMAIN;
 use crate::wire::violations::Violations;
-
-/// The characters that are percent-encoded inside quotes in a header.
-const IN_QUOTES: &AsciiSet = &IN_HEADER.add(b'"').add(b'\\');
 
 /// Why a request is denied.
 pub(super) enum AuthzDenial {
@@ -73,11 +70,11 @@ impl AuthzDenial {
     fn words(&self) -> Words {
         let (http, code, error) = match self {
             Self::NoToken => (401, Code::Unauthenticated, None),
-            Self::Ambiguous => (400, Code::InvalidArgument, Some("invalid_request")),
+            Self::Ambiguous => (400, Code::InvalidArgument, Some(BearerError::InvalidRequest)),
             Self::Misconfigured(_) => (500, Code::FailedPrecondition, None),
             Self::Verdict { verdict, .. } => match verdict {
                 Verdict::ProjectDenied | Verdict::ScopeDenied | Verdict::NetworkDenied => {
-                    (403, Code::PermissionDenied, Some("insufficient_scope"))
+                    (403, Code::PermissionDenied, Some(BearerError::InsufficientScope))
                 }
                 Verdict::Malformed
                 | Verdict::Unknown
@@ -85,7 +82,7 @@ impl AuthzDenial {
                 | Verdict::Revoked
                 | Verdict::Expired
                 | Verdict::AccountSuspended
-                | Verdict::Valid => (401, Code::Unauthenticated, Some("invalid_token")),
+                | Verdict::Valid => (401, Code::Unauthenticated, Some(BearerError::InvalidToken)),
             },
         };
         let text = match self {
@@ -108,24 +105,19 @@ impl AuthzDenial {
         Words { http, code, error, text }
     }
 
-    /// Returns the `WWW-Authenticate` challenge of RFC 6750: without an error for a request that has no token.
-    fn challenge(&self, error: Option<&str>, text: &str) -> Option<String> {
-        if let Self::Misconfigured(_) = self {
-            return None;
-        }
-        let mut parts = vec![("realm", ERROR_DOMAIN.to_owned())];
-        if let Some(error) = error {
-            parts.extend([("error", error.to_owned()), ("error_description", text.to_owned())]);
-        }
-        if let Self::Verdict { scopes: Some((wanted, _)), .. } = self {
-            parts.push(("scope", utf8_percent_encode(&wanted.join(" "), IN_QUOTES).to_string()));
-        }
-        let parts: Vec<_> = parts.into_iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
-        Some(format!("Bearer {}", parts.join(", ")))
+    /// Returns the `WWW-Authenticate` challenge; none where the client is not at fault.
+    fn challenge(&self, error: Option<BearerError>, text: &str) -> Option<String> {
+        let scopes = match self {
+            Self::Misconfigured(_) => return None,
+            Self::Verdict { scopes: Some((wanted, _)), .. } => wanted.as_slice(),
+            _ => &[],
+        };
+        let error = error.map(|error| (error, text));
+        Some(Challenge { realm: Some(ERROR_DOMAIN), error, scopes }.to_string())
     }
 
-    fn body(&self, error: Option<&str>, text: &str) -> String {
-        let mut body = json!({ "error": error, "message": text });
+    fn body(&self, error: Option<BearerError>, text: &str) -> String {
+        let mut body = json!({ "error": error.map(BearerError::as_str), "message": text });
         if let (Self::Verdict { verdict, scopes }, Some(fields)) = (self, body.as_object_mut()) {
             fields.insert("verdict".into(), verdict.as_str().into());
             if let Some((_, missing)) = scopes {
@@ -143,7 +135,7 @@ struct Words {
     /// The gRPC code.
     code: Code,
     /// The error name of RFC 6750.
-    error: Option<&'static str>,
+    error: Option<BearerError>,
     /// The text for people.
     text: &'static str,
 }

@@ -14,7 +14,7 @@ use super::headers::{Headers, plain};
 const SCOPES: &str = "x-key-scopes";
 
 /// The characters that are percent-encoded in a header: everything but printable ASCII, and the percent sign itself.
-pub(super) const IN_HEADER: &AsciiSet = &CONTROLS.add(b'%');
+const IN_HEADER: &AsciiSet = &CONTROLS.add(b'%');
 
 /// Allows a request. Its upstream gets headers that describe the key, and not the credential.
 pub(super) fn allowed(secret: &KeyRecord, presented: &Presented<'_>, headers: &Headers<'_>) -> CheckResponse {
