@@ -231,7 +231,7 @@ impl Provisioned {
             }
             // Not `innodb_trx`: what it shows is not renewed while it is read more often than every 100 ms.
             _ => {
-                "SELECT count(*) FROM information_schema.processlist WHERE db = DATABASE() AND command = 'Query' \
+                "SELECT count(*) FROM information_schema.processlist WHERE db = DATABASE() AND id <> connection_id() \
                  AND state IN ('Updating', 'Searching rows for update') AND time_ms > 200"
             }
         };
