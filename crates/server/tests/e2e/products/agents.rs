@@ -14,19 +14,19 @@ async fn shown(client: &Client) -> Vec<String> {
 }
 
 /// The text that stands where the token belongs, the same for every client.
-fn text(told: &PrepareConnectionResponse) -> String {
-    let connector = &told.instructions.last().expect("a connector").connector_url;
+fn text(response: &PrepareConnectionResponse) -> String {
+    let connector = &response.instructions.last().expect("a connector").connector_url;
     let text = connector.strip_prefix("https://mcp.example.com/mcp?api_key=").unwrap().to_owned();
-    let has_it = |told: &ConnectInstruction| {
-        let commands = [&told.posix_command, &told.powershell_command, &told.cmd_command];
-        match told.client() {
-            ConnectClient::Cursor => told.link.starts_with("cursor://"),
-            ConnectClient::ClaudeDesktop | ConnectClient::Chatgpt => told.connector_url.ends_with(&text),
+    let has_it = |response: &ConnectInstruction| {
+        let commands = [&response.posix_command, &response.powershell_command, &response.cmd_command];
+        match response.client() {
+            ConnectClient::Cursor => response.link.starts_with("cursor://"),
+            ConnectClient::ClaudeDesktop | ConnectClient::Chatgpt => response.connector_url.ends_with(&text),
             _ => commands.iter().all(|command| command.contains(&text)),
         }
     };
-    for told in &told.instructions {
-        assert!(has_it(told), "{:?} has not the same token", told.client());
+    for response in &response.instructions {
+        assert!(has_it(response), "{:?} has not the same token", response.client());
     }
     text
 }
@@ -72,9 +72,9 @@ async fn a_token_that_is_not_kept_or_not_to_be_shown_is_left_open(authority: Aut
     client.new_account("elsewhere", KeyPolicy::default()).await;
     let (kept, not_kept) = (client.key_in(&account).await, client.key_in("elsewhere").await);
     let answered = async |client: &Client, account: &str, create_if_none| {
-        let told = connect(client, PrepareConnectionRequest { create_if_none, ..connection_of(account) }).await;
-        assert_eq!((text(&told), told.propagation), (told.placeholder.clone(), None));
-        (told.token_source(), told.key.unwrap().id)
+        let response = connect(client, PrepareConnectionRequest { create_if_none, ..connection_of(account) }).await;
+        assert_eq!((text(&response), response.propagation), (response.placeholder.clone(), None));
+        (response.token_source(), response.key.unwrap().id)
     };
     assert_eq!(answered(&client, "elsewhere", false).await, (TokenSource::NotKept, not_kept.id()));
     assert_eq!(answered(&client, "elsewhere", true).await, (TokenSource::NotKept, not_kept.id()));

@@ -44,8 +44,8 @@ async fn changes_are_found_by_whom_nobody_tells_of_them(database: Database) {
     client.new_account("acme", KeyPolicy::default()).await;
     let key = client.key_in("acme").await;
     assert_eq!(outcome(&client.revoke_everywhere(&key.id()).await), (PropagationState::Confirmed, 2));
-    let told = "LISTEN connection established";
-    let is_told = |replica: &Authority| replica.output().contains(told);
+    let established = "LISTEN connection established";
+    let is_told = |replica: &Authority| replica.output().contains(established);
     if database == Database::Postgres {
         eventually("who can be told is", async || is_told(&first).then_some(())).await;
     }
