@@ -194,19 +194,7 @@ impl ReplicaState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use key_authority_domain::time::Timestamp;
-
-    fn row(id: u8, applied: i64, nonce: u8) -> ReplicaRow {
-        ReplicaRow {
-            id: ReplicaId([id; 16]),
-            applied: Revision(applied),
-            nonce: [nonce; 8],
-            build: String::new(),
-            address: String::new(),
-            join_time: Timestamp::from_micros(0),
-            seen_time: Timestamp::from_micros(0),
-        }
-    }
+    use crate::protocol::wait::tests::row;
 
     #[test]
     fn a_replica_that_is_removed_before_it_confirms_counts_as_lost() {

@@ -102,8 +102,8 @@ impl SessionState {
     }
 }
 
-/// How many connections a pool keeps open. A change that finds none open waits for one, and so does the removal of a silent
-/// replica, for which there is little time.
+/// How many connections a pool keeps open. A change that finds none open waits for one, and so does the removal of a
+/// silent replica, for which there is little time.
 const CONNECTIONS_OPEN: u32 = 4;
 
 /// How the sessions of a store are shared.

@@ -151,11 +151,11 @@ impl Wait {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use key_authority_domain::time::Timestamp;
 
-    fn row(id: u8, applied: i64, nonce: u8) -> ReplicaRow {
+    pub(crate) fn row(id: u8, applied: i64, nonce: u8) -> ReplicaRow {
         ReplicaRow {
             id: ReplicaId([id; 16]),
             applied: Revision(applied),

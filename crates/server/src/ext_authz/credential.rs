@@ -63,8 +63,8 @@ pub(super) fn find<'a>(
     Ok(Some(Presented { credential, headers: in_headers, parameter: in_parameter }))
 }
 
-/// Returns the credential of one `Authorization` value; `None` if this route takes no tokens under its scheme. A value of
-/// `Basic` is a key ID as user and a token as password.
+/// Returns the credential of one `Authorization` value; `None` if this route takes no tokens under its scheme. The
+/// value of `Basic` is a key ID as user and a token as password.
 fn authorization(places: &Places<'_>, value: &[u8]) -> Option<Credential> {
     let found = http_credential::credential(value)?;
     match found.scheme {

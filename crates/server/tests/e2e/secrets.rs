@@ -181,9 +181,9 @@ async fn tokens_are_made_and_shown(root: &Client, answers: &mut Answers) {
         let reveal = root.reveal_token(RevealTokenRequest { key_id: created.id() }).await;
         assert_eq!(reveal.is_ok(), recoverable);
         // What is to be pasted has the token in it, where it is kept, and is shown to nobody else.
-        let told = root.prepare_connection(connection_of(account)).await.unwrap();
-        assert_eq!(told.token_source() == TokenSource::Revealed, recoverable);
-        answers.bytes.extend(format!("{told:?}").into_bytes());
+        let response = root.prepare_connection(connection_of(account)).await.unwrap();
+        assert_eq!(response.token_source() == TokenSource::Revealed, recoverable);
+        answers.bytes.extend(format!("{response:?}").into_bytes());
         // The holder's side: who shows a token as a stream's question, in a batch, alone; also a retired one.
         for token in [&created.token, &renewed.token] {
             let answer = root.ask(token).await;
