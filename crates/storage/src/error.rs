@@ -48,6 +48,9 @@ pub enum StorageError {
     /// The database rejected a valid statement: a bug, or the schema was changed.
     #[error("the database rejected a statement")]
     Refused(#[source] DriverError),
+    /// A transaction wrote rows and was to end without an audit event; it was rolled back. This is a bug.
+    #[error("a change without an audit event was rolled back")]
+    Unaudited,
     /// A lock file next to the SQLite database cannot be used.
     #[error("cannot use a lock file of the SQLite database")]
     File(#[source] std::io::Error),

@@ -172,7 +172,7 @@ impl ReadTx {
     ///
     /// # Errors
     /// If the database did not answer.
-    pub async fn count_keys(&self, account: &AccountId, counted: CountedKeys) -> Result<u64, StorageError> {
+    pub async fn count_towards_limit(&self, account: &AccountId, counted: CountedKeys) -> Result<u64, StorageError> {
         let states: &[KeyState] = match counted {
             CountedKeys::All => &[],
             CountedKeys::Active => &[KeyState::Active],

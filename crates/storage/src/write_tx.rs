@@ -7,6 +7,7 @@
 mod bulk;
 
 use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use key_authority_domain::account::Account;
 use key_authority_domain::audit::{AuditEvent, ChainHash, LoggedEvent};
@@ -41,6 +42,7 @@ pub struct WriteTx<'a> {
     store: &'a Store,
     head_hash: ChainHash,
     log_format_min: i32,
+    has_writes: AtomicBool,
     _turn: WriterTurn,
 }
 
@@ -81,7 +83,14 @@ impl Store {
         let (turn, (tx, row, now)) = locked.map_err(|error| self.explained(error))?;
         let head_hash = RowContext { table: "authority", id: "1" }.hash("head_hash", &row.head_hash)?;
         let reads = ReadTx { tx, now, revision: Revision(row.revision).next() };
-        Ok(WriteTx { reads, store: self, head_hash, log_format_min: row.log_format_min, _turn: turn })
+        Ok(WriteTx {
+            reads,
+            store: self,
+            head_hash,
+            log_format_min: row.log_format_min,
+            has_writes: AtomicBool::new(false),
+            _turn: turn,
+        })
     }
 
     /// Waits until everything that was visible before the call is as durable as a commit. With synchronous replication,
@@ -125,6 +134,13 @@ impl Store {
 }
 
 impl WriteTx<'_> {
+    /// The transaction, for a statement that writes. All writes use it, so that [`WriteTx::commit_unchanged`] detects
+    /// them.
+    fn writer(&self) -> &DatabaseTransaction {
+        self.has_writes.store(true, Ordering::Relaxed);
+        &self.reads.tx
+    }
+
     /// Advances the time of the change to `time` if that is later: to a time that the process has already used for
     /// decisions.
     #[must_use]
@@ -139,7 +155,7 @@ impl WriteTx<'_> {
     /// If the write failed.
     pub async fn insert_account(&self, account: &Account) -> Result<(), StorageError> {
         let insert = account::Entity::insert(mapping::account::to_row(account));
-        bounded(async { Ok(insert.exec_without_returning(&self.tx).await.map(|_| ())?) }).await
+        bounded(async { Ok(insert.exec_without_returning(self.writer()).await.map(|_| ())?) }).await
     }
 
     /// Updates an account, and sets its update time and revision.
@@ -151,7 +167,7 @@ impl WriteTx<'_> {
         let update = account::Entity::update_many()
             .set(mapping::account::to_row(account))
             .filter(account::Column::Id.eq(account.id.as_str()));
-        bounded(async { Ok(update.exec(&self.tx).await.map(|_| ())?) }).await
+        bounded(async { Ok(update.exec(self.writer()).await.map(|_| ())?) }).await
     }
 
     /// Deletes an account that has no keys.
@@ -159,7 +175,7 @@ impl WriteTx<'_> {
     /// # Errors
     /// If the write failed.
     pub async fn delete_account(&self, id: &AccountId) -> Result<(), StorageError> {
-        bounded(async { Ok(account::Entity::delete_by_id(id.as_str()).exec(&self.tx).await.map(|_| ())?) }).await
+        bounded(async { Ok(account::Entity::delete_by_id(id.as_str()).exec(self.writer()).await.map(|_| ())?) }).await
     }
 
     /// Inserts a key and its secrets.
@@ -179,7 +195,7 @@ impl WriteTx<'_> {
         let update = api_key::Entity::update_many()
             .set(mapping::key::to_row(key))
             .filter(api_key::Column::Id.eq(key.id.as_str()));
-        bounded(async { Ok(update.exec(&self.tx).await.map(|_| ())?) }).await
+        bounded(async { Ok(update.exec(self.writer()).await.map(|_| ())?) }).await
     }
 
     /// Updates a key and its secrets: retires, inserts and deletes secrets.
@@ -211,15 +227,15 @@ impl WriteTx<'_> {
                         .col_expr(api_key_secret::Column::Retired, Expr::value(secret.retired))
                         .filter(of_key())
                         .filter(api_key_secret::Column::Version.eq(version))
-                        .exec(&self.tx)
+                        .exec(self.writer())
                         .await?;
                 } else {
                     let row = mapping::key::secret_to_row(key, secret)?;
-                    api_key_secret::Entity::insert(row).exec_without_returning(&self.tx).await?;
+                    api_key_secret::Entity::insert(row).exec_without_returning(self.writer()).await?;
                 }
             }
             let removed = of_key().and(api_key_secret::Column::Version.is_not_in(kept));
-            api_key_secret::Entity::delete_many().filter(removed).exec(&self.tx).await?;
+            api_key_secret::Entity::delete_many().filter(removed).exec(self.writer()).await?;
             Ok(())
         })
         .await
@@ -236,11 +252,11 @@ impl WriteTx<'_> {
             api_key::Entity::update_many()
                 .col_expr(api_key::Column::Revision, Expr::value(self.revision.0))
                 .filter(api_key::Column::Id.eq(id.as_str()))
-                .exec(&self.tx)
+                .exec(self.writer())
                 .await?;
             let secrets = api_key_secret::Column::KeyId.eq(id.as_str());
-            api_key_secret::Entity::delete_many().filter(secrets).exec(&self.tx).await?;
-            api_key::Entity::delete_by_id(id.as_str()).exec(&self.tx).await?;
+            api_key_secret::Entity::delete_many().filter(secrets).exec(self.writer()).await?;
+            api_key::Entity::delete_by_id(id.as_str()).exec(self.writer()).await?;
             Ok(())
         })
         .await
@@ -255,7 +271,7 @@ impl WriteTx<'_> {
     /// [`StorageError::OutcomeUnknown`] if the outcome could not be read. Any other error means that nothing
     /// was changed.
     pub async fn commit(self, event: AuditEvent) -> Result<Committed, StorageError> {
-        let Self { reads: ReadTx { tx, now, revision }, store, head_hash, log_format_min, _turn } = self;
+        let Self { reads: ReadTx { tx, now, revision }, store, head_hash, log_format_min, _turn, has_writes: _ } = self;
         let log_format = i32::try_from(event.action.log_format()).unwrap_or(i32::MAX);
         let secret_version = store.keyring.current();
         let hash = store
@@ -297,13 +313,17 @@ impl WriteTx<'_> {
         }
     }
 
-    /// Ends the transaction without a change, and waits until everything that it read is as durable as a commit. See
+    /// Ends a transaction that wrote nothing, and waits until everything that it read is as durable as a commit. See
     /// [`Store::await_durability`].
     ///
     /// # Errors
-    /// If the database did not commit.
+    /// If the database did not commit; [`StorageError::Unaudited`] if the transaction wrote something. Then it is
+    /// rolled back: a write is committed together with its audit event or not at all.
     pub async fn commit_unchanged(self) -> Result<(), StorageError> {
-        let Self { reads: ReadTx { tx, .. }, store, .. } = self;
+        let Self { reads: ReadTx { tx, .. }, store, has_writes, .. } = self;
+        if has_writes.into_inner() {
+            return Err(StorageError::Unaudited);
+        }
         bounded(async {
             if store.kind() != StorageKind::Sqlite {
                 raise_barrier(&tx).await?;

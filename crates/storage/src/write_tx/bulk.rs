@@ -29,7 +29,7 @@ impl WriteTx<'_> {
             while !rows.is_empty() {
                 let rest = rows.split_off(fitting(&rows));
                 let insert = api_key::Entity::insert_many(std::mem::replace(&mut rows, rest));
-                bounded(async { Ok(insert.exec_without_returning(&self.tx).await?) }).await?;
+                bounded(async { Ok(insert.exec_without_returning(self.writer()).await?) }).await?;
             }
             // Rows of secrets are short, so only their number is limited.
             let secrets = keys.iter().flat_map(|key| key.secrets.iter().map(move |secret| (key, secret)));
@@ -37,7 +37,7 @@ impl WriteTx<'_> {
             let rows = rows.collect::<Result<Vec<_>, _>>()?;
             for rows in rows.chunks(ROWS) {
                 let insert = api_key_secret::Entity::insert_many(rows.to_vec());
-                bounded(async { Ok(insert.exec_without_returning(&self.tx).await?) }).await?;
+                bounded(async { Ok(insert.exec_without_returning(self.writer()).await?) }).await?;
             }
         }
         Ok(())

@@ -18,6 +18,7 @@ use crate::support::{Database, on_every_database};
 on_every_database! {
     a_change_commits_with_its_event_and_moves_the_head,
     a_dropped_change_changes_nothing,
+    a_write_without_an_event_is_rolled_back,
     an_update_sets_revision_and_time,
     fifty_writers_of_two_processes_leave_no_gap_and_never_exceed_max_keys,
     a_follower_of_the_feed_sees_every_revision_once_and_in_order,
@@ -86,6 +87,17 @@ async fn a_dropped_change_changes_nothing(database: Database) {
     assert_eq!(note(&store).await.revision, head.revision.next(), "the revision is not used");
 }
 
+async fn a_write_without_an_event_is_rolled_back(database: Database) {
+    let store = database.store().await;
+    let tx = store.begin().await.unwrap();
+    let mut lost = account("lost");
+    date_account(&tx, &mut lost);
+    tx.insert_account(&lost).await.unwrap();
+    let error = tx.commit_unchanged().await.unwrap_err();
+    assert!(matches!(error, StorageError::Unaudited), "{error:?}");
+    assert_eq!(store.account(&lost.id).await.unwrap(), None);
+}
+
 async fn an_update_sets_revision_and_time(database: Database) {
     let store = database.store().await;
     let created = put_account(&store, account("acme")).await;
@@ -115,7 +127,7 @@ async fn fifty_writers_of_two_processes_leave_no_gap_and_never_exceed_max_keys(d
     assert_eq!(revisions, expected);
 
     let tx = stores[1].begin().await.unwrap();
-    assert_eq!(tx.count_keys(&account_id("acme"), CountedKeys::All).await.unwrap(), u64::from(MAX_KEYS));
+    assert_eq!(tx.count_towards_limit(&account_id("acme"), CountedKeys::All).await.unwrap(), u64::from(MAX_KEYS));
     drop(tx);
     let events = stores[1].events(&every_event(), 100, Revision(0)).await.unwrap().items;
     assert!(events.is_sorted_by_key(|logged| logged.time), "revision order is commit order");
@@ -126,7 +138,7 @@ async fn fifty_writers_of_two_processes_leave_no_gap_and_never_exceed_max_keys(d
 async fn create_key_if_there_is_room(store: &Store, id: &str) -> Option<Revision> {
     let tx = store.begin().await.unwrap();
     let account = tx.account(&account_id("acme")).await.unwrap().unwrap();
-    let count = tx.count_keys(&account.id, account.policy.counted).await.unwrap();
+    let count = tx.count_towards_limit(&account.id, account.policy.counted).await.unwrap();
     account.policy.check_room(count).ok()?;
     let mut key = key(id, "acme");
     date_key(&tx, &mut key);
@@ -235,8 +247,8 @@ async fn reads_in_a_change_see_its_earlier_writes(database: Database) {
     tx.update_key(&mut changed).await.unwrap();
     tx.insert_key(&key("key_2", "acme")).await.unwrap();
     assert_eq!(tx.key(&stored.id).await.unwrap(), Some(changed));
-    assert_eq!(tx.count_keys(&stored.account, CountedKeys::All).await.unwrap(), 2);
-    assert_eq!(tx.count_keys(&stored.account, CountedKeys::Active).await.unwrap(), 1);
+    assert_eq!(tx.count_towards_limit(&stored.account, CountedKeys::All).await.unwrap(), 2);
+    assert_eq!(tx.count_towards_limit(&stored.account, CountedKeys::Active).await.unwrap(), 1);
     assert_eq!(store.key(&stored.id).await.unwrap(), Some(stored), "and nobody else does");
     assert_eq!(store.key(&key_id("key_2")).await.unwrap(), None);
     assert!(tx.now() > at(0));
@@ -257,7 +269,7 @@ async fn a_read_transaction_is_consistent_and_does_not_wait_for_changes(database
     let committed = tx.commit(event(Action::CreateKey, "acme", Some("new"))).await.unwrap();
     let digests = [digest("old", 1), digest("new", 1)];
     assert_eq!(reading.holders(&digests).await.unwrap().keys().collect::<Vec<_>>(), [&digests[0]]);
-    assert_eq!(reading.count_keys(&account_id("acme"), CountedKeys::All).await.unwrap(), 1);
+    assert_eq!(reading.count_towards_limit(&account_id("acme"), CountedKeys::All).await.unwrap(), 1);
     drop(reading);
 
     let later = store.begin_reading().await.unwrap();

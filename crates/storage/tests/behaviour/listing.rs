@@ -138,8 +138,8 @@ async fn states_agree_with_the_domain_to_the_microsecond(database: Database) {
     let tx = store.begin().await.unwrap();
     for counted in [CountedKeys::All, CountedKeys::Active] {
         let expected = keys.iter().filter(|key| key.is_counted(counted, tx.now())).count();
-        assert_eq!(tx.count_keys(&account_id("acme"), counted).await.unwrap(), expected as u64, "{counted:?}");
-        assert_eq!(tx.count_keys(&account_id("other"), counted).await.unwrap(), 0);
+        assert_eq!(tx.count_towards_limit(&account_id("acme"), counted).await.unwrap(), expected as u64, "{counted:?}");
+        assert_eq!(tx.count_towards_limit(&account_id("other"), counted).await.unwrap(), 0);
     }
     let newest = keys.iter().rfind(|key| key.state(tx.now()) == KeyState::Active).map(|key| key.id.clone());
     let found = tx.newest_active_key(&account_id("acme")).await.unwrap().map(|key| key.id);

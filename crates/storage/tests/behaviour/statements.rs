@@ -91,7 +91,7 @@ impl Recorded {
         recorded.push(("feed", taken()));
         let tx = store.begin().await.unwrap();
         recorded.push(("begin", taken()));
-        assert_eq!(tx.count_keys(&account_id("acme"), CountedKeys::Active).await.unwrap(), 10);
+        assert_eq!(tx.count_towards_limit(&account_id("acme"), CountedKeys::Active).await.unwrap(), 10);
         recorded.push(("count of keys", taken()));
         assert!(tx.newest_active_key(&account_id("acme")).await.unwrap().is_some());
         recorded.push(("newest active key", taken()));
