@@ -48,7 +48,13 @@ impl<'a> VerifyRequestRef<'a> {
             match number {
                 1 => request.token = content.text()?,
                 2 => request.project = content.text()?,
-                3 => request.scopes.push(content.text()?),
+                3 => {
+                    let scope = content.text()?;
+                    // One more than allowed shows that there are too many.
+                    if request.scopes.len() <= SCOPES_MAX {
+                        request.scopes.push(scope);
+                    }
+                }
                 4 => request.client_ip = content.text()?,
                 5 => request.account = content.text()?,
                 6 => request.key_id = content.text()?,
@@ -151,10 +157,11 @@ pub(crate) fn stream_request(message: &[u8]) -> Result<StreamRequestRef<'_>, Und
             (2, content) => {
                 let bytes = content.bytes()?;
                 // A message field that occurs twice is merged: its parts are concatenated.
-                question.request = Some(match question.request {
-                    None => Cow::Borrowed(bytes),
-                    Some(first) => [&first, bytes].concat().into(),
-                });
+                match &mut question.request {
+                    None => question.request = Some(Cow::Borrowed(bytes)),
+                    // Appended in place: copying all earlier parts for each one would take quadratic time.
+                    Some(parts) => parts.to_mut().extend_from_slice(bytes),
+                }
             }
             _ => {}
         }
