@@ -1,6 +1,6 @@
-//! The wire of Key Authority: the types generated from `proto/`, and the descriptor set that reflection serves.
+//! The API of Key Authority: the types generated from `proto/`, and the descriptor set that reflection serves.
 //!
-//! It knows nothing of rules: what a field may hold is checked where the wire is turned into the domain.
+//! It contains no rules: the values of fields are validated where a message is converted to the domain.
 
 /// Package `keyauthority.v1`.
 pub mod v1 {
@@ -8,7 +8,7 @@ pub mod v1 {
     tonic::include_proto!("keyauthority.v1");
 }
 
-/// Package `envoy.service.auth.v3`: by what a proxy asks, as far as it is understood here.
+/// Package `envoy.service.auth.v3`: the service that a proxy calls, with the fields that are used here.
 pub mod ext_authz {
     #![allow(clippy::all, reason = "generated")]
     tonic::include_proto!("envoy.service.auth.v3");

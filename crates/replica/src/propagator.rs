@@ -18,7 +18,7 @@ use key_authority_storage::registry::{Nonce, ReplicaRow};
 use crate::clock::Boottime;
 use crate::ledger::{Ledger, Timer};
 use crate::protocol::observed::Observed;
-use crate::protocol::wait::{Change, LAST_LOOK, Propagation, PropagationState, Step, Wait};
+use crate::protocol::wait::{CommittedChange, LAST_LOOK, Propagation, PropagationState, Step, Wait};
 use crate::state::ReplicaState;
 
 const PAUSE_MIN: Duration = Duration::from_millis(2);
@@ -79,10 +79,10 @@ impl ReplicaState {
         &self,
         ledger: &impl Ledger,
         timer: &impl Timer,
-        change: Change,
+        change: CommittedChange,
         committed: Boottime,
     ) -> Propagation {
-        let Change { revision, .. } = change;
+        let CommittedChange { revision, .. } = change;
         let wait = Wait::new(revision, committed, self.timings.wait);
         let mut awaited = Awaited::default();
         let mut replicas = 1;
@@ -145,7 +145,7 @@ impl ReplicaState {
         &self,
         ledger: &impl Ledger,
         timer: &impl Timer,
-        change: Change,
+        change: CommittedChange,
     ) -> Result<Vec<ReplicaRow>, ScanError> {
         let scan = ledger.registry(change.revision).await?;
         let received = timer.now();

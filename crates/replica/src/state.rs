@@ -111,8 +111,8 @@ impl ReplicaState {
     }
 
     /// Records that a token was accepted.
-    pub fn note_use(&self, secret: &SharedKeyRecord, now: Timestamp) {
-        self.usage.note(secret, now);
+    pub fn note_use(&self, record: &SharedKeyRecord, now: Timestamp) {
+        self.usage.note(record, now);
     }
 
     /// Returns when this replica last accepted any of these versions of a key, flushed or not.

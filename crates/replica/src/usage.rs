@@ -1,8 +1,8 @@
-//! Usage of keys: counted in memory where Verify accepts a token, and flushed in batches.
+//! Usage of keys: counted in memory when Verify accepts a token or a caller is authorized, and flushed in batches.
 //!
-//! Counting costs Verify two atomic writes and, once a batch, an entry in a queue. A crash loses what is not flushed
-//! yet. The time of a version's last use stays in memory after the flush, so that a reader that must not miss a use
-//! need not flush first.
+//! Counting costs Verify two atomic writes, and one entry in a queue per batch. A crash loses the counts since the last
+//! flush. The time of a token's last use also stays in memory after a flush: the check before a deletion reads it there,
+//! without a flush.
 
 use std::time::Duration;
 
@@ -37,14 +37,14 @@ pub struct Usage {
 
 impl Usage {
     /// Records that a version of a key was accepted at `now`.
-    pub(crate) fn note(&self, secret: &SharedKeyRecord, now: Timestamp) {
-        secret.last_used.note(now);
-        self.add(secret, 1);
+    pub(crate) fn note(&self, record: &SharedKeyRecord, now: Timestamp) {
+        record.last_used.note(now);
+        self.add(record, 1);
     }
 
-    fn add(&self, secret: &SharedKeyRecord, count: u32) {
-        if secret.uses.add(count) {
-            self.queue.push(secret.clone());
+    fn add(&self, record: &SharedKeyRecord, count: u32) {
+        if record.uses.add(count) {
+            self.queue.push(record.clone());
         }
     }
 
@@ -57,9 +57,9 @@ impl Usage {
     pub async fn flush(&self, store: &Store) -> Result<(), key_authority_storage::StorageError> {
         let mut left = self.queue.len();
         while left > 0 {
-            let secrets: Vec<_> = std::iter::from_fn(|| self.queue.pop()).take(left.min(FLUSH_BATCH)).collect();
-            left = if secrets.is_empty() { 0 } else { left - secrets.len() };
-            self.write(store, secrets).await?;
+            let records: Vec<_> = std::iter::from_fn(|| self.queue.pop()).take(left.min(FLUSH_BATCH)).collect();
+            left = if records.is_empty() { 0 } else { left - records.len() };
+            self.write(store, records).await?;
         }
         Ok(())
     }
@@ -67,24 +67,24 @@ impl Usage {
     async fn write(
         &self,
         store: &Store,
-        secrets: Vec<SharedKeyRecord>,
+        records: Vec<SharedKeyRecord>,
     ) -> Result<(), key_authority_storage::StorageError> {
         let mut taken: Vec<(UsageDelta, SharedKeyRecord)> =
-            secrets.into_iter().filter_map(|secret| Some((delta(&secret)?, secret))).collect();
+            records.into_iter().filter_map(|record| Some((delta(&record)?, record))).collect();
         taken.sort_by(|(a, _), (b, _)| a.cmp(b));
         let mut deltas: Vec<UsageDelta> = taken.iter().map(|(delta, _)| delta.clone()).collect();
         let Err((written, error)) = store.record_usage(&mut deltas).await else { return Ok(()) };
-        for (delta, secret) in taken.into_iter().skip(written) {
-            self.add(&secret, delta.count);
+        for (delta, record) in taken.into_iter().skip(written) {
+            self.add(&record, delta.count);
         }
         Err(error)
     }
 }
 
 /// Takes the unflushed usage of a version.
-fn delta(secret: &KeyRecord) -> Option<UsageDelta> {
-    let count = secret.uses.take()?;
-    Some(UsageDelta { count, ..secret.last_use()? })
+fn delta(record: &KeyRecord) -> Option<UsageDelta> {
+    let count = record.uses.take()?;
+    Some(UsageDelta { count, ..record.last_use()? })
 }
 
 #[cfg(test)]
@@ -95,17 +95,17 @@ mod tests {
     #[test]
     fn uses_are_counted_once_and_times_move_forward() {
         let usage = Usage::default();
-        let secret = resident();
-        assert_eq!(secret.last_used_time(), None);
+        let record = resident();
+        assert_eq!(record.last_used_time(), None);
         for micros in [5, 9, 7] {
-            usage.note(&secret, Timestamp::from_micros(micros));
+            usage.note(&record, Timestamp::from_micros(micros));
         }
         assert_eq!(usage.queue.len(), 1);
         let delta = delta(&usage.queue.pop().unwrap()).unwrap();
         assert_eq!((delta.count, delta.last_used_time.micros()), (3, 9));
-        assert_eq!(super::delta(&secret), None);
-        assert_eq!(secret.last_used_time(), Some(Timestamp::from_micros(9)), "the time stays known during a flush");
-        usage.note(&secret, Timestamp::from_micros(8));
+        assert_eq!(super::delta(&record), None);
+        assert_eq!(record.last_used_time(), Some(Timestamp::from_micros(9)), "the time stays known during a flush");
+        usage.note(&record, Timestamp::from_micros(8));
         assert_eq!(usage.queue.len(), 1);
     }
 }

@@ -10,7 +10,7 @@ use super::record::SharedKeyRecord;
 
 #[derive(Debug, Default)]
 pub(super) struct ByKey {
-    secrets: HashTable<SharedKeyRecord>,
+    records: HashTable<SharedKeyRecord>,
     hasher: RandomState,
     keys: usize,
 }
@@ -23,25 +23,25 @@ impl ByKey {
 
     /// Returns the IDs of the keys; the ID of a key with several versions is repeated for each.
     pub(super) fn ids(&self) -> impl Iterator<Item = &KeyId> {
-        self.secrets.iter().map(|secret| secret.id())
+        self.records.iter().map(|record| record.id())
     }
 
     /// Returns the versions of a key.
     pub(super) fn versions(&self, id: &KeyId) -> impl Iterator<Item = &SharedKeyRecord> {
-        self.secrets.iter_hash(self.hasher.hash_one(id)).filter(move |secret| secret.id() == id)
+        self.records.iter_hash(self.hasher.hash_one(id)).filter(move |record| record.id() == id)
     }
 
     /// Replaces the versions of a key, and returns the previous ones.
-    pub(super) fn replace(&mut self, id: &KeyId, secrets: Vec<SharedKeyRecord>) -> Vec<SharedKeyRecord> {
+    pub(super) fn replace(&mut self, id: &KeyId, records: Vec<SharedKeyRecord>) -> Vec<SharedKeyRecord> {
         let hash = self.hasher.hash_one(id);
         let mut before = Vec::new();
-        while let Ok(entry) = self.secrets.find_entry(hash, |secret| secret.id() == id) {
+        while let Ok(entry) = self.records.find_entry(hash, |record| record.id() == id) {
             before.push(entry.remove().0);
         }
         self.keys -= usize::from(!before.is_empty());
-        self.keys += usize::from(!secrets.is_empty());
-        for secret in secrets {
-            self.secrets.insert_unique(hash, secret, |secret| self.hasher.hash_one(secret.id()));
+        self.keys += usize::from(!records.is_empty());
+        for record in records {
+            self.records.insert_unique(hash, record, |record| self.hasher.hash_one(record.id()));
         }
         before
     }

@@ -30,8 +30,8 @@ impl Hasher for DigestHasher {
     }
 }
 
-/// The key of the map: the digest inside the record, so that it is in memory once. The record may be an older one of
-/// that digest.
+/// The key of the map: the digest inside the record, so that it is in memory once. After a
+/// record was replaced, this may still be the replaced one: both have the same digest.
 #[derive(Debug)]
 pub(super) struct ByDigest(pub(super) SharedKeyRecord);
 
@@ -60,7 +60,7 @@ type Hashing = BuildHasherDefault<DigestHasher>;
 /// The index as Verify reads it.
 #[derive(Debug, Default)]
 pub struct Index {
-    pub(super) secrets: papaya::HashMap<ByDigest, SharedKeyRecord, Hashing>,
+    pub(super) records: papaya::HashMap<ByDigest, SharedKeyRecord, Hashing>,
     pub(super) keys: AtomicUsize,
     pub(super) accounts: AtomicUsize,
     pub(super) quarantined: AtomicUsize,
@@ -75,7 +75,7 @@ pub struct Index {
 pub struct IndexGuard<'a>(papaya::HashMapRef<'a, ByDigest, SharedKeyRecord, Hashing, papaya::LocalGuard<'a>>);
 
 impl IndexGuard<'_> {
-    /// Returns the secret with this digest.
+    /// Returns the record of the token with this digest.
     #[must_use]
     pub fn get(&self, digest: &TokenDigest) -> Option<&SharedKeyRecord> {
         self.0.get(digest)
@@ -92,10 +92,10 @@ impl Index {
     /// Opens the index for reading.
     #[must_use]
     pub fn read(&self) -> IndexGuard<'_> {
-        IndexGuard(self.secrets.pin())
+        IndexGuard(self.records.pin())
     }
 
-    /// Returns the secret with this digest.
+    /// Returns the record of the token with this digest.
     #[must_use]
     pub fn get(&self, digest: &TokenDigest) -> Option<SharedKeyRecord> {
         self.read().get(digest).cloned()

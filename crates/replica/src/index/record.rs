@@ -97,14 +97,15 @@ impl FlatLabels {
 /// The `Arc` has no weak count: with one, a record would take the allocator's next larger size class.
 pub type SharedKeyRecord = triomphe::Arc<KeyRecord>;
 
-/// A version of a key's secret: the result of a lookup.
+/// One token of a key, with all that Verify needs: the result of a lookup. A key that was renewed has a record for each
+/// token.
 #[derive(Debug)]
 pub struct KeyRecord {
     pub(crate) digest: TokenDigest,
     id: KeyId,
     pub(crate) create_revision: Revision,
     pub(super) scheme: Scheme,
-    kind: Arc<SharedAttributes>,
+    shared: Arc<SharedAttributes>,
     expire_time: End,
     retire_time: End,
     pub(crate) last_used: LastUsed,
@@ -139,7 +140,7 @@ impl KeyRecord {
     pub(super) fn new(
         key: &Key,
         secret: &Secret,
-        kind: Arc<SharedAttributes>,
+        shared: Arc<SharedAttributes>,
         is_quarantined: bool,
         known: Option<&Self>,
     ) -> Self {
@@ -148,7 +149,7 @@ impl KeyRecord {
             id: key.id.clone(),
             create_revision: key.create_revision,
             scheme: secret.scheme,
-            kind,
+            shared,
             expire_time: End::new(key.expire_time),
             retire_time: End::new(secret.effective_retire_time()),
             last_used: LastUsed::new(known.and_then(|known| known.last_used_time_of(key))),
@@ -165,7 +166,7 @@ impl KeyRecord {
         KeyFacts {
             key_id: self.id.as_str(),
             account: self.account().as_str(),
-            account_suspended: self.kind.account.0.suspended.load(Ordering::Acquire),
+            account_suspended: self.shared.account.0.suspended.load(Ordering::Acquire),
             revoked: self.revoked || self.is_quarantined.load(Ordering::Acquire),
             disabled: self.disabled,
             expire_time: self.expire_time(),
@@ -189,24 +190,24 @@ impl KeyRecord {
     /// Returns the account of the key.
     #[must_use]
     pub fn account(&self) -> &AccountId {
-        &self.kind.account.0.id
+        &self.shared.account.0.id
     }
 
     /// Returns the scopes, projects and networks of the key.
     #[must_use]
     pub fn access(&self) -> &Access {
-        &self.kind.access
+        &self.shared.access
     }
 
     /// Returns the key's labels: names and values, in the order of the names.
     pub fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.kind.labels.iter()
+        self.shared.labels.iter()
     }
 
     /// Returns the encoded fragment of a response that all keys with this account, access and labels share. `write`
     /// encodes it the first time.
     pub fn encoded_or_init(&self, write: impl FnOnce(&Self) -> Vec<u8>) -> &[u8] {
-        self.kind.encoded.0.get_or_init(|| write(self).into())
+        self.shared.encoded.0.get_or_init(|| write(self).into())
     }
 
     /// Returns the first instant at which the key is no longer valid.

@@ -3,7 +3,8 @@
 //!
 //! In the order of the log, no ended token becomes valid again. When a full reload shows one that is valid, the
 //! database has gone back, by a restore or by a failover that lost changes. The token is quarantined: it is rejected as
-//! revoked until it is ended again, or until an operator accepts the database as it is. A replica does not know what
+//! revoked until it is ended again, or until an operator accepts the database as it is. The API calls
+//! such tokens held. A replica does not know what
 //! ended before it started.
 
 use std::collections::{HashMap, HashSet, VecDeque};

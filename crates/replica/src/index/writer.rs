@@ -71,7 +71,7 @@ impl Writer {
         for id in accounts.iter().filter(|id| !present.contains(id)) {
             self.accounts.remove(id);
         }
-        self.count();
+        self.finish_step();
     }
 
     /// Returns when this replica last saw each version of a key used, for a flush. Versions without a use are left out.
@@ -101,7 +101,7 @@ impl Writer {
                 tombstones.has_come_back(known, key, secret, reload.now)
             });
         }
-        self.count();
+        self.finish_step();
     }
 
     /// Ends a full reload of the state at `to`. What it did not show is removed.
@@ -114,17 +114,17 @@ impl Writer {
             }
             self.accounts.retain(|id, _| seen.accounts.contains(id));
         }
-        self.count();
+        self.finish_step();
     }
 
     /// Releases all quarantined tokens: an operator has accepted the database as it is.
     pub fn release_quarantined(&mut self) {
         let index = Arc::clone(&self.index);
-        let secrets = index.secrets.pin();
-        for secret in self.tombstones.release().filter_map(|digest| secrets.get(&digest)) {
+        let records = index.records.pin();
+        for secret in self.tombstones.release().filter_map(|digest| records.get(&digest)) {
             secret.release();
         }
-        self.count();
+        self.finish_step();
     }
 
     fn put_account(&mut self, account: &Account) {
@@ -145,10 +145,10 @@ impl Writer {
         let account = AccountRef(self.resident_account(&key.account));
         let attributes = self.interner.intern(account, key.access.clone(), &key.labels);
         let index = Arc::clone(&self.index);
-        let secrets = index.secrets.pin();
+        let records = index.records.pin();
         let mut versions = Vec::with_capacity(key.secrets.len());
         for secret in &key.secrets {
-            let known = secrets.get(&secret.digest);
+            let known = records.get(&secret.digest);
             let has_come_back = has_come_back(&self.tombstones, known.map(|known| &**known), key, secret);
             let is_quarantined = self.tombstones.quarantine(secret.digest, key, has_come_back);
             let known = known.map(|known| &**known);
@@ -163,10 +163,12 @@ impl Writer {
         for version in &versions {
             // The scheme is counted before a lookup can find the version.
             index.foreign.add(version.scheme);
-            if let Some(before) = secrets.insert(ByDigest(version.clone()), version.clone()) {
+            if let Some(before) = records.insert(ByDigest(version.clone()), version.clone()) {
                 index.foreign.remove(before.scheme);
                 // Uses were recorded on the old record until now. Its count is flushed from there.
-                before.last_used_time_of(key).inspect(|time| version.last_used.note(*time));
+                if let Some(time) = before.last_used_time_of(key) {
+                    version.last_used.note(time);
+                }
             }
         }
         for before in self.by_key.replace(&key.id, versions) {
@@ -182,16 +184,16 @@ impl Writer {
 
     /// Removes a version that its key no longer has, unless another key has taken over its digest.
     fn take_out(&mut self, version: &SharedKeyRecord) {
-        let secrets = self.index.secrets.pin();
-        if secrets.get(&version.digest).is_some_and(|resident| SharedKeyRecord::ptr_eq(resident, version)) {
-            secrets.remove(&version.digest);
+        let records = self.index.records.pin();
+        if records.get(&version.digest).is_some_and(|resident| SharedKeyRecord::ptr_eq(resident, version)) {
+            records.remove(&version.digest);
             self.index.foreign.remove(version.scheme);
             self.tombstones.record_removed(version.digest, self.applied);
         }
     }
 
     /// Sweeps the interner and updates the counters, at the end of each step.
-    fn count(&mut self) {
+    fn finish_step(&mut self) {
         self.interner.sweep();
         self.index.keys.store(self.by_key.keys(), Ordering::Relaxed);
         self.index.accounts.store(self.accounts.len(), Ordering::Relaxed);

@@ -5,9 +5,9 @@ use std::time::Duration;
 /// The durations of a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LeaseTimings {
-    /// How long a change waits for a silent replica.
+    /// How long a change waits for a silent replica: the setting `--lease`.
     pub wait: Duration,
-    /// How long a replica trusts a heartbeat: a fifth less than `wait`, so that clocks whose rates differ by up to a
+    /// How long a replica trusts a heartbeat, which is its lease: a fifth less than `wait`, so that clocks whose rates differ by up to a
     /// quarter agree.
     pub trust: Duration,
     /// The longest time between two heartbeats.

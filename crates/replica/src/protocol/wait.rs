@@ -17,14 +17,14 @@ pub const LAST_LOOK: Duration = Duration::from_millis(40);
 
 /// A change to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Change {
+pub struct CommittedChange {
     /// Its revision.
     pub revision: Revision,
     /// The hash of its event, if known: another log may have another event with that revision.
     pub hash: Option<ChainHash>,
 }
 
-impl Change {
+impl CommittedChange {
     /// Whether the log that a scan saw contains the change.
     pub(crate) fn is_in(&self, scan: &RegistryScan) -> bool {
         scan.head >= self.revision && self.hash.is_none_or(|hash| scan.hash == Some(hash))
@@ -129,9 +129,8 @@ impl Wait {
         let is_me = |row: &ReplicaRow| local.is_some_and(|(me, _)| me == row.id);
         let is_silent = |row: &&&ReplicaRow| !is_me(row) && observed.is_silent(row, self.lease, now);
         let silent: Vec<_> = pending.iter().filter(is_silent).map(|row| (row.id, row.nonce)).collect();
-        // After the end, a replica that fell silent before the change will soon have been silent for long enough. No
-        // replica may be removed earlier: a row without the confirmation does not prove that its replica lacks one,
-        // since an UPDATE that was given up can still arrive and put an older confirmation back.
+        // A replica may be removed only after it was silent for a whole lease. A row without the confirmation does not
+        // prove that the replica has none: an UPDATE that timed out can still arrive, and restore an older confirmation.
         if silent.is_empty() { Step::Poll } else { Step::Fence(silent) }
     }
 
@@ -192,11 +191,11 @@ pub(crate) mod tests {
     fn a_scan_of_a_log_without_the_change_does_not_count() {
         let scan = |head, hash| RegistryScan { rows: vec![], head: Revision(head), hash };
         let (hash, other) = (Some(ChainHash([1; 32])), Some(ChainHash([2; 32])));
-        let change = Change { revision: Revision(5), hash };
+        let change = CommittedChange { revision: Revision(5), hash };
         assert!(change.is_in(&scan(5, hash)) && change.is_in(&scan(9, hash)));
         assert!(!change.is_in(&scan(4, None)), "it lags behind");
         assert!(!change.is_in(&scan(9, other)) && !change.is_in(&scan(9, None)), "it is another log");
-        let unknown = Change { hash: None, ..change };
+        let unknown = CommittedChange { hash: None, ..change };
         assert!(unknown.is_in(&scan(5, other)) && !unknown.is_in(&scan(4, None)));
     }
 

@@ -18,7 +18,7 @@ use crate::clock::Boottime;
 use crate::index::Writer;
 use crate::ledger::{Ledger, Timer};
 use crate::protocol::lease::{Action, Event, Lease};
-use crate::protocol::wait::Change;
+use crate::protocol::wait::CommittedChange;
 use crate::state::ReplicaState;
 
 /// How often the registry is read, so that the start of a replica's silence is observed before a change needs it.
@@ -244,7 +244,8 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
         let scan = async {
             let applied = self.lease.applied();
             let hash = (applied.revision.0 > 0).then_some(applied.hash);
-            match self.state.scan(&self.ledger, &self.timer, Change { revision: applied.revision, hash }).await {
+            match self.state.scan(&self.ledger, &self.timer, CommittedChange { revision: applied.revision, hash }).await
+            {
                 Ok(rows) => self.state.fence_silent(&self.ledger, &self.timer, &rows).await,
                 Err(error) => {
                     tracing::debug!(error = %error, "cannot read the registry of replicas");

@@ -100,7 +100,7 @@ impl PollSchedule {
                             () = health.is_cut.notified() => "a change arrived without a notification".to_owned(),
                         };
                         health.is_notified.store(false, Ordering::Relaxed);
-                        tracing::warn!(error = lost, "LISTEN connection lost; polling every 5 ms until it is back");
+                        tracing::warn!(error = lost, "LISTEN connection lost; polling until it is back");
                     }
                     Err(error) => tracing::debug!(error = %error, "cannot LISTEN; polling"),
                 }
