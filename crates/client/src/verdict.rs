@@ -124,11 +124,11 @@ impl fmt::Display for Reason {
             Self::Unknown => "the token is unknown",
             Self::Disabled => "the key is disabled",
             Self::Revoked => "the key is revoked",
-            Self::Expired => "the key has expired",
+            Self::Expired => "the token has expired",
             Self::AccountSuspended => "the account of the key is suspended",
             Self::ProjectDenied => "the key does not cover this project",
-            Self::ScopeDenied => "the key lacks a scope",
-            Self::NetworkDenied => "the key cannot be used from this address",
+            Self::ScopeDenied => "the key lacks the required scopes",
+            Self::NetworkDenied => "the key may not be used from this address",
             Self::Other(_) => "the key is denied",
         })
     }

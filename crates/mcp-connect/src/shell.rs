@@ -15,8 +15,10 @@ impl Shell {
     /// Quotes `text` as one argument. For cmd, `text` must not contain control characters.
     #[must_use]
     pub fn quote(self, text: &str) -> String {
-        let is_plain = text.starts_with(|c: char| c.is_ascii_alphabetic())
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-./:".contains(&b));
+        // A path needs no quotes for sh. For PowerShell and cmd it may be a command or a switch.
+        let begins_plain = |c: char| c.is_ascii_alphabetic() || (self == Self::Posix && "./".contains(c));
+        let is_plain =
+            text.starts_with(begins_plain) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-./:".contains(&b));
         match self {
             _ if is_plain => text.to_owned(),
             Self::Posix => posix(text),

@@ -2,5 +2,4 @@
 
 pub(crate) mod error_chain;
 pub(crate) mod metrics;
-pub(crate) mod side_port;
 pub(crate) mod telemetry;

@@ -12,4 +12,5 @@ pub(crate) mod healthcheck;
 pub(crate) mod routes;
 pub(crate) mod serve;
 pub(crate) mod shutdown;
+pub(crate) mod side_port;
 pub(crate) mod startup;

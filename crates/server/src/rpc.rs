@@ -7,3 +7,4 @@ pub(crate) mod decode_errors;
 pub(crate) mod errors;
 pub(crate) mod health;
 pub(crate) mod raw;
+pub(crate) mod trailers;

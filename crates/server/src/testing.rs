@@ -24,10 +24,10 @@ pub mod entropy {
 
 /// Making the first root key.
 pub mod bootstrap {
-    pub use crate::program::bootstrap::*;
+    pub use crate::program::bootstrap::{from_file, make_private};
 }
 
 /// TLS.
 pub mod tls {
-    pub use crate::transport::tls::*;
+    pub use crate::transport::tls::{Acceptor, Reload, TlsFiles, load};
 }

@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(http(&Rejection::MissingToken), challenged(401, "Bearer"));
         let revoked = r#"Bearer error="invalid_token", error_description="the key is revoked""#;
         assert_eq!(http(&denied(Reason::Revoked, &[])), challenged(401, revoked));
-        let lacks = r#"Bearer error="insufficient_scope", error_description="the key lacks a scope""#;
+        let lacks = r#"Bearer error="insufficient_scope", error_description="the key lacks the required scopes""#;
         assert_eq!(
             http(&denied(Reason::ScopeDenied, &["read", "write"])),
             challenged(403, &format!(r#"{lacks}, scope="read write""#))

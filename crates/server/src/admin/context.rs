@@ -10,7 +10,7 @@ use key_authority_domain::secret::Keyring;
 use key_authority_replica::ReplicaState;
 use key_authority_replica::clock::boottime;
 use key_authority_replica::ledger::SystemTimer;
-use key_authority_replica::protocol::wait::{Change, Propagation};
+use key_authority_replica::protocol::wait::{CommittedChange, Propagation};
 use key_authority_storage::Store;
 
 use super::audited::visible;
@@ -45,7 +45,7 @@ impl Admin {
     ///
     /// # Errors
     /// `PROPAGATION_PENDING`: the change is committed, but not known to be enforced on every replica.
-    pub(super) async fn wait(&self, call: &Call, change: Change) -> Result<Propagation, RpcError> {
+    pub(super) async fn wait(&self, call: &Call, change: CommittedChange) -> Result<Propagation, RpcError> {
         let committed = boottime();
         let safe_after = self.replica.time().after(self.replica.timings().wait);
         let wait = self.replica.wait_until_propagated(&self.changes, &SystemTimer, change, committed);

@@ -13,7 +13,7 @@ use key_authority_domain::id::AccountId;
 use key_authority_domain::policy_error::PolicyError;
 use key_authority_domain::secret::Keyring;
 use key_authority_proto::v1;
-use key_authority_replica::protocol::wait::Change;
+use key_authority_replica::protocol::wait::CommittedChange;
 use key_authority_storage::read_tx::ReadTx;
 
 use self::plan::{Candidate, ExistingKeys, ImportPlan, ImportPlanner};
@@ -70,7 +70,7 @@ impl Admin {
             Import::Planned(plan) => {
                 // A message may name only keys that exist already, and its caller may not know that every replica has
                 // them.
-                let existing = || plan.newest_existing().map(|revision| Change { revision, hash: None });
+                let existing = || plan.newest_existing().map(|revision| CommittedChange { revision, hash: None });
                 let change = change.or_else(existing);
                 self.respond(call, plan, change).await
             }
@@ -138,7 +138,7 @@ impl Admin {
         &self,
         call: &Call,
         plan: ImportPlan,
-        change: Option<Change>,
+        change: Option<CommittedChange>,
     ) -> Result<v1::ImportKeysResponse, RpcError> {
         let propagation = match change {
             Some(change) => Some(propagation_to_proto(&self.wait(call, change).await?)),

@@ -9,17 +9,15 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
 use super::context::Admin;
-use crate::auth::call::{CallAuthorizer, CallHead};
+use crate::auth::call::{CallAuthorizer, CallContext};
 use crate::rpc::decode_errors;
 use crate::rpc::errors::RpcError;
-
-const METHOD: &str = "ImportKeys";
 
 /// A running import stream.
 pub(super) struct ImportStream {
     pub(super) admin: Arc<Admin>,
     pub(super) calls: CallAuthorizer,
-    pub(super) head: CallHead,
+    pub(super) context: CallContext,
     pub(super) messages: Streaming<v1::ImportKeysRequest>,
     /// Cancelled when the server shuts down.
     pub(super) shutdown: CancellationToken,
@@ -38,13 +36,13 @@ impl ImportStream {
         let message = message.map_err(|status| decode_errors::from_status(&status).map_or(status, Status::from))?;
         let Some(message) = message else { return Ok(None) };
         let outcome = self.import(message).await;
-        let response = self.calls.answer(METHOD, &self.head, outcome)?;
+        let response = self.calls.answer(&self.context, outcome)?;
         Ok(Some((response, self)))
     }
 
     /// Imports a message. The caller is authorized for each message, since its key may be revoked in the meantime.
     async fn import(&self, message: v1::ImportKeysRequest) -> Result<v1::ImportKeysResponse, RpcError> {
-        let call = self.calls.authorize(&self.head, &[Permission::KeysWrite])?;
+        let call = self.calls.authorize(&self.context, &[Permission::KeysWrite])?;
         self.admin.import_keys(&call, message).await
     }
 }

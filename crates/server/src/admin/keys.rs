@@ -47,7 +47,7 @@ async fn check_room(tx: &WriteTx<'_>, account: &Account, before: Option<&Key>, a
     let counted = account.policy.counted;
     let counts = |key: &Key| key.is_counted(counted, tx.now());
     if account.policy.max_keys.is_some() && counts(after) && !before.is_some_and(counts) {
-        account.policy.check_room(tx.count_keys(&account.id, counted).await?)?;
+        account.policy.check_room(tx.count_towards_limit(&account.id, counted).await?)?;
     }
     Ok(())
 }

@@ -14,7 +14,7 @@
 use std::time::Duration;
 
 use key_authority_domain::audit::{Action, AuditEvent, IdempotencyKey, LoggedEvent};
-use key_authority_replica::protocol::wait::{Change, Propagation};
+use key_authority_replica::protocol::wait::{CommittedChange, Propagation};
 use key_authority_storage::read_tx::{ReadTx, RequestIdReused};
 use key_authority_storage::write_tx::{Committed, WriteTx};
 use key_authority_storage::{StorageError, Urgency};
@@ -39,11 +39,11 @@ pub(super) struct Mutated<R> {
     /// The result.
     pub(super) result: R,
     /// The change to wait for; `None` if nothing was changed.
-    pub(super) change: Option<Change>,
+    pub(super) change: Option<CommittedChange>,
 }
 
 impl Admin {
-    /// Runs `change` in a transaction (t0 to t4), unless a request with one of these `keys` was made before.
+    /// Runs `change` in a transaction (t0 to t4), unless a request with one of these `request_keys` was made before.
     ///
     /// `change` gets the transaction and the caller as authorized in it. It may run again from the beginning.
     ///
@@ -54,7 +54,7 @@ impl Admin {
         &'s self,
         call: &Call,
         action: Action,
-        keys: &[IdempotencyKey],
+        request_keys: &[IdempotencyKey],
         change: impl Fn(WriteTx<'s>, TxPermit) -> F,
     ) -> Result<Mutated<R>, RpcError>
     where
@@ -64,7 +64,7 @@ impl Admin {
     {
         let mut tries = 0;
         loop {
-            match self.transact_once(call, action, keys, &change).await {
+            match self.transact_once(call, action, request_keys, &change).await {
                 Err(RpcError::Storage(StorageError::Conflict(_))) if tries < CONFLICT_RETRIES => {
                     tries += 1;
                     tokio::time::sleep(CONFLICT_PAUSE * tries).await;
@@ -78,7 +78,7 @@ impl Admin {
         &'s self,
         call: &Call,
         action: Action,
-        keys: &[IdempotencyKey],
+        request_keys: &[IdempotencyKey],
         change: &impl Fn(WriteTx<'s>, TxPermit) -> F,
     ) -> Result<Mutated<R>, RpcError>
     where
@@ -86,12 +86,12 @@ impl Admin {
         E: Into<Option<AuditRecord>>,
         F: Future<Output = ChangeResult<'s, R, E>>,
     {
-        let turn = call.permit.actor()?;
-        let tx = self.changes.begin_with(urgency(action), Some(&turn)).await?;
+        let actor = call.permit.actor()?;
+        let tx = self.changes.begin_with(urgency(action), Some(&actor)).await?;
         // The authority's time advances while the change waits for the lock.
         let tx = tx.not_before(self.replica.time());
         let permit = call.permit.authorize_in(&tx).await?;
-        if let Some(logged) = replayed(&tx, &permit, keys).await? {
+        if let Some(logged) = replayed(&tx, &permit, request_keys).await? {
             let result = R::replay(&tx, &permit, &logged).await?;
             tx.commit_unchanged().await?;
             return Ok(Mutated { result, change: Some(of_event(&logged)) });
@@ -103,7 +103,7 @@ impl Admin {
             return Ok(Mutated { result, change: None });
         };
         let AuditRecord { account, key_id, before, after, is_preparation, action: other } = record;
-        let request = keys.first().filter(|_| !is_preparation).cloned();
+        let request = request_keys.first().filter(|_| !is_preparation).cloned();
         let action = other.unwrap_or(action);
         let committed = tx.commit(AuditEvent { actor, action, account, key_id, request, before, after }).await?;
         Ok(Mutated { result, change: Some(of_commit(&committed)) })
@@ -118,7 +118,7 @@ impl Admin {
         &'s self,
         call: &Call,
         action: Action,
-        key: Option<&IdempotencyKey>,
+        request_key: Option<&IdempotencyKey>,
         change: impl Fn(WriteTx<'s>, TxPermit) -> F,
     ) -> Result<(R, Option<Propagation>), RpcError>
     where
@@ -126,7 +126,7 @@ impl Admin {
         F: Future<Output = ChangeResult<'s, R, AuditRecord>>,
     {
         let Mutated { result, change } =
-            self.transact(call, action, key.map_or(&[], std::slice::from_ref), change).await?;
+            self.transact(call, action, request_key.map_or(&[], std::slice::from_ref), change).await?;
         let propagation = match change {
             Some(change) => Some(self.wait(call, change).await?),
             None => None,
@@ -135,7 +135,7 @@ impl Admin {
     }
 }
 
-/// Returns the urgency of an action: changes that end something precede the others.
+/// Returns the urgency of an action: revoking, disabling and suspending precede the others.
 fn urgency(action: Action) -> Urgency {
     match action {
         Action::RevokeKey | Action::DisableKey | Action::SuspendAccount => Urgency::Ending,
@@ -150,10 +150,10 @@ fn urgency(action: Action) -> Urgency {
 pub(super) async fn replayed(
     tx: &ReadTx,
     permit: &TxPermit,
-    keys: &[IdempotencyKey],
+    request_keys: &[IdempotencyKey],
 ) -> Result<Option<LoggedEvent>, RpcError> {
     let mut is_reused = false;
-    for key in keys {
+    for key in request_keys {
         match tx.find_replayed(permit.actor(), key).await? {
             Ok(None) => {}
             Ok(logged) => return Ok(logged),
@@ -163,11 +163,11 @@ pub(super) async fn replayed(
     if is_reused { Err(RpcError::RequestIdReused) } else { Ok(None) }
 }
 
-fn of_commit(committed: &Committed) -> Change {
-    Change { revision: committed.revision, hash: Some(committed.hash) }
+fn of_commit(committed: &Committed) -> CommittedChange {
+    CommittedChange { revision: committed.revision, hash: Some(committed.hash) }
 }
 
 /// Returns the change that an event records.
-pub(super) fn of_event(logged: &LoggedEvent) -> Change {
-    Change { revision: logged.revision, hash: Some(logged.hash) }
+pub(super) fn of_event(logged: &LoggedEvent) -> CommittedChange {
+    CommittedChange { revision: logged.revision, hash: Some(logged.hash) }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use key_authority_domain::audit::Action;
 use key_authority_domain::id::AccountId;
 use key_authority_proto::v1;
-use key_authority_replica::protocol::wait::Change;
+use key_authority_replica::protocol::wait::CommittedChange;
 use key_authority_storage::StorageKind;
 
 use super::audited::AuditRecord;
@@ -27,7 +27,7 @@ impl Admin {
         }
         // That the revision is visible does not prove that the standbys have it.
         self.changes.await_durability().await?;
-        let propagation = self.wait(call, Change { revision, hash: None }).await?;
+        let propagation = self.wait(call, CommittedChange { revision, hash: None }).await?;
         Ok(v1::AwaitRevisionResponse { propagation: Some(wire::propagation::propagation_to_proto(&propagation)) })
     }
 

@@ -1,5 +1,17 @@
 //! `keyauthority.v1.KeyAuthority` as tonic serves it: each admin RPC with its permissions and its handler. The raw
 //! transport serves the Verify methods ([`crate::verify::methods`]).
+//!
+//! To add an RPC:
+//!
+//! 1. `proto/keyauthority/v1/key_authority.proto`: the method. Its comment has a sentence about the effect, the line
+//!    `Permission:`, and the errors.
+//! 2. `wire/`: the rules of its fields, as one function that returns all violations at once, with a row in
+//!    `wire/tests.rs`.
+//! 3. A handler on [`Admin`] in the file of its subject. A read calls `self.store`; a change calls [`Admin::mutate`].
+//! 4. Its line below.
+//! 5. `tests/e2e/coverage/table.rs`: its row, which tests permission, tenancy and event. Then tests of its behaviour in
+//!    `tests/e2e/api`, and of its bad input in `tests/e2e/input`.
+//! 6. `keyctl`, if people use it by hand: a command, its test, and `docs/keyctl.md`. Then `CHANGELOG.md`.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,7 +25,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::context::Admin;
 use super::import_stream::ImportStream;
-use crate::auth::call::{CallAuthorizer, CallHead};
+use crate::auth::call::{CallAuthorizer, CallContext};
 
 /// The service. Clones share one state.
 #[derive(Clone)]
@@ -31,15 +43,15 @@ impl AdminService {
     }
 }
 
-/// One admin RPC: its name, its permissions, of which any is enough, and its handler.
+/// One admin RPC: its permissions, of which any is enough, and its handler.
 macro_rules! admin {
-    ($self:ident, $request:ident, $method:literal, [$($permission:ident),+], $handler:ident) => {{
-        let head = CallHead::of(&$request);
-        let outcome = match $self.calls.authorize(&head, &[$(Permission::$permission),+]) {
+    ($self:ident, $request:ident, [$($permission:ident),+], $handler:ident) => {{
+        let context = CallContext::of(&$request);
+        let outcome = match $self.calls.authorize(&context, &[$(Permission::$permission),+]) {
             Ok(call) => $self.admin.$handler(&call, $request.into_inner()).await,
             Err(error) => Err(error),
         };
-        $self.calls.answer($method, &head, outcome).map(Response::new)
+        $self.calls.answer(&context, outcome).map(Response::new)
     }};
 }
 
@@ -74,7 +86,7 @@ impl KeyAuthority for AdminService {
         &self,
         request: Request<v1::CreateKeyRequest>,
     ) -> Result<Response<v1::CreateKeyResponse>, Status> {
-        admin!(self, request, "CreateKey", [KeysWrite], create_key)
+        admin!(self, request, [KeysWrite], create_key)
     }
 
     type ImportKeysStream = Pin<Box<dyn Stream<Item = Result<v1::ImportKeysResponse, Status>> + Send>>;
@@ -83,147 +95,147 @@ impl KeyAuthority for AdminService {
         &self,
         request: Request<Streaming<v1::ImportKeysRequest>>,
     ) -> Result<Response<Self::ImportKeysStream>, Status> {
-        let head = CallHead::of(&request);
-        let authorized = self.calls.authorize(&head, &[Permission::KeysWrite]);
-        self.calls.answer("ImportKeys", &head, authorized)?;
+        let context = CallContext::of(&request);
+        let authorized = self.calls.authorize(&context, &[Permission::KeysWrite]);
+        self.calls.answer(&context, authorized)?;
         let (admin, calls) = (Arc::clone(&self.admin), self.calls.clone());
         let import =
-            ImportStream { admin, calls, head, messages: request.into_inner(), shutdown: self.shutdown.clone() };
+            ImportStream { admin, calls, context, messages: request.into_inner(), shutdown: self.shutdown.clone() };
         Ok(Response::new(Box::pin(import.responses())))
     }
 
     async fn get_key(&self, request: Request<v1::GetKeyRequest>) -> Result<Response<v1::Key>, Status> {
-        admin!(self, request, "GetKey", [KeysRead], get_key)
+        admin!(self, request, [KeysRead], get_key)
     }
 
     async fn list_keys(&self, request: Request<v1::ListKeysRequest>) -> Result<Response<v1::ListKeysResponse>, Status> {
-        admin!(self, request, "ListKeys", [KeysRead], list_keys)
+        admin!(self, request, [KeysRead], list_keys)
     }
 
     async fn update_key(
         &self,
         request: Request<v1::UpdateKeyRequest>,
     ) -> Result<Response<v1::UpdateKeyResponse>, Status> {
-        admin!(self, request, "UpdateKey", [KeysWrite], update_key)
+        admin!(self, request, [KeysWrite], update_key)
     }
 
     async fn disable_key(
         &self,
         request: Request<v1::DisableKeyRequest>,
     ) -> Result<Response<v1::DisableKeyResponse>, Status> {
-        admin!(self, request, "DisableKey", [KeysWrite], disable_key)
+        admin!(self, request, [KeysWrite], disable_key)
     }
 
     async fn enable_key(
         &self,
         request: Request<v1::EnableKeyRequest>,
     ) -> Result<Response<v1::EnableKeyResponse>, Status> {
-        admin!(self, request, "EnableKey", [KeysWrite], enable_key)
+        admin!(self, request, [KeysWrite], enable_key)
     }
 
     async fn revoke_key(
         &self,
         request: Request<v1::RevokeKeyRequest>,
     ) -> Result<Response<v1::RevokeKeyResponse>, Status> {
-        admin!(self, request, "RevokeKey", [KeysWrite, KeysRevoke], revoke_key)
+        admin!(self, request, [KeysWrite, KeysRevoke], revoke_key)
     }
 
     async fn renew_key(&self, request: Request<v1::RenewKeyRequest>) -> Result<Response<v1::RenewKeyResponse>, Status> {
-        admin!(self, request, "RenewKey", [KeysWrite], renew_key)
+        admin!(self, request, [KeysWrite], renew_key)
     }
 
     async fn delete_key(
         &self,
         request: Request<v1::DeleteKeyRequest>,
     ) -> Result<Response<v1::DeleteKeyResponse>, Status> {
-        admin!(self, request, "DeleteKey", [KeysWrite], delete_key)
+        admin!(self, request, [KeysWrite], delete_key)
     }
 
     async fn reveal_token(
         &self,
         request: Request<v1::RevealTokenRequest>,
     ) -> Result<Response<v1::RevealTokenResponse>, Status> {
-        admin!(self, request, "RevealToken", [TokensReveal], reveal_token)
+        admin!(self, request, [TokensReveal], reveal_token)
     }
 
     async fn prepare_connection(
         &self,
         request: Request<v1::PrepareConnectionRequest>,
     ) -> Result<Response<v1::PrepareConnectionResponse>, Status> {
-        admin!(self, request, "PrepareConnection", [KeysRead], prepare_connection)
+        admin!(self, request, [KeysRead], prepare_connection)
     }
 
     async fn create_account(
         &self,
         request: Request<v1::CreateAccountRequest>,
     ) -> Result<Response<v1::CreateAccountResponse>, Status> {
-        admin!(self, request, "CreateAccount", [AccountsWrite], create_account)
+        admin!(self, request, [AccountsWrite], create_account)
     }
 
     async fn get_account(&self, request: Request<v1::GetAccountRequest>) -> Result<Response<v1::Account>, Status> {
-        admin!(self, request, "GetAccount", [AccountsRead], get_account)
+        admin!(self, request, [AccountsRead], get_account)
     }
 
     async fn list_accounts(
         &self,
         request: Request<v1::ListAccountsRequest>,
     ) -> Result<Response<v1::ListAccountsResponse>, Status> {
-        admin!(self, request, "ListAccounts", [AccountsRead], list_accounts)
+        admin!(self, request, [AccountsRead], list_accounts)
     }
 
     async fn update_account(
         &self,
         request: Request<v1::UpdateAccountRequest>,
     ) -> Result<Response<v1::UpdateAccountResponse>, Status> {
-        admin!(self, request, "UpdateAccount", [AccountsWrite], update_account)
+        admin!(self, request, [AccountsWrite], update_account)
     }
 
     async fn suspend_account(
         &self,
         request: Request<v1::SuspendAccountRequest>,
     ) -> Result<Response<v1::SuspendAccountResponse>, Status> {
-        admin!(self, request, "SuspendAccount", [AccountsWrite], suspend_account)
+        admin!(self, request, [AccountsWrite], suspend_account)
     }
 
     async fn resume_account(
         &self,
         request: Request<v1::ResumeAccountRequest>,
     ) -> Result<Response<v1::ResumeAccountResponse>, Status> {
-        admin!(self, request, "ResumeAccount", [AccountsWrite], resume_account)
+        admin!(self, request, [AccountsWrite], resume_account)
     }
 
     async fn delete_account(
         &self,
         request: Request<v1::DeleteAccountRequest>,
     ) -> Result<Response<v1::DeleteAccountResponse>, Status> {
-        admin!(self, request, "DeleteAccount", [AccountsWrite], delete_account)
+        admin!(self, request, [AccountsWrite], delete_account)
     }
 
     async fn list_audit_events(
         &self,
         request: Request<v1::ListAuditEventsRequest>,
     ) -> Result<Response<v1::ListAuditEventsResponse>, Status> {
-        admin!(self, request, "ListAuditEvents", [AuditRead], list_audit_events)
+        admin!(self, request, [AuditRead], list_audit_events)
     }
 
     async fn await_revision(
         &self,
         request: Request<v1::AwaitRevisionRequest>,
     ) -> Result<Response<v1::AwaitRevisionResponse>, Status> {
-        admin!(self, request, "AwaitRevision", [KeysRead], await_revision)
+        admin!(self, request, [KeysRead], await_revision)
     }
 
     async fn accept_restore(
         &self,
         request: Request<v1::AcceptRestoreRequest>,
     ) -> Result<Response<v1::AcceptRestoreResponse>, Status> {
-        admin!(self, request, "AcceptRestore", [Operate], accept_restore)
+        admin!(self, request, [Operate], accept_restore)
     }
 
     async fn get_authority_status(
         &self,
         request: Request<v1::GetAuthorityStatusRequest>,
     ) -> Result<Response<v1::GetAuthorityStatusResponse>, Status> {
-        admin!(self, request, "GetAuthorityStatus", [Operate], get_authority_status)
+        admin!(self, request, [Operate], get_authority_status)
     }
 }

@@ -67,7 +67,7 @@ impl Permit {
     pub async fn authorize_in(&self, tx: &ReadTx) -> Result<TxPermit, RpcError> {
         let holder = self.holder.as_ref().ok_or(MISSING)?;
         let caller = tx.caller(holder.digest()).await?.ok_or(UNKNOWN)?;
-        evaluate(&caller.facts(), self.permissions, self.address, tx.now())?;
+        check_permissions(&caller.facts(), self.permissions, self.address, tx.now())?;
         Ok(TxPermit { actor: Actor::from(&caller.key_id), caller })
     }
 }
@@ -182,7 +182,7 @@ pub(crate) trait Rights {
 
 /// Decides whether a caller's key has any of the `permissions`; when it has none, the error lists them all. Both the
 /// check at arrival and the one inside a transaction use this function.
-fn evaluate(
+fn check_permissions(
     facts: &KeyFacts<'_>,
     permissions: &'static [Permission],
     address: Option<IpAddr>,
@@ -201,27 +201,34 @@ fn evaluate(
             Verdict::ScopeDenied => lacks_scope = true,
             Verdict::ProjectDenied => return Err(RpcError::NoAccounts),
             Verdict::NetworkDenied => return Err(RpcError::CallerNetworkDenied),
-            Verdict::Malformed | Verdict::Unknown => return Err(UNKNOWN.into()),
-            // The secret has matched, so its holder may know why the key is rejected.
-            ended @ (Verdict::Disabled | Verdict::Revoked | Verdict::Expired | Verdict::AccountSuspended) => {
-                return Err(RpcError::CallerEnded(ended));
-            }
+            verdict => return Err(rejected(verdict)),
         }
     }
     Err(if lacks_scope { RpcError::PermissionMissing(permissions) } else { UNKNOWN.into() })
 }
 
+/// Returns the error for a caller's key that is not valid at all, whatever it asks.
+fn rejected(verdict: Verdict) -> RpcError {
+    match verdict {
+        // The secret has matched, so its holder may know why the key is rejected.
+        Verdict::Disabled | Verdict::Revoked | Verdict::Expired | Verdict::AccountSuspended => {
+            RpcError::CallerEnded(verdict)
+        }
+        _ => UNKNOWN.into(),
+    }
+}
+
 /// Authorizes callers by the resident index of this replica.
 pub struct Authorizer {
     replica: Arc<ReplicaState>,
-    is_verify_open: bool,
+    anonymous_verify: bool,
 }
 
 impl Authorizer {
-    /// Makes an authorizer that uses `replica`. With `is_verify_open`, a call without a token may verify.
+    /// Makes an authorizer that uses `replica`. With `anonymous_verify`, a call without a token may verify.
     #[must_use]
-    pub fn new(replica: Arc<ReplicaState>, is_verify_open: bool) -> Self {
-        Self { replica, is_verify_open }
+    pub fn new(replica: Arc<ReplicaState>, anonymous_verify: bool) -> Self {
+        Self { replica, anonymous_verify }
     }
 
     /// Checks that this replica knows the caller, with any permissions: enough to read its request. It does not count
@@ -232,15 +239,14 @@ impl Authorizer {
     pub fn identify(&self, caller: &Authentication) -> Result<(), RpcError> {
         let Credential { digests, address } = caller.as_ref().map_err(|error| *error)?;
         let Some(digests) = digests else {
-            return if self.is_verify_open { Ok(()) } else { Err(MISSING.into()) };
+            return if self.anonymous_verify { Ok(()) } else { Err(MISSING.into()) };
         };
         let lease = self.replica.lease_proof()?;
         let key = self.replica.find(lease, digests.iter().copied()).ok_or(UNKNOWN)?;
         let question = Question { account: Some(SYSTEM_ACCOUNT), client_ip: *address, ..Question::default() };
         match decide(Some(&key.facts()), &question, lease.now()) {
             Verdict::Valid | Verdict::ProjectDenied | Verdict::NetworkDenied => Ok(()),
-            Verdict::Malformed | Verdict::Unknown | Verdict::ScopeDenied => Err(UNKNOWN.into()),
-            ended => Err(RpcError::CallerEnded(ended)),
+            verdict => Err(rejected(verdict)),
         }
     }
 
@@ -271,7 +277,7 @@ impl Authorizer {
     ) -> Result<Permit, RpcError> {
         let &Credential { ref digests, address } = caller.as_ref().map_err(|error| *error)?;
         let Some(digests) = digests else {
-            return if self.is_verify_open && permissions == [Permission::Verify] {
+            return if self.anonymous_verify && permissions == [Permission::Verify] {
                 Ok(Permit { holder: None, lease: self.replica.lease_proof()?, permissions, address })
             } else {
                 Err(MISSING.into())
@@ -279,7 +285,7 @@ impl Authorizer {
         };
         let lease = self.replica.lease_proof()?;
         let key = self.replica.find(lease, digests.iter().copied()).ok_or(UNKNOWN)?;
-        evaluate(&key.facts(), permissions, address, lease.now())?;
+        check_permissions(&key.facts(), permissions, address, lease.now())?;
         self.replica.note_use(&key, lease.now());
         Ok(Permit { holder: Some(key), lease, permissions, address })
     }

@@ -46,10 +46,10 @@ fn allow(verifier: &Verifier, permit: &Permit, attributes: &AttributeContext) ->
     let decision = verifier.decide(&index, permit, &presented.credential.token, &question);
     verifier.count(permit, &decision);
     match decision.key.map(AsRef::as_ref) {
-        Some(secret) if decision.verdict == Verdict::Valid => {
-            Ok(super::response::allowed(secret, &presented, &headers))
+        Some(record) if decision.verdict == Verdict::Valid => {
+            Ok(super::response::allowed(record, &presented, &headers))
         }
-        secret => Err(AuthzDenial::of(decision.verdict, secret, question.scopes)),
+        record => Err(AuthzDenial::of(decision.verdict, record, question.scopes)),
     }
 }
 

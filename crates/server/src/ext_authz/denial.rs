@@ -43,18 +43,18 @@ impl From<Violations> for AuthzDenial {
 }
 
 impl AuthzDenial {
-    /// Makes the denial for a verdict about the key of `secret`. It discloses scopes only for `SCOPE_DENIED`.
-    pub(super) fn of(verdict: Verdict, secret: Option<&KeyRecord>, wanted: &[&str]) -> Self {
+    /// Makes the denial for a verdict about `record`. It discloses scopes only for `SCOPE_DENIED`.
+    pub(super) fn of(verdict: Verdict, record: Option<&KeyRecord>, wanted: &[&str]) -> Self {
         let owned = |scopes: &mut dyn Iterator<Item = &str>| scopes.map(str::to_owned).collect();
-        let secret = secret.filter(|_| verdict == Verdict::ScopeDenied);
-        let scopes = secret
-            .map(|secret| (owned(&mut wanted.iter().copied()), owned(&mut secret.access().missing_scopes(wanted))));
+        let record = record.filter(|_| verdict == Verdict::ScopeDenied);
+        let scopes = record
+            .map(|record| (owned(&mut wanted.iter().copied()), owned(&mut record.access().missing_scopes(wanted))));
         Self::Verdict { verdict, scopes }
     }
 
     /// Returns the response for the proxy.
     pub(super) fn response(self) -> CheckResponse {
-        let Words { http, code, error, text } = self.words();
+        let DenialRow { http, code, error, text } = self.row();
         let mut headers = vec![set("content-type", "application/json")];
         headers.extend(self.challenge(error, text).map(|challenge| set("www-authenticate", challenge)));
         let message = if let Self::Misconfigured(violations) = &self { violations.to_string() } else { text.into() };
@@ -67,7 +67,7 @@ impl AuthzDenial {
     }
 
     /// Maps each denial to its status, error and text.
-    fn words(&self) -> Words {
+    fn row(&self) -> DenialRow {
         let (http, code, error) = match self {
             Self::NoToken => (401, Code::Unauthenticated, None),
             Self::Ambiguous => (400, Code::InvalidArgument, Some(BearerError::InvalidRequest)),
@@ -102,7 +102,7 @@ impl AuthzDenial {
                 Verdict::NetworkDenied => "the key may not be used from this address",
             },
         };
-        Words { http, code, error, text }
+        DenialRow { http, code, error, text }
     }
 
     /// Returns the `WWW-Authenticate` challenge; none where the client is not at fault.
@@ -129,7 +129,7 @@ impl AuthzDenial {
 }
 
 /// A row of the table of denials.
-struct Words {
+struct DenialRow {
     /// The HTTP status.
     http: i32,
     /// The gRPC code.

@@ -17,8 +17,8 @@ const SCOPES: &str = "x-key-scopes";
 const IN_HEADER: &AsciiSet = &CONTROLS.add(b'%');
 
 /// Allows a request. Its upstream gets headers that describe the key, and not the credential.
-pub(super) fn allowed(secret: &KeyRecord, presented: &Presented<'_>, headers: &Headers<'_>) -> CheckResponse {
-    let identity = identity_headers(secret);
+pub(super) fn allowed(record: &KeyRecord, presented: &Presented<'_>, headers: &Headers<'_>) -> CheckResponse {
+    let identity = identity_headers(record);
     // The proxy removes headers after it has set others, so a name that is set must not be removed; setting it replaces
     // the client's value. A name that could be set but is not is removed, even if the proxy did not report that the
     // client sent it.
@@ -32,12 +32,12 @@ pub(super) fn allowed(secret: &KeyRecord, presented: &Presented<'_>, headers: &H
 }
 
 /// Returns the headers that describe a key.
-fn identity_headers(secret: &KeyRecord) -> BTreeMap<String, String> {
-    let mut headers = labels(secret.labels());
-    headers.insert("x-key-id".into(), secret.id().as_str().into());
-    headers.insert("x-key-account".into(), secret.account().as_str().into());
-    if !secret.access().scopes.is_empty() {
-        let scopes = secret.access().scopes.iter().map(|scope| in_header(scope.as_str()));
+fn identity_headers(record: &KeyRecord) -> BTreeMap<String, String> {
+    let mut headers = labels(record.labels());
+    headers.insert("x-key-id".into(), record.id().as_str().into());
+    headers.insert("x-key-account".into(), record.account().as_str().into());
+    if !record.access().scopes.is_empty() {
+        let scopes = record.access().scopes.iter().map(|scope| in_header(scope.as_str()));
         headers.insert(SCOPES.into(), scopes.collect::<Vec<_>>().join(" "));
     }
     headers

@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 
 use super::check::check;
 use super::misroutes::Misroutes;
-use crate::auth::call::{CallAuthorizer, CallHead};
+use crate::auth::call::{CallAuthorizer, CallContext};
 use crate::verify::Verifier;
 
 /// The service. Clones share one state.
@@ -30,7 +30,7 @@ impl AuthorizationService {
 #[tonic::async_trait]
 impl Authorization for AuthorizationService {
     async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
-        let call = self.calls.authorize(&CallHead::of(&request), &[Permission::Verify])?;
+        let call = self.calls.authorize(&CallContext::of(&request), &[Permission::Verify])?;
         Ok(Response::new(check(&self.verifier, &call.permit, &self.misroutes, request.get_ref())))
     }
 }

@@ -4,6 +4,7 @@
 use std::io::{self, Write};
 use std::net::SocketAddr;
 
+use key_authority_mcp_connect::shell::Shell;
 use key_authority_storage::StorageKind;
 
 use crate::program::config::Config;
@@ -59,7 +60,7 @@ fn root_token(out: &mut impl Write, config: &Config, addresses: &Addresses) -> i
     let file = path.display();
     if path.exists() {
         let plaintext = if config.tls.is_some() { "" } else { "-plaintext " };
-        let quoted = quoted(&file.to_string());
+        let quoted = Shell::Posix.quote(&file.to_string());
         writeln!(out, "  root token  {file}")?;
         writeln!(
             out,
@@ -68,7 +69,7 @@ fn root_token(out: &mut impl Write, config: &Config, addresses: &Addresses) -> i
         )
     } else if config.bootstrap_token_file.is_none() {
         let program = std::env::args_os().next().unwrap_or_else(|| "key-authority".into());
-        let program = quoted(&program.to_string_lossy());
+        let program = Shell::Posix.quote(&program.to_string_lossy());
         writeln!(
             out,
             "  root token  not in {file}; if it is lost, `{program} bootstrap` with these settings makes another"
@@ -79,18 +80,9 @@ fn root_token(out: &mut impl Write, config: &Config, addresses: &Addresses) -> i
     }
 }
 
-/// Quotes a path for a shell, if it needs quotes.
-fn quoted(path: &str) -> String {
-    if path.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c)) {
-        path.to_owned()
-    } else {
-        format!("'{}'", path.replace('\'', r"'\''"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{known_as, quoted};
+    use super::known_as;
 
     #[test]
     fn a_wildcard_is_replaced_by_the_host_name() {
@@ -98,12 +90,5 @@ mod tests {
         let wildcard = known_as("0.0.0.0:7".parse().unwrap());
         assert_eq!(wildcard, known_as("[::]:7".parse().unwrap()));
         assert!(wildcard.ends_with(":7") && wildcard.len() > 2 && !wildcard.contains("0.0"), "{wildcard}");
-    }
-
-    #[test]
-    fn paths_are_quoted_for_a_shell_if_necessary() {
-        assert_eq!(quoted("./data/root.token"), "./data/root.token");
-        assert_eq!(quoted("/my data/it's/root.token"), r"'/my data/it'\''s/root.token'");
-        assert_eq!(quoted("$(reboot)"), "'$(reboot)'");
     }
 }

@@ -10,6 +10,7 @@ use key_authority_storage::Store;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::observability::error_chain::whole;
 use crate::rpc::health::Health;
 
 /// How often health is updated. Calls themselves detect the end of a lease at once.
@@ -36,7 +37,7 @@ pub(super) async fn keep_usage(store: Store, replica: Arc<ReplicaState>, ended: 
     while ended.run_until_cancelled(sleep(pause)).await.is_some() {
         let began = boottime();
         if let Err(error) = replica.usage().flush(&store).await {
-            tracing::debug!(error = %error, "cannot flush the usage of keys; retrying at the next flush");
+            tracing::debug!(error = %whole(&error), "cannot flush the usage of keys; retrying at the next flush");
         }
         pause = next_flush_delay(boottime().since(began));
     }

@@ -65,7 +65,7 @@ impl From<ValidationError> for BootstrapError {
 ///
 /// # Errors
 /// When there are no random bytes.
-pub fn mint() -> Result<Token, BootstrapError> {
+pub(crate) fn mint() -> Result<Token, BootstrapError> {
     Ok(Token::mint(&TokenPrefix::new(SYSTEM_PREFIX)?, entropy::fill)?)
 }
 
@@ -91,7 +91,7 @@ pub async fn from_file(store: &Store, file: &Path) -> Result<bool, BootstrapErro
 ///
 /// # Errors
 /// [`BootstrapError`].
-pub async fn another(store: &Store) -> Result<Token, BootstrapError> {
+pub(crate) async fn another(store: &Store) -> Result<Token, BootstrapError> {
     let token = mint()?;
     make_root_key(store.begin().await?, store, &token).await?;
     Ok(token)
@@ -104,7 +104,7 @@ pub async fn another(store: &Store) -> Result<Token, BootstrapError> {
 ///
 /// # Errors
 /// [`BootstrapError`].
-pub async fn prepare_file(store: &Store, file: &Path) -> Result<(), BootstrapError> {
+pub(crate) async fn prepare_file(store: &Store, file: &Path) -> Result<(), BootstrapError> {
     if file.exists() || store.account(&AccountId::system()).await?.is_some() {
         return Ok(());
     }

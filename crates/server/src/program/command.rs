@@ -66,6 +66,12 @@ impl From<ConfigErrors> for CommandError {
     }
 }
 
+/// Logs panics like other errors. A task of the runtime that panics ends alone, and would leave only a line on standard
+/// error in another format.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "task panicked")));
+}
+
 /// Runs a subcommand.
 ///
 /// # Errors
@@ -78,6 +84,7 @@ fn run(command: Command) -> Result<ExitCode, CommandError> {
             let config = read(&settings, ConfigMode::Serve)?;
             runtime()?.block_on(async {
                 let telemetry = telemetry::init(&config.log)?;
+                log_panics();
                 Box::pin(serve::serve(config, telemetry.tracer(), Shutdown::on_signals()?)).await?;
                 drop(telemetry);
                 Ok(ExitCode::SUCCESS)

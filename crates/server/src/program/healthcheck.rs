@@ -80,7 +80,7 @@ async fn get_readyz(address: SocketAddr) -> io::Result<String> {
 mod tests {
     use super::*;
     use crate::observability::metrics::Metrics;
-    use crate::observability::side_port::SidePort;
+    use crate::program::side_port::SidePort;
     use crate::rpc::health::Health;
     use crate::wire::methods::MethodTable;
     use std::sync::Arc;

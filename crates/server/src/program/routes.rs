@@ -17,6 +17,7 @@ use crate::auth::credential::Authentication;
 use crate::auth::permit::Authorizer;
 #[cfg(feature = "ext-authz")]
 use crate::ext_authz::service::AuthorizationService;
+use crate::rpc::errors::RpcError;
 use crate::rpc::health::HealthService;
 use crate::transport::limits::BoxError;
 use crate::verify::methods::QUESTION_BYTES_MAX;
@@ -111,7 +112,7 @@ fn bound_unknown_callers(authorizer: Arc<Authorizer>) -> impl Fn(Request<Body>) 
     move |request| {
         let identified = match request.extensions().get::<Authentication>() {
             Some(caller) => authorizer.identify(caller),
-            None => Ok(()),
+            None => Err(RpcError::Unauthenticated("the call has no credential")),
         };
         let Err(error) = identified else { return request };
         let (status, mut left) = (Status::from(error), UNKNOWN_BYTES_MAX);

@@ -26,7 +26,7 @@ use key_authority_replica::protocol::timings::LeaseTimings;
 use key_authority_replica::replicator::{EndError, ReplicaConfig, Replicator, Settings, StartError};
 use key_authority_storage::Store;
 use key_authority_storage::exclusive_lock::{ExclusiveLock, ExclusiveLockError};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
@@ -39,6 +39,7 @@ use super::config::{Config, twin};
 use super::file_permissions::warn_of_open_files;
 use super::routes::{self, ReflectionError, Services};
 use super::shutdown::{Shutdown, WindDown, raise_open_files_limit, wind_down};
+use super::side_port::SidePort;
 use super::startup::{self, StartupError};
 use crate::admin::Admin;
 use crate::admin::service::AdminService;
@@ -48,8 +49,8 @@ use crate::auth::permit::Authorizer;
 use crate::entropy;
 #[cfg(feature = "ext-authz")]
 use crate::ext_authz::service::AuthorizationService;
+use crate::observability::error_chain::whole;
 use crate::observability::metrics::{Metrics, SharedMetrics};
-use crate::observability::side_port::SidePort;
 use crate::observability::telemetry::CallTracer;
 use crate::rpc::call::CallPolicy;
 use crate::rpc::connection::ConnectionService;
@@ -101,6 +102,9 @@ pub(crate) enum ServeError {
     /// The replicator ended while the server ran.
     #[error(transparent)]
     ReplicatorEnded(#[from] EndError),
+    /// The task of a listener panicked.
+    #[error("a listener ended while the server ran")]
+    Listener(#[source] JoinError),
     /// A built-in descriptor set does not decode.
     #[error("cannot set up reflection")]
     Reflection(#[from] ReflectionError),
@@ -156,25 +160,33 @@ pub(crate) async fn serve(config: Config, tracer: CallTracer, shutdown: Shutdown
         let connections = server.connections(server.services.verify_only()?);
         serving.spawn(listener.serve(connections, stop_calls.clone(), config.drain_timeout));
     }
-    let tasks = TaskTracker::new();
+    let (tasks, stop_usage) = (TaskTracker::new(), CancellationToken::new());
     tasks.spawn(listeners.side_port.serve(health.clone(), metrics, ended.clone()));
     tasks.spawn(keep_health(health.clone(), Arc::clone(&replica), ended.clone()));
-    tasks.spawn(keep_usage(resources.usage.clone(), Arc::clone(&replica), ended.clone()));
+    let usage = tasks.spawn(keep_usage(resources.usage.clone(), Arc::clone(&replica), stop_usage.clone()));
     if let Some(reloader) = listeners.reloader {
         tasks.spawn(reloader.run(ended.clone()));
     }
     health.set_alive(true);
+    let mut failed = None;
     tokio::select! {
         () = announce_ready(&config, &addresses, &resources, &replica) => {}
         () = shutdown.requested() => {}
         _ = replicator.ended() => shutdown.request(),
+        Some(Err(error)) = serving.join_next() => {
+            failed = Some(error);
+            shutdown.request();
+        }
     }
 
     let plan =
         WindDown { health, delay: config.shutdown_delay, stop_calls, listeners: serving, drain: config.drain_timeout };
     let flush = async {
+        // A flush in progress puts what it could not write back, for this one.
+        stop_usage.cancel();
+        let _ = usage.await;
         if let Err(error) = replica.usage().flush(&resources.usage).await {
-            tracing::warn!(error = %error, "cannot flush the last uses of keys");
+            tracing::warn!(error = %whole(&error), "cannot flush the last uses of keys");
         }
         ended.cancel();
         tasks.close();
@@ -184,7 +196,8 @@ pub(crate) async fn serve(config: Config, tracer: CallTracer, shutdown: Shutdown
     let mut stopped = Ok(());
     let leave = async { stopped = replicator.stop().await };
     Box::pin(wind_down(plan, leave, flush)).await;
-    Ok(stopped?)
+    stopped?;
+    failed.map_or(Ok(()), |error| Err(ServeError::Listener(error)))
 }
 
 /// Logs warnings for the operator before anything is served.

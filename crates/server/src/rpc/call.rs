@@ -31,25 +31,30 @@ impl CallPolicy {
 
     /// Begins the call of `request`.
     #[must_use]
-    pub fn begin<B>(&self, request: &Request<B>) -> CallScope {
+    pub fn begin<B>(&self, request: &Request<B>) -> StartedCall {
         let (headers, path) = (request.headers(), request.uri().path());
         let series = self.metrics.series(path);
         // An unknown path is rejected at once; as a unary call it is bounded in any case.
         let deadline = self.deadlines.of(headers, series.is_streaming());
         let span = self.tracer.span(headers, series.method());
-        CallScope { series, deadline, span }
+        StartedCall { series, deadline, span }
     }
 }
 
 /// A call that has begun.
 #[derive(Debug)]
-pub struct CallScope {
+pub struct StartedCall {
     series: CallSeries,
     deadline: Option<Deadline>,
     span: tracing::Span,
 }
 
-impl CallScope {
+impl StartedCall {
+    /// Returns the metrics of the method.
+    pub fn series(&self) -> &CallSeries {
+        &self.series
+    }
+
     /// Returns the caller's deadline.
     #[must_use]
     pub fn deadline(&self) -> Option<Deadline> {

@@ -47,14 +47,15 @@ where
     type Future = CallFuture<EitherCall<C>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        let scope = self.policy.begin(&request);
+        let started = self.policy.begin(&request);
         let caller = (self.authenticate)(request.headers());
         let call = if let Some(method) = self.raw.get(request.uri().path()) {
             EitherCall::Raw(self.raw.begin(method, caller, request))
         } else {
             let extensions = request.extensions_mut();
             extensions.insert(caller);
-            if let Some(deadline) = scope.deadline() {
+            extensions.insert(started.series().clone());
+            if let Some(deadline) = started.deadline() {
                 extensions.insert(deadline);
             }
             let call = self.tonic.clone().oneshot(request);
@@ -62,7 +63,7 @@ where
                 call.await.map(|response| response.map(tonic::body::Body::new)).map_err(Into::into)
             }))
         };
-        scope.run(call)
+        started.run(call)
     }
 }
 

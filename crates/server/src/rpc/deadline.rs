@@ -19,6 +19,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::Status;
 
 use crate::rpc::errors::RpcError;
+use crate::rpc::trailers;
 
 /// The longest `grpc-timeout` that is honored. A longer one is as good as none, and its sum with the current time could
 /// overflow.
@@ -173,10 +174,7 @@ impl<B: Body> Body for DeadlineBody<B> {
         let sleep = this.sleep.get_or_insert_with(|| Box::pin(sleep_until(instant)));
         ready!(sleep.as_mut().poll(context));
         *this.over = true;
-        let mut trailers = HeaderMap::new();
-        // This fails only for a message that is no valid header value; the message is a constant.
-        let _ = exceeded().add_header(&mut trailers);
-        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+        Poll::Ready(Some(Ok(trailers::error(&exceeded()))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -152,10 +152,7 @@ impl From<Violations> for RpcError {
 
 impl From<ChangeError> for RpcError {
     fn from(error: ChangeError) -> Self {
-        match error {
-            ChangeError::Invalid { field, rule } => Self::Invalid(Violations::one(field, rule.as_str())),
-            ChangeError::Refused(error) => Self::Policy(error),
-        }
+        Violations::rejected(error).map_or_else(Self::Policy, Self::Invalid)
     }
 }
 
@@ -206,7 +203,9 @@ impl RpcError {
                 | StorageError::AuthenticationFailed(_)
                 | StorageError::NoDatabase(_) => (Code::Unavailable, "STORAGE_UNAVAILABLE"),
                 StorageError::Corrupt { .. } => (Code::DataLoss, "ROW_CORRUPT"),
-                StorageError::Refused(_) | StorageError::File(_) => (Code::Internal, "STORAGE_FAULT"),
+                StorageError::Refused(_) | StorageError::File(_) | StorageError::Unaudited => {
+                    (Code::Internal, "STORAGE_FAULT")
+                }
             },
             Self::ResponseTooLarge => (Code::ResourceExhausted, "ANSWER_TOO_LARGE"),
             Self::DeadlineExceeded => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),

@@ -10,7 +10,6 @@ pub(crate) mod frame;
 mod method;
 mod registry;
 mod stream;
-mod trailers;
 mod unary;
 
 pub(crate) use body::ResponseBody;

@@ -21,6 +21,7 @@ use super::limits::{BoxError, Limits};
 use super::peer::Peer;
 use super::preface::{self, Prefaced};
 use crate::entropy::jitter;
+use crate::observability::error_chain::whole;
 use crate::observability::metrics::{ConnectionRejected, SharedMetrics};
 use crate::transport::tls;
 
@@ -62,11 +63,11 @@ where
         Ok(Ok((Opened::Plain(io), peer))) => drive(&setup, io, connect(peer), address).await,
         Ok(Ok((Opened::Tls(io), peer))) => drive(&setup, io, connect(peer), address).await,
         Ok(Err((reason, error))) => {
-            setup.metrics.connection_refused(reason);
+            setup.metrics.connection_rejected(reason);
             tracing::debug!(peer = %address, ?reason, %error, "connection closed before its first call");
         }
         Err(_elapsed) => {
-            setup.metrics.connection_refused(ConnectionRejected::TimedOut);
+            setup.metrics.connection_rejected(ConnectionRejected::TimedOut);
             tracing::debug!(peer = %address, "connection closed: no HTTP/2 preface in time");
         }
     }
@@ -118,6 +119,6 @@ where
         calls.run(served).await
     };
     if let Err(error) = ended {
-        tracing::debug!(peer = %address, %error, "connection failed");
+        tracing::debug!(peer = %address, error = %whole(&error), "connection failed");
     }
 }

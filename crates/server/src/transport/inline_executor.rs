@@ -12,12 +12,12 @@ use std::task::{Context, Poll, Waker};
 
 use hyper::rt::Executor;
 
-type Call = Pin<Box<dyn Future<Output = ()> + Send>>;
+type PendingCall = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The calls that have arrived on a connection. Clones share them; the lock is never contended, since only the
 /// connection's task takes it.
 #[derive(Clone, Default)]
-pub(super) struct Calls(Arc<Mutex<Vec<Call>>>);
+pub(super) struct Calls(Arc<Mutex<Vec<PendingCall>>>);
 
 impl<F> Executor<F> for Calls
 where
@@ -31,7 +31,7 @@ where
 }
 
 impl Calls {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Call>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<PendingCall>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -58,13 +58,14 @@ impl Calls {
 
 /// Polls a call once. An incomplete call becomes a task, which polls it again: only the waker of the last poll is
 /// woken.
-fn begin(mut call: Call) {
+fn begin(mut call: PendingCall) {
     let mut context = Context::from_waker(Waker::noop());
     // As in a task, a panic ends this call alone.
     match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(&mut context))) {
         Ok(Poll::Ready(())) => {}
         Ok(Poll::Pending) => drop(tokio::spawn(call)),
-        Err(_panic) => tracing::error!("a call panicked"),
+        // The panic hook has logged it.
+        Err(_panic) => {}
     }
 }
 

@@ -24,7 +24,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -34,8 +34,8 @@ use super::peer::Peer;
 use crate::observability::metrics::{ConnectionRejected, SharedMetrics};
 use crate::transport::tls;
 
-/// The pause of the accept loop when the process has no file descriptor or memory left. Without a pause it would spin,
-/// since the waiting connection stays in the queue.
+/// The pause of the accept loop after a failure, such as a process without file descriptors or memory. Without a pause
+/// it would spin, since the waiting connection stays in the queue.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The result of a drain.
@@ -97,20 +97,18 @@ impl Listener {
             let accepted = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                Some(ended) = connections.join_next() => {
-                    report(ended);
-                    continue;
-                }
+                Some(_ended) = connections.join_next() => continue,
                 accepted = listener.socket.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => listener.admit(&mut connections, stream, peer, &connect, &stop),
-                Err(error) if is_exhausted(&error) => {
+                Ok((stream, peer)) => listener.accept(&mut connections, stream, peer, &connect, &stop),
+                Err(error) if is_of_connection(&error) => {
+                    tracing::debug!(%address, %error, "connection closed before it was accepted");
+                }
+                Err(error) => {
                     tracing::warn!(%address, %error, "cannot accept connections");
                     tokio::select! { () = stop.cancelled() => {}, () = sleep(ACCEPT_PAUSE) => {} }
                 }
-                // The peer closed the connection before it was accepted.
-                Err(error) => tracing::debug!(%address, %error, "connection closed before it was accepted"),
             }
         }
         // The socket closes before the drain: a client that connects now is rejected at once and uses another replica.
@@ -123,7 +121,7 @@ impl Listener {
         drained
     }
 
-    fn admit<C, S, B>(
+    fn accept<C, S, B>(
         &self,
         connections: &mut JoinSet<()>,
         stream: TcpStream,
@@ -139,7 +137,7 @@ impl Listener {
         B::Error: Into<BoxError>,
     {
         if connections.len() >= self.limits.max_connections {
-            self.metrics.connection_refused(ConnectionRejected::AtLimit);
+            self.metrics.connection_rejected(ConnectionRejected::AtLimit);
             let limit = self.limits.max_connections;
             tracing::debug!(%peer, limit, "connection rejected: --max-connections reached");
             return;
@@ -158,32 +156,31 @@ impl Listener {
     }
 }
 
-/// Whether accepting failed because the process or the system has exhausted a resource.
-fn is_exhausted(error: &io::Error) -> bool {
+/// Whether accepting failed because of the one connection, which its peer closed or its network lost (accept(2)).
+fn is_of_connection(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let Some(code) = error.raw_os_error() else { return false };
-    [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].contains(&Errno::from_raw_os_error(code))
+    let of_connection = [
+        Errno::CONNABORTED,
+        Errno::CONNRESET,
+        Errno::PROTO,
+        Errno::NETDOWN,
+        Errno::NETUNREACH,
+        Errno::HOSTDOWN,
+        Errno::HOSTUNREACH,
+        Errno::NONET,
+        Errno::NOPROTOOPT,
+        Errno::OPNOTSUPP,
+    ];
+    of_connection.contains(&Errno::from_raw_os_error(code))
 }
 
 async fn drain_all(connections: &mut JoinSet<()>, drain: Duration) -> Drained {
-    let all_ended = async {
-        while let Some(ended) = connections.join_next().await {
-            report(ended);
-        }
-    };
+    let all_ended = async { while connections.join_next().await.is_some() {} };
     if timeout(drain, all_ended).await.is_err() {
         let cut = connections.len();
         connections.shutdown().await;
         return Drained { cut };
     }
     Drained { cut: 0 }
-}
-
-/// Logs the panic of a connection's task, which is a defect.
-fn report(ended: Result<(), JoinError>) {
-    if let Err(error) = ended
-        && error.is_panic()
-    {
-        tracing::error!(%error, "connection task panicked");
-    }
 }

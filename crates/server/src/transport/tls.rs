@@ -21,7 +21,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-pub use files::{TlsError, TlsFiles};
+pub(crate) use files::TlsError;
+pub use files::TlsFiles;
 
 /// How often the files are checked.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(5);

@@ -1,4 +1,5 @@
-//! Every RPC of the descriptor set: its permission, its tenancy, its event. One that is not in the table fails the build.
+//! Every RPC of the descriptor set: its permission, its tenancy, its event. A test fails for an RPC that is not in the
+//! table.
 
 mod table;
 
@@ -9,7 +10,7 @@ pub(crate) use table::{Case, Outcome, Ready, RpcError, TABLE, Target, Tenancy};
 use tonic::Code;
 
 use crate::support::client::{PERMISSIONS, key_for};
-use crate::support::expect::methods;
+use crate::support::expect::{methods, permissions_in_comments};
 use crate::support::{Authority, Client, NewKey, on_every_database};
 
 #[test]
@@ -23,6 +24,14 @@ fn every_rpc_is_in_the_table() {
     let actions = (1..=17).map(|number| Action::try_from(number).unwrap()).filter(|action| !left.contains(action));
     assert_eq!(actions.collect::<Vec<_>>(), [Action::Bootstrap, Action::PrepareDeleteKey]);
     assert!(Action::try_from(18).is_err(), "a new action needs an RPC here");
+}
+
+#[test]
+fn every_rpc_documents_its_permission() {
+    let documented = permissions_in_comments();
+    for Case { method, permissions, .. } in TABLE {
+        assert_eq!(documented[*method], *permissions, "{method}: the line `Permission:` of its comment");
+    }
 }
 
 /// Makes what the call is to be about, in the account `account`.

@@ -73,7 +73,7 @@ async fn when_the_database_is_cut_off_verify_goes_on_for_its_lease(database: Dat
     client.key_in("acme").await;
 }
 
-async fn when_the_database_is_cut_off_every_admin_call_says_so(database: Database) {
+async fn when_the_database_is_cut_off_admin_calls_report_it(database: Database) {
     let authority = linked(database).await;
     let client = authority.client();
     let key = client.key_in("acme").await;
@@ -98,20 +98,20 @@ async fn when_the_database_is_cut_off_every_admin_call_says_so(database: Databas
     authority.await_health(STORAGE, ServingStatus::Serving).await;
 }
 
-async fn many_changes_at_once_are_told_in_time_that_the_database_is_away(database: Database) {
+async fn many_changes_at_once_fail_in_time_when_the_database_is_away(database: Database) {
     let authority = linked(database).await;
     authority.link().cut();
-    assert_many_changes_are_told(&authority).await;
+    assert_many_changes_fail_in_time(&authority).await;
 }
 
-async fn many_changes_at_once_are_told_in_time_that_the_database_is_silent(database: Database) {
+async fn many_changes_at_once_fail_in_time_when_the_database_is_silent(database: Database) {
     let authority = linked(database).await;
     authority.link().pause();
-    assert_many_changes_are_told(&authority).await;
+    assert_many_changes_fail_in_time(&authority).await;
 }
 
-/// Fails unless twenty changes at once are each told in time, not one after the other.
-async fn assert_many_changes_are_told(authority: &Authority) {
+/// Fails unless each of twenty simultaneous changes fails in time, not one after the other.
+async fn assert_many_changes_fail_in_time(authority: &Authority) {
     let mut calls = tokio::task::JoinSet::new();
     for _ in 0..20 {
         let client = authority.client();
@@ -223,9 +223,9 @@ async fn it_ends_in_time_while_the_database_is_silent(database: Database) {
 on_database_servers! {
     it_ends_in_time_while_the_database_is_silent,
     when_the_database_is_cut_off_verify_goes_on_for_its_lease,
-    when_the_database_is_cut_off_every_admin_call_says_so,
-    many_changes_at_once_are_told_in_time_that_the_database_is_away,
-    many_changes_at_once_are_told_in_time_that_the_database_is_silent,
+    when_the_database_is_cut_off_admin_calls_report_it,
+    many_changes_at_once_fail_in_time_when_the_database_is_away,
+    many_changes_at_once_fail_in_time_when_the_database_is_silent,
     when_the_database_falls_silent_admin_calls_end_in_time,
     deletions_that_are_given_up_lose_no_use,
     of_calls_that_a_cut_interrupts_each_has_one_effect,

@@ -38,25 +38,8 @@ struct HandledLabels {
     grpc_code: &'static str,
 }
 
-const CODES: [Code; 17] = [
-    Code::Ok,
-    Code::Cancelled,
-    Code::Unknown,
-    Code::InvalidArgument,
-    Code::DeadlineExceeded,
-    Code::NotFound,
-    Code::AlreadyExists,
-    Code::PermissionDenied,
-    Code::ResourceExhausted,
-    Code::FailedPrecondition,
-    Code::Aborted,
-    Code::OutOfRange,
-    Code::Unimplemented,
-    Code::Internal,
-    Code::Unavailable,
-    Code::DataLoss,
-    Code::Unauthenticated,
-];
+/// The number of status codes of gRPC.
+const CODES: usize = 17;
 
 /// Returns the name of a code in Go, which existing dashboards use.
 const fn code_name(code: Code) -> &'static str {
@@ -91,7 +74,7 @@ struct MethodSeries {
     seconds: DurationHistogram,
     handled: Family<HandledLabels, Counter>,
     /// Resolved when a code first occurs, so that codes that never occur are no series.
-    by_code: [OnceLock<Counter>; CODES.len()],
+    by_code: [OnceLock<Counter>; CODES],
 }
 
 impl MethodSeries {
@@ -183,7 +166,7 @@ impl CallSeries {
     /// Counts a call that begins now and ends with the body of `inner`'s response.
     pub(crate) fn observe<F>(&self, inner: F) -> ObservedFuture<F> {
         self.0.started.inc();
-        let call = Call { series: Arc::clone(&self.0), stopwatch: Stopwatch::start(), code: Code::Cancelled };
+        let call = ObservedCall { series: Arc::clone(&self.0), stopwatch: Stopwatch::start(), code: Code::Cancelled };
         ObservedFuture { inner, call: Some(call) }
     }
 }
@@ -191,13 +174,13 @@ impl CallSeries {
 /// A call in progress. It ends when it is dropped, so that a call that is torn down at any point is counted too: as
 /// cancelled, unless another code is known by then.
 #[derive(Debug)]
-struct Call {
+struct ObservedCall {
     series: Arc<MethodSeries>,
     stopwatch: Stopwatch,
     code: Code,
 }
 
-impl Call {
+impl ObservedCall {
     fn read_status(&mut self, headers: &HeaderMap) {
         if let Some(status) = headers.get(Status::GRPC_STATUS) {
             self.code = Code::from_bytes(status.as_bytes());
@@ -205,9 +188,11 @@ impl Call {
     }
 }
 
-impl Drop for Call {
+impl Drop for ObservedCall {
     fn drop(&mut self) {
-        self.series.finished(self.code, self.stopwatch);
+        // A panic of the handler drops the call without a status.
+        let code = if std::thread::panicking() { Code::Internal } else { self.code };
+        self.series.finished(code, self.stopwatch);
     }
 }
 
@@ -217,7 +202,7 @@ pin_project! {
     pub struct ObservedFuture<F> {
         #[pin]
         inner: F,
-        call: Option<Call>,
+        call: Option<ObservedCall>,
     }
 }
 
@@ -244,7 +229,7 @@ pin_project! {
     pub struct ObservedBody<B> {
         #[pin]
         inner: B,
-        call: Option<Call>,
+        call: Option<ObservedCall>,
     }
 }
 

@@ -165,7 +165,7 @@ impl Metrics {
     }
 
     /// Counts a rejected connection.
-    pub fn connection_refused(&self, refusal: ConnectionRejected) {
+    pub fn connection_rejected(&self, refusal: ConnectionRejected) {
         let reason = refusal.as_str();
         self.connections_refused.get_or_create_owned(&ReasonLabel { reason }).inc();
     }
@@ -246,7 +246,7 @@ mod tests {
         metrics.verified(1, 3);
         metrics.verified(99, 1);
         metrics.admin_refused("PERMISSION_DENIED");
-        metrics.connection_refused(ConnectionRejected::AtLimit);
+        metrics.connection_rejected(ConnectionRejected::AtLimit);
         metrics.on_scrape(|metrics| metrics.set_statements("requests", 7));
         let open = metrics.connection_opened();
         let text = metrics.encode().unwrap();

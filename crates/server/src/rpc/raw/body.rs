@@ -9,7 +9,7 @@ use http_body::{Body, Frame};
 use tonic::Status;
 
 use super::stream::MessageStream;
-use super::trailers;
+use crate::rpc::trailers;
 
 /// The body of a response.
 pub struct ResponseBody<C>(BodyState<C>);

@@ -15,8 +15,8 @@ use tonic::Status;
 
 use super::frame::{self, BodyBuffer};
 use super::method::StreamMethod;
-use super::trailers;
 use crate::rpc::decode_errors;
+use crate::rpc::trailers;
 
 /// The size at which a chunk of responses is sent: a frame of HTTP/2.
 const CHUNK_BYTES: usize = 16 * 1024;

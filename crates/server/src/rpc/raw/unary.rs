@@ -63,7 +63,7 @@ impl<B: Body<Data = Bytes> + Unpin, C: Unpin + 'static> Future for UnaryCall<B, 
         if !this.is_admitted {
             this.is_admitted = true;
             if this.method.admit(&this.caller)? == Admission::Spawned {
-                // The executor spawns a task for a call that is not complete after its first poll.
+                // The inline executor polls a call once, and spawns a task for one that is not complete then.
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }

@@ -1,6 +1,9 @@
 //! What to expect of a call that is refused: the code, the reason, and the field at fault.
 
+use std::collections::BTreeMap;
+
 use prost::Message as _;
+use prost_types::source_code_info::Location;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -38,6 +41,38 @@ pub(crate) fn invalid_status(status: &Status, field: &str) -> String {
     let violation = violation.unwrap_or_else(|| panic!("{field} is not named: {violations:?}"));
     assert!(!violation.description.is_empty(), "{field}: the rule is told");
     violation.description.clone()
+}
+
+/// The permissions that the comment of each method names in its line `Permission:`.
+pub(crate) fn permissions_in_comments() -> BTreeMap<String, Vec<String>> {
+    let set = prost_types::FileDescriptorSet::decode(key_authority_proto::FILE_DESCRIPTOR_SET).unwrap();
+    let file = set.file.iter().find(|file| file.name().ends_with("/key_authority.proto")).unwrap();
+    let methods = &file.service[0].method;
+    // Field 6 of a file is its services, field 2 of a service its methods.
+    let of_method = |location: &Location| match location.path[..] {
+        [6, 0, 2, method] => Some((methods[usize::try_from(method).unwrap()].name().to_owned(), location.clone())),
+        _ => None,
+    };
+    let locations = &file.source_code_info.as_ref().unwrap().location;
+    locations
+        .iter()
+        .filter_map(of_method)
+        .map(|(method, location)| (method, permissions(location.leading_comments())))
+        .collect()
+}
+
+/// The names in backquotes after `Permission:`, up to the end of the clause.
+fn permissions(comment: &str) -> Vec<String> {
+    let line = comment.split("Permission: ").nth(1).unwrap_or_default();
+    let mut parts = line.split('`').skip(1);
+    let mut names = Vec::new();
+    while let Some(name) = parts.next() {
+        names.push(name.to_owned());
+        if parts.next().is_none_or(|between| between.contains(['.', ',', ';'])) {
+            break;
+        }
+    }
+    names
 }
 
 /// The methods of `keyauthority.v1.KeyAuthority`, out of the descriptor set that reflection serves.

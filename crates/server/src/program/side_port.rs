@@ -33,7 +33,7 @@ const HEAD_LIMIT: Duration = Duration::from_secs(5);
 const CONNECTION_LIMIT: Duration = Duration::from_mins(1);
 /// The size limit of a request's head.
 const BUFFER: usize = 16 * 1024;
-const ACCEPT_REST: Duration = Duration::from_millis(100);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The bound side port.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ impl SidePort {
                     }
                     Err(error) => {
                         tracing::debug!(%error, "cannot accept a connection on the side port");
-                        sleep(ACCEPT_REST).await;
+                        sleep(ACCEPT_PAUSE).await;
                     }
                 },
             }
@@ -129,7 +129,7 @@ async fn ready(State(state): State<SidePortState>) -> (StatusCode, String) {
     let word = |is_ready| if is_ready { "ready" } else { "not ready" };
     let mut body = format!("verify: {}\nstorage: {}\n", word(state.verify), word(state.storage));
     if state.ending {
-        body.push_str("ending\n");
+        body.push_str("shutting down\n");
     }
     (code, body)
 }
@@ -167,7 +167,7 @@ mod tests {
         let answer = get(address, "/readyz").await;
         assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("storage: not ready"), "{answer}");
         health.stop_serving();
-        assert!(get(address, "/readyz").await.ends_with("ending\n"));
+        assert!(get(address, "/readyz").await.ends_with("shutting down\n"));
         let answer = get(address, "/metrics").await;
         assert!(answer.contains("application/openmetrics-text") && answer.ends_with("# EOF\n"), "{answer}");
         assert!(get(address, "/other").await.starts_with("HTTP/1.1 404"));
