@@ -2,7 +2,8 @@
 //! uses tonic's general codec and returns a constant answer.
 
 use key_authority_server::testing::{
-    Cli, Config, ConfigMode, DESCRIPTOR_SETS, Listener, MethodTable, Metrics, SharedMetrics, WithPeer,
+    Cli, Config, ConfigMode, ConnectionContext, DESCRIPTOR_SETS, Listener, MethodTable, Metrics, ProcessBudget,
+    SharedMetrics, WithPeer,
 };
 use std::convert::Infallible;
 use std::io::Write as _;
@@ -31,11 +32,14 @@ pub(crate) async fn serve() -> Result<()> {
     let config = Config::from_args(&settings, ConfigMode::Serve, []).context("invalid server settings")?;
     let methods = MethodTable::from_descriptor_sets(DESCRIPTOR_SETS.iter().copied())?;
     let metrics = SharedMetrics::new(Metrics::new("bare", &methods, &[]));
-    let listener = Listener::bind(config.listen, None, config.limits, metrics).await.context("cannot listen")?;
+    let listener = Listener::bind(config.listen, None, config.limits, ProcessBudget::new(config.held_bytes_max), metrics);
+    let listener = listener.await.context("cannot listen")?;
     let mut out = std::io::stdout();
     writeln!(out, "  gRPC        {}\n  HTTP        none", listener.address())?;
     let routes = Routes::new(Bare { answer: Arc::new(answer()) }).prepare();
-    let connect = move |peer| TowerToHyperService::new(WithPeer::new(routes.clone(), peer));
+    let connect = move |connection: ConnectionContext| {
+        TowerToHyperService::new(WithPeer::new(routes.clone(), connection.peer))
+    };
     listener.serve(connect, CancellationToken::new(), config.drain_timeout).await;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 pub use crate::auth::credential::{Authentication, Authenticator};
 pub use crate::auth::permit::Authorizer;
-pub use crate::observability::metrics::{ConnectionRejected, Metrics, SharedMetrics};
+pub use crate::observability::metrics::{ConnectionCut, ConnectionRejected, Metrics, SharedMetrics};
 pub use crate::observability::telemetry::CallTracer;
 pub use crate::program::config::{Cli, Config, ConfigMode, EMBEDDED_FILE, SECRET_FILE};
 pub use crate::program::routes::DESCRIPTOR_SETS;
@@ -11,9 +11,12 @@ pub use crate::rpc::connection::ConnectionService;
 pub use crate::rpc::deadline::Deadlines;
 pub use crate::rpc::health::{Health, VERIFY_SERVICE};
 pub use crate::rpc::raw::RawMethods;
+pub use crate::transport::budget::{ConnectionBudget, ProcessBudget};
+pub use crate::transport::connection::ConnectionContext;
 pub use crate::transport::limits::Limits;
 pub use crate::transport::listener::{Drained, Listener};
 pub use crate::transport::peer::WithPeer;
+pub use crate::transport::places::{PlaceLimits, Places};
 pub use crate::verify::Verifier;
 pub use crate::wire::methods::MethodTable;
 

@@ -1,11 +1,14 @@
 //! Connections: sockets, TLS, the HTTP/2 preface, and limits on what a peer can make the server hold. This module never
 //! reads a request.
 
-mod connection;
+pub(crate) mod budget;
+pub(crate) mod connection;
+mod goaway;
 mod http2;
 mod inline_executor;
 pub(crate) mod limits;
 pub(crate) mod listener;
 pub(crate) mod peer;
+pub(crate) mod places;
 mod preface;
 pub(crate) mod tls;

@@ -4,8 +4,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed, which is all that it should do")]
 
 use key_authority_server::testing::{
-    CallPolicy, CallTracer, ConnectionRejected, ConnectionService, Deadlines, Drained, Health, Limits, Listener,
-    MethodTable, Metrics, RawMethods, SharedMetrics, VERIFY_SERVICE, WithPeer,
+    CallPolicy, CallTracer, ConnectionContext, ConnectionCut, ConnectionRejected, ConnectionService, Deadlines, Drained, Health, Limits, Listener,
+    MethodTable, Metrics, PlaceLimits, ProcessBudget, RawMethods, SharedMetrics, VERIFY_SERVICE, WithPeer,
     tls::{self, Reload, TlsFiles},
 };
 use std::collections::HashSet;
@@ -28,12 +28,16 @@ use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::health_server::{Health as HealthRpc, HealthServer};
 use tonic_health::pb::{FILE_DESCRIPTOR_SET, HealthCheckRequest, HealthCheckResponse};
 
+/// The header that makes a caller a known one.
+const KNOWN: &str = "known";
 /// Longer than any wait that goes well.
 const FOREVER: Duration = Duration::from_mins(10);
+const PLACES: PlaceLimits = PlaceLimits { total: 100, per_address: 100, strangers: 100, strangers_per_address: 100 };
 const LIMITS: Limits = Limits {
-    max_connections: 100,
+    places: PLACES,
     preface_timeout: FOREVER,
     max_connection_age: FOREVER,
+    max_connection_age_grace: FOREVER,
     max_streams_per_connection: 100,
 };
 
@@ -65,15 +69,22 @@ impl Server {
     ) -> Self {
         let methods = MethodTable::from_descriptor_sets([FILE_DESCRIPTOR_SET]).unwrap();
         let metrics = Arc::new(Metrics::new("0", &methods, &[]));
-        let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), tls, limits, metrics.clone()).await.unwrap();
-        // As `serve` wires it, with a caller of no kind and no raw method.
+        let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), tls, limits, ProcessBudget::new(1 << 28), metrics.clone());
+        let listener = listener.await.unwrap();
+        // As `serve` wires it, with a header instead of a token and no raw method.
         let policy = CallPolicy::new(metrics.calls(), Deadlines::new(longest), CallTracer::default());
-        let (raw, tonic) = (Arc::new(RawMethods::new(Vec::new(), CancellationToken::new())), routes.prepare());
+        let (raw, tonic) = (Arc::new(RawMethods::new(Vec::new())), routes.prepare());
         let (address, stop) = (listener.address(), CancellationToken::new());
         let served = tokio::spawn(listener.serve(
-            move |peer| {
-                let tonic = WithPeer::new(tonic.clone(), peer);
-                ConnectionService::new(Arc::clone(&raw), policy.clone(), |_: &HeaderMap| (), tonic)
+            move |connection: ConnectionContext| {
+                let tonic = WithPeer::new(tonic.clone(), connection.peer.clone());
+                let place = Arc::clone(&connection.place);
+                let authenticate = move |headers: &HeaderMap| {
+                    if headers.contains_key(KNOWN) {
+                        place.promote();
+                    }
+                };
+                ConnectionService::new(Arc::clone(&raw), policy.clone(), authenticate, tonic, connection)
             },
             stop.clone(),
             drain,
@@ -97,6 +108,13 @@ impl Server {
         self.stop.cancel();
         in_time("the listener ends", self.served).await.unwrap()
     }
+}
+
+/// A request of a known caller.
+fn known(service: &str) -> Request<HealthCheckRequest> {
+    let mut request = Request::new(of(service));
+    request.metadata_mut().insert(KNOWN, "yes".parse().unwrap());
+    request
 }
 
 fn of(service: &str) -> HealthCheckRequest {
@@ -139,9 +157,9 @@ async fn a_connection_that_speaks_another_protocol_is_closed_at_once() {
 
 #[tokio::test]
 async fn one_connection_too_many_is_refused_and_room_is_given_back() {
-    let server = Server::start(Limits { max_connections: 1, ..LIMITS }, FOREVER, None).await;
+    let server = Server::start(Limits { places: PlaceLimits { total: 1, ..PLACES }, ..LIMITS }, FOREVER, None).await;
     let mut client = server.client().await;
-    client.check(of("")).await.unwrap();
+    client.check(known("")).await.unwrap();
     let mut second = server.connect().await;
     assert!(closed(&mut second).await.is_empty());
     assert_eq!(server.metrics.connections_refused(ConnectionRejected::AtLimit), 1);
@@ -160,6 +178,81 @@ async fn one_connection_too_many_is_refused_and_room_is_given_back() {
 }
 
 #[tokio::test]
+async fn the_oldest_stranger_makes_room_for_a_new_one_and_known_callers_stay() {
+    let places = PlaceLimits { strangers_per_address: 1, ..PLACES };
+    let server = Server::start(Limits { places, ..LIMITS }, FOREVER, None).await;
+    let mut caller = server.client().await;
+    caller.check(known("")).await.unwrap();
+    let mut silent = server.connect().await;
+    let mut watcher = server.client().await;
+    assert!(closed(&mut silent).await.is_empty());
+    assert_eq!(server.metrics.connections_refused(ConnectionRejected::Evicted), 1);
+    let mut watch = watcher.watch(of("")).await.unwrap().into_inner();
+    watch.message().await.unwrap().unwrap();
+    let _newer = server.connect().await;
+    let ended = in_time("the older stranger is asked to leave", watch.message()).await;
+    assert!(ended.unwrap().is_none(), "its watch ends in order");
+    caller.check(of("")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_call_that_outlasts_the_grace_after_the_age_is_cut() {
+    let limits = Limits {
+        max_connection_age: Duration::from_millis(50),
+        max_connection_age_grace: Duration::from_millis(50),
+        ..LIMITS
+    };
+    let (noting, server) = noting(limits, FOREVER, None).await;
+    let mut client = server.client().await;
+    let slow = tokio::spawn(async move { client.check(of("slow")).await });
+    noting.waiting.notified().await;
+    in_time("the call is cut", slow).await.unwrap().unwrap_err();
+    let cut = server.metrics.connections_cut(ConnectionCut::TooOld);
+    assert_eq!(cut, 1);
+}
+
+#[tokio::test]
+async fn a_watch_ends_in_order_at_the_age_of_its_connection() {
+    let server = Server::start(Limits { max_connection_age: Duration::from_millis(50), ..LIMITS }, FOREVER, None).await;
+    let mut watch = server.client().await.watch(of("")).await.unwrap().into_inner();
+    watch.message().await.unwrap().unwrap();
+    assert!(in_time("the watch ends", watch.message()).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn watches_beyond_the_limit_of_a_connection_get_the_status_and_end() {
+    let server = Server::start(LIMITS, FOREVER, None).await;
+    let mut client = server.client().await;
+    let mut watches = Vec::new();
+    for _ in 0..8 {
+        watches.push(client.watch(of("")).await.unwrap().into_inner());
+    }
+    let mut next = client.watch(of("")).await.unwrap().into_inner();
+    assert_eq!(next.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    assert!(next.message().await.unwrap().is_none());
+    server.health.set_alive(true);
+    for watch in &mut watches {
+        assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+        assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_has_few_calls_in_progress() {
+    let (noting, server) = noting(Limits { max_streams_per_connection: 1_000, ..LIMITS }, FOREVER, None).await;
+    let client = server.client().await;
+    let mut slow = tokio::task::JoinSet::new();
+    for _ in 0..101 {
+        let mut client = client.clone();
+        slow.spawn(async move { client.check(of("slow")).await });
+    }
+    let refused = in_time("one too many is refused", slow.join_next()).await.unwrap().unwrap().unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+    client.clone().check(known("")).await.unwrap();
+    noting.release.notify_waiters();
+}
+
+#[tokio::test]
 async fn an_open_watch_ends_with_the_health_and_holds_nothing_up() {
     let server = Server::start(LIMITS, FOREVER, None).await;
     server.health.set_verify(true);
@@ -172,12 +265,16 @@ async fn an_open_watch_ends_with_the_health_and_holds_nothing_up() {
 }
 
 #[tokio::test]
-async fn a_stream_that_does_not_end_is_cut_when_the_drain_time_is_over() {
-    let server = Server::start(LIMITS, Duration::from_millis(50), None).await;
-    let mut watch = server.client().await.watch(of("")).await.unwrap().into_inner();
-    watch.message().await.unwrap().unwrap();
+async fn a_call_that_does_not_end_is_cut_when_the_drain_time_is_over() {
+    let noting = Noting::default();
+    let routes = Routes::new(HealthServer::new(noting.clone()));
+    let drain = Duration::from_millis(50);
+    let server = Server::start_with(routes, Health::new().0, LIMITS, FOREVER, drain, None).await;
+    let mut client = server.client().await;
+    let slow = tokio::spawn(async move { client.check(of("slow")).await });
+    noting.waiting.notified().await;
     assert_eq!(server.stop().await, Drained { cut: 1 });
-    in_time("the client hears of it", watch.message()).await.unwrap_err();
+    in_time("the client hears of it", slow).await.unwrap().unwrap_err();
 }
 
 #[tokio::test]

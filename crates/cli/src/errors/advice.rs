@@ -76,6 +76,7 @@ fn step(reason: &str, metadata: &HashMap<String, String>, is_change: bool) -> Op
         "ACCOUNT_NOT_EMPTY" => "keyctl keys list ACCOUNT shows the keys; keyctl keys delete KEY deletes one",
         "ACCOUNT_SUSPENDED" => "keyctl accounts resume ACCOUNT",
         "ANSWER_TOO_LARGE" => "request less at once",
+        "TOO_MANY_CALLS" | "TOO_MANY_BYTES" => "wait for the calls in progress, then repeat the command",
         "PROPAGATION_PENDING" => {
             let revision = value("revision", "REVISION");
             return Some(format!(

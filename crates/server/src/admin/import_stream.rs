@@ -5,7 +5,6 @@ use std::sync::Arc;
 use futures_util::{Stream, stream};
 use key_authority_domain::permission::Permission;
 use key_authority_proto::v1;
-use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
 use super::context::Admin;
@@ -19,8 +18,6 @@ pub(super) struct ImportStream {
     pub(super) calls: CallAuthorizer,
     pub(super) context: CallContext,
     pub(super) messages: Streaming<v1::ImportKeysRequest>,
-    /// Cancelled when the server shuts down.
-    pub(super) shutdown: CancellationToken,
 }
 
 impl ImportStream {
@@ -30,8 +27,8 @@ impl ImportStream {
     }
 
     async fn next(mut self) -> Result<Option<(v1::ImportKeysResponse, Self)>, Status> {
-        // A message that has begun is completed; the shutdown only ends the wait for the next one.
-        let message = self.shutdown.run_until_cancelled(self.messages.message()).await;
+        // A message that has begun is completed; the end of the connection only ends the wait for the next one.
+        let message = self.context.closing().run_until_cancelled(self.messages.message()).await;
         let Some(message) = message else { return Ok(None) };
         let message = message.map_err(|status| decode_errors::from_status(&status).map_or(status, Status::from))?;
         let Some(message) = message else { return Ok(None) };

@@ -20,7 +20,6 @@ use futures_util::Stream;
 use key_authority_domain::permission::Permission;
 use key_authority_proto::v1;
 use key_authority_proto::v1::key_authority_server::KeyAuthority;
-use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::context::Admin;
@@ -32,14 +31,12 @@ use crate::auth::call::{CallAuthorizer, CallContext};
 pub(crate) struct AdminService {
     admin: Arc<Admin>,
     calls: CallAuthorizer,
-    /// Cancelled when the server shuts down, which ends the streams in order.
-    shutdown: CancellationToken,
 }
 
 impl AdminService {
     /// Serves `admin` to the callers that `calls` authorizes.
-    pub(crate) fn new(admin: Arc<Admin>, calls: CallAuthorizer, shutdown: CancellationToken) -> Self {
-        Self { admin, calls, shutdown }
+    pub(crate) fn new(admin: Arc<Admin>, calls: CallAuthorizer) -> Self {
+        Self { admin, calls }
     }
 }
 
@@ -100,7 +97,7 @@ impl KeyAuthority for AdminService {
         self.calls.answer(&context, authorized)?;
         let (admin, calls) = (Arc::clone(&self.admin), self.calls.clone());
         let import =
-            ImportStream { admin, calls, context, messages: request.into_inner(), shutdown: self.shutdown.clone() };
+            ImportStream { admin, calls, context, messages: request.into_inner() };
         Ok(Response::new(Box::pin(import.responses())))
     }
 

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use key_authority_domain::permission::Permission;
+use http::Extensions;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 
 use super::credential::Authentication;
@@ -11,6 +13,7 @@ use super::permit::{Authorizer, Permit};
 use crate::observability::metrics::{CallSeries, SharedMetrics};
 use crate::rpc::deadline::Deadline;
 use crate::rpc::errors::RpcError;
+use crate::transport::connection::ConnectionContext;
 
 /// The part of a call beside its message.
 #[derive(Clone)]
@@ -20,17 +23,34 @@ pub(crate) struct CallContext {
     series: Option<CallSeries>,
     deadline: Option<Deadline>,
     peer: Option<IpAddr>,
+    closing: CancellationToken,
 }
 
 impl CallContext {
     /// Reads the context of a request that the connection's service has passed on.
     pub(crate) fn of<T>(request: &Request<T>) -> Self {
+        Self::from_extensions(request.extensions())
+    }
+
+    /// Reads the context from the extensions of a request.
+    pub(crate) fn from_extensions(extensions: &Extensions) -> Self {
+        let connection = extensions.get::<ConnectionContext>();
         Self {
-            authentication: request.extensions().get().cloned(),
-            series: request.extensions().get().cloned(),
-            deadline: request.extensions().get().copied(),
-            peer: request.remote_addr().map(|address| address.ip()),
+            authentication: extensions.get().cloned(),
+            series: extensions.get().cloned(),
+            deadline: extensions.get().copied(),
+            peer: connection.and_then(|connection| connection.peer.address()),
+            closing: connection.map(|connection| connection.closing.clone()).unwrap_or_default(),
         }
+    }
+
+    /// Returns the token that is cancelled when the connection is to end.
+    pub(crate) fn closing(&self) -> &CancellationToken {
+        &self.closing
+    }
+
+    fn authentication(&self) -> Result<&Authentication, RpcError> {
+        self.authentication.as_ref().ok_or(RpcError::Unauthenticated("the call has no credential"))
     }
 }
 
@@ -63,10 +83,16 @@ impl CallAuthorizer {
         context: &CallContext,
         permissions: &'static [Permission],
     ) -> Result<Call, RpcError> {
-        let authentication =
-            context.authentication.as_ref().ok_or(RpcError::Unauthenticated("the call has no credential"))?;
-        let permit = self.authorizer.authorize_any(authentication, permissions)?;
+        let permit = self.authorizer.authorize_any(context.authentication()?, permissions)?;
         Ok(Call { permit, deadline: context.deadline })
+    }
+
+    /// Checks that the caller is known, with any permissions: enough to read its request.
+    ///
+    /// # Errors
+    /// As [`Authorizer::identify`].
+    pub(crate) fn identify(&self, context: &CallContext) -> Result<(), RpcError> {
+        self.authorizer.identify(context.authentication()?)
     }
 
     /// Turns the outcome of a call into its answer. Refused calls are logged and counted. An outage or an internal

@@ -250,6 +250,12 @@ impl Authorizer {
         }
     }
 
+    /// Whether the caller has a valid token of a caller. An anonymous caller is not known, whatever it may do.
+    #[must_use]
+    pub fn is_known(&self, caller: &Authentication) -> bool {
+        caller.as_ref().is_ok_and(|credential| credential.digests.is_some()) && self.identify(caller).is_ok()
+    }
+
     /// Returns the key whose token the caller presented, for the log, even if the key is not accepted.
     #[must_use]
     pub fn presented_key(&self, caller: &Authentication) -> Option<Actor> {

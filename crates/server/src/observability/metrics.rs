@@ -17,4 +17,4 @@ mod values;
 
 pub(crate) use calls::{CallMetrics, CallSeries, ObservedBody, ObservedFuture};
 pub(crate) use registry::CONTENT_TYPE;
-pub use registry::{ConnectionRejected, Metrics, SharedMetrics};
+pub use registry::{ConnectionCut, ConnectionRejected, Metrics, SharedMetrics};

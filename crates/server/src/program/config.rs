@@ -12,6 +12,7 @@ pub(crate) mod args;
 mod database_url;
 mod environment;
 mod error;
+mod limits;
 mod reader;
 
 use std::net::SocketAddr;
@@ -23,6 +24,7 @@ pub(crate) use args::{AuditCommand, Command, HealthcheckArgs, Settings};
 pub(crate) use database_url::{DatabaseKind, DatabaseUrl};
 pub(crate) use error::twin;
 pub(crate) use error::{ConfigError, ConfigErrors};
+use limits::{HELD_MIB_MIN, limits};
 use reader::Reader;
 pub(crate) use reader::parse_duration;
 
@@ -98,6 +100,8 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// The limits of each gRPC listener.
     pub limits: Limits,
+    /// The limit of memory that is held for peers, in bytes.
+    pub held_bytes_max: usize,
     /// The deadline of unary calls without one, and the maximum deadline of the others.
     pub request_timeout: Duration,
     /// The time between `NOT_SERVING` and the first GOAWAY.
@@ -138,7 +142,12 @@ impl Config {
             }
             (_, given) => given,
         };
-        let limits = limits(&mut read, settings);
+        let request_timeout = read.duration(
+            "request-timeout",
+            &settings.request_timeout,
+            Duration::from_millis(100)..=Duration::from_mins(10),
+        );
+        let limits = limits(&mut read, settings, request_timeout);
         let (shutdown_delay, drain_timeout) = shutdown(&mut read, settings);
         let (listen, verify_listen, http_listen) = listeners(&mut read, settings);
         let config = Self {
@@ -157,11 +166,8 @@ impl Config {
             anonymous_verify: read.boolean("anonymous-verify", &settings.anonymous_verify),
             tls: tls(&mut read, settings),
             limits,
-            request_timeout: read.duration(
-                "request-timeout",
-                &settings.request_timeout,
-                Duration::from_millis(100)..=Duration::from_mins(10),
-            ),
+            request_timeout,
+            held_bytes_max: read.count("max-held-mib", &settings.max_held_mib, HELD_MIB_MIN..=65_536) * 1024 * 1024,
             shutdown_delay,
             drain_timeout,
             log: log(&mut read, settings),
@@ -292,20 +298,6 @@ fn listeners(read: &mut Reader, settings: &Settings) -> (SocketAddr, Option<Sock
         }
     }
     (listen, verify.map(|(_, address)| address), http)
-}
-
-fn limits(read: &mut Reader, settings: &Settings) -> Limits {
-    let (second, minute, hour) = (Duration::from_secs(1), Duration::from_mins(1), Duration::from_hours(1));
-    Limits {
-        max_connections: read.count("max-connections", &settings.max_connections, 1..=1_000_000),
-        preface_timeout: read.duration("preface-timeout", &settings.preface_timeout, second / 10..=minute),
-        max_connection_age: read.duration("max-connection-age", &settings.max_connection_age, second..=hour * 24),
-        max_streams_per_connection: read.count(
-            "max-streams-per-connection",
-            &settings.max_streams_per_connection,
-            1..=100_000,
-        ),
-    }
 }
 
 fn shutdown(read: &mut Reader, settings: &Settings) -> (Duration, Duration) {

@@ -1,26 +1,30 @@
 //! The services of each listener, and their limits on message sizes.
 
-use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::State;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::Response;
 use futures_util::StreamExt as _;
 use http::Request;
+use http_body_util::BodyExt as _;
 use key_authority_proto::FILE_DESCRIPTOR_SET;
 use key_authority_proto::v1::key_authority_server::KeyAuthorityServer;
-use tokio_util::sync::CancellationToken;
+use tokio::time::timeout;
 use tonic::Status;
 use tonic::service::Routes;
 use tower::util::MapRequestLayer;
 
 use crate::admin::service::AdminService;
-use crate::auth::credential::Authentication;
-use crate::auth::permit::Authorizer;
+use crate::auth::call::{CallAuthorizer, CallContext};
 #[cfg(feature = "ext-authz")]
 use crate::ext_authz::service::AuthorizationService;
 use crate::rpc::errors::RpcError;
 use crate::rpc::health::HealthService;
+use crate::transport::connection::ConnectionContext;
 use crate::transport::limits::BoxError;
-use crate::verify::methods::QUESTION_BYTES_MAX;
+use crate::transport::places::REFLECTIONS_MAX;
 use crate::wire::methods::path;
 
 /// The largest request of an admin RPC: a key with every field at its limit fits.
@@ -32,9 +36,10 @@ const IMPORT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// proxy's.
 #[cfg(feature = "ext-authz")]
 const CHECK_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// The limit of all data in a call of an unknown caller. The data is buffered until the request is complete, and only
-/// then rejected.
-const UNKNOWN_BYTES_MAX: usize = QUESTION_BYTES_MAX;
+/// The largest request of reflection, in bytes: it contains a name.
+const REFLECTION_BYTES_MAX: usize = 1024;
+/// The time after which a stream of reflection ends.
+const REFLECTION_TIME_MAX: Duration = Duration::from_mins(1);
 
 /// The descriptor sets of all services, which reflection shows: our own, the proxies' service, health, reflection in
 /// both versions, and the error details.
@@ -57,9 +62,7 @@ pub(crate) struct Services {
     #[cfg(feature = "ext-authz")]
     pub(crate) ext_authz: AuthorizationService,
     pub(crate) health: HealthService,
-    pub(crate) authorizer: Arc<Authorizer>,
-    /// Cancelled when the server shuts down, which ends the streams of reflection.
-    pub(crate) shutdown: CancellationToken,
+    pub(crate) calls: CallAuthorizer,
 }
 
 impl Services {
@@ -69,11 +72,11 @@ impl Services {
     /// [`ReflectionError`].
     pub(crate) fn all(&self) -> Result<Routes, ReflectionError> {
         let admin = |bytes_max| KeyAuthorityServer::new(self.admin.clone()).max_decoding_message_size(bytes_max);
-        let router = Routes::default()
-            .into_axum_router()
+        let router = axum::Router::new()
             .route_service(&path("ImportKeys"), admin(IMPORT_BYTES_MAX))
-            .route_service(&path("{*method}"), admin(REQUEST_BYTES_MAX));
-        self.with_common(router)
+            .route_service(&path("{*method}"), admin(REQUEST_BYTES_MAX))
+            .layer(from_fn_with_state(self.calls.clone(), identify));
+        self.with_common(Routes::default().into_axum_router().merge(router))
     }
 
     /// Returns the routes of a listener for Verify: the proxies' service, health and reflection. Everything else is
@@ -91,46 +94,64 @@ impl Services {
                 builder.register_encoded_file_descriptor_set(set)
             })
         };
-        let reflection = Routes::new(reflection().build_v1()?).add_service(reflection().build_v1alpha()?);
+        let v1 = reflection().build_v1()?.max_decoding_message_size(REFLECTION_BYTES_MAX);
+        let v1alpha = reflection().build_v1alpha()?.max_decoding_message_size(REFLECTION_BYTES_MAX);
+        let reflection = Routes::new(v1).add_service(v1alpha);
         // Of two merged routers, only one may have a fallback.
         let reflection = reflection.into_axum_router().reset_fallback();
-        let reflection = reflection.layer(MapRequestLayer::new(end_with(self.shutdown.clone())));
+        let reflection = reflection.layer(from_fn(bound_reflection));
         let all = Routes::from(router.merge(reflection)).add_service(self.health.clone());
         #[cfg(feature = "ext-authz")]
         let all = {
             use key_authority_proto::ext_authz::authorization_server::AuthorizationServer;
             let ext_authz = AuthorizationServer::new(self.ext_authz.clone());
-            all.add_service(ext_authz.max_decoding_message_size(CHECK_BYTES_MAX))
+            let ext_authz = Routes::new(ext_authz.max_decoding_message_size(CHECK_BYTES_MAX));
+            let ext_authz = ext_authz.into_axum_router().reset_fallback();
+            Routes::from(all.into_axum_router().merge(ext_authz.layer(from_fn_with_state(self.calls.clone(), identify))))
         };
-        let bound = bound_unknown_callers(Arc::clone(&self.authorizer));
-        Ok(all.into_axum_router().layer(MapRequestLayer::new(bound)).into())
+        Ok(all.into_axum_router().layer(MapRequestLayer::new(charge)).into())
     }
 }
 
-/// Ends the request of an unknown caller after [`UNKNOWN_BYTES_MAX`].
-fn bound_unknown_callers(authorizer: Arc<Authorizer>) -> impl Fn(Request<Body>) -> Request<Body> + Clone {
-    move |request| {
-        let identified = match request.extensions().get::<Authentication>() {
-            Some(caller) => authorizer.identify(caller),
-            None => Err(RpcError::Unauthenticated("the call has no credential")),
-        };
-        let Err(error) = identified else { return request };
-        let (status, mut left) = (Status::from(error), UNKNOWN_BYTES_MAX);
-        request.map(|body| {
-            Body::from_stream(body.into_data_stream().map(move |chunk| {
-                let chunk = chunk.map_err(BoxError::from)?;
-                left = left.checked_sub(chunk.len()).ok_or_else(|| status.clone())?;
-                Ok::<_, BoxError>(chunk)
-            }))
-        })
+/// Refuses the call of an unknown caller before its request is read.
+async fn identify(State(calls): State<CallAuthorizer>, request: Request<Body>, next: Next) -> Response {
+    let context = CallContext::from_extensions(request.extensions());
+    match calls.answer(&context, calls.identify(&context)) {
+        Ok(()) => next.run(request).await,
+        Err(status) => status.into_http(),
     }
 }
 
-/// Ends the request stream of a call when `shutdown` is cancelled: grpcurl keeps its reflection stream open for as long
-/// as the call that it belongs to.
-fn end_with(shutdown: CancellationToken) -> impl Fn(Request<Body>) -> Request<Body> + Clone {
-    move |request| {
-        let ended = shutdown.clone().cancelled_owned();
-        request.map(|body| Body::from_stream(body.into_data_stream().take_until(ended)))
-    }
+/// Charges the bytes of a request to its connection, until the request is complete.
+fn charge(request: Request<Body>) -> Request<Body> {
+    let Some(connection) = request.extensions().get::<ConnectionContext>() else { return request };
+    let mut charge = connection.budget.request();
+    request.map(|body| {
+        Body::from_stream(body.into_data_stream().map(move |chunk| {
+            let chunk = chunk.map_err(BoxError::from)?;
+            charge.add(chunk.len()).map_err(|error| Status::from(RpcError::from(error)))?;
+            Ok::<_, BoxError>(chunk)
+        }))
+    })
+}
+
+/// Limits the calls of reflection on a connection, and their time: grpcurl keeps its stream open for as long as the call
+/// that it belongs to. A stream ends in order, also with its connection.
+async fn bound_reflection(request: Request<Body>, next: Next) -> Response {
+    let Some(connection) = request.extensions().get::<ConnectionContext>().cloned() else { return next.run(request).await };
+    let Some(counted) = connection.place.begin_reflection() else {
+        return Status::from(RpcError::TooManyReflections { max: REFLECTIONS_MAX }).into_http();
+    };
+    let ended = connection.closing.cancelled_owned();
+    let ended = async move {
+        let _ = timeout(REFLECTION_TIME_MAX, ended).await;
+    };
+    let request = request.map(|body| Body::from_stream(body.into_data_stream().take_until(ended)));
+    // The call is counted until its response ends.
+    next.run(request).await.map(|body| {
+        Body::new(body.map_frame(move |frame| {
+            let _ = &counted;
+            frame
+        }))
+    })
 }

@@ -58,8 +58,10 @@ use crate::rpc::deadline::Deadlines;
 use crate::rpc::decode_errors::{DecodeErrorLayer, DecodeErrorService};
 use crate::rpc::health::{Health, HealthService};
 use crate::rpc::raw::RawMethods;
+use crate::transport::budget::ProcessBudget;
+use crate::transport::connection::ConnectionContext;
 use crate::transport::listener::Listener;
-use crate::transport::peer::{Peer, WithPeer};
+use crate::transport::peer::WithPeer;
 use crate::transport::tls::{self, TlsError};
 use crate::verify::{self, Verifier};
 use crate::version::VERSION;
@@ -135,9 +137,10 @@ pub(crate) async fn serve(config: Config, tracer: CallTracer, shutdown: Shutdown
     warn_at_start(&config);
     let methods = MethodTable::from_descriptor_sets(routes::DESCRIPTOR_SETS.iter().copied())?;
     let metrics = SharedMetrics::new(Metrics::new(VERSION, &methods, &Verdict::ALL.map(Verdict::as_str)));
+    let budget = ProcessBudget::new(config.held_bytes_max);
     // Waiting for a lock, or for the end of a lease, can take a minute.
     let opened = Box::pin(async {
-        Ok::<_, ServeError>((Resources::open(&config).await?, Listeners::open(&config, &metrics).await?))
+        Ok::<_, ServeError>((Resources::open(&config).await?, Listeners::open(&config, &budget, &metrics).await?))
     });
     let Some(opened) = shutdown.child().run_until_cancelled(opened).await else { return Ok(()) };
     let (resources, listeners) = opened?;
@@ -146,10 +149,10 @@ pub(crate) async fn serve(config: Config, tracer: CallTracer, shutdown: Shutdown
 
     let replicator = Replicator::start(settings(&config, &resources, addresses.grpc))?;
     let replica = Arc::clone(replicator.state());
-    watch_metrics(&metrics, &replica, &resources);
+    watch_metrics(&metrics, &replica, &resources, budget);
     let (stop_calls, ended) = (CancellationToken::new(), CancellationToken::new());
     let (health, health_service) = Health::new();
-    let server = Server::new(&config, &resources, &replica, &metrics, tracer, health_service, &stop_calls);
+    let server = Server::new(&config, &resources, &replica, &metrics, tracer, health_service);
     let mut serving = JoinSet::new();
     serving.spawn(listeners.grpc.serve(
         server.connections(server.services.all()?),
@@ -208,7 +211,7 @@ fn warn_at_start(config: &Config) {
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
-    if let Some(files) = raise_open_files_limit().filter(|files| *files < config.limits.max_connections as u64) {
+    if let Some(files) = raise_open_files_limit().filter(|files| *files < config.limits.places.total as u64) {
         tracing::warn!(files, "limit of open files is lower than --max-connections");
     }
 }
@@ -230,6 +233,7 @@ struct Server {
     raw: Arc<RawMethods<Authentication>>,
     policy: CallPolicy,
     keyring: Arc<Keyring>,
+    authorizer: Arc<Authorizer>,
     services: Services,
 }
 
@@ -241,7 +245,6 @@ impl Server {
         metrics: &SharedMetrics,
         tracer: CallTracer,
         health: HealthService,
-        shutdown: &CancellationToken,
     ) -> Self {
         let keyring = Arc::clone(&resources.keyring);
         let authorizer = Arc::new(Authorizer::new(Arc::clone(replica), config.anonymous_verify));
@@ -250,28 +253,37 @@ impl Server {
         let stores = (resources.store.clone(), resources.changes.clone());
         let admin = Arc::new(Admin::new(stores, Arc::clone(replica), metrics.clone()));
         Self {
-            raw: Arc::new(verify::methods::methods(&authorizer, &verifier, shutdown.clone())),
+            raw: Arc::new(verify::methods::methods(&authorizer, &verifier)),
             policy: CallPolicy::new(metrics.calls(), Deadlines::new(config.request_timeout), tracer),
             keyring,
+            authorizer,
             services: Services {
-                admin: AdminService::new(admin, calls.clone(), shutdown.clone()),
+                admin: AdminService::new(admin, calls.clone()),
                 #[cfg(feature = "ext-authz")]
-                ext_authz: AuthorizationService::new(calls, verifier),
+                ext_authz: AuthorizationService::new(calls.clone(), verifier),
                 health,
-                authorizer,
-                shutdown: shutdown.clone(),
+                calls,
             },
         }
     }
 
     /// Returns a function that makes the service of each connection, with these routes.
-    fn connections(&self, routes: Routes) -> impl Fn(Peer) -> Connection + Clone + Send + 'static {
+    fn connections(&self, routes: Routes) -> impl Fn(ConnectionContext) -> Connection + Clone + Send + 'static {
         let (raw, policy, keyring) = (Arc::clone(&self.raw), self.policy.clone(), Arc::clone(&self.keyring));
+        let authorizer = Arc::clone(&self.authorizer);
         let tonic = DecodeErrorLayer.layer(routes.prepare());
-        move |peer| {
-            let authenticator = Authenticator::new(Arc::clone(&keyring), peer.address());
-            let authenticate: Authenticate = Box::new(move |headers| authenticator.authenticate(headers));
-            ConnectionService::new(Arc::clone(&raw), policy.clone(), authenticate, WithPeer::new(tonic.clone(), peer))
+        move |connection| {
+            let authenticator = Authenticator::new(Arc::clone(&keyring), connection.peer.address());
+            let (place, authorizer) = (Arc::clone(&connection.place), Arc::clone(&authorizer));
+            let authenticate: Authenticate = Box::new(move |headers| {
+                let caller = authenticator.authenticate(headers);
+                if !place.is_known() && authorizer.is_known(&caller) {
+                    place.promote();
+                }
+                caller
+            });
+            let tonic = WithPeer::new(tonic.clone(), connection.peer.clone());
+            ConnectionService::new(Arc::clone(&raw), policy.clone(), authenticate, tonic, connection)
         }
     }
 }
@@ -328,13 +340,13 @@ struct Listeners {
 }
 
 impl Listeners {
-    async fn open(config: &Config, metrics: &SharedMetrics) -> Result<Self, ServeError> {
+    async fn open(config: &Config, budget: &ProcessBudget, metrics: &SharedMetrics) -> Result<Self, ServeError> {
         let (tls, reloader) = match config.tls.clone() {
             Some(files) => tls::load(files).await.map(|(acceptor, reloader)| (Some(acceptor), Some(reloader)))?,
             None => (None, None),
         };
         let bind = async |flag, address| {
-            let bound = Listener::bind(address, tls.clone(), config.limits, metrics.clone()).await;
+            let bound = Listener::bind(address, tls.clone(), config.limits, budget.clone(), metrics.clone()).await;
             bound.map_err(|source| ServeError::Bind { flag, address, source })
         };
         let verify = match config.verify_listen {
@@ -397,7 +409,12 @@ async fn make_first_key(config: &Config, store: &Store) -> Result<(), ServeError
     Ok(())
 }
 
-fn watch_metrics(metrics: &SharedMetrics, replica: &Arc<ReplicaState>, resources: &Resources) {
+fn watch_metrics(
+    metrics: &SharedMetrics,
+    replica: &Arc<ReplicaState>,
+    resources: &Resources,
+    budget: ProcessBudget,
+) {
     let replica = Arc::clone(replica);
     let (store, changes, usage) = (resources.store.clone(), resources.changes.clone(), resources.usage.clone());
     metrics.on_scrape(move |metrics| {
@@ -406,5 +423,6 @@ fn watch_metrics(metrics: &SharedMetrics, replica: &Arc<ReplicaState>, resources
         metrics.set_statements("changes", changes.statements());
         metrics.set_statements("usage", usage.statements());
         metrics.set_waiting_changes(changes.waiting_changes());
+        metrics.set_held_bytes(budget.held());
     });
 }

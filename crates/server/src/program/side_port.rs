@@ -2,7 +2,7 @@
 //!
 //! Its clients are the operator's machines: probes do not use TLS, and scrapers have no key. So a response must never
 //! contain anything about a key, an account or a caller. The port must answer while gRPC is flooded, so it has its own
-//! socket and its own limit of connections. It stops last in a shutdown, so that a probe during the drain reads "not
+//! socket and its own places for connections. It stops last in a shutdown, so that a probe during the drain reads "not
 //! ready" instead of a connection error.
 
 use std::io;
@@ -24,9 +24,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::observability::metrics::{self, SharedMetrics};
 use crate::rpc::health::Health;
+use crate::transport::places::{PlaceLimits, Places};
 
-/// The limit of connections; scrapers and probes are few.
-const CONNECTIONS: usize = 64;
+/// The places for connections. Scrapers and probes are few and send their request at once, so that the oldest connection
+/// makes room for a new one: a peer that holds connections open cannot keep a probe out.
+const PLACES: PlaceLimits = PlaceLimits { total: 256, per_address: 64, strangers: 256, strangers_per_address: 64 };
 /// The time limit for a request's head.
 const HEAD_LIMIT: Duration = Duration::from_secs(5);
 /// The time limit for a whole connection, so that a peer that does not read its response cannot stay.
@@ -68,14 +70,20 @@ impl SidePort {
     /// Serves until `stop` is cancelled; then open connections are dropped.
     pub(crate) async fn serve(self, health: Health, metrics: SharedMetrics, stop: CancellationToken) {
         let router = router(SidePortState { health, metrics });
-        let mut connections = JoinSet::new();
+        let (mut connections, places) = (JoinSet::new(), Places::new(PLACES));
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 Some(_ended) = connections.join_next() => {}
-                accepted = self.socket.accept(), if connections.len() < CONNECTIONS => match accepted {
-                    Ok((stream, _)) => {
-                        connections.spawn(timeout(CONNECTION_LIMIT, serve_one(stream, router.clone())));
+                accepted = self.socket.accept() => match accepted {
+                    Ok((stream, peer)) => {
+                        // There are strangers only, so that there is always one to make room.
+                        let Some(place) = places.enter(peer.ip()) else { continue };
+                        let router = router.clone();
+                        connections.spawn(async move {
+                            let served = timeout(CONNECTION_LIMIT, serve_one(stream, router));
+                            tokio::select! { _ = served => {}, () = place.evicted() => {} }
+                        });
                     }
                     Err(error) => {
                         tracing::debug!(%error, "cannot accept a connection on the side port");
@@ -149,6 +157,25 @@ mod tests {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         answer
+    }
+
+    #[tokio::test]
+    async fn connections_that_send_no_request_keep_no_probe_out() {
+        let side_port = SidePort::bind((std::net::Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+        let address = side_port.address();
+        let metrics = Arc::new(Metrics::new("0", &MethodTable::default(), &[]));
+        let _served = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(side_port.serve(
+            Health::new().0,
+            metrics,
+            CancellationToken::new(),
+        )));
+        let mut held = Vec::new();
+        for _ in 0..200 {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET /livez HTTP/1.1\r\n").await.unwrap();
+            held.push(stream);
+            assert!(get(address, "/livez").await.starts_with("HTTP/1.1 200"));
+        }
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use http::Request;
 use tracing::Instrument as _;
 use tracing::instrument::Instrumented;
 
-use super::deadline::{Deadline, DeadlineBody, DeadlineFuture, Deadlines};
+use super::deadline::{CallDeadlines, Deadline, DeadlineBody, DeadlineFuture, Deadlines};
 use crate::observability::metrics::{CallMetrics, CallSeries, ObservedBody, ObservedFuture};
 use crate::observability::telemetry::CallTracer;
 
@@ -35,9 +35,9 @@ impl CallPolicy {
         let (headers, path) = (request.headers(), request.uri().path());
         let series = self.metrics.series(path);
         // An unknown path is rejected at once; as a unary call it is bounded in any case.
-        let deadline = self.deadlines.of(headers, series.is_streaming());
+        let deadlines = self.deadlines.of(headers, series.is_streaming());
         let span = self.tracer.span(headers, series.method());
-        StartedCall { series, deadline, span }
+        StartedCall { series, deadlines, span }
     }
 }
 
@@ -45,7 +45,7 @@ impl CallPolicy {
 #[derive(Debug)]
 pub struct StartedCall {
     series: CallSeries,
-    deadline: Option<Deadline>,
+    deadlines: CallDeadlines,
     span: tracing::Span,
 }
 
@@ -58,11 +58,11 @@ impl StartedCall {
     /// Returns the caller's deadline.
     #[must_use]
     pub fn deadline(&self) -> Option<Deadline> {
-        self.deadline
+        self.deadlines.call
     }
 
     /// Runs `call`, bounded and observed.
     pub fn run<F>(self, call: F) -> CallFuture<F> {
-        self.series.observe(DeadlineFuture::new(call.instrument(self.span), self.deadline))
+        self.series.observe(DeadlineFuture::new(call.instrument(self.span), self.deadlines))
     }
 }

@@ -3,18 +3,23 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::Service;
+use tonic::Status;
 use tower::util::ServiceExt as _;
 
 use super::call::{CallBody, CallFuture, CallPolicy};
 use super::raw::{RawCall, RawMethods, ResponseBody};
+use crate::rpc::errors::RpcError;
+use crate::transport::budget::{ChargedBody, ConnectionBudget};
+use crate::transport::connection::ConnectionContext;
 use crate::transport::limits::BoxError;
+use crate::transport::places::{Counted, STRANGER_CALLS_MAX};
 
 /// The service of one connection. `authenticate` reads the caller of a call from its headers, once. A raw method gets
 /// it as an argument, a handler behind `tonic` as a request extension.
@@ -23,12 +28,19 @@ pub struct ConnectionService<C, A, T> {
     policy: CallPolicy,
     authenticate: A,
     tonic: T,
+    connection: ConnectionContext,
 }
 
 impl<C, A, T> ConnectionService<C, A, T> {
-    /// Makes a service that serves `raw`, and everything else by `tonic`.
-    pub fn new(raw: Arc<RawMethods<C>>, policy: CallPolicy, authenticate: A, tonic: T) -> Self {
-        Self { raw, policy, authenticate, tonic }
+    /// Makes a service for `connection` that serves `raw`, and everything else by `tonic`.
+    pub fn new(
+        raw: Arc<RawMethods<C>>,
+        policy: CallPolicy,
+        authenticate: A,
+        tonic: T,
+        connection: ConnectionContext,
+    ) -> Self {
+        Self { raw, policy, authenticate, tonic, connection }
     }
 }
 
@@ -42,33 +54,49 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    type Response = Response<CallBody<EitherBody<C>>>;
+    type Response = Response<CallBody<ChargedBody<EitherBody<C>>>>;
     type Error = BoxError;
     type Future = CallFuture<EitherCall<C>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let started = self.policy.begin(&request);
         let caller = (self.authenticate)(request.headers());
-        let call = if let Some(method) = self.raw.get(request.uri().path()) {
-            EitherCall::Raw(self.raw.begin(method, caller, request))
+        let connection = &self.connection;
+        let Some(in_progress) = connection.place.begin_call() else {
+            let refused = Status::from(RpcError::TooManyCalls { max: STRANGER_CALLS_MAX }).into_http();
+            return started.run(EitherCall { kind: CallKind::Refused(Some(refused)), charge: None });
+        };
+        let kind = if let Some(method) = self.raw.get(request.uri().path()) {
+            CallKind::Raw(self.raw.begin(method, caller, request, connection))
         } else {
             let extensions = request.extensions_mut();
             extensions.insert(caller);
             extensions.insert(started.series().clone());
+            extensions.insert(connection.clone());
             if let Some(deadline) = started.deadline() {
                 extensions.insert(deadline);
             }
-            let call = self.tonic.clone().oneshot(request);
-            EitherCall::Tonic(Box::pin(async {
-                call.await.map(|response| response.map(tonic::body::Body::new)).map_err(Into::into)
+            let (tonic, budget) = (self.tonic.clone(), connection.budget.clone());
+            CallKind::Tonic(Box::pin(async move {
+                budget.room().await;
+                let response = tonic.oneshot(request).await.map_err(Into::into)?;
+                Ok(response.map(tonic::body::Body::new))
             }))
         };
-        started.run(call)
+        started.run(EitherCall { kind, charge: Some((connection.budget.clone(), in_progress)) })
     }
 }
 
 /// A call of a raw method or of tonic's routes.
-pub enum EitherCall<C> {
+pub struct EitherCall<C> {
+    kind: CallKind<C>,
+    /// What the response is charged to; `None` for a refused call, which has no body.
+    charge: Option<(ConnectionBudget, Counted)>,
+}
+
+enum CallKind<C> {
+    /// The connection has too many calls.
+    Refused(Option<Response<EitherBody<C>>>),
     /// A call of a raw method.
     Raw(RawCall<C>),
     /// A call of tonic's routes.
@@ -76,13 +104,19 @@ pub enum EitherCall<C> {
 }
 
 impl<C: Send + Unpin + 'static> Future for EitherCall<C> {
-    type Output = Result<Response<EitherBody<C>>, BoxError>;
+    type Output = Result<Response<ChargedBody<EitherBody<C>>>, BoxError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.get_mut() {
-            Self::Raw(call) => Pin::new(call).poll(context).map(|response| Ok(response.map(EitherBody::Raw))),
-            Self::Tonic(call) => call.as_mut().poll(context).map_ok(|response| response.map(EitherBody::Tonic)),
-        }
+        let this = self.get_mut();
+        let response = match &mut this.kind {
+            CallKind::Refused(response) => response.take().unwrap_or_default(),
+            CallKind::Raw(call) => ready!(Pin::new(call).poll(context)).map(EitherBody::Raw),
+            CallKind::Tonic(call) => ready!(call.as_mut().poll(context))?.map(EitherBody::Tonic),
+        };
+        Poll::Ready(Ok(response.map(|body| match this.charge.take() {
+            Some((budget, in_progress)) => ChargedBody::new(body, budget, in_progress),
+            None => ChargedBody::default(),
+        })))
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A unary call gets the client's `grpc-timeout`, or the configured time if the client sets none, and never more than
 //! the configured time. After it, the response is `DEADLINE_EXCEEDED`, and the handler is dropped. A streaming call has
-//! only the client's own deadline. Handlers find the deadline as a [`Deadline`] in the request's extensions.
+//! only the client's own deadline, but its response must begin within the configured time: it begins as soon as the
+//! request is complete. Handlers find the deadline as a [`Deadline`] in the request's extensions.
 //!
 //! The deadline wraps everything that could be slow, and is inside the metrics. It never decides whether the dropped
 //! work had an effect: a mutation that is dropped during its commit may be committed, and repeating it with the same
@@ -70,6 +71,15 @@ fn client_timeout(headers: &HeaderMap) -> Option<Duration> {
     }
 }
 
+/// The deadlines of one call.
+#[derive(Debug, Clone, Copy)]
+pub struct CallDeadlines {
+    /// The deadline of the whole call; `None` for a stream whose client sets none.
+    pub call: Option<Deadline>,
+    /// The time until which its response must begin.
+    response: Deadline,
+}
+
 /// Computes the deadlines of calls.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadlines {
@@ -83,10 +93,13 @@ impl Deadlines {
         Self { unary_longest }
     }
 
-    /// Returns the deadline of a call with these headers that arrives now.
+    /// Returns the deadlines of a call with these headers that arrives now.
     #[must_use]
-    pub fn of(&self, headers: &HeaderMap, is_streaming: bool) -> Option<Deadline> {
-        self.time_allowed(headers, is_streaming).map(|allowed| Deadline(now() + allowed))
+    pub fn of(&self, headers: &HeaderMap, is_streaming: bool) -> CallDeadlines {
+        let now = now();
+        let call = self.time_allowed(headers, is_streaming).map(|allowed| Deadline(now + allowed));
+        let latest = Deadline(now + self.unary_longest);
+        CallDeadlines { call, response: call.map_or(latest, |call| Deadline(call.0.min(latest.0))) }
     }
 
     fn time_allowed(&self, headers: &HeaderMap, is_streaming: bool) -> Option<Duration> {
@@ -105,15 +118,15 @@ pin_project! {
     pub struct DeadlineFuture<F> {
         #[pin]
         inner: F,
-        deadline: Option<Deadline>,
+        deadlines: CallDeadlines,
         // Made when the inner future first has to wait: a Verify that answers at once never touches the timer wheel.
         sleep: Option<Pin<Box<Sleep>>>,
     }
 }
 
 impl<F> DeadlineFuture<F> {
-    pub(crate) fn new(inner: F, deadline: Option<Deadline>) -> Self {
-        Self { inner, deadline, sleep: None }
+    pub(crate) fn new(inner: F, deadlines: CallDeadlines) -> Self {
+        Self { inner, deadlines, sleep: None }
     }
 }
 
@@ -127,13 +140,12 @@ where
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         if let Poll::Ready(result) = this.inner.poll(context) {
-            let deadline = *this.deadline;
-            let sleep = this.sleep.take();
+            let (deadline, sleep) = (this.deadlines.call, None);
             return Poll::Ready(
                 result.map(|response| response.map(|inner| DeadlineBody { inner, deadline, sleep, over: false })),
             );
         }
-        let Some(Deadline(instant)) = *this.deadline else { return Poll::Pending };
+        let Deadline(instant) = this.deadlines.response;
         let sleep = this.sleep.get_or_insert_with(|| Box::pin(sleep_until(instant)));
         ready!(sleep.as_mut().poll(context));
         Poll::Ready(Ok(exceeded().into_http()))
@@ -243,13 +255,22 @@ mod tests {
     #[tokio::test]
     async fn a_slow_unary_call_ends_with_deadline_exceeded() {
         let deadline = deadlines().of(&headers(Some("2m")), false);
-        assert!(deadline.unwrap().remaining() <= Duration::from_millis(2));
+        assert!(deadline.call.unwrap().remaining() <= Duration::from_millis(2));
         let call = std::future::pending::<Result<Response<TonicBody>, Infallible>>();
         let response = DeadlineFuture::new(call, deadline).await.unwrap();
         let status = Status::from_header_map(response.headers()).unwrap();
         assert_eq!(status.code(), Code::DeadlineExceeded);
         assert_eq!(status.get_details_error_info().unwrap().reason, "DEADLINE_EXCEEDED");
         assert!(response.body().is_end_stream());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_response_of_a_stream_begins_in_time() {
+        let deadlines = deadlines().of(&headers(None), true);
+        assert_eq!(deadlines.call, None);
+        let call = std::future::pending::<Result<Response<TonicBody>, Infallible>>();
+        let response = DeadlineFuture::new(call, deadlines).await.unwrap();
+        assert_eq!(Status::from_header_map(response.headers()).unwrap().code(), Code::DeadlineExceeded);
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::entropy::EntropyError;
 use crate::observability::error_chain::causes;
+use crate::transport::budget::OverBudget;
 use crate::wire::violations::Violations;
 
 /// The domain of every `ErrorInfo`.
@@ -91,15 +92,36 @@ pub enum RpcError {
     /// The response to a batch would exceed the size that clients accept.
     #[error("the response would be larger than 4 MiB; use smaller batches")]
     ResponseTooLarge,
+    /// The connection has too many calls in progress, none of which was authenticated.
+    #[error(
+        "{max} calls without a valid token are in progress on this connection, which is the limit; wait for their \
+         responses, or send a valid token"
+    )]
+    TooManyCalls {
+        /// The limit.
+        max: usize,
+    },
+    /// The connection holds too many bytes of incomplete requests.
+    #[error(
+        "incomplete requests on this connection hold more than {bytes_max} bytes; complete them before others, or use \
+         another connection"
+    )]
+    TooManyBytes {
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// The connection has too many calls of reflection in progress.
+    #[error("{max} calls of reflection are in progress on this connection, which is the limit; end one of them")]
+    TooManyReflections {
+        /// The limit.
+        max: usize,
+    },
     /// The call exceeded its deadline.
     #[error("the call exceeded its deadline")]
     DeadlineExceeded,
     /// The health service has no service of this name.
     #[error("no service of this name has a health status")]
     HealthUnknown,
-    /// Too many clients watch the health.
-    #[error("too many watches are open; use Check")]
-    TooManyWatches,
     /// A sealed token cannot be decrypted, although the authority secret is the right one.
     #[error("cannot decrypt a sealed token")]
     UnsealFailed,
@@ -147,6 +169,12 @@ fn permission_message(permissions: &[Permission]) -> String {
 impl From<Violations> for RpcError {
     fn from(violations: Violations) -> Self {
         Self::Invalid(violations)
+    }
+}
+
+impl From<OverBudget> for RpcError {
+    fn from(OverBudget { bytes_max }: OverBudget) -> Self {
+        Self::TooManyBytes { bytes_max }
     }
 }
 
@@ -210,7 +238,9 @@ impl RpcError {
             Self::ResponseTooLarge => (Code::ResourceExhausted, "ANSWER_TOO_LARGE"),
             Self::DeadlineExceeded => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
             Self::HealthUnknown => (Code::NotFound, "HEALTH_UNKNOWN"),
-            Self::TooManyWatches => (Code::ResourceExhausted, "TOO_MANY_WATCHES"),
+            Self::TooManyCalls { .. } => (Code::ResourceExhausted, "TOO_MANY_CALLS"),
+            Self::TooManyBytes { .. } => (Code::ResourceExhausted, "TOO_MANY_BYTES"),
+            Self::TooManyReflections { .. } => (Code::ResourceExhausted, "TOO_MANY_REFLECTIONS"),
             Self::Entropy(_) => (Code::Internal, "NO_RANDOMNESS"),
             Self::UnsealFailed => (Code::DataLoss, "SEAL_BROKEN"),
         }
@@ -272,7 +302,9 @@ impl RpcError {
             Self::Storage(_) | Self::Entropy(_) | Self::UnsealFailed => "internal error; see the server's log".into(),
             Self::DeadlineExceeded
             | Self::HealthUnknown
-            | Self::TooManyWatches
+            | Self::TooManyCalls { .. }
+            | Self::TooManyBytes { .. }
+            | Self::TooManyReflections { .. }
             | Self::CallerNetworkDenied
             | Self::NoAccounts
             | Self::KeyExists(_)
@@ -361,8 +393,8 @@ mod tests {
         let comment = include_str!("../../../../proto/keyauthority/v1/key_authority.proto");
         let ours = include_str!("errors.rs").split("mod tests").next().unwrap();
         let refusals = include_str!("../../../domain/src/policy_error.rs");
-        // The health service has its own reasons.
-        let of_health = ["HEALTH_UNKNOWN", "TOO_MANY_WATCHES"];
+        // The health service and reflection have their own reasons.
+        let of_health = ["HEALTH_UNKNOWN", "TOO_MANY_REFLECTIONS"];
         let all: Vec<_> = reasons(ours).chain(reasons(refusals)).filter(|reason| !of_health.contains(reason)).collect();
         assert!(all.len() > 30, "{all:?}");
         for reason in all {

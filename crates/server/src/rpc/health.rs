@@ -13,13 +13,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::stream::{Stream, unfold};
-use tokio::sync::{Semaphore, watch};
+use http::Extensions;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::{Health as HealthRpc, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use crate::rpc::errors::RpcError;
+use crate::transport::connection::ConnectionContext;
+use crate::transport::places::Counted;
 
 /// The health name of Verify.
 pub const VERIFY_SERVICE: &str = "keyauthority.v1.KeyAuthority";
@@ -29,8 +33,30 @@ pub(crate) const EXT_AUTHZ_SERVICE: &str = "envoy.service.auth.v3.Authorization"
 /// The health name of the database behind the admin RPCs.
 pub(crate) const STORAGE_SERVICE: &str = "storage";
 
-/// The maximum number of watches. A client can open one without authentication, and a watch has no deadline.
-const WATCHES_MAX: usize = 2_000;
+/// The largest request, in bytes: it contains the name of a service.
+const REQUEST_BYTES_MAX: usize = 1024;
+
+/// A name that has a health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Service {
+    Process,
+    Verify,
+    Storage,
+    Unknown,
+}
+
+impl Service {
+    fn named(name: &str) -> Self {
+        match name {
+            "" => Self::Process,
+            VERIFY_SERVICE => Self::Verify,
+            #[cfg(feature = "ext-authz")]
+            EXT_AUTHZ_SERVICE => Self::Verify,
+            STORAGE_SERVICE => Self::Storage,
+            _ => Self::Unknown,
+        }
+    }
+}
 
 /// The health of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,14 +75,12 @@ pub struct HealthState {
 }
 
 impl HealthState {
-    fn of(self, service: &str) -> Option<ServingStatus> {
+    fn of(self, service: Service) -> Option<ServingStatus> {
         let serving = match service {
-            "" => self.alive,
-            VERIFY_SERVICE => self.verify,
-            #[cfg(feature = "ext-authz")]
-            EXT_AUTHZ_SERVICE => self.verify,
-            STORAGE_SERVICE => self.storage,
-            _ => return None,
+            Service::Process => self.alive,
+            Service::Verify => self.verify,
+            Service::Storage => self.storage,
+            Service::Unknown => return None,
         };
         Some(if serving { ServingStatus::Serving } else { ServingStatus::NotServing })
     }
@@ -67,14 +91,15 @@ impl HealthState {
 pub struct Health(Arc<watch::Sender<HealthState>>);
 
 /// `grpc.health.v1.Health`, ready for a router.
-pub(crate) type HealthService = HealthServer<Rpc>;
+pub(crate) type HealthService = HealthServer<HealthRpcService>;
 
 impl Health {
     /// Makes a health with nothing serving, and its service.
     #[must_use]
     pub fn new() -> (Self, HealthService) {
         let health = Self(Arc::new(watch::Sender::default()));
-        let service = HealthServer::new(Rpc::new(health.clone()));
+        let service = HealthServer::new(HealthRpcService { health: health.clone() });
+        let service = service.max_decoding_message_size(REQUEST_BYTES_MAX);
         (health, service)
     }
 
@@ -124,14 +149,26 @@ impl Health {
 
 /// The implementation behind [`HealthService`].
 #[derive(Debug)]
-pub struct Rpc {
+pub struct HealthRpcService {
     health: Health,
-    watches: Arc<Semaphore>,
 }
 
-impl Rpc {
-    fn new(health: Health) -> Self {
-        Self { health, watches: Arc::new(Semaphore::new(WATCHES_MAX)) }
+/// The places that a watch takes from its connection, and the end of the connection.
+struct WatchPlace {
+    /// `None` if the connection has too many watches.
+    counted: Option<Counted>,
+    closing: CancellationToken,
+}
+
+impl WatchPlace {
+    /// Takes a place on the connection of a request.
+    fn take(extensions: &Extensions) -> Self {
+        match extensions.get::<ConnectionContext>() {
+            Some(connection) => {
+                Self { counted: connection.place.begin_watch(), closing: connection.closing.clone() }
+            }
+            None => Self { counted: Some(Counted::default()), closing: CancellationToken::new() },
+        }
     }
 }
 
@@ -142,32 +179,31 @@ fn response(status: ServingStatus) -> HealthCheckResponse {
 }
 
 #[tonic::async_trait]
-impl HealthRpc for Rpc {
+impl HealthRpc for HealthRpcService {
     async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
-        let status = self.health.state().of(&request.get_ref().service);
+        let status = self.health.state().of(Service::named(&request.get_ref().service));
         status.map(|status| Response::new(response(status))).ok_or_else(|| RpcError::HealthUnknown.into())
     }
 
     type WatchStream = WatchStream;
 
+    /// Sends the status at once and after each change. A watch beyond the limit of its connection gets the status and
+    /// ends: an error would make its client consider a healthy replica unavailable.
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<WatchStream>, Status> {
-        let permit = Arc::clone(&self.watches).try_acquire_owned();
-        let permit = permit.map_err(|_| RpcError::TooManyWatches)?;
-        let service = request.into_inner().service;
+        let place = WatchPlace::take(request.extensions());
+        let service = Service::named(&request.get_ref().service);
         let receiver = self.health.0.subscribe();
-        Ok(Response::new(Box::pin(unfold((receiver, permit, None), move |(mut receiver, permit, sent)| {
-            let service = service.clone();
-            async move {
-                loop {
-                    let state = *receiver.borrow_and_update();
-                    let status = state.of(&service).unwrap_or(ServingStatus::ServiceUnknown);
-                    if sent != Some(status) {
-                        return Some((Ok(response(status)), (receiver, permit, Some(status))));
-                    }
-                    if state.closed || receiver.changed().await.is_err() {
-                        return None;
-                    }
+        Ok(Response::new(Box::pin(unfold((receiver, place, None), move |(mut receiver, place, sent)| async move {
+            loop {
+                let state = *receiver.borrow_and_update();
+                let status = state.of(service).unwrap_or(ServingStatus::ServiceUnknown);
+                if sent != Some(status) {
+                    return Some((Ok(response(status)), (receiver, place, Some(status))));
                 }
+                if state.closed || place.counted.is_none() {
+                    return None;
+                }
+                place.closing.run_until_cancelled(receiver.changed()).await?.ok()?;
             }
         }))))
     }
@@ -178,12 +214,16 @@ mod tests {
     use super::*;
     use futures_util::StreamExt as _;
 
-    async fn check(rpc: &Rpc, service: &str) -> Result<ServingStatus, tonic::Code> {
+    fn service() -> HealthRpcService {
+        HealthRpcService { health: Health::new().0 }
+    }
+
+    async fn check(rpc: &HealthRpcService, service: &str) -> Result<ServingStatus, tonic::Code> {
         let request = Request::new(HealthCheckRequest { service: service.to_owned() });
         rpc.check(request).await.map(|response| response.get_ref().status()).map_err(|status| status.code())
     }
 
-    async fn watch(rpc: &Rpc, service: &str) -> WatchStream {
+    async fn watch(rpc: &HealthRpcService, service: &str) -> WatchStream {
         rpc.watch(Request::new(HealthCheckRequest { service: service.to_owned() })).await.unwrap().into_inner()
     }
 
@@ -193,7 +233,7 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_serves_until_it_is_set() {
-        let rpc = Rpc::new(Health::new().0);
+        let rpc = service();
         for service in ["", VERIFY_SERVICE, STORAGE_SERVICE] {
             assert_eq!(check(&rpc, service).await, Ok(ServingStatus::NotServing), "{service}");
         }
@@ -205,7 +245,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_watch_gets_changes_of_its_service_only_and_ends_at_the_close() {
-        let rpc = Rpc::new(Health::new().0);
+        let rpc = service();
         let mut verify = watch(&rpc, VERIFY_SERVICE).await;
         assert_eq!(next(&mut verify).await, Some(ServingStatus::NotServing));
         rpc.health.set_storage(true);
@@ -220,7 +260,7 @@ mod tests {
 
     #[tokio::test]
     async fn stopping_is_final_and_watches_receive_it() {
-        let rpc = Rpc::new(Health::new().0);
+        let rpc = service();
         rpc.health.set_alive(true);
         let mut alive = watch(&rpc, "").await;
         assert_eq!(next(&mut alive).await, Some(ServingStatus::Serving));
@@ -231,21 +271,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn watches_are_limited_and_released() {
-        let rpc = Rpc::new(Health::new().0);
-        let mut open = Vec::new();
-        for _ in 0..WATCHES_MAX {
-            open.push(watch(&rpc, "").await);
-        }
-        let refused = rpc.watch(Request::new(HealthCheckRequest::default())).await.err().unwrap();
-        assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
-        open.pop();
-        let _again = watch(&rpc, "").await;
-    }
-
-    #[tokio::test]
     async fn a_watch_of_an_unknown_name_stays_open() {
-        let rpc = Rpc::new(Health::new().0);
+        let rpc = service();
         let mut other = watch(&rpc, "other").await;
         assert_eq!(next(&mut other).await, Some(ServingStatus::ServiceUnknown));
         rpc.health.close();

@@ -3,6 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -14,20 +16,29 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
+use super::budget::ConnectionBudget;
+use super::goaway::{SendGoAway, WithGoAway};
 use super::http2;
 use super::inline_executor::Calls;
 use super::limits::{BoxError, Limits};
 use super::peer::Peer;
+use super::places::Place;
 use super::preface::{self, Prefaced};
 use crate::entropy::jitter;
 use crate::observability::error_chain::whole;
-use crate::observability::metrics::{ConnectionRejected, SharedMetrics};
+use crate::observability::metrics::{ConnectionCut, ConnectionRejected, SharedMetrics};
 use crate::transport::tls;
 
 /// The share by which connection ages are spread: connections that were opened together, after a restart of many
 /// clients, do not end together.
 const AGE_SPREAD: f64 = 0.1;
+/// The time between the first GOAWAY and those of hyper: by then, all calls that the peer began before it read the
+/// first one have arrived.
+const SETTLE: Duration = Duration::from_secs(1);
+/// The time that a stranger has to end its calls after it was asked to leave.
+const EVICTION_GRACE: Duration = Duration::from_secs(2);
 
 /// The parameters that a connection takes from its listener.
 pub(super) struct Setup {
@@ -37,15 +48,34 @@ pub(super) struct Setup {
     pub(super) stop: CancellationToken,
 }
 
+/// What the services of a connection know about it.
+#[derive(Debug, Clone)]
+pub struct ConnectionContext {
+    /// Who is at the other end.
+    pub peer: Peer,
+    /// The place that the connection has.
+    pub place: Arc<Place>,
+    /// The bytes that the connection holds.
+    pub budget: ConnectionBudget,
+    /// Cancelled when the connection is to end: its streams end in order.
+    pub closing: CancellationToken,
+}
+
 /// A connection whose peer has sent the HTTP/2 preface.
 enum Opened {
     Plain(Prefaced<TcpStream>),
     Tls(Box<Prefaced<TlsStream<TcpStream>>>),
 }
 
-pub(super) async fn run<C, S, B>(setup: Setup, stream: TcpStream, address: SocketAddr, connect: C)
-where
-    C: Fn(Peer) -> S + Send + 'static,
+pub(super) async fn run<C, S, B>(
+    setup: Setup,
+    stream: TcpStream,
+    address: SocketAddr,
+    place: Place,
+    budget: ConnectionBudget,
+    connect: C,
+) where
+    C: Fn(ConnectionContext) -> S + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
@@ -57,11 +87,14 @@ where
         biased;
         // No call has arrived on this connection, so there is nothing to drain.
         () = setup.stop.cancelled() => return,
+        () = place.evicted() => return setup.metrics.connection_rejected(ConnectionRejected::Evicted),
         opened = timeout(setup.limits.preface_timeout, open(stream, setup.tls.as_ref())) => opened,
     };
+    let context =
+        |peer| ConnectionContext { peer, place: Arc::new(place), budget, closing: CancellationToken::new() };
     match opened {
-        Ok(Ok((Opened::Plain(io), peer))) => drive(&setup, io, connect(peer), address).await,
-        Ok(Ok((Opened::Tls(io), peer))) => drive(&setup, io, connect(peer), address).await,
+        Ok(Ok((Opened::Plain(io), peer))) => drive(&setup, io, context(peer), connect, address).await,
+        Ok(Ok((Opened::Tls(io), peer))) => drive(&setup, io, context(peer), connect, address).await,
         Ok(Err((reason, error))) => {
             setup.metrics.connection_rejected(reason);
             tracing::debug!(peer = %address, ?reason, %error, "connection closed before its first call");
@@ -93,32 +126,72 @@ async fn open(
     }
 }
 
-async fn drive<IO, S, B>(setup: &Setup, io: IO, service: S, address: SocketAddr)
+async fn drive<IO, C, S, B>(setup: &Setup, io: IO, context: ConnectionContext, connect: C, address: SocketAddr)
 where
     IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    C: Fn(ConnectionContext) -> S + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let calls = Calls::default();
-    let served = http2::builder(&setup.limits, calls.clone()).serve_connection(TokioIo::new(io), service);
+    let (calls, go_away, closing) = (Calls::default(), SendGoAway::default(), context.closing.clone());
+    // The reasons to end are watched by a task of their own. The task of the connection, which each call wakes, waits
+    // for one of them only.
+    let end = AbortOnDropHandle::new(tokio::spawn(reason_to_end(setup.limits, setup.stop.clone(), context.clone())));
+    let io = TokioIo::new(WithGoAway::new(io, go_away.clone()));
+    let served = http2::builder(&setup.limits, calls.clone()).serve_connection(io, connect(context));
     let mut served = pin!(served);
-    let ended = tokio::select! {
-        ended = calls.run(served.as_mut()) => Some(ended),
-        () = setup.stop.cancelled() => None,
-        () = sleep(jitter(setup.limits.max_connection_age, AGE_SPREAD)) => None,
+    let reason = tokio::select! {
+        ended = calls.run(served.as_mut()) => return log_end(address, ended),
+        reason = end => reason.unwrap_or(End::Cut(ConnectionCut::NotRead)),
     };
-    let ended = if let Some(ended) = ended {
-        ended
-    } else {
-        // There is no second timeout: after its age, a connection may finish its calls, and during a shutdown the
-        // listener drops it at the end of the drain.
-        served.as_mut().graceful_shutdown();
-        calls.run(served).await
+    let grace = match reason {
+        End::InOrder(grace) => grace,
+        End::Cut(cut) => {
+            setup.metrics.connection_cut(cut);
+            return tracing::info!(peer = %address, reason = cut.as_str(), "connection cut");
+        }
     };
+    closing.cancel();
+    go_away.set();
+    let settled = timeout(SETTLE.min(grace), calls.run(served.as_mut())).await;
+    if let Ok(ended) = settled {
+        return log_end(address, ended);
+    }
+    served.as_mut().graceful_shutdown();
+    match timeout(grace, calls.run(served)).await {
+        Ok(ended) => log_end(address, ended),
+        Err(_elapsed) => {
+            setup.metrics.connection_cut(ConnectionCut::TooOld);
+            tracing::info!(peer = %address, reason = ConnectionCut::TooOld.as_str(), "connection cut");
+        }
+    }
+}
+
+fn log_end(address: SocketAddr, ended: hyper::Result<()>) {
     if let Err(error) = ended {
         tracing::debug!(peer = %address, error = %whole(&error), "connection failed");
+    }
+}
+
+/// Why the server ends a connection.
+enum End {
+    /// The peer gets a GOAWAY, and this time for the calls in flight.
+    InOrder(Duration),
+    /// The peer makes the server hold too much, so that there is no time.
+    Cut(ConnectionCut),
+}
+
+async fn reason_to_end(limits: Limits, stop: CancellationToken, context: ConnectionContext) -> End {
+    let ConnectionContext { place, budget, .. } = context;
+    tokio::select! {
+        // The listener drops the connection at the end of the drain.
+        () = stop.cancelled() => End::InOrder(Duration::MAX),
+        () = sleep(jitter(limits.max_connection_age, AGE_SPREAD)) => End::InOrder(limits.max_connection_age_grace),
+        () = place.evicted() => End::InOrder(EVICTION_GRACE),
+        () = budget.stalled() => End::Cut(ConnectionCut::NotRead),
+        () = budget.cut() => End::Cut(ConnectionCut::LargestHolder),
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::places::PlaceLimits;
+
 /// The error of a service behind a listener.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -9,12 +11,14 @@ pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The maximum number of open connections; further ones are closed at once.
-    pub max_connections: usize,
+    /// The numbers of connections, in all and from one address.
+    pub places: PlaceLimits,
     /// The time for the TLS handshake and the client's preface together.
     pub preface_timeout: Duration,
     /// The age at which a connection is closed gracefully, spread by ± 10 %.
     pub max_connection_age: Duration,
+    /// The time that the calls of such a connection have to complete.
+    pub max_connection_age_grace: Duration,
     /// The maximum number of calls in flight on one connection.
     pub max_streams_per_connection: u32,
 }

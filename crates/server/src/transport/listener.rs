@@ -7,13 +7,16 @@
 //!
 //! The life of a connection:
 //!
-//! t0: it is accepted and counted against the limit.
+//! t0: it is accepted and gets a place ([`super::places`]).
 //! t1: the TLS handshake and the HTTP/2 preface complete, both within `preface_timeout`.
-//! t2: calls are served.
-//! t3: at a jittered `max_connection_age`, or at shutdown, it gets a GOAWAY. New calls use another connection.
-//! t4: the calls in flight complete, and the connection closes. At shutdown it is dropped at the end of the drain.
+//! t2: calls are served. What they hold is counted ([`super::budget`]).
+//! t3: at a jittered `max_connection_age`, at shutdown, or to make room for another connection, it gets a GOAWAY
+//!     ([`super::goaway`]). New calls use another connection, and its streams end in order.
+//! t4: a second later, hyper shuts it down.
+//! t5: the calls in flight complete, and it closes. After a grace, or at the end of the drain, it is dropped.
 //!
-//! To add a limit, add a field to [`Limits`], its flag to `config`, and its use to `http2` or `connection`.
+//! To add a limit, add a field to [`Limits`], its flag to `config`, its use to `http2` or `connection`, and its row to
+//! `docs/limits.md`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,8 +32,10 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::connection;
+use super::budget::ProcessBudget;
+use super::connection::ConnectionContext;
 use super::limits::{BoxError, Limits};
-use super::peer::Peer;
+use super::places::Places;
 use crate::observability::metrics::{ConnectionRejected, SharedMetrics};
 use crate::transport::tls;
 
@@ -52,6 +57,8 @@ pub struct Listener {
     address: SocketAddr,
     tls: Option<tls::Acceptor>,
     limits: Limits,
+    places: Places,
+    budget: ProcessBudget,
     metrics: SharedMetrics,
 }
 
@@ -64,11 +71,12 @@ impl Listener {
         address: SocketAddr,
         tls: Option<tls::Acceptor>,
         limits: Limits,
+        budget: ProcessBudget,
         metrics: SharedMetrics,
     ) -> io::Result<Self> {
         let socket = TcpListener::bind(address).await?;
         let address = socket.local_addr()?;
-        Ok(Self { socket, address, tls, limits, metrics })
+        Ok(Self { socket, address, tls, limits, places: Places::new(limits.places), budget, metrics })
     }
 
     /// Returns the bound address.
@@ -83,7 +91,7 @@ impl Listener {
     /// returns when the last connection has ended, at the latest after `drain`.
     pub async fn serve<C, S, B>(self, connect: C, stop: CancellationToken, drain: Duration) -> Drained
     where
-        C: Fn(Peer) -> S + Clone + Send + 'static,
+        C: Fn(ConnectionContext) -> S + Clone + Send + 'static,
         S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
         S::Future: Send + 'static,
         S::Error: Into<BoxError>,
@@ -129,19 +137,18 @@ impl Listener {
         connect: &C,
         stop: &CancellationToken,
     ) where
-        C: Fn(Peer) -> S + Clone + Send + 'static,
+        C: Fn(ConnectionContext) -> S + Clone + Send + 'static,
         S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
         S::Future: Send + 'static,
         S::Error: Into<BoxError>,
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        if connections.len() >= self.limits.max_connections {
+        let Some(place) = self.places.enter(peer.ip()) else {
             self.metrics.connection_rejected(ConnectionRejected::AtLimit);
-            let limit = self.limits.max_connections;
-            tracing::debug!(%peer, limit, "connection rejected: --max-connections reached");
+            tracing::debug!(%peer, "connection rejected: known callers have all places, in all or from this address");
             return;
-        }
+        };
         connections.spawn(connection::run(
             connection::Setup {
                 tls: self.tls.clone(),
@@ -151,6 +158,8 @@ impl Listener {
             },
             stream,
             peer,
+            place,
+            self.budget.connection(),
             connect.clone(),
         ));
     }

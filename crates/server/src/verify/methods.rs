@@ -5,7 +5,6 @@ use std::sync::Arc;
 use key_authority_domain::verdict::Question;
 use key_authority_proto::v1;
 use prost::Message;
-use tokio_util::sync::CancellationToken;
 
 use super::decode::{self, StreamRequestRef, VerifyRequestRef};
 use super::encode::{self, Answer};
@@ -19,19 +18,18 @@ use crate::wire::methods::path;
 use crate::wire::violations::REQUIRED;
 
 /// The largest question, in bytes; a question with every field at its limit fits.
-pub(crate) const QUESTION_BYTES_MAX: usize = 64 * 1024;
+const QUESTION_BYTES_MAX: usize = 64 * 1024;
 /// The largest batch, in bytes; a batch of ordinary questions fits.
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The largest response to a batch, in bytes: the default limit of clients. A key may have 50 KiB of scopes and labels,
 /// and a batch may contain one key a thousand times.
 const RESPONSE_BYTES_MAX: usize = 4 * 1024 * 1024 - 64 * 1024;
 
-/// Returns `Verify`, `BatchVerify` and `VerifyStream`. Streams end when `shutdown` is cancelled.
+/// Returns `Verify`, `BatchVerify` and `VerifyStream`.
 #[must_use]
 pub(crate) fn methods(
     authorizer: &Arc<Authorizer>,
     verifier: &Arc<Verifier>,
-    shutdown: CancellationToken,
 ) -> RawMethods<Authentication> {
     let shared = Shared { authorizer: Arc::clone(authorizer), verifier: Arc::clone(verifier) };
     let by_path = vec![
@@ -39,7 +37,7 @@ pub(crate) fn methods(
         (path("BatchVerify"), RawMethod::Unary(Arc::new(BatchVerify(shared.clone())))),
         (path("VerifyStream"), RawMethod::Stream(Arc::new(VerifyStream(shared)))),
     ];
-    RawMethods::new(by_path, shutdown)
+    RawMethods::new(by_path)
 }
 
 #[derive(Clone)]

@@ -7,7 +7,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 
 use super::calls::CallMetrics;
 use super::replica::ReplicaMetrics;
@@ -45,8 +45,10 @@ struct VersionLabel {
 /// Why a connection was rejected or closed before its first call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectionRejected {
-    /// The listener has reached its limit of connections.
+    /// Known callers have all places of the listener, or of the address.
     AtLimit,
+    /// A stranger had to make room for a newer connection.
+    Evicted,
     /// The TLS handshake and the HTTP/2 preface did not complete in time.
     TimedOut,
     /// The TLS handshake failed.
@@ -56,14 +58,40 @@ pub enum ConnectionRejected {
 }
 
 impl ConnectionRejected {
-    const ALL: [Self; 4] = [Self::AtLimit, Self::TimedOut, Self::Tls, Self::NotHttp2];
+    const ALL: [Self; 5] = [Self::AtLimit, Self::Evicted, Self::TimedOut, Self::Tls, Self::NotHttp2];
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::AtLimit => "at_limit",
+            Self::Evicted => "evicted",
             Self::TimedOut => "timed_out",
             Self::Tls => "tls",
             Self::NotHttp2 => "not_http2",
+        }
+    }
+}
+
+/// Why a connection was cut, with its calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionCut {
+    /// The peer did not read its responses.
+    NotRead,
+    /// The process held too many bytes for its peers, and this one held the most.
+    LargestHolder,
+    /// Calls were still in flight after the grace period that follows the maximum age.
+    TooOld,
+}
+
+impl ConnectionCut {
+    const ALL: [Self; 3] = [Self::NotRead, Self::LargestHolder, Self::TooOld];
+
+    /// Returns the label of the metric.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotRead => "not_read",
+            Self::LargestHolder => "largest_holder",
+            Self::TooOld => "too_old",
         }
     }
 }
@@ -77,6 +105,8 @@ pub struct Metrics {
     verdicts: Vec<Counter>,
     connections: Gauge,
     connections_refused: Family<ReasonLabel, Counter>,
+    connections_cut: Family<ReasonLabel, Counter>,
+    held_bytes: Gauge,
     admin_refused: Family<ReasonLabel, Counter>,
     /// The series of the replica.
     pub replica: ReplicaMetrics,
@@ -111,6 +141,22 @@ impl Metrics {
             "Connections closed before their first call, by reason",
             connections_refused.clone(),
         );
+        let connections_cut = Family::<ReasonLabel, Counter>::default();
+        for cut in ConnectionCut::ALL {
+            connections_cut.get_or_create_owned(&ReasonLabel { reason: cut.as_str() });
+        }
+        registry.register(
+            "keyauthority_connections_cut",
+            "Connections closed with their calls, by reason",
+            connections_cut.clone(),
+        );
+        let held_bytes = Gauge::default();
+        registry.register_with_unit(
+            "keyauthority_held",
+            "Memory held for incomplete requests and unread responses",
+            Unit::Bytes,
+            held_bytes.clone(),
+        );
         let admin_refused = Family::<ReasonLabel, Counter>::default();
         registry.register(
             "keyauthority_admin_refused",
@@ -138,6 +184,8 @@ impl Metrics {
             verdicts,
             connections,
             connections_refused,
+            connections_cut,
+            held_bytes,
             admin_refused,
             replica,
             statements,
@@ -175,6 +223,22 @@ impl Metrics {
     pub fn connections_refused(&self, refusal: ConnectionRejected) -> u64 {
         let reason = refusal.as_str();
         self.connections_refused.get_or_create_owned(&ReasonLabel { reason }).get()
+    }
+
+    /// Counts a connection that was cut.
+    pub fn connection_cut(&self, cut: ConnectionCut) {
+        self.connections_cut.get_or_create_owned(&ReasonLabel { reason: cut.as_str() }).inc();
+    }
+
+    /// Returns how many connections were cut for this reason.
+    #[must_use]
+    pub fn connections_cut(&self, cut: ConnectionCut) -> u64 {
+        self.connections_cut.get_or_create_owned(&ReasonLabel { reason: cut.as_str() }).get()
+    }
+
+    /// Sets the number of bytes that are held for peers.
+    pub fn set_held_bytes(&self, bytes: usize) {
+        self.held_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// Counts a connection as open until the returned value is dropped.

@@ -148,6 +148,17 @@ pub struct Settings {
     /// Maximum number of connections to one gRPC listener; further ones are closed at once
     #[arg(long, env = "KEY_AUTHORITY_MAX_CONNECTIONS", default_value = "10000", value_name = "COUNT")]
     pub max_connections: String,
+    /// Maximum number of connections from one address (IPv6: from one /64 network) to one gRPC listener
+    #[arg(long, env = "KEY_AUTHORITY_MAX_CONNECTIONS_PER_ADDRESS", default_value = "5000", value_name = "COUNT")]
+    pub max_connections_per_address: String,
+    /// Maximum number of connections to one gRPC listener without a call that had a valid token, a quarter of them from
+    /// one address; the oldest is closed to make room for a new one
+    #[arg(long, env = "KEY_AUTHORITY_MAX_UNAUTHENTICATED_CONNECTIONS", default_value = "1024", value_name = "COUNT")]
+    pub max_unauthenticated_connections: String,
+    /// Maximum memory for incomplete requests and unread responses, in MiB, 192 to 65536; of one connection an eighth for
+    /// requests and a thirty-second for responses
+    #[arg(long, env = "KEY_AUTHORITY_MAX_HELD_MIB", default_value = "256", value_name = "MIB")]
+    pub max_held_mib: String,
     /// Age at which a connection is closed gracefully, so that clients spread over the replicas; varied by 10 %, 1s to
     /// 24h
     #[arg(long, env = "KEY_AUTHORITY_MAX_CONNECTION_AGE", default_value = "30m", value_name = "DURATION")]

@@ -6,13 +6,13 @@ use std::task::{Context, Poll};
 
 use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
-use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::body::{ResponseBody, failed, streaming, unary};
 use super::method::{StreamMethod, UnaryMethod};
 use super::stream::MessageStream;
 use super::unary::UnaryCall;
+use crate::transport::connection::ConnectionContext;
 
 /// A method.
 pub enum RawMethod<C> {
@@ -25,15 +25,13 @@ pub enum RawMethod<C> {
 /// The methods, by path.
 pub struct RawMethods<C> {
     by_path: Vec<(String, RawMethod<C>)>,
-    /// Cancelled when the server shuts down, which ends the streams in order.
-    shutdown: CancellationToken,
 }
 
 impl<C: Send + 'static> RawMethods<C> {
-    /// Makes a registry of these methods. Their streams end when `shutdown` is cancelled.
+    /// Makes a registry of these methods.
     #[must_use]
-    pub fn new(by_path: Vec<(String, RawMethod<C>)>, shutdown: CancellationToken) -> Self {
-        Self { by_path, shutdown }
+    pub fn new(by_path: Vec<(String, RawMethod<C>)>) -> Self {
+        Self { by_path }
     }
 
     /// Returns the method with this path. There are few, so that comparing is faster than hashing.
@@ -42,20 +40,28 @@ impl<C: Send + 'static> RawMethods<C> {
         self.by_path.iter().find_map(|(known, method)| (known == path).then_some(method))
     }
 
-    /// Begins a call of `method`.
-    pub fn begin(&self, method: &RawMethod<C>, caller: C, request: Request<Incoming>) -> RawCall<C> {
+    /// Begins a call of `method` on `connection`.
+    pub fn begin(
+        &self,
+        method: &RawMethod<C>,
+        caller: C,
+        request: Request<Incoming>,
+        connection: &ConnectionContext,
+    ) -> RawCall<C> {
         if request.headers().get("grpc-encoding").is_some_and(|encoding| encoding != "identity") {
             return RawCall(State::Answered(Some(compressed())));
         }
         let body = request.into_body();
         RawCall(match method {
-            RawMethod::Unary(method) => State::Unary(UnaryCall::new(body, Arc::clone(method), caller)),
+            RawMethod::Unary(method) => {
+                State::Unary(UnaryCall::new(body, Arc::clone(method), caller, &connection.budget))
+            },
             RawMethod::Stream(method) => State::Answered(Some(match method.admit(&caller) {
                 Ok(()) => streaming(MessageStream::new(
                     body,
                     Arc::clone(method),
                     caller,
-                    self.shutdown.clone().cancelled_owned(),
+                    connection,
                 )),
                 Err(error) => failed(error.into()),
             })),

@@ -17,6 +17,7 @@ use super::frame::{self, BodyBuffer};
 use super::method::StreamMethod;
 use crate::rpc::decode_errors;
 use crate::rpc::trailers;
+use crate::transport::connection::ConnectionContext;
 
 /// The size at which a chunk of responses is sent: a frame of HTTP/2.
 const CHUNK_BYTES: usize = 16 * 1024;
@@ -30,8 +31,8 @@ pub(super) struct MessageStream<C> {
     caller: C,
     body: Incoming,
     buffer: BodyBuffer,
-    /// Completes when the server shuts down, which ends the stream in order.
-    shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Completes when the connection is to end, which ends the stream in order.
+    closing: Pin<Box<WaitForCancellationFutureOwned>>,
     is_over: bool,
     error: Option<Status>,
 }
@@ -41,10 +42,10 @@ impl<C: 'static> MessageStream<C> {
         body: Incoming,
         method: Arc<dyn StreamMethod<C>>,
         caller: C,
-        shutdown: WaitForCancellationFutureOwned,
+        connection: &ConnectionContext,
     ) -> Self {
-        let buffer = BodyBuffer::default();
-        Self { method, caller, body, buffer, shutdown: Box::pin(shutdown), is_over: false, error: None }
+        let (buffer, closing) = (BodyBuffer::default(), Box::pin(connection.closing.clone().cancelled_owned()));
+        Self { method, caller, body, buffer, closing, is_over: false, error: None }
     }
 
     /// Answers the messages that have arrived completely, until a chunk is full.
@@ -106,7 +107,7 @@ impl<C: Unpin + 'static> Body for MessageStream<C> {
         let this = self.get_mut();
         let mut out = Vec::new();
         if !this.is_over {
-            this.is_over = this.shutdown.as_mut().poll(context).is_ready();
+            this.is_over = this.closing.as_mut().poll(context).is_ready();
         }
         if !this.is_over
             && let Err(status) = this.fill(context, &mut out)

@@ -11,6 +11,8 @@ use tonic::Status;
 use super::frame::{self, BodyBuffer};
 use super::method::{Admission, UnaryMethod};
 use crate::rpc::decode_errors;
+use crate::rpc::errors::RpcError;
+use crate::transport::budget::{ConnectionBudget, RequestCharge};
 
 /// The initial capacity of a response; few responses are longer.
 const USUAL_RESPONSE_BYTES: usize = 256;
@@ -19,14 +21,27 @@ const USUAL_RESPONSE_BYTES: usize = 256;
 pub(super) struct UnaryCall<B, C> {
     body: B,
     buffer: BodyBuffer,
+    charge: RequestCharge,
+    budget: ConnectionBudget,
+    /// The wait for room, if there was none when the request was complete.
+    room: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     method: Arc<dyn UnaryMethod<C>>,
     caller: C,
     is_admitted: bool,
 }
 
 impl<B, C: 'static> UnaryCall<B, C> {
-    pub(super) fn new(body: B, method: Arc<dyn UnaryMethod<C>>, caller: C) -> Self {
-        Self { body, buffer: BodyBuffer::default(), method, caller, is_admitted: false }
+    pub(super) fn new(body: B, method: Arc<dyn UnaryMethod<C>>, caller: C, budget: &ConnectionBudget) -> Self {
+        Self {
+            body,
+            buffer: BodyBuffer::default(),
+            charge: budget.request(),
+            budget: budget.clone(),
+            room: None,
+            method,
+            caller,
+            is_admitted: false,
+        }
     }
 
     /// Returns the message, once exactly one has arrived.
@@ -72,6 +87,7 @@ impl<B: Body<Data = Bytes> + Unpin, C: Unpin + 'static> Future for UnaryCall<B, 
             match ready!(Pin::new(&mut this.body).poll_frame(context)) {
                 Some(Ok(frame)) => {
                     if let Ok(chunk) = frame.into_data() {
+                        this.charge.add(chunk.len()).map_err(RpcError::from)?;
                         this.buffer.push(chunk);
                         this.check_trailing()?;
                     }
@@ -79,6 +95,11 @@ impl<B: Body<Data = Bytes> + Unpin, C: Unpin + 'static> Future for UnaryCall<B, 
                 Some(Err(_)) => return Poll::Ready(Err(Status::cancelled("the call was cancelled by the client"))),
                 None => break,
             }
+        }
+        if !this.budget.has_room() {
+            let budget = this.budget.clone();
+            let room = this.room.get_or_insert_with(|| Box::pin(async move { budget.room().await }));
+            ready!(room.as_mut().poll(context));
         }
         Poll::Ready(this.answer())
     }

@@ -1,0 +1,315 @@
+//! Places for connections: how many a listener has open, in all and from one address.
+//!
+//! A connection begins as a stranger's, and becomes a known caller's with the first call that authenticates. Strangers
+//! have few places. When those are taken, the oldest stranger makes room for a new one: a caller authenticates within
+//! its first round trip, so that it does not lose its place to a flood of idle connections. Known callers have places
+//! of their own, which strangers cannot take.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+/// The numbers of places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlaceLimits {
+    /// The maximum number of open connections.
+    pub total: usize,
+    /// The maximum number of open connections from one address.
+    pub per_address: usize,
+    /// The maximum number of strangers' connections.
+    pub strangers: usize,
+    /// The maximum number of strangers' connections from one address.
+    pub strangers_per_address: usize,
+}
+
+/// The places of one listener. Clones share them.
+#[derive(Debug, Clone)]
+pub(crate) struct Places(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    limits: PlaceLimits,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    next_number: u64,
+    known: usize,
+    strangers: usize,
+    by_address: HashMap<IpAddr, Occupants>,
+}
+
+/// The connections from one address.
+#[derive(Debug, Default)]
+struct Occupants {
+    known: usize,
+    /// The oldest first. The token asks the connection to leave.
+    strangers: BTreeMap<u64, CancellationToken>,
+}
+
+impl Occupants {
+    fn len(&self) -> usize {
+        self.known + self.strangers.len()
+    }
+}
+
+impl Places {
+    pub(crate) fn new(limits: PlaceLimits) -> Self {
+        Self(Arc::new(Shared { limits, state: Mutex::default() }))
+    }
+
+    /// Takes a place for a new connection from `address`. Strangers that have to make room are asked to leave, and do
+    /// not count from now on.
+    ///
+    /// Returns `None` if known callers have all places, in all or of this address.
+    pub(crate) fn enter(&self, address: IpAddr) -> Option<Place> {
+        let (limits, address) = (self.0.limits, network(address));
+        let mut state = self.0.lock();
+        let from_here = state.by_address.get(&address).map_or((0, 0), |here| (here.strangers.len(), here.len()));
+        if (from_here.0 >= limits.strangers_per_address || from_here.1 >= limits.per_address)
+            && !state.evict_oldest_of(address)
+        {
+            return None;
+        }
+        let is_full = state.strangers >= limits.strangers || state.known + state.strangers >= limits.total;
+        if is_full && !state.evict_from_largest() {
+            return None;
+        }
+        let number = state.next_number;
+        state.next_number += 1;
+        state.strangers += 1;
+        let evicted = CancellationToken::new();
+        state.by_address.entry(address).or_default().strangers.insert(number, evicted.clone());
+        Some(Place { shared: Arc::clone(&self.0), address, number, evicted, is_known: AtomicBool::new(false), stranger_calls: Counter::default(), reflections: Counter::default(), watches: Counter::default() })
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Asks the oldest stranger from `address` to leave. Returns whether there is one.
+    fn evict_oldest_of(&mut self, address: IpAddr) -> bool {
+        let oldest = self.by_address.get_mut(&address).and_then(|here| here.strangers.pop_first());
+        let Some((_, token)) = oldest else { return false };
+        token.cancel();
+        self.strangers -= 1;
+        self.forget_if_empty(address);
+        true
+    }
+
+    /// Asks the oldest stranger of the address with the most strangers to leave. It is found by a search, which only a
+    /// full listener pays.
+    fn evict_from_largest(&mut self) -> bool {
+        let largest = self.by_address.iter().max_by_key(|(_, here)| here.strangers.len()).map(|(address, _)| *address);
+        largest.is_some_and(|address| self.evict_oldest_of(address))
+    }
+
+    fn forget_if_empty(&mut self, address: IpAddr) {
+        if self.by_address.get(&address).is_some_and(|here| here.len() == 0) {
+            self.by_address.remove(&address);
+        }
+    }
+}
+
+/// The network that counts as one address: a host has a whole /64 of IPv6.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+/// The place of one connection, until it is dropped.
+#[derive(Debug)]
+pub struct Place {
+    shared: Arc<Shared>,
+    address: IpAddr,
+    number: u64,
+    evicted: CancellationToken,
+    is_known: AtomicBool,
+    stranger_calls: Counter,
+    reflections: Counter,
+    watches: Counter,
+}
+
+/// The maximum number of calls in progress on a stranger's connection. Each can hold headers of 16 KiB.
+pub(crate) const STRANGER_CALLS_MAX: usize = 100;
+/// The maximum number of calls of reflection in progress on one connection. Each can hold two responses of 64 KiB.
+pub(crate) const REFLECTIONS_MAX: usize = 4;
+/// The maximum number of open health watches on one connection. Clients need one for each service name.
+const WATCHES_MAX: usize = 8;
+
+impl Place {
+    /// Whether a call on this connection was authenticated.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.is_known.load(Ordering::Relaxed)
+    }
+
+    /// Makes this the place of a known caller. A connection that was asked to leave before still leaves.
+    pub fn promote(&self) {
+        if self.is_known.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let mut state = self.shared.lock();
+        let Some(here) = state.by_address.get_mut(&self.address) else { return };
+        if here.strangers.remove(&self.number).is_some() {
+            here.known += 1;
+            state.strangers -= 1;
+            state.known += 1;
+        }
+    }
+
+    /// Completes when the connection is asked to leave, to make room for another one.
+    pub(crate) async fn evicted(&self) {
+        self.evicted.cancelled().await;
+    }
+
+    /// Begins a call. Returns `None` if the connection is a stranger's and has too many calls in progress.
+    pub(crate) fn begin_call(&self) -> Option<Counted> {
+        if self.is_known() { Some(Counted(None)) } else { self.stranger_calls.begin(STRANGER_CALLS_MAX) }
+    }
+
+    /// Begins a call of reflection. Returns `None` if the connection has too many in progress.
+    pub(crate) fn begin_reflection(&self) -> Option<Counted> {
+        self.reflections.begin(REFLECTIONS_MAX)
+    }
+
+    /// Begins a health watch. Returns `None` if the connection has too many open.
+    pub(crate) fn begin_watch(&self) -> Option<Counted> {
+        self.watches.begin(WATCHES_MAX)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        let Some(here) = state.by_address.get_mut(&self.address) else { return };
+        if here.strangers.remove(&self.number).is_some() {
+            state.strangers -= 1;
+        } else if *self.is_known.get_mut() && !self.evicted.is_cancelled() {
+            here.known -= 1;
+            state.known -= 1;
+        }
+        state.forget_if_empty(self.address);
+    }
+}
+
+/// The number of calls of one kind that are in progress on a connection.
+#[derive(Debug, Default)]
+struct Counter(Arc<AtomicUsize>);
+
+impl Counter {
+    fn begin(&self, max: usize) -> Option<Counted> {
+        let counted = Counted(Some(Arc::clone(&self.0)));
+        (self.0.fetch_add(1, Ordering::Relaxed) < max).then_some(counted)
+    }
+}
+
+/// A call in progress, of a kind that is counted or not. Dropping it ends the count.
+#[derive(Debug, Default)]
+pub(crate) struct Counted(Option<Arc<AtomicUsize>>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if let Some(calls) = &self.0 {
+            calls.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    const LIMITS: PlaceLimits = PlaceLimits { total: 6, per_address: 4, strangers: 4, strangers_per_address: 3 };
+
+    fn host(last: u8) -> IpAddr {
+        Ipv4Addr::new(10, 0, 0, last).into()
+    }
+
+    fn is_evicted(place: &Place) -> bool {
+        place.evicted.is_cancelled()
+    }
+
+    #[test]
+    fn the_oldest_stranger_of_an_address_makes_room_for_its_next() {
+        let places = Places::new(LIMITS);
+        let other = places.enter(host(2)).unwrap();
+        let here: Vec<_> = (0..4).map(|_| places.enter(host(1)).unwrap()).collect();
+        assert_eq!(here.iter().map(is_evicted).collect::<Vec<_>>(), [true, false, false, false]);
+        assert!(!is_evicted(&other));
+    }
+
+    #[test]
+    fn the_largest_address_makes_room_for_another_one() {
+        let places = Places::new(LIMITS);
+        let one = places.enter(host(2)).unwrap();
+        let flood: Vec<_> = (0..3).map(|_| places.enter(host(1)).unwrap()).collect();
+        let _next = places.enter(host(3)).unwrap();
+        assert!(!is_evicted(&one) && is_evicted(&flood[0]));
+    }
+
+    #[test]
+    fn strangers_cannot_take_the_places_of_known_callers() {
+        let places = Places::new(LIMITS);
+        let known: Vec<_> = (1..=2).map(|host_number| places.enter(host(host_number)).unwrap()).collect();
+        known.iter().for_each(Place::promote);
+        let _flood: Vec<_> = (0..20).map(|_| places.enter(host(1)).unwrap()).collect();
+        assert!(!known.iter().any(is_evicted));
+        assert_eq!((places.0.lock().known, places.0.lock().strangers), (2, 3));
+    }
+
+    #[test]
+    fn known_callers_are_limited_too_and_leave_their_places() {
+        let places = Places::new(LIMITS);
+        let mut known: Vec<_> = (0..4).map(|_| places.enter(host(1)).unwrap()).collect();
+        known.iter().for_each(Place::promote);
+        assert!(places.enter(host(1)).is_none(), "the address has all of its places");
+        known.pop();
+        assert!(places.enter(host(1)).is_some());
+        drop(known);
+        assert!(places.0.lock().by_address.is_empty());
+        assert_eq!((places.0.lock().known, places.0.lock().strangers), (0, 0));
+    }
+
+    #[test]
+    fn an_evicted_connection_gives_its_place_up_once() {
+        let places = Places::new(LIMITS);
+        let mut here: Vec<_> = (0..4).map(|_| places.enter(host(1)).unwrap()).collect();
+        here[0].promote();
+        drop(here.remove(0));
+        assert_eq!((places.0.lock().known, places.0.lock().strangers), (0, 3));
+    }
+
+    #[test]
+    fn a_network_of_ipv6_counts_as_one_address() {
+        let address = |text: &str| network(text.parse().unwrap());
+        assert_eq!(address("2001:db8::1"), address("2001:db8::ffff:1"));
+        assert_ne!(address("2001:db8::1"), address("2001:db8:0:1::1"));
+        assert_eq!(address("::ffff:10.0.0.1"), host(1));
+    }
+
+    #[test]
+    fn a_stranger_has_few_calls_in_progress() {
+        let place = Places::new(LIMITS).enter(host(1)).unwrap();
+        let mut calls: Vec<_> = (0..STRANGER_CALLS_MAX).map(|_| place.begin_call().unwrap()).collect();
+        assert!(place.begin_call().is_none());
+        calls.pop();
+        assert!(place.begin_call().is_some());
+        place.promote();
+        assert!((0..1000).map(|_| place.begin_call()).all(|call| call.is_some()));
+    }
+}
