@@ -32,14 +32,14 @@ pub(crate) async fn serve() -> Result<()> {
     let config = Config::from_args(&settings, ConfigMode::Serve, []).context("invalid server settings")?;
     let methods = MethodTable::from_descriptor_sets(DESCRIPTOR_SETS.iter().copied())?;
     let metrics = SharedMetrics::new(Metrics::new("bare", &methods, &[]));
-    let listener = Listener::bind(config.listen, None, config.limits, ProcessBudget::new(config.held_bytes_max), metrics);
+    let listener =
+        Listener::bind(config.listen, None, config.limits, ProcessBudget::new(config.held_bytes_max), metrics);
     let listener = listener.await.context("cannot listen")?;
     let mut out = std::io::stdout();
     writeln!(out, "  gRPC        {}\n  HTTP        none", listener.address())?;
     let routes = Routes::new(Bare { answer: Arc::new(answer()) }).prepare();
-    let connect = move |connection: ConnectionContext| {
-        TowerToHyperService::new(WithPeer::new(routes.clone(), connection.peer))
-    };
+    let connect =
+        move |connection: ConnectionContext| TowerToHyperService::new(WithPeer::new(routes.clone(), connection.peer));
     listener.serve(connect, CancellationToken::new(), config.drain_timeout).await;
     Ok(())
 }

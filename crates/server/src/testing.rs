@@ -11,12 +11,12 @@ pub use crate::rpc::connection::ConnectionService;
 pub use crate::rpc::deadline::Deadlines;
 pub use crate::rpc::health::{Health, VERIFY_SERVICE};
 pub use crate::rpc::raw::RawMethods;
-pub use crate::transport::budget::{ConnectionBudget, ProcessBudget};
+pub use crate::transport::budget::ProcessBudget;
 pub use crate::transport::connection::ConnectionContext;
 pub use crate::transport::limits::Limits;
 pub use crate::transport::listener::{Drained, Listener};
 pub use crate::transport::peer::WithPeer;
-pub use crate::transport::places::{PlaceLimits, Places};
+pub use crate::transport::places::PlaceLimits;
 pub use crate::verify::Verifier;
 pub use crate::wire::methods::MethodTable;
 

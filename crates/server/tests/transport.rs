@@ -4,8 +4,9 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed, which is all that it should do")]
 
 use key_authority_server::testing::{
-    CallPolicy, CallTracer, ConnectionContext, ConnectionCut, ConnectionRejected, ConnectionService, Deadlines, Drained, Health, Limits, Listener,
-    MethodTable, Metrics, PlaceLimits, ProcessBudget, RawMethods, SharedMetrics, VERIFY_SERVICE, WithPeer,
+    CallPolicy, CallTracer, ConnectionContext, ConnectionCut, ConnectionRejected, ConnectionService, Deadlines,
+    Drained, Health, Limits, Listener, MethodTable, Metrics, PlaceLimits, ProcessBudget, RawMethods, SharedMetrics,
+    VERIFY_SERVICE, WithPeer,
     tls::{self, Reload, TlsFiles},
 };
 use std::collections::HashSet;
@@ -69,7 +70,8 @@ impl Server {
     ) -> Self {
         let methods = MethodTable::from_descriptor_sets([FILE_DESCRIPTOR_SET]).unwrap();
         let metrics = Arc::new(Metrics::new("0", &methods, &[]));
-        let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), tls, limits, ProcessBudget::new(1 << 28), metrics.clone());
+        let listener =
+            Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), tls, limits, ProcessBudget::new(1 << 28), metrics.clone());
         let listener = listener.await.unwrap();
         // As `serve` wires it, with a header instead of a token and no raw method.
         let policy = CallPolicy::new(metrics.calls(), Deadlines::new(longest), CallTracer::default());

@@ -96,8 +96,7 @@ impl KeyAuthority for AdminService {
         let authorized = self.calls.authorize(&context, &[Permission::KeysWrite]);
         self.calls.answer(&context, authorized)?;
         let (admin, calls) = (Arc::clone(&self.admin), self.calls.clone());
-        let import =
-            ImportStream { admin, calls, context, messages: request.into_inner() };
+        let import = ImportStream { admin, calls, context, messages: request.into_inner() };
         Ok(Response::new(Box::pin(import.responses())))
     }
 

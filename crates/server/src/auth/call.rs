@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use key_authority_domain::permission::Permission;
 use http::Extensions;
+use key_authority_domain::permission::Permission;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 

@@ -107,7 +107,9 @@ impl Services {
             let ext_authz = AuthorizationServer::new(self.ext_authz.clone());
             let ext_authz = Routes::new(ext_authz.max_decoding_message_size(CHECK_BYTES_MAX));
             let ext_authz = ext_authz.into_axum_router().reset_fallback();
-            Routes::from(all.into_axum_router().merge(ext_authz.layer(from_fn_with_state(self.calls.clone(), identify))))
+            Routes::from(
+                all.into_axum_router().merge(ext_authz.layer(from_fn_with_state(self.calls.clone(), identify))),
+            )
         };
         Ok(all.into_axum_router().layer(MapRequestLayer::new(charge)).into())
     }
@@ -138,7 +140,9 @@ fn charge(request: Request<Body>) -> Request<Body> {
 /// Limits the calls of reflection on a connection, and their time: grpcurl keeps its stream open for as long as the call
 /// that it belongs to. A stream ends in order, also with its connection.
 async fn bound_reflection(request: Request<Body>, next: Next) -> Response {
-    let Some(connection) = request.extensions().get::<ConnectionContext>().cloned() else { return next.run(request).await };
+    let Some(connection) = request.extensions().get::<ConnectionContext>().cloned() else {
+        return next.run(request).await;
+    };
     let Some(counted) = connection.place.begin_reflection() else {
         return Status::from(RpcError::TooManyReflections { max: REFLECTIONS_MAX }).into_http();
     };

@@ -409,12 +409,7 @@ async fn make_first_key(config: &Config, store: &Store) -> Result<(), ServeError
     Ok(())
 }
 
-fn watch_metrics(
-    metrics: &SharedMetrics,
-    replica: &Arc<ReplicaState>,
-    resources: &Resources,
-    budget: ProcessBudget,
-) {
+fn watch_metrics(metrics: &SharedMetrics, replica: &Arc<ReplicaState>, resources: &Resources, budget: ProcessBudget) {
     let replica = Arc::clone(replica);
     let (store, changes, usage) = (resources.store.clone(), resources.changes.clone(), resources.usage.clone());
     metrics.on_scrape(move |metrics| {

@@ -164,9 +164,7 @@ impl WatchPlace {
     /// Takes a place on the connection of a request.
     fn take(extensions: &Extensions) -> Self {
         match extensions.get::<ConnectionContext>() {
-            Some(connection) => {
-                Self { counted: connection.place.begin_watch(), closing: connection.closing.clone() }
-            }
+            Some(connection) => Self { counted: connection.place.begin_watch(), closing: connection.closing.clone() },
             None => Self { counted: Some(Counted::default()), closing: CancellationToken::new() },
         }
     }

@@ -90,8 +90,7 @@ pub(super) async fn run<C, S, B>(
         () = place.evicted() => return setup.metrics.connection_rejected(ConnectionRejected::Evicted),
         opened = timeout(setup.limits.preface_timeout, open(stream, setup.tls.as_ref())) => opened,
     };
-    let context =
-        |peer| ConnectionContext { peer, place: Arc::new(place), budget, closing: CancellationToken::new() };
+    let context = |peer| ConnectionContext { peer, place: Arc::new(place), budget, closing: CancellationToken::new() };
     match opened {
         Ok(Ok((Opened::Plain(io), peer))) => drive(&setup, io, context(peer), connect, address).await,
         Ok(Ok((Opened::Tls(io), peer))) => drive(&setup, io, context(peer), connect, address).await,

@@ -139,7 +139,7 @@ mod tests {
             stream.shutdown().await.unwrap();
         };
         let mut received = Vec::new();
-        let (_, read) = tokio::join!(written, there.read_to_end(&mut received));
+        let ((), read) = tokio::join!(written, there.read_to_end(&mut received));
         read.unwrap();
         assert_eq!(received, [FRAME, b"data"].concat());
     }

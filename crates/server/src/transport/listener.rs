@@ -31,8 +31,8 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::connection;
 use super::budget::ProcessBudget;
+use super::connection;
 use super::connection::ConnectionContext;
 use super::limits::{BoxError, Limits};
 use super::places::Places;

@@ -84,7 +84,16 @@ impl Places {
         state.strangers += 1;
         let evicted = CancellationToken::new();
         state.by_address.entry(address).or_default().strangers.insert(number, evicted.clone());
-        Some(Place { shared: Arc::clone(&self.0), address, number, evicted, is_known: AtomicBool::new(false), stranger_calls: Counter::default(), reflections: Counter::default(), watches: Counter::default() })
+        Some(Place {
+            shared: Arc::clone(&self.0),
+            address,
+            number,
+            evicted,
+            is_known: AtomicBool::new(false),
+            stranger_calls: Counter::default(),
+            reflections: Counter::default(),
+            watches: Counter::default(),
+        })
     }
 }
 
@@ -240,6 +249,12 @@ mod tests {
         Ipv4Addr::new(10, 0, 0, last).into()
     }
 
+    /// The numbers of known callers' and of strangers' connections.
+    fn counts(places: &Places) -> (usize, usize) {
+        let state = places.0.lock();
+        (state.known, state.strangers)
+    }
+
     fn is_evicted(place: &Place) -> bool {
         place.evicted.is_cancelled()
     }
@@ -269,20 +284,24 @@ mod tests {
         known.iter().for_each(Place::promote);
         let _flood: Vec<_> = (0..20).map(|_| places.enter(host(1)).unwrap()).collect();
         assert!(!known.iter().any(is_evicted));
-        assert_eq!((places.0.lock().known, places.0.lock().strangers), (2, 3));
+        assert_eq!(counts(&places), (2, 3));
     }
 
     #[test]
     fn known_callers_are_limited_too_and_leave_their_places() {
         let places = Places::new(LIMITS);
-        let mut known: Vec<_> = (0..4).map(|_| places.enter(host(1)).unwrap()).collect();
-        known.iter().for_each(Place::promote);
+        let enter = || {
+            let place = places.enter(host(1)).unwrap();
+            place.promote();
+            place
+        };
+        let mut known: Vec<_> = (0..4).map(|_| enter()).collect();
         assert!(places.enter(host(1)).is_none(), "the address has all of its places");
         known.pop();
         assert!(places.enter(host(1)).is_some());
         drop(known);
         assert!(places.0.lock().by_address.is_empty());
-        assert_eq!((places.0.lock().known, places.0.lock().strangers), (0, 0));
+        assert_eq!(counts(&places), (0, 0));
     }
 
     #[test]
@@ -291,7 +310,7 @@ mod tests {
         let mut here: Vec<_> = (0..4).map(|_| places.enter(host(1)).unwrap()).collect();
         here[0].promote();
         drop(here.remove(0));
-        assert_eq!((places.0.lock().known, places.0.lock().strangers), (0, 3));
+        assert_eq!(counts(&places), (0, 3));
     }
 
     #[test]

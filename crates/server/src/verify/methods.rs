@@ -27,10 +27,7 @@ const RESPONSE_BYTES_MAX: usize = 4 * 1024 * 1024 - 64 * 1024;
 
 /// Returns `Verify`, `BatchVerify` and `VerifyStream`.
 #[must_use]
-pub(crate) fn methods(
-    authorizer: &Arc<Authorizer>,
-    verifier: &Arc<Verifier>,
-) -> RawMethods<Authentication> {
+pub(crate) fn methods(authorizer: &Arc<Authorizer>, verifier: &Arc<Verifier>) -> RawMethods<Authentication> {
     let shared = Shared { authorizer: Arc::clone(authorizer), verifier: Arc::clone(verifier) };
     let by_path = vec![
         (path("Verify"), RawMethod::Unary(Arc::new(Verify(shared.clone())))),

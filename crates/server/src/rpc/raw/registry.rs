@@ -55,14 +55,9 @@ impl<C: Send + 'static> RawMethods<C> {
         RawCall(match method {
             RawMethod::Unary(method) => {
                 State::Unary(UnaryCall::new(body, Arc::clone(method), caller, &connection.budget))
-            },
+            }
             RawMethod::Stream(method) => State::Answered(Some(match method.admit(&caller) {
-                Ok(()) => streaming(MessageStream::new(
-                    body,
-                    Arc::clone(method),
-                    caller,
-                    connection,
-                )),
+                Ok(()) => streaming(MessageStream::new(body, Arc::clone(method), caller, connection)),
                 Err(error) => failed(error.into()),
             })),
         })
