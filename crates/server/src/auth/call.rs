@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use http::Extensions;
 use key_authority_domain::permission::Permission;
+use key_authority_replica::clock::boottime;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 
 use super::credential::Authentication;
 use super::permit::{Authorizer, Permit};
+use super::refusal_log::RefusalLog;
 use crate::observability::metrics::{CallSeries, SharedMetrics};
 use crate::rpc::deadline::Deadline;
 use crate::rpc::errors::RpcError;
@@ -67,11 +69,12 @@ pub(crate) struct Call {
 pub(crate) struct CallAuthorizer {
     authorizer: Arc<Authorizer>,
     metrics: SharedMetrics,
+    strangers: Arc<RefusalLog>,
 }
 
 impl CallAuthorizer {
     pub(crate) fn new(authorizer: Arc<Authorizer>, metrics: SharedMetrics) -> Self {
-        Self { authorizer, metrics }
+        Self { authorizer, metrics, strangers: Arc::default() }
     }
 
     /// Authorizes a call for which any of the `permissions` is enough.
@@ -104,7 +107,13 @@ impl CallAuthorizer {
                 self.metrics.admin_refused(reason);
                 let actor = context.authentication.as_ref().and_then(|caller| self.authorizer.presented_key(caller));
                 let method = context.series.as_ref().and_then(CallSeries::method).map(|method| method.name.as_str());
-                tracing::info!(method, ?code, reason, ?actor, peer = ?context.peer, "admin call refused");
+                let left_out = match &actor {
+                    Some(_) => Some(0),
+                    None => self.strangers.admit(boottime()),
+                };
+                let Some(left_out) = left_out else { return error.into() };
+                let left_out = (left_out > 0).then_some(left_out);
+                tracing::info!(left_out, method, ?code, reason, ?actor, peer = ?context.peer, "admin call refused");
             }
             error.into()
         })

@@ -1,5 +1,6 @@
 //! The credential of a call, read once when the call arrives.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -38,15 +39,18 @@ pub type Authentication = Result<Credential, Unauthenticated>;
 pub struct Authenticator {
     keyring: Arc<Keyring>,
     address: Option<IpAddr>,
-    /// The last header and its credential: nearly all calls of a connection come from one caller.
-    last: Mutex<Option<(HeaderValue, Credential)>>,
+    /// The tag of the last header, and its credential: nearly all calls of a connection come from one caller. The tag
+    /// is a keyed hash, so that the token itself is not kept. Another header has the same tag with a probability of
+    /// 2⁻⁶⁴, and nobody can compute one, since the key is random for each connection.
+    last: Mutex<Option<(u64, Credential)>>,
+    tag_key: RandomState,
 }
 
 impl Authenticator {
     /// Makes the authenticator of a connection from `address`.
     #[must_use]
     pub fn new(keyring: Arc<Keyring>, address: Option<IpAddr>) -> Self {
-        Self { keyring, address, last: Mutex::new(None) }
+        Self { keyring, address, last: Mutex::new(None), tag_key: RandomState::new() }
     }
 
     /// Returns the credential of a call with these headers.
@@ -59,12 +63,13 @@ impl Authenticator {
         if values.next().is_some() {
             return Err(SEVERAL);
         }
+        let tag = self.tag_key.hash_one(value.as_bytes());
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, credential)) = last.as_ref().filter(|(known, _)| known == value) {
+        if let Some((_, credential)) = last.as_ref().filter(|(known, _)| *known == tag) {
             return Ok(credential.clone());
         }
         let credential = self.read(value)?;
-        *last = Some((value.clone(), credential.clone()));
+        *last = Some((tag, credential.clone()));
         Ok(credential)
     }
 

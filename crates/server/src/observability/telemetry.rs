@@ -9,6 +9,7 @@
 //! handshakes. So regardless of the directives, only our own crates log below INFO. The filter lists our crates and not
 //! the dependencies, so that it covers future dependencies too.
 
+mod log_writer;
 mod trace;
 
 use std::io::IsTerminal as _;
@@ -26,6 +27,8 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer};
 
+pub(crate) use log_writer::DroppedLines;
+use log_writer::LogWriter;
 use trace::CallSampler;
 pub use trace::CallTracer;
 
@@ -100,11 +103,11 @@ fn filter<S: Subscriber>(directives: &str) -> Result<impl Filter<S> + use<S>, Pa
     Ok(EnvFilter::builder().parse(directives)?.and(fit))
 }
 
-fn log_layer<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
+fn log_layer<S>(format: LogFormat, writer: &LogWriter) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer.make_writer());
     match format {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
@@ -115,6 +118,7 @@ where
 #[derive(Debug)]
 #[must_use = "dropping it ends the export of traces"]
 pub(crate) struct Telemetry {
+    log: LogWriter,
     provider: Option<SdkTracerProvider>,
 }
 
@@ -133,11 +137,12 @@ pub(crate) fn init(log: &LogConfig) -> Result<Telemetry, TelemetryError> {
         }
         None => None,
     };
+    let writer = LogWriter::new();
     tracing_subscriber::registry()
         .with(spans)
-        .with(log_layer(log.format).with_filter(filter(&log.directives)?))
+        .with(log_layer(log.format, &writer).with_filter(filter(&log.directives)?))
         .try_init()?;
-    Ok(Telemetry { provider })
+    Ok(Telemetry { log: writer, provider })
 }
 
 fn tracer_provider() -> Result<SdkTracerProvider, ExporterBuildError> {
@@ -153,6 +158,12 @@ fn tracer_provider() -> Result<SdkTracerProvider, ExporterBuildError> {
 }
 
 impl Telemetry {
+    /// Returns the count of log lines that were dropped because nothing read standard error.
+    #[must_use]
+    pub(crate) fn dropped_lines(&self) -> DroppedLines {
+        self.log.dropped_lines()
+    }
+
     /// Returns the tracer of calls, which makes no spans if traces are not exported.
     #[must_use]
     pub(crate) fn tracer(&self) -> CallTracer {

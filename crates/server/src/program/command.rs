@@ -66,6 +66,15 @@ impl From<ConfigErrors> for CommandError {
     }
 }
 
+/// Forbids core dumps and debuggers of other processes: the memory contains the authority secret and tokens.
+fn forbid_memory_dumps() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    // A system that refuses has stricter rules of its own.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    #[cfg(target_os = "linux")]
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+}
+
 /// Logs panics like other errors. A task of the runtime that panics ends alone, and would leave only a line on standard
 /// error in another format.
 fn log_panics() {
@@ -79,13 +88,14 @@ fn log_panics() {
 fn run(command: Command) -> Result<ExitCode, CommandError> {
     // Every file that the process writes, the database above all, is readable only by its owner.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+    forbid_memory_dumps();
     match command {
         Command::Serve(settings) => {
             let config = read(&settings, ConfigMode::Serve)?;
             runtime()?.block_on(async {
                 let telemetry = telemetry::init(&config.log)?;
                 log_panics();
-                Box::pin(serve::serve(config, telemetry.tracer(), Shutdown::on_signals()?)).await?;
+                Box::pin(serve::serve(config, &telemetry, Shutdown::on_signals()?)).await?;
                 drop(telemetry);
                 Ok(ExitCode::SUCCESS)
             })

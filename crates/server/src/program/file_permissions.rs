@@ -14,7 +14,15 @@ pub(crate) fn warn_of_open_files(config: &Config) {
             let (file, mode) = (path.display(), format!("{mode:03o}"));
             tracing::warn!(%file, mode, "secret file is accessible to others than its owner; run chmod 600");
         }
+        if let Some(owner) = std::fs::metadata(&path).ok().and_then(|file| foreign_owner(&file, me)) {
+            tracing::warn!(file = %path.display(), owner, "secret file belongs to another user, who can replace it");
+        }
     }
+}
+
+/// Returns the owner of a file that is neither `me` nor root.
+fn foreign_owner(file: &Metadata, me: u32) -> Option<u32> {
+    Some(file.uid()).filter(|owner| *owner != me && *owner != 0)
 }
 
 /// Returns the mode of a file that has more permissions than necessary. If another user owns the file, `me` reads it by

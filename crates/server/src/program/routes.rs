@@ -75,6 +75,7 @@ impl Services {
         let router = axum::Router::new()
             .route_service(&path("ImportKeys"), admin(IMPORT_BYTES_MAX))
             .route_service(&path("{*method}"), admin(REQUEST_BYTES_MAX))
+            .merge(pages(admin(REQUEST_BYTES_MAX)))
             .layer(from_fn_with_state(self.calls.clone(), identify));
         self.with_common(Routes::default().into_axum_router().merge(router))
     }
@@ -115,6 +116,30 @@ impl Services {
     }
 }
 
+/// Returns the routes of the methods whose response is a page: a connection has few of them at a time.
+fn pages(admin: KeyAuthorityServer<AdminService>) -> axum::Router {
+    let methods = ["ListKeys", "ListAccounts", "ListAuditEvents"];
+    let router = axum::Router::new();
+    let router = methods.iter().fold(router, |router, method| router.route_service(&path(method), admin.clone()));
+    router.layer(from_fn(take_turn))
+}
+
+async fn take_turn(request: Request<Body>, next: Next) -> Response {
+    let Some(connection) = request.extensions().get::<ConnectionContext>() else { return next.run(request).await };
+    let turn = connection.budget.clone().page().await;
+    hold(turn, next.run(request).await)
+}
+
+/// Keeps `guard` until the response ends.
+fn hold(guard: impl Send + 'static, response: Response) -> Response {
+    response.map(|body| {
+        Body::new(body.map_frame(move |frame| {
+            let _ = &guard;
+            frame
+        }))
+    })
+}
+
 /// Refuses the call of an unknown caller before its request is read.
 async fn identify(State(calls): State<CallAuthorizer>, request: Request<Body>, next: Next) -> Response {
     let context = CallContext::from_extensions(request.extensions());
@@ -151,11 +176,5 @@ async fn bound_reflection(request: Request<Body>, next: Next) -> Response {
         let _ = timeout(REFLECTION_TIME_MAX, ended).await;
     };
     let request = request.map(|body| Body::from_stream(body.into_data_stream().take_until(ended)));
-    // The call is counted until its response ends.
-    next.run(request).await.map(|body| {
-        Body::new(body.map_frame(move |frame| {
-            let _ = &counted;
-            frame
-        }))
-    })
+    hold(counted, next.run(request).await)
 }

@@ -51,7 +51,7 @@ use crate::entropy;
 use crate::ext_authz::service::AuthorizationService;
 use crate::observability::error_chain::whole;
 use crate::observability::metrics::{Metrics, SharedMetrics};
-use crate::observability::telemetry::CallTracer;
+use crate::observability::telemetry::{CallTracer, DroppedLines, Telemetry};
 use crate::rpc::call::CallPolicy;
 use crate::rpc::connection::ConnectionService;
 use crate::rpc::deadline::Deadlines;
@@ -133,7 +133,7 @@ fn advice(flag: &str, error: &io::Error) -> String {
 ///
 /// # Errors
 /// [`ServeError`]: before anything is served, or during the shutdown.
-pub(crate) async fn serve(config: Config, tracer: CallTracer, shutdown: Shutdown) -> Result<(), ServeError> {
+pub(crate) async fn serve(config: Config, telemetry: &Telemetry, shutdown: Shutdown) -> Result<(), ServeError> {
     warn_at_start(&config);
     let methods = MethodTable::from_descriptor_sets(routes::DESCRIPTOR_SETS.iter().copied())?;
     let metrics = SharedMetrics::new(Metrics::new(VERSION, &methods, &Verdict::ALL.map(Verdict::as_str)));
@@ -149,10 +149,10 @@ pub(crate) async fn serve(config: Config, tracer: CallTracer, shutdown: Shutdown
 
     let replicator = Replicator::start(settings(&config, &resources, addresses.grpc))?;
     let replica = Arc::clone(replicator.state());
-    watch_metrics(&metrics, &replica, &resources, budget);
+    watch_metrics(&metrics, &replica, &resources, budget, telemetry.dropped_lines());
     let (stop_calls, ended) = (CancellationToken::new(), CancellationToken::new());
     let (health, health_service) = Health::new();
-    let server = Server::new(&config, &resources, &replica, &metrics, tracer, health_service);
+    let server = Server::new(&config, &resources, &replica, &metrics, telemetry.tracer(), health_service);
     let mut serving = JoinSet::new();
     serving.spawn(listeners.grpc.serve(
         server.connections(server.services.all()?),
@@ -409,7 +409,13 @@ async fn make_first_key(config: &Config, store: &Store) -> Result<(), ServeError
     Ok(())
 }
 
-fn watch_metrics(metrics: &SharedMetrics, replica: &Arc<ReplicaState>, resources: &Resources, budget: ProcessBudget) {
+fn watch_metrics(
+    metrics: &SharedMetrics,
+    replica: &Arc<ReplicaState>,
+    resources: &Resources,
+    budget: ProcessBudget,
+    dropped_lines: DroppedLines,
+) {
     let replica = Arc::clone(replica);
     let (store, changes, usage) = (resources.store.clone(), resources.changes.clone(), resources.usage.clone());
     metrics.on_scrape(move |metrics| {
@@ -419,5 +425,6 @@ fn watch_metrics(metrics: &SharedMetrics, replica: &Arc<ReplicaState>, resources
         metrics.set_statements("usage", usage.statements());
         metrics.set_waiting_changes(changes.waiting_changes());
         metrics.set_held_bytes(budget.held());
+        metrics.set_dropped_lines(dropped_lines.counts());
     });
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::places::Counted;
@@ -28,6 +28,8 @@ const FREE_BYTES: usize = 2 * 1024;
 const REQUEST_SHARE: usize = 8;
 /// The share of the process's budget that the responses of one connection may use.
 const RESPONSE_SHARE: usize = 32;
+/// The maximum number of pages that a connection has at a time, read from the database or not read by the peer.
+const PAGES_MAX: usize = 2;
 /// How long a peer may read nothing while responses wait for it.
 const STALL_LIMIT: Duration = Duration::from_secs(30);
 
@@ -54,6 +56,8 @@ struct Account {
     responses: AtomicUsize,
     /// The number of charges of responses that have ended: it shows whether the peer reads.
     ended: AtomicU64,
+    /// Turns of calls that may each hold a page.
+    pages: Arc<Semaphore>,
     /// Wakes those that wait for room, and the watch for a peer that reads nothing.
     changed: Notify,
     is_listed: Mutex<bool>,
@@ -75,6 +79,7 @@ impl ProcessBudget {
             requests: AtomicUsize::new(0),
             responses: AtomicUsize::new(0),
             ended: AtomicU64::new(0),
+            pages: Arc::new(Semaphore::new(PAGES_MAX)),
             changed: Notify::new(),
             is_listed: Mutex::default(),
             cut: CancellationToken::new(),
@@ -141,6 +146,12 @@ impl ConnectionBudget {
             }
             changed.await;
         }
+    }
+
+    /// Waits for the turn of a call whose response is a page. The turn lasts until the peer has read the page.
+    pub async fn page(&self) -> Option<OwnedSemaphorePermit> {
+        // The semaphore is never closed.
+        Arc::clone(&self.0.pages).acquire_owned().await.ok()
     }
 
     /// Charges a chunk of a response, until it is dropped.

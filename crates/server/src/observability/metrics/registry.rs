@@ -23,6 +23,11 @@ struct VerdictLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LevelLabel {
+    level: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct UrgencyLabel {
     urgency: &'static str,
 }
@@ -107,6 +112,7 @@ pub struct Metrics {
     connections_refused: Family<ReasonLabel, Counter>,
     connections_cut: Family<ReasonLabel, Counter>,
     held_bytes: Gauge,
+    dropped_lines: Family<LevelLabel, Counter>,
     admin_refused: Family<ReasonLabel, Counter>,
     /// The series of the replica.
     pub replica: ReplicaMetrics,
@@ -157,6 +163,12 @@ impl Metrics {
             Unit::Bytes,
             held_bytes.clone(),
         );
+        let dropped_lines = Family::<LevelLabel, Counter>::default();
+        registry.register(
+            "keyauthority_log_lines_dropped",
+            "Log lines dropped because standard error was not read; `important` are warnings and errors",
+            dropped_lines.clone(),
+        );
         let admin_refused = Family::<ReasonLabel, Counter>::default();
         registry.register(
             "keyauthority_admin_refused",
@@ -186,6 +198,7 @@ impl Metrics {
             connections_refused,
             connections_cut,
             held_bytes,
+            dropped_lines,
             admin_refused,
             replica,
             statements,
@@ -239,6 +252,13 @@ impl Metrics {
     /// Sets the number of bytes that are held for peers.
     pub fn set_held_bytes(&self, bytes: usize) {
         self.held_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Sets the numbers of dropped log lines: warnings and errors, and others.
+    pub fn set_dropped_lines(&self, counts: [usize; 2]) {
+        for (level, count) in ["important", "other"].into_iter().zip(counts) {
+            set(&self.dropped_lines.get_or_create_owned(&LevelLabel { level }), count as u64);
+        }
     }
 
     /// Counts a connection as open until the returned value is dropped.
