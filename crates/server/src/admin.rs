@@ -6,7 +6,7 @@ mod audit;
 mod audited;
 mod connect;
 mod context;
-mod cursor;
+pub(crate) mod cursor;
 mod delete;
 mod import;
 mod import_stream;

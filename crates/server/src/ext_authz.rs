@@ -19,3 +19,6 @@ mod misroutes;
 mod response;
 mod route;
 pub(crate) mod service;
+
+pub(crate) use check::check;
+pub(crate) use misroutes::Misroutes;

@@ -20,6 +20,8 @@ pub use crate::transport::places::PlaceLimits;
 pub use crate::verify::Verifier;
 pub use crate::wire::methods::MethodTable;
 
+pub mod untrusted;
+
 /// The source of random bytes.
 pub mod entropy {
     pub use crate::entropy::fill;

@@ -9,7 +9,7 @@ use crate::rpc::errors::RpcError;
 use crate::wire::page::{self, Listing};
 
 /// A position in a listing.
-pub(super) trait Cursor: Sized {
+pub(crate) trait Cursor: Sized {
     fn to_bytes(&self) -> Vec<u8>;
     fn from_bytes(bytes: &[u8]) -> Option<Self>;
 }
@@ -39,7 +39,7 @@ impl Cursor for Newest {
 }
 
 /// Returns where the requested page begins; `None` for the first page.
-pub(super) fn open<C: Cursor>(keyring: &Keyring, caller: &str, request: &impl Listing) -> Result<Option<C>, RpcError> {
+pub(crate) fn open<C: Cursor>(keyring: &Keyring, caller: &str, request: &impl Listing) -> Result<Option<C>, RpcError> {
     let Some(bytes) = page::open_page(keyring, &request.query_digest(caller), request.page_token())? else {
         return Ok(None);
     };

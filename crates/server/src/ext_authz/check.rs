@@ -14,7 +14,7 @@ use crate::verify::Verifier;
 use crate::wire::violations::{REQUIRED, Violations};
 
 /// Decides about one request.
-pub(super) fn check(
+pub(crate) fn check(
     verifier: &Verifier,
     permit: &Permit,
     misroutes: &Misroutes,

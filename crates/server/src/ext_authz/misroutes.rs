@@ -12,7 +12,7 @@ const INTERVAL_MICROS: i64 = 60_000_000;
 
 /// Logs configuration mistakes at a limited rate.
 #[derive(Debug)]
-pub(super) struct Misroutes {
+pub(crate) struct Misroutes {
     reported_micros: AtomicI64,
 }
 

@@ -16,3 +16,5 @@ pub(crate) use body::ResponseBody;
 pub(crate) use method::{Admission, StreamMethod, UnaryMethod};
 pub use registry::RawMethods;
 pub(crate) use registry::{RawCall, RawMethod};
+pub(crate) use stream::MessageStream;
+pub(crate) use unary::UnaryCall;

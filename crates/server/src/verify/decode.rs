@@ -17,7 +17,7 @@ use crate::wire::fields::{Fields, Undecodable};
 use crate::wire::violations::Violations;
 
 /// The maximum number of questions in a batch.
-pub(crate) const BATCH_MAX: usize = 1000;
+pub const BATCH_MAX: usize = 1000;
 
 /// A `VerifyRequest` that borrows from the buffer of its message.
 #[derive(Default, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! Unknown variables with the server's prefix: a misspelled setting must not be ignored silently.
 
+use std::sync::LazyLock;
+
 use clap::CommandFactory as _;
 
 use super::args::Cli;
@@ -16,7 +18,9 @@ const OF_TESTS: [&str; 6] = [
     "KEY_AUTHORITY_SEED",
 ];
 
-/// Returns every variable that some flag reads. clap is the only list.
+/// Every variable that some flag reads. clap is the only list.
+static KNOWN: LazyLock<Vec<String>> = LazyLock::new(known_names);
+
 fn known_names() -> Vec<String> {
     fn collect(command: &clap::Command, names: &mut Vec<String>) {
         names.extend(
@@ -46,13 +50,12 @@ fn is_service_link(name: &str, value: &str) -> bool {
 
 /// Returns an error for each unknown variable. Values are read only to recognize those of Kubernetes.
 pub(super) fn unknown(variables: impl IntoIterator<Item = (String, String)>) -> Vec<ConfigError> {
-    let known = known_names();
     let mut unknown: Vec<String> = variables
         .into_iter()
         .filter(|(name, value)| {
             name.starts_with(PREFIX)
                 && !OF_TESTS.contains(&name.as_str())
-                && !known.contains(name)
+                && !KNOWN.contains(name)
                 && !is_service_link(name, value)
         })
         .map(|(name, _)| name)
@@ -61,7 +64,7 @@ pub(super) fn unknown(variables: impl IntoIterator<Item = (String, String)>) -> 
     unknown
         .into_iter()
         .map(|name| {
-            let nearest = known.iter().min_by_key(|candidate| distance(&name, candidate));
+            let nearest = KNOWN.iter().min_by_key(|candidate| distance(&name, candidate));
             let nearest = nearest.filter(|candidate| distance(&name, candidate) <= 4).cloned();
             ConfigError::UnknownVariable { name, nearest }
         })

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use http_body::{Body, Frame};
+use hyper::body::Incoming;
 use tonic::Status;
 
 use super::stream::MessageStream;
@@ -20,7 +21,7 @@ enum BodyState<C> {
     /// One framed message, until it is sent; then the trailers.
     Unary(Option<Bytes>),
     /// A stream of messages, for as long as the peer sends requests.
-    Stream(Box<MessageStream<C>>),
+    Stream(Box<MessageStream<Incoming, C>>),
 }
 
 impl<C> Default for ResponseBody<C> {
@@ -52,7 +53,7 @@ pub(super) fn unary<C>(message: Vec<u8>) -> Response<ResponseBody<C>> {
 }
 
 /// Returns the response with a stream of messages.
-pub(super) fn streaming<C>(stream: MessageStream<C>) -> Response<ResponseBody<C>> {
+pub(super) fn streaming<C>(stream: MessageStream<Incoming, C>) -> Response<ResponseBody<C>> {
     with_body(BodyState::Stream(Box::new(stream)))
 }
 

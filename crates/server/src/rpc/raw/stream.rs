@@ -9,7 +9,6 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use hyper::body::Incoming;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::Status;
 
@@ -26,10 +25,10 @@ const CHUNK_BYTES: usize = 16 * 1024;
 const MESSAGES_MAX: usize = 64;
 
 /// The responses of a stream.
-pub(super) struct MessageStream<C> {
+pub(crate) struct MessageStream<B, C> {
     method: Arc<dyn StreamMethod<C>>,
     caller: C,
-    body: Incoming,
+    body: B,
     buffer: BodyBuffer,
     /// Completes when the connection is to end, which ends the stream in order.
     closing: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -37,9 +36,9 @@ pub(super) struct MessageStream<C> {
     error: Option<Status>,
 }
 
-impl<C: 'static> MessageStream<C> {
-    pub(super) fn new(
-        body: Incoming,
+impl<B: Body<Data = Bytes> + Unpin, C: 'static> MessageStream<B, C> {
+    pub(crate) fn new(
+        body: B,
         method: Arc<dyn StreamMethod<C>>,
         caller: C,
         connection: &ConnectionContext,
@@ -99,7 +98,7 @@ impl<C: 'static> MessageStream<C> {
     }
 }
 
-impl<C: Unpin + 'static> Body for MessageStream<C> {
+impl<B: Body<Data = Bytes> + Unpin, C: Unpin + 'static> Body for MessageStream<B, C> {
     type Data = Bytes;
     type Error = std::convert::Infallible;
 

@@ -18,7 +18,7 @@ use crate::transport::budget::{ConnectionBudget, RequestCharge};
 const USUAL_RESPONSE_BYTES: usize = 256;
 
 /// The call: it reads one message and answers with a framed one.
-pub(super) struct UnaryCall<B, C> {
+pub(crate) struct UnaryCall<B, C> {
     body: B,
     buffer: BodyBuffer,
     charge: RequestCharge,
@@ -31,7 +31,7 @@ pub(super) struct UnaryCall<B, C> {
 }
 
 impl<B, C: 'static> UnaryCall<B, C> {
-    pub(super) fn new(body: B, method: Arc<dyn UnaryMethod<C>>, caller: C, budget: &ConnectionBudget) -> Self {
+    pub(crate) fn new(body: B, method: Arc<dyn UnaryMethod<C>>, caller: C, budget: &ConnectionBudget) -> Self {
         Self {
             body,
             buffer: BodyBuffer::default(),

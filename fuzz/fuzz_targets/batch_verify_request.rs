@@ -1,0 +1,3 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| key_authority_fuzz_targets::run("batch_verify_request", input));
