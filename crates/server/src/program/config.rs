@@ -229,6 +229,11 @@ fn database(read: &mut Reader, settings: &Settings, data_dir: &Path) -> Option<D
             return None;
         }
         (Some(url), None) => ("database-url", url.to_owned()),
+        // The value is left out: a URL that was set in place of its file may contain a password.
+        (None, Some(path)) if path.contains("://") => {
+            read.fail("database-url-file", None, "must be a file that contains the URL; set the URL by --database-url");
+            return None;
+        }
         (None, Some(path)) => match std::fs::read_to_string(path) {
             Ok(text) => ("database-url-file", text),
             Err(error) => {

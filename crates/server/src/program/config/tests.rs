@@ -150,6 +150,13 @@ fn the_url_can_be_in_a_file_and_maintenance_needs_no_secret() {
 }
 
 #[test]
+fn a_url_in_place_of_its_file_is_not_shown() {
+    let errors = config(&["--database-url-file", "postgres://u:CANARY@h/d", "--secret-file", "/s"]).unwrap_err();
+    let [error] = &errors[..] else { panic!("{errors:?}") };
+    assert!(error.contains("must be a file") && !error.contains("CANARY"), "{error}");
+}
+
+#[test]
 fn every_file_with_a_secret_is_listed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("url");
