@@ -42,8 +42,20 @@ impl<'a> VerifyRequestRef<'a> {
     /// # Errors
     /// When the message is not a `VerifyRequest`; `prost` has the details.
     pub(crate) fn read(message: &'a [u8]) -> Result<Self, Undecodable> {
+        Self::of(Fields::of(message))
+    }
+
+    /// Decodes `message`, a field of another message.
+    ///
+    /// # Errors
+    /// When the message is not a `VerifyRequest`.
+    fn read_nested(message: &'a [u8]) -> Result<Self, Undecodable> {
+        Self::of(Fields::nested(message))
+    }
+
+    fn of(fields: Fields<'a>) -> Result<Self, Undecodable> {
         let mut request = Self::default();
-        for field in Fields::of(message) {
+        for field in fields {
             let (number, content) = field?;
             match number {
                 1 => request.token = content.text()?,
@@ -97,7 +109,7 @@ pub(crate) fn batch(message: &[u8]) -> Result<Vec<VerifyRequestRef<'_>>, Undecod
     let mut all = Vec::new();
     for field in Fields::of(message) {
         if let (1, content) = field? {
-            let request = VerifyRequestRef::read(content.bytes()?)?;
+            let request = VerifyRequestRef::read_nested(content.bytes()?)?;
             if all.len() <= BATCH_MAX {
                 all.push(request);
             }
@@ -141,7 +153,7 @@ impl StreamRequestRef<'_> {
     /// # Errors
     /// When it is not a `VerifyRequest`.
     pub(crate) fn body(&self) -> Result<Option<VerifyRequestRef<'_>>, Undecodable> {
-        self.request.as_deref().map(VerifyRequestRef::read).transpose()
+        self.request.as_deref().map(VerifyRequestRef::read_nested).transpose()
     }
 }
 
@@ -156,17 +168,30 @@ pub(crate) fn stream_request(message: &[u8]) -> Result<StreamRequestRef<'_>, Und
             (1, content) => question.id = content.number()?,
             (2, content) => {
                 let bytes = content.bytes()?;
-                // A message field that occurs twice is merged: its parts are concatenated.
-                match &mut question.request {
-                    None => question.request = Some(Cow::Borrowed(bytes)),
-                    // Appended in place: copying all earlier parts for each one would take quadratic time.
-                    Some(parts) => parts.to_mut().extend_from_slice(bytes),
-                }
+                question.request = Some(match question.request {
+                    None => Cow::Borrowed(bytes),
+                    Some(parts) => merged(parts, bytes)?,
+                });
             }
             _ => {}
         }
     }
     Ok(question)
+}
+
+/// Merges a message field that occurs again: its parts are concatenated, but each must be whole by itself.
+///
+/// # Errors
+/// When a part is not a `VerifyRequest`.
+fn merged<'a>(parts: Cow<'a, [u8]>, next: &'a [u8]) -> Result<Cow<'a, [u8]>, Undecodable> {
+    // What is owned was merged, and validated, before. A message of many parts must not be read again for each.
+    if let Cow::Borrowed(first) = parts {
+        VerifyRequestRef::read_nested(first)?;
+    }
+    VerifyRequestRef::read_nested(next)?;
+    let mut parts = parts.into_owned();
+    parts.extend_from_slice(next);
+    Ok(parts.into())
 }
 
 /// Converts a verdict.
@@ -298,14 +323,38 @@ mod tests {
             key_id: request.key_id.to_owned(),
         });
         assert_eq!(ours, v1::VerifyRequest::decode(bytes).ok(), "{bytes:?}");
-        let ours = stream_request(bytes).ok().and_then(|StreamRequestRef { id, request }| {
-            Some((id, request.as_deref().map(VerifyRequestRef::read).transpose().ok()?.is_some()))
-        });
+        let ours = stream_request(bytes).ok();
+        let ours = ours.and_then(|request| Some((request.id, request.body().ok()?.is_some())));
         let theirs =
             v1::VerifyStreamRequest::decode(bytes).ok().map(|question| (question.id, question.request.is_some()));
         assert_eq!(ours, theirs, "{bytes:?}");
         let theirs = v1::BatchVerifyRequest::decode(bytes).ok().map(|batch| batch.requests.len());
         assert_eq!(batch(bytes).ok().map(|batch| batch.len()), theirs, "{bytes:?}");
+    }
+
+    /// A field of type `bytes`.
+    fn field(number: u8, content: &[u8]) -> Vec<u8> {
+        [&[number << 3 | 2, u8::try_from(content.len()).unwrap()], content].concat()
+    }
+
+    #[test]
+    fn parts_of_a_question_that_are_whole_only_together_are_rejected() {
+        for parts in [[&b"\x0a\x01a"[..], b"\x12\x01p"], [b"\x0a\x05ab", b"cde"], [b"\x3b", b"\x3c"]] {
+            assert_read_alike(&parts.map(|part| field(2, part)).concat());
+        }
+    }
+
+    #[test]
+    fn groups_may_be_nested_as_deep_as_in_prost() {
+        for depth in 97..=101 {
+            let groups = [[0x3b].repeat(depth), [0x3c].repeat(depth)].concat();
+            assert_read_alike(&groups);
+            if let Ok(len) = u8::try_from(groups.len()) {
+                let field = |number: u8| [&[number << 3 | 2, len & 0x7f | 0x80, len >> 7], &groups[..]].concat();
+                assert_read_alike(&field(1));
+                assert_read_alike(&field(2));
+            }
+        }
     }
 
     proptest! {

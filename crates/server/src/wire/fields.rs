@@ -5,6 +5,9 @@
 
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
+/// How deep fields may be nested, as in prost.
+const DEPTH_MAX: u32 = 100;
+
 /// The bytes are not the expected message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Undecodable;
@@ -44,27 +47,37 @@ impl<'a> Content<'a> {
 }
 
 /// The remaining fields of a message.
-pub(crate) struct Fields<'a>(&'a [u8]);
+pub(crate) struct Fields<'a> {
+    rest: &'a [u8],
+    /// How deep the fields may be nested.
+    depth_max: u32,
+}
 
 impl<'a> Fields<'a> {
     /// Returns the fields of `message`.
     #[must_use]
     pub(crate) fn of(message: &'a [u8]) -> Self {
-        Self(message)
+        Self { rest: message, depth_max: DEPTH_MAX }
+    }
+
+    /// Returns the fields of `message`, which is a field itself.
+    #[must_use]
+    pub(crate) fn nested(message: &'a [u8]) -> Self {
+        Self { rest: message, depth_max: DEPTH_MAX - 1 }
     }
 
     fn read(&mut self) -> Result<(u32, Content<'a>), Undecodable> {
-        let (number, wire_type) = decode_key(&mut self.0)?;
+        let (number, wire_type) = decode_key(&mut self.rest)?;
         let content = match wire_type {
             WireType::LengthDelimited => {
-                let len = usize::try_from(decode_varint(&mut self.0)?).map_err(|_| Undecodable)?;
-                let (bytes, rest) = self.0.split_at_checked(len).ok_or(Undecodable)?;
-                self.0 = rest;
+                let len = usize::try_from(decode_varint(&mut self.rest)?).map_err(|_| Undecodable)?;
+                let (bytes, rest) = self.rest.split_at_checked(len).ok_or(Undecodable)?;
+                self.rest = rest;
                 Content::Bytes(bytes)
             }
-            WireType::Varint => Content::Number(decode_varint(&mut self.0)?),
+            WireType::Varint => Content::Number(decode_varint(&mut self.rest)?),
             _ => {
-                skip_field(wire_type, number, &mut self.0, DecodeContext::default())?;
+                skip(wire_type, number, &mut self.rest, self.depth_max)?;
                 Content::Other
             }
         };
@@ -76,13 +89,30 @@ impl<'a> Iterator for Fields<'a> {
     type Item = Result<(u32, Content<'a>), Undecodable>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
+        if self.rest.is_empty() {
             return None;
         }
         let field = self.read();
         if field.is_err() {
-            self.0 = &[];
+            self.rest = &[];
         }
         Some(field)
+    }
+}
+
+/// Skips the content of a field, as prost's `skip_field` does; that function cannot be called for a nested message,
+/// since its depth is private.
+fn skip(wire_type: WireType, number: u32, rest: &mut &[u8], depth_max: u32) -> Result<(), Undecodable> {
+    if depth_max == 0 {
+        return Err(Undecodable);
+    }
+    if wire_type != WireType::StartGroup {
+        return Ok(skip_field(wire_type, number, rest, DecodeContext::default())?);
+    }
+    loop {
+        match decode_key(rest)? {
+            (end, WireType::EndGroup) => return if end == number { Ok(()) } else { Err(Undecodable) },
+            (inner, wire_type) => skip(wire_type, inner, rest, depth_max - 1)?,
+        }
     }
 }
