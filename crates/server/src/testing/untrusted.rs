@@ -22,6 +22,7 @@ use crate::admin::cursor::{self, Cursor as _};
 use crate::auth::permit::Permit;
 use crate::rpc::errors::RpcError;
 use crate::rpc::raw::{MessageStream, StreamMethod, UnaryCall, UnaryMethod, frame};
+use crate::transport::budget::ProcessBudget;
 use crate::verify::Verifier;
 use crate::verify::decode::{self, VerifyRequestRef};
 use crate::wire::import::ImportSpec;
@@ -198,7 +199,8 @@ impl StreamMethod<()> for Echo {
 /// # Errors
 /// The code of the response.
 pub fn unary_body(chunks: Vec<Vec<u8>>, request_bytes_max: usize) -> Result<Vec<u8>, i32> {
-    let mut call = UnaryCall::new(Chunks::of(chunks), Arc::new(Echo { request_bytes_max }), ());
+    let budget = ProcessBudget::new(usize::MAX).connection();
+    let mut call = UnaryCall::new(Chunks::of(chunks), Arc::new(Echo { request_bytes_max }), (), &budget);
     let mut context = Context::from_waker(Waker::noop());
     loop {
         if let Poll::Ready(answer) = Pin::new(&mut call).poll(&mut context) {
@@ -211,8 +213,8 @@ pub fn unary_body(chunks: Vec<Vec<u8>>, request_bytes_max: usize) -> Result<Vec<
 /// code of the trailers.
 #[must_use]
 pub fn stream_body(chunks: Vec<Vec<u8>>, request_bytes_max: usize) -> (Vec<u8>, i32) {
-    let shutdown = CancellationToken::new().cancelled_owned();
-    let mut stream = MessageStream::new(Chunks::of(chunks), Arc::new(Echo { request_bytes_max }), (), shutdown);
+    let closing = CancellationToken::new().cancelled_owned();
+    let mut stream = MessageStream::new(Chunks::of(chunks), Arc::new(Echo { request_bytes_max }), (), closing);
     let mut context = Context::from_waker(Waker::noop());
     let mut messages = Vec::new();
     loop {

@@ -57,7 +57,10 @@ impl<C: Send + 'static> RawMethods<C> {
                 State::Unary(UnaryCall::new(body, Arc::clone(method), caller, &connection.budget))
             }
             RawMethod::Stream(method) => State::Answered(Some(match method.admit(&caller) {
-                Ok(()) => streaming(MessageStream::new(body, Arc::clone(method), caller, connection)),
+                Ok(()) => {
+                    let closing = connection.closing.clone().cancelled_owned();
+                    streaming(MessageStream::new(body, Arc::clone(method), caller, closing))
+                }
                 Err(error) => failed(error.into()),
             })),
         })

@@ -16,7 +16,6 @@ use super::frame::{self, BodyBuffer};
 use super::method::StreamMethod;
 use crate::rpc::decode_errors;
 use crate::rpc::trailers;
-use crate::transport::connection::ConnectionContext;
 
 /// The size at which a chunk of responses is sent: a frame of HTTP/2.
 const CHUNK_BYTES: usize = 16 * 1024;
@@ -41,10 +40,10 @@ impl<B: Body<Data = Bytes> + Unpin, C: 'static> MessageStream<B, C> {
         body: B,
         method: Arc<dyn StreamMethod<C>>,
         caller: C,
-        connection: &ConnectionContext,
+        closing: WaitForCancellationFutureOwned,
     ) -> Self {
-        let (buffer, closing) = (BodyBuffer::default(), Box::pin(connection.closing.clone().cancelled_owned()));
-        Self { method, caller, body, buffer, closing, is_over: false, error: None }
+        let buffer = BodyBuffer::default();
+        Self { method, caller, body, buffer, closing: Box::pin(closing), is_over: false, error: None }
     }
 
     /// Answers the messages that have arrived completely, until a chunk is full.
