@@ -2,15 +2,13 @@
 
 mod compare;
 mod markdown;
-mod plot;
 
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use key_authority_testkit::plot::Plot;
 use key_authority_testkit::progress;
 use serde::{Deserialize, Serialize};
-
-pub(crate) use self::plot::{Line, Plot};
 
 /// Figures under a common heading. Table, row and column identify a figure.
 #[derive(Debug, Clone, Serialize, Deserialize)]

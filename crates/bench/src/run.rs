@@ -17,12 +17,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
+use key_authority_testkit::plot::Plot;
 use tempfile::TempDir;
 
 use self::servers::Pair;
 use crate::key_set::{KeySet, Presented};
 use crate::load::{Mode, Plan};
-use crate::report::{Plot, Report};
+use crate::report::Report;
 
 /// What to measure, and for how long.
 #[derive(Debug, Clone, Args)]

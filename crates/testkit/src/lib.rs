@@ -5,6 +5,7 @@
 //! - [`process`]: child processes that never outlive their parent.
 //! - [`server`]: starting a server and reading the addresses that it announces.
 //! - [`port`]: free TCP ports.
+//! - [`plot`]: plots as SVG.
 //! - [`progress`]: progress on standard error, results on standard output.
 //! - [`interrupt`]: ending a run on SIGINT or SIGTERM.
 //!
@@ -12,6 +13,7 @@
 
 pub mod clock;
 pub mod interrupt;
+pub mod plot;
 pub mod port;
 pub mod process;
 pub mod progress;

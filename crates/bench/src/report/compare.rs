@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Report;
-use super::markdown::number;
+use key_authority_testkit::plot::number;
 
 /// Every figure that both reports have, before and now.
 pub(super) fn differences(earlier: &Report, now: &Report) -> String {

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use key_authority_testkit::plot::number;
+
 use super::{Report, Table};
 
 pub(super) fn report(report: &Report) -> String {
@@ -29,28 +31,9 @@ pub(super) fn table(table: &Table) -> String {
     text
 }
 
-/// A number with three significant digits, or all digits of its integer part if it has more.
-pub(super) fn number(number: f64) -> String {
-    let size = number.abs();
-    let decimals =
-        [(100.0, 0), (10.0, 1), (1.0, 2)].iter().find(|(bound, _)| size >= *bound).map_or(3, |found| found.1);
-    let text = format!("{number:.decimals$}");
-    if size < 10_000.0 {
-        return text;
-    }
-    let groups: Vec<&[u8]> = text.as_bytes().rchunks(3).rev().collect();
-    groups.iter().map(|group| String::from_utf8_lossy(group)).collect::<Vec<_>>().join(",")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_have_three_significant_digits_or_all_integer_digits() {
-        let shown = [0.0312, 1.234, 12.34, 123.4, 1234.0, 12345.6, 1_234_567.0].map(number);
-        assert_eq!(shown, ["0.031", "1.23", "12.3", "123", "1234", "12,346", "1,234,567"]);
-    }
 
     #[test]
     fn a_table_has_a_cell_for_each_column() {

@@ -2,12 +2,13 @@
 //! closed loop calls arrive in bunches and cost less each.
 
 use anyhow::Result;
+use key_authority_testkit::plot::{Line, Plot};
 
 use super::Bench;
 use super::cpu_cost::{COSTS, UNARY};
 use super::servers::Pair;
 use crate::load::{self, Mode, Plan};
-use crate::report::{Line, Plot, Table};
+use crate::report::Table;
 
 /// The assumed throughput if the closed loop was not measured, in calls per second.
 const PEAK_DEFAULT: f64 = 20_000.0;

@@ -1,13 +1,14 @@
 //! CPU time, memory and start-up against the number of keys.
 
 use anyhow::Result;
+use key_authority_testkit::plot::{Line, Plot};
 use key_authority_testkit::say;
 use key_authority_testkit::server::Server;
 
 use super::Bench;
 use super::servers::{Pair, median};
 use crate::load::{Mode, Plan};
-use crate::report::{Line, Plot, Table};
+use crate::report::Table;
 use crate::usage::Usage;
 
 pub(super) const SIZES: &str = "Number of keys";

@@ -2,8 +2,6 @@
 
 use std::fmt::Write as _;
 
-use super::markdown::number;
-
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 360.0;
 const LEFT: f64 = 60.0;
@@ -12,28 +10,39 @@ const TOP: f64 = 36.0;
 const BOTTOM: f64 = 48.0;
 const COLOURS: [&str; 4] = ["#1b6ca8", "#c8553d", "#588b40", "#7d5ba6"];
 
+/// The most labels of the horizontal axis; a plot with more points has evenly spaced labels instead.
+const X_LABELS_MAX: usize = 12;
+
 /// A plot.
 #[derive(Debug, Clone)]
-pub(crate) struct Plot {
+pub struct Plot {
     /// The name of its file, without extension.
-    pub(crate) name: String,
-    pub(crate) title: String,
-    pub(crate) x_label: String,
-    pub(crate) y_label: String,
-    pub(crate) is_x_logarithmic: bool,
-    pub(crate) lines: Vec<Line>,
+    pub name: String,
+    /// Its title.
+    pub title: String,
+    /// The label of the horizontal axis.
+    pub x_label: String,
+    /// The label of the vertical axis.
+    pub y_label: String,
+    /// Whether the horizontal axis is logarithmic.
+    pub is_x_logarithmic: bool,
+    /// The lines.
+    pub lines: Vec<Line>,
 }
 
 /// One line.
 #[derive(Debug, Clone)]
-pub(crate) struct Line {
-    pub(crate) name: String,
-    pub(crate) points: Vec<(f64, f64)>,
+pub struct Line {
+    /// The name that stands at its end.
+    pub name: String,
+    /// Its points, by ascending x.
+    pub points: Vec<(f64, f64)>,
 }
 
 impl Plot {
     /// The plot as SVG.
-    pub(crate) fn svg(&self) -> String {
+    #[must_use]
+    pub fn svg(&self) -> String {
         let points = || self.lines.iter().flat_map(|line| line.points.iter().copied());
         let of_x = |x: f64| if self.is_x_logarithmic { x.max(1e-9).log10() } else { x };
         let first = points().map(|(x, _)| of_x(x)).fold(f64::INFINITY, f64::min);
@@ -55,6 +64,10 @@ impl Plot {
         let mut ticks: Vec<f64> = points().map(|(x, _)| x).collect();
         ticks.sort_by(f64::total_cmp);
         ticks.dedup();
+        if ticks.len() > X_LABELS_MAX {
+            let last = ticks.last().copied().unwrap_or_default();
+            ticks = (0..=5).map(|step| last * f64::from(step) / 5.0).filter(|x| of_x(*x) >= first).collect();
+        }
         for x in ticks {
             text(x_at(x), HEIGHT - BOTTOM + 18.0, "middle", &number(x));
         }
@@ -81,9 +94,29 @@ impl Plot {
     }
 }
 
+/// A number with three significant digits, or all digits of its integer part if it has more.
+#[must_use]
+pub fn number(number: f64) -> String {
+    let size = number.abs();
+    let decimals =
+        [(100.0, 0), (10.0, 1), (1.0, 2)].iter().find(|(bound, _)| size >= *bound).map_or(3, |found| found.1);
+    let text = format!("{number:.decimals$}");
+    if size < 10_000.0 {
+        return text;
+    }
+    let groups: Vec<&[u8]> = text.as_bytes().rchunks(3).rev().collect();
+    groups.iter().map(|group| String::from_utf8_lossy(group)).collect::<Vec<_>>().join(",")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_have_three_significant_digits_or_all_integer_digits() {
+        let shown = [0.0312, 1.234, 12.34, 123.4, 1234.0, 12345.6, 1_234_567.0].map(number);
+        assert_eq!(shown, ["0.031", "1.23", "12.3", "123", "1234", "12,346", "1,234,567"]);
+    }
 
     #[test]
     fn a_line_spans_the_plot() {
