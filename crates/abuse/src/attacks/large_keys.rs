@@ -24,7 +24,10 @@ pub(super) const ATTACK: Attack = Attack::new(
 async fn run(stage: &Stage) -> Result<()> {
     let mut tenant = client(stage, &stage.tenant, TENANT)?;
     for key in 0..KEYS {
-        let only = (0..PROJECTS).map(|project| format!("{:p<1$}", format!("{key}-{project}-"), PROJECT_CHARACTERS));
+        let only = (0..PROJECTS).map(|project| {
+            let name = format!("{key}-{project}-");
+            format!("{name:p<PROJECT_CHARACTERS$}")
+        });
         let projects = v1::ProjectAccess { all: false, only: only.collect() };
         let request =
             v1::CreateKeyRequest { account: TENANT_ACCOUNT.into(), projects: Some(projects), ..Default::default() };
