@@ -15,7 +15,6 @@ pub(crate) const CONTINUATION: u8 = 9;
 
 pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
-pub(crate) const ACK: u8 = 1;
 
 /// The length of a frame's header.
 pub(crate) const HEADER: usize = 9;
@@ -86,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_frame_has_length_kind_flags_and_stream() {
-        assert_eq!(frame(PING, ACK, 0, &[7; 8])[..10], [0, 0, 8, PING, ACK, 0, 0, 0, 0, 7]);
+        assert_eq!(frame(PING, END_STREAM, 0, &[7; 8])[..10], [0, 0, 8, PING, END_STREAM, 0, 0, 0, 0, 7]);
     }
 
     #[test]

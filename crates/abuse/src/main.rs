@@ -15,6 +15,7 @@ mod answers;
 mod attack;
 mod attacks;
 mod client;
+mod effort;
 mod frames;
 mod grpc;
 mod observer;

@@ -83,9 +83,12 @@ pub(crate) async fn flood(stage: &Stage, is_reading: bool, begin: &[u8], batch: 
         match RawPeer::open(stage, is_reading).await {
             Ok(mut peer) => {
                 if peer.send(begin).await.is_ok() {
-                    let mut number = 0;
-                    while peer.send(&batch(number)).await.is_ok() {
-                        number += 1;
+                    for number in 0.. {
+                        let bytes = batch(number);
+                        if peer.send(&bytes).await.is_err() {
+                            break;
+                        }
+                        stage.effort.sent(bytes.len());
                     }
                 }
                 if !is_reading {

@@ -179,6 +179,8 @@ impl Outcome {
 /// The outcomes of a run.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Report {
+    /// The load of the machine when the run began. Other load distorts the latencies.
+    pub(crate) load: String,
     pub(crate) outcomes: Vec<Outcome>,
 }
 
@@ -209,7 +211,12 @@ impl Report {
             let _ = writeln!(text, "{}", outcome.row());
         }
         let broken = self.outcomes.iter().filter(|outcome| !outcome.broken.is_empty()).count();
-        let _ = write!(text, "\n{} attacks, {broken} with a broken bound.", self.outcomes.len());
+        let _ = write!(
+            text,
+            "\n{} attacks, {broken} with a broken bound. Load before: {}.",
+            self.outcomes.len(),
+            self.load
+        );
         text
     }
 }

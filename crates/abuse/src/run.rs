@@ -88,12 +88,21 @@ impl Args {
 pub(crate) async fn run(args: &Args) -> Result<bool> {
     let attacks = args.attacks()?;
     raise_file_limit()?;
-    let mut report = Report::default();
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let mut report = Report { load: load.trim().to_owned(), outcomes: Vec::new() };
     for (attack, number) in attacks.iter().zip(1..) {
         say!("{number} of {}: {}", attacks.len(), attack.name);
-        let outcome = Box::pin(one(args, attack)).await?;
-        say!("{}", outcome.summary());
-        report.outcomes.push(outcome);
+        match Box::pin(one(args, attack)).await {
+            Ok(outcome) => {
+                say!("{}", outcome.summary());
+                report.outcomes.push(outcome);
+            }
+            Err(error) => {
+                // What was measured so far took minutes.
+                report.publish(args.json.as_deref(), args.svg.as_deref())?;
+                return Err(error.context(attack.name));
+            }
+        }
     }
     report.publish(args.json.as_deref(), args.svg.as_deref())?;
     Ok(report.is_good())

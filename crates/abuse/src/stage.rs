@@ -11,6 +11,7 @@ use key_authority_proto::v1;
 
 use crate::answers::Answers;
 use crate::client::{Client, OPERATOR, client};
+use crate::effort::Effort;
 use crate::server::Subject;
 
 /// The account of the tenant.
@@ -53,6 +54,7 @@ pub(crate) struct Stage {
     pub(crate) answers: Answers,
     broken: Mutex<Vec<String>>,
     notes: Mutex<Vec<String>>,
+    pub(crate) effort: Effort,
     imported: AtomicU32,
 }
 
@@ -73,6 +75,7 @@ impl Stage {
             answers: Answers::default(),
             broken: Mutex::default(),
             notes: Mutex::default(),
+            effort: Effort::default(),
             imported: AtomicU32::new(0),
         };
         let mut root = client(&stage, &stage.root, OPERATOR)?;
@@ -92,7 +95,11 @@ impl Stage {
 
     /// Records that something happened that must not.
     pub(crate) fn broken(&self, what: impl Into<String>) {
-        self.broken.lock().unwrap_or_else(PoisonError::into_inner).push(what.into());
+        let (what, mut all) = (what.into(), self.broken.lock().unwrap_or_else(PoisonError::into_inner));
+        // Attacks go in rounds; each problem is reported once.
+        if !all.contains(&what) {
+            all.push(what);
+        }
     }
 
     /// Records something that a reader of the report must know.
@@ -115,7 +122,8 @@ impl Stage {
     }
 
     pub(crate) fn all_notes(&self) -> Vec<String> {
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        [self.effort.notes(), notes].concat()
     }
 }
 

@@ -49,6 +49,7 @@ type Headers = Vec<(String, Vec<u8>)>;
 fn hostile(stage: &Stage) -> Vec<(&'static str, Headers)> {
     let one = |name: &str, value: &[u8]| vec![(name.to_owned(), value.to_vec())];
     let bearer = format!("Bearer {}", stage.good);
+    let other = stage.victims.last().map(|victim| format!("Bearer {}", victim.token)).unwrap_or_default();
     let every_byte: Vec<u8> = (0..=255).collect();
     let log_line = "Bearer x\n2026-01-01T00:00:00Z ERROR forged\u{202e}";
     vec![
@@ -56,7 +57,7 @@ fn hostile(stage: &Stage) -> Vec<(&'static str, Headers)> {
         ("a credential of 3 MiB", one("authorization", &vec![b'x'; 3 * 1024 * 1024])),
         ("10,000 headers", (0..10_000).map(|number| (format!("x-{number}"), b"value".to_vec())).collect()),
         ("10,000 credentials", vec![("authorization".to_owned(), b"Bearer x".to_vec()); 10_000]),
-        ("two valid credentials", vec![("authorization".to_owned(), bearer.clone().into_bytes()); 2]),
+        ("two valid tokens", [&bearer, &other].map(|value| ("authorization".to_owned(), value.clone().into())).into()),
         ("every byte", one("authorization", &every_byte)),
         ("a line break", one("authorization", log_line.as_bytes())),
         ("an empty name", one("", b"value")),

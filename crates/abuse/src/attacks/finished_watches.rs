@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use h2::RecvStream;
 use key_authority_testkit::clock::Clock;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::answers::Pending;
@@ -18,6 +19,8 @@ const CONNECTIONS: usize = 2;
 const STREAMS: usize = 998;
 /// Good watches, one after the other, all held.
 const GOOD: usize = 16;
+/// How long the watches of the attacker may take to open.
+const OPENING_LIMIT: Duration = Duration::from_secs(1);
 const GOOD_LIMIT: Duration = Duration::from_secs(1);
 /// `SERVING`, as a framed response.
 const SERVING: &[u8] = &[0, 0, 0, 0, 2, 8, 1];
@@ -29,16 +32,18 @@ pub(super) const ATTACK: Attack = Attack::new(
 );
 
 async fn run(stage: &Stage) -> Result<()> {
-    let mut peers = Vec::new();
+    let (mut peers, mut opening) = (Vec::new(), JoinSet::new());
     for _ in 0..CONNECTIONS {
         let mut peer = Peer::open(stage, 0, None).await?;
         for _ in 0..STREAMS {
-            if peer.send(WATCH, request(), true).await.is_err() {
-                break;
-            }
+            let Ok((mut sender, answer)) = peer.call(WATCH).await else { break };
+            let _ = sender.send_data(request(), true);
+            opening.spawn(answer.body());
         }
         peers.push(peer);
     }
+    // A watch has its place once its headers have come.
+    let _held = timeout(OPENING_LIMIT, opening.join_all()).await;
     let (clock, mut watches) = (Clock::start(), Vec::new());
     for number in 1..=GOOD {
         match timeout(GOOD_LIMIT, good_watch(stage)).await {

@@ -23,7 +23,7 @@ const OTHER_FILES: usize = 400;
 /// The pause before a connection that was closed is opened again.
 const RECONNECT_DELAY: Duration = Duration::from_millis(500);
 /// The pause between two bytes.
-const BYTE_DELAY: Duration = Duration::from_millis(300);
+const BYTE_DELAY: Duration = Duration::from_secs(1);
 /// How many connections are opened before a pause, so that the server's queue of connections is not what fails.
 const BURST: usize = 100;
 const BURST_DELAY: Duration = Duration::from_millis(10);
@@ -49,12 +49,12 @@ pub(super) const SLOW_GRPC: Attack =
 pub(super) const SLOW_FRAMES: Attack = Attack::new(
     "slow-frames",
     "10,000 connections that finish the preface and send a HEADERS frame byte by byte",
-    |stage| {
-        let headers = frame(frames::HEADERS, frames::END_HEADERS, 1, &frames::call("/a", None));
-        let settings = frame(frames::SETTINGS, 0, 0, &[]);
-        grpc(stage, |_| ATTACKER, Behaviour::ThenByteByByte([frames::PREFACE, &settings].concat(), headers))
-    },
+    |stage| grpc(stage, |_| ATTACKER, slow_frame()),
 );
+
+pub(super) const SLOW_FRAMES_SPREAD: Attack =
+    Attack::new("slow-frames-spread", "the same from 250 addresses", |stage| grpc(stage, one_of_many, slow_frame()))
+        .may_exclude_newcomers();
 
 pub(super) const IDLE_OPERATIONS: Attack =
     Attack::new("idle-operations", "10,000 idle connections to the operations port from one address", |stage| {
@@ -72,6 +72,17 @@ pub(super) const SLOW_OPERATIONS: Attack = Attack::new(
     "10,000 connections to the operations port that send a request byte by byte",
     |stage| operations(stage, |_| ATTACKER, Behaviour::ByteByByte(HALF_REQUEST.to_vec())),
 );
+
+pub(super) const SLOW_OPERATIONS_SPREAD: Attack =
+    Attack::new("slow-operations-spread", "the same from 250 addresses", |stage| {
+        operations(stage, one_of_many, Behaviour::ByteByByte(HALF_REQUEST.to_vec()))
+    });
+
+fn slow_frame() -> Behaviour {
+    let headers = frame(frames::HEADERS, frames::END_HEADERS, 1, &frames::call("/a", None));
+    let settings = frame(frames::SETTINGS, 0, 0, &[]);
+    Behaviour::ThenByteByByte([frames::PREFACE, &settings].concat(), headers)
+}
 
 fn grpc(stage: Arc<Stage>, from: fn(usize) -> IpAddr, behaviour: Behaviour) -> LocalBoxFuture<'static, Result<()>> {
     let to = stage.grpc;
@@ -134,7 +145,9 @@ async fn keep(stage: Arc<Stage>, to: SocketAddr, from: IpAddr, behaviour: Arc<Be
     loop {
         match connect(to, from).await {
             Ok(mut stream) => {
+                let open = stage.effort.opened();
                 let answer = until_closed(&mut stream, &behaviour).await;
+                drop(open);
                 stage.answers.count(answer);
             }
             Err(_refused) => stage.answers.count("connection refused"),
