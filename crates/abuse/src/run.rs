@@ -18,7 +18,7 @@ use crate::observer::Observer;
 use crate::report::{Outcome, Report};
 use crate::samples::Phase;
 use crate::server::{Options, Subject};
-use crate::stage::Stage;
+use crate::stage::{Stage, VICTIMS};
 
 /// How long the good client is measured before an attack.
 const QUIET: Duration = Duration::from_secs(2);
@@ -111,7 +111,7 @@ pub(crate) async fn run(args: &Args) -> Result<bool> {
 async fn one(args: &Args, attack: &Attack) -> Result<Outcome> {
     let options = Options { arguments: attack.arguments, has_tls: attack.has_tls, is_log_unread: attack.is_log_unread };
     let mut subject = Subject::start(&args.program()?, options).await?;
-    let stage = Arc::new(Stage::set(&subject).await.context("cannot create accounts and keys")?);
+    let stage = Arc::new(Stage::set(&subject, VICTIMS).await.context("cannot create accounts and keys")?);
     attack.prepare(&stage).await?;
     let pid = subject.server.process.pid().context("the server has exited")?;
     let observer = Observer::start(&stage, pid)?;

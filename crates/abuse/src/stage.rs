@@ -19,7 +19,7 @@ pub(crate) const TENANT_ACCOUNT: &str = "tenant";
 /// The account of the good client's key and of the keys that are revoked.
 const GOOD_ACCOUNT: &str = "good";
 /// The number of keys to revoke: one each half second, for longer than any attack.
-const VICTIMS: usize = 300;
+pub(crate) const VICTIMS: usize = 300;
 
 /// What a resident key of usual size may cost, in KiB.
 const KEY_KIB: f64 = 1.0;
@@ -59,8 +59,8 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Creates accounts, keys and callers.
-    pub(crate) async fn set(subject: &Subject) -> Result<Self> {
+    /// Creates accounts, callers and keys, with this number of keys to revoke.
+    pub(crate) async fn set(subject: &Subject, victims: usize) -> Result<Self> {
         let mut stage = Self {
             grpc: subject.server.grpc,
             http: subject.server.http.context("the server announced no operations port")?,
@@ -88,7 +88,7 @@ impl Stage {
         stage.tenant = create(root.clone(), caller(&scopes, Some(TENANT_ACCOUNT))).await?.token;
         stage.good = create(root.clone(), key_of(GOOD_ACCOUNT)).await?.token;
         stage.large = create(root.clone(), large_key()).await?.token;
-        let victims = iter(0..VICTIMS).map(|_| create(root.clone(), key_of(GOOD_ACCOUNT)));
+        let victims = iter(0..victims).map(|_| create(root.clone(), key_of(GOOD_ACCOUNT)));
         stage.victims = victims.buffer_unordered(8).try_collect().await?;
         Ok(stage)
     }
