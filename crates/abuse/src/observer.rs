@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, anyhow};
 use rustix::process::Pid;
 use tokio::sync::oneshot;
 
-pub(crate) use self::memory::Memory;
+pub(crate) use self::memory::{Memory, resident_mib};
 use crate::samples::{Phase, Samples};
 use crate::stage::Stage;
 

@@ -203,7 +203,7 @@ impl Report {
     }
 
     fn markdown(&self) -> String {
-        let mut text = "| attack | growth, MiB | 10 s after, MiB | p99 of Verify, quiet → attack, ms | Verify failed \
+        let mut text = "| attack | growth, MiB | after, MiB | p99 of Verify, quiet → attack, ms | Verify failed \
                         | new connections failed | longest /livez / /readyz, ms | longest RevokeKey, ms \
                         | answers to the attacker | bounds |\n|---|---:|---:|---:|---:|---:|---:|---:|---|---|\n"
             .to_owned();

@@ -14,7 +14,7 @@ use tokio::time::sleep;
 
 use crate::attack::Attack;
 use crate::attacks;
-use crate::observer::Observer;
+use crate::observer::{Observer, resident_mib};
 use crate::report::{Outcome, Report};
 use crate::samples::Phase;
 use crate::server::{Options, Subject};
@@ -24,6 +24,9 @@ use crate::stage::{Stage, VICTIMS};
 const QUIET: Duration = Duration::from_secs(2);
 /// How long memory may take to fall after an attack.
 const AFTER: Duration = Duration::from_secs(10);
+/// The same with `--quick`, if there is little that could fall.
+const AFTER_LITTLE: Duration = Duration::from_secs(1);
+const LITTLE_MIB: f64 = 8.0;
 
 /// Attacks the real server, and measures what a good client notices.
 ///
@@ -116,6 +119,7 @@ async fn one(args: &Args, attack: &Attack) -> Result<Outcome> {
     let pid = subject.server.process.pid().context("the server has exited")?;
     let observer = Observer::start(&stage, pid)?;
     sleep(QUIET).await;
+    let before = resident_mib(pid).unwrap_or_default();
     observer.samples.begin(Phase::Attack);
     if let Err(error) = attack.run(&stage, args.time()).await {
         // A server that fails is a result, and so is an attack that it ended.
@@ -123,7 +127,8 @@ async fn one(args: &Args, attack: &Attack) -> Result<Outcome> {
         sleep(args.time()).await;
     }
     observer.samples.begin(Phase::After);
-    sleep(AFTER).await;
+    let is_little = resident_mib(pid).is_some_and(|now| now - before < LITTLE_MIB);
+    sleep(if args.quick && is_little { AFTER_LITTLE } else { AFTER }).await;
     let (samples, memory) = observer.finish().await?;
     if !subject.server.process.is_running() {
         stage.note("the server was not running at the end");

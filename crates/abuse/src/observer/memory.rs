@@ -62,7 +62,7 @@ pub(super) async fn watch(stage: &Stage, samples: &Samples, pid: Pid) -> Result<
 }
 
 /// The resident memory of a process; None if it has exited.
-fn resident_mib(pid: Pid) -> Option<f64> {
+pub(crate) fn resident_mib(pid: Pid) -> Option<f64> {
     let text = std::fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u32 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
