@@ -21,6 +21,7 @@ const NICENESS: i32 = 15;
 
 /// An attack. Each is a constant in a file of its own.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "the flags are independent of each other")]
 pub(crate) struct Attack {
     /// The name, for `--only` and in the report.
     pub(crate) name: &'static str,
@@ -102,15 +103,15 @@ impl Attack {
         let (done, ended) = oneshot::channel();
         let (attack, stage) = (*self, Arc::clone(stage));
         let thread = std::thread::Builder::new().name("attacker".into());
-        thread.spawn(move || drop(done.send(attack.run_here(stage, time)))).context("cannot start a thread")?;
+        thread.spawn(move || drop(done.send(attack.run_here(&stage, time)))).context("cannot start a thread")?;
         ended.await.map_err(|_panicked| anyhow!("the attacker panicked"))?.with_context(|| self.name)
     }
 
-    fn run_here(&self, stage: Arc<Stage>, time: Duration) -> Result<()> {
+    fn run_here(&self, stage: &Arc<Stage>, time: Duration) -> Result<()> {
         rustix::process::setpriority_process(None, NICENESS).context("cannot lower the priority")?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let limit = if self.is_finite { FINITE_LIMIT } else { time };
-        match runtime.block_on(timeout_of(limit, (self.work)(Arc::clone(&stage)))) {
+        match runtime.block_on(timeout_of(limit, (self.work)(Arc::clone(stage)))) {
             Some(outcome) => outcome?,
             None if self.is_finite => stage.broken(format!("the attack had no end after {FINITE_LIMIT:?}")),
             None => {}

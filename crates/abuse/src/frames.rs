@@ -64,17 +64,16 @@ pub(crate) fn call(path: &str, token: Option<&str>) -> Vec<u8> {
 
 fn text(text: &[u8], buffer: &mut Vec<u8>) {
     // An integer with a prefix of 7 bits.
-    match u8::try_from(text.len()) {
-        Ok(length @ 0..127) => buffer.push(length),
-        _ => {
-            buffer.push(127);
-            let mut rest = text.len() - 127;
-            while rest >= 128 {
-                buffer.push(u8::try_from(rest % 128).unwrap_or_default() | 128);
-                rest /= 128;
-            }
-            buffer.push(u8::try_from(rest).unwrap_or_default());
+    if let Ok(length @ 0..127) = u8::try_from(text.len()) {
+        buffer.push(length);
+    } else {
+        buffer.push(127);
+        let mut rest = text.len() - 127;
+        while rest >= 128 {
+            buffer.push(u8::try_from(rest % 128).unwrap_or_default() | 0x80);
+            rest /= 128;
         }
+        buffer.push(u8::try_from(rest).unwrap_or_default());
     }
     buffer.extend_from_slice(text);
 }

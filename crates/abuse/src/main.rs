@@ -39,7 +39,9 @@ const RIG_FAILED: u8 = 2;
 fn main() -> ExitCode {
     let args = run::Args::parse();
     if args.list {
-        attacks::ALL.iter().for_each(|attack| progress::print(&format!("{:<28} {}", attack.name, attack.about)));
+        for attack in attacks::ALL {
+            progress::print(&format!("{:<28} {}", attack.name, attack.about));
+        }
         return ExitCode::SUCCESS;
     }
     let work = async {

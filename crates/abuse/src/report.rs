@@ -28,7 +28,7 @@ const PLOTTED: &str = "mix";
 /// Calls of one kind during an attack.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Calls {
-    calls: usize,
+    count: usize,
     p99_ms: f64,
     max_ms: f64,
     failures: BTreeMap<String, u64>,
@@ -36,8 +36,8 @@ pub(crate) struct Calls {
 
 impl Calls {
     fn of(series: Series) -> Self {
-        let (calls, p99_ms, max_ms) = (series.calls(), series.quantile_ms(0.99), series.max_ms());
-        Self { calls, p99_ms, max_ms, failures: series.failures }
+        let (count, p99_ms, max_ms) = (series.calls(), series.quantile_ms(0.99), series.max_ms());
+        Self { count, p99_ms, max_ms, failures: series.failures }
     }
 
     fn failed(&self) -> u64 {
@@ -132,7 +132,7 @@ impl Outcome {
         if self.revocations.max_ms > REVOKE_MS_MAX {
             broken.push(format!("RevokeKey took {:.0} ms", self.revocations.max_ms));
         }
-        if self.revocations.calls == 0 {
+        if self.revocations.count == 0 {
             broken.push("no revocation was measured".to_owned());
         }
         broken.append(&mut self.broken);
@@ -151,11 +151,11 @@ impl Outcome {
     fn row(&self) -> String {
         let newcomers = match self.newcomers.failed() {
             0 => "0".to_owned(),
-            failed => format!("**{failed}** of {}", self.newcomers.calls),
+            failed => format!("**{failed}** of {}", self.newcomers.count),
         };
         let failed = match self.good.failed() {
             0 => "0".to_owned(),
-            failed => format!("**{failed}** of {}", self.good.calls),
+            failed => format!("**{failed}** of {}", self.good.count),
         };
         let notes = if self.notes.is_empty() { String::new() } else { format!(" ({})", self.notes.join("; ")) };
         let verdict = if self.broken.is_empty() { "kept".to_owned() } else { self.broken.join("; ") };
@@ -250,7 +250,7 @@ mod tests {
 
     fn calls(p99_ms: f64, failures: &[(&str, u64)]) -> Calls {
         let failures = failures.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
-        Calls { calls: 100, p99_ms, max_ms: p99_ms, failures }
+        Calls { count: 100, p99_ms, max_ms: p99_ms, failures }
     }
 
     fn outcome() -> Outcome {
@@ -289,7 +289,7 @@ mod tests {
             |outcome| outcome.good = calls(1.0, &[("UNAVAILABLE", 1)]),
             |outcome| outcome.livez = calls(1.0, &[("no answer within 1s", 1)]),
             |outcome| outcome.revocations.max_ms = 1_001.0,
-            |outcome| outcome.revocations.calls = 0,
+            |outcome| outcome.revocations.count = 0,
             |outcome| outcome.newcomers = calls(1.0, &[("UNAVAILABLE", 1)]),
         ];
         for case in cases {

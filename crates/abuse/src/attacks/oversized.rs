@@ -1,4 +1,4 @@
-//! Whole messages of 5 MiB, which is more than any method but ImportKeys reads.
+//! Whole messages of 5 MiB, which is more than any method but `ImportKeys` reads.
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -25,7 +25,7 @@ async fn caller(stage: &Stage, number: usize) -> Result<()> {
     let others = [WATCH, REFLECTION, CHECK].map(str::to_owned);
     // An unknown field, so that the whole message is read before it is judged.
     let message = grpc::frame_bytes(&grpc::field(15, &vec![b'x'; BYTES]));
-    let token = if number % 2 == 0 { None } else { Some(stage.tenant.as_str()) };
+    let token = if number.is_multiple_of(2) { None } else { Some(stage.tenant.as_str()) };
     loop {
         for path in methods.iter().chain(&others) {
             let Ok(mut peer) = Peer::open(stage, 65_535, token).await else {

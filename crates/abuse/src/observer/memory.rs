@@ -29,8 +29,8 @@ impl Memory {
 
     /// The largest memory during a phase and at its end, in MiB.
     pub(crate) fn of(&self, phase: Phase) -> (f64, f64) {
-        let points = self.points.iter().filter(|(_, _, at)| *at == phase).map(|(_, mib, _)| *mib);
-        (points.clone().fold(0.0, f64::max), points.last().unwrap_or_default())
+        let mut points = self.points.iter().filter(|(_, _, at)| *at == phase).map(|(_, mib, _)| *mib);
+        (points.clone().fold(0.0, f64::max), points.next_back().unwrap_or_default())
     }
 }
 
@@ -57,7 +57,9 @@ pub(super) async fn watch(stage: &Stage, samples: &Samples, pid: Pid) -> Result<
         }
     }
     let began = attacked.unwrap_or_default();
-    points.iter_mut().for_each(|(time, ..)| *time -= began);
+    for (time, ..) in &mut points {
+        *time -= began;
+    }
     Ok(Memory { points })
 }
 
