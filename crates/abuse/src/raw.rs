@@ -108,6 +108,6 @@ pub(crate) async fn flood_all(
     begin: &[u8],
     batch: impl Fn(u32) -> Vec<u8>,
 ) -> Result<()> {
-    let floods = (0..connections).map(|number| flood(stage, number % 2 == 0, begin, &batch));
+    let floods = (0..connections).map(|number| flood(stage, number.is_multiple_of(2), begin, &batch));
     futures_util::future::try_join_all(floods).await.map(drop)
 }

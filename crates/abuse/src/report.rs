@@ -1,7 +1,6 @@
 //! The bounds, and what was measured against them.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -24,6 +23,11 @@ const REVOKE_MS_MAX: f64 = 1_000.0;
 const LISTED_MAX: usize = 6;
 /// The attack whose memory is plotted.
 const PLOTTED: &str = "mix";
+
+/// The head of the table.
+const HEAD: &str = "| attack | growth, MiB | after, MiB | p99 of Verify, quiet → attack, ms | Verify failed \
+                    | new connections failed | longest /livez / /readyz, ms | longest RevokeKey, ms \
+                    | answers to the attacker | bounds |\n|---|---:|---:|---:|---:|---:|---:|---:|---|---|";
 
 /// Calls of one kind during an attack.
 #[derive(Debug, Clone, Serialize)]
@@ -177,7 +181,7 @@ impl Outcome {
 }
 
 /// The outcomes of a run.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Serialize)]
 pub(crate) struct Report {
     /// The load of the machine when the run began. Other load distorts the latencies.
     pub(crate) load: String,
@@ -189,35 +193,31 @@ impl Report {
         self.outcomes.iter().all(|outcome| outcome.broken.is_empty())
     }
 
-    /// Prints the table, and writes the files.
-    pub(crate) fn publish(&self, json: Option<&Path>, svg: Option<&Path>) -> Result<()> {
-        progress::print(&self.markdown());
+    /// Begins the table.
+    pub(crate) fn begin(load: &str) -> Self {
+        progress::print(HEAD);
+        Self { load: load.to_owned(), outcomes: Vec::new() }
+    }
+
+    /// Adds a row to the table, and writes the files, so that a run that is interrupted keeps what it measured.
+    pub(crate) fn add(&mut self, outcome: Outcome, json: Option<&Path>, svg: Option<&Path>) -> Result<()> {
+        progress::print(&outcome.row());
         let write = |file: &Path, text: String| std::fs::write(file, text).with_context(|| file.display().to_string());
-        if let Some(file) = json {
-            write(file, serde_json::to_string_pretty(self).context("cannot encode the report")? + "\n")?;
+        if let Some(file) = svg.filter(|_| outcome.attack == PLOTTED) {
+            write(file, plot(&outcome).svg())?;
         }
-        match (svg, self.outcomes.iter().find(|outcome| outcome.attack == PLOTTED)) {
-            (Some(file), Some(outcome)) => write(file, plot(outcome).svg()),
-            _ => Ok(()),
+        self.outcomes.push(outcome);
+        match json {
+            Some(file) => write(file, serde_json::to_string_pretty(self).context("cannot encode the report")? + "\n"),
+            None => Ok(()),
         }
     }
 
-    fn markdown(&self) -> String {
-        let mut text = "| attack | growth, MiB | after, MiB | p99 of Verify, quiet → attack, ms | Verify failed \
-                        | new connections failed | longest /livez / /readyz, ms | longest RevokeKey, ms \
-                        | answers to the attacker | bounds |\n|---|---:|---:|---:|---:|---:|---:|---:|---|---|\n"
-            .to_owned();
-        for outcome in &self.outcomes {
-            let _ = writeln!(text, "{}", outcome.row());
-        }
+    /// Ends the table.
+    pub(crate) fn end(&self) {
         let broken = self.outcomes.iter().filter(|outcome| !outcome.broken.is_empty()).count();
-        let _ = write!(
-            text,
-            "\n{} attacks, {broken} with a broken bound. Load before: {}.",
-            self.outcomes.len(),
-            self.load
-        );
-        text
+        let count = self.outcomes.len();
+        progress::print(&format!("\n{count} attacks, {broken} with a broken bound. Load before: {}.", self.load));
     }
 }
 

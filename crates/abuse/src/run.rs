@@ -90,22 +90,14 @@ pub(crate) async fn run(args: &Args) -> Result<bool> {
     let attacks = args.attacks()?;
     raise_file_limit()?;
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let mut report = Report { load: load.trim().to_owned(), outcomes: Vec::new() };
+    let mut report = Report::begin(load.trim());
     for (attack, number) in attacks.iter().zip(1..) {
         say!("{number} of {}: {}", attacks.len(), attack.name);
-        match Box::pin(one(args, attack)).await {
-            Ok(outcome) => {
-                say!("{}", outcome.summary());
-                report.outcomes.push(outcome);
-            }
-            Err(error) => {
-                // What was measured so far took minutes.
-                report.publish(args.json.as_deref(), args.svg.as_deref())?;
-                return Err(error.context(attack.name));
-            }
-        }
+        let outcome = Box::pin(one(args, attack)).await.context(attack.name)?;
+        say!("{}", outcome.summary());
+        report.add(outcome, args.json.as_deref(), args.svg.as_deref())?;
     }
-    report.publish(args.json.as_deref(), args.svg.as_deref())?;
+    report.end();
     Ok(report.is_good())
 }
 
