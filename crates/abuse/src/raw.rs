@@ -95,7 +95,7 @@ pub(crate) async fn flood(stage: &Stage, is_reading: bool, begin: &[u8], batch: 
                     stage.answers.count("connection closed");
                 }
             }
-            Err(_refused) => stage.answers.count("connection refused"),
+            Err(_refused) => stage.answers.count("no connection"),
         }
         sleep(RECONNECT_DELAY).await;
     }

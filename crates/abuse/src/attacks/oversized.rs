@@ -29,7 +29,7 @@ async fn caller(stage: &Stage, number: usize) -> Result<()> {
     loop {
         for path in methods.iter().chain(&others) {
             let Ok(mut peer) = Peer::open(stage, 65_535, token).await else {
-                stage.answers.count("connection refused");
+                stage.answers.count("no connection");
                 continue;
             };
             let Ok((sender, answer)) = peer.call(path).await else { continue };

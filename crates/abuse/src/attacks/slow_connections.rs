@@ -150,7 +150,7 @@ async fn keep(stage: Arc<Stage>, to: SocketAddr, from: IpAddr, behaviour: Arc<Be
                 drop(open);
                 stage.answers.count(answer);
             }
-            Err(_refused) => stage.answers.count("connection refused"),
+            Err(_refused) => stage.answers.count("no connection"),
         }
         sleep(RECONNECT_DELAY).await;
     }
