@@ -234,7 +234,7 @@ pub(crate) mod tests {
         MintedSecret { digest, scheme, secret_version: 1, hint: String::new(), sealed: None }
     }
 
-    fn key(byte: u8) -> Key {
+    pub(crate) fn key(byte: u8) -> Key {
         let new = NewKey {
             id: KeyId::new(&format!("key_{byte}")).unwrap(),
             display_name: String::new(),
