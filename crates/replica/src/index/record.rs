@@ -239,6 +239,11 @@ impl KeyRecord {
         if is_same { self.last_used_time() } else { None }
     }
 
+    /// Whether the token has ended for good: its key is revoked, its secret is retired, or it is quarantined.
+    pub(super) fn has_ended(&self, now: Timestamp) -> bool {
+        self.revoked || self.is_quarantined.load(Ordering::Acquire) || now.is_past(self.retire_time())
+    }
+
     pub(super) fn release(&self) {
         self.is_quarantined.store(false, Ordering::Release);
     }

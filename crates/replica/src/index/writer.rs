@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use key_authority_domain::account::Account;
 use key_authority_domain::id::{AccountId, KeyId, Revision};
-use key_authority_domain::key::{Key, Secret};
+use key_authority_domain::key::Key;
 use key_authority_domain::time::Timestamp;
+use key_authority_domain::token::TokenDigest;
 use key_authority_storage::feed::ChangedRows;
 use key_authority_storage::usage::UsageDelta;
 
@@ -26,8 +27,17 @@ pub struct Writer {
     interner: Interner,
     accounts: HashMap<AccountId, Arc<ResidentAccount>>,
     tombstones: Tombstones,
-    /// The revision up to which the log is applied.
-    applied: Revision,
+    /// The versions that an unfinished reload has removed, as they were in the abandoned log.
+    taken_out: HashMap<TokenDigest, SharedKeyRecord>,
+}
+
+/// Where a row was read.
+#[derive(Debug, Clone, Copy)]
+enum RowSource {
+    /// From the log, whose part up to this revision is applied.
+    Log(Revision),
+    /// From the state of the database, in a full reload that began at this time.
+    Reload(Timestamp),
 }
 
 /// A full reload in progress: what it has read so far. At its end, everything else is removed.
@@ -55,17 +65,16 @@ impl Writer {
     /// Applies the rows that a part of the log up to `to` names. The rows in `rows` are current; named rows that are
     /// missing were deleted.
     pub fn apply(&mut self, accounts: &BTreeSet<AccountId>, keys: &BTreeSet<KeyId>, rows: &ChangedRows, to: Revision) {
-        self.applied = to;
         let present: HashSet<&KeyId> = rows.keys.iter().map(|key| &key.id).collect();
         for id in keys.iter().filter(|id| !present.contains(id)) {
             // Removals come first, since the token may have been imported again under another ID.
-            self.remove_key(id);
+            self.remove_key(id, RowSource::Log(to));
         }
         for account in &rows.accounts {
             self.put_account(account);
         }
         for key in &rows.keys {
-            self.put_key(key, |_, _, _, _| false);
+            self.put_key(key, RowSource::Log(to));
         }
         let present: HashSet<&AccountId> = rows.accounts.iter().map(|account| &account.id).collect();
         for id in accounts.iter().filter(|id| !present.contains(id)) {
@@ -97,23 +106,30 @@ impl Writer {
             self.put_account(account);
         }
         for key in &rows.keys {
-            self.put_key(key, |tombstones, known, key, secret| {
-                tombstones.has_come_back(known, key, secret, reload.now)
-            });
+            self.put_key(key, RowSource::Reload(reload.now));
         }
         self.finish_step();
     }
 
     /// Ends a full reload of the state at `to`. What it did not show is removed.
+    ///
+    /// Only now are the removed tokens recorded. Before, a key that was not read yet could have taken one over, under a
+    /// revision that is not comparable with those of the abandoned log.
     pub fn finish_reload(&mut self, reload: &Reload, to: Revision) {
-        self.applied = to;
         if let Some(seen) = &reload.seen {
             let removed: Vec<KeyId> = self.by_key.ids().filter(|id| !seen.keys.contains(*id)).cloned().collect();
             for id in &removed {
-                self.remove_key(id);
+                self.remove_key(id, RowSource::Reload(reload.now));
             }
             self.accounts.retain(|id, _| seen.accounts.contains(id));
         }
+        let records = self.index.records.pin();
+        for (digest, version) in self.taken_out.drain().filter(|(digest, _)| !records.contains_key(digest)) {
+            // A key that ended in the abandoned log stays ended, whatever its revision in the log that replaced it.
+            let at = if version.has_ended(reload.now) { to.max(version.create_revision) } else { to };
+            self.tombstones.record_removed(digest, at);
+        }
+        drop(records);
         self.finish_step();
     }
 
@@ -141,17 +157,22 @@ impl Writer {
         Arc::clone(resident)
     }
 
-    fn put_key(&mut self, key: &Key, has_come_back: impl Fn(&Tombstones, Option<&KeyRecord>, &Key, &Secret) -> bool) {
+    fn put_key(&mut self, key: &Key, source: RowSource) {
         let account = AccountRef(self.resident_account(&key.account));
         let attributes = self.interner.intern(account, key.access.clone(), &key.labels);
         let index = Arc::clone(&self.index);
         let records = index.records.pin();
         let mut versions = Vec::with_capacity(key.secrets.len());
         for secret in &key.secrets {
-            let known = records.get(&secret.digest);
-            let has_come_back = has_come_back(&self.tombstones, known.map(|known| &**known), key, secret);
+            let known = records.get(&secret.digest).map(|known| &**known);
+            let has_come_back = match source {
+                RowSource::Log(_) => false,
+                RowSource::Reload(now) => {
+                    let before = known.or_else(|| self.taken_out.get(&secret.digest).map(|version| &**version));
+                    self.tombstones.has_come_back(before, key, secret, now)
+                }
+            };
             let is_quarantined = self.tombstones.quarantine(secret.digest, key, has_come_back);
-            let known = known.map(|known| &**known);
             versions.push(SharedKeyRecord::new(KeyRecord::new(
                 key,
                 secret,
@@ -172,23 +193,29 @@ impl Writer {
             }
         }
         for before in self.by_key.replace(&key.id, versions) {
-            self.take_out(&before);
+            self.take_out(&before, source);
         }
     }
 
-    fn remove_key(&mut self, id: &KeyId) {
+    fn remove_key(&mut self, id: &KeyId, source: RowSource) {
         for version in self.by_key.replace(id, Vec::new()) {
-            self.take_out(&version);
+            self.take_out(&version, source);
         }
     }
 
     /// Removes a version that its key no longer has, unless another key has taken over its digest.
-    fn take_out(&mut self, version: &SharedKeyRecord) {
+    fn take_out(&mut self, version: &SharedKeyRecord, source: RowSource) {
         let records = self.index.records.pin();
         if records.get(&version.digest).is_some_and(|resident| SharedKeyRecord::ptr_eq(resident, version)) {
             records.remove(&version.digest);
             self.index.foreign.remove(version.scheme);
-            self.tombstones.record_removed(version.digest, self.applied);
+            match source {
+                RowSource::Log(to) => self.tombstones.record_removed(version.digest, to),
+                RowSource::Reload(_) => {
+                    // If reloads fail and are repeated, the first record is the one of the abandoned log.
+                    self.taken_out.entry(version.digest).or_insert_with(|| version.clone());
+                }
+            }
         }
     }
 
@@ -208,7 +235,6 @@ pub(crate) mod tests {
     use key_authority_domain::foreign::Scheme;
     use key_authority_domain::id::Actor;
     use key_authority_domain::key::{Labels, MintedSecret, NewKey};
-    use key_authority_domain::token::TokenDigest;
     use key_authority_domain::verdict::{Question, Verdict, decide};
     use std::time::Duration;
 
@@ -384,6 +410,60 @@ pub(crate) mod tests {
             assert_eq!((verdict(writer.index(), 1), writer.index().quarantined()), (Verdict::Valid, 0));
             assert_eq!(writer.index().keys(), 1);
         }
+    }
+
+    /// `key` without the tokens that it had, and with another one.
+    fn without_first_token(mut key: Key) -> Key {
+        key.renew(&account(false), minted(4), Duration::ZERO, ExpiryChoice::Unspecified, NOW).unwrap();
+        key.secrets.remove(0);
+        key
+    }
+
+    #[test]
+    fn a_token_that_changed_its_key_in_another_log_is_valid_in_either_order_of_the_rows() {
+        let (lost, next) = (without_first_token(key(1)), with_token_of(&key(1), 2));
+        for rows in [[lost.clone(), next.clone()], [next, lost]] {
+            let mut writer = Writer::default();
+            // Up to revision 9 of the abandoned log.
+            apply(&mut writer, vec![account(false)], vec![key(1)], &[]);
+            let reload = &mut writer.begin_reload(NOW);
+            for row in rows {
+                writer.reload(reload, &ChangedRows { accounts: vec![account(false)], keys: vec![row] });
+            }
+            writer.finish_reload(reload, Revision(7));
+            assert_eq!((verdict(writer.index(), 1), writer.index().quarantined()), (Verdict::Valid, 0));
+            assert_eq!(verdict(writer.index(), 4), Verdict::Valid);
+        }
+    }
+
+    #[test]
+    fn a_token_that_was_revoked_in_the_abandoned_log_stays_denied_by_a_second_restore() {
+        // The key was created after the revision to which the first restore went back.
+        let created = Key { create_revision: Revision(8), ..key(1) };
+        let mut revoked = created.clone();
+        revoked.revoke(String::new(), NOW);
+        for rows in [vec![], vec![without_first_token(key(1))]] {
+            let mut writer = Writer::default();
+            apply(&mut writer, vec![account(false)], vec![revoked.clone()], &[]);
+            reload(&mut writer, rows);
+            assert_eq!(verdict(writer.index(), 1), Verdict::Unknown);
+            reload(&mut writer, vec![created.clone()]);
+            assert_eq!((verdict(writer.index(), 1), writer.index().quarantined()), (Verdict::Revoked, 1));
+        }
+    }
+
+    #[test]
+    fn a_reload_that_fails_forgets_no_revocation() {
+        let mut revoked = key(1);
+        revoked.revoke(String::new(), NOW);
+        let mut writer = Writer::default();
+        apply(&mut writer, vec![account(false)], vec![revoked], &[]);
+        let mut failed = writer.begin_reload(NOW);
+        let rows = ChangedRows { accounts: vec![account(false)], keys: vec![without_first_token(key(1))] };
+        writer.reload(&mut failed, &rows);
+        assert_eq!(verdict(writer.index(), 1), Verdict::Unknown);
+        reload(&mut writer, vec![key(1)]);
+        assert_eq!((verdict(writer.index(), 1), writer.index().quarantined()), (Verdict::Revoked, 1));
     }
 
     #[test]
