@@ -48,7 +48,8 @@ impl Usage {
         }
     }
 
-    /// Flushes all usage that was recorded when the call began. What cannot be written is kept for the next flush.
+    /// Flushes all usage that was recorded when the call began. What cannot be written is kept for the next flush. If
+    /// the response to a write is lost, its uses may be counted twice.
     ///
     /// Do not run it on a call's own task: when the future is dropped, the batch in progress is lost.
     ///

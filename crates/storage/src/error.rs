@@ -8,12 +8,24 @@ use sea_orm::{DbErr, RuntimeErr, sqlx};
 /// The error of a storage operation.
 ///
 /// No variant is a denial: each means that the database could not be read, or that its data is invalid.
+///
+/// # Whether something was written
+///
+/// - [`WriteTx::commit`]: only with [`OutcomeUnknown`](Self::OutcomeUnknown). With any other error nothing was changed,
+///   because a lost COMMIT is resolved there.
+/// - All other writes (the registry, the settings, usage): also with [`Unavailable`](Self::Unavailable) and
+///   [`TimedOut`](Self::TimedOut). The statement or the COMMIT may have taken effect, and may even take effect after
+///   the error was returned. These writes can be repeated. Repeating one has no further effect, except that
+///   [`Store::record_usage`] counts the uses again.
+///
+/// [`WriteTx::commit`]: crate::write_tx::WriteTx::commit
+/// [`Store::record_usage`]: crate::Store::record_usage
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    /// The database cannot be reached. Nothing was changed.
+    /// The database cannot be reached, or the connection was lost.
     #[error("cannot reach the database")]
     Unavailable(#[source] DriverError),
-    /// The database did not answer within the timeout. Nothing was changed.
+    /// The database did not answer within the timeout. It may still execute the statement.
     #[error("timed out waiting for the database")]
     TimedOut,
     /// All sessions are read-only: the server is a standby, or was switched to read-only mode.

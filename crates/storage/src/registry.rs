@@ -104,7 +104,7 @@ impl Store {
     /// first lease. The row of an earlier attempt whose response was lost is replaced.
     ///
     /// # Errors
-    /// If the write failed.
+    /// If the write failed. If the database did not answer, the row may exist all the same.
     pub async fn join(&self, joining: Joining<'_>) -> Result<Result<(), JoinRefused>, StorageError> {
         let (_turn, (tx, authority, now)) = bounded(self.turn_and_lock(Urgency::Ending, None)).await?;
         let stored = lease_of(&authority)?;
@@ -139,7 +139,8 @@ impl Store {
     /// fenced.
     ///
     /// # Errors
-    /// If the write failed.
+    /// If the write failed. If the database did not answer, the row may be updated all the same, even after a later
+    /// confirmation. It then shows an older revision, and changes wait for the next confirmation.
     pub async fn confirm(&self, id: ReplicaId, applied: Head, nonce: Nonce) -> Result<bool, StorageError> {
         let update = Entity::update_many()
             .col_expr(Column::AppliedRevision, Expr::value(applied.revision.0))
@@ -173,7 +174,7 @@ impl Store {
     /// Removes a replica if the nonce of its last heartbeat is still `observed`. Returns whether it was removed.
     ///
     /// # Errors
-    /// If the write failed.
+    /// If the write failed. If the database did not answer, the replica may be removed all the same.
     pub async fn fence(&self, id: ReplicaId, observed: Nonce) -> Result<bool, StorageError> {
         let row = Column::Id.eq(id.to_string()).and(Column::Nonce.eq(observed.to_vec()));
         bounded(async { Ok(Entity::delete_many().filter(row).exec(&self.db).await?.rows_affected > 0) }).await
@@ -190,7 +191,7 @@ impl Store {
     /// Removes a replica that shuts down.
     ///
     /// # Errors
-    /// If the write failed.
+    /// If the write failed. If the database did not answer, the replica may be removed all the same.
     pub async fn leave(&self, id: ReplicaId) -> Result<(), StorageError> {
         bounded(async { Ok(Entity::delete_by_id(id.to_string()).exec(&self.db).await.map(|_| ())?) }).await
     }

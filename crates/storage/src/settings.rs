@@ -95,7 +95,7 @@ impl Store {
     /// Sets the lease that all replicas use. Returns false, and changes nothing, if a replica is registered.
     ///
     /// # Errors
-    /// If the write failed.
+    /// If the write failed. If the database did not answer, the lease may be set all the same.
     pub async fn set_lease(&self, lease: Duration) -> Result<bool, StorageError> {
         // Under the lock that replicas take to join, so that none joins concurrently.
         let (_turn, (tx, ..)) = bounded(self.turn_and_lock(Urgency::Ordinary, None)).await?;

@@ -38,7 +38,9 @@ impl Store {
     /// Adds to the counts and advances the times. Times never move back. Keys that no longer exist are skipped.
     ///
     /// # Errors
-    /// The number of deltas that were written, and the error. The caller keeps the rest.
+    /// The number of deltas that are known to be written, and the error. The caller keeps the rest. If the database did
+    /// not answer, the next batch may be written as well, and the caller's next attempt counts its uses a second time.
+    /// A lost response therefore makes counts too high, never too low. Times are not affected.
     pub async fn record_usage(&self, deltas: &mut [UsageDelta]) -> Result<(), (usize, StorageError)> {
         // All replicas write in the same order, to avoid deadlocks.
         deltas.sort();

@@ -51,7 +51,7 @@ macro_rules! on_sqlite {
 
 pub(crate) use {on_database_servers, on_databases, on_every_database, on_sqlite, tests_on};
 
-/// Whether an error means that the database was unavailable and nothing was changed.
+/// Whether an error means that the database was unavailable. From `WriteTx::commit`, nothing was changed.
 pub(crate) fn is_away(error: &StorageError) -> bool {
     matches!(error, StorageError::Unavailable(_) | StorageError::TimedOut | StorageError::CannotWrite(_))
 }
