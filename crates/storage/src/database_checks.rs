@@ -36,6 +36,8 @@ struct Rule {
     consequence: &'static str,
     advice: &'static str,
     is_refused: bool,
+    /// Whether every supported version has the setting. If it is missing, the check would prove nothing.
+    always_exists: bool,
 }
 
 type Settings = HashMap<String, String>;
@@ -49,6 +51,7 @@ const POSTGRES_RULES: [Rule; 2] = [
         consequence: LOSES_COMMITS,
         advice: "set it to on",
         is_refused: false,
+        always_exists: true,
     },
     Rule {
         name: "full_page_writes",
@@ -56,6 +59,7 @@ const POSTGRES_RULES: [Rule; 2] = [
         consequence: "a crash of the machine may corrupt the database",
         advice: "set it to on, unless the file system writes whole pages atomically",
         is_refused: false,
+        always_exists: true,
     },
 ];
 
@@ -66,6 +70,7 @@ const MYSQL_RULES: [Rule; 7] = [
         consequence: LOSES_COMMITS,
         advice: "set it to 1",
         is_refused: false,
+        always_exists: true,
     },
     Rule {
         name: "sync_binlog",
@@ -73,6 +78,7 @@ const MYSQL_RULES: [Rule; 7] = [
         consequence: "after a crash, replicas of the database and its primary may differ",
         advice: "set it to 1",
         is_refused: false,
+        always_exists: false,
     },
     Rule {
         name: "rpl_semi_sync_master_timeout",
@@ -80,6 +86,7 @@ const MYSQL_RULES: [Rule; 7] = [
         consequence: FALLS_BACK,
         advice: RAISE_TIMEOUT,
         is_refused: false,
+        always_exists: false,
     },
     Rule {
         name: "rpl_semi_sync_source_timeout",
@@ -87,6 +94,7 @@ const MYSQL_RULES: [Rule; 7] = [
         consequence: FALLS_BACK,
         advice: RAISE_TIMEOUT,
         is_refused: false,
+        always_exists: false,
     },
     Rule {
         name: "wsrep_on",
@@ -94,6 +102,7 @@ const MYSQL_RULES: [Rule; 7] = [
         consequence: "on a Galera cluster a node may read without a change that another node has acknowledged",
         advice: "use a single primary with ordinary or semi-synchronous replication",
         is_refused: true,
+        always_exists: false,
     },
     Rule {
         name: "group_replication_consistency",
@@ -101,6 +110,7 @@ const MYSQL_RULES: [Rule; 7] = [
         consequence: "after a failover the new primary may read without a change that the old one has acknowledged",
         advice: "set it to BEFORE_ON_PRIMARY_FAILOVER or stronger",
         is_refused: true,
+        always_exists: false,
     },
     Rule {
         name: "group_replication_single_primary_mode",
@@ -108,6 +118,7 @@ const MYSQL_RULES: [Rule; 7] = [
         consequence: "several servers accept changes at once",
         advice: "set it to ON",
         is_refused: true,
+        always_exists: false,
     },
 ];
 
@@ -133,34 +144,38 @@ impl Store {
     /// The unsafe settings of the database server. None for SQLite, whose settings the authority controls.
     ///
     /// # Errors
-    /// If the database did not answer.
+    /// If the database did not answer, or its answer lacks a setting that every version has.
     pub async fn unsafe_settings(&self) -> Result<Vec<UnsafeSetting>, StorageError> {
-        let (sql, rules): (_, &[Rule]) = match self.kind() {
+        let (sql, table, rules): (_, _, &[Rule]) = match self.kind() {
             StorageKind::Sqlite => return Ok(Vec::new()),
-            StorageKind::Postgres => ("SELECT name, setting AS value FROM pg_settings", &POSTGRES_RULES),
-            StorageKind::MySql | StorageKind::MariaDb => ("SHOW GLOBAL VARIABLES", &MYSQL_RULES),
+            StorageKind::Postgres => ("SELECT name, setting AS value FROM pg_settings", "pg_settings", &POSTGRES_RULES),
+            StorageKind::MySql | StorageKind::MariaDb => ("SHOW GLOBAL VARIABLES", "GLOBAL VARIABLES", &MYSQL_RULES),
         };
         let rows = bounded(async {
             let statement = Statement::from_string(self.db.get_database_backend(), sql);
             Ok(self.db.query_all_raw(statement).await?)
         });
-        let settings: Settings = rows
-            .await?
-            .iter()
-            // No rule applies to a value that is not text, such as NULL.
-            .filter_map(|row| Some((row.try_get_by_index(0).ok()?, row.try_get_by_index(1).ok()?)))
-            .collect();
-        Ok(check(rules, &settings))
+        let mut settings = Settings::new();
+        for row in rows.await? {
+            // No rule applies to a setting without a value.
+            if let Some(value) = row.try_get_by_index(1)? {
+                settings.insert(row.try_get_by_index(0)?, value);
+            }
+        }
+        check(table, rules, &settings)
     }
 }
 
-fn check(rules: &[Rule], settings: &Settings) -> Vec<UnsafeSetting> {
+fn check(table: &'static str, rules: &[Rule], settings: &Settings) -> Result<Vec<UnsafeSetting>, StorageError> {
+    if let Some(rule) = rules.iter().find(|rule| rule.always_exists && !settings.contains_key(rule.name)) {
+        return Err(StorageError::corrupt(table, "value", rule.name));
+    }
     let broken = rules.iter().filter_map(|rule| {
         let value = settings.get(rule.name).filter(|value| (rule.is_unsafe)(value, settings))?;
         let Rule { name, consequence, advice, is_refused, .. } = *rule;
         Some(UnsafeSetting { name, value: value.clone(), consequence, advice, is_refused })
     });
-    broken.collect()
+    Ok(broken.collect())
 }
 
 #[cfg(test)]
@@ -169,7 +184,16 @@ mod tests {
 
     fn found(rules: &[Rule], settings: &[(&str, &str)]) -> Vec<(&'static str, bool)> {
         let settings = settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
-        check(rules, &settings).into_iter().map(|setting| (setting.name, setting.is_refused)).collect()
+        let unsafe_settings = check("settings", rules, &settings).unwrap();
+        unsafe_settings.into_iter().map(|setting| (setting.name, setting.is_refused)).collect()
+    }
+
+    #[test]
+    fn a_setting_that_every_version_has_and_the_server_does_not_show_is_an_error() {
+        for (rules, name) in [(&POSTGRES_RULES[..], "fsync"), (&MYSQL_RULES, "innodb_flush_log_at_trx_commit")] {
+            let error = check("settings", rules, &Settings::new()).unwrap_err();
+            assert!(matches!(&error, StorageError::Corrupt { id, .. } if id == name), "{error}");
+        }
     }
 
     #[test]
