@@ -18,6 +18,7 @@
 
 pub mod agreement;
 pub mod clock;
+mod failure_log;
 pub mod index;
 pub mod ledger;
 mod proof;

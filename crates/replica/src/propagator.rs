@@ -16,6 +16,7 @@ use key_authority_storage::StorageError;
 use key_authority_storage::registry::{Nonce, ReplicaRow};
 
 use crate::clock::Boottime;
+use crate::failure_log::FailureLog;
 use crate::ledger::{Ledger, Timer};
 use crate::protocol::observed::Observed;
 use crate::protocol::wait::{CommittedChange, LAST_LOOK, Propagation, PropagationState, Step, Wait};
@@ -48,22 +49,6 @@ impl Awaited {
     }
 }
 
-/// The failures of one wait. Only the first is logged at `warn`: the wait polls up to fifty times a second.
-#[derive(Debug, Default)]
-struct Failures {
-    is_logged: bool,
-}
-
-impl Failures {
-    fn log(&mut self, error: &dyn std::error::Error, doing: &str) {
-        if std::mem::replace(&mut self.is_logged, true) {
-            tracing::debug!(error = %error, "{doing}");
-        } else {
-            tracing::warn!(error = %error, "{doing}");
-        }
-    }
-}
-
 /// Returns how long a statement of the wait may take. It is computed before each statement: a slow scan leaves less for
 /// a fence.
 fn time_left(wait: &Wait, now: Boottime) -> Duration {
@@ -87,7 +72,7 @@ impl ReplicaState {
         let mut awaited = Awaited::default();
         let mut replicas = 1;
         let mut pause = PAUSE_MIN;
-        let mut failures = Failures::default();
+        let mut failures = FailureLog::default();
         self.wake.notify_one();
         self.wait_until_applied_locally(timer, &wait).await;
         let state = loop {

@@ -10,6 +10,7 @@ use key_authority_storage::notify::CommitNotifications;
 use tokio::sync::Notify;
 
 use crate::clock::{Boottime, boottime};
+use crate::failure_log::FailureLog;
 use crate::state::ReplicaState;
 
 /// How often the log is read when nothing has changed for a while.
@@ -89,6 +90,7 @@ impl PollSchedule {
     pub(crate) fn listen(&self, url: String, state: Arc<ReplicaState>) -> impl Future<Output = ()> + use<> {
         let health = Arc::clone(&self.health);
         async move {
+            let mut failures = FailureLog::default();
             loop {
                 match CommitNotifications::connect(&url).await {
                     Ok(listener) => {
@@ -101,8 +103,9 @@ impl PollSchedule {
                         };
                         health.is_notified.store(false, Ordering::Relaxed);
                         tracing::warn!(error = lost, "LISTEN connection lost; polling until it is back");
+                        failures.start();
                     }
-                    Err(error) => tracing::debug!(error = %error, "cannot LISTEN; polling"),
+                    Err(error) => failures.log(&error, "cannot LISTEN; polling until it succeeds"),
                 }
                 tokio::time::sleep(RECONNECT_INTERVAL).await;
             }
@@ -127,7 +130,11 @@ async fn wake_at_notifications(
 
 #[cfg(test)]
 mod tests {
+    use tracing::Level;
+
     use super::*;
+    use crate::failure_log::tests::Lines;
+    use crate::protocol::timings::LeaseTimings;
 
     fn at(millis: u64) -> Boottime {
         Boottime(1_000_000_000 + millis * 1_000_000)
@@ -150,6 +157,17 @@ mod tests {
         schedule.pause(false, Revision(1), at(0));
         assert_eq!(schedule.pause(false, Revision(2), at(1)), IDLE_INTERVAL);
         assert_eq!(schedule.pause(true, Revision(3), at(2)), RETRY_INTERVAL);
+    }
+
+    #[tokio::test]
+    async fn a_listen_that_never_succeeds_is_logged_once() {
+        let (lines, _guard) = Lines::collect();
+        let state = ReplicaState::new(Arc::default(), LeaseTimings::new(Duration::from_secs(10)));
+        let listening = PollSchedule::default().listen("not a URL".to_owned(), Arc::new(state));
+        let two_attempts = RECONNECT_INTERVAL * 3 / 2;
+        tokio::time::timeout(two_attempts, listening).await.unwrap_err();
+        assert_eq!(lines.levels("cannot LISTEN"), [Level::WARN, Level::DEBUG]);
+        assert_eq!(lines.levels("cause=").len(), 2);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::driver::Driver;
 use super::poll::PollSchedule;
 use super::settings::{EndError, Settings};
 use crate::clock::boottime;
+use crate::failure_log::FailureLog;
 use crate::index::Writer;
 use crate::ledger::SystemTimer;
 use crate::state::ReplicaState;
@@ -139,17 +140,11 @@ async fn patience(mut stopped: watch::Receiver<bool>) {
 /// Connects, retrying without limit; returns `None` when the replica stops first.
 async fn connect(database_url: &str, keyring: &Arc<Keyring>, stopped: &mut watch::Receiver<bool>) -> Option<Store> {
     let connected = async {
-        let mut is_logged = false;
+        let mut failures = FailureLog::default();
         loop {
             match Store::connect_one(database_url, Arc::clone(keyring)).await {
                 Ok(store) => return store,
-                Err(error) if std::mem::replace(&mut is_logged, true) => {
-                    tracing::debug!(error = %error, "cannot connect to the database");
-                }
-                Err(error) => {
-                    let cause = std::error::Error::source(&error).map(ToString::to_string);
-                    tracing::warn!(error = %error, cause, "cannot connect to the database; retrying every 200 ms");
-                }
+                Err(error) => failures.log(&error, "cannot connect to the database; retrying every 200 ms"),
             }
             tokio::time::sleep(RECONNECT_INTERVAL).await;
         }
