@@ -1,7 +1,7 @@
 //! The boot clock and the authority's clock.
 //!
 //! The boot clock measures leases and waits. Unlike `Instant`, it advances while the machine is suspended. The time of
-//! day comes from the database; see [`WallClock`].
+//! day comes from the database; see [`AuthorityClock`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,15 +58,25 @@ const LEAD: Duration = Duration::from_millis(50);
 /// It is the database's clock, extrapolated by the boot clock from one heartbeat to the next. The wall clock of this
 /// machine is never read, so all replicas use the same clock.
 ///
-/// The time never goes back, and is never earlier than the newest event of the log: what has expired stays expired when
-/// the database's clock steps back. Until the database's clock has caught up, the time advances at nine tenths of its
-/// rate. A step forward is followed at once.
+/// The time never goes back: what has expired stays expired when the database's clock steps back. Until the database's
+/// clock has caught up, the time advances at nine tenths of its rate. A step forward is followed at once.
+///
+/// The time is also raised to that of the newest event of the log, with a delay. This matters only for a replica that
+/// started after a step back: the other replicas have the time of the one that made the event. A timeline:
+///
+/// - t0: a reading of the log brings the event. An estimate that includes it is published, for use from t0 + `LEAD` on.
+/// - t1, before t0 + `LEAD`: a reading brings a later event. The estimate of t0 is not in use yet, and is not replaced.
+/// - t2, after t0 + `LEAD`: the next reading brings the later event again. Its estimate is used from t2 + `LEAD` on.
+///
+/// So the time is behind an event for at most twice `LEAD` and the pause between two readings, which is at most 50 ms
+/// while the database answers: 150 ms. The first estimate is used at once, so a replica that starts is not behind the
+/// events that it has loaded.
 ///
 /// The time is a function of the boot clock's instant alone, because an estimate takes effect only at an instant after
 /// its publication. Two readers therefore never disagree on the order of what they see, as long as each reads the boot
 /// clock first.
 #[derive(Debug, Default)]
-pub struct WallClock {
+pub struct AuthorityClock {
     estimates: ArcSwap<Estimates>,
 }
 
@@ -82,7 +92,7 @@ struct Estimates {
 #[derive(Debug, Clone, Copy)]
 struct Estimate {
     /// When it was made; 0 before the first.
-    at: Boottime,
+    made_at: Boottime,
     /// The database's clock minus the boot clock, in microseconds.
     offset_us: i64,
     /// The largest error of `offset_us`, in either direction.
@@ -94,7 +104,7 @@ struct Estimate {
 
 impl Default for Estimate {
     fn default() -> Self {
-        Self { at: Boottime(0), offset_us: 0, error_us: 0, floor_us: i64::MIN, from: Boottime(0) }
+        Self { made_at: Boottime(0), offset_us: 0, error_us: 0, floor_us: i64::MIN, from: Boottime(0) }
     }
 }
 
@@ -115,14 +125,14 @@ impl Estimates {
     }
 }
 
-/// A step of the database's clock, as [`WallClock::set`] detected it.
+/// A step of the database's clock, as [`AuthorityClock::set`] detected it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClockStep {
     /// The size of the step in microseconds; negative for a step back.
     pub by_us: i64,
 }
 
-impl WallClock {
+impl AuthorityClock {
     /// Updates the estimate from one answer of the database, and returns the step of the clock since the last call, if
     /// any.
     ///
@@ -134,14 +144,16 @@ impl WallClock {
     pub fn set(&self, reading: Timestamp, newest: Timestamp, sent: Boottime, received: Boottime) -> Option<ClockStep> {
         let estimates = **self.estimates.load();
         if received < estimates.from {
-            // The last estimate is not in use yet; the next heartbeat comes soon.
+            // The last estimate is not in use yet, and replacing it could make the time go back. The next reading of
+            // the log, at most 50 ms later, brings the same newest event again.
             return None;
         }
         let last = estimates.after;
         let error_us = micros(Boottime(received.0.saturating_sub(sent.0))) / 2 + 1;
         let offset_us = reading.micros().saturating_sub(micros(sent)).saturating_sub(error_us);
-        let is_first = last.at == Boottime(0);
-        let drifted_us = last.error_us.saturating_add(micros(Boottime(received.0.saturating_sub(last.at.0))) / DRIFT);
+        let is_first = last.made_at == Boottime(0);
+        let drifted_us =
+            last.error_us.saturating_add(micros(Boottime(received.0.saturating_sub(last.made_at.0))) / DRIFT);
         let apart_us = offset_us.saturating_sub(last.offset_us);
         let contradiction_us = apart_us.saturating_abs().saturating_sub(error_us).saturating_sub(drifted_us);
         let is_kept = !is_first && contradiction_us <= 0 && error_us >= drifted_us;
@@ -152,7 +164,7 @@ impl WallClock {
         let from = if is_first { Boottime(0) } else { received.after(LEAD) };
         let floor_us = if is_first { newest.micros() } else { last.at(from).max(newest.micros()) };
         let floor_from = if is_first { received } else { from };
-        let after = Estimate { at: received, offset_us, error_us, floor_us, from: floor_from };
+        let after = Estimate { made_at: received, offset_us, error_us, floor_us, from: floor_from };
         self.estimates.store(Arc::new(Estimates { before: last, after, from }));
         (!is_first && contradiction_us > STEP_US).then_some(ClockStep { by_us: apart_us })
     }
@@ -188,8 +200,8 @@ mod tests {
     }
 
     /// A clock that was set at second 1, to second 5 of the database's clock.
-    fn clock() -> WallClock {
-        let clock = WallClock::default();
+    fn clock() -> AuthorityClock {
+        let clock = AuthorityClock::default();
         assert_eq!(set(&clock, 1, 5_000_000), None, "the first reading is no step");
         clock
     }
@@ -199,18 +211,18 @@ mod tests {
     }
 
     /// Sets the clock from an answer that took a millisecond.
-    fn set(clock: &WallClock, boottime: u64, reading_us: i64) -> Option<i64> {
+    fn set(clock: &AuthorityClock, boottime: u64, reading_us: i64) -> Option<i64> {
         set_slowly(clock, boottime, reading_us, Duration::from_millis(1))
     }
 
-    fn set_slowly(clock: &WallClock, boottime: u64, reading_us: i64, took: Duration) -> Option<i64> {
+    fn set_slowly(clock: &AuthorityClock, boottime: u64, reading_us: i64, took: Duration) -> Option<i64> {
         let (sent, received) = (seconds(boottime), seconds(boottime).after(took));
         let step = clock.set(Timestamp::from_micros(reading_us), Timestamp::MIN, sent, received);
         step.map(|ClockStep { by_us }| by_us / 1_000_000)
     }
 
     /// The time in whole seconds, rounded.
-    fn at(clock: &WallClock, boottime: u64) -> i64 {
+    fn at(clock: &AuthorityClock, boottime: u64) -> i64 {
         (clock.at(seconds(boottime)).micros() + 500_000) / 1_000_000
     }
 
@@ -254,13 +266,34 @@ mod tests {
 
     #[test]
     fn time_is_never_behind_the_newest_event() {
-        let clock = WallClock::default();
+        let clock = AuthorityClock::default();
         let newest = Timestamp::from_micros(60_000_000);
         clock.set(Timestamp::from_micros(5_000_000), newest, seconds(1), seconds(1));
         assert_eq!((at(&clock, 1), at(&clock, 101)), (60, 150));
         let later = Timestamp::from_micros(200_000_000);
         clock.set(Timestamp::from_micros(105_000_000), later, seconds(101), seconds(101));
         assert_eq!(at(&clock, 102), 201);
+    }
+
+    #[test]
+    fn time_is_behind_an_event_for_at_most_two_leads_and_a_pause() {
+        let clock = clock();
+        let pause = Duration::from_millis(50);
+        let [first, later] = [60, 90].map(|second| Timestamp::from_micros(second * 1_000_000));
+        let read = |newest, at: Boottime| {
+            let reading = Timestamp::from_micros(micros(at) + 4_000_000);
+            assert_eq!(clock.set(reading, newest, at, at), None);
+        };
+        let begin = seconds(2);
+        read(first, begin);
+        // The later event arrives just before the first estimate is used, and is read again after a pause.
+        let arrived = begin.after(LEAD).before(Duration::from_nanos(1));
+        read(later, arrived);
+        assert!(clock.at(begin.after(LEAD)) >= first);
+        read(later, arrived.after(pause));
+        assert!(clock.at(arrived.after(pause)) < later);
+        assert!(clock.at(arrived.after(pause + LEAD)) >= later);
+        assert!(pause + 2 * LEAD <= Duration::from_millis(150));
     }
 
     #[test]

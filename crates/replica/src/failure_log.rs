@@ -2,8 +2,8 @@
 
 use std::error::Error;
 
-/// Logs the first failure at `warn`, with its cause, and later ones at `debug`: the work is repeated, in some places fifty
-/// times a second.
+/// Logs the first failure at `warn`, with its cause, and later ones at `debug`: the work is repeated, in some places
+/// fifty times a second.
 #[derive(Debug, Default)]
 pub(crate) struct FailureLog {
     is_logged: bool,

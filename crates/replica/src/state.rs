@@ -11,7 +11,7 @@ use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::TokenDigest;
 use tokio::sync::{Notify, watch};
 
-use crate::clock::{Boottime, ClockStep, WallClock, boottime};
+use crate::clock::{AuthorityClock, Boottime, ClockStep, boottime};
 use crate::index::{Index, SharedKeyRecord};
 use crate::proof::LeaseProof;
 use crate::protocol::lease::{self, Lease};
@@ -33,7 +33,7 @@ pub struct ReplicaState {
     pub(crate) index: Arc<Index>,
     /// Boottime in nanoseconds; 0 is no lease.
     deadline: AtomicU64,
-    clock: WallClock,
+    clock: AuthorityClock,
     usage: Usage,
     applied: AtomicI64,
     /// The applied revision for those that wait for it; Verify does not take its lock.
@@ -62,7 +62,7 @@ impl ReplicaState {
         Self {
             index,
             deadline: AtomicU64::new(0),
-            clock: WallClock::default(),
+            clock: AuthorityClock::default(),
             usage: Usage::default(),
             applied: AtomicI64::new(-1),
             applied_at: watch::Sender::new(AppliedAt { revision: Revision(-1), at: Boottime(0) }),
@@ -230,7 +230,7 @@ impl ReplicaState {
         self.clock_steps.load(Ordering::Relaxed)
     }
 
-    /// Returns how far the authority's time is ahead of the database's clock; see [`WallClock`].
+    /// Returns how far the authority's time is ahead of the database's clock; see [`AuthorityClock`].
     #[must_use]
     pub fn clock_ahead(&self) -> Duration {
         self.clock.ahead(boottime())

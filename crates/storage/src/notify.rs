@@ -96,7 +96,8 @@ mod tests {
     async fn a_refused_connection_is_named() {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let url = format!("postgres://user@127.0.0.1:{port}/database");
-        let connected = tokio::time::timeout(STATEMENT_TIMEOUT + Duration::from_secs(2), CommitNotifications::connect(&url));
+        let connected =
+            tokio::time::timeout(STATEMENT_TIMEOUT + Duration::from_secs(2), CommitNotifications::connect(&url));
         let error = connected.await.unwrap().unwrap_err();
         assert!(error.source().unwrap().to_string().contains("refused"), "{error:?}");
     }
