@@ -15,6 +15,7 @@ use key_authority_storage::settings::Head;
 
 use super::settings::{EndError, ReplicaConfig};
 use crate::clock::Boottime;
+use crate::failure_log::FailureLog;
 use crate::index::Writer;
 use crate::ledger::{Ledger, Timer};
 use crate::protocol::lease::{Action, Event, Lease};
@@ -24,7 +25,7 @@ use crate::state::ReplicaState;
 /// How often the registry is read, so that the start of a replica's silence is observed before a change needs it.
 const SCAN_INTERVAL: Duration = Duration::from_secs(1);
 
-const UNREACHABLE: &str = "replicator cannot reach the database; answering from memory until the lease expires";
+const HEARTBEAT_FAILED: &str = "heartbeat failed; answering from memory until the lease expires";
 
 /// Why a step of a heartbeat failed.
 #[derive(Debug, thiserror::Error)]
@@ -53,13 +54,26 @@ pub(super) struct Driver<L, T> {
     accepted: Option<BTreeSet<ChainHash>>,
     /// The last corrupt row that was logged; each is logged once.
     corrupt: Option<String>,
+    failures: FailureLog,
 }
 
 impl<L: Ledger, T: Timer> Driver<L, T> {
     pub(super) fn new(config: ReplicaConfig, state: Arc<ReplicaState>, writer: Writer, ledger: L, timer: T) -> Self {
         let lease = Lease::new(config.timings);
-        let (joining, session, scanned, accepted, corrupt) = (None, 0, None, None, None);
-        Self { config, state, writer, ledger, timer, lease, joining, session, scanned, accepted, corrupt }
+        Self {
+            config,
+            state,
+            writer,
+            ledger,
+            timer,
+            lease,
+            joining: None,
+            session: 0,
+            scanned: None,
+            accepted: None,
+            corrupt: None,
+            failures: FailureLog::default(),
+        }
     }
 
     /// Runs a heartbeat and, when it is due, a scan of the registry; returns whether every step succeeded.
@@ -213,7 +227,7 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
             Err(StorageError::CannotWrite(error)) if self.config.is_alone => {
                 tracing::debug!(
                     error = %error,
-                    "cannot write the heartbeat: the database is full; continuing as the only server"
+                    "cannot write the heartbeat; continuing as the only server"
                 );
                 true
             }
@@ -261,9 +275,15 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
     pub(super) async fn end(self, does_database_answer: bool) {
         self.state.end_lease();
         // A join whose answer was lost may have added a row; it is removed as well.
-        for id in self.state.me().into_iter().chain(self.joining) {
-            let left = if does_database_answer { self.ledger.leave(id).await } else { Err(StorageError::TimedOut) };
-            if let Err(error) = left {
+        let ids = self.state.me().into_iter().chain(self.joining);
+        if !does_database_answer {
+            for id in ids {
+                tracing::warn!(replica = %id, "shutting down without leaving the registry");
+            }
+            return;
+        }
+        for id in ids {
+            if let Err(error) = self.ledger.leave(id).await {
                 tracing::warn!(
                     replica = %id,
                     error = %error,
@@ -271,21 +291,20 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
                 );
             }
         }
-        if does_database_answer {
-            self.ledger.close().await;
-        }
+        self.ledger.close().await;
     }
 
     /// Records that the database answers. The change is logged once, not at every heartbeat.
     fn note_answers(&mut self) {
         self.corrupt = None;
+        self.failures.end();
         if self.state.set_storage_answers(true) {
             tracing::info!("replicator connected to the database");
         }
     }
 
     /// Records a failed step. An outage is logged once; so is each corrupt row, which no replica can follow the log
-    /// past.
+    /// past. A corrupt row is not an outage: the database answered.
     fn note_failure(&mut self, action: Action, error: &StepError) {
         let error = match error {
             StepError::Storage(error) => error,
@@ -294,19 +313,17 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
                 return;
             }
         };
-        let is_new = self.state.set_storage_answers(false);
         if let StorageError::Corrupt { .. } = error {
             let row = error.to_string();
             if self.corrupt.as_ref() != Some(&row) {
                 tracing::error!(?action, error = row, "corrupt row; this replica cannot follow the log past it");
                 self.corrupt = Some(row);
             }
-        } else if is_new {
-            let cause = std::error::Error::source(error).map(ToString::to_string);
-            tracing::warn!(?action, error = %error, cause, "{UNREACHABLE}");
-        } else {
-            tracing::debug!(?action, error = %error, "{UNREACHABLE}");
+            return;
         }
+        self.state.set_storage_answers(false);
+        tracing::debug!(?action, "heartbeat stopped at this step");
+        self.failures.log(error, HEARTBEAT_FAILED);
     }
 
     fn random<const N: usize>(&self) -> Result<[u8; N], StepError> {
@@ -324,7 +341,9 @@ mod tests {
     use key_authority_domain::id::{AccountId, Actor};
     use key_authority_domain::secret::Keyring;
     use tempfile::TempDir;
+    use tracing::Level;
 
+    use crate::failure_log::tests::Lines;
     use crate::ledger::SystemTimer;
     use crate::protocol::timings::LeaseTimings;
     use key_authority_storage::Store;
@@ -379,6 +398,46 @@ mod tests {
         driver.config.entropy = |_| Err(std::io::Error::other("none today"));
         assert!(!driver.heartbeat().await.unwrap(), "a join needs a random ID");
         assert!(!driver.state.has_lease() && driver.state.storage_answers());
+    }
+
+    #[tokio::test]
+    async fn a_corrupt_row_is_no_outage_and_is_logged_once() {
+        let (lines, _guard) = Lines::collect();
+        let folder = tempfile::tempdir().unwrap();
+        let (mut driver, _) = driver(&folder).await;
+        driver.state.set_storage_answers(true);
+        let corrupt = || StorageError::Corrupt { table: "api_key", column: "scopes", id: "key_1".into() };
+        for _ in 0..2 {
+            driver.note_failure(Action::Load, &StepError::Storage(corrupt()));
+        }
+        assert!(driver.state.storage_answers(), "the database answered");
+        assert_eq!(lines.levels("corrupt row"), [Level::ERROR]);
+    }
+
+    #[tokio::test]
+    async fn the_first_failed_heartbeat_is_logged_also_at_the_start() {
+        let (lines, _guard) = Lines::collect();
+        let folder = tempfile::tempdir().unwrap();
+        let (mut driver, _) = driver(&folder).await;
+        for _ in 0..2 {
+            driver.note_failure(Action::Load, &StepError::Storage(StorageError::ReadOnly));
+        }
+        assert_eq!(lines.levels(HEARTBEAT_FAILED), [Level::WARN, Level::DEBUG]);
+        assert!(driver.heartbeat().await.unwrap());
+        driver.note_failure(Action::Load, &StepError::Storage(StorageError::ReadOnly));
+        assert!(!driver.state.storage_answers());
+        assert_eq!(lines.levels(HEARTBEAT_FAILED), [Level::WARN, Level::DEBUG, Level::WARN]);
+    }
+
+    #[tokio::test]
+    async fn a_shutdown_without_the_database_says_that_the_registry_was_not_left() {
+        let (lines, _guard) = Lines::collect();
+        let folder = tempfile::tempdir().unwrap();
+        let (mut driver, _) = driver(&folder).await;
+        assert!(driver.heartbeat().await.unwrap());
+        driver.end(false).await;
+        assert_eq!(lines.levels("shutting down without leaving the registry"), [Level::WARN]);
+        assert_eq!(lines.levels("cannot leave the registry"), []);
     }
 
     #[tokio::test]
