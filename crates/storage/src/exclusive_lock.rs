@@ -11,6 +11,7 @@ use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
 use crate::error::StorageError;
 use crate::store::{StorageKind, Store};
+use crate::timeout::bounded;
 
 /// The exclusive lock on an SQLite database. Dropping it releases the lock.
 #[derive(Debug)]
@@ -56,9 +57,34 @@ impl Store {
 
     /// The path of the SQLite database with `ending` appended.
     pub(crate) async fn file_beside(&self, ending: &str) -> Result<PathBuf, StorageError> {
-        let sql = "SELECT file FROM pragma_database_list WHERE name = 'main'";
-        let row = self.db.query_one_raw(Statement::from_string(DbBackend::Sqlite, sql)).await?;
-        let path = row.map(|row| row.try_get::<String>("", "file")).transpose()?.unwrap_or_default();
-        Ok(PathBuf::from(format!("{path}.{ending}")))
+        bounded(async {
+            let sql = "SELECT file FROM pragma_database_list WHERE name = 'main'";
+            let row = self.db.query_one_raw(Statement::from_string(DbBackend::Sqlite, sql)).await?;
+            let path = row.map(|row| row.try_get::<String>("", "file")).transpose()?.unwrap_or_default();
+            if path.is_empty() {
+                // A database in memory. A lock file without its path would be in the working directory.
+                return Err(StorageError::corrupt("pragma_database_list", "file", "main"));
+            }
+            Ok(PathBuf::from(format!("{path}.{ending}")))
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use key_authority_domain::secret::Keyring;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_database_without_a_file_has_no_lock_file() {
+        let keyring = Keyring::parse(&"07".repeat(32)).unwrap();
+        let store = Store::connect("sqlite::memory:", 1, Arc::new(keyring)).await.unwrap();
+        let error = store.acquire_exclusive().await.unwrap_err();
+        assert!(matches!(error, ExclusiveLockError::Storage(StorageError::Corrupt { .. })), "{error}");
+        assert!(!std::path::Path::new(".serving").exists());
     }
 }
