@@ -27,7 +27,10 @@ pub type Entropy = fn(&mut [u8]) -> Result<(), std::io::Error>;
 #[error("this replica has no lease and cannot answer; retry, or use another replica")]
 pub struct NoLease;
 
-/// The state of one replica. Only the replicator writes it.
+/// The state of one replica.
+///
+/// The replicator writes what Verify depends on: the index, the lease, the clock and the applied revision. The tasks that
+/// answer calls record uses and refused calls, and those that wait for a change record what the registry shows.
 #[derive(Debug)]
 pub struct ReplicaState {
     pub(crate) index: Arc<Index>,
@@ -179,7 +182,7 @@ impl ReplicaState {
     /// Whether this replica may answer.
     #[must_use]
     pub fn has_lease(&self) -> bool {
-        !self.lease_remaining().is_zero()
+        lease::may_answer(Boottime(self.deadline.load(Ordering::Acquire)), boottime())
     }
 
     /// Returns the resident index.
@@ -194,7 +197,7 @@ impl ReplicaState {
         self.timings
     }
 
-    /// Returns the ID of this replica; `None` while it joins.
+    /// Returns the ID under which this replica last joined; `None` before its first join.
     #[must_use]
     pub fn me(&self) -> Option<ReplicaId> {
         *self.me.lock().unwrap_or_else(PoisonError::into_inner)
@@ -206,8 +209,8 @@ impl ReplicaState {
         self.observed.lock().unwrap_or_else(PoisonError::into_inner).silences(boottime())
     }
 
-    pub(crate) fn set_me(&self, id: Option<ReplicaId>) {
-        *self.me.lock().unwrap_or_else(PoisonError::into_inner) = id;
+    pub(crate) fn set_me(&self, id: ReplicaId) {
+        *self.me.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
     }
 
     /// Publishes the state of the lease, and returns whether the database was seen to go back since the last call.

@@ -142,7 +142,7 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
         let joined = self.ledger.join(joining).await?;
         if joined.is_ok() {
             self.joining = None;
-            self.state.set_me(Some(id));
+            self.state.set_me(id);
         }
         Ok(joined)
     }
