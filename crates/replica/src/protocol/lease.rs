@@ -250,9 +250,10 @@ fn follow(applied: Head, feed: &Feed) -> Option<Head> {
         last = Head { revision: event.revision, hash: event.hash };
     }
     let is_whole = last.revision < feed.head.revision || last == feed.head;
-    // An incomplete reading is only followed when the limit on its length cut it.
-    let is_cut = last.revision < feed.head.revision && feed.events.len() < 2;
-    (is_whole && !is_cut).then_some(last)
+    // A reading that a limit on its length has cut brings at least one new event. If it brings none although the log
+    // goes on, the events after the applied revision are missing.
+    let lacks_events = last.revision < feed.head.revision && last.revision == applied.revision;
+    (is_whole && !lacks_events).then_some(last)
 }
 
 #[cfg(test)]
@@ -374,6 +375,14 @@ mod tests {
             assert_eq!(lease.log_divergences(), 1);
             assert_eq!(lease.on(&Event::Loaded(head(2)), Boottime(4 * SECOND)), Action::Read(Revision(2)));
         }
+    }
+
+    #[test]
+    fn a_reading_of_the_first_event_alone_is_followed() {
+        let first = Feed { head: head(3), ..feed(0, 1) };
+        assert_eq!(follow(head(0), &first), Some(head(1)), "an import ends the reading");
+        assert_eq!(follow(head(0), &Feed { events: vec![], ..first }), None, "its events are missing");
+        assert_eq!(follow(head(3), &Feed { head: head(9), ..feed(3, 3) }), None, "the same after an applied event");
     }
 
     #[test]
