@@ -51,6 +51,8 @@ pub(crate) enum CommitCut {
 struct Shared {
     target: String,
     state: watch::Sender<State>,
+    /// The number of times that the state was set.
+    epoch: AtomicU64,
     /// The seed of the next connection.
     seed: AtomicU64,
     /// The fault for the next COMMIT.
@@ -59,6 +61,38 @@ struct Shared {
 }
 
 impl Shared {
+    fn new(target: String, seed: u64) -> Self {
+        Self {
+            target,
+            state: watch::Sender::new(State::Open),
+            epoch: AtomicU64::new(0),
+            seed: AtomicU64::new(seed),
+            commit_cut: Mutex::default(),
+            commits_cut: AtomicU64::new(0),
+        }
+    }
+
+    /// Sets the state, and returns the epoch that begins.
+    fn set(&self, state: State) -> u64 {
+        let mut epoch = 0;
+        self.state.send_modify(|present| {
+            *present = state;
+            epoch = self.epoch.fetch_add(1, Ordering::Relaxed) + 1;
+        });
+        epoch
+    }
+
+    /// Opens the link, unless its state was set after `epoch` began.
+    fn reopen(&self, epoch: u64) {
+        self.state.send_if_modified(|present| {
+            let is_unchanged = self.epoch.load(Ordering::Relaxed) == epoch;
+            if is_unchanged {
+                *present = State::Open;
+            }
+            is_unchanged
+        });
+    }
+
     /// Takes the fault for the next COMMIT if `is_for` accepts it, and counts it.
     fn take_commit_cut(&self, is_for: impl Fn(CommitCut) -> bool) -> Option<CommitCut> {
         let mut commit_cut = self.commit_cut.lock().unwrap_or_else(PoisonError::into_inner);
@@ -82,13 +116,7 @@ impl Link {
     pub(crate) async fn to(target: String, rng: &mut SeededRng) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?.to_string();
-        let shared = Arc::new(Shared {
-            target,
-            state: watch::Sender::new(State::Open),
-            seed: AtomicU64::new(rng.next_u64()),
-            commit_cut: Mutex::default(),
-            commits_cut: AtomicU64::new(0),
-        });
+        let shared = Arc::new(Shared::new(target, rng.next_u64()));
         let accepted = Arc::clone(&shared);
         let accepting = tokio::spawn(async move {
             loop {
@@ -103,7 +131,7 @@ impl Link {
 
     /// Sets its state.
     pub(crate) fn set(&self, state: State) {
-        self.shared.state.send_replace(state);
+        self.shared.set(state);
     }
 
     /// Resets the connection of the next COMMIT.
@@ -187,17 +215,17 @@ async fn forward_bytes(
             // Wait until the database has received the COMMIT: an immediate reset could overtake it.
             tokio::time::sleep(Duration::from_millis(20)).await;
             if cut == CommitCut::AfterForLong {
-                tokio::spawn(reopen(Arc::clone(shared)));
-                shared.state.send_replace(State::Cut);
+                let epoch = shared.set(State::Cut);
+                tokio::spawn(reopen(Arc::clone(shared), epoch));
             }
             return Err(ErrorKind::ConnectionReset.into());
         }
     }
 }
 
-async fn reopen(shared: Arc<Shared>) {
+async fn reopen(shared: Arc<Shared>, epoch: u64) {
     tokio::time::sleep(STAYS_CUT).await;
-    shared.state.send_replace(State::Open);
+    shared.reopen(epoch);
 }
 
 /// The drivers of both databases send COMMIT as plain text.
@@ -208,4 +236,24 @@ fn holds_commit(chunk: &[u8]) -> bool {
 /// Waits while the link is silent. Data is delayed, not lost, as on a TCP connection.
 async fn wait_until_forwarding(state: &mut watch::Receiver<State>) -> Result<()> {
     state.wait_for(|state| *state != State::Silent).await.map(drop).map_err(|_| ErrorKind::ConnectionAborted.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_reopened_unless_its_state_was_set_since() {
+        let shared = Shared::new(String::new(), 7);
+        let present = || *shared.state.borrow();
+        let epoch = shared.set(State::Cut);
+        shared.reopen(epoch);
+        assert_eq!(present(), State::Open);
+        for later in [State::Slow, State::Cut] {
+            let epoch = shared.set(State::Cut);
+            shared.set(later);
+            shared.reopen(epoch);
+            assert_eq!(present(), later);
+        }
+    }
 }
