@@ -1,7 +1,7 @@
 //! Files with secrets: they are read and created only with permissions for their owner alone.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -19,9 +19,12 @@ pub(crate) fn read(path: &Path) -> Result<String, Error> {
     if mode & 0o077 != 0 {
         return Err(Error::TooOpen { path: path.to_owned(), mode });
     }
-    let mut text = String::new();
-    file.take(BYTES_MAX).read_to_string(&mut text).map_err(unusable)?;
-    Ok(text)
+    let mut bytes = Vec::new();
+    file.take(BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unusable)?;
+    if bytes.len() as u64 > BYTES_MAX {
+        return Err(unusable(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 64 KiB")));
+    }
+    String::from_utf8(bytes).map_err(|error| unusable(io::Error::new(io::ErrorKind::InvalidData, error.utf8_error())))
 }
 
 /// A file for a token. It is created before the token is requested, so that no token is created if the file cannot be.
@@ -80,6 +83,21 @@ mod tests {
                 Err(error) => assert!(!is_private && matches!(error, Error::TooOpen { .. }), "{mode:o}: {error}"),
             }
         }
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_rejected_and_not_truncated() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let write = |bytes: u64| {
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).unwrap();
+            file.write_all(&vec![b'x'; bytes.try_into().unwrap()]).unwrap();
+        };
+        write(BYTES_MAX);
+        assert_eq!(read(&path).unwrap().len() as u64, BYTES_MAX);
+        write(BYTES_MAX + 1);
+        let Err(Error::File { source, .. }) = read(&path) else { panic!("it is read") };
+        assert_eq!(source.to_string(), "larger than 64 KiB");
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub(crate) struct Import {
     errors: Option<PathBuf>,
 }
 
-type From = Box<dyn Read + Send>;
+type Source = Box<dyn Read + Send>;
 
 /// The keys of one message with their lines, and the invalid lines between them.
 #[derive(Default)]
@@ -108,7 +108,7 @@ impl Import {
                 total.existing = total.existing.saturating_add(answer.existing);
                 total.propagation = answer.propagation.or(total.propagation);
             }
-            bar.set_message(counted(u64::from(total.imported + total.existing), "key"));
+            bar.set_message(counted(done(&total), "key"));
         }
         bar.finish_and_clear();
         session.console.show(&total, || self.table(&total, errors.count))?;
@@ -122,12 +122,12 @@ impl Import {
         Ok(if errors.finish() { Exit::Done } else { Exit::No })
     }
 
-    fn open(&self) -> Result<(Records<From>, ProgressBar), Error> {
+    fn open(&self) -> Result<(Records<Source>, ProgressBar), Error> {
         let unusable = |source| Error::File { path: self.file.clone().into(), source };
         let is_csv = self.file.rsplit('.').next().is_some_and(|end| end.eq_ignore_ascii_case("csv"));
         let form = self.format.unwrap_or(if is_csv { Form::Csv } else { Form::Jsonl });
         // The bar is drawn on standard error if that is a terminal.
-        let (bar, from): (_, From) = if self.file == "-" {
+        let (bar, from): (_, Source) = if self.file == "-" {
             (ProgressBar::new_spinner(), Box::new(io::stdin()))
         } else {
             let file = File::open(&self.file).map_err(unusable)?;
@@ -164,7 +164,7 @@ impl Import {
     }
 }
 
-fn read(records: &mut Records<From>, count: usize) -> io::Result<Batch> {
+fn read(records: &mut Records<Source>, count: usize) -> io::Result<Batch> {
     let (mut batch, mut bytes) = (Batch::default(), 0);
     while batch.keys.len() + batch.wrong.len() < count && bytes < BYTES_MAX {
         let Some((line, key)) = records.next()? else { break };
@@ -181,10 +181,15 @@ fn read(records: &mut Records<From>, count: usize) -> io::Result<Batch> {
     Ok(batch)
 }
 
+/// Returns the number of keys that the account has now.
+fn done(total: &ImportKeysResponse) -> u64 {
+    u64::from(total.imported) + u64::from(total.existing)
+}
+
 /// Reports the keys that were imported before an error. They are not rolled back.
 fn stopped(bar: &ProgressBar, total: &ImportKeysResponse, error: Error) -> Error {
     bar.finish_and_clear();
-    let done = u64::from(total.imported) + u64::from(total.existing);
+    let done = done(total);
     if done > 0 {
         note(&format!("{} imported or existing; repeat the command to continue", counted(done, "key")));
     }
@@ -235,5 +240,16 @@ impl Errors {
             _ => {}
         }
         self.count == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_keys_does_not_overflow() {
+        let total = ImportKeysResponse { imported: u32::MAX, existing: 1, ..ImportKeysResponse::default() };
+        assert_eq!(done(&total), 1 << 32);
     }
 }
