@@ -166,7 +166,7 @@ impl Store {
     pub async fn registry(&self, at: Revision) -> Result<RegistryScan, StorageError> {
         bounded(async {
             let statement = self.db.get_database_backend().build(&registry_statement(at));
-            to_scan(ScanRow::find_by_statement(statement).all(&self.db).await?)
+            to_scan(ScanRow::find_by_statement(statement).all(&self.db).await?, at)
         })
         .await
     }
@@ -221,7 +221,7 @@ struct RegistryRow {
 #[derive(FromQueryResult)]
 struct ScanRow {
     head_revision: i64,
-    asked_hash: Option<Vec<u8>>,
+    requested_hash: Option<Vec<u8>>,
     #[sea_orm(nested)]
     replica: Option<RegistryRow>,
 }
@@ -237,7 +237,7 @@ fn registry_statement(at: Revision) -> SelectStatement {
     let mut statement = Query::select();
     statement
         .expr_as(Expr::col((Authority, Head::Revision)), "head_revision")
-        .expr_as(Expr::expr(requested), "asked_hash");
+        .expr_as(Expr::expr(requested), "requested_hash");
     for column in Column::iter() {
         statement.expr_as(Expr::col((Entity, column)), column.as_str());
     }
@@ -251,11 +251,11 @@ fn registry_statement(at: Revision) -> SelectStatement {
         .take()
 }
 
-fn to_scan(rows: Vec<ScanRow>) -> Result<RegistryScan, StorageError> {
+fn to_scan(rows: Vec<ScanRow>, at: Revision) -> Result<RegistryScan, StorageError> {
     let authority = RowContext { table: "authority", id: "1" };
     let first = rows.first().ok_or_else(|| authority.corrupt("id"))?;
-    let event = RowContext { table: "audit_event", id: "asked" };
-    let hash = first.asked_hash.as_deref().map(|hash| event.hash("hash", hash)).transpose()?;
+    let event = RowContext { table: "audit_event", id: &at.to_string() };
+    let hash = first.requested_hash.as_deref().map(|hash| event.hash("hash", hash)).transpose()?;
     let head = Revision(first.head_revision);
     let rows = rows.into_iter().filter_map(|row| row.replica).map(to_replica).collect::<Result<_, _>>()?;
     Ok(RegistryScan { rows, head, hash })
@@ -287,4 +287,16 @@ fn to_replica(model: RegistryRow) -> Result<ReplicaRow, StorageError> {
         build: model.build,
         address: model.address,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_corrupt_hash_names_the_requested_revision() {
+        let row = ScanRow { head_revision: 9, requested_hash: Some(vec![1]), replica: None };
+        let error = to_scan(vec![row], Revision(7)).unwrap_err();
+        assert!(matches!(&error, StorageError::Corrupt { id, .. } if id == "7"), "{error}");
+    }
 }

@@ -94,7 +94,7 @@ UPDATE "api_key" SET "use_count" = (CASE WHEN ("api_key"."id" = $1 AND "api_key"
 UPDATE "api_key_secret" SET "last_used_time" = (CASE WHEN ("api_key_secret"."digest" = $1 AND "api_key_secret"."key_id" = $2 AND ("last_used_time" IS NULL OR "last_used_time" < $3)) THEN $4 ELSE "last_used_time" END) WHERE "api_key_secret"."digest" IN ($5);
 
 -- registry
-SELECT "authority"."revision" AS "head_revision", (SELECT "hash" FROM "audit_event" WHERE "revision" = $1) AS "asked_hash", "replica"."id" AS "id", "replica"."applied_revision" AS "applied_revision", "replica"."applied_hash" AS "applied_hash", "replica"."nonce" AS "nonce", "replica"."build" AS "build", "replica"."address" AS "address", "replica"."join_time" AS "join_time", "replica"."seen_time" AS "seen_time", "audit_event"."hash" FROM "authority" LEFT JOIN "replica" ON 1 = 1 LEFT JOIN "audit_event" ON "audit_event"."revision" = "replica"."applied_revision" WHERE "authority"."id" = $2;
+SELECT "authority"."revision" AS "head_revision", (SELECT "hash" FROM "audit_event" WHERE "revision" = $1) AS "requested_hash", "replica"."id" AS "id", "replica"."applied_revision" AS "applied_revision", "replica"."applied_hash" AS "applied_hash", "replica"."nonce" AS "nonce", "replica"."build" AS "build", "replica"."address" AS "address", "replica"."join_time" AS "join_time", "replica"."seen_time" AS "seen_time", "audit_event"."hash" FROM "authority" LEFT JOIN "replica" ON 1 = 1 LEFT JOIN "audit_event" ON "audit_event"."revision" = "replica"."applied_revision" WHERE "authority"."id" = $2;
 
 -- confirm
 UPDATE "replica" SET "applied_revision" = $1, "applied_hash" = $2, "nonce" = $3, "seen_time" = CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) WHERE "replica"."id" = $4;

@@ -91,7 +91,7 @@ UPDATE "api_key" SET "use_count" = (CASE WHEN ("api_key"."id" = ? AND "api_key".
 UPDATE "api_key_secret" SET "last_used_time" = (CASE WHEN ("api_key_secret"."digest" = ? AND "api_key_secret"."key_id" = ? AND ("last_used_time" IS NULL OR "last_used_time" < ?)) THEN ? ELSE "last_used_time" END) WHERE "api_key_secret"."digest" IN (?);
 
 -- registry
-SELECT "authority"."revision" AS "head_revision", (SELECT "hash" FROM "audit_event" WHERE "revision" = ?) AS "asked_hash", "replica"."id" AS "id", "replica"."applied_revision" AS "applied_revision", "replica"."applied_hash" AS "applied_hash", "replica"."nonce" AS "nonce", "replica"."build" AS "build", "replica"."address" AS "address", "replica"."join_time" AS "join_time", "replica"."seen_time" AS "seen_time", "audit_event"."hash" FROM "authority" LEFT JOIN "replica" ON 1 = 1 LEFT JOIN "audit_event" ON "audit_event"."revision" = "replica"."applied_revision" WHERE "authority"."id" = ?;
+SELECT "authority"."revision" AS "head_revision", (SELECT "hash" FROM "audit_event" WHERE "revision" = ?) AS "requested_hash", "replica"."id" AS "id", "replica"."applied_revision" AS "applied_revision", "replica"."applied_hash" AS "applied_hash", "replica"."nonce" AS "nonce", "replica"."build" AS "build", "replica"."address" AS "address", "replica"."join_time" AS "join_time", "replica"."seen_time" AS "seen_time", "audit_event"."hash" FROM "authority" LEFT JOIN "replica" ON 1 = 1 LEFT JOIN "audit_event" ON "audit_event"."revision" = "replica"."applied_revision" WHERE "authority"."id" = ?;
 
 -- confirm
 UPDATE "replica" SET "applied_revision" = ?, "applied_hash" = ?, "nonce" = ?, "seen_time" = CAST(unixepoch('subsec') * 1000000 AS INTEGER) WHERE "replica"."id" = ?;
