@@ -14,7 +14,7 @@ use std::time::Duration;
 
 pub use labels::{LABELS_MAX, Labels, check_labels};
 pub use request::{KeyChange, NewKey};
-pub use secret::{MintedSecret, Secret};
+pub use secret::{MintedSecret, Secret, effective_retire_time};
 
 use crate::access::Access;
 use crate::account::{Account, CountedKeys, ExpiryChoice};

@@ -1,7 +1,8 @@
 //! Reads of a caller inside a transaction, to authorize it in the transaction of its change.
 
-use key_authority_domain::access::{Access, Network, Project, ProjectAccess, Scope};
+use key_authority_domain::access::Access;
 use key_authority_domain::id::{AccountId, KeyId};
+use key_authority_domain::key::effective_retire_time;
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::TokenDigest;
 use key_authority_domain::verdict::KeyFacts;
@@ -11,7 +12,7 @@ use sea_orm::{ConnectionTrait, FromQueryResult};
 use crate::entity::{account, api_key, api_key_secret};
 use crate::error::StorageError;
 use crate::mapping::RowContext;
-use crate::mapping::key::set;
+use crate::mapping::key::AccessColumns;
 use crate::read_tx::ReadTx;
 use crate::timeout::bounded;
 
@@ -130,25 +131,17 @@ fn caller_statement(digest: &TokenDigest) -> SelectStatement {
 #[expect(clippy::needless_pass_by_value, reason = "as the other translations of rows")]
 fn to_caller(model: CallerRow) -> Result<StoredCaller, StorageError> {
     let row = RowContext { table: "api_key", id: &model.id };
-    let projects = if model.all_projects {
-        ProjectAccess::All
-    } else {
-        ProjectAccess::Only(set(row, "projects", &model.projects, Project::new)?)
-    };
-    let retire_time = model.retire_time.map(Timestamp::from_micros);
+    let CallerRow { scopes, all_projects, projects, networks, .. } = &model;
+    let access = AccessColumns { scopes, all_projects: *all_projects, projects, networks };
     Ok(StoredCaller {
         key_id: row.valid("id", KeyId::new(&model.id))?,
         account: row.valid("account", AccountId::new(&model.account))?,
-        access: Access {
-            scopes: set(row, "scopes", &model.scopes, Scope::new)?,
-            projects,
-            networks: set(row, "networks", &model.networks, Network::new)?,
-        },
+        access: access.to_domain(row)?,
         is_newest_token: model.newer_version.is_none(),
         account_suspended: model.suspended,
         revoked: model.revoke_time.is_some(),
         disabled: model.disabled,
         expire_time: model.expire_time.map(Timestamp::from_micros),
-        retire_time: if model.retired { Some(Timestamp::MIN) } else { retire_time },
+        retire_time: effective_retire_time(model.retired, model.retire_time.map(Timestamp::from_micros)),
     })
 }

@@ -15,9 +15,9 @@ use tokio::task::JoinHandle;
 
 use crate::entity::{account, api_key, audit_event, authority};
 use crate::error::StorageError;
-use crate::mapping::RowContext;
-use crate::session::MYSQL_SERVER_IS_READ_ONLY;
-use crate::settings::{Head, row};
+use crate::mapping::{AUTHORITY, RowContext};
+use crate::session::is_read_only_sql;
+use crate::settings::{Head, head_of, row};
 use crate::store::{Store, now_expr};
 use crate::timeout::bounded;
 use crate::{account_read, key_read};
@@ -173,8 +173,7 @@ impl Store {
         }
         all_keys(&tx, |keys| take(ChangedRows { accounts: Vec::new(), keys })).await?;
         bounded(async { Ok(tx.rollback().await?) }).await?;
-        let hash = RowContext { table: "authority", id: "1" }.hash("head_hash", &head.head_hash)?;
-        Ok(Head { revision: Revision(head.revision), hash })
+        head_of(head.revision, &head.head_hash)
     }
 }
 
@@ -219,15 +218,6 @@ const FEED_COLUMNS: [audit_event::Column; 6] = [
     audit_event::Column::Action,
 ];
 
-/// Whether the server is read-only, as a number.
-fn is_read_only_sql(backend: DbBackend) -> &'static str {
-    match backend {
-        DbBackend::Postgres => "CAST(current_setting('transaction_read_only') = 'on' AS INTEGER)::BIGINT",
-        DbBackend::MySql => MYSQL_SERVER_IS_READ_ONLY,
-        _ => "0",
-    }
-}
-
 /// The head, joined with each event from `from`. The limit is applied before the join: a database that sorts after the
 /// join would read the whole rest of the log.
 fn feed_statement(backend: DbBackend, from: Revision) -> SelectStatement {
@@ -253,12 +243,11 @@ fn feed_statement(backend: DbBackend, from: Revision) -> SelectStatement {
 }
 
 fn to_feed(rows: Vec<FeedRow>, from: Revision) -> Result<Feed, StorageError> {
-    let authority = RowContext { table: "authority", id: "1" };
-    let first = rows.first().ok_or_else(|| authority.corrupt("id"))?;
+    let first = rows.first().ok_or_else(|| AUTHORITY.corrupt("id"))?;
     if first.is_read_only != 0 {
         return Err(StorageError::ReadOnly);
     }
-    let head = Head { revision: Revision(first.head_revision), hash: authority.hash("head_hash", &first.head_hash)? };
+    let head = head_of(first.head_revision, &first.head_hash)?;
     let now = Timestamp::from_micros(first.now);
     let events = rows.into_iter().filter_map(|row| to_feed_event(row).transpose());
     let mut events = events.collect::<Result<Vec<_>, _>>()?;

@@ -16,6 +16,9 @@ pub(crate) struct RowContext<'a> {
     pub(crate) id: &'a str,
 }
 
+/// The only row of `authority`.
+pub(crate) const AUTHORITY: RowContext<'static> = RowContext { table: "authority", id: "1" };
+
 impl RowContext<'_> {
     pub(crate) fn valid<T>(self, column: &'static str, value: Result<T, ValidationError>) -> Result<T, StorageError> {
         value.map_err(|_| self.corrupt(column))

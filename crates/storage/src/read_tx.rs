@@ -18,7 +18,7 @@ use sea_orm::{
 
 use crate::entity::{audit_event, authority};
 use crate::error::StorageError;
-use crate::mapping;
+use crate::mapping::{self, AUTHORITY};
 use crate::registry::{self, ReplicaRow};
 use crate::store::{Store, now_expr};
 use crate::timeout::bounded;
@@ -190,7 +190,7 @@ pub(crate) async fn authority_now(tx: &DatabaseTransaction) -> Result<(authority
         .into_model::<WithNow>()
         .one(tx)
         .await?
-        .ok_or(StorageError::corrupt("authority", "id", "1"))?;
+        .ok_or_else(|| AUTHORITY.corrupt("id"))?;
     let WithNow { id, revision, head_hash, lease_ms, secret_checks, log_format_min, lease_us, now, newest_time } = row;
     let model = authority::Model { id, revision, head_hash, lease_ms, secret_checks, log_format_min, lease_us };
     Ok((model, Timestamp::from_micros(std::cmp::max(Some(now), newest_time).unwrap_or(now))))

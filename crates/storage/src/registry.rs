@@ -14,7 +14,7 @@ use crate::entity::replica::{self, Column, Entity};
 use crate::entity::{audit_event, authority};
 use crate::error::StorageError;
 use crate::exclusive_lock::ExclusiveLock;
-use crate::mapping::RowContext;
+use crate::mapping::{AUTHORITY, RowContext};
 use crate::settings::{Head, lease_of};
 use crate::store::{Store, now_expr};
 use crate::timeout::bounded;
@@ -111,7 +111,7 @@ impl Store {
         if stored != joining.lease {
             return Ok(Err(JoinRefused::OtherLease { stored }));
         }
-        let needed = RowContext { table: "authority", id: "1" }.number("log_format_min", authority.log_format_min)?;
+        let needed = AUTHORITY.number("log_format_min", authority.log_format_min)?;
         if joining.log_format < needed {
             return Ok(Err(JoinRefused::LogFormat { needed }));
         }
@@ -252,8 +252,7 @@ fn registry_statement(at: Revision) -> SelectStatement {
 }
 
 fn to_scan(rows: Vec<ScanRow>, at: Revision) -> Result<RegistryScan, StorageError> {
-    let authority = RowContext { table: "authority", id: "1" };
-    let first = rows.first().ok_or_else(|| authority.corrupt("id"))?;
+    let first = rows.first().ok_or_else(|| AUTHORITY.corrupt("id"))?;
     let event = RowContext { table: "audit_event", id: &at.to_string() };
     let hash = first.requested_hash.as_deref().map(|hash| event.hash("hash", hash)).transpose()?;
     let head = Revision(first.head_revision);

@@ -14,7 +14,7 @@ use sea_orm::sqlx::mysql::MySqlPoolOptions;
 use sea_orm::sqlx::postgres::PgPoolOptions;
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::sqlx::{AssertSqlSafe, Connection, Error, Executor, MySqlConnection, PgConnection, Row, SqliteConnection};
-use sea_orm::{ConnectOptions, DbErr, RuntimeErr};
+use sea_orm::{ConnectOptions, DbBackend, DbErr, RuntimeErr};
 
 use crate::error::StorageError;
 use crate::timeout::STATEMENT_TIMEOUT;
@@ -43,19 +43,52 @@ const MYSQL_SETUP: &str = "SET SESSION autocommit = 1, innodb_lock_wait_timeout 
      SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
 
 /// Whether a session on PostgreSQL is read-only: the server is a standby, or sessions are read-only by default.
-const POSTGRES_IS_READ_ONLY: &str = "SELECT current_setting('transaction_read_only') = 'on'";
+macro_rules! postgres_is_read_only {
+    () => {
+        "current_setting('transaction_read_only') = 'on'"
+    };
+}
 
 /// Whether a MySQL or MariaDB server is read-only, as a number. The variable is a number, or a word since MariaDB 12.
-pub(crate) const MYSQL_SERVER_IS_READ_ONLY: &str = "CAST(@@global.read_only AS CHAR) NOT IN ('0', 'OFF')";
+macro_rules! mysql_server_is_read_only {
+    () => {
+        "CAST(@@global.read_only AS CHAR) NOT IN ('0', 'OFF')"
+    };
+}
+
+const POSTGRES_IS_READ_ONLY: &str = concat!("SELECT ", postgres_is_read_only!());
 
 /// Whether a session on MySQL or MariaDB is read-only. The names of the session variables differ.
-const MYSQL_IS_READ_ONLY: &str = "SELECT CAST(@@global.read_only AS CHAR) NOT IN ('0', 'OFF') \
-     /*M! OR @@tx_read_only */ /*!80000 OR @@transaction_read_only */";
+const MYSQL_IS_READ_ONLY: &str = concat!(
+    "SELECT ",
+    mysql_server_is_read_only!(),
+    " /*M! OR @@tx_read_only */ /*!80000 OR @@transaction_read_only */"
+);
+
+/// Whether the server is read-only, as an expression whose value is a number.
+pub(crate) fn is_read_only_sql(backend: DbBackend) -> &'static str {
+    match backend {
+        DbBackend::Postgres => concat!("CAST(", postgres_is_read_only!(), " AS INTEGER)::BIGINT"),
+        DbBackend::MySql => mysql_server_is_read_only!(),
+        _ => "0",
+    }
+}
+
+/// The kind of database that a URL leads to, by its scheme.
+pub(crate) fn backend_of(url: &str) -> Option<DbBackend> {
+    match url.split_once(':')?.0 {
+        "sqlite" => Some(DbBackend::Sqlite),
+        "postgres" => Some(DbBackend::Postgres),
+        "mysql" => Some(DbBackend::MySql),
+        _ => None,
+    }
+}
 
 /// The state that the sessions of a store share.
 #[derive(Debug, Default)]
 pub(crate) struct SessionState {
     opened: AtomicU64,
+    /// Whether the last checked session was rejected as read-only.
     is_read_only: AtomicBool,
 }
 
@@ -65,9 +98,9 @@ impl SessionState {
         self.opened.load(Ordering::Acquire)
     }
 
-    /// Whether the last checked session was rejected as read-only.
-    pub(crate) fn is_read_only(&self) -> bool {
-        self.is_read_only.load(Ordering::Acquire)
+    /// Replaces a pool timeout with its cause, if the sessions were rejected as read-only.
+    pub(crate) fn explain(&self, error: StorageError) -> StorageError {
+        if error.is_pool_timeout() && self.is_read_only.load(Ordering::Acquire) { StorageError::ReadOnly } else { error }
     }
 
     /// Records the check of a session, and returns whether the session is accepted.
@@ -129,7 +162,7 @@ pub(crate) fn options(url: &str, mode: PoolMode, state: &Arc<SessionState>) -> C
         .max_connections(connections)
         .min_connections(connections.min(CONNECTIONS_OPEN))
         // Sessions on a server are checked by a query of `before_acquire`, in the same round trip.
-        .test_before_acquire(is_shared && url.starts_with("sqlite"))
+        .test_before_acquire(is_shared && backend_of(url) == Some(DbBackend::Sqlite))
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .connect_timeout(ACQUIRE_TIMEOUT)
         // The driver logs statements without values, which is of no use to operators.
@@ -204,9 +237,9 @@ fn mysql_pool(pool: MySqlPoolOptions, state: &Arc<SessionState>, is_shared: bool
 /// The error of a single attempt to connect to `url`, if it fails.
 pub(crate) async fn connect_error(url: &str) -> Option<StorageError> {
     let connected = async {
-        match url.split_once(':').map(|(scheme, _)| scheme) {
-            Some("postgres") => PgConnection::connect(url).await?.close().await,
-            Some("mysql") => MySqlConnection::connect(url).await?.close().await,
+        match backend_of(url) {
+            Some(DbBackend::Postgres) => PgConnection::connect(url).await?.close().await,
+            Some(DbBackend::MySql) => MySqlConnection::connect(url).await?.close().await,
             _ => Ok(()),
         }
     };

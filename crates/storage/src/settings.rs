@@ -11,7 +11,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFi
 
 use crate::entity::{authority, replica};
 use crate::error::StorageError;
-use crate::mapping::RowContext;
+use crate::mapping::AUTHORITY;
 use crate::store::Store;
 use crate::timeout::bounded;
 use crate::writer_queue::Urgency;
@@ -56,8 +56,7 @@ impl Store {
     pub async fn head(&self) -> Result<Head, StorageError> {
         bounded(async {
             let row = row(&self.db).await?;
-            let hash = RowContext { table: "authority", id: "1" }.hash("head_hash", &row.head_hash)?;
-            Ok(Head { revision: Revision(row.revision), hash })
+            head_of(row.revision, &row.head_hash)
         })
         .await
     }
@@ -117,13 +116,18 @@ impl Store {
     }
 }
 
+/// The head of the log in the columns of the `authority` row.
+pub(crate) fn head_of(revision: i64, hash: &[u8]) -> Result<Head, StorageError> {
+    Ok(Head { revision: Revision(revision), hash: AUTHORITY.hash("head_hash", hash)? })
+}
+
 /// The lease in the `authority` row.
 pub(crate) fn lease_of(row: &authority::Model) -> Result<Duration, StorageError> {
-    Ok(Duration::from_micros(RowContext { table: "authority", id: "1" }.number("lease_us", row.lease_us)?))
+    Ok(Duration::from_micros(AUTHORITY.number("lease_us", row.lease_us)?))
 }
 
 pub(crate) async fn row(db: &impl ConnectionTrait) -> Result<authority::Model, StorageError> {
-    authority::Entity::find_by_id(1).one(db).await?.ok_or(StorageError::corrupt("authority", "id", "1"))
+    authority::Entity::find_by_id(1).one(db).await?.ok_or_else(|| AUTHORITY.corrupt("id"))
 }
 
 /// The check values of all versions in the keyring, as `<version>:<hexadecimal>` joined by commas, after a comparison
@@ -140,8 +144,8 @@ fn merge_checks(stored: &str, keyring: &Keyring) -> Result<String, SettingsError
         })
         .collect();
     for entry in stored.split(',').filter(|entry| !entry.is_empty()) {
-        let (version, value) = entry.split_once(':').ok_or(StorageError::corrupt("authority", "secret_checks", "1"))?;
-        let version: u32 = version.parse().map_err(|_| StorageError::corrupt("authority", "secret_checks", "1"))?;
+        let (version, value) = entry.split_once(':').ok_or_else(|| AUTHORITY.corrupt("secret_checks"))?;
+        let version: u32 = version.parse().map_err(|_| AUTHORITY.corrupt("secret_checks"))?;
         match values.get(&version) {
             None => return Err(SettingsError::SecretMissing { version }),
             Some(mine) if mine != value => return Err(SettingsError::SecretMismatch { version }),

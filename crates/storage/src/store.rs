@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::StorageError;
-use crate::session::{self, PoolMode, SessionState};
+use crate::session::{self, PoolMode, SessionState, backend_of};
 use crate::timeout::bounded;
 use crate::writer_queue::WriterQueue;
 use key_authority_domain::secret::Keyring;
@@ -82,10 +82,8 @@ impl Store {
 
     async fn connect_as(url: &str, mode: PoolMode, keyring: Arc<Keyring>) -> Result<Self, StorageError> {
         let sessions: Arc<SessionState> = Arc::default();
-        let db = Database::connect(session::options(url, mode, &sessions)).await.map_err(|error| {
-            let error = StorageError::from(error);
-            if error.is_pool_timeout() && sessions.is_read_only() { StorageError::ReadOnly } else { error }
-        })?;
+        let connected = Database::connect(session::options(url, mode, &sessions)).await;
+        let db = connected.map_err(|error| sessions.explain(error.into()))?;
         let kind = bounded(kind_of(&db)).await?;
         let mut store =
             Self { db, keyring, kind, sessions, statements: Arc::default(), writers: WriterQueue::default() };
@@ -157,17 +155,17 @@ impl Store {
 
     /// Replaces a pool timeout with its cause, if the sessions were rejected as read-only.
     pub(crate) fn explained(&self, error: StorageError) -> StorageError {
-        if error.is_pool_timeout() && self.sessions.is_read_only() { StorageError::ReadOnly } else { error }
+        self.sessions.explain(error)
     }
 }
 
 /// Whether the driver can parse the URL. The driver's error is dropped because it may contain the password.
 #[must_use]
 pub fn is_url(url: &str) -> bool {
-    match url.split_once(':').map(|(scheme, _)| scheme) {
-        Some("sqlite") => url.parse::<SqliteConnectOptions>().is_ok(),
-        Some("postgres") => url.parse::<PgConnectOptions>().is_ok(),
-        Some("mysql") => url.parse::<MySqlConnectOptions>().is_ok(),
+    match backend_of(url) {
+        Some(DbBackend::Sqlite) => url.parse::<SqliteConnectOptions>().is_ok(),
+        Some(DbBackend::Postgres) => url.parse::<PgConnectOptions>().is_ok(),
+        Some(DbBackend::MySql) => url.parse::<MySqlConnectOptions>().is_ok(),
         _ => false,
     }
 }
@@ -175,9 +173,9 @@ pub fn is_url(url: &str) -> bool {
 /// Whether a URL names a database, instead of leaving the choice to the server. A file is a database.
 #[must_use]
 pub fn names_database(url: &str) -> bool {
-    match url.split_once(':').map(|(scheme, _)| scheme) {
-        Some("postgres") => url.parse().is_ok_and(|url: PgConnectOptions| url.get_database().is_some()),
-        Some("mysql") => url.parse().is_ok_and(|url: MySqlConnectOptions| url.get_database().is_some()),
+    match backend_of(url) {
+        Some(DbBackend::Postgres) => url.parse().is_ok_and(|url: PgConnectOptions| url.get_database().is_some()),
+        Some(DbBackend::MySql) => url.parse().is_ok_and(|url: MySqlConnectOptions| url.get_database().is_some()),
         _ => true,
     }
 }
@@ -185,7 +183,8 @@ pub fn names_database(url: &str) -> bool {
 /// The file of an SQLite database. None for other URLs.
 #[must_use]
 pub fn file_of(url: &str) -> Option<PathBuf> {
-    let url: SqliteConnectOptions = url.starts_with("sqlite:").then(|| url.parse().ok()).flatten()?;
+    let is_file = backend_of(url) == Some(DbBackend::Sqlite);
+    let url: SqliteConnectOptions = is_file.then(|| url.parse().ok()).flatten()?;
     Some(url.get_filename().to_owned())
 }
 

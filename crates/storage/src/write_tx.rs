@@ -23,9 +23,10 @@ use sea_orm::{
 
 use crate::entity::{account, api_key, api_key_secret, audit_event, authority, durability};
 use crate::error::StorageError;
-use crate::mapping::{self, RowContext};
+use crate::mapping::{self, AUTHORITY, RowContext};
 use crate::notify::CHANNEL;
 use crate::read_tx::{ReadTx, authority_now};
+use crate::settings::head_of;
 use crate::store::{StorageKind, Store};
 use crate::timeout::bounded;
 use crate::writer_queue::{Urgency, WriterTurn};
@@ -81,12 +82,12 @@ impl Store {
     pub async fn begin_with(&self, urgency: Urgency, actor: Option<&Actor>) -> Result<WriteTx<'_>, StorageError> {
         let locked = bounded(self.turn_and_lock(urgency, actor)).await;
         let (turn, (tx, row, now)) = locked.map_err(|error| self.explained(error))?;
-        let head_hash = RowContext { table: "authority", id: "1" }.hash("head_hash", &row.head_hash)?;
-        let reads = ReadTx { tx, now, revision: Revision(row.revision).next() };
+        let head = head_of(row.revision, &row.head_hash)?;
+        let reads = ReadTx { tx, now, revision: head.revision.next() };
         Ok(WriteTx {
             reads,
             store: self,
-            head_hash,
+            head_hash: head.hash,
             log_format_min: row.log_format_min,
             has_writes: AtomicBool::new(false),
             _turn: turn,
@@ -277,7 +278,7 @@ impl WriteTx<'_> {
         let hash = store
             .keyring
             .chain(head_hash, revision, now, &event, secret_version)
-            .ok_or(StorageError::corrupt("authority", "secret_checks", "1"))?;
+            .ok_or_else(|| AUTHORITY.corrupt("secret_checks"))?;
         bounded(async {
             let logged = LoggedEvent { revision, time: now, event, secret_version, hash };
             audit_event::Entity::insert(mapping::event::to_row(logged)?).exec_without_returning(&tx).await?;

@@ -31,11 +31,17 @@ pub struct Secret {
 }
 
 impl Secret {
-    /// The retirement time that Verify uses: [`Timestamp::MIN`] for a permanently retired version.
+    /// The retirement time that Verify uses.
     #[must_use]
     pub fn effective_retire_time(&self) -> Option<Timestamp> {
-        if self.retired { Some(Timestamp::MIN) } else { self.retire_time }
+        effective_retire_time(self.retired, self.retire_time)
     }
+}
+
+/// The retirement time that counts: [`Timestamp::MIN`] for a permanently retired version.
+#[must_use]
+pub fn effective_retire_time(retired: bool, retire_time: Option<Timestamp>) -> Option<Timestamp> {
+    if retired { Some(Timestamp::MIN) } else { retire_time }
 }
 
 /// The stored parts of a token that was just minted or imported.

@@ -16,7 +16,7 @@ use crate::entity::{api_key, api_key_secret};
 use crate::error::StorageError;
 use crate::mapping::{RowContext, json_list};
 
-pub(crate) fn set<T: Ord>(
+fn set<T: Ord>(
     row: RowContext<'_>,
     column: &'static str,
     text: &str,
@@ -24,6 +24,29 @@ pub(crate) fn set<T: Ord>(
 ) -> Result<BTreeSet<T>, StorageError> {
     let items: Vec<String> = row.json(column, text)?;
     row.valid(column, items.iter().map(|item| read(item)).collect())
+}
+
+/// The columns of a key that hold its access.
+pub(crate) struct AccessColumns<'a> {
+    pub(crate) scopes: &'a str,
+    pub(crate) all_projects: bool,
+    pub(crate) projects: &'a str,
+    pub(crate) networks: &'a str,
+}
+
+impl AccessColumns<'_> {
+    pub(crate) fn to_domain(&self, row: RowContext<'_>) -> Result<Access, StorageError> {
+        let projects = if self.all_projects {
+            ProjectAccess::All
+        } else {
+            ProjectAccess::Only(set(row, "projects", self.projects, Project::new)?)
+        };
+        Ok(Access {
+            scopes: set(row, "scopes", self.scopes, Scope::new)?,
+            projects,
+            networks: set(row, "networks", self.networks, Network::new)?,
+        })
+    }
 }
 
 /// Rows of keys and of their secrets, both in the order of the keys' IDs, not yet converted.
@@ -72,11 +95,8 @@ pub(crate) fn to_domain_all(
 
 fn to_domain(model: api_key::Model, mut secrets: Vec<api_key_secret::Model>) -> Result<Key, StorageError> {
     let row = RowContext { table: "api_key", id: &model.id };
-    let projects = if model.all_projects {
-        ProjectAccess::All
-    } else {
-        ProjectAccess::Only(set(row, "projects", &model.projects, Project::new)?)
-    };
+    let api_key::Model { scopes, all_projects, projects, networks, .. } = &model;
+    let access = AccessColumns { scopes, all_projects: *all_projects, projects, networks }.to_domain(row)?;
     if secrets.is_empty() {
         return Err(StorageError::corrupt("api_key_secret", "key_id", model.id));
     }
@@ -84,11 +104,7 @@ fn to_domain(model: api_key::Model, mut secrets: Vec<api_key_secret::Model>) -> 
     Ok(Key {
         id: row.valid("id", KeyId::new(&model.id))?,
         account: row.valid("account", AccountId::new(&model.account))?,
-        access: Access {
-            scopes: set(row, "scopes", &model.scopes, Scope::new)?,
-            projects,
-            networks: set(row, "networks", &model.networks, Network::new)?,
-        },
+        access,
         labels: row.json("labels", &model.labels)?,
         created_by: row.valid("created_by", Actor::new(&model.created_by))?,
         usage: Usage {
