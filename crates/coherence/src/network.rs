@@ -1,5 +1,5 @@
 //! The network between replicas and database. Each direction has a delay. A statement or its answer can be lost, and
-//! the sender cannot distinguish the two. A delayed statement still arrives and delay effect.
+//! the sender cannot distinguish the two. A delayed statement still arrives, and then takes effect.
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -17,7 +17,7 @@ use crate::index::{KeyRecord, SharedKeyRecord};
 pub const FLUSH_INTERVAL: Duration = Duration::from_secs(2);
 /// The pause after a flush, as a multiple of the flush's duration. Where very many keys are in use, writing each of
 /// them every two seconds would cost more than verifying them; so flushes take a tenth of the time, and come later.
-const FLUSH_DUTY_CYCLE: u32 = 9;
+const PAUSE_PER_FLUSH: u32 = 9;
 /// The longest pause between two flushes.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// The number of versions in one batch.
@@ -26,7 +26,7 @@ const FLUSH_BATCH: usize = 2_000;
 /// Returns the pause after a flush that took `took`.
 #[must_use]
 pub fn next_flush_delay(took: Duration) -> Duration {
-    took.saturating_mul(FLUSH_DUTY_CYCLE).clamp(FLUSH_INTERVAL, PAUSE_MAX)
+    took.saturating_mul(PAUSE_PER_FLUSH).clamp(FLUSH_INTERVAL, PAUSE_MAX)
 }
 
 /// Collects the use of keys.

@@ -103,7 +103,7 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
                 (Action::Join, _) => match self.join().await {
                     Ok(Ok(())) => Ok(Event::Joined),
                     Ok(Err(JoinRefused::OtherLease { stored })) => {
-                        return Err(EndError::OtherLease { mine: self.config.timings.wait, stored });
+                        return Err(EndError::OtherLease { configured: self.config.timings.wait, stored });
                     }
                     Ok(Err(JoinRefused::LogFormat { needed })) => {
                         return Err(EndError::LogFormat { known: LOG_FORMAT_VERSION, needed });

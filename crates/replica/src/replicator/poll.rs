@@ -45,7 +45,8 @@ struct NotifyHealth {
     is_notified: AtomicBool,
     /// When the last notification arrived, or the session began: boottime in nanoseconds.
     last_notify: AtomicU64,
-    is_cut: Notify,
+    /// Notified when a change proves that the session is cut.
+    cut_detected: Notify,
 }
 
 impl NotifyHealth {
@@ -82,7 +83,7 @@ impl PollSchedule {
             return is_notified;
         }
         self.health.is_notified.store(false, Ordering::Relaxed);
-        self.health.is_cut.notify_one();
+        self.health.cut_detected.notify_one();
         false
     }
 
@@ -99,7 +100,7 @@ impl PollSchedule {
                         health.is_notified.store(true, Ordering::Relaxed);
                         let lost = tokio::select! {
                             error = wake_at_notifications(listener, &state, &health) => error.to_string(),
-                            () = health.is_cut.notified() => "a change arrived without a notification".to_owned(),
+                            () = health.cut_detected.notified() => "a change arrived without a notification".to_owned(),
                         };
                         health.is_notified.store(false, Ordering::Relaxed);
                         tracing::warn!(error = lost, "LISTEN connection lost; polling until it is back");

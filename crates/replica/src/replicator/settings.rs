@@ -43,12 +43,12 @@ pub struct ReplicaConfig {
 pub enum EndError {
     /// All other replicas use another lease now.
     #[error(
-        "the lease was changed from {mine:?} to {stored:?} while this replica was not registered: restart it so that \
+        "the lease was changed from {configured:?} to {stored:?} while this replica was not registered: restart it so that \
          it agrees with the others"
     )]
     OtherLease {
         /// The lease of this replica.
-        mine: Duration,
+        configured: Duration,
         /// The one in the database.
         stored: Duration,
     },
