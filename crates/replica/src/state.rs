@@ -29,8 +29,8 @@ pub struct NoLease;
 
 /// The state of one replica.
 ///
-/// The replicator writes what Verify depends on: the index, the lease, the clock and the applied revision. The tasks that
-/// answer calls record uses and refused calls, and those that wait for a change record what the registry shows.
+/// The replicator writes what Verify depends on: the index, the lease, the clock and the applied revision. The tasks
+/// that answer calls record uses and refused calls, and those that wait for a change record what the registry shows.
 #[derive(Debug)]
 pub struct ReplicaState {
     pub(crate) index: Arc<Index>,

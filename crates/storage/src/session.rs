@@ -100,7 +100,11 @@ impl SessionState {
 
     /// Replaces a pool timeout with its cause, if the sessions were rejected as read-only.
     pub(crate) fn explain(&self, error: StorageError) -> StorageError {
-        if error.is_pool_timeout() && self.is_read_only.load(Ordering::Acquire) { StorageError::ReadOnly } else { error }
+        if error.is_pool_timeout() && self.is_read_only.load(Ordering::Acquire) {
+            StorageError::ReadOnly
+        } else {
+            error
+        }
     }
 
     /// Records the check of a session, and returns whether the session is accepted.

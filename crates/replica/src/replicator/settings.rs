@@ -43,8 +43,8 @@ pub struct ReplicaConfig {
 pub enum EndError {
     /// All other replicas use another lease now.
     #[error(
-        "the lease was changed from {configured:?} to {stored:?} while this replica was not registered: restart it so that \
-         it agrees with the others"
+        "the lease was changed from {configured:?} to {stored:?} while this replica was not registered: restart it so \
+         that it agrees with the others"
     )]
     OtherLease {
         /// The lease of this replica.
