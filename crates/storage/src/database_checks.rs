@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_setting_that_every_version_has_and_the_server_does_not_show_is_an_error() {
-        for (rules, name) in [(&POSTGRES_RULES[..], "fsync"), (&MYSQL_RULES, "innodb_flush_log_at_trx_commit")] {
+        for (rules, name) in [(&POSTGRES_RULES[..], "fsync"), (&MYSQL_RULES[..], "innodb_flush_log_at_trx_commit")] {
             let error = check("settings", rules, &Settings::new()).unwrap_err();
             assert!(matches!(&error, StorageError::Corrupt { id, .. } if id == name), "{error}");
         }
