@@ -2,12 +2,16 @@
 
 use key_authority_domain::audit::Action;
 use key_authority_domain::id::Revision;
+use key_authority_domain::key::Usage;
+use key_authority_storage::usage::UsageDelta;
 use key_authority_storage::{StorageError, Store};
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
 use crate::edges::barrier;
-use crate::support::make::{account, account_id, date_account, event, note, put_account, ring};
+use crate::support::make::{
+    account, account_id, at, date_account, digest, event, key, key_id, note, put_account, put_key, ring,
+};
 use crate::support::proxy::{Fate, Proxy};
 use crate::support::{Database, is_away, on_database_servers};
 
@@ -18,6 +22,7 @@ on_database_servers! {
     a_commit_over_a_hanging_connection_is_reported_as_failed_and_releases_its_lock,
     a_commit_whose_response_hangs_is_reported_as_committed,
     a_commit_is_reported_as_unknown_if_its_outcome_cannot_be_read,
+    usage_whose_commit_lost_its_response_is_counted_again,
 }
 
 const TRIALS: u32 = 50;
@@ -114,4 +119,19 @@ async fn a_commit_is_reported_as_unknown_if_its_outcome_cannot_be_read(database:
     note(&direct).await;
     proxy.mend();
     note(&store).await;
+}
+
+async fn usage_whose_commit_lost_its_response_is_counted_again(database: Database) {
+    let (proxy, store, direct) = link(&database).await;
+    put_account(&direct, account("acme")).await;
+    let create_revision = put_key(&direct, key("key_1", "acme")).await.create_revision;
+    let (key_id, digest) = (key_id("key_1"), digest("key_1", 1));
+    let last_used_time = at(1_000);
+    let mut deltas = [UsageDelta { key_id: key_id.clone(), digest, create_revision, count: 3, last_used_time }];
+    proxy.arm(Fate::CutAnswer);
+    let (written, error) = store.record_usage(&mut deltas).await.unwrap_err();
+    assert!(proxy.has_struck() && written == 0 && is_away(&error), "{error:?}");
+    store.record_usage(&mut deltas).await.unwrap();
+    let used = direct.key(&key_id).await.unwrap().unwrap().usage;
+    assert_eq!(used, Usage { last_used_time: Some(last_used_time), use_count: 6 }, "too high, never too low");
 }

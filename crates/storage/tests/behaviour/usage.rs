@@ -10,9 +10,8 @@ use key_authority_storage::Store;
 use key_authority_storage::usage::UsageDelta;
 use tokio::task::JoinSet;
 
-use crate::support::make::{account, at, digest, event, key, key_id, put_account, put_key, put_keys, ring, secret};
-use crate::support::proxy::{Fate, Proxy};
-use crate::support::{Database, Kind, is_away, on_database_servers, on_every_database};
+use crate::support::make::{account, at, digest, event, key, key_id, put_account, put_key, put_keys, secret};
+use crate::support::{Database, Kind, on_every_database};
 
 on_every_database! {
     counts_add_up_and_times_only_advance,
@@ -22,10 +21,6 @@ on_every_database! {
     counts_of_two_processes_add_up_without_deadlock,
     keys_can_be_deleted_while_their_usage_is_written,
     a_key_can_be_changed_while_its_usage_is_written,
-}
-
-on_database_servers! {
-    a_write_whose_response_is_lost_is_counted_again,
 }
 
 /// A use of a key that was made right after its account.
@@ -77,21 +72,6 @@ async fn usage_of_a_deleted_key_is_not_added_to_a_new_key_with_its_id(database: 
     record(&store, [late]).await;
     let read = store.key(&key_id("key_1")).await.unwrap().unwrap();
     assert_eq!((read.usage, read.secrets[0].last_used_time), (Usage::default(), None));
-}
-
-async fn a_write_whose_response_is_lost_is_counted_again(database: Database) {
-    let direct = database.store().await;
-    put_account(&direct, account("acme")).await;
-    put_key(&direct, key("key_1", "acme")).await;
-    let proxy = Proxy::open(&database).await;
-    let store = Store::connect(&proxy.url, 1, ring()).await.unwrap();
-    proxy.arm(Fate::CutAnswer);
-    let mut deltas = [delta("key_1", 1, 3, 1_000)];
-    let (written, error) = store.record_usage(&mut deltas).await.unwrap_err();
-    assert!(written == 0 && is_away(&error), "{error:?}");
-    record(&store, deltas).await;
-    let read = direct.key(&key_id("key_1")).await.unwrap().unwrap();
-    assert_eq!(read.usage, Usage { last_used_time: Some(at(1_000)), use_count: 6 }, "too high, never too low");
 }
 
 async fn a_change_preserves_the_usage(database: Database) {
