@@ -73,7 +73,7 @@ pub(crate) fn mint() -> Result<Token, BootstrapError> {
 /// with the same file make one key, and a root key that was revoked or deleted does not come back at a restart.
 ///
 /// # Errors
-/// [`BootstrapError`].
+/// `BootstrapError`.
 pub async fn from_file(store: &Store, file: &Path) -> Result<bool, BootstrapError> {
     if store.account(&AccountId::system()).await?.is_some() {
         return Ok(false);

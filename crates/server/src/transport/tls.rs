@@ -70,7 +70,7 @@ pub struct Reloader {
 /// Reads the files for the first time.
 ///
 /// # Errors
-/// [`TlsError`], which names the file and the error.
+/// `TlsError`, which names the file and the error.
 pub async fn load(files: TlsFiles) -> Result<(Acceptor, Reloader), TlsError> {
     let content = files.read().await?;
     let acceptor = Acceptor(Arc::new(ArcSwap::from_pointee(content.server_config(&files)?)));
