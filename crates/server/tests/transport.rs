@@ -140,7 +140,7 @@ async fn a_connection_that_says_nothing_is_closed() {
     let mut slow = server.connect().await;
     slow.write_all(b"PRI * HTTP/2.0\r\n").await.unwrap();
     assert!(closed(&mut slow).await.is_empty());
-    assert_eq!(server.metrics.connections_refused(ConnectionRejected::TimedOut), 2);
+    assert_eq!(server.metrics.connections.rejections(ConnectionRejected::TimedOut), 2);
     // One that speaks lives on beyond that time.
     let mut client = server.client().await;
     let status = client.check(of("")).await.unwrap().into_inner().status();
@@ -154,7 +154,7 @@ async fn a_connection_that_speaks_another_protocol_is_closed_at_once() {
     let mut browser = server.connect().await;
     browser.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     assert!(closed(&mut browser).await.is_empty());
-    assert_eq!(server.metrics.connections_refused(ConnectionRejected::NotHttp2), 1);
+    assert_eq!(server.metrics.connections.rejections(ConnectionRejected::NotHttp2), 1);
 }
 
 #[tokio::test]
@@ -164,7 +164,7 @@ async fn one_connection_too_many_is_refused_and_room_is_given_back() {
     client.check(known("")).await.unwrap();
     let mut second = server.connect().await;
     assert!(closed(&mut second).await.is_empty());
-    assert_eq!(server.metrics.connections_refused(ConnectionRejected::AtLimit), 1);
+    assert_eq!(server.metrics.connections.rejections(ConnectionRejected::AtLimit), 1);
     client.check(of("")).await.unwrap();
     drop(client);
     in_time("the room of a connection that ended is given to the next", async {
@@ -188,7 +188,7 @@ async fn the_oldest_stranger_makes_room_for_a_new_one_and_known_callers_stay() {
     let mut silent = server.connect().await;
     let mut watcher = server.client().await;
     assert!(closed(&mut silent).await.is_empty());
-    assert_eq!(server.metrics.connections_refused(ConnectionRejected::Evicted), 1);
+    assert_eq!(server.metrics.connections.rejections(ConnectionRejected::Evicted), 1);
     let mut watch = watcher.watch(of("")).await.unwrap().into_inner();
     watch.message().await.unwrap().unwrap();
     let _newer = server.connect().await;
@@ -209,7 +209,7 @@ async fn a_call_that_outlasts_the_grace_after_the_age_is_cut() {
     let slow = tokio::spawn(async move { client.check(of("slow")).await });
     noting.waiting.notified().await;
     in_time("the call is cut", slow).await.unwrap().unwrap_err();
-    let cut = server.metrics.connections_cut(ConnectionCut::TooOld);
+    let cut = server.metrics.connections.cuts(ConnectionCut::TooOld);
     assert_eq!(cut, 1);
 }
 

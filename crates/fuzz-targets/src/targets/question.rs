@@ -1,5 +1,6 @@
 //! The decoder of Verify's requests, which borrows, against prost: the same bytes are accepted, with the same fields.
 
+use key_authority_domain::access::SCOPES_MAX;
 use key_authority_proto::v1;
 use key_authority_server::testing::untrusted;
 use prost::Message;
@@ -18,19 +19,30 @@ pub(crate) static STREAM: Target =
     Target { name: "verify_stream_request", run: stream, seeds: stream_seeds, dictionary: DICTIONARY, memory: MEMORY };
 
 fn verify(input: &[u8]) {
-    assert_eq!(untrusted::verify_request(input), v1::VerifyRequest::decode(input).ok());
+    assert_eq!(untrusted::verify_request(input), v1::VerifyRequest::decode(input).ok().map(bounded));
+}
+
+/// Of too many scopes, ours returns one more than allowed.
+fn bounded(mut request: v1::VerifyRequest) -> v1::VerifyRequest {
+    request.scopes.truncate(SCOPES_MAX + 1);
+    request
 }
 
 fn batch(input: &[u8]) {
     let theirs = v1::BatchVerifyRequest::decode(input).ok().map(|mut batch| {
         batch.requests.truncate(untrusted::BATCH_MAX + 1);
+        batch.requests = batch.requests.into_iter().map(bounded).collect();
         batch
     });
     assert_eq!(untrusted::batch_verify_request(input), theirs);
 }
 
 fn stream(input: &[u8]) {
-    assert_eq!(untrusted::verify_stream_request(input), v1::VerifyStreamRequest::decode(input).ok());
+    let theirs = v1::VerifyStreamRequest::decode(input).ok().map(|mut message| {
+        message.request = message.request.map(bounded);
+        message
+    });
+    assert_eq!(untrusted::verify_stream_request(input), theirs);
 }
 
 /// Questions with every field, with none, at limits and over them.

@@ -424,7 +424,7 @@ fn watch_metrics(
         metrics.set_statements("changes", changes.statements());
         metrics.set_statements("usage", usage.statements());
         metrics.set_waiting_changes(changes.waiting_changes());
-        metrics.set_held_bytes(budget.held());
+        metrics.connections.set_held_bytes(budget.held());
         metrics.set_dropped_lines(dropped_lines.counts());
     });
 }

@@ -82,12 +82,12 @@ pub(super) async fn run<C, S, B>(
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let _open = setup.metrics.connection_opened();
+    let _open = setup.metrics.connections.opened();
     let opened = tokio::select! {
         biased;
         // No call has arrived on this connection, so there is nothing to drain.
         () = setup.stop.cancelled() => return,
-        () = place.evicted() => return setup.metrics.connection_rejected(ConnectionRejected::Evicted),
+        () = place.evicted() => return setup.metrics.connections.rejected(ConnectionRejected::Evicted),
         opened = timeout(setup.limits.preface_timeout, open(stream, setup.tls.as_ref())) => opened,
     };
     let context = |peer| ConnectionContext { peer, place: Arc::new(place), budget, closing: CancellationToken::new() };
@@ -95,11 +95,11 @@ pub(super) async fn run<C, S, B>(
         Ok(Ok((Opened::Plain(io), peer))) => drive(&setup, io, context(peer), connect, address).await,
         Ok(Ok((Opened::Tls(io), peer))) => drive(&setup, io, context(peer), connect, address).await,
         Ok(Err((reason, error))) => {
-            setup.metrics.connection_rejected(reason);
+            setup.metrics.connections.rejected(reason);
             tracing::debug!(peer = %address, ?reason, %error, "connection closed before its first call");
         }
         Err(_elapsed) => {
-            setup.metrics.connection_rejected(ConnectionRejected::TimedOut);
+            setup.metrics.connections.rejected(ConnectionRejected::TimedOut);
             tracing::debug!(peer = %address, "connection closed: no HTTP/2 preface in time");
         }
     }
@@ -149,7 +149,7 @@ where
     let grace = match reason {
         End::InOrder(grace) => grace,
         End::Cut(cut) => {
-            setup.metrics.connection_cut(cut);
+            setup.metrics.connections.cut(cut);
             return tracing::info!(peer = %address, reason = cut.as_str(), "connection cut");
         }
     };
@@ -163,7 +163,7 @@ where
     match timeout(grace, calls.run(served)).await {
         Ok(ended) => log_end(address, ended),
         Err(_elapsed) => {
-            setup.metrics.connection_cut(ConnectionCut::TooOld);
+            setup.metrics.connections.cut(ConnectionCut::TooOld);
             tracing::info!(peer = %address, reason = ConnectionCut::TooOld.as_str(), "connection cut");
         }
     }

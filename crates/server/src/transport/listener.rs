@@ -145,7 +145,7 @@ impl Listener {
         B::Error: Into<BoxError>,
     {
         let Some(place) = self.places.enter(peer.ip()) else {
-            self.metrics.connection_rejected(ConnectionRejected::AtLimit);
+            self.metrics.connections.rejected(ConnectionRejected::AtLimit);
             tracing::debug!(%peer, "connection rejected: known callers have all places, in all or from this address");
             return;
         };

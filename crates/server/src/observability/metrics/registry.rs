@@ -7,11 +7,12 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 
 use super::calls::CallMetrics;
+use super::connections::ConnectionMetrics;
 use super::replica::ReplicaMetrics;
-use super::values::set;
+use super::values::{ReasonLabel, set};
 use crate::wire::methods::MethodTable;
 
 /// The content type of [`Metrics::encode`].
@@ -38,67 +39,8 @@ struct PoolLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReasonLabel {
-    reason: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct VersionLabel {
     version: &'static str,
-}
-
-/// Why a connection was rejected or closed before its first call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConnectionRejected {
-    /// Known callers have all places of the listener, or of the address.
-    AtLimit,
-    /// A stranger had to make room for a newer connection.
-    Evicted,
-    /// The TLS handshake and the HTTP/2 preface did not complete in time.
-    TimedOut,
-    /// The TLS handshake failed.
-    Tls,
-    /// The peer did not speak HTTP/2, or closed the connection first.
-    NotHttp2,
-}
-
-impl ConnectionRejected {
-    const ALL: [Self; 5] = [Self::AtLimit, Self::Evicted, Self::TimedOut, Self::Tls, Self::NotHttp2];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::AtLimit => "at_limit",
-            Self::Evicted => "evicted",
-            Self::TimedOut => "timed_out",
-            Self::Tls => "tls",
-            Self::NotHttp2 => "not_http2",
-        }
-    }
-}
-
-/// Why a connection was cut, with its calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConnectionCut {
-    /// The peer did not read its responses.
-    NotRead,
-    /// The process held too many bytes for its peers, and this one held the most.
-    LargestHolder,
-    /// Calls were still in flight after the grace period that follows the maximum age.
-    TooOld,
-}
-
-impl ConnectionCut {
-    const ALL: [Self; 3] = [Self::NotRead, Self::LargestHolder, Self::TooOld];
-
-    /// Returns the label of the metric.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NotRead => "not_read",
-            Self::LargestHolder => "largest_holder",
-            Self::TooOld => "too_old",
-        }
-    }
 }
 
 type Refresh = Box<dyn Fn(&Metrics) + Send + Sync>;
@@ -108,10 +50,8 @@ pub struct Metrics {
     registry: Registry,
     calls: CallMetrics,
     verdicts: Vec<Counter>,
-    connections: Gauge,
-    connections_refused: Family<ReasonLabel, Counter>,
-    connections_cut: Family<ReasonLabel, Counter>,
-    held_bytes: Gauge,
+    /// The series of connections.
+    pub connections: ConnectionMetrics,
     dropped_lines: Family<LevelLabel, Counter>,
     admin_refused: Family<ReasonLabel, Counter>,
     /// The series of the replica.
@@ -135,34 +75,7 @@ impl Metrics {
         registry.register("keyauthority_verify", "Verifications answered, by verdict", verify.clone());
         let verdicts = verdicts.iter().map(|verdict| verify.get_or_create_owned(&VerdictLabel { verdict })).collect();
 
-        let connections = Gauge::default();
-        registry.register("keyauthority_connections", "Open gRPC connections", connections.clone());
-        let connections_refused = Family::<ReasonLabel, Counter>::default();
-        // Each series starts at 0: Prometheus sees no increase in a series that first appears at 1.
-        for refusal in ConnectionRejected::ALL {
-            connections_refused.get_or_create_owned(&ReasonLabel { reason: refusal.as_str() });
-        }
-        registry.register(
-            "keyauthority_connections_refused",
-            "Connections closed before their first call, by reason",
-            connections_refused.clone(),
-        );
-        let connections_cut = Family::<ReasonLabel, Counter>::default();
-        for cut in ConnectionCut::ALL {
-            connections_cut.get_or_create_owned(&ReasonLabel { reason: cut.as_str() });
-        }
-        registry.register(
-            "keyauthority_connections_cut",
-            "Connections closed with their calls, by reason",
-            connections_cut.clone(),
-        );
-        let held_bytes = Gauge::default();
-        registry.register_with_unit(
-            "keyauthority_held",
-            "Memory held for incomplete requests and unread responses",
-            Unit::Bytes,
-            held_bytes.clone(),
-        );
+        let connections = ConnectionMetrics::register(&mut registry);
         let dropped_lines = Family::<LevelLabel, Counter>::default();
         registry.register(
             "keyauthority_log_lines_dropped",
@@ -195,9 +108,6 @@ impl Metrics {
             calls,
             verdicts,
             connections,
-            connections_refused,
-            connections_cut,
-            held_bytes,
             dropped_lines,
             admin_refused,
             replica,
@@ -225,47 +135,11 @@ impl Metrics {
         self.admin_refused.get_or_create_owned(&ReasonLabel { reason }).inc();
     }
 
-    /// Counts a rejected connection.
-    pub fn connection_rejected(&self, refusal: ConnectionRejected) {
-        let reason = refusal.as_str();
-        self.connections_refused.get_or_create_owned(&ReasonLabel { reason }).inc();
-    }
-
-    /// Returns how many connections were rejected for this reason.
-    #[must_use]
-    pub fn connections_refused(&self, refusal: ConnectionRejected) -> u64 {
-        let reason = refusal.as_str();
-        self.connections_refused.get_or_create_owned(&ReasonLabel { reason }).get()
-    }
-
-    /// Counts a connection that was cut.
-    pub fn connection_cut(&self, cut: ConnectionCut) {
-        self.connections_cut.get_or_create_owned(&ReasonLabel { reason: cut.as_str() }).inc();
-    }
-
-    /// Returns how many connections were cut for this reason.
-    #[must_use]
-    pub fn connections_cut(&self, cut: ConnectionCut) -> u64 {
-        self.connections_cut.get_or_create_owned(&ReasonLabel { reason: cut.as_str() }).get()
-    }
-
-    /// Sets the number of bytes that are held for peers.
-    pub fn set_held_bytes(&self, bytes: usize) {
-        self.held_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
-    }
-
     /// Sets the numbers of dropped log lines: warnings and errors, and others.
     pub fn set_dropped_lines(&self, counts: [usize; 2]) {
         for (level, count) in ["important", "other"].into_iter().zip(counts) {
             set(&self.dropped_lines.get_or_create_owned(&LevelLabel { level }), count as u64);
         }
-    }
-
-    /// Counts a connection as open until the returned value is dropped.
-    #[must_use]
-    pub fn connection_opened(&self) -> OpenConnection {
-        self.connections.inc();
-        OpenConnection(self.connections.clone())
     }
 
     /// Sets the number of statements that a pool has sent.
@@ -307,16 +181,6 @@ impl std::fmt::Debug for Metrics {
     }
 }
 
-/// One open connection in the gauge `keyauthority_connections`.
-#[derive(Debug)]
-pub struct OpenConnection(Gauge);
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
-}
-
 /// Shared metrics.
 pub type SharedMetrics = Arc<Metrics>;
 
@@ -330,9 +194,9 @@ mod tests {
         metrics.verified(1, 3);
         metrics.verified(99, 1);
         metrics.admin_refused("PERMISSION_DENIED");
-        metrics.connection_rejected(ConnectionRejected::AtLimit);
+        metrics.connections.rejected(ConnectionRejected::AtLimit);
         metrics.on_scrape(|metrics| metrics.set_statements("requests", 7));
-        let open = metrics.connection_opened();
+        let open = metrics.connections.opened();
         let text = metrics.encode().unwrap();
         for line in [
             "keyauthority_verify_total{verdict=\"valid\"} 3",

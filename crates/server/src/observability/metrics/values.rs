@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 
@@ -31,4 +32,10 @@ impl Stopwatch {
     pub(super) fn elapsed(&self) -> Duration {
         self.0.elapsed()
     }
+}
+
+/// The label of series by reason.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ReasonLabel {
+    pub(super) reason: &'static str,
 }
