@@ -77,5 +77,7 @@ pub static TARGETS: [&Target; 12] = [
 pub fn run(name: &str, input: &[u8]) {
     let target = TARGETS.iter().find(|target| target.name == name);
     assert!(target.is_some(), "no target is named {name}");
-    target.into_iter().for_each(|target| target.run(input));
+    if let Some(target) = target {
+        target.run(input);
+    }
 }

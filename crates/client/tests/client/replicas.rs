@@ -133,7 +133,9 @@ mod postgres {
             ask(&verifier, &question).await;
         }
         let after = pair.answered().await;
-        assert_eq!([after[0] - before[0], after[1] - before[1]], [100, 100], "round-robin");
+        let counts = [after[0] - before[0], after[1] - before[1]];
+        // A connection that is renewed meanwhile skips a turn.
+        assert!(counts.iter().all(|count| (95..=105).contains(count)), "round-robin: {counts:?}");
 
         let mut askers = Askers::start(8, &verifier, &question);
         for (number, signal) in [(0, Signal::KILL), (1, Signal::TERM), (1, Signal::KILL), (0, Signal::TERM)] {

@@ -48,7 +48,7 @@ fn run(input: &[u8]) {
     let token = resident::token(KEY);
     let mut input = Input::new(input);
     // Bytes as any peer can send them, or lines, which mutate into requests that get further.
-    let request = if input.byte() % 2 == 0 {
+    let request = if input.byte().is_multiple_of(2) {
         let Ok(request) = CheckRequest::decode(input.rest()) else { return };
         request
     } else {
@@ -76,7 +76,7 @@ fn of_lines(mut input: Input<'_>, token: &str) -> CheckRequest {
             is_route = false;
         } else if is_route {
             attributes.context_extensions.insert(name.to_owned(), value.to_owned());
-        } else if form % 2 == 0 {
+        } else if form.is_multiple_of(2) {
             http.headers.insert(name.to_owned(), value.into());
         } else {
             let header = proto::HeaderValue { key: name.into(), raw_value: value.into(), ..Default::default() };

@@ -1,4 +1,4 @@
-//! The validation of ImportKeys: no violation repeats a value, and no output has more of a token than its hint.
+//! The validation of `ImportKeys`: no violation repeats a value, and no output has more of a token than its hint.
 
 use key_authority_proto::v1;
 use key_authority_server::testing::untrusted;

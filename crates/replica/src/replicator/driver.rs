@@ -437,7 +437,7 @@ mod tests {
         assert!(driver.heartbeat().await.unwrap());
         driver.end(false).await;
         assert_eq!(lines.levels("shutting down without leaving the registry"), [Level::WARN]);
-        assert_eq!(lines.levels("cannot leave the registry"), []);
+        assert!(lines.levels("cannot leave the registry").is_empty());
     }
 
     #[tokio::test]

@@ -42,7 +42,7 @@ mod tests {
     #[test]
     fn lines_beyond_the_limit_are_counted_in_the_next_one() {
         let log = RefusalLog::default();
-        let at = |second| Boottime(second * 1_000_000_000);
+        let at = |second: u64| Boottime(second * 1_000_000_000);
         let lines: Vec<_> = (0..13).filter_map(|_| log.admit(at(1))).collect();
         assert_eq!(lines, [0; LINES_PER_SECOND as usize]);
         assert_eq!(log.admit(at(2)), Some(3));

@@ -75,7 +75,7 @@ impl Services {
         let router = axum::Router::new()
             .route_service(&path("ImportKeys"), admin(IMPORT_BYTES_MAX))
             .route_service(&path("{*method}"), admin(REQUEST_BYTES_MAX))
-            .merge(pages(admin(REQUEST_BYTES_MAX)))
+            .merge(pages(&admin(REQUEST_BYTES_MAX)))
             .layer(from_fn_with_state(self.calls.clone(), identify));
         self.with_common(Routes::default().into_axum_router().merge(router))
     }
@@ -117,7 +117,7 @@ impl Services {
 }
 
 /// Returns the routes of the methods whose response is a page: a connection has few of them at a time.
-fn pages(admin: KeyAuthorityServer<AdminService>) -> axum::Router {
+fn pages(admin: &KeyAuthorityServer<AdminService>) -> axum::Router {
     let methods = ["ListKeys", "ListAccounts", "ListAuditEvents"];
     let router = axum::Router::new();
     let router = methods.iter().fold(router, |router, method| router.route_service(&path(method), admin.clone()));

@@ -194,7 +194,7 @@ mod tests {
         metrics.verified(1, 3);
         metrics.verified(99, 1);
         metrics.admin_refused("PERMISSION_DENIED");
-        metrics.connections.rejected(ConnectionRejected::AtLimit);
+        metrics.connections.rejected(crate::observability::metrics::ConnectionRejected::AtLimit);
         metrics.on_scrape(|metrics| metrics.set_statements("requests", 7));
         let open = metrics.connections.opened();
         let text = metrics.encode().unwrap();
