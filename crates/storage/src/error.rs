@@ -7,7 +7,8 @@ use sea_orm::{DbErr, RuntimeErr, sqlx};
 
 /// The error of a storage operation.
 ///
-/// No variant is a denial: each means that the database could not be read, or that its data is invalid.
+/// No variant is a denial: each means that the database could not be read, that its data is invalid, or that a caller
+/// makes too many changes at once.
 ///
 /// # Whether something was written
 ///
@@ -41,6 +42,12 @@ pub enum StorageError {
     /// The connection was lost during COMMIT, and the outcome could not be read: the change may be committed or not.
     #[error("the outcome of the commit is unknown")]
     OutcomeUnknown(#[source] Box<StorageError>),
+    /// Too many changes of the caller wait for their turn. Nothing was changed.
+    #[error("{max} changes of the caller wait already")]
+    TooManyChanges {
+        /// The maximum number of waiting changes of a caller.
+        max: usize,
+    },
     /// A row with an invalid value.
     #[error("corrupt row in table {table}, column {column}, of {id}")]
     Corrupt {

@@ -53,7 +53,7 @@ impl Store {
     async fn record_batch(&self, deltas: &[UsageDelta]) -> Result<(), StorageError> {
         // SQLite has one writer at a time, and its own lock is not fair.
         let _turn = if self.kind() == StorageKind::Sqlite {
-            Some(self.writers.turn(Urgency::Ordinary, None).await)
+            Some(self.writers.own_turn(Urgency::Ordinary).await)
         } else {
             None
         };

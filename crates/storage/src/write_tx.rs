@@ -29,7 +29,7 @@ use crate::read_tx::{ReadTx, authority_now};
 use crate::settings::head_of;
 use crate::store::{StorageKind, Store};
 use crate::timeout::bounded;
-use crate::writer_queue::{Urgency, WriterTurn};
+use crate::writer_queue::{QueueFull, Urgency, WAITING_MAX, WriterTurn};
 
 /// The last log format whose builds do not check `log_format_min`. They join only if `lease_ms` equals their lease, so
 /// the first event of a later format changes `lease_ms` to keep them out. Newer builds use `lease_us`.
@@ -78,7 +78,8 @@ impl Store {
     /// Begins a change of `actor`: waits in the writer queue and takes the lock.
     ///
     /// # Errors
-    /// If the database cannot be reached, or the lock is not acquired within the timeout.
+    /// If the database cannot be reached, or the lock is not acquired within the timeout;
+    /// [`StorageError::TooManyChanges`] if too many changes of the actor wait already.
     pub async fn begin_with(&self, urgency: Urgency, actor: Option<&Actor>) -> Result<WriteTx<'_>, StorageError> {
         let locked = bounded(self.turn_and_lock(urgency, actor)).await;
         let (turn, (tx, row, now)) = locked.map_err(|error| self.explained(error))?;
@@ -114,7 +115,8 @@ impl Store {
         urgency: Urgency,
         actor: Option<&Actor>,
     ) -> Result<(WriterTurn, (DatabaseTransaction, authority::Model, Timestamp)), StorageError> {
-        let turn = self.writers.turn(urgency, actor).await;
+        let full = |QueueFull| StorageError::TooManyChanges { max: WAITING_MAX };
+        let turn = self.writers.turn(urgency, actor).await.map_err(full)?;
         Ok((turn, self.lock_authority().await?))
     }
 

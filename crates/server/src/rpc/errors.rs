@@ -230,6 +230,7 @@ impl RpcError {
                 | StorageError::CannotWrite(_)
                 | StorageError::AuthenticationFailed(_)
                 | StorageError::NoDatabase(_) => (Code::Unavailable, "STORAGE_UNAVAILABLE"),
+                StorageError::TooManyChanges { .. } => (Code::ResourceExhausted, "TOO_MANY_CHANGES"),
                 StorageError::Corrupt { .. } => (Code::DataLoss, "ROW_CORRUPT"),
                 StorageError::Refused(_) | StorageError::File(_) | StorageError::Unaudited => {
                     (Code::Internal, "STORAGE_FAULT")
@@ -299,6 +300,10 @@ impl RpcError {
                 | StorageError::AuthenticationFailed(_)
                 | StorageError::NoDatabase(_),
             ) => "the database cannot be reached; nothing was changed; retry".into(),
+            Self::Storage(StorageError::TooManyChanges { max }) => format!(
+                "{max} changes of this caller wait for their turn already; nothing was changed; wait for some of them, \
+                 then retry"
+            ),
             Self::Storage(_) | Self::Entropy(_) | Self::UnsealFailed => "internal error; see the server's log".into(),
             Self::DeadlineExceeded
             | Self::HealthUnknown
@@ -355,6 +360,8 @@ impl RpcError {
     fn log(&self) {
         let is_internal = !matches!(self.code().0, Code::Unavailable);
         match self {
+            // The caller's doing: it is counted and logged as a refused call.
+            Self::Storage(StorageError::TooManyChanges { .. }) => {}
             Self::Storage(error) => {
                 let cause = causes(error);
                 if is_internal {

@@ -223,6 +223,43 @@ async fn ending_passes_the_changes_that_wait(authority: Authority) {
     assert_eq!(before, 1, "the revocation is {revoked}, the others {created:?}");
 }
 
+async fn the_waiting_changes_of_a_caller_have_a_limit_and_cancelled_ones_do_not_count(authority: Authority) {
+    const LIMIT: u64 = 256;
+    let root = authority.client();
+    root.new_account("acme", KeyPolicy::default()).await;
+    let (tenant, _) = authority.new_caller(&["keys.write"], None).await;
+    let held = authority.database().hold_changes();
+    let mut creations = JoinSet::new();
+    for _ in 0..2 {
+        let client = Client::with_authorization(authority.new_channel(), Some(&format!("Bearer {}", tenant.token)));
+        for _ in 0..150 {
+            let client = client.clone();
+            creations.spawn(async move { client.create_key(key_for("acme")).await.map(drop) });
+        }
+    }
+    // One has the turn and 256 wait.
+    for _ in 0..300 - LIMIT - 1 {
+        let refusal = creations.join_next().await.unwrap().unwrap();
+        let (status, _) = refused(refusal, Code::ResourceExhausted, "TOO_MANY_CHANGES");
+        assert!(status.message().starts_with("256 changes of this caller wait"), "{}", status.message());
+    }
+    assert_eq!(waiting(&authority, "ordinary").await, LIMIT);
+    let creation = tokio::spawn({
+        let root = root.clone();
+        async move { root.create_key(key_for("acme")).await.map(drop) }
+    });
+    let all_wait = async || (waiting(&authority, "ordinary").await == LIMIT + 1).then_some(());
+    eventually("another caller's change waits as well", all_wait).await;
+    creations.shutdown().await;
+    let none_waits = async || (waiting(&authority, "ordinary").await == 0).then_some(());
+    eventually("cancelled changes leave the queue while the lock is held", none_waits).await;
+    assert!(!creation.is_finished());
+    drop(held);
+    creation.await.unwrap().unwrap();
+    let metrics = authority.metrics().await;
+    assert!(metrics.contains("keyauthority_admin_refused_total{reason=\"TOO_MANY_CHANGES\"} 43"), "{metrics}");
+}
+
 /// How many changes wait in the queue of the process.
 async fn waiting(authority: &Authority, urgency: &str) -> u64 {
     let series = format!("keyauthority_waiting_changes{{urgency=\"{urgency}\"}} ");
@@ -261,6 +298,7 @@ on_every_database! {
     a_callers_token_is_unknown_unless_the_question_names_account_system,
     an_id_is_used_once,
     ending_passes_the_changes_that_wait,
+    the_waiting_changes_of_a_caller_have_a_limit_and_cancelled_ones_do_not_count,
 }
 
 mod with_replicas {
