@@ -9,12 +9,14 @@
 mod labels;
 mod request;
 mod secret;
+mod size;
 
 use std::time::Duration;
 
 pub use labels::{LABELS_MAX, Labels, check_labels};
 pub use request::{KeyChange, NewKey};
 pub use secret::{MintedSecret, Secret, effective_retire_time};
+pub use size::{KEY_BYTES_MAX, KeyTexts};
 
 use crate::access::Access;
 use crate::account::{Account, CountedKeys, ExpiryChoice};
@@ -160,12 +162,26 @@ impl Key {
         self.secrets.last()
     }
 
-    /// Applies `change`.
+    /// The texts that the caller chose.
+    #[must_use]
+    pub fn texts(&self) -> KeyTexts<'_> {
+        KeyTexts {
+            display_name: &self.display_name,
+            description: &self.description,
+            scopes: &self.access.scopes,
+            projects: Some(&self.access.projects),
+            labels: &self.labels,
+            networks: &self.access.networks,
+        }
+    }
+
+    /// Applies `change`. A key that is larger than [`KEY_BYTES_MAX`] must not grow.
     ///
     /// # Errors
-    /// `KEY_REVOKED`, or the field or policy that forbids the change.
+    /// `KEY_REVOKED`, or the field or policy that forbids the change. The key is then changed in part, so drop it.
     pub fn update(&mut self, account: &Account, change: KeyChange, now: Timestamp) -> Result<(), ChangeError> {
         self.check_not_revoked()?;
+        let bytes_before = self.texts().bytes();
         // The policy is checked only for values that change: a key that predates a change of policy can still be
         // edited.
         if let Some(name) = change.display_name.filter(|name| *name != self.display_name) {
@@ -183,7 +199,7 @@ impl Key {
         self.access.scopes = change.scopes.unwrap_or_else(|| std::mem::take(&mut self.access.scopes));
         self.access.networks = change.networks.unwrap_or_else(|| std::mem::take(&mut self.access.networks));
         self.labels = change.labels.unwrap_or_else(|| std::mem::take(&mut self.labels));
-        Ok(())
+        self.texts().check(bytes_before).map_err(|(field, rule)| rule.in_field(field))
     }
 
     /// Disables the key. It has no effect on a disabled key.

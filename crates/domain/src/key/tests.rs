@@ -1,6 +1,7 @@
 //! Lifecycle of a key.
 
 use super::*;
+use crate::access::{Network, Project, ProjectAccess, Scope};
 use crate::account::{KeyPolicy, LifetimeRule};
 use crate::foreign::Scheme;
 use crate::text::DISPLAY_NAME;
@@ -151,6 +152,61 @@ fn the_policy_is_checked_only_for_values_that_change() {
     assert!(key.update(&account, change(Some(NOW.after(HOUR))), NOW).is_ok());
     key.expire_time = None;
     assert!(key.update(&account, change(None), NOW).is_ok());
+}
+
+/// Texts of this many bytes in all, in projects of 64 bytes.
+fn projects_of(bytes: usize) -> ProjectAccess {
+    let project = |n: usize| Project::new(&format!("{n:0>width$}", width = 64_usize.min(bytes - 64 * n))).unwrap();
+    ProjectAccess::Only((0..bytes.div_ceil(64)).map(project).collect())
+}
+
+#[test]
+fn the_texts_of_a_key_have_an_exact_limit() {
+    let account = account(KeyPolicy::default());
+    let update = |key: &mut Key, bytes| {
+        let change = KeyChange { projects: Some(Some(projects_of(bytes))), ..KeyChange::default() };
+        key.update(&account, change, NOW)
+    };
+    let new = key(ExpiryChoice::Never);
+    // The display name is "ci".
+    let mut full = new.clone();
+    update(&mut full, KEY_BYTES_MAX - 2).unwrap();
+    assert_eq!(full.texts().bytes(), KEY_BYTES_MAX);
+    let error = update(&mut new.clone(), KEY_BYTES_MAX - 1).unwrap_err().to_string();
+    assert!(error.starts_with("projects.only must be smaller") && error.contains("49152 bytes"), "{error}");
+    let labels = (0..64).map(|n| (format!("label-{n:02}"), "é".repeat(128))).collect::<Labels>();
+    let networks = [Network::new("10.0.0.0/8").unwrap()].into();
+    let scopes = [Scope::new("read").unwrap()].into();
+    let change = KeyChange { labels: Some(labels), networks: Some(networks), scopes: Some(scopes), ..full_change() };
+    let mut other = new;
+    other.update(&account, change, NOW).unwrap();
+    assert_eq!(other.texts().bytes(), 2 + 3 + 64 * (8 + 256) + "10.0.0.0/8".len() + 4);
+}
+
+fn full_change() -> KeyChange {
+    KeyChange { description: Some("abc".into()), ..KeyChange::default() }
+}
+
+#[test]
+fn a_key_over_the_limit_can_shrink_and_end_but_not_grow() {
+    let account = account(KeyPolicy::default());
+    let oversize = Key {
+        access: Access { projects: projects_of(2 * KEY_BYTES_MAX), ..key(ExpiryChoice::Never).access },
+        ..key(ExpiryChoice::Never)
+    };
+    let size = oversize.texts().bytes();
+    let update = |change| oversize.clone().update(&account, change, NOW);
+    let projects = |bytes| KeyChange { projects: Some(Some(projects_of(bytes))), ..KeyChange::default() };
+    update(projects(2 * KEY_BYTES_MAX - 64)).unwrap();
+    update(KeyChange { expire_time: Some(Some(NOW.after(HOUR))), ..KeyChange::default() }).unwrap();
+    update(KeyChange { display_name: Some("CI".into()), ..KeyChange::default() }).unwrap();
+    let grown = update(KeyChange { description: Some("x".into()), ..KeyChange::default() });
+    assert!(matches!(&grown, Err(ChangeError::Invalid { field, .. }) if field == "projects.only"), "{grown:?}");
+    let mut ended = oversize;
+    ended.renew(&account, minted(2), Duration::ZERO, ExpiryChoice::Unspecified, NOW).unwrap();
+    ended.disable().unwrap();
+    ended.revoke(String::new(), NOW);
+    assert!(ended.check_delete(&account, false, NOW).is_ok() && ended.texts().bytes() == size);
 }
 
 #[test]

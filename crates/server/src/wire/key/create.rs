@@ -6,7 +6,7 @@ use key_authority_domain::access::{Network, ProjectAccess, Scope};
 use key_authority_domain::account::ExpiryChoice;
 use key_authority_domain::audit::IdempotencyKey;
 use key_authority_domain::id::{AccountId, Actor, KeyId};
-use key_authority_domain::key::{Labels, NewKey};
+use key_authority_domain::key::{KeyTexts, Labels, NewKey};
 use key_authority_domain::text::{DESCRIPTION, DISPLAY_NAME};
 use key_authority_proto::v1;
 
@@ -77,6 +77,17 @@ pub(crate) fn new_key(request: &v1::CreateKeyRequest) -> Result<KeySpec, Violati
     let projects = projects(&mut check, request.projects.as_ref(), holder);
     let labels = labels(&mut check, &request.labels);
     let networks = networks(&mut check, &request.allowed_networks);
+    let texts = KeyTexts {
+        display_name: &display_name,
+        description: &description,
+        scopes: &scopes,
+        projects: projects.as_ref(),
+        labels: &labels,
+        networks: &networks,
+    };
+    if let Err((field, rule)) = texts.check(0) {
+        check.violation(field, rule.as_str());
+    }
     let expiry = expiry(&mut check, request.expiry.as_ref().map(ExpiryField::from));
     let disabled = request.disabled;
     let request = idempotency_key(&mut check, request);

@@ -2,8 +2,8 @@
 
 use key_authority_proto::v1::*;
 
-use crate::support::client::{key_for, only};
-use crate::support::{Authority, Client, assert_same_set, eventually, invalid, on_every_database, seconds};
+use crate::support::client::{key_for, mask, only};
+use crate::support::{Authority, Client, Database, assert_same_set, eventually, invalid, on_every_database, seconds};
 
 /// Creates an account with so many keys and returns their IDs, the newest first.
 async fn filled(client: &Client, account: &str, count: usize) -> Vec<String> {
@@ -102,6 +102,47 @@ async fn a_page_token_fits_only_the_query_it_was_made_with(authority: Authority)
     client.list_keys(with(&query, &page_token)).await.unwrap();
 }
 
+/// Makes the projects of a key larger than a key can be created with, as an earlier build allowed it: `bytes` in all.
+fn oversize(authority: &Authority, key: &str, bytes: usize) {
+    let projects: Vec<_> = (0..bytes / 250).map(|number| format!("\"{number:0>250}\"")).collect();
+    let no = if authority.database().database == Database::Postgres { "false" } else { "0" };
+    let sql =
+        format!("UPDATE api_key SET all_projects = {no}, projects = '[{}]' WHERE id = '{key}'", projects.join(","));
+    authority.database().sql(&sql);
+}
+
+async fn an_oversize_key_is_valid_and_can_end_but_cannot_grow(mut authority: Authority) {
+    let client = authority.client();
+    client.new_account("acme", KeyPolicy::default()).await;
+    let key = client.key_in("acme").await;
+    oversize(&authority, &key.id(), 60_000);
+    assert!(authority.stop().await.success());
+    authority.restart().await;
+    let client = authority.client();
+    assert_eq!(client.verdict_in(&key.token, &format!("{:0>250}", 7)).await, Verdict::Valid);
+    let update = async |changed: Key, path: &str| {
+        let request = UpdateKeyRequest {
+            key: Some(Key { id: key.id(), ..changed }),
+            update_mask: mask(&[path]),
+            ..Default::default()
+        };
+        client.update_key(request).await
+    };
+    let grown = update(Key { description: "x".into(), ..Key::default() }, "description").await;
+    let rule = invalid(grown, "key.projects");
+    assert!(rule.contains("at most 49152 bytes"), "{rule}");
+    let only = client.key(&key.id()).await.projects.unwrap().only;
+    let smaller = Key { projects: Some(ProjectAccess { all: false, only: only[1..].to_vec() }), ..Key::default() };
+    update(smaller, "projects").await.unwrap();
+    update(Key { description: "x".into(), ..Key::default() }, "description").await.unwrap_err();
+    let renewed = client.renew_key(RenewKeyRequest { key_id: key.id(), ..Default::default() }).await.unwrap();
+    assert_eq!(client.verdict_in(&renewed.token, &format!("{:0>250}", 7)).await, Verdict::Valid);
+    client.disable_key(DisableKeyRequest { key_id: key.id(), ..Default::default() }).await.unwrap();
+    client.enable_key(EnableKeyRequest { key_id: key.id(), ..Default::default() }).await.unwrap();
+    client.revoke(&key.id()).await;
+    client.delete_key(DeleteKeyRequest { key_id: key.id(), ..Default::default() }).await.unwrap();
+}
+
 async fn keys_are_listed_by_state(authority: Authority) {
     let client = authority.client();
     client.new_account("acme", KeyPolicy::default()).await;
@@ -178,4 +219,5 @@ on_every_database! {
     keys_are_listed_by_state,
     keys_are_listed_by_project,
     accounts_come_in_pages_the_newest_first,
+    an_oversize_key_is_valid_and_can_end_but_cannot_grow,
 }

@@ -54,12 +54,14 @@ fn content_cases() -> Vec<Case<CreateKeyRequest>> {
             "projects",
             base,
             |r, v| r.projects = v,
-            vec![projects(vec![]), projects(texts(["a b", "é / ✂"])), projects(wide(1000))],
+            vec![projects(vec![]), projects(texts(["a b", "é / ✂"])), projects(numbered(1000)), projects(wide(36))],
             vec![
                 projects(texts([""])),
                 projects(texts(["a\nb"])),
                 projects(vec![keys(257)]),
                 projects(numbered(1001)),
+                // Each is 1,012 bytes: together more than a key may have.
+                projects(wide(49)),
                 Some(ProjectAccess { all: true, only: texts(["a"]) }),
             ],
         ),
