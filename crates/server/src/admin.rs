@@ -11,6 +11,7 @@ mod delete;
 mod import;
 mod import_stream;
 mod keys;
+mod listing;
 mod mutate;
 mod operations;
 mod replay;

@@ -40,10 +40,11 @@ impl Store {
             // The first condition is the start of the index range.
             query = query.filter(Column::CreateRevision.lte(*revision)).filter(beyond);
         }
+        // The policy and the name have small limits, so a thousand rows are a few megabytes.
         bounded(async {
             let rows = query.all(&self.db).await?;
             let accounts = rows.into_iter().map(to_domain).collect::<Result<Vec<_>, _>>()?;
-            Ok(cut(accounts, size, |a| Newest { create_revision: a.create_revision, id: a.id.as_str().to_owned() }))
+            Ok(cut(accounts, size, Newest::after_account))
         })
         .await
     }

@@ -12,7 +12,8 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use crate::entity::audit_event::{Column, Entity};
 use crate::error::StorageError;
 use crate::mapping::event::to_domain;
-use crate::page::{AccountScope, Page, cut};
+use crate::page::{AccountScope, Page};
+use crate::row_size;
 use crate::settings::Head;
 use crate::store::Store;
 use crate::timeout::bounded;
@@ -39,8 +40,17 @@ pub struct EventQuery {
     pub end: Option<Timestamp>,
 }
 
+impl EventQuery {
+    /// Whether only events of some accounts, of a key or of an actor are read. For them, times are filtered with an
+    /// expression, so that the database does not choose the index of the times, which covers all accounts.
+    fn is_scoped(&self) -> bool {
+        self.accounts != AccountScope::All || self.key_id.is_some() || self.actor.is_some()
+    }
+}
+
 impl Store {
-    /// A page of events in commit order, after a revision.
+    /// A page of events in commit order, after a revision. It contains fewer than `size` events although more follow if
+    /// their rows are large.
     ///
     /// # Errors
     /// If the database did not answer.
@@ -55,7 +65,7 @@ impl Store {
             .filter(Column::Revision.gte(after.next().max(*span.start()).0))
             .order_by_asc(Column::Revision)
             .limit(u64::from(size) + 1);
-        if query.end.is_some() {
+        if query.end.is_some() && !query.is_scoped() {
             // Without an end, the condition would keep SQLite from the index of the account or key.
             select = select.filter(Column::Revision.lte(span.end().0));
         }
@@ -71,16 +81,31 @@ impl Store {
         if !query.actions.is_empty() {
             select = select.filter(Column::Action.is_in(query.actions.iter().map(|action| action.number())));
         }
+        let time = || {
+            let column = Expr::col((Entity, Column::EventTime));
+            if query.is_scoped() { column.add(0) } else { column }
+        };
         if let Some(start) = query.start {
-            select = select.filter(Column::EventTime.gte(start.micros()));
+            select = select.filter(time().gte(start.micros()));
         }
         if let Some(end) = query.end {
-            select = select.filter(Column::EventTime.lt(end.micros()));
+            select = select.filter(time().lt(end.micros()));
         }
         bounded(async {
-            let rows = select.all(&self.db).await?;
-            let events = rows.into_iter().map(to_domain).collect::<Result<Vec<_>, _>>()?;
-            Ok(cut(events, size, |logged| logged.revision))
+            let bytes = row_size::of_event(self.db.get_database_backend());
+            let select = select.select_only().column(Column::Revision).column_as(bytes, "bytes");
+            let mut listed: Vec<(i64, i64)> = select.into_tuple().all(&self.db).await?;
+            let count = row_size::fitting(listed.iter().map(|(_, bytes)| *bytes)).min(size as usize);
+            let has_more = listed.len() > count;
+            listed.truncate(count);
+            let next = listed.last().filter(|_| has_more).map(|(revision, _)| Revision(*revision));
+            if listed.is_empty() {
+                return Ok(Page { items: Vec::new(), next });
+            }
+            let rows = Entity::find().filter(Column::Revision.is_in(listed.iter().map(|(revision, _)| *revision)));
+            let rows = rows.order_by_asc(Column::Revision).all(&self.db).await?;
+            let items = rows.into_iter().map(to_domain).collect::<Result<Vec<_>, _>>()?;
+            Ok(Page { items, next })
         })
         .await
     }
@@ -89,12 +114,15 @@ impl Store {
     ///
     /// Pages are in revision order, and times may not be, because a clock can be set back. Without the range, the first
     /// page would scan all older events. A following page starts at a known revision.
+    ///
+    /// The range is an aggregate over the events of all accounts. A query of some accounts, of a key or of an actor
+    /// reads only their events, by an index, so it needs no range.
     async fn span(
         &self,
         query: &EventQuery,
         after: Revision,
     ) -> Result<Option<RangeInclusive<Revision>>, StorageError> {
-        if query.end.is_none() && (query.start.is_none() || after.0 > 0) {
+        if query.is_scoped() || (query.end.is_none() && (query.start.is_none() || after.0 > 0)) {
             return Ok(Some(Revision(i64::MIN)..=Revision(i64::MAX)));
         }
         // An expression instead of the column: for the plain column, databases find the minimum and maximum with a scan

@@ -1,6 +1,6 @@
 //! The reads of a replica: events of the log from a revision, the rows that they name, and the initial snapshot.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet, VecDeque};
 
 use key_authority_domain::account::Account;
 use key_authority_domain::audit::{Action, ChainHash};
@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use crate::entity::{account, api_key, audit_event, authority};
 use crate::error::StorageError;
 use crate::mapping::{AUTHORITY, RowContext};
+use crate::row_size::{self, READ_BYTES_MAX};
 use crate::session::is_read_only_sql;
 use crate::settings::{Head, head_of, row};
 use crate::store::{Store, now_expr};
@@ -24,8 +25,8 @@ use crate::{account_read, key_read};
 
 /// Maximum number of events in one read of the log.
 pub const FEED_LIMIT: u64 = 1_000;
-/// Number of rows of a table that one read of the snapshot returns.
-const SNAPSHOT_BATCH: u64 = 1_000;
+/// Maximum number of rows of a table that one read of the snapshot returns.
+const SNAPSHOT_BATCH: usize = 1_000;
 /// Number of keys of an import that one statement returns.
 const KEYS_BATCH: usize = 2_500;
 
@@ -37,7 +38,8 @@ pub struct Feed {
     /// The database's clock, unadjusted: it may be behind the time of the newest event.
     pub now: Timestamp,
     /// At most [`FEED_LIMIT`] events, in order. The list ends at the first new import, whose keys are as many as a
-    /// replica should read between two heartbeats.
+    /// replica should read between two heartbeats. It also ends when the rows of the named keys are too large to be
+    /// read at once, but not before the first new event.
     pub events: Vec<FeedEvent>,
 }
 
@@ -84,6 +86,8 @@ struct FeedRow {
     account: Option<String>,
     key_id: Option<String>,
     action: Option<i32>,
+    /// The current size of the named key's row.
+    key_bytes: Option<i64>,
 }
 
 impl Store {
@@ -164,7 +168,7 @@ impl Store {
         let mut after = String::new();
         loop {
             let select = account::Entity::find().filter(account::Column::Id.gt(after.as_str()));
-            let select = select.order_by_asc(account::Column::Id).limit(SNAPSHOT_BATCH);
+            let select = select.order_by_asc(account::Column::Id).limit(SNAPSHOT_BATCH as u64);
             let models = bounded(async { Ok(select.all(&tx).await?) }).await?;
             let Some(last) = models.last() else { break };
             after.clone_from(&last.id);
@@ -177,19 +181,26 @@ impl Store {
     }
 }
 
-/// Reads all keys in batches. Each batch is converted on a blocking thread while the next is read and the one before is
-/// consumed.
+/// Reads all keys in batches, limited in rows and in bytes. Each batch is converted on a blocking thread while the next
+/// is read and the one before is consumed.
 async fn all_keys(tx: &DatabaseTransaction, mut take: impl FnMut(Vec<Key>)) -> Result<(), StorageError> {
-    let mut after = String::new();
+    let (mut after, mut ends) = (String::new(), VecDeque::new());
     let mut conversion = None;
     loop {
-        let rows = bounded(key_read::batch_after(tx, &after, SNAPSHOT_BATCH)).await?;
+        if ends.is_empty() {
+            ends = bounded(key_read::batches_after(tx, &after, SNAPSHOT_BATCH)).await?;
+        }
+        let end = ends.pop_front();
+        let rows = match &end {
+            Some(end) => Some(bounded(key_read::batch(tx, &after, end)).await?),
+            None => None,
+        };
         let converted = match conversion.take() {
             Some(conversion) => Some(join_conversion(conversion).await?),
             None => None,
         };
-        if let Some(last) = &rows.last {
-            after.clone_from(last);
+        if let Some((rows, end)) = rows.zip(end) {
+            after = end;
             conversion = Some(tokio::task::spawn_blocking(|| rows.into_keys()));
         }
         converted.into_iter().for_each(&mut take);
@@ -218,8 +229,8 @@ const FEED_COLUMNS: [audit_event::Column; 6] = [
     audit_event::Column::Action,
 ];
 
-/// The head, joined with each event from `from`. The limit is applied before the join: a database that sorts after the
-/// join would read the whole rest of the log.
+/// The head, joined with each event from `from` and the size of the key that it names. The limit is applied before the
+/// joins: a database that sorts after a join would read the whole rest of the log.
 fn feed_statement(backend: DbBackend, from: Revision) -> SelectStatement {
     use {audit_event::Column as Event, authority::Column as Head, authority::Entity as Authority};
     let events = Query::select()
@@ -229,14 +240,17 @@ fn feed_statement(backend: DbBackend, from: Revision) -> SelectStatement {
         .order_by(Event::Revision, Order::Asc)
         .limit(FEED_LIMIT)
         .take();
+    let key_of_event = Expr::col((api_key::Entity, api_key::Column::Id)).equals(("event", Event::KeyId));
     Query::select()
         .expr_as(Expr::col((Authority, Head::Revision)), "head_revision")
         .expr_as(Expr::col((Authority, Head::HeadHash)), "head_hash")
         .expr_as(now_expr(backend), "now")
         .expr_as(Expr::cust(is_read_only_sql(backend)), "is_read_only")
         .columns(FEED_COLUMNS.map(|column| ("event", column)))
+        .expr_as(row_size::of_key(backend), "key_bytes")
         .from(Authority)
         .join_subquery(JoinType::LeftJoin, events, "event", Expr::cust("1 = 1"))
+        .left_join(api_key::Entity, key_of_event)
         .and_where(Expr::col((Authority, Head::Id)).eq(1))
         .order_by(("event", Event::Revision), Order::Asc)
         .take()
@@ -249,12 +263,32 @@ fn to_feed(rows: Vec<FeedRow>, from: Revision) -> Result<Feed, StorageError> {
     }
     let head = head_of(first.head_revision, &first.head_hash)?;
     let now = Timestamp::from_micros(first.now);
+    let sizes: Vec<i64> = rows.iter().map(|row| row.key_bytes.unwrap_or(0)).collect();
     let events = rows.into_iter().filter_map(|row| to_feed_event(row).transpose());
     let mut events = events.collect::<Result<Vec<_>, _>>()?;
+    events.truncate(readable(&events, &sizes, from));
     if let Some(at) = events.iter().position(|event| event.is_import && event.revision > from) {
         events.truncate(at + 1);
     }
     Ok(Feed { head, now, events })
+}
+
+/// Number of leading events whose keys fit into one read, each key counted once. The event at `from` is read again with
+/// those that follow, so at least one event after it is included.
+fn readable(events: &[FeedEvent], sizes: &[i64], from: Revision) -> usize {
+    let with_a_new_one = events.iter().take_while(|event| event.revision <= from).count() + 1;
+    let (mut named, mut bytes) = (HashSet::new(), 0_i64);
+    for (count, (event, size)) in events.iter().zip(sizes).enumerate() {
+        let is_first_mention = event.key_id.as_ref().is_some_and(|id| named.insert(id));
+        if !is_first_mention {
+            continue;
+        }
+        bytes = bytes.saturating_add(*size);
+        if bytes > READ_BYTES_MAX && count >= with_a_new_one {
+            return count;
+        }
+    }
+    events.len()
 }
 
 /// Converts a row. None if the log has no event from the requested revision.

@@ -1,19 +1,22 @@
 //! Reads of keys, each with all versions of its secret.
 
+use std::collections::{HashMap, VecDeque};
+
 use key_authority_domain::id::{AccountId, KeyId, Revision};
 use key_authority_domain::key::{Key, KeyState};
 use key_authority_domain::time::Timestamp;
 use sea_orm::sea_query::LikeExpr;
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, IdenStatic, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
-    Select,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait, Select,
 };
 
 use crate::entity::api_key::{self, Column};
 use crate::entity::api_key_secret;
 use crate::error::StorageError;
 use crate::mapping::key::{KeyRows, to_domain_all};
-use crate::page::{AccountScope, Newest, Page, cut};
+use crate::page::{AccountScope, Newest, Page};
+use crate::row_size;
 use crate::store::Store;
 use crate::timeout::bounded;
 
@@ -39,7 +42,8 @@ impl Store {
         bounded(find(&self.db, id)).await
     }
 
-    /// A page of keys, newest first. With a project, it may contain fewer than `size` keys although more follow.
+    /// A page of keys, newest first. It contains fewer than `size` keys although more follow if their rows are large, or
+    /// with a project.
     ///
     /// # Errors
     /// If the database did not answer.
@@ -65,14 +69,41 @@ impl Store {
             // The first condition is the start of the index range.
             select = select.filter(Column::CreateRevision.lte(*revision)).filter(beyond);
         }
+        let mut listed = bounded(list(&self.db, select)).await?;
+        let count = row_size::fitting(listed.iter().map(|row| row.bytes)).min(size as usize);
+        let has_more = listed.len() > count;
+        listed.truncate(count);
+        let next = listed
+            .last()
+            .filter(|_| has_more)
+            .map(|row| Newest { create_revision: Revision(row.create_revision), id: row.id.clone() });
+        if listed.is_empty() {
+            return Ok(Page { items: Vec::new(), next });
+        }
+        let ids = listed.iter().map(|row| row.id.as_str());
+        let select = api_key::Entity::find().filter(Column::Id.is_in(ids)).filter(in_states(&query.states, query.now));
         let keys = bounded(with_secrets(&self.db, select)).await?;
-        let mut page =
-            cut(keys, size, |key| Newest { create_revision: key.create_revision, id: key.id.as_str().to_owned() });
+        let mut keys: HashMap<_, _> = keys.into_iter().map(|key| (key.id.as_str().to_owned(), key)).collect();
+        // A key that is deleted, or whose state changes, after it was listed is left out.
+        let mut items: Vec<Key> = listed.iter().filter_map(|row| keys.remove(&row.id)).collect();
         // The database matched text, which may include false positives.
-        page.items
-            .retain(|key| query.project.as_deref().is_none_or(|project| key.access.projects.covers(Some(project))));
-        Ok(page)
+        items.retain(|key| query.project.as_deref().is_none_or(|project| key.access.projects.covers(Some(project))));
+        Ok(Page { items, next })
     }
+}
+
+/// A key in a list: its place and the size of its row.
+#[derive(FromQueryResult)]
+struct ListedKey {
+    id: String,
+    create_revision: i64,
+    bytes: i64,
+}
+
+async fn list(db: &impl ConnectionTrait, select: Select<api_key::Entity>) -> Result<Vec<ListedKey>, StorageError> {
+    let bytes = row_size::of_key(db.get_database_backend());
+    let select = select.select_only().columns([Column::Id, Column::CreateRevision]).column_as(bytes, "bytes");
+    Ok(select.into_model::<ListedKey>().all(db).await?)
 }
 
 /// The states as a condition. The precedence of states is the same as in [`Key::state`].
@@ -143,18 +174,41 @@ pub(crate) async fn count(
     Ok(of_account.filter(in_states(states, now)).count(db).await?)
 }
 
-/// Reads at most `size` keys after `after`, in the order of their IDs. The transaction must have snapshot isolation.
-pub(crate) async fn batch_after(db: &impl ConnectionTrait, after: &str, size: u64) -> Result<KeyRows, StorageError> {
+/// Number of keys whose sizes one statement lists for the batches of a snapshot.
+const SIZES_LISTED: u64 = 5_000;
+
+/// The last IDs of the next batches of a snapshot after `after`, in the order of the IDs. A batch has at most `rows`
+/// keys and [`row_size::READ_BYTES_MAX`] bytes. Empty after the last key.
+pub(crate) async fn batches_after(
+    db: &impl ConnectionTrait,
+    after: &str,
+    rows: usize,
+) -> Result<VecDeque<String>, StorageError> {
+    let select = api_key::Entity::find().filter(Column::Id.gt(after)).order_by_asc(Column::Id).limit(SIZES_LISTED);
+    let bytes = row_size::of_key(db.get_database_backend());
+    let select = select.select_only().column(Column::Id).column_as(bytes, "bytes");
+    let listed: Vec<(String, i64)> = select.into_tuple().all(db).await?;
+    let mut rest = listed.as_slice();
+    let mut ends = VecDeque::new();
+    while !rest.is_empty() {
+        let count = row_size::fitting(rest.iter().map(|(_, bytes)| *bytes)).min(rows);
+        let (batch, others) = rest.split_at(count);
+        ends.extend(batch.last().map(|(id, _)| id.clone()));
+        rest = others;
+    }
+    Ok(ends)
+}
+
+/// Reads the keys after `after` up to `to`, in the order of their IDs. The transaction must have snapshot isolation.
+pub(crate) async fn batch(db: &impl ConnectionTrait, after: &str, to: &str) -> Result<KeyRows, StorageError> {
     use api_key_secret::{Column as Secret, Entity as Secrets};
-    let select = api_key::Entity::find().filter(Column::Id.gt(after)).order_by_asc(Column::Id).limit(size);
-    let keys = db.query_all(select.as_query()).await?;
-    let Some(last) = keys.last() else { return Ok(KeyRows::default()) };
-    let last: String = last.try_get("", Column::Id.as_str())?;
     // By range: a list of thousands of IDs is slower.
-    let secrets = Secrets::find().filter(Secret::KeyId.gt(after)).filter(Secret::KeyId.lte(last.as_str()));
+    let keys = api_key::Entity::find().filter(Column::Id.gt(after)).filter(Column::Id.lte(to));
+    let keys = db.query_all(keys.order_by_asc(Column::Id).as_query()).await?;
+    let secrets = Secrets::find().filter(Secret::KeyId.gt(after)).filter(Secret::KeyId.lte(to));
     let secrets = secrets.order_by_asc(Secret::KeyId).order_by_asc(Secret::Version);
     let secrets = db.query_all(secrets.as_query()).await?;
-    Ok(KeyRows { last: Some(last), keys, secrets })
+    Ok(KeyRows { keys, secrets })
 }
 
 /// Reads keys and then their secrets. A key may change between the two statements, so its secrets may be newer. A key

@@ -13,6 +13,7 @@
 #[expect(unreachable_pub, reason = "sea-orm derives for pub types; the module is private")]
 mod entity;
 mod mapping;
+mod row_size;
 mod session;
 mod timeout;
 mod writer_queue;

@@ -1,6 +1,8 @@
 //! Pages of a list, and the cursor of the next page.
 
+use key_authority_domain::account::Account;
 use key_authority_domain::id::{AccountId, Revision};
+use key_authority_domain::key::Key;
 
 /// The accounts that a caller may access. Every query is restricted to them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,13 +22,27 @@ pub struct Newest {
     pub id: String,
 }
 
-/// A page of a list.
+/// A page of a list. Its rows are limited in number and in bytes.
 #[derive(Debug, Clone)]
 pub struct Page<T, C> {
     /// The items of the page.
     pub items: Vec<T>,
     /// The cursor of the next page. None on the last page.
     pub next: Option<C>,
+}
+
+impl Newest {
+    /// The cursor of the page after a key.
+    #[must_use]
+    pub fn after_key(key: &Key) -> Self {
+        Self { create_revision: key.create_revision, id: key.id.as_str().to_owned() }
+    }
+
+    /// The cursor of the page after an account.
+    #[must_use]
+    pub fn after_account(account: &Account) -> Self {
+        Self { create_revision: account.create_revision, id: account.id.as_str().to_owned() }
+    }
 }
 
 /// Makes a page of `items`, which were read with a limit of `size + 1`: an extra item means that there is a next page.

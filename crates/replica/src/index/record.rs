@@ -1,5 +1,6 @@
 //! The resident record of a version of a key's secret, in one allocation, and the attributes that many keys share.
 
+use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -14,6 +15,9 @@ use key_authority_domain::verdict::KeyFacts;
 use key_authority_storage::usage::UsageDelta;
 
 use super::counters::{LastUsed, Uses};
+
+/// Maximum size of an encoded fragment that is kept, in bytes.
+const KEPT_FRAGMENT_MAX: usize = 4 * 1024;
 
 /// An account, as far as Verify needs it.
 #[derive(Debug)]
@@ -205,9 +209,17 @@ impl KeyRecord {
     }
 
     /// Returns the encoded fragment of a response that all keys with this account, access and labels share. `write`
-    /// encodes it the first time.
-    pub fn encoded_or_init(&self, write: impl FnOnce(&Self) -> Vec<u8>) -> &[u8] {
-        self.shared.encoded.0.get_or_init(|| write(self).into())
+    /// encodes it the first time, and each time if it is large: keeping it would double the memory of large keys.
+    pub fn encoded(&self, write: impl FnOnce(&Self) -> Vec<u8>) -> Cow<'_, [u8]> {
+        let kept = &self.shared.encoded.0;
+        if let Some(fragment) = kept.get() {
+            return Cow::Borrowed(fragment);
+        }
+        let fragment = write(self);
+        if fragment.len() > KEPT_FRAGMENT_MAX {
+            return Cow::Owned(fragment);
+        }
+        Cow::Borrowed(kept.get_or_init(|| fragment.into()))
     }
 
     /// Returns the first instant at which the key is no longer valid.

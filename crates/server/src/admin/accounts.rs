@@ -5,10 +5,12 @@ use key_authority_domain::audit::{Action, IdempotencyKey};
 use key_authority_domain::id::AccountId;
 use key_authority_domain::policy_error::PolicyError;
 use key_authority_proto::v1;
+use key_authority_storage::page::Newest;
 
 use super::audited::{AuditRecord, account_in};
 use super::context::Admin;
 use super::cursor;
+use super::listing;
 use crate::auth::call::Call;
 use crate::auth::permit::{Rights, TxPermit};
 use crate::rpc::errors::RpcError;
@@ -67,10 +69,9 @@ impl Admin {
         let caller = call.permit.actor()?;
         let after = cursor::open(&self.keyring, caller.as_str(), &request)?;
         let page = self.store.accounts(&call.permit.accounts(), size, after.as_ref()).await?;
-        Ok(v1::ListAccountsResponse {
-            accounts: page.items.iter().map(account_to_proto).collect(),
-            next_page_token: cursor::seal(&self.keyring, caller.as_str(), &request, page.next.as_ref())?,
-        })
+        let (accounts, next) = listing::messages(page, account_to_proto, Newest::after_account);
+        let next_page_token = cursor::seal(&self.keyring, caller.as_str(), &request, next.as_ref())?;
+        Ok(v1::ListAccountsResponse { accounts, next_page_token })
     }
 
     /// `UpdateAccount`.

@@ -7,6 +7,7 @@ use key_authority_storage::page::AccountScope;
 
 use super::context::Admin;
 use super::cursor;
+use super::listing;
 use crate::auth::call::Call;
 use crate::auth::permit::Rights;
 use crate::rpc::errors::RpcError;
@@ -36,9 +37,8 @@ impl Admin {
             end: filter.end,
         };
         let page = self.store.events(&query, filter.page_size, after.unwrap_or(Revision(0))).await?;
-        Ok(v1::ListAuditEventsResponse {
-            events: page.items.iter().map(wire::audit::event_to_proto).collect(),
-            next_page_token: cursor::seal(&self.keyring, caller.as_str(), &request, page.next.as_ref())?,
-        })
+        let (events, next) = listing::messages(page, wire::audit::event_to_proto, |logged| logged.revision);
+        let next_page_token = cursor::seal(&self.keyring, caller.as_str(), &request, next.as_ref())?;
+        Ok(v1::ListAuditEventsResponse { events, next_page_token })
     }
 }

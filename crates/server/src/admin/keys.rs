@@ -8,13 +8,14 @@ use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::Token;
 use key_authority_proto::v1;
 use key_authority_storage::key_read::KeyQuery;
-use key_authority_storage::page::AccountScope;
+use key_authority_storage::page::{AccountScope, Newest};
 use key_authority_storage::read_tx::ReadTx;
 use key_authority_storage::write_tx::WriteTx;
 
 use super::audited::{AuditRecord, account_in, key_in};
 use super::context::Admin;
 use super::cursor;
+use super::listing;
 use super::replay::Replay;
 use super::secrets::mint_secret;
 use crate::auth::call::Call;
@@ -125,10 +126,10 @@ impl Admin {
         let after = cursor::open(&self.keyring, caller.as_str(), &request)?;
         let query = KeyQuery { accounts, states: filter.states, project: filter.project, now: self.replica.time() };
         let page = self.store.keys(&query, filter.page_size, after.as_ref()).await?;
-        Ok(v1::ListKeysResponse {
-            keys: page.items.iter().map(|key| wire::key::key_to_proto(key, query.now)).collect(),
-            next_page_token: cursor::seal(&self.keyring, caller.as_str(), &request, page.next.as_ref())?,
-        })
+        let to_proto = |key: &Key| wire::key::key_to_proto(key, query.now);
+        let (keys, next) = listing::messages(page, to_proto, Newest::after_key);
+        let next_page_token = cursor::seal(&self.keyring, caller.as_str(), &request, next.as_ref())?;
+        Ok(v1::ListKeysResponse { keys, next_page_token })
     }
 
     /// `UpdateKey`.

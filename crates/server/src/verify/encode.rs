@@ -49,7 +49,7 @@ impl<'a> Answer<'a> {
             let end = wire::time::timestamp_to_proto(end);
             prost::encoding::message::encode(6, &end, out);
         }
-        out.extend_from_slice(key.encoded_or_init(shared_fields));
+        out.extend_from_slice(&key.encoded(shared_fields));
     }
 }
 

@@ -50,10 +50,7 @@ impl AccessColumns<'_> {
 }
 
 /// Rows of keys and of their secrets, both in the order of the keys' IDs, not yet converted.
-#[derive(Default)]
 pub(crate) struct KeyRows {
-    /// The ID of the last key, if there is one.
-    pub(crate) last: Option<String>,
     pub(crate) keys: Vec<QueryResult>,
     pub(crate) secrets: Vec<QueryResult>,
 }

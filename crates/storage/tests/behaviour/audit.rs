@@ -15,6 +15,8 @@ use crate::support::{Database, Kind, on_every_database};
 on_every_database! {
     events_are_filtered_by_their_fields,
     events_are_listed_in_commit_order_on_pages_of_any_size,
+    pages_of_events_are_limited_in_bytes,
+    times_filter_the_events_of_an_account_whatever_the_clock_did,
     an_altered_event_is_reported,
     an_unreadable_event_is_reported_once,
     a_deleted_event_is_reported,
@@ -90,6 +92,48 @@ async fn events_are_listed_in_commit_order_on_pages_of_any_size(database: Databa
             after = page.next;
         }
         assert_eq!(revisions, [1, 2, 3, 4, 5, 6, 7], "pages of {size}");
+    }
+}
+
+async fn pages_of_events_are_limited_in_bytes(database: Database) {
+    let store = database.store().await;
+    let text = |size: usize| Some(format!("{{\"description\":\"{}\"}}", "x".repeat(size)));
+    for size in [10, 600_000, 600_000, 600_000, 600_000, 3_000_000, 10] {
+        // The text before and the text after count.
+        let large =
+            AuditEvent { before: text(size), after: text(size), ..event(Action::UpdateKey, "acme", Some("key_1")) };
+        store.begin().await.unwrap().commit(large).await.unwrap();
+    }
+    let (mut pages, mut after) = (Vec::new(), Some(Revision(0)));
+    while let Some(from) = after {
+        let page = store.events(&every_event(), 1_000, from).await.unwrap();
+        pages.push(page.items.iter().map(|logged| logged.revision.0).collect::<Vec<_>>());
+        after = page.next;
+    }
+    assert_eq!(pages, [vec![1, 2, 3, 4], vec![5], vec![6], vec![7]]);
+}
+
+async fn times_filter_the_events_of_an_account_whatever_the_clock_did(database: Database) {
+    let store = log_of(&database, 5).await;
+    for (revision, time) in (1..).zip([10, 50, 20, 40, 30]) {
+        database.tamper(&format!("UPDATE audit_event SET event_time = {time} WHERE revision = {revision}")).await;
+    }
+    database.tamper("UPDATE audit_event SET account = 'other' WHERE revision = 4").await;
+    let of_acme = EventQuery { accounts: only(&["acme"]), ..every_event() };
+    for (start, end, expected) in [
+        (Some(20), None, &[2, 3, 5][..]),
+        (Some(20), Some(50), &[3, 5]),
+        (None, Some(30), &[1, 3]),
+        (Some(51), None, &[]),
+    ] {
+        let query = EventQuery { start: start.map(at), end: end.map(at), ..of_acme.clone() };
+        let (mut revisions, mut after) = (Vec::new(), Some(Revision(0)));
+        while let Some(from) = after {
+            let page = store.events(&query, 1, from).await.unwrap();
+            revisions.extend(page.items.iter().map(|logged| logged.revision.0));
+            after = page.next;
+        }
+        assert_eq!(revisions, expected, "{start:?} to {end:?}");
     }
 }
 

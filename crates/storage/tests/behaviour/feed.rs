@@ -10,7 +10,7 @@ use key_authority_storage::feed::{ChangedRows, FEED_LIMIT};
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
-use crate::support::make::{account, account_id, event, key, key_id, note, put_account, put_key, put_keys};
+use crate::support::make::{account, account_id, event, key, key_id, large_key, note, put_account, put_key, put_keys};
 use crate::support::{Database, on_every_database};
 
 on_every_database! {
@@ -22,6 +22,8 @@ on_every_database! {
     deleted_rows_are_left_out,
     a_snapshot_is_consistent_during_concurrent_writes,
     a_snapshot_reads_every_row_of_many_batches,
+    the_batches_of_a_snapshot_are_limited_in_bytes,
+    the_feed_ends_before_too_large_keys_and_continues_with_them,
 }
 
 async fn the_feed_starts_at_the_requested_revision(database: Database) {
@@ -145,6 +147,44 @@ async fn a_snapshot_is_consistent_during_concurrent_writes(database: Database) {
     let (revision, rows) = snapshot(&store, async { _ = note(&other).await }).await;
     let ids: Vec<_> = rows.keys.iter().map(|key| key.id.as_str()).collect();
     assert_eq!((revision, rows.accounts.len(), ids), (Revision(5), 2, vec!["key_1", "key_3"]));
+}
+
+async fn the_batches_of_a_snapshot_are_limited_in_bytes(database: Database) {
+    let store = database.store().await;
+    put_account(&store, account("acme")).await;
+    // Three keys of 1.2 MB fit in 4 MiB.
+    let large = (0..7).map(|number| large_key(&format!("large-{number}"), "acme", 1_200));
+    let keys =
+        put_keys(&store, large.chain([large_key("m-huge", "acme", 5_000), key("n-small", "acme")]).collect()).await;
+    let mut batches = Vec::new();
+    store.snapshot(|rows| batches.push(rows.keys)).await.unwrap();
+    batches.retain(|batch| !batch.is_empty());
+    let lengths: Vec<_> = batches.iter().map(Vec::len).collect();
+    assert_eq!(lengths, [3, 3, 1, 1, 1]);
+    assert_eq!(batches.concat(), keys);
+}
+
+async fn the_feed_ends_before_too_large_keys_and_continues_with_them(database: Database) {
+    let store = database.store().await;
+    put_account(&store, account("acme")).await;
+    for number in 0..5 {
+        put_key(&store, large_key(&format!("large-{number}"), "acme", 1_200)).await;
+    }
+    for number in 0..2 {
+        put_key(&store, large_key(&format!("huge-{number}"), "acme", 5_000)).await;
+    }
+    // A key that is named again is read once.
+    for _ in 0..5 {
+        store.begin().await.unwrap().commit(event(Action::RevealToken, "acme", Some("huge-1"))).await.unwrap();
+    }
+    let head = store.head().await.unwrap().revision;
+    let (mut reads, mut applied) = (Vec::new(), Revision(1));
+    while applied < head {
+        let events = store.feed(applied).await.unwrap().events;
+        reads.push(events.iter().map(|event| event.revision.0).collect::<Vec<_>>());
+        applied = events.last().unwrap().revision;
+    }
+    assert_eq!(reads, [vec![1, 2, 3, 4], vec![4, 5, 6], vec![6, 7], vec![7, 8, 9, 10, 11, 12, 13]]);
 }
 
 async fn a_snapshot_reads_every_row_of_many_batches(database: Database) {

@@ -10,7 +10,7 @@ use key_authority_storage::Store;
 use key_authority_storage::key_read::KeyQuery;
 use key_authority_storage::page::AccountScope;
 
-use crate::support::make::{account, account_id, at, key, only, put_account, put_key, put_keys};
+use crate::support::make::{account, account_id, at, key, large_key, only, put_account, put_key, put_keys};
 use crate::support::{Database, on_every_database};
 
 on_every_database! {
@@ -20,6 +20,7 @@ on_every_database! {
     a_scope_shows_its_accounts_and_an_empty_scope_shows_none,
     states_agree_with_the_domain_to_the_microsecond,
     a_project_finds_every_key_that_covers_it_and_no_other,
+    pages_of_keys_are_limited_in_bytes,
 }
 
 const STATES: [KeyState; 4] = [KeyState::Active, KeyState::Disabled, KeyState::Revoked, KeyState::Expired];
@@ -138,13 +139,40 @@ async fn states_agree_with_the_domain_to_the_microsecond(database: Database) {
     let tx = store.begin().await.unwrap();
     for counted in [CountedKeys::All, CountedKeys::Active] {
         let expected = keys.iter().filter(|key| key.is_counted(counted, tx.now())).count();
-        assert_eq!(tx.count_towards_limit(&account_id("acme"), counted).await.unwrap(), expected as u64, "{counted:?}");
-        assert_eq!(tx.count_towards_limit(&account_id("other"), counted).await.unwrap(), 0);
+        for max in 0..10 {
+            let count = tx.count_towards_limit(&account_id("acme"), counted, max).await.unwrap();
+            assert_eq!(count, (expected as u64).min(max.into()), "{counted:?}, at most {max}");
+        }
+        assert_eq!(tx.count_towards_limit(&account_id("other"), counted, 10).await.unwrap(), 0);
     }
     let newest = keys.iter().rfind(|key| key.state(tx.now()) == KeyState::Active).map(|key| key.id.clone());
     let found = tx.newest_active_key(&account_id("acme")).await.unwrap().map(|key| key.id);
     assert!(newest.is_some() && found == newest, "{found:?}, not {newest:?}");
     assert_eq!(tx.newest_active_key(&account_id("other")).await.unwrap(), None);
+}
+
+async fn pages_of_keys_are_limited_in_bytes(database: Database) {
+    let store = database.store().await;
+    put_account(&store, account("acme")).await;
+    // Three keys of 1.2 MB fit in 4 MiB.
+    put_keys(&store, (0..7).map(|number| large_key(&format!("large-{number}"), "acme", 1_200)).collect()).await;
+    put_key(&store, large_key("huge", "acme", 5_000)).await;
+    put_keys(&store, vec![key("small-0", "acme"), key("small-1", "acme")]).await;
+    let (mut lengths, mut ids, mut after) = (Vec::new(), Vec::new(), None);
+    loop {
+        let page = store.keys(&every_key(), 1_000, after.as_ref()).await.unwrap();
+        lengths.push(page.items.len());
+        ids.extend(page.items.into_iter().map(|key| key.id.as_str().to_owned()));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(lengths, [2, 1, 3, 3, 1]);
+    let large = (0..7).rev().map(|number| format!("large-{number}"));
+    let expected: Vec<_> = ["small-1", "small-0", "huge"].map(str::to_owned).into_iter().chain(large).collect();
+    assert_eq!(ids, expected);
+    assert_eq!(list(&store, &every_key(), 2).await, expected);
 }
 
 /// Projects that text matching, JSON or SQL may confuse.

@@ -1,6 +1,7 @@
 //! `ListKeys` and `ListAccounts`: order, pages, filters.
 
 use key_authority_proto::v1::*;
+use prost::Message as _;
 
 use crate::support::client::{key_for, mask, only};
 use crate::support::{Authority, Client, Database, assert_same_set, eventually, invalid, on_every_database, seconds};
@@ -111,6 +112,41 @@ fn oversize(authority: &Authority, key: &str, bytes: usize) {
     authority.database().sql(&sql);
 }
 
+async fn pages_of_oversize_keys_are_cut_by_bytes(authority: Authority) {
+    let client = authority.client();
+    let ids = filled(&client, "acme", 60).await;
+    oversize(&authority, &ids[0], 100_000);
+    let large = format!("(SELECT projects FROM (SELECT projects FROM api_key WHERE id = '{}') AS large)", ids[0]);
+    authority.database().sql(&format!("UPDATE api_key SET projects = {large} WHERE account = 'acme'"));
+    let (no, yes) = if authority.database().database == Database::Postgres { ("false", "true") } else { ("0", "1") };
+    authority
+        .database()
+        .sql(&format!("UPDATE api_key SET all_projects = {no} WHERE account = 'acme' AND all_projects = {yes}"));
+    let (lengths, listed) = pages(&client, ListKeysRequest { page_size: 1000, ..list("acme") }).await;
+    assert_eq!((lengths.len(), listed), (2, ids.clone()), "{lengths:?}");
+    let page = client.list_keys(ListKeysRequest { page_size: 1000, ..list("acme") }).await.unwrap();
+    let bytes = page.encoded_len();
+    assert!((3 << 20..7 << 19).contains(&(bytes - page.next_page_token.len() - 3)), "{bytes} bytes");
+    assert_eq!(page.keys[0].projects.as_ref().unwrap().only.len(), 400);
+
+    // The log has the texts of a key twice in each event.
+    for id in &ids[..20] {
+        client.revoke(id).await;
+    }
+    let mut request = ListAuditEventsRequest { account: "acme".into(), page_size: 1000, ..Default::default() };
+    let (mut pages, mut events) = (0, 0);
+    loop {
+        let page = client.list_audit_events(request.clone()).await.unwrap();
+        assert!(page.encoded_len() <= 4 << 20);
+        (pages, events) = (pages + 1, events + page.events.len());
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!((pages > 1, events), (true, 1 + 60 + 20));
+}
+
 async fn an_oversize_key_is_valid_and_can_end_but_cannot_grow(mut authority: Authority) {
     let client = authority.client();
     client.new_account("acme", KeyPolicy::default()).await;
@@ -219,5 +255,6 @@ on_every_database! {
     keys_are_listed_by_state,
     keys_are_listed_by_project,
     accounts_come_in_pages_the_newest_first,
+    pages_of_oversize_keys_are_cut_by_bytes,
     an_oversize_key_is_valid_and_can_end_but_cannot_grow,
 }

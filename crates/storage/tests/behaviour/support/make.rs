@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use key_authority_domain::access::{Access, ProjectAccess};
+use key_authority_domain::access::{Access, Project, ProjectAccess};
 use key_authority_domain::account::{Account, KeyPolicy};
 use key_authority_domain::audit::{Action, AuditEvent, IdempotencyKey, LOG_FORMAT_VERSION};
 use key_authority_domain::foreign::Scheme;
@@ -99,6 +99,14 @@ pub(crate) fn key(id: &str, account: &str) -> Key {
         secrets: vec![secret(id, 1)],
         usage: Usage::default(),
     }
+}
+
+/// A key with so many projects of 1,000 bytes each, more than a key can be created with.
+pub(crate) fn large_key(id: &str, account: &str, projects: usize) -> Key {
+    let project = |number| Project::new(&format!("{number:04}{}", "🔑".repeat(249))).expect("a project");
+    let mut key = key(id, account);
+    key.access.projects = ProjectAccess::Only((0..projects).map(project).collect());
+    key
 }
 
 /// A version of the secret of a key.
