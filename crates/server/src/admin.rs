@@ -9,6 +9,7 @@ mod context;
 pub(crate) mod cursor;
 mod delete;
 mod import;
+mod import_queue;
 mod import_stream;
 mod keys;
 mod listing;

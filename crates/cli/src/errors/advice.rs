@@ -77,6 +77,7 @@ fn step(reason: &str, metadata: &HashMap<String, String>, is_change: bool) -> Op
         "ACCOUNT_SUSPENDED" => "keyctl accounts resume ACCOUNT",
         "ANSWER_TOO_LARGE" => "request less at once",
         "TOO_MANY_CALLS" | "TOO_MANY_BYTES" => "wait for the calls in progress, then repeat the command",
+        "IMPORT_RUNNING" => "wait until the other imports of this caller have ended, then repeat the command",
         "TOO_MANY_CHANGES" => "wait until earlier changes of this caller have ended, and run fewer of them at once",
         "PROPAGATION_PENDING" => {
             let revision = value("revision", "REVISION");

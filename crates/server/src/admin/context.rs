@@ -14,6 +14,7 @@ use key_authority_replica::protocol::wait::{CommittedChange, Propagation};
 use key_authority_storage::Store;
 
 use super::audited::visible;
+use super::import_queue::ImportQueue;
 use crate::auth::call::Call;
 use crate::auth::permit::Rights;
 use crate::observability::metrics::SharedMetrics;
@@ -30,6 +31,7 @@ pub(crate) struct Admin {
     pub(super) changes: Store,
     pub(super) replica: Arc<ReplicaState>,
     pub(super) keyring: Arc<Keyring>,
+    pub(super) imports: ImportQueue,
     metrics: SharedMetrics,
 }
 
@@ -38,7 +40,7 @@ impl Admin {
     #[must_use]
     pub(crate) fn new((store, changes): (Store, Store), replica: Arc<ReplicaState>, metrics: SharedMetrics) -> Self {
         let keyring = Arc::clone(store.keyring());
-        Self { store, changes, replica, keyring, metrics }
+        Self { store, changes, replica, keyring, imports: ImportQueue::default(), metrics }
     }
 
     /// Waits until every replica enforces a committed change, but only until shortly before the call's deadline.

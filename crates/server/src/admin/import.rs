@@ -1,22 +1,27 @@
-//! `ImportKeys`: each message of keys from another system is one change.
+//! `ImportKeys`: each message of keys from another system is imported in parts, each of which is one change.
 //!
 //! The computation for ten thousand keys would delay other calls, so it runs on blocking threads. The database is
-//! queried for many keys at once.
+//! queried for many keys at once. Parts are small, so that the changes of other callers wait only for one of them.
 
+mod message;
 mod plan;
 
+use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use key_authority_domain::account::Account;
-use key_authority_domain::audit::{Action, IdempotencyKey, LoggedEvent};
+use key_authority_domain::audit::{Action, LoggedEvent};
 use key_authority_domain::id::AccountId;
 use key_authority_domain::policy_error::PolicyError;
-use key_authority_domain::secret::Keyring;
+use key_authority_domain::token::TokenDigest;
 use key_authority_proto::v1;
 use key_authority_replica::protocol::wait::CommittedChange;
 use key_authority_storage::read_tx::ReadTx;
+use prost::Message as _;
 
-use self::plan::{Candidate, ExistingKeys, ImportPlan, ImportPlanner};
+use self::message::ImportMessage;
+use self::plan::{ExistingKeys, ImportPlan, ImportPlanner, ImportTotal, Mode};
 use super::audited::account_in;
 use super::context::Admin;
 use super::mutate::{Mutated, of_event, replayed};
@@ -24,15 +29,13 @@ use super::replay::Replay;
 use crate::auth::call::Call;
 use crate::auth::permit::TxPermit;
 use crate::rpc::errors::RpcError;
-use crate::wire::import::{self, ImportSpec};
 use crate::wire::propagation::propagation_to_proto;
-use crate::wire::violations::Violations;
 
 /// The result of a transaction of an import.
 enum Import {
     /// The plan for each key.
     Planned(ImportPlan),
-    /// The message was imported before, with this event.
+    /// The part was imported before, with this event.
     Repeated(Box<LoggedEvent>),
 }
 
@@ -42,6 +45,14 @@ impl Replay for Import {
     }
 }
 
+/// How far a message has been imported before its turn.
+enum Progress {
+    /// Completely, or it is a dry run.
+    Answered(v1::ImportKeysResponse),
+    /// The first parts: their events, where they had new keys.
+    FirstParts(Vec<Option<LoggedEvent>>),
+}
+
 impl Admin {
     /// Imports one message of `ImportKeys`.
     pub(super) async fn import_keys(
@@ -49,16 +60,44 @@ impl Admin {
         call: &Call,
         request: v1::ImportKeysRequest,
     ) -> Result<v1::ImportKeysResponse, RpcError> {
-        let keyring = Arc::clone(&self.keyring);
-        let (spec, keys, candidates) = spawn_compute(move || read(&keyring, request)).await??;
-        let (spec, keys, candidates) = (&spec, &keys, &Arc::new(candidates));
-        if let Some(answer) = self.import_unchanged(call, spec, keys, candidates).await? {
-            return Ok(answer);
+        let admitted = self.imports.admit(&call.permit.actor()?, request.encoded_len())?;
+        let message = {
+            let _parsing = self.imports.parsing().await;
+            let keyring = Arc::clone(&self.keyring);
+            spawn_compute(move || ImportMessage::read(&keyring, request)).await??
+        };
+        let done = match self.progress(call, &message).await? {
+            Progress::Answered(answer) => return Ok(answer),
+            Progress::FirstParts(done) => done,
+        };
+        let _turn = admitted.turn().await;
+        let (mut total, mut imported) = (ImportTotal::default(), HashSet::new());
+        for (number, part) in message.parts.iter().enumerate() {
+            if let Some(event) = done.get(number) {
+                let (plan, change) = self.repeat(call, &message, part, event.as_ref()).await?;
+                total.add(plan, change);
+            } else {
+                self.import_part(call, &message, number, &mut imported, &mut total).await?;
+            }
         }
+        self.respond(call, total).await
+    }
+
+    /// Imports a part in a transaction of its own, unless it was imported before.
+    async fn import_part(
+        &self,
+        call: &Call,
+        message: &ImportMessage,
+        number: usize,
+        imported: &mut HashSet<TokenDigest>,
+        total: &mut ImportTotal,
+    ) -> Result<(), RpcError> {
+        let Some(part) = message.parts.get(number) else { return Ok(()) };
+        let earlier = &*imported;
         let Mutated { result, change } = self
-            .transact(call, Action::ImportKeys, keys, |tx, permit| async move {
-                let account = importable_account(&tx, &permit, &spec.account).await?;
-                let mut plan = self.plan(&tx, &permit, account, candidates, false).await?;
+            .transact(call, Action::ImportKeys, &message.keys_of_part(number), |tx, permit| async move {
+                let account = importable_account(&tx, &permit, &message.spec.account).await?;
+                let mut plan = self.plan(&tx, &permit, account, message, part, Mode::New(earlier)).await?;
                 let record = plan.record.take();
                 if record.is_some() {
                     tx.insert_keys(&plan.keys).await?;
@@ -68,83 +107,102 @@ impl Admin {
             .await?;
         match result {
             Import::Planned(plan) => {
-                // A message may name only keys that exist already, and its caller may not know that every replica has
-                // them.
-                let existing = || plan.newest_existing().map(|revision| CommittedChange { revision, hash: None });
-                let change = change.or_else(existing);
-                self.respond(call, plan, change).await
+                imported.extend(plan.digests.iter().copied());
+                let change = change.or_else(|| plan.newest_existing_change());
+                total.add(plan, change);
             }
-            Import::Repeated(logged) => self.repeat(call, spec, candidates, &logged).await,
+            Import::Repeated(logged) => {
+                let (plan, change) = self.repeat(call, message, part, Some(&logged)).await?;
+                total.add(plan, change);
+            }
         }
+        Ok(())
     }
 
-    /// Answers a dry run, or a message that was imported before, without waiting for the lock.
-    async fn import_unchanged(
-        &self,
-        call: &Call,
-        spec: &ImportSpec,
-        keys: &[IdempotencyKey],
-        candidates: &Arc<Candidates>,
-    ) -> Result<Option<v1::ImportKeysResponse>, RpcError> {
-        if !spec.dry_run && keys.is_empty() {
-            return Ok(None);
+    /// Answers a dry run, or a message that was imported before, without waiting for a turn or for the lock. Otherwise
+    /// returns the parts that were imported before.
+    async fn progress(&self, call: &Call, message: &ImportMessage) -> Result<Progress, RpcError> {
+        let spec = &message.spec;
+        if !spec.dry_run && message.request_keys.is_empty() {
+            return Ok(Progress::FirstParts(Vec::new()));
         }
         let tx = self.store.begin_reading().await?.not_before(self.replica.time());
         let permit = call.permit.authorize_in(&tx).await?;
         if spec.dry_run {
             let account = importable_account(&tx, &permit, &spec.account).await?;
-            return Ok(Some(self.plan(&tx, &permit, account, candidates, false).await?.response()));
+            let plan = self.plan(&tx, &permit, account, message, &message.all(), Mode::New(&HashSet::new())).await?;
+            let mut total = ImportTotal::default();
+            total.add(plan, None);
+            return Ok(Progress::Answered(total.response()));
         }
-        let Some(logged) = replayed(&tx, &permit, keys).await? else { return Ok(None) };
+        let mut done = Vec::new();
+        for number in 0..message.parts.len() {
+            // The first part has the caller's request ID, under which an earlier build imported the whole message.
+            let keys = if number == 0 { message.keys_of_first() } else { message.keys_of_part(number) };
+            done.push(replayed(&tx, &permit, &keys).await?);
+        }
         drop(tx);
+        // What follows the last part with an event may not have been imported.
+        done.truncate(done.iter().rposition(Option::is_some).map_or(0, |last| last + 1));
+        let Some(first) = done.first() else { return Ok(Progress::FirstParts(done)) };
         self.changes.await_durability().await?;
-        self.repeat(call, spec, candidates, &logged).await.map(Some)
+        let mut total = ImportTotal::default();
+        if let Some(whole) = first.as_ref().filter(|event| message.is_whole(event)) {
+            let (plan, change) = self.repeat(call, message, &message.all(), Some(whole)).await?;
+            total.add(plan, change);
+        } else if done.len() == message.parts.len() {
+            for (part, event) in message.parts.iter().zip(&done) {
+                let (plan, change) = self.repeat(call, message, part, event.as_ref()).await?;
+                total.add(plan, change);
+            }
+        } else {
+            return Ok(Progress::FirstParts(done));
+        }
+        self.respond(call, total).await.map(Progress::Answered)
     }
 
-    /// Answers a message that was imported before, by the change of `logged`. The import stands, no matter what has
-    /// happened to the account and the replicas since.
+    /// Plans a part that was imported before, by the change of `logged`; `None` if it had no new keys. The import
+    /// stands, no matter what has happened to the account and the replicas since.
     async fn repeat(
         &self,
         call: &Call,
-        spec: &ImportSpec,
-        candidates: &Arc<Candidates>,
-        logged: &LoggedEvent,
-    ) -> Result<v1::ImportKeysResponse, RpcError> {
+        message: &ImportMessage,
+        part: &Range<usize>,
+        logged: Option<&LoggedEvent>,
+    ) -> Result<(ImportPlan, Option<CommittedChange>), RpcError> {
         let tx = self.store.begin_reading().await?.not_before(self.replica.time());
         let permit = call.permit.authorize_in(&tx).await?;
-        let account = account_in(&tx, &permit, &spec.account).await?;
-        let plan = self.plan(&tx, &permit, account, candidates, true).await?;
+        let account = account_in(&tx, &permit, &message.spec.account).await?;
+        let plan = self.plan(&tx, &permit, account, message, part, Mode::Repeated).await?;
         drop(tx);
-        self.respond(call, plan.replayed(logged.revision), Some(of_event(logged))).await
+        let plan = plan.replayed(logged.map(|logged| logged.revision));
+        let change = logged.map(of_event).or_else(|| plan.newest_existing_change());
+        Ok((plan, change))
     }
 
-    /// Plans the import of the keys, given the state in the transaction.
+    /// Plans the import of a part, given the state in the transaction.
     async fn plan(
         &self,
         tx: &ReadTx,
         permit: &TxPermit,
         account: Account,
-        candidates: &Arc<Candidates>,
-        is_repeated: bool,
+        message: &ImportMessage,
+        part: &Range<usize>,
+        mode: Mode<'_>,
     ) -> Result<ImportPlan, RpcError> {
         let planner = ImportPlanner::new(account, permit.actor().clone(), tx, Arc::clone(&self.keyring));
-        let existing = ExistingKeys::read(tx, candidates, planner.account(), is_repeated).await?;
-        let candidates = Arc::clone(candidates);
-        spawn_compute(move || planner.plan(&candidates, existing)).await?
+        let existing = ExistingKeys::read(tx, message.candidates_of(part), planner.account(), mode).await?;
+        let (candidates, part) = (Arc::clone(&message.candidates), part.clone());
+        spawn_compute(move || planner.plan(&candidates, part, existing)).await?
     }
 
-    /// Returns the response, once every replica enforces the change.
-    async fn respond(
-        &self,
-        call: &Call,
-        plan: ImportPlan,
-        change: Option<CommittedChange>,
-    ) -> Result<v1::ImportKeysResponse, RpcError> {
-        let propagation = match change {
+    /// Returns the response, once every replica enforces all parts.
+    async fn respond(&self, call: &Call, total: ImportTotal) -> Result<v1::ImportKeysResponse, RpcError> {
+        let propagation = match total.newest_change {
             Some(change) => Some(propagation_to_proto(&self.wait(call, change).await?)),
             None => None,
         };
-        Ok(v1::ImportKeysResponse { propagation, ..plan.response() })
+        Ok(v1::ImportKeysResponse { propagation, ..total.response() })
     }
 }
 
@@ -161,23 +219,6 @@ async fn importable_account(tx: &ReadTx, permit: &TxPermit, id: &AccountId) -> R
     let needed = Action::ImportKeys.log_format();
     let know_imports = tx.replicas().await?.iter().all(|replica| replica.log_format() >= needed);
     if know_imports { Ok(account) } else { Err(RpcError::ReplicasDiffer) }
-}
-
-type Candidates = Vec<Result<Candidate, Violations>>;
-
-/// Reads a message: its parameters, its idempotency keys (the first one is for the log), and its keys.
-fn read(
-    keyring: &Keyring,
-    request: v1::ImportKeysRequest,
-) -> Result<(ImportSpec, Vec<IdempotencyKey>, Candidates), RpcError> {
-    let mut spec = import::import_keys(request)?;
-    // The request digest was computed over tokens, so it is keyed before it is stored.
-    let keyed = |key: IdempotencyKey| {
-        keyring.keyed_digest(&key.digest).map(|digest| IdempotencyKey { digest, ..key.clone() }).collect()
-    };
-    let idempotency_keys = spec.request.take().map_or_else(Vec::new, keyed);
-    let keys = std::mem::take(&mut spec.keys).into_iter();
-    Ok((spec, idempotency_keys, keys.map(|key| key.map(|key| Candidate::new(keyring, key))).collect()))
 }
 
 /// Runs `work` on a blocking thread, where no other call waits for it.

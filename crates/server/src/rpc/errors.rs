@@ -116,6 +116,12 @@ pub enum RpcError {
         /// The limit.
         max: usize,
     },
+    /// The messages that the caller imports or that wait are too many, or too large together.
+    #[error(
+        "64 import messages of this caller, or 32 MiB of them, are imported or wait already; nothing was imported; wait \
+         for a response, then send the message again"
+    )]
+    ImportRunning,
     /// The call exceeded its deadline.
     #[error("the call exceeded its deadline")]
     DeadlineExceeded,
@@ -237,6 +243,7 @@ impl RpcError {
                 }
             },
             Self::ResponseTooLarge => (Code::ResourceExhausted, "ANSWER_TOO_LARGE"),
+            Self::ImportRunning => (Code::ResourceExhausted, "IMPORT_RUNNING"),
             Self::DeadlineExceeded => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
             Self::HealthUnknown => (Code::NotFound, "HEALTH_UNKNOWN"),
             Self::TooManyCalls { .. } => (Code::ResourceExhausted, "TOO_MANY_CALLS"),
@@ -306,6 +313,7 @@ impl RpcError {
             ),
             Self::Storage(_) | Self::Entropy(_) | Self::UnsealFailed => "internal error; see the server's log".into(),
             Self::DeadlineExceeded
+            | Self::ImportRunning
             | Self::HealthUnknown
             | Self::TooManyCalls { .. }
             | Self::TooManyBytes { .. }

@@ -223,6 +223,64 @@ async fn ending_passes_the_changes_that_wait(authority: Authority) {
     assert_eq!(before, 1, "the revocation is {revoked}, the others {created:?}");
 }
 
+async fn a_revocation_passes_imports_and_creations_of_another_caller(authority: Authority) {
+    let root = authority.client();
+    root.new_account("acme", KeyPolicy::default()).await;
+    let key = root.key_in("acme").await;
+    let (tenant, _) = authority.new_caller(&["keys.write"], None).await;
+    let new_tenant_client =
+        || Client::with_authorization(authority.new_channel(), Some(&format!("Bearer {}", tenant.token)));
+    let held = authority.database().hold_changes();
+    let mut changes = JoinSet::new();
+    let importing = new_tenant_client();
+    for stream in 0..12_u64 {
+        let client = importing.clone();
+        changes.spawn(async move {
+            let messages = (0..2_u64).map(move |message| import_of(stream * 2 + message, 1_000));
+            let mut answers = client.import_keys(tokio_stream::iter(messages)).await?;
+            while answers.message().await?.is_some() {}
+            Ok::<_, Status>(())
+        });
+    }
+    let creating = new_tenant_client();
+    for _ in 0..100 {
+        let client = creating.clone();
+        changes.spawn(async move { client.create_key(key_for("acme")).await.map(drop) });
+    }
+    // One change has the turn. An import stream waits in the queue with one part at most.
+    let all_wait = async || (waiting(&authority, "ordinary").await >= 100).then_some(());
+    eventually("the changes of the tenant wait", all_wait).await;
+    let revoking = root.clone();
+    let id = key.id();
+    let revocation = tokio::spawn(async move { revoking.revoke_everywhere(&id).await.revision });
+    let revocation_waits = async || (waiting(&authority, "ending").await == 1).then_some(());
+    eventually("the revocation waits", revocation_waits).await;
+    drop(held);
+    let revoked = revocation.await.unwrap();
+    // A change of another caller that is not urgent has its turn after one of the tenant.
+    let created = root.key_in("acme").await.id();
+    let events = root.events(ListAuditEventsRequest::default()).await;
+    let creation = events.iter().find(|event| event.key_id == created).unwrap().revision;
+    let by_tenant = |from: u64, to: u64| {
+        let is_between = |event: &&AuditEvent| event.actor == tenant.id() && (from..to).contains(&event.revision);
+        events.iter().filter(is_between).count()
+    };
+    assert!(by_tenant(0, revoked) <= 1, "{} changes of the tenant before the revocation", by_tenant(0, revoked));
+    assert!(by_tenant(0, creation) < 100, "the creation does not wait for all of the tenant's changes");
+    changes.shutdown().await;
+}
+
+/// A message of so many keys.
+fn import_of(message: u64, count: u64) -> ImportKeysRequest {
+    let key = |number: u64| {
+        let mut digest = [7; 32];
+        digest[..8].copy_from_slice(&message.to_be_bytes());
+        digest[8..16].copy_from_slice(&number.to_be_bytes());
+        ImportedKey { secret: Some(imported_key::Secret::Sha256(digest.to_vec())), ..ImportedKey::default() }
+    };
+    ImportKeysRequest { account: "acme".into(), keys: (0..count).map(key).collect(), ..Default::default() }
+}
+
 async fn the_waiting_changes_of_a_caller_have_a_limit_and_cancelled_ones_do_not_count(authority: Authority) {
     const LIMIT: u64 = 256;
     let root = authority.client();
@@ -298,6 +356,7 @@ on_every_database! {
     a_callers_token_is_unknown_unless_the_question_names_account_system,
     an_id_is_used_once,
     ending_passes_the_changes_that_wait,
+    a_revocation_passes_imports_and_creations_of_another_caller,
     the_waiting_changes_of_a_caller_have_a_limit_and_cancelled_ones_do_not_count,
 }
 

@@ -48,7 +48,7 @@ pub(crate) struct Import {
     /// Only check the keys, and change nothing; each batch is checked separately
     #[arg(long)]
     dry_run: bool,
-    /// Number of keys in one change, at most 10000
+    /// Number of keys in one message, at most 10000
     #[arg(
         long, value_name = "COUNT", default_value_t = 10_000,
         value_parser = clap::value_parser!(u32).range(1..=10_000)

@@ -1,6 +1,7 @@
-//! The plan of an import: each key is new, exists already, or is rejected with a reason.
+//! The plan of a part of an import: each key is new, exists already, or is rejected with a reason.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use key_authority_domain::account::Account;
@@ -13,6 +14,7 @@ use key_authority_domain::snapshot;
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::TokenDigest;
 use key_authority_proto::v1;
+use key_authority_replica::protocol::wait::CommittedChange;
 use key_authority_storage::holders::Holder;
 use key_authority_storage::read_tx::ReadTx;
 
@@ -40,11 +42,22 @@ impl Candidate {
     }
 }
 
-/// The existing keys that a message may collide with, including those that the message itself has added so far.
+/// How a part is planned.
+#[derive(Clone, Copy)]
+pub(super) enum Mode<'a> {
+    /// It is imported. The tokens of these digests were imported by earlier parts of the message.
+    New(&'a HashSet<TokenDigest>),
+    /// It was imported before.
+    Repeated,
+}
+
+/// The existing keys that a part may collide with, including those that the message itself has added so far.
 pub(super) struct ExistingKeys {
     holders: HashMap<TokenDigest, Holder>,
     ids: HashSet<KeyId>,
-    /// The digests of this message.
+    /// The digests of the new keys of earlier parts.
+    earlier: HashSet<TokenDigest>,
+    /// The digests of the new keys of this part.
     digests: HashSet<TokenDigest>,
     /// The number of keys that count towards the account's limit, if it has one.
     counted: u64,
@@ -55,7 +68,7 @@ impl ExistingKeys {
         tx: &ReadTx,
         candidates: &[Result<Candidate, Violations>],
         account: &Account,
-        is_repeated: bool,
+        mode: Mode<'_>,
     ) -> Result<Self, RpcError> {
         let candidates = || candidates.iter().flatten();
         let known: Vec<_> = candidates().flat_map(|candidate| &candidate.known).copied().collect();
@@ -64,11 +77,16 @@ impl ExistingKeys {
             Some(_) => tx.count_towards_limit(&account.id, account.policy.counted).await?,
             None => 0,
         };
-        // An ID of a message that was imported before was used by that import.
-        let ids =
-            if is_repeated { tx.existing_key_ids(&requested).await? } else { tx.used_key_ids(&requested).await? };
+        let (ids, earlier) = match mode {
+            // An ID of a part that was imported before was used by that import.
+            Mode::Repeated => (tx.existing_key_ids(&requested).await?, HashSet::new()),
+            Mode::New(imported) => {
+                let earlier = known.iter().filter(|digest| imported.contains(*digest)).copied().collect();
+                (tx.used_key_ids(&requested).await?, earlier)
+            }
+        };
         let holders = tx.holders(&known).await?;
-        Ok(Self { holders, ids, digests: HashSet::new(), counted })
+        Ok(Self { holders, ids, earlier, digests: HashSet::new(), counted })
     }
 }
 
@@ -96,14 +114,17 @@ impl ImportPlanner {
         &self.account
     }
 
-    /// Plans the import of a message.
+    /// Plans the import of a part of a message.
     pub(super) fn plan(
         &self,
         candidates: &[Result<Candidate, Violations>],
+        part: Range<usize>,
         mut existing: ExistingKeys,
     ) -> Result<ImportPlan, RpcError> {
         let mut plan = ImportPlan::default();
-        for (index, candidate) in (0..).zip(candidates) {
+        // A message has at most ten thousand keys.
+        let start = u32::try_from(part.start).unwrap_or(u32::MAX);
+        for (index, candidate) in (start..).zip(candidates.get(part).unwrap_or_default()) {
             let outcome = match candidate {
                 Ok(candidate) => self.outcome(candidate, &mut existing),
                 Err(violations) => Err(violations.clone().into()),
@@ -118,6 +139,7 @@ impl ImportPlanner {
                 Err(error) => return Err(error),
             }
         }
+        plan.digests = existing.digests;
         plan.record = (!plan.keys.is_empty()).then(|| AuditRecord {
             after: Some(snapshot::of_import(&self.account.id, &plan.keys, self.now)),
             ..AuditRecord::of_account(self.account.id.clone())
@@ -127,6 +149,9 @@ impl ImportPlanner {
 
     fn outcome(&self, candidate: &Candidate, existing: &mut ExistingKeys) -> Result<ImportOutcome, RpcError> {
         let Candidate { key: ImportedKey { spec, secret, hint }, scheme, digest, known } = candidate;
+        if known.iter().any(|digest| existing.earlier.contains(digest)) {
+            return Err(RpcError::TokenExists);
+        }
         if let Some(holder) = known.iter().find_map(|digest| existing.holders.get(digest)) {
             let is_this = holder.account == self.account.id && spec.id.as_ref().is_none_or(|id| *id == holder.key_id);
             return if is_this {
@@ -164,16 +189,18 @@ impl ImportPlanner {
     }
 }
 
-/// The plan for a message.
+/// The plan for a part of a message.
 #[derive(Default)]
 pub(super) struct ImportPlan {
     /// The keys to insert.
     pub(super) keys: Vec<Key>,
+    /// The digests of these keys' tokens.
+    pub(super) digests: HashSet<TokenDigest>,
     /// The indices of `keys` in the message.
     indices: Vec<u32>,
     /// The indices of keys that exist already, and the revisions that created them.
     existing: Vec<(u32, Revision)>,
-    /// How many keys of a repeated message still exist.
+    /// How many keys of a repeated part still exist.
     replayed: usize,
     errors: Vec<v1::ImportKeyError>,
     /// `None` when there are no new keys.
@@ -181,27 +208,53 @@ pub(super) struct ImportPlan {
 }
 
 impl ImportPlan {
-    /// Returns the newest revision that created an existing key of the message.
-    pub(super) fn newest_existing(&self) -> Option<Revision> {
-        self.existing.iter().map(|(_, revision)| *revision).max()
+    /// Returns the newest change that created an existing key of the part. A part may name only keys that exist already,
+    /// and its caller may not know that every replica has them.
+    pub(super) fn newest_existing_change(&self) -> Option<CommittedChange> {
+        let revision = self.existing.iter().map(|(_, revision)| *revision).max()?;
+        Some(CommittedChange { revision, hash: None })
     }
 
-    /// Returns the plan for a message that was imported before, as `revision`: none of its keys is new.
-    pub(super) fn replayed(mut self, revision: Revision) -> Self {
+    /// Returns the plan for a part that was imported before, as `revision`: none of its keys is new.
+    pub(super) fn replayed(mut self, revision: Option<Revision>) -> Self {
         let before = self.existing.len();
-        self.existing.retain(|(_, created)| *created != revision);
+        self.existing.retain(|(_, created)| Some(*created) != revision);
         self.replayed = before - self.existing.len();
         self.keys.clear();
         self.errors.extend(self.indices.drain(..).map(no_longer_imported));
         self.errors.sort_by_key(|error| error.index);
         self
     }
+}
+
+/// The outcome of a message: the sum of its parts.
+#[derive(Default)]
+pub(super) struct ImportTotal {
+    imported: usize,
+    existing: usize,
+    errors: Vec<v1::ImportKeyError>,
+    /// The newest change of the message, or of the keys that existed already. When it is enforced, so are all before.
+    pub(super) newest_change: Option<CommittedChange>,
+}
+
+impl ImportTotal {
+    /// Adds a part and its change. Parts are added in their order.
+    pub(super) fn add(&mut self, plan: ImportPlan, change: Option<CommittedChange>) {
+        self.imported += plan.keys.len() + plan.replayed;
+        self.existing += plan.existing.len();
+        self.errors.extend(plan.errors);
+        if let Some(change) = change
+            && self.newest_change.is_none_or(|newest| newest.revision < change.revision)
+        {
+            self.newest_change = Some(change);
+        }
+    }
 
     pub(super) fn response(self) -> v1::ImportKeysResponse {
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         v1::ImportKeysResponse {
-            imported: count(self.keys.len() + self.replayed),
-            existing: count(self.existing.len()),
+            imported: count(self.imported),
+            existing: count(self.existing),
             errors: self.errors,
             propagation: None,
         }
