@@ -1,14 +1,15 @@
 //! Accounts, and the policy for the keys of an account.
 
+mod name_pattern;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use regex::{Regex, RegexBuilder};
+pub use name_pattern::NamePattern;
 
 use crate::access::ProjectAccess;
 use crate::id::{AccountId, Revision};
 use crate::policy_error::{ChangeError, PolicyError};
-use crate::text::ValidationError;
 use crate::time::{LIFETIME_MAX, LIFETIME_MIN, Timestamp};
 use crate::token::TokenPrefix;
 
@@ -16,10 +17,6 @@ use crate::token::TokenPrefix;
 pub const LIFETIMES_MAX: usize = 32;
 /// Maximum overlap of two secrets if the policy sets none: 30 days.
 pub const OVERLAP_DEFAULT: Duration = Duration::from_hours(720);
-
-const PATTERN_CHARACTERS_MAX: usize = 256;
-/// Maximum size of a compiled pattern, in bytes. A hundred letters of any script fit; `\w{5000}` does not.
-const PATTERN_SIZE_MAX: usize = 2 * 1024 * 1024;
 
 /// An owner of keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,61 +83,6 @@ pub enum ProjectRule {
     All,
     /// Each key lists its projects. Without a list it covers none.
     Chosen,
-}
-
-/// A regular expression that is searched for in a display name, without anchors. It is compiled once, when it is
-/// parsed, because names are checked while the transaction blocks all other changes.
-#[derive(Debug, Clone)]
-pub struct NamePattern(Regex);
-
-impl PartialEq for NamePattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_str() == other.as_str()
-    }
-}
-
-impl Eq for NamePattern {}
-
-impl NamePattern {
-    /// Compiles `pattern` with the syntax of the `regex` crate.
-    ///
-    /// # Errors
-    /// The rule that `pattern` breaks.
-    pub fn new(pattern: &str) -> Result<Self, ValidationError> {
-        if pattern.chars().count() > PATTERN_CHARACTERS_MAX {
-            return Err(ValidationError::new(format!("must be at most {PATTERN_CHARACTERS_MAX} characters")));
-        }
-        let regex = compile(pattern).map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => {
-                ValidationError::new("must be a regular expression with a smaller compiled size")
-            }
-            error => {
-                ValidationError::new(format!("must be a regular expression of the regex crate: {}", reason(&error)))
-            }
-        })?;
-        Ok(Self(regex))
-    }
-
-    /// The pattern as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        self.0.as_str()
-    }
-
-    fn is_match(&self, text: &str) -> bool {
-        self.0.is_match(text)
-    }
-}
-
-/// The message of the error, without the copy of the pattern that precedes it.
-fn reason(error: &regex::Error) -> String {
-    let text = error.to_string();
-    let last = text.lines().last().unwrap_or_default();
-    last.strip_prefix("error: ").unwrap_or(last).to_owned()
-}
-
-fn compile(pattern: &str) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(pattern).size_limit(PATTERN_SIZE_MAX).dfa_size_limit(PATTERN_SIZE_MAX).nest_limit(32).build()
 }
 
 /// The lifetimes that keys may have.

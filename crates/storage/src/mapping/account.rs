@@ -63,7 +63,7 @@ fn policy_json(policy: &KeyPolicy) -> String {
 
 fn policy(row: RowContext<'_>, text: &str) -> Result<KeyPolicy, StorageError> {
     let json: PolicyJson = row.json("policy", text)?;
-    let pattern = json.display_name_pattern.as_deref().map(NamePattern::new).transpose();
+    let pattern = json.display_name_pattern.as_deref().map(NamePattern::stored).transpose();
     Ok(KeyPolicy {
         token_prefix: row.valid("policy", TokenPrefix::new(&json.token_prefix))?,
         display_name_pattern: row.valid("policy", pattern)?,

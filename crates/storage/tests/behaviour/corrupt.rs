@@ -17,6 +17,7 @@ on_every_database! {
     invalid_keys_are_corrupt,
     invalid_secrets_are_corrupt,
     invalid_accounts_are_corrupt,
+    patterns_are_not_compiled_when_accounts_are_read,
     invalid_events_are_corrupt,
     an_invalid_authority_row_is_corrupt,
     invalid_replicas_are_corrupt,
@@ -130,6 +131,16 @@ async fn invalid_accounts_are_corrupt(database: Database) {
         let scope = AccountScope::Only(vec![id.clone()]);
         assert_corrupt(store.accounts(&scope, 10, None).await, "account", "policy", id.as_str());
     }
+}
+
+/// Patterns are compiled when a name is checked: a page of accounts would compile a thousand.
+async fn patterns_are_not_compiled_when_accounts_are_read(database: Database) {
+    let store = database.store().await;
+    let id = put_account(&store, account("acme")).await.id;
+    let pattern = "replace(policy, '\"display_name_pattern\":null', '\"display_name_pattern\":\"[a-z]{5000}{500}\"')";
+    database.tamper(&format!("UPDATE account SET policy = {pattern}")).await;
+    let read = store.account(&id).await.unwrap().unwrap();
+    assert!(read.policy.check_display_name("a").is_err(), "it is too large to be compiled, so it accepts no name");
 }
 
 async fn invalid_events_are_corrupt(database: Database) {
