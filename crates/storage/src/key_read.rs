@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use key_authority_domain::id::{AccountId, KeyId, Revision};
 use key_authority_domain::key::{Key, KeyState};
 use key_authority_domain::time::Timestamp;
-use sea_orm::sea_query::LikeExpr;
+use sea_orm::sea_query::{Expr, LikeExpr, Query};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
     QueryTrait, Select,
@@ -149,8 +149,7 @@ pub(crate) async fn newest_active(
     account: &AccountId,
     now: Timestamp,
 ) -> Result<Option<Key>, StorageError> {
-    let of_account = api_key::Entity::find().filter(Column::Account.eq(account.as_str()));
-    let newest = of_account
+    let newest = of_account(account)
         .filter(in_states(&[KeyState::Active], now))
         .order_by_desc(Column::CreateRevision)
         .order_by_desc(Column::Id)
@@ -162,16 +161,39 @@ pub(crate) async fn find_all(db: &impl ConnectionTrait, ids: &[KeyId]) -> Result
     with_secrets(db, api_key::Entity::find().filter(Column::Id.is_in(ids.iter().map(KeyId::as_str)))).await
 }
 
-/// Number of keys of the account in these states at `now`. No states: all keys.
-pub(crate) async fn count(
+/// Number of keys of the account, but at most `max`: keys beyond it are not read.
+pub(crate) async fn count_all(db: &impl ConnectionTrait, account: &AccountId, max: u64) -> Result<u64, StorageError> {
+    count(db, of_account(account), max).await
+}
+
+/// Number of keys of the account that are active at `now`, but at most `max`: keys beyond it are not read. Two
+/// statements, each of which reads one range of an index: keys that never expire, and keys that expire later. So the
+/// cost does not depend on the keys that have ended.
+pub(crate) async fn count_active(
     db: &impl ConnectionTrait,
     account: &AccountId,
-    states: &[KeyState],
     now: Timestamp,
+    max: u64,
 ) -> Result<u64, StorageError> {
-    use sea_orm::PaginatorTrait;
-    let of_account = api_key::Entity::find().filter(Column::Account.eq(account.as_str()));
-    Ok(of_account.filter(in_states(states, now)).count(db).await?)
+    let unended = || of_account(account).filter(Column::RevokeTime.is_null()).filter(Column::Disabled.eq(false));
+    let lasting = count(db, unended().filter(Column::ExpireTime.is_null()), max).await?;
+    if lasting >= max {
+        return Ok(lasting);
+    }
+    let expiring = count(db, unended().filter(Column::ExpireTime.gt(now.micros())), max - lasting).await?;
+    Ok(lasting + expiring)
+}
+
+fn of_account(account: &AccountId) -> Select<api_key::Entity> {
+    api_key::Entity::find().filter(Column::Account.eq(account.as_str()))
+}
+
+async fn count(db: &impl ConnectionTrait, keys: Select<api_key::Entity>, max: u64) -> Result<u64, StorageError> {
+    let keys = keys.select_only().column(Column::Account).limit(max).into_query();
+    let count = Query::select().expr_as(Expr::cust("COUNT(*)"), "count").from_subquery(keys, "counted").take();
+    let row = db.query_one(&count).await?.ok_or(StorageError::corrupt("api_key", "account", ""))?;
+    let count: i64 = row.try_get("", "count")?;
+    Ok(u64::try_from(count).unwrap_or(0))
 }
 
 /// Number of keys whose sizes one statement lists for the batches of a snapshot.

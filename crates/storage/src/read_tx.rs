@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use key_authority_domain::account::{Account, CountedKeys};
 use key_authority_domain::audit::{IdempotencyKey, LoggedEvent};
 use key_authority_domain::id::{AccountId, Actor, KeyId, Revision};
-use key_authority_domain::key::{Key, KeyState};
+use key_authority_domain::key::Key;
 use key_authority_domain::time::Timestamp;
 use sea_orm::sea_query::{Expr, ExprTrait, Query, SimpleExpr};
 use sea_orm::{
@@ -168,16 +168,24 @@ impl ReadTx {
         bounded(async { Ok(revision.into_tuple::<i64>().one(&self.tx).await?.is_some()) }).await
     }
 
-    /// Number of keys of the account that count towards its limit.
+    /// Number of keys of the account that count towards its limit, but at most `max`, which is the limit: a change must
+    /// not read more keys than that while it blocks all other changes.
     ///
     /// # Errors
     /// If the database did not answer.
-    pub async fn count_towards_limit(&self, account: &AccountId, counted: CountedKeys) -> Result<u64, StorageError> {
-        let states: &[KeyState] = match counted {
-            CountedKeys::All => &[],
-            CountedKeys::Active => &[KeyState::Active],
-        };
-        bounded(key_read::count(&self.tx, account, states, self.now)).await
+    pub async fn count_towards_limit(
+        &self,
+        account: &AccountId,
+        counted: CountedKeys,
+        max: u32,
+    ) -> Result<u64, StorageError> {
+        bounded(async {
+            match counted {
+                CountedKeys::All => key_read::count_all(&self.tx, account, max.into()).await,
+                CountedKeys::Active => key_read::count_active(&self.tx, account, self.now, max.into()).await,
+            }
+        })
+        .await
     }
 }
 

@@ -141,7 +141,7 @@ impl Admin {
                 if account.id.is_system() {
                     return Err(PolicyError::AccountReserved.into());
                 }
-                if tx.count_towards_limit(&account.id, CountedKeys::All).await? > 0 {
+                if tx.count_towards_limit(&account.id, CountedKeys::All, 1).await? > 0 {
                     return Err(PolicyError::AccountNotEmpty.into());
                 }
                 tx.delete_account(&account.id).await?;

@@ -47,8 +47,11 @@ impl Replay for Issued {
 async fn check_room(tx: &WriteTx<'_>, account: &Account, before: Option<&Key>, after: &Key) -> Result<(), RpcError> {
     let counted = account.policy.counted;
     let counts = |key: &Key| key.is_counted(counted, tx.now());
-    if account.policy.max_keys.is_some() && counts(after) && !before.is_some_and(counts) {
-        account.policy.check_room(tx.count_towards_limit(&account.id, counted).await?)?;
+    if let Some(max) = account.policy.max_keys
+        && counts(after)
+        && !before.is_some_and(counts)
+    {
+        account.policy.check_room(tx.count_towards_limit(&account.id, counted, max).await?)?;
     }
     Ok(())
 }

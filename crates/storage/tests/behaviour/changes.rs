@@ -127,7 +127,10 @@ async fn fifty_writers_of_two_processes_leave_no_gap_and_never_exceed_max_keys(d
     assert_eq!(revisions, expected);
 
     let tx = stores[1].begin().await.unwrap();
-    assert_eq!(tx.count_towards_limit(&account_id("acme"), CountedKeys::All).await.unwrap(), u64::from(MAX_KEYS));
+    assert_eq!(
+        tx.count_towards_limit(&account_id("acme"), CountedKeys::All, 1_000).await.unwrap(),
+        u64::from(MAX_KEYS)
+    );
     drop(tx);
     let events = stores[1].events(&every_event(), 100, Revision(0)).await.unwrap().items;
     assert!(events.is_sorted_by_key(|logged| logged.time), "revision order is commit order");
@@ -138,7 +141,8 @@ async fn fifty_writers_of_two_processes_leave_no_gap_and_never_exceed_max_keys(d
 async fn create_key_if_there_is_room(store: &Store, id: &str) -> Option<Revision> {
     let tx = store.begin().await.unwrap();
     let account = tx.account(&account_id("acme")).await.unwrap().unwrap();
-    let count = tx.count_towards_limit(&account.id, account.policy.counted).await.unwrap();
+    let max = account.policy.max_keys.unwrap();
+    let count = tx.count_towards_limit(&account.id, account.policy.counted, max).await.unwrap();
     account.policy.check_room(count).ok()?;
     let mut key = key(id, "acme");
     date_key(&tx, &mut key);
@@ -247,8 +251,8 @@ async fn reads_in_a_change_see_its_earlier_writes(database: Database) {
     tx.update_key(&mut changed).await.unwrap();
     tx.insert_key(&key("key_2", "acme")).await.unwrap();
     assert_eq!(tx.key(&stored.id).await.unwrap(), Some(changed));
-    assert_eq!(tx.count_towards_limit(&stored.account, CountedKeys::All).await.unwrap(), 2);
-    assert_eq!(tx.count_towards_limit(&stored.account, CountedKeys::Active).await.unwrap(), 1);
+    assert_eq!(tx.count_towards_limit(&stored.account, CountedKeys::All, 1_000).await.unwrap(), 2);
+    assert_eq!(tx.count_towards_limit(&stored.account, CountedKeys::Active, 1_000).await.unwrap(), 1);
     assert_eq!(store.key(&stored.id).await.unwrap(), Some(stored), "and nobody else does");
     assert_eq!(store.key(&key_id("key_2")).await.unwrap(), None);
     assert!(tx.now() > at(0));
@@ -269,7 +273,7 @@ async fn a_read_transaction_is_consistent_and_does_not_wait_for_changes(database
     let committed = tx.commit(event(Action::CreateKey, "acme", Some("new"))).await.unwrap();
     let digests = [digest("old", 1), digest("new", 1)];
     assert_eq!(reading.holders(&digests).await.unwrap().keys().collect::<Vec<_>>(), [&digests[0]]);
-    assert_eq!(reading.count_towards_limit(&account_id("acme"), CountedKeys::All).await.unwrap(), 1);
+    assert_eq!(reading.count_towards_limit(&account_id("acme"), CountedKeys::All, 1_000).await.unwrap(), 1);
     drop(reading);
 
     let later = store.begin_reading().await.unwrap();

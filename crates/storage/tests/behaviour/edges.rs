@@ -12,7 +12,7 @@ use crate::support::database::query;
 use crate::support::make::{
     account, digest, event, join_as, joining, key, minted, note, put_account, put_key, replica_id, ring,
 };
-use crate::support::{Database, on_database_servers, on_databases, on_every_database};
+use crate::support::{Database, Kind, on_database_servers, on_databases, on_every_database};
 
 on_every_database! {
     event_times_are_in_revision_order_when_the_clock_steps,
@@ -93,13 +93,18 @@ async fn a_migration_marks_retired_secrets(database: Database) {
         tx.commit(event(Action::RenewKey, "acme", Some("key_1"))).await.unwrap();
     }
     store.begin().await.unwrap().commit(event(Action::ImportKeys, "acme", None)).await.unwrap();
-    // The schema of the previous build.
+    // The schema of the build before.
+    let drop_index = match database.kind {
+        Kind::MariaDb => "DROP INDEX api_key_account_active ON api_key",
+        _ => "DROP INDEX api_key_account_active",
+    };
     for undo in [
         "ALTER TABLE api_key_secret DROP COLUMN retired",
         "ALTER TABLE authority DROP COLUMN log_format_min",
         "ALTER TABLE authority DROP COLUMN lease_us",
         "DROP TABLE durability",
-        "DELETE FROM seaql_migrations WHERE version LIKE 'm0003%'",
+        drop_index,
+        "DELETE FROM seaql_migrations WHERE version LIKE 'm0003%' OR version LIKE 'm0004%'",
     ] {
         database.tamper(undo).await;
     }

@@ -74,7 +74,7 @@ impl ExistingKeys {
         let known: Vec<_> = candidates().flat_map(|candidate| &candidate.known).copied().collect();
         let requested: Vec<_> = candidates().filter_map(|candidate| candidate.key.spec.id.clone()).collect();
         let counted = match account.policy.max_keys {
-            Some(_) => tx.count_towards_limit(&account.id, account.policy.counted).await?,
+            Some(max) => tx.count_towards_limit(&account.id, account.policy.counted, max).await?,
             None => 0,
         };
         let (ids, earlier) = match mode {
