@@ -1,6 +1,6 @@
 //! The reads of a replica: events of the log from a revision, the rows that they name, and the initial snapshot.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet};
 
 use key_authority_domain::account::Account;
 use key_authority_domain::audit::{Action, ChainHash};
@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use crate::entity::{account, api_key, audit_event, authority};
 use crate::error::StorageError;
 use crate::mapping::{AUTHORITY, RowContext};
+use crate::key_read::Batches;
 use crate::row_size::{self, READ_BYTES_MAX};
 use crate::session::is_read_only_sql;
 use crate::settings::{Head, head_of, row};
@@ -184,13 +185,10 @@ impl Store {
 /// Reads all keys in batches, limited in rows and in bytes. Each batch is converted on a blocking thread while the next
 /// is read and the one before is consumed.
 async fn all_keys(tx: &DatabaseTransaction, mut take: impl FnMut(Vec<Key>)) -> Result<(), StorageError> {
-    let (mut after, mut ends) = (String::new(), VecDeque::new());
+    let (mut after, mut batches) = (String::new(), Batches::new());
     let mut conversion = None;
     loop {
-        if ends.is_empty() {
-            ends = bounded(key_read::batches_after(tx, &after, SNAPSHOT_BATCH)).await?;
-        }
-        let end = ends.pop_front();
+        let end = bounded(batches.end_after(tx, &after, SNAPSHOT_BATCH)).await?;
         let rows = match &end {
             Some(end) => Some(bounded(key_read::batch(tx, &after, end)).await?),
             None => None,

@@ -196,29 +196,54 @@ async fn count(db: &impl ConnectionTrait, keys: Select<api_key::Entity>, max: u6
     Ok(u64::try_from(count).unwrap_or(0))
 }
 
-/// Number of keys whose sizes one statement lists for the batches of a snapshot.
-const SIZES_LISTED: u64 = 5_000;
+/// The batches of a snapshot, in the order of the IDs.
+pub(crate) struct Batches {
+    /// The last IDs of the next batches.
+    ends: VecDeque<String>,
+    /// Number of keys whose sizes the next statement lists. MariaDB and MySQL read whole texts for their sizes, so it is
+    /// small while keys are large.
+    listed: u64,
+}
 
-/// The last IDs of the next batches of a snapshot after `after`, in the order of the IDs. A batch has at most `rows`
-/// keys and [`row_size::READ_BYTES_MAX`] bytes. Empty after the last key.
-pub(crate) async fn batches_after(
-    db: &impl ConnectionTrait,
-    after: &str,
-    rows: usize,
-) -> Result<VecDeque<String>, StorageError> {
-    let select = api_key::Entity::find().filter(Column::Id.gt(after)).order_by_asc(Column::Id).limit(SIZES_LISTED);
-    let bytes = row_size::of_key(db.get_database_backend());
-    let select = select.select_only().column(Column::Id).column_as(bytes, "bytes");
-    let listed: Vec<(String, i64)> = select.into_tuple().all(db).await?;
-    let mut rest = listed.as_slice();
-    let mut ends = VecDeque::new();
-    while !rest.is_empty() {
-        let count = row_size::fitting(rest.iter().map(|(_, bytes)| *bytes)).min(rows);
-        let (batch, others) = rest.split_at(count);
-        ends.extend(batch.last().map(|(id, _)| id.clone()));
-        rest = others;
+impl Batches {
+    const LISTED_MIN: u64 = 100;
+    const LISTED_MAX: u64 = 5_000;
+
+    pub(crate) fn new() -> Self {
+        Self { ends: VecDeque::new(), listed: 250 }
     }
-    Ok(ends)
+
+    /// The last ID of the batch after `after`; None after the last key. A batch has at most `rows` keys and
+    /// [`row_size::READ_BYTES_MAX`] bytes, or one key.
+    pub(crate) async fn end_after(
+        &mut self,
+        db: &impl ConnectionTrait,
+        after: &str,
+        rows: usize,
+    ) -> Result<Option<String>, StorageError> {
+        if self.ends.is_empty() {
+            self.list(db, after, rows).await?;
+        }
+        Ok(self.ends.pop_front())
+    }
+
+    async fn list(&mut self, db: &impl ConnectionTrait, after: &str, rows: usize) -> Result<(), StorageError> {
+        let select = api_key::Entity::find().filter(Column::Id.gt(after)).order_by_asc(Column::Id).limit(self.listed);
+        let bytes = row_size::of_key(db.get_database_backend());
+        let select = select.select_only().column(Column::Id).column_as(bytes, "bytes");
+        let listed: Vec<(String, i64)> = select.into_tuple().all(db).await?;
+        let mut rest = listed.as_slice();
+        while !rest.is_empty() {
+            let count = row_size::fitting(rest.iter().map(|(_, bytes)| *bytes)).min(rows);
+            let (batch, others) = rest.split_at(count);
+            self.ends.extend(batch.last().map(|(id, _)| id.clone()));
+            rest = others;
+        }
+        let are_large = row_size::fitting(listed.iter().map(|(_, bytes)| *bytes)) < listed.len();
+        self.listed = if are_large { self.listed / 2 } else { self.listed * 2 };
+        self.listed = self.listed.clamp(Self::LISTED_MIN, Self::LISTED_MAX);
+        Ok(())
+    }
 }
 
 /// Reads the keys after `after` up to `to`, in the order of their IDs. The transaction must have snapshot isolation.

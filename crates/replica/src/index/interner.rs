@@ -22,8 +22,8 @@ pub(super) struct Interner {
 
 impl Interner {
     /// Returns the shared instance of these attributes.
-    pub(super) fn intern(&mut self, account: AccountRef, access: Access, labels: &Labels) -> Arc<SharedAttributes> {
-        let access = self.access.intern(access);
+    pub(super) fn intern(&mut self, account: AccountRef, access: &Access, labels: &Labels) -> Arc<SharedAttributes> {
+        let access = self.access.intern_copy(access);
         self.attributes.intern(SharedAttributes {
             account,
             access,
@@ -56,6 +56,21 @@ impl<T: Hash + Eq> Shared<T> {
         if let Some(known) = self.all.get(&value) {
             return Arc::clone(known);
         }
+        self.insert(value)
+    }
+
+    /// Interns a copy of `value`, which is made only if there is no equal value yet.
+    fn intern_copy(&mut self, value: &T) -> Arc<T>
+    where
+        T: Clone,
+    {
+        if let Some(known) = self.all.get(value) {
+            return Arc::clone(known);
+        }
+        self.insert(value.clone())
+    }
+
+    fn insert(&mut self, value: T) -> Arc<T> {
         let new = Arc::new(value);
         self.all.insert(Arc::clone(&new));
         new

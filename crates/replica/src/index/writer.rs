@@ -159,7 +159,7 @@ impl Writer {
 
     fn put_key(&mut self, key: &Key, source: RowSource) {
         let account = AccountRef(self.resident_account(&key.account));
-        let attributes = self.interner.intern(account, key.access.clone(), &key.labels);
+        let attributes = self.interner.intern(account, &key.access, &key.labels);
         let index = Arc::clone(&self.index);
         let records = index.records.pin();
         let mut versions = Vec::with_capacity(key.secrets.len());
