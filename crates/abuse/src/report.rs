@@ -80,7 +80,7 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    pub(crate) fn new(attack: &Attack, stage: &Stage, samples: &Samples, memory: &Memory) -> Self {
+    pub(crate) fn new(attack: &Attack, stage: &Stage, samples: &Samples, memory: &Memory, memory_only: bool) -> Self {
         let during = |kind| Calls::of(samples.of(kind, Phase::Attack));
         let (_, before) = memory.of(Phase::Quiet);
         let (most, after) = (memory.of(Phase::Attack).0.max(memory.of(Phase::After).0), memory.of(Phase::After).1);
@@ -103,15 +103,22 @@ impl Outcome {
             memory: memory.curve(),
         };
         let after = samples.of(Kind::Verify, Phase::After).failed();
-        outcome.judge(attack.may_exclude_newcomers, after);
+        outcome.judge(attack.may_exclude_newcomers, after, memory_only);
         outcome
     }
 
     /// Compares the figures with the bounds.
-    fn judge(&mut self, may_exclude_newcomers: bool, failed_after: u64) {
+    fn judge(&mut self, may_exclude_newcomers: bool, failed_after: u64, memory_only: bool) {
         let mut broken = Vec::new();
         if self.growth_max_mib > GROWTH_MIB_MAX + self.data_mib {
             broken.push(format!("memory grew by {:.0} MiB", self.growth_max_mib));
+        }
+        if failed_after > 0 {
+            broken.push(format!("Verify failed {failed_after} times after the attack"));
+        }
+        if memory_only {
+            self.broken = broken;
+            return;
         }
         let p99_max = (2.0 * self.quiet.p99_ms).max(P99_MS_MAX);
         if self.good.p99_ms > p99_max {
@@ -129,9 +136,6 @@ impl Outcome {
         }
         if !may_exclude_newcomers && self.newcomers.failed() > 0 {
             broken.push(format!("new connections failed: {}", list(&self.newcomers.failures)));
-        }
-        if failed_after > 0 {
-            broken.push(format!("Verify failed {failed_after} times after the attack"));
         }
         if self.revocations.max_ms > REVOKE_MS_MAX {
             broken.push(format!("RevokeKey took {:.0} ms", self.revocations.max_ms));
@@ -277,7 +281,7 @@ mod tests {
     #[test]
     fn figures_at_the_bounds_keep_them() {
         let mut outcome = outcome();
-        outcome.judge(false, 0);
+        outcome.judge(false, 0, false);
         assert_eq!(outcome.broken, [""; 0]);
     }
 
@@ -295,7 +299,7 @@ mod tests {
         for case in cases {
             let mut outcome = outcome();
             case(&mut outcome);
-            outcome.judge(false, 0);
+            outcome.judge(false, 0, false);
             assert_eq!(outcome.broken.len(), 1, "{:?}", outcome.broken);
         }
     }
@@ -303,7 +307,7 @@ mod tests {
     #[test]
     fn a_slow_quiet_phase_widens_the_bound_of_the_p99() {
         let mut outcome = Outcome { quiet: calls(4.0, &[]), good: calls(8.0, &[]), ..outcome() };
-        outcome.judge(false, 0);
+        outcome.judge(false, 0, false);
         assert_eq!(outcome.broken, [""; 0]);
     }
 }

@@ -35,6 +35,9 @@ pub(crate) struct Args {
     /// Short attacks of 3 seconds
     #[arg(long)]
     pub(crate) quick: bool,
+    /// Judge memory and what works after the attack, but no latency: for debug builds and busy machines
+    #[arg(long)]
+    pub(crate) memory_only: bool,
     /// Attacks to run, separated by commas [default: all]
     #[arg(long, value_delimiter = ',', value_name = "ATTACK")]
     pub(crate) only: Vec<String>,
@@ -123,7 +126,7 @@ async fn one(args: &Args, attack: &Attack) -> Result<Outcome> {
     if !subject.server.process.is_running() {
         stage.note("the server was not running at the end");
     }
-    Ok(Outcome::new(attack, &stage, &samples, &memory))
+    Ok(Outcome::new(attack, &stage, &samples, &memory, args.memory_only))
 }
 
 /// Raises the number of open files to the hard limit, for attackers with many connections. The server inherits it.

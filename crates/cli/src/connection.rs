@@ -2,6 +2,7 @@
 
 #![expect(clippy::doc_markdown, reason = "the comments of the flags are the text of --help")]
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use clap::Args;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
+use crate::console::note;
 use crate::errors::Error;
 use crate::private_file;
 use crate::profile::{self, Profile};
@@ -104,6 +106,9 @@ impl Connection {
             (Some(_), None) | (None, Some(_)) => return Err(Error::IncompleteIdentity),
         };
         if !is_tls {
+            if !is_local(&endpoint) {
+                note(&format!("the connection to {text} is not encrypted: others on the network can read the token"));
+            }
             return match (ca_file, identity) {
                 (None, None) => Ok(endpoint),
                 _ => Err(Error::TlsFilesWithoutTls(text)),
@@ -119,6 +124,12 @@ impl Connection {
         }
         endpoint.tls_config(tls).map_err(|error| Error::Endpoint { endpoint: text, source: error.into() })
     }
+}
+
+/// Whether the endpoint is this machine.
+fn is_local(endpoint: &Endpoint) -> bool {
+    let host = endpoint.uri().host().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 fn open(path: &Path) -> Result<Vec<u8>, Error> {

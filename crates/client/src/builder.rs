@@ -1,6 +1,7 @@
 //! The settings of a verifier.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -164,11 +165,24 @@ impl VerifierBuilder {
         if is_tls {
             self.tls.apply(endpoint, url)
         } else if self.tls.is_empty() {
+            warn_if_remote(&endpoint);
             Ok(endpoint)
         } else {
             Err(SetupError::CertificatesWithoutTls(url.to_owned()))
         }
     }
+}
+
+/// Warns if the token crosses a network in clear text.
+fn warn_if_remote(endpoint: &Endpoint) {
+    let host = endpoint.uri().host().unwrap_or_default().trim_matches(['[', ']']);
+    let is_local = host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+    #[cfg(feature = "tracing")]
+    if !is_local {
+        tracing::warn!(endpoint = %endpoint.uri(), "connection without TLS; the token crosses the network in clear text");
+    }
+    #[cfg(not(feature = "tracing"))]
+    let _ = is_local;
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ use tokio::task::JoinHandle;
 
 use crate::entity::{account, api_key, audit_event, authority};
 use crate::error::StorageError;
-use crate::mapping::{AUTHORITY, RowContext};
 use crate::key_read::Batches;
+use crate::mapping::{AUTHORITY, RowContext};
 use crate::row_size::{self, READ_BYTES_MAX};
 use crate::session::is_read_only_sql;
 use crate::settings::{Head, head_of, row};

@@ -206,6 +206,12 @@ impl Config {
         if reachable && self.anonymous_verify {
             warnings.push("Verify is open to every client that can reach it; restrict access on the network");
         }
+        if self.database.url.is_remote_and_unverified() {
+            warnings.push(
+                "the database is on another host and its certificate is not verified; set sslmode=verify-full \
+                 (PostgreSQL) or ssl-mode=VERIFY_IDENTITY (MySQL, MariaDB) in the URL",
+            );
+        }
         if self.is_data_dir_unused {
             warnings
                 .push("--data-dir (KEY_AUTHORITY_DATA_DIR) has no effect with a database URL; the folder is not used");

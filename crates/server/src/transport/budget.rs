@@ -9,7 +9,7 @@
 //! Small chunks are not charged: the number of calls on a connection bounds them.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -60,7 +60,7 @@ struct Account {
     pages: Arc<Semaphore>,
     /// Wakes those that wait for room, and the watch for a peer that reads nothing.
     changed: Notify,
-    is_listed: Mutex<bool>,
+    is_listed: AtomicBool,
     cut: CancellationToken,
 }
 
@@ -81,7 +81,7 @@ impl ProcessBudget {
             ended: AtomicU64::new(0),
             pages: Arc::new(Semaphore::new(PAGES_MAX)),
             changed: Notify::new(),
-            is_listed: Mutex::default(),
+            is_listed: AtomicBool::new(false),
             cut: CancellationToken::new(),
         }))
     }
@@ -110,12 +110,10 @@ impl Account {
 
     /// Counts bytes of the process, and lists this connection among those that may be cut for them.
     fn add_to_process(self: &Arc<Self>, bytes: usize) {
-        let mut is_listed = self.is_listed.lock().unwrap_or_else(PoisonError::into_inner);
-        if !std::mem::replace(&mut *is_listed, true) {
+        if !self.is_listed.swap(true, Ordering::Relaxed) {
             let mut charged = self.process.0.charged.lock().unwrap_or_else(PoisonError::into_inner);
             charged.push(Arc::downgrade(self));
         }
-        drop(is_listed);
         let held = self.process.0.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if held > self.process.0.bytes_max {
             self.process.cut_largest();

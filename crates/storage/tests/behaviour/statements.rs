@@ -307,7 +307,10 @@ impl Step {
     fn reads_all(&self) -> bool {
         let is_walk =
             ["SCAN ", "ALL "].iter().any(|word| self.access.starts_with(word)) || self.access.contains("Seq Scan");
-        is_walk && ![" USING INDEX ", "SCAN event ", "SCAN counted", "<derived"].iter().any(|fine| self.access.contains(fine))
+        is_walk
+            && ![" USING INDEX ", "SCAN event ", "SCAN counted", "<derived"]
+                .iter()
+                .any(|fine| self.access.contains(fine))
     }
 
     /// Whether the scan starts at the page instead of the end of the index.

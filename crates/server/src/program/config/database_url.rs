@@ -1,8 +1,10 @@
 //! The database URL. It is a secret, since it usually contains a password.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use url::Url;
 use zeroize::Zeroizing;
 
 /// The kind of database that a URL names.
@@ -81,6 +83,26 @@ impl DatabaseUrl {
         (!folder.as_os_str().is_empty() && !folder.is_dir()).then_some(folder)
     }
 
+    /// Whether the database is on another host, and the connection does not verify its certificate.
+    #[must_use]
+    pub fn is_remote_and_unverified(&self) -> bool {
+        let Ok(url) = Url::parse(&self.text) else { return false };
+        let is_verified = url.query_pairs().any(|(name, mode)| {
+            matches!(&*name, "sslmode" | "ssl-mode")
+                && ["verify-ca", "verify-full", "verify_ca", "verify_identity"]
+                    .iter()
+                    .any(|known| mode.eq_ignore_ascii_case(known))
+        });
+        let is_remote = url.host_str().is_some_and(|host| {
+            let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+            !host.is_empty()
+                && host != "localhost"
+                && !host.starts_with('%')
+                && !address.is_ok_and(|ip| ip.is_loopback())
+        });
+        self.kind != DatabaseKind::Sqlite && is_remote && !is_verified
+    }
+
     /// Returns the kind of database.
     #[must_use]
     pub fn kind(&self) -> DatabaseKind {
@@ -134,6 +156,24 @@ mod tests {
             let url = DatabaseUrl { text, kind: DatabaseKind::Postgres };
             assert_eq!(url.to_string(), shown);
             assert_eq!(format!("{url:?}"), format!("DatabaseUrl({shown})"));
+        }
+    }
+
+    #[test]
+    fn a_remote_database_needs_a_verified_certificate() {
+        let is_unverified = |url: &str| DatabaseUrl::parse(url).unwrap().is_remote_and_unverified();
+        for url in ["postgres://h/d", "mysql://h/d?ssl-mode=REQUIRED", "postgres://u:p@192.0.2.7/d?sslmode=require"] {
+            assert!(is_unverified(url), "{url}");
+        }
+        for url in [
+            "postgres://localhost/d",
+            "postgres://[::1]/d",
+            "mysql://127.0.0.1/d",
+            "postgres://h/d?sslmode=verify-full",
+            "mysql://h/d?ssl-mode=VERIFY_IDENTITY",
+            "sqlite://x.db",
+        ] {
+            assert!(!is_unverified(url), "{url}");
         }
     }
 
