@@ -104,7 +104,7 @@ fn compile(pattern: &str) -> Result<(Regex, usize), regex::Error> {
     for bytes in smaller {
         match build(bytes) {
             Err(regex::Error::CompiledTooBig(_)) => {}
-            built => return built.map(|regex| (regex, bytes)),
+            outcome => return outcome.map(|regex| (regex, bytes)),
         }
     }
     build(largest).map(|regex| (regex, largest))

@@ -173,7 +173,7 @@ fn the_texts_of_a_key_have_an_exact_limit() {
     update(&mut full, KEY_BYTES_MAX - 2).unwrap();
     assert_eq!(full.texts().bytes(), KEY_BYTES_MAX);
     let error = update(&mut new.clone(), KEY_BYTES_MAX - 1).unwrap_err().to_string();
-    assert!(error.starts_with("projects.only must be smaller") && error.contains("49152 bytes"), "{error}");
+    assert!(error.starts_with("projects.only must be smaller") && error.contains("40960 bytes"), "{error}");
     let labels = (0..64).map(|n| (format!("label-{n:02}"), "é".repeat(128))).collect::<Labels>();
     let networks = [Network::new("10.0.0.0/8").unwrap()].into();
     let scopes = [Scope::new("read").unwrap()].into();

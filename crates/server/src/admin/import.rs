@@ -34,7 +34,7 @@ use crate::wire::propagation::propagation_to_proto;
 /// The result of a transaction of an import.
 enum Import {
     /// The plan for each key.
-    Planned(ImportPlan),
+    Planned(Box<ImportPlan>),
     /// The part was imported before, with this event.
     Repeated(Box<LoggedEvent>),
 }
@@ -102,14 +102,14 @@ impl Admin {
                 if record.is_some() {
                     tx.insert_keys(&plan.keys).await?;
                 }
-                Ok((tx, Import::Planned(plan), record))
+                Ok((tx, Import::Planned(Box::new(plan)), record))
             })
             .await?;
         match result {
             Import::Planned(plan) => {
                 imported.extend(plan.digests.iter().copied());
                 let change = change.or_else(|| plan.newest_existing_change());
-                total.add(plan, change);
+                total.add(*plan, change);
             }
             Import::Repeated(logged) => {
                 let (plan, change) = self.repeat(call, message, part, Some(&logged)).await?;

@@ -166,7 +166,7 @@ async fn an_oversize_key_is_valid_and_can_end_but_cannot_grow(mut authority: Aut
     };
     let grown = update(Key { description: "x".into(), ..Key::default() }, "description").await;
     let rule = invalid(grown, "key.projects");
-    assert!(rule.contains("at most 49152 bytes"), "{rule}");
+    assert!(rule.contains("at most 40960 bytes"), "{rule}");
     let only = client.key(&key.id()).await.projects.unwrap().only;
     let smaller = Key { projects: Some(ProjectAccess { all: false, only: only[1..].to_vec() }), ..Key::default() };
     update(smaller, "projects").await.unwrap();

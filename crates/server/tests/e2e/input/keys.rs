@@ -54,7 +54,7 @@ fn content_cases() -> Vec<Case<CreateKeyRequest>> {
             "projects",
             base,
             |r, v| r.projects = v,
-            vec![projects(vec![]), projects(texts(["a b", "é / ✂"])), projects(numbered(1000)), projects(wide(36))],
+            vec![projects(vec![]), projects(texts(["a b", "é / ✂"])), projects(numbered(1000)), projects(wide(28))],
             vec![
                 projects(texts([""])),
                 projects(texts(["a\nb"])),
