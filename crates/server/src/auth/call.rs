@@ -9,7 +9,7 @@ use key_authority_replica::clock::boottime;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 
-use super::credential::Authentication;
+use super::credential::{Authentication, MISSING};
 use super::permit::{Authorizer, Permit};
 use super::refusal_log::RefusalLog;
 use crate::observability::metrics::{CallSeries, SharedMetrics};
@@ -90,12 +90,17 @@ impl CallAuthorizer {
         Ok(Call { permit, deadline: context.deadline })
     }
 
-    /// Checks that the caller is known, with any permissions: enough to read its request.
+    /// Checks that the caller is known, with any permissions: enough to read its request. With `needs_token`, an
+    /// anonymous caller is not.
     ///
     /// # Errors
     /// As [`Authorizer::identify`].
-    pub(crate) fn identify(&self, context: &CallContext) -> Result<(), RpcError> {
-        self.authorizer.identify(context.authentication()?)
+    pub(crate) fn identify(&self, context: &CallContext, needs_token: bool) -> Result<(), RpcError> {
+        let authentication = context.authentication()?;
+        if needs_token && authentication.as_ref().is_ok_and(|credential| credential.digests.is_none()) {
+            return Err(MISSING.into());
+        }
+        self.authorizer.identify(authentication)
     }
 
     /// Turns the outcome of a call into its answer. Refused calls are logged and counted. An outage or an internal

@@ -22,6 +22,7 @@ use crate::auth::call::{CallAuthorizer, CallContext};
 use crate::ext_authz::service::AuthorizationService;
 use crate::rpc::errors::RpcError;
 use crate::rpc::health::HealthService;
+use crate::rpc::raw::frame::FrameProgress;
 use crate::transport::connection::ConnectionContext;
 use crate::transport::limits::BoxError;
 use crate::transport::places::REFLECTIONS_MAX;
@@ -76,7 +77,7 @@ impl Services {
             .route_service(&path("ImportKeys"), admin(IMPORT_BYTES_MAX))
             .route_service(&path("{*method}"), admin(REQUEST_BYTES_MAX))
             .merge(pages(&admin(REQUEST_BYTES_MAX)))
-            .layer(from_fn_with_state(self.calls.clone(), identify));
+            .layer(from_fn_with_state((self.calls.clone(), true), identify));
         self.with_common(Routes::default().into_axum_router().merge(router))
     }
 
@@ -109,7 +110,8 @@ impl Services {
             let ext_authz = Routes::new(ext_authz.max_decoding_message_size(CHECK_BYTES_MAX));
             let ext_authz = ext_authz.into_axum_router().reset_fallback();
             Routes::from(
-                all.into_axum_router().merge(ext_authz.layer(from_fn_with_state(self.calls.clone(), identify))),
+                all.into_axum_router()
+                    .merge(ext_authz.layer(from_fn_with_state((self.calls.clone(), false), identify))),
             )
         };
         Ok(all.into_axum_router().layer(MapRequestLayer::new(charge)).into())
@@ -140,23 +142,28 @@ fn hold(guard: impl Send + 'static, response: Response) -> Response {
     })
 }
 
-/// Refuses the call of an unknown caller before its request is read.
-async fn identify(State(calls): State<CallAuthorizer>, request: Request<Body>, next: Next) -> Response {
+/// Refuses the call of an unknown caller before its request is read. Where a token is needed, it also refuses an
+/// anonymous one.
+async fn identify(
+    State((calls, needs_token)): State<(CallAuthorizer, bool)>,
+    request: Request<Body>,
+    next: Next,
+) -> Response {
     let context = CallContext::from_extensions(request.extensions());
-    match calls.answer(&context, calls.identify(&context)) {
+    match calls.answer(&context, calls.identify(&context, needs_token)) {
         Ok(()) => next.run(request).await,
         Err(status) => status.into_http(),
     }
 }
 
-/// Charges the bytes of a request to its connection, until the request is complete.
+/// Charges the bytes of incomplete messages to the connection.
 fn charge(request: Request<Body>) -> Request<Body> {
     let Some(connection) = request.extensions().get::<ConnectionContext>() else { return request };
-    let mut charge = connection.budget.request();
+    let (mut charge, mut progress) = (connection.budget.request(), FrameProgress::default());
     request.map(|body| {
         Body::from_stream(body.into_data_stream().map(move |chunk| {
             let chunk = chunk.map_err(BoxError::from)?;
-            charge.add(chunk.len()).map_err(|error| Status::from(RpcError::from(error)))?;
+            charge.set(progress.add(&chunk)).map_err(|error| Status::from(RpcError::from(error)))?;
             Ok::<_, BoxError>(chunk)
         }))
     })

@@ -275,6 +275,9 @@ impl Server {
         move |connection| {
             let authenticator = Authenticator::new(Arc::clone(&keyring), connection.peer.address());
             let (place, authorizer) = (Arc::clone(&connection.place), Arc::clone(&authorizer));
+            if connection.peer.is_verified() {
+                place.promote();
+            }
             let authenticate: Authenticate = Box::new(move |headers| {
                 let caller = authenticator.authenticate(headers);
                 if !place.is_known() && authorizer.is_known(&caller) {

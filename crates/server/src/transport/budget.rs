@@ -165,10 +165,10 @@ impl ConnectionBudget {
         Bytes::from_owner(ChargedChunk { account: Arc::clone(&self.0), chunk })
     }
 
-    /// Returns a charge for a request, which grows with the bytes that arrive.
+    /// Returns a charge for a request, of nothing yet.
     #[must_use]
     pub fn request(&self) -> RequestCharge {
-        RequestCharge { budget: self.clone(), bytes: 0, charged: 0 }
+        RequestCharge { budget: self.clone(), charged: 0 }
     }
 
     /// Completes when the peer has read nothing for too long.
@@ -219,35 +219,40 @@ impl Drop for ChargedChunk {
 #[derive(Debug)]
 pub struct RequestCharge {
     budget: ConnectionBudget,
-    bytes: usize,
     charged: usize,
 }
 
 impl RequestCharge {
-    /// Adds bytes that have arrived.
+    /// Sets how many bytes the request holds now.
     ///
     /// # Errors
     /// [`OverBudget`]. The request must be dropped.
-    pub fn add(&mut self, bytes: usize) -> Result<(), OverBudget> {
-        self.bytes += bytes;
-        if self.bytes <= FREE_BYTES {
+    pub fn set(&mut self, bytes: usize) -> Result<(), OverBudget> {
+        let bytes = if bytes <= FREE_BYTES { 0 } else { bytes };
+        let account = &self.budget.0;
+        if bytes <= self.charged {
+            self.release(self.charged - bytes);
             return Ok(());
         }
-        let (new, account) = (self.bytes - self.charged, &self.budget.0);
-        let bytes_max = account.process.0.bytes_max / REQUEST_SHARE;
+        let (new, bytes_max) = (bytes - self.charged, account.process.0.bytes_max / REQUEST_SHARE);
         let before = account.requests.fetch_add(new, Ordering::Relaxed);
-        self.charged += new;
+        self.charged = bytes;
         account.add_to_process(new);
         if before + new > bytes_max { Err(OverBudget { bytes_max }) } else { Ok(()) }
+    }
+
+    fn release(&mut self, bytes: usize) {
+        if bytes > 0 {
+            self.charged -= bytes;
+            self.budget.0.requests.fetch_sub(bytes, Ordering::Relaxed);
+            self.budget.0.process.0.held.fetch_sub(bytes, Ordering::Relaxed);
+        }
     }
 }
 
 impl Drop for RequestCharge {
     fn drop(&mut self) {
-        if self.charged > 0 {
-            self.budget.0.requests.fetch_sub(self.charged, Ordering::Relaxed);
-            self.budget.0.process.0.held.fetch_sub(self.charged, Ordering::Relaxed);
-        }
+        self.release(self.charged);
     }
 }
 
@@ -335,11 +340,12 @@ mod tests {
         let connection = process.connection();
         let _chunk = connection.charge_response(Bytes::from_static(&[0; FREE_BYTES]));
         let mut request = connection.request();
-        assert_eq!(request.add(FREE_BYTES), Ok(()));
+        assert_eq!(request.set(FREE_BYTES), Ok(()));
         assert_eq!(process.held(), 0);
-        assert_eq!(request.add(1), Err(OverBudget { bytes_max: 0 }));
+        assert_eq!(request.set(FREE_BYTES + 1), Err(OverBudget { bytes_max: 0 }));
         assert_eq!(process.held(), FREE_BYTES + 1);
-        drop(request);
+        assert_eq!(request.set(0), Ok(()));
+        assert_eq!(process.held(), 0);
         assert_eq!(process.held(), 0);
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::Service;
@@ -153,8 +154,12 @@ where
             return tracing::info!(peer = %address, reason = cut.as_str(), "connection cut");
         }
     };
-    closing.cancel();
     go_away.set();
+    // This poll sends the GOAWAY. Streams end after it, so that no client begins them again on this connection.
+    if let Some(ended) = calls.run(served.as_mut()).now_or_never() {
+        return log_end(address, ended);
+    }
+    closing.cancel();
     let settled = timeout(SETTLE.min(grace), calls.run(served.as_mut())).await;
     if let Ok(ended) = settled {
         return log_end(address, ended);

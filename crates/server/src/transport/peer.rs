@@ -48,6 +48,12 @@ impl Peer {
         info.remote_addr().map(|address| address.ip())
     }
 
+    /// Whether the peer has a client certificate that was verified.
+    #[must_use]
+    pub(crate) fn is_verified(&self) -> bool {
+        matches!(self, Self::Tls(info) if info.peer_certs().is_some())
+    }
+
     fn insert_into(&self, extensions: &mut Extensions) {
         match self {
             Self::Plain(info) => {

@@ -48,6 +48,43 @@ pub(crate) fn append_infallible(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u
     });
 }
 
+/// Follows the frames of a request body, to know how much of a message has arrived.
+#[derive(Debug, Default)]
+pub(crate) struct FrameProgress {
+    header: [u8; HEADER_BYTES],
+    header_len: usize,
+    /// The bytes of the message that have arrived, and those that have not.
+    arrived: usize,
+    missing: usize,
+}
+
+impl FrameProgress {
+    /// Adds a chunk, and returns how many bytes of an incomplete message have arrived.
+    pub(crate) fn add(&mut self, mut chunk: &[u8]) -> usize {
+        while !chunk.is_empty() {
+            if self.header_len < HEADER_BYTES {
+                let count = chunk.len().min(HEADER_BYTES - self.header_len);
+                let (now, later) = chunk.split_at(count);
+                if let Some(room) = self.header.get_mut(self.header_len..self.header_len + count) {
+                    room.copy_from_slice(now);
+                }
+                (self.header_len, chunk) = (self.header_len + count, later);
+                let [_, len @ ..] = self.header;
+                self.missing = usize::try_from(u32::from_be_bytes(len)).unwrap_or(usize::MAX);
+            } else {
+                let count = chunk.len().min(self.missing);
+                self.arrived += count;
+                self.missing -= count;
+                chunk = chunk.get(count..).unwrap_or_default();
+            }
+            if self.header_len == HEADER_BYTES && self.missing == 0 {
+                *self = Self::default();
+            }
+        }
+        self.header_len + self.arrived
+    }
+}
+
 /// The bytes of a request body, in order of arrival. The usual single chunk is not copied.
 #[derive(Debug, Default)]
 pub(super) enum BodyBuffer {
@@ -92,5 +129,24 @@ impl BodyBuffer {
         if self.bytes().is_empty() {
             *self = Self::Empty;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_progress_counts_the_incomplete_message_only() {
+        let frame = |len: u8| [&[0, 0, 0, 0, len][..], &vec![7; len.into()]].concat();
+        let body = [frame(3), frame(0), frame(20)].concat();
+        for step in 1..=body.len() {
+            let mut progress = FrameProgress::default();
+            let counts: Vec<_> = body.chunks(step).map(|chunk| progress.add(chunk)).collect();
+            assert_eq!(counts.last(), Some(&0), "{step}");
+            assert!(counts.iter().all(|count| *count < 25), "{step}: {counts:?}");
+        }
+        let mut progress = FrameProgress::default();
+        assert_eq!(progress.add(&[&frame(3)[..], &frame(20)[..9]].concat()), 9);
     }
 }

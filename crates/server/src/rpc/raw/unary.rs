@@ -87,8 +87,8 @@ impl<B: Body<Data = Bytes> + Unpin, C: Unpin + 'static> Future for UnaryCall<B, 
             match ready!(Pin::new(&mut this.body).poll_frame(context)) {
                 Some(Ok(frame)) => {
                     if let Ok(chunk) = frame.into_data() {
-                        this.charge.add(chunk.len()).map_err(RpcError::from)?;
                         this.buffer.push(chunk);
+                        this.charge.set(this.buffer.bytes().len()).map_err(RpcError::from)?;
                         this.check_trailing()?;
                     }
                 }

@@ -398,7 +398,9 @@ async fn a_message_of_several_parts_can_be_repeated(mut authority: Authority) {
 
 async fn messages_of_a_caller_have_a_limit_in_bytes_and_those_that_wait_are_imported(authority: Authority) {
     let root = with_account(&authority).await;
-    let (_, caller) = authority.new_caller(&["keys.write"], None).await;
+    let (caller, _) = authority.new_caller(&["keys.write"], None).await;
+    // A connection of each, since incomplete messages on one connection have a limit too.
+    let connect = || Client::with_authorization(authority.new_channel(), Some(&format!("Bearer {}", caller.token)));
     // 12 MiB each, so that two of them are admitted.
     let large = |message: usize| {
         let key = |number| ImportedKey { description: "x".repeat(2_000), ..named(&format!("key-{message}-{number}")) };
@@ -407,8 +409,8 @@ async fn messages_of_a_caller_have_a_limit_in_bytes_and_those_that_wait_are_impo
     let held = authority.database().hold_changes();
     let mut imports = tokio::task::JoinSet::new();
     for message in 0..3 {
-        let caller = caller.clone();
-        imports.spawn(async move { caller.import(large(message)).await });
+        let client = connect();
+        imports.spawn(async move { client.import(large(message)).await });
     }
     let refusal = in_time("one is refused at once", imports.join_next()).await.unwrap().unwrap();
     let (status, _) = refused(refusal, Code::ResourceExhausted, "IMPORT_RUNNING");
