@@ -117,6 +117,7 @@ impl Outcome {
             broken.push(format!("Verify failed {failed_after} times after the attack"));
         }
         if memory_only {
+            broken.append(&mut self.broken);
             self.broken = broken;
             return;
         }
