@@ -1,7 +1,7 @@
 //! The program `keyctl`: the command line client of Key Authority. It uses only the gRPC API.
 //!
-//! A command is a file in `commands`: its flags, and a `run` that calls the authority through [`client`] and prints the
-//! response through [`console`]. [`errors`] defines all errors, each with its next step and exit code.
+//! A command is a file in `commands`: its flags, and a `run` that calls the authority through `client` and prints the
+//! response through `console`. `errors` defines all errors, each with its next step and exit code.
 //!
 //! No argument contains a secret, because other users of the machine can read arguments. A token is printed only on
 //! standard output or written to a file for its owner alone, never in notes and errors.
