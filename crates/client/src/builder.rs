@@ -179,7 +179,7 @@ fn warn_if_remote(endpoint: &Endpoint) {
     let is_local = host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
     #[cfg(feature = "tracing")]
     if !is_local {
-        tracing::warn!(endpoint = %endpoint.uri(), "connection without TLS; the token crosses the network in clear text");
+        tracing::warn!(endpoint = %endpoint.uri(), "no TLS; the token crosses the network in clear text");
     }
     #[cfg(not(feature = "tracing"))]
     let _ = is_local;

@@ -3,8 +3,9 @@
 //! ACTIVE ⇄ DISABLED; either → REVOKED, permanently. EXPIRED is not stored: it is computed from the time of each
 //! request.
 //!
-//! An *active* key is in state ACTIVE and not expired; its account may still be suspended. *Counted* keys are those that
-//! count towards the `max_keys` of the account's policy. *Resident* keys are those in a replica's index: all of them.
+//! An *active* key is in state ACTIVE and not expired; its account may still be suspended. *Counted* keys are those
+//! that count towards the `max_keys` of the account's policy. *Resident* keys are those in a replica's index: all of
+//! them.
 
 mod labels;
 mod request;

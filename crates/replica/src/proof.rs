@@ -3,8 +3,8 @@
 use key_authority_domain::id::Revision;
 use key_authority_domain::time::Timestamp;
 
-/// Proof that the lease was valid at this instant. A lookup with the proof sees every change that was acknowledged before
-/// this instant.
+/// Proof that the lease was valid at this instant. A lookup with the proof sees every change that was acknowledged
+/// before this instant.
 ///
 /// Only [`ReplicaState::lease_proof`] makes one. A call reads it once for each question, when the question arrives.
 ///

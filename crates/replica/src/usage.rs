@@ -1,8 +1,8 @@
 //! Usage of keys: counted in memory when Verify accepts a token or a caller is authorized, and flushed in batches.
 //!
 //! Counting costs Verify two atomic writes, and one entry in a queue per batch. A crash loses the counts since the last
-//! flush. The time of a token's last use also stays in memory after a flush: the check before a deletion reads it there,
-//! without a flush.
+//! flush. The time of a token's last use also stays in memory after a flush: the check before a deletion reads it
+//! there, without a flush.
 
 use std::time::Duration;
 

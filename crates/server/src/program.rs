@@ -11,6 +11,7 @@ pub(crate) mod file_permissions;
 pub(crate) mod healthcheck;
 pub(crate) mod routes;
 pub(crate) mod serve;
+mod serve_error;
 pub(crate) mod shutdown;
 pub(crate) mod side_port;
 pub(crate) mod startup;

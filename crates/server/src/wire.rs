@@ -6,9 +6,9 @@
 //!
 //! Every function depends only on its arguments: no clock, no randomness, no `tonic::Status`.
 //!
-//! To add a request, add a struct of domain values (or use the one value, if there is only one), a function from the generated type to it in the file of its
-//! subject, its type to [`idempotency_key`] if it changes something or to [`page`] if it lists, and a line to
-//! `wire/tests.rs`.
+//! To add a request, add a struct of domain values (or use the one value, if there is only one), a function from the
+//! generated type to it in the file of its subject, its type to [`idempotency_key`] if it changes something or to
+//! [`page`] if it lists, and a line to `wire/tests.rs`.
 
 pub(crate) mod access;
 pub(crate) mod account;

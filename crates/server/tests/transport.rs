@@ -1,5 +1,6 @@
 //! The transport over real sockets: who is let in, who is put out, and how it all ends. The certificates of
-//! `transport_certs/` are for `localhost`, signed by themselves, and good for a hundred years; nothing trusts them but these tests.
+//! `transport_certs/` are for `localhost`, signed by themselves, and good for a hundred years; nothing trusts them but
+//! these tests.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed, which is all that it should do")]
 

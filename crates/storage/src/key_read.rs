@@ -42,8 +42,8 @@ impl Store {
         bounded(find(&self.db, id)).await
     }
 
-    /// A page of keys, newest first. It contains fewer than `size` keys although more follow if their rows are large, or
-    /// with a project.
+    /// A page of keys, newest first. It contains fewer than `size` keys although more follow if their rows are large,
+    /// or with a project.
     ///
     /// # Errors
     /// If the database did not answer.
@@ -200,8 +200,8 @@ async fn count(db: &impl ConnectionTrait, keys: Select<api_key::Entity>, max: u6
 pub(crate) struct Batches {
     /// The last IDs of the next batches.
     ends: VecDeque<String>,
-    /// Number of keys whose sizes the next statement lists. MariaDB and MySQL read whole texts for their sizes, so it is
-    /// small while keys are large.
+    /// Number of keys whose sizes the next statement lists. MariaDB and MySQL read whole texts for their sizes, so it
+    /// is small while keys are large.
     listed: u64,
 }
 

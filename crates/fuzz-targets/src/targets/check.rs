@@ -93,7 +93,7 @@ fn peer(address: String) -> Peer {
 
 fn check_response(request: &CheckRequest, response: &CheckResponse, token: &str) {
     let encoded = response.encode_to_vec();
-    // A denial repeats the route's own names and scopes, for whoever configures the proxy.
+    // A denial repeats the route's own names and scopes, for the person who configures the proxy.
     let route = request.attributes.iter().flat_map(|attributes| &attributes.context_extensions);
     let is_in_route = route.into_iter().any(|(name, value)| name.contains(token) || value.contains(token));
     assert!(is_in_route || !contains(&encoded, token.as_bytes()), "the token is in the response");

@@ -1,4 +1,4 @@
-//! Database URLs: whatever surrounds it, the password is in no text that the configuration prints.
+//! Database URLs: no text that the configuration prints contains the password, in any context.
 
 use std::sync::OnceLock;
 

@@ -125,7 +125,8 @@ impl Writer {
         }
         let records = self.index.records.pin();
         for (digest, version) in self.taken_out.drain().filter(|(digest, _)| !records.contains_key(digest)) {
-            // A key that ended in the abandoned log stays ended, whatever its revision in the log that replaced it.
+            // A key that ended in the abandoned log stays ended, regardless of its revision in the log that replaced
+            // it.
             let at = if version.has_ended(reload.now) { to.max(version.create_revision) } else { to };
             self.tombstones.record_removed(digest, at);
         }

@@ -7,8 +7,8 @@ use std::time::Duration;
 pub struct LeaseTimings {
     /// How long a change waits for a silent replica: the setting `--lease`.
     pub wait: Duration,
-    /// How long a replica trusts a heartbeat, which is its lease: a fifth less than `wait`, so that clocks whose rates differ by up to a
-    /// quarter agree.
+    /// How long a replica trusts a heartbeat, which is its lease: a fifth less than `wait`, so that clocks whose rates
+    /// differ by up to a quarter agree.
     pub trust: Duration,
     /// The longest time between two heartbeats.
     pub heartbeat: Duration,

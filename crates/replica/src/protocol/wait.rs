@@ -130,7 +130,8 @@ impl Wait {
         let is_silent = |row: &&&ReplicaRow| !is_me(row) && observed.is_silent(row, self.lease, now);
         let silent: Vec<_> = pending.iter().filter(is_silent).map(|row| (row.id, row.nonce)).collect();
         // A replica may be removed only after it was silent for a whole lease. A row without the confirmation does not
-        // prove that the replica has none: an UPDATE that timed out can still arrive, and restore an older confirmation.
+        // prove that the replica has none: an UPDATE that timed out can still arrive, and restore an older
+        // confirmation.
         if silent.is_empty() { Step::Poll } else { Step::Fence(silent) }
     }
 

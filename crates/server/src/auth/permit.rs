@@ -207,7 +207,7 @@ fn check_permissions(
     Err(if lacks_scope { RpcError::PermissionMissing(permissions) } else { UNKNOWN.into() })
 }
 
-/// Returns the error for a caller's key that is not valid at all, whatever it asks.
+/// Returns the error for a caller's key that is not valid for any call.
 fn rejected(verdict: Verdict) -> RpcError {
     match verdict {
         // The secret has matched, so its holder may know why the key is rejected.
@@ -250,7 +250,7 @@ impl Authorizer {
         }
     }
 
-    /// Whether the caller has a valid token of a caller. An anonymous caller is not known, whatever it may do.
+    /// Whether the caller has a valid token of a caller. An anonymous caller is not known, even if it may verify.
     #[must_use]
     pub fn is_known(&self, caller: &Authentication) -> bool {
         caller.as_ref().is_ok_and(|credential| credential.digests.is_some()) && self.identify(caller).is_ok()

@@ -7,7 +7,8 @@
 //! a key ID, a token or an invented method name can never become a series. Nothing may lock on the path of a call: what
 //! Verify touches is resolved beforehand and is one atomic add.
 //!
-//! To add a metric, add a field, its registration in [`Metrics::new`] or in the part that it belongs to, and a function that sets it.
+//! To add a metric, add a field, its registration in [`Metrics::new`] or in the part that it belongs to, and a function
+//! that sets it.
 
 mod calls;
 mod connections;

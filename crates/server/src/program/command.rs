@@ -13,7 +13,7 @@ use key_authority_storage::audit_read::LogProof;
 use key_authority_storage::settings::Head;
 use zeroize::Zeroizing;
 
-use super::{bootstrap, check_config, healthcheck, serve, startup};
+use super::{bootstrap, check_config, healthcheck, serve, serve_error, startup};
 use crate::entropy;
 use crate::observability::{error_chain, telemetry};
 use crate::program::config::{AuditCommand, Cli, Command, Config, ConfigErrors, ConfigMode, Settings};
@@ -27,7 +27,7 @@ pub(crate) enum CommandError {
     Config(ConfigErrors),
     /// The server did not start.
     #[error(transparent)]
-    Serve(#[from] serve::ServeError),
+    Serve(#[from] serve_error::ServeError),
     /// The authority secret or the database cannot be used.
     #[error(transparent)]
     Startup(#[from] startup::StartupError),

@@ -169,8 +169,8 @@ fn charge(request: Request<Body>) -> Request<Body> {
     })
 }
 
-/// Limits the calls of reflection on a connection, and their time: grpcurl keeps its stream open for as long as the call
-/// that it belongs to. A stream ends in order, also with its connection.
+/// Limits the calls of reflection on a connection, and their time: grpcurl keeps its stream open for as long as the
+/// call that it belongs to. A stream ends in order, also with its connection.
 async fn bound_reflection(request: Request<Body>, next: Next) -> Response {
     let Some(connection) = request.extensions().get::<ConnectionContext>().cloned() else {
         return next.run(request).await;

@@ -21,12 +21,11 @@ use key_authority_domain::audit::LOG_FORMAT_VERSION;
 use key_authority_domain::secret::Keyring;
 use key_authority_domain::verdict::Verdict;
 use key_authority_replica::ReplicaState;
-use key_authority_replica::agreement::AgreementError;
 use key_authority_replica::protocol::timings::LeaseTimings;
-use key_authority_replica::replicator::{EndError, ReplicaConfig, Replicator, Settings, StartError};
+use key_authority_replica::replicator::{ReplicaConfig, Replicator, Settings};
 use key_authority_storage::Store;
-use key_authority_storage::exclusive_lock::{ExclusiveLock, ExclusiveLockError};
-use tokio::task::{JoinError, JoinSet};
+use key_authority_storage::exclusive_lock::ExclusiveLock;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
@@ -35,12 +34,13 @@ use tower::Layer as _;
 use super::announce::{Addresses, announce, known_as};
 use super::background::{first_lease, keep_health, keep_usage};
 use super::bootstrap::{self, BootstrapError};
-use super::config::{Config, twin};
+use super::config::Config;
 use super::file_permissions::warn_of_open_files;
-use super::routes::{self, ReflectionError, Services};
+use super::routes::{self, Services};
+use super::serve_error::ServeError;
 use super::shutdown::{Shutdown, WindDown, raise_open_files_limit, wind_down};
 use super::side_port::SidePort;
-use super::startup::{self, StartupError};
+use super::startup;
 use crate::admin::Admin;
 use crate::admin::service::AdminService;
 use crate::auth::call::CallAuthorizer;
@@ -62,72 +62,13 @@ use crate::transport::budget::ProcessBudget;
 use crate::transport::connection::ConnectionContext;
 use crate::transport::listener::Listener;
 use crate::transport::peer::WithPeer;
-use crate::transport::tls::{self, TlsError};
+use crate::transport::tls;
 use crate::verify::{self, Verifier};
 use crate::version::VERSION;
 use crate::wire::methods::MethodTable;
 
 /// One connection for the running change, the others for changes that wait for propagation.
 const CHANGE_CONNECTIONS: u32 = 4;
-
-/// Why the server did not start, or stopped.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ServeError {
-    /// The authority secret or the database cannot be used.
-    #[error(transparent)]
-    Startup(#[from] StartupError),
-    /// The database allows one server only, and another one serves it.
-    #[error(transparent)]
-    ExclusiveLock(#[from] ExclusiveLockError),
-    /// The replicas do not agree on a lease.
-    #[error(transparent)]
-    LeaseTimings(#[from] AgreementError),
-    /// The first root key cannot be made.
-    #[error(transparent)]
-    Bootstrap(#[from] BootstrapError),
-    /// A certificate cannot be used.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// An address cannot be bound.
-    #[error("cannot bind --{flag} {address}{}", advice(flag, .source))]
-    Bind {
-        /// The flag.
-        flag: &'static str,
-        /// The address.
-        address: SocketAddr,
-        /// The cause.
-        source: io::Error,
-    },
-    /// The replicator's thread cannot be started.
-    #[error(transparent)]
-    Replicator(#[from] StartError),
-    /// The replicator ended while the server ran.
-    #[error(transparent)]
-    ReplicatorEnded(#[from] EndError),
-    /// The task of a listener panicked.
-    #[error("a listener ended while the server ran")]
-    Listener(#[source] JoinError),
-    /// A built-in descriptor set does not decode.
-    #[error("cannot set up reflection")]
-    Reflection(#[from] ReflectionError),
-    /// A built-in descriptor set does not decode.
-    #[error("cannot read the list of methods")]
-    Methods(#[from] prost::DecodeError),
-}
-
-/// Returns a hint for an address that cannot be bound.
-fn advice(flag: &str, error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            let twin = twin(flag);
-            format!(" (another program uses this port; stop it, or set --{flag} or {twin} to another port)")
-        }
-        io::ErrorKind::AddrNotAvailable => {
-            " (this machine has no such address; 0.0.0.0 means all of its addresses)".into()
-        }
-        _ => String::new(),
-    }
-}
 
 /// Serves until `shutdown` is requested, or until the replicator ends: without it there is never a lease again.
 ///

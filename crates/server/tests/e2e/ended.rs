@@ -1,5 +1,5 @@
-//! What was ended stays powerless: callers that are revoked with calls in flight, IDs that were used, tokens of callers, keys
-//! that were used at another replica.
+//! What was ended stays powerless: callers that are revoked with calls in flight, IDs that were used, tokens of
+//! callers, keys that were used at another replica.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! The database goes away and comes back: admin RPCs say so and heal by themselves, Verify goes on for its lease, and no
-//! outage is ever told as a denial.
+//! The database goes away and comes back: admin RPCs say so and heal by themselves, Verify goes on for its lease, and
+//! no outage is ever told as a denial.
 
 mod full;
 
@@ -193,7 +193,8 @@ async fn of_calls_that_a_cut_interrupts_each_has_one_effect(database: Database) 
             let again =
                 eventually("the call is repeated", async || client.create_key(request.clone()).await.ok()).await;
             let id = again.key.unwrap().id;
-            // A token is shown once at most: to the first call, to the second, or, where the answer was lost, to nobody.
+            // A token is shown once at most: to the first call, to the second, or, where the answer was lost, to
+            // nobody.
             assert!(again.token.is_empty() || tokens.insert(id, again.token).is_none());
         }
         for (id, token) in tokens {

@@ -303,7 +303,8 @@ impl Step {
         }
     }
 
-    /// A list scans an index from one end, and the feed and counts scan their limited result. Any other scan is a mistake.
+    /// A list scans an index from one end, and the feed and counts scan their limited result. Any other scan is a
+    /// mistake.
     fn reads_all(&self) -> bool {
         let is_walk =
             ["SCAN ", "ALL "].iter().any(|word| self.access.starts_with(word)) || self.access.contains("Seq Scan");

@@ -208,8 +208,8 @@ pub(super) struct ImportPlan {
 }
 
 impl ImportPlan {
-    /// Returns the newest change that created an existing key of the part. A part may name only keys that exist already,
-    /// and its caller may not know that every replica has them.
+    /// Returns the newest change that created an existing key of the part. A part may name only keys that exist
+    /// already, and its caller may not know that every replica has them.
     pub(super) fn newest_existing_change(&self) -> Option<CommittedChange> {
         let revision = self.existing.iter().map(|(_, revision)| *revision).max()?;
         Some(CommittedChange { revision, hash: None })

@@ -1,9 +1,9 @@
 //! Writes log lines to standard error from threads of their own.
 //!
-//! A reader of standard error that stops, such as a paused terminal or a stuck log collector, blocks a write for as long
-//! as it likes. If a worker of the runtime wrote, so would every call that it serves. So lines go into a bounded queue,
-//! and a line that finds the queue full is dropped and counted. Warnings and errors have a queue of their own, so that a
-//! flood of other lines does not displace them.
+//! A reader of standard error that stops, such as a paused terminal or a stuck log collector, blocks a write for as
+//! long as it likes. If a worker of the runtime wrote, so would every call that it serves. So lines go into a bounded
+//! queue, and a line that finds the queue full is dropped and counted. Warnings and errors have a queue of their own,
+//! so that a flood of other lines does not displace them.
 
 use tracing::Level;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};

@@ -155,8 +155,8 @@ pub struct Settings {
     /// one address; the oldest is closed to make room for a new one
     #[arg(long, env = "KEY_AUTHORITY_MAX_UNAUTHENTICATED_CONNECTIONS", default_value = "1024", value_name = "COUNT")]
     pub max_unauthenticated_connections: String,
-    /// Maximum memory for incomplete requests and unread responses, in MiB, 192 to 65536; of one connection an eighth for
-    /// requests and a thirty-second for responses
+    /// Maximum memory for incomplete requests and unread responses, in MiB, 192 to 65536; one connection may hold an
+    /// eighth of it for requests and a thirty-second for responses
     #[arg(long, env = "KEY_AUTHORITY_MAX_HELD_MIB", default_value = "256", value_name = "MIB")]
     pub max_held_mib: String,
     /// Age at which a connection is closed gracefully, so that clients spread over the replicas; varied by 10 %, 1s to

@@ -7,7 +7,8 @@ use super::reader::Reader;
 use crate::transport::limits::Limits;
 use crate::transport::places::PlaceLimits;
 
-/// The time that a connection past its age has, beyond the time of a unary call: responses that are being sent complete.
+/// The time that a connection past its age has, beyond the time of a unary call: responses that are being sent
+/// complete.
 const AGE_GRACE_EXTRA: Duration = Duration::from_secs(5);
 /// The least memory for peers: an eighth of it holds a message of an import, of 16 MiB.
 pub(super) const HELD_MIB_MIN: usize = 192;
