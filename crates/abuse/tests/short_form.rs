@@ -21,7 +21,7 @@ fn strangers_hold_little_memory() {
 
 #[test]
 fn callers_that_do_not_read_hold_little_memory() {
-    run("batch-unread-0,batch-unread-1,stream-unread-0,list-unread-0,import-unread-0");
+    run("batch-unread-0,batch-unread-1,stream-unread-0,list-unread-0");
 }
 
 #[test]

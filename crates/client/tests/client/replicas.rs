@@ -134,8 +134,8 @@ mod postgres {
         }
         let after = pair.answered().await;
         let counts = [after[0] - before[0], after[1] - before[1]];
-        // A connection that is renewed meanwhile skips a turn.
-        assert!(counts.iter().all(|count| (95..=105).contains(count)), "round-robin: {counts:?}");
+        // A replica that is not ready at its turn is passed over.
+        assert!(counts.iter().all(|count| (80..=120).contains(count)), "round-robin: {counts:?}");
 
         let mut askers = Askers::start(8, &verifier, &question);
         for (number, signal) in [(0, Signal::KILL), (1, Signal::TERM), (1, Signal::KILL), (0, Signal::TERM)] {

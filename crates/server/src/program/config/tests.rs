@@ -173,7 +173,10 @@ fn every_file_with_a_secret_is_listed() {
 fn risky_settings_cause_warnings() {
     let warnings = |args: &[&str]| config(args).unwrap().warnings();
     assert_eq!(warnings(&["--listen", "0.0.0.0:50051", "--anonymous-verify"]).len(), 2);
-    let external = ["--database-url", "postgres://h/d", "--secret-file", "/s", "--data-dir", "/d"];
+    let unverified = warnings(&["--database-url", "postgres://h/d", "--secret-file", "/s"]);
+    assert!(matches!(unverified[..], [only] if only.contains("sslmode=verify-full")));
+    let url = "postgres://h/d?sslmode=verify-full";
+    let external = ["--database-url", url, "--secret-file", "/s", "--data-dir", "/d"];
     assert!(matches!(warnings(&external)[..], [only] if only.contains("--data-dir")));
     assert!(warnings(&external[..4]).is_empty() && warnings(&external[4..]).is_empty());
 }
