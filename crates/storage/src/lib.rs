@@ -1,8 +1,8 @@
 //! Storage of accounts, keys and the log of their changes in SQLite, PostgreSQL, MySQL or MariaDB.
 //!
 //! - A change is a [`write_tx::WriteTx`]. It takes the next revision from the single `authority` row and holds the lock
-//! of that row to the end. [`commit`](write_tx::WriteTx::commit) with an audit event is the only way to commit its
-//! writes. So revision order is commit order, without gaps, and every change is in the log.
+//!   of that row to the end. [`commit`](write_tx::WriteTx::commit) with an audit event is the only way to commit its
+//!   writes. So revision order is commit order, without gaps, and every change is in the log.
 //! - A read returns `Result<Option<_>, StorageError>`: a missing row and a failed read are distinct.
 //! - An invalid row is [`StorageError::Corrupt`], never a default.
 //! - The entities of `sea-orm` are private to this crate.
