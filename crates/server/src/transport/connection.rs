@@ -38,8 +38,9 @@ const AGE_SPREAD: f64 = 0.1;
 /// The time between the first GOAWAY and those of hyper: by then, all calls that the peer began before it read the
 /// first one have arrived.
 const SETTLE: Duration = Duration::from_secs(1);
-/// The time that a stranger has to end its calls after it was asked to leave.
-const EVICTION_GRACE: Duration = Duration::from_secs(2);
+/// The time that a stranger has to end its calls after it was asked to leave; without calls, it has none. Connections
+/// that leave have no place, so that their number is not limited.
+const EVICTION_GRACE: Duration = Duration::from_millis(500);
 
 /// The parameters that a connection takes from its listener.
 pub(super) struct Setup {
@@ -159,6 +160,9 @@ where
     if let Some(ended) = calls.run(served.as_mut()).now_or_never() {
         return log_end(address, ended);
     }
+    if grace.is_zero() {
+        return;
+    }
     closing.cancel();
     let settled = timeout(SETTLE.min(grace), calls.run(served.as_mut())).await;
     if let Ok(ended) = settled {
@@ -194,7 +198,7 @@ async fn reason_to_end(limits: Limits, stop: CancellationToken, context: Connect
         // The listener drops the connection at the end of the drain.
         () = stop.cancelled() => End::InOrder(Duration::MAX),
         () = sleep(jitter(limits.max_connection_age, AGE_SPREAD)) => End::InOrder(limits.max_connection_age_grace),
-        () = place.evicted() => End::InOrder(EVICTION_GRACE),
+        () = place.evicted() => End::InOrder(if place.has_calls() { EVICTION_GRACE } else { Duration::ZERO }),
         () = budget.stalled() => End::Cut(ConnectionCut::NotRead),
         () = budget.cut() => End::Cut(ConnectionCut::LargestHolder),
     }

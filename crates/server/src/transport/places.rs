@@ -5,6 +5,7 @@
 //! its first round trip, so that it does not lose its place to a flood of idle connections. Known callers have places
 //! of their own, which strangers cannot take.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -114,10 +115,13 @@ impl State {
         true
     }
 
-    /// Asks the oldest stranger of the address with the most strangers to leave. It is found by a search, which only a
-    /// full listener pays.
+    /// Asks the oldest stranger of the address with the most strangers to leave; of several such addresses, the oldest
+    /// of all. It is found by a search, which only a full listener pays.
     fn evict_from_largest(&mut self) -> bool {
-        let largest = self.by_address.iter().max_by_key(|(_, here)| here.strangers.len()).map(|(address, _)| *address);
+        let rank = |here: &Occupants| {
+            (here.strangers.len(), here.strangers.first_key_value().map(|(number, _)| Reverse(*number)))
+        };
+        let largest = self.by_address.iter().max_by_key(|(_, here)| rank(here)).map(|(address, _)| *address);
         largest.is_some_and(|address| self.evict_oldest_of(address))
     }
 
@@ -183,6 +187,11 @@ impl Place {
     /// Completes when the connection is asked to leave, to make room for another one.
     pub(crate) async fn evicted(&self) {
         self.evicted.cancelled().await;
+    }
+
+    /// Whether a stranger's call is in progress.
+    pub(super) fn has_calls(&self) -> bool {
+        self.stranger_calls.0.load(Ordering::Relaxed) > 0
     }
 
     /// Begins a call. Returns `None` if the connection is a stranger's and has too many calls in progress.
@@ -275,6 +284,14 @@ mod tests {
         let flood: Vec<_> = (0..3).map(|_| places.enter(host(1)).unwrap()).collect();
         let _next = places.enter(host(3)).unwrap();
         assert!(!is_evicted(&one) && is_evicted(&flood[0]));
+    }
+
+    #[test]
+    fn of_many_small_addresses_the_oldest_stranger_makes_room() {
+        let places = Places::new(LIMITS);
+        let strangers: Vec<_> = (1..=20).map(|last| places.enter(host(last)).unwrap()).collect();
+        let (old, new) = strangers.split_at(16);
+        assert!(old.iter().all(is_evicted) && !new.iter().any(is_evicted));
     }
 
     #[test]
