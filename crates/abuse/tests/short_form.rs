@@ -15,13 +15,23 @@ fn run(attacks: &str) {
 }
 
 #[test]
-fn strangers_hold_little_memory() {
-    run("reflection-unread,unfinished-watches,finished-watches,slow-frames");
+fn strangers_that_do_not_read_hold_little_memory() {
+    run("reflection-unread,finished-watches");
 }
 
 #[test]
-fn callers_that_do_not_read_hold_little_memory() {
-    run("batch-unread-0,batch-unread-1,stream-unread-0,list-unread-0");
+fn strangers_that_do_not_finish_hold_little_memory() {
+    run("unfinished-watches");
+}
+
+#[test]
+fn callers_that_do_not_read_batches_hold_little_memory() {
+    run("batch-unread-0,batch-unread-1");
+}
+
+#[test]
+fn callers_that_do_not_read_streams_and_pages_hold_little_memory() {
+    run("stream-unread-0,list-unread-0");
 }
 
 #[test]
