@@ -1,5 +1,5 @@
 //! The database goes away and comes back: admin RPCs say so and heal by themselves, Verify goes on for its lease, and
-//! no outage is ever told as a denial.
+//! no outage is ever answered as a denial.
 
 mod full;
 
