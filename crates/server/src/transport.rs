@@ -3,8 +3,9 @@
 
 pub(crate) mod budget;
 pub(crate) mod connection;
-mod goaway;
+mod frame_credit;
 mod http2;
+mod http2_stream;
 mod inline_executor;
 pub(crate) mod limits;
 pub(crate) mod listener;

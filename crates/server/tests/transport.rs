@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed, which is all that it should do")]
 
+#[path = "transport/floods.rs"]
+mod floods;
 #[path = "transport/places.rs"]
 mod places;
 

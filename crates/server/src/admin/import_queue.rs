@@ -15,7 +15,7 @@ use crate::rpc::errors::RpcError;
 /// Maximum size of the messages of one caller that are imported or wait, in bytes. Two of the largest messages fit.
 pub(crate) const CALLER_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Maximum number of messages of one caller that are imported or wait.
-pub(crate) const CALLER_MESSAGES_MAX: usize = 64;
+pub(crate) const CALLER_MESSAGES_MAX: usize = 32;
 
 /// The imports of all callers.
 pub(super) struct ImportQueue {
@@ -112,8 +112,8 @@ mod tests {
         assert!(matches!(queue.admit(&actor("a"), 1), Err(RpcError::ImportRunning)));
         let small: Vec<_> = (0..CALLER_MESSAGES_MAX).map(|_| queue.admit(&actor("b"), 1).unwrap()).collect();
         assert!(matches!(queue.admit(&actor("b"), 1), Err(RpcError::ImportRunning)));
-        assert_eq!((CALLER_MESSAGES_MAX, CALLER_BYTES_MAX >> 20), (64, 32));
-        assert!(RpcError::ImportRunning.message().starts_with("64 import messages of this caller, or 32 MiB of them"));
+        assert_eq!((CALLER_MESSAGES_MAX, CALLER_BYTES_MAX >> 20), (32, 32));
+        assert!(RpcError::ImportRunning.message().starts_with("32 import messages of this caller, or 32 MiB of them"));
         large.pop();
         assert!(queue.admit(&actor("a"), 1).is_ok());
         drop((large, small));

@@ -38,7 +38,8 @@ impl<'a> Headers<'a> {
 
     /// Returns the names that belong to the authority, as the client spelled them, but in lower case.
     pub(super) fn reserved(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str).filter(|name| plain(name).starts_with(PREFIX))
+        let begins = |name: &&str| name.get(..PREFIX.len()).is_some_and(|beginning| plain(beginning) == PREFIX);
+        self.0.keys().map(String::as_str).filter(begins)
     }
 }
 

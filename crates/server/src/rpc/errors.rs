@@ -118,7 +118,7 @@ pub enum RpcError {
     },
     /// The messages that the caller imports or that wait are too many, or too large together.
     #[error(
-        "64 import messages of this caller, or 32 MiB of them, are imported or wait already; nothing was imported; \
+        "32 import messages of this caller, or 32 MiB of them, are imported or wait already; nothing was imported; \
          wait for a response, then send the message again"
     )]
     ImportRunning,

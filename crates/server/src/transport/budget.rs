@@ -27,7 +27,7 @@ const FREE_BYTES: usize = 2 * 1024;
 /// The share of the process's budget that the requests of one connection may use: a message of an import fits.
 const REQUEST_SHARE: usize = 8;
 /// The share of the process's budget that the responses of one connection may use.
-const RESPONSE_SHARE: usize = 32;
+const RESPONSE_SHARE: usize = 64;
 /// The maximum number of pages that a connection has at a time, read from the database or not read by the peer.
 const PAGES_MAX: usize = 2;
 /// How long a peer may read nothing while responses wait for it.

@@ -20,13 +20,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::budget::ConnectionBudget;
-use super::goaway::{SendGoAway, WithGoAway};
 use super::http2;
+use super::http2_stream::{Http2Stream, StreamControl};
 use super::inline_executor::Calls;
 use super::limits::{BoxError, Limits};
 use super::peer::Peer;
 use super::places::Place;
-use super::preface::{self, Prefaced};
+use super::preface;
 use crate::entropy::jitter;
 use crate::observability::error_chain::whole;
 use crate::observability::metrics::{ConnectionCut, ConnectionRejected, SharedMetrics};
@@ -65,8 +65,8 @@ pub struct ConnectionContext {
 
 /// A connection whose peer has sent the HTTP/2 preface.
 enum Opened {
-    Plain(Prefaced<TcpStream>),
-    Tls(Box<Prefaced<TlsStream<TcpStream>>>),
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 pub(super) async fn run<C, S, B>(
@@ -108,7 +108,7 @@ pub(super) async fn run<C, S, B>(
 }
 
 async fn open(
-    stream: TcpStream,
+    mut stream: TcpStream,
     tls: Option<&tls::Acceptor>,
 ) -> Result<(Opened, Peer), (ConnectionRejected, io::Error)> {
     let not_http2 = |error| (ConnectionRejected::NotHttp2, error);
@@ -117,12 +117,14 @@ async fn open(
     match tls {
         None => {
             let peer = Peer::of_plain(&stream);
-            Ok((Opened::Plain(preface::read(stream).await.map_err(not_http2)?), peer))
+            preface::read(&mut stream).await.map_err(not_http2)?;
+            Ok((Opened::Plain(stream), peer))
         }
         Some(acceptor) => {
-            let stream = acceptor.accept(stream).await.map_err(|error| (ConnectionRejected::Tls, error))?;
+            let mut stream = acceptor.accept(stream).await.map_err(|error| (ConnectionRejected::Tls, error))?;
             let peer = Peer::of_tls(&stream);
-            Ok((Opened::Tls(Box::new(preface::read(stream).await.map_err(not_http2)?)), peer))
+            preface::read(&mut stream).await.map_err(not_http2)?;
+            Ok((Opened::Tls(Box::new(stream)), peer))
         }
     }
 }
@@ -137,11 +139,17 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let (calls, go_away, closing) = (Calls::default(), SendGoAway::default(), context.closing.clone());
+    let (control, closing) = (StreamControl::default(), context.closing.clone());
+    let calls = Calls::new(control.clone());
     // The reasons to end are watched by a task of their own. The task of the connection, which each call wakes, waits
     // for one of them only.
-    let end = AbortOnDropHandle::new(tokio::spawn(reason_to_end(setup.limits, setup.stop.clone(), context.clone())));
-    let io = TokioIo::new(WithGoAway::new(io, go_away.clone()));
+    let end = AbortOnDropHandle::new(tokio::spawn(reason_to_end(
+        setup.limits,
+        setup.stop.clone(),
+        context.clone(),
+        control.clone(),
+    )));
+    let io = TokioIo::new(Http2Stream::new(io, control.clone()));
     let served = http2::builder(&setup.limits, calls.clone()).serve_connection(io, connect(context));
     let mut served = pin!(served);
     let reason = tokio::select! {
@@ -155,7 +163,7 @@ where
             return tracing::info!(peer = %address, reason = cut.as_str(), "connection cut");
         }
     };
-    go_away.set();
+    control.send_goaway();
     // This poll sends the GOAWAY. Streams end after it, so that no client begins them again on this connection.
     if let Some(ended) = calls.run(served.as_mut()).now_or_never() {
         return log_end(address, ended);
@@ -192,7 +200,12 @@ enum End {
     Cut(ConnectionCut),
 }
 
-async fn reason_to_end(limits: Limits, stop: CancellationToken, context: ConnectionContext) -> End {
+async fn reason_to_end(
+    limits: Limits,
+    stop: CancellationToken,
+    context: ConnectionContext,
+    control: StreamControl,
+) -> End {
     let ConnectionContext { place, budget, .. } = context;
     tokio::select! {
         // The listener drops the connection at the end of the drain.
@@ -201,5 +214,6 @@ async fn reason_to_end(limits: Limits, stop: CancellationToken, context: Connect
         () = place.evicted() => End::InOrder(if place.has_calls() { EVICTION_GRACE } else { Duration::ZERO }),
         () = budget.stalled() => End::Cut(ConnectionCut::NotRead),
         () = budget.cut() => End::Cut(ConnectionCut::LargestHolder),
+        () = control.flooded() => End::Cut(ConnectionCut::Flood),
     }
 }

@@ -12,12 +12,17 @@ use std::task::{Context, Poll, Waker};
 
 use hyper::rt::Executor;
 
+use super::http2_stream::StreamControl;
+
 type PendingCall = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The calls that have arrived on a connection. Clones share them; the lock is never contended, since only the
 /// connection's task takes it.
-#[derive(Clone, Default)]
-pub(super) struct Calls(Arc<Mutex<Vec<PendingCall>>>);
+#[derive(Clone)]
+pub(super) struct Calls {
+    arrived: Arc<Mutex<Vec<PendingCall>>>,
+    stream: StreamControl,
+}
 
 impl<F> Executor<F> for Calls
 where
@@ -31,8 +36,12 @@ where
 }
 
 impl Calls {
+    pub(super) fn new(stream: StreamControl) -> Self {
+        Self { arrived: Arc::default(), stream }
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<PendingCall>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.arrived.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `connection` together with its calls.
@@ -40,6 +49,7 @@ impl Calls {
         let mut connection = std::pin::pin!(connection);
         let mut arrived = Vec::new();
         std::future::poll_fn(|context| {
+            self.stream.begin_poll();
             loop {
                 if let Poll::Ready(ended) = connection.as_mut().poll(context) {
                     return Poll::Ready(ended);
@@ -83,7 +93,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_that_does_not_wait_runs_inline() {
-        let (calls, (end, ended)) = (Calls::default(), oneshot::channel());
+        let (calls, (end, ended)) = (Calls::new(StreamControl::default()), oneshot::channel());
         let call = async move {
             assert_eq!(tokio::task::try_id(), None, "it is not spawned");
             end.send(()).unwrap();
@@ -93,7 +103,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_that_waits_is_woken() {
-        let (calls, (end, ended), (start, started)) = (Calls::default(), oneshot::channel(), oneshot::channel());
+        let (calls, (end, ended), (start, started)) =
+            (Calls::new(StreamControl::default()), oneshot::channel(), oneshot::channel());
         let call = async move {
             started.await.unwrap();
             end.send(()).unwrap();
@@ -108,7 +119,7 @@ mod tests {
     #[tokio::test]
     async fn a_call_that_panics_ends_alone() {
         static RUN: AtomicUsize = AtomicUsize::new(0);
-        let (calls, (end, ended)) = (Calls::default(), oneshot::channel());
+        let (calls, (end, ended)) = (Calls::new(StreamControl::default()), oneshot::channel());
         calls.execute(async { panic!("of the test") });
         let call = async move {
             RUN.fetch_add(1, Ordering::Relaxed);

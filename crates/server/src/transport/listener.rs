@@ -11,7 +11,7 @@
 //! t1: the TLS handshake and the HTTP/2 preface complete, both within `preface_timeout`.
 //! t2: calls are served. What they hold is counted ([`super::budget`]).
 //! t3: at a jittered `max_connection_age`, at shutdown, or to make room for another connection, it gets a GOAWAY
-//!     ([`super::goaway`]). New calls use another connection, and its streams end in order.
+//!     ([`super::http2_stream`]). New calls use another connection, and its streams end in order.
 //! t4: a second later, hyper shuts it down.
 //! t5: the calls in flight complete, and it closes. After a grace, or at the end of the drain, it is dropped.
 //!

@@ -45,10 +45,12 @@ pub enum ConnectionCut {
     LargestHolder,
     /// Calls were still in flight after the grace period that follows the maximum age.
     TooOld,
+    /// The peer sent too many frames that carry no call.
+    Flood,
 }
 
 impl ConnectionCut {
-    const ALL: [Self; 3] = [Self::NotRead, Self::LargestHolder, Self::TooOld];
+    const ALL: [Self; 4] = [Self::NotRead, Self::LargestHolder, Self::TooOld, Self::Flood];
 
     /// Returns the label of the metric.
     #[must_use]
@@ -57,6 +59,7 @@ impl ConnectionCut {
             Self::NotRead => "not_read",
             Self::LargestHolder => "largest_holder",
             Self::TooOld => "too_old",
+            Self::Flood => "flood",
         }
     }
 }
