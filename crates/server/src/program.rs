@@ -15,3 +15,4 @@ mod serve_error;
 pub(crate) mod shutdown;
 pub(crate) mod side_port;
 pub(crate) mod startup;
+mod usage_error;

@@ -88,9 +88,13 @@ pub(crate) fn are_directives(directives: &str) -> bool {
 /// read-only. Storage logs the reason once.
 const POOL: &str = "sqlx_core::pool";
 
+/// The target of sqlx's parser of PostgreSQL URLs and of `.pgpass`. It logs values and lines that it does not
+/// understand, which may contain a password.
+const LOGIN: &str = "sqlx_postgres::options";
+
 /// Whether an event may be logged at all; see the module's documentation on secrets.
 fn is_loggable(metadata: &Metadata<'_>) -> bool {
-    !metadata.target().starts_with(POOL) && is_public(metadata)
+    ![POOL, LOGIN].iter().any(|target| metadata.target().starts_with(target)) && is_public(metadata)
 }
 
 fn is_public(metadata: &Metadata<'_>) -> bool {
@@ -216,6 +220,8 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || {
             tracing::trace!(target: "h2::codec::framed_read", "canary-header");
             tracing::debug!(target: "sqlx::query", "canary-statement");
+            tracing::warn!(target: "sqlx_postgres::options::parse", "canary-value");
+            tracing::warn!(target: "sqlx_postgres::options::pgpass", "canary-line");
             tracing::info!(target: "hyper::proto", "foreign-info");
             tracing::trace!(target: "key_authority_server::verify", "own-trace");
         });
@@ -224,7 +230,9 @@ mod tests {
 
     #[test]
     fn no_directive_enables_dependencies_below_info() {
-        for directives in ["trace", "h2=trace,sqlx=debug", "h2::codec::framed_read=trace", "trace,h2=trace"] {
+        for directives in
+            ["trace", "h2=trace,sqlx=debug", "h2::codec::framed_read=trace", "sqlx_postgres::options=warn"]
+        {
             let text = logged(directives);
             assert!(!text.contains("canary"), "{directives}: {text}");
         }

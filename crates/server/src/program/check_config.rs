@@ -12,7 +12,7 @@ use std::path::Path;
 use crate::observability::error_chain;
 use crate::program::bootstrap::{self, BootstrapError};
 use crate::program::config::{
-    Config, ConfigError, ConfigErrors, ConfigMode, DATA_DIR, EMBEDDED_FILE, SECRET_FILE, Settings,
+    Config, ConfigError, ConfigErrors, ConfigMode, DATA_DIR, EMBEDDED_FILE, SECRET_FILE, Settings, is_url,
 };
 use crate::program::startup::{self, StartupError};
 use crate::transport::tls::TlsFiles;
@@ -34,14 +34,15 @@ pub(crate) async fn run(
     if errors.is_empty() { Ok(()) } else { Err(ConfigErrors(errors)) }
 }
 
-/// Returns the problems of the files that the settings name. An empty path is an error of the settings themselves.
+/// Returns the problems of the files that the settings name. An empty path and a URL are errors of the settings
+/// themselves.
 async fn problems(settings: &Settings) -> Vec<ConfigError> {
-    let named = |path: &Option<String>| path.clone().filter(|path| !path.is_empty());
+    let named = |path: &Option<String>| path.clone().filter(|path| !path.is_empty() && !is_url(path));
     let mut problems = Vec::new();
     let secret_file = named(&settings.secret_file);
     let is_embedded = settings.database_url.is_none() && settings.database_url_file.is_none();
     let data_dir = settings.data_dir.as_deref().unwrap_or(DATA_DIR);
-    if is_embedded && !data_dir.is_empty() {
+    if is_embedded && !data_dir.is_empty() && !is_url(data_dir) {
         let data_dir = Path::new(data_dir);
         problems.extend(data_dir_problem(data_dir));
         problems.extend(embedded_secret_problem(data_dir, secret_file.as_deref()));
@@ -61,11 +62,11 @@ fn folder_problem(settings: &Settings, config: &Config) -> Option<ConfigError> {
     let folder = config.database.url.missing_folder()?;
     let flag = if settings.database_url.is_some() { "database-url" } else { "database-url-file" };
     let rule = format!("names a file in the folder {}, which does not exist", folder.display());
-    Some(ConfigError::Invalid { flag, value: None, rule })
+    Some(ConfigError::invalid(flag, None, rule))
 }
 
 fn problem(flag: &'static str, path: &str, rule: String) -> ConfigError {
-    ConfigError::Invalid { flag, value: Some(path.to_owned()), rule }
+    ConfigError::invalid(flag, Some(path), rule)
 }
 
 /// The secret of the embedded default is made together with its database, and only then.

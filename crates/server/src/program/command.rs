@@ -4,7 +4,6 @@ use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use key_authority_domain::audit::ChainError;
 use key_authority_domain::id::Revision;
 use key_authority_domain::secret::Keyring;
@@ -13,10 +12,10 @@ use key_authority_storage::audit_read::LogProof;
 use key_authority_storage::settings::Head;
 use zeroize::Zeroizing;
 
-use super::{bootstrap, check_config, healthcheck, serve, serve_error, startup};
+use super::{bootstrap, check_config, healthcheck, serve, serve_error, startup, usage_error};
 use crate::entropy;
 use crate::observability::{error_chain, telemetry};
-use crate::program::config::{AuditCommand, Cli, Command, Config, ConfigErrors, ConfigMode, Settings};
+use crate::program::config::{AuditCommand, Command, Config, ConfigErrors, ConfigMode, Settings};
 use crate::program::shutdown::Shutdown;
 
 /// Why a subcommand failed. The message contains no secret.
@@ -214,7 +213,7 @@ async fn verify_audit(config: &Config, kept: Option<Head>) -> Result<ExitCode, C
 /// Runs the program with the arguments of the process.
 #[must_use]
 pub fn main() -> ExitCode {
-    match run(Cli::parse().into_command()) {
+    match run(usage_error::parse().into_command()) {
         Ok(code) => code,
         Err(error) => {
             // A write to a closed console cannot be reported.

@@ -14,6 +14,7 @@ mod environment;
 mod error;
 mod limits;
 mod reader;
+mod url_parameters;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -21,12 +22,13 @@ use std::time::Duration;
 
 pub use args::Cli;
 pub(crate) use args::{AuditCommand, Command, HealthcheckArgs, Settings};
-pub(crate) use database_url::{DatabaseKind, DatabaseUrl};
+pub(crate) use database_url::DatabaseUrl;
 pub(crate) use error::twin;
-pub(crate) use error::{ConfigError, ConfigErrors};
+pub(crate) use error::{ConfigError, ConfigErrors, is_url};
 use limits::{HELD_MIB_MIN, limits};
 use reader::Reader;
 pub(crate) use reader::parse_duration;
+pub(crate) use url_parameters::DatabaseKind;
 
 use crate::observability::telemetry::{LogConfig, LogFormat};
 use crate::transport::limits::Limits;
@@ -261,7 +263,7 @@ fn database(read: &mut Reader, settings: &Settings, data_dir: &Path) -> Option<D
         }
         Err(rule) => {
             // The value is left out: it may contain a password.
-            read.fail(flag, None, rule);
+            read.fail(flag, None, &rule);
             None
         }
     }
@@ -282,7 +284,7 @@ fn notify_url(read: &mut Reader, settings: &Settings, database: &DatabaseUrl) ->
             None
         }
         Err(rule) => {
-            read.fail("notify-url", None, rule);
+            read.fail("notify-url", None, &rule);
             None
         }
     }

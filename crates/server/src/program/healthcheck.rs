@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::program::config::{HealthcheckArgs, parse_duration};
+use crate::program::config::{HealthcheckArgs, is_url, parse_duration};
 
 /// The limit of the response, more than `/readyz` ever returns; another server's response may be longer.
 const RESPONSE_LIMIT: u64 = 4 * 1024;
@@ -43,8 +43,8 @@ pub(crate) enum HealthcheckError {
 /// [`HealthcheckError`] unless the response has status 200.
 pub(crate) async fn run(args: &HealthcheckArgs) -> Result<(), HealthcheckError> {
     let address: SocketAddr =
-        args.http_listen.parse().map_err(|_| HealthcheckError::Address(args.http_listen.clone()))?;
-    let limit = parse_duration(&args.timeout).ok_or_else(|| HealthcheckError::Timeout(args.timeout.clone()))?;
+        args.http_listen.parse().map_err(|_| HealthcheckError::Address(shown(&args.http_listen)))?;
+    let limit = parse_duration(&args.timeout).ok_or_else(|| HealthcheckError::Timeout(shown(&args.timeout)))?;
     let address = reachable(address);
     let response = timeout(limit, get_readyz(address))
         .await
@@ -55,6 +55,11 @@ pub(crate) async fn run(args: &HealthcheckArgs) -> Result<(), HealthcheckError> 
     }
     let body = response.split_once("\r\n\r\n").map_or(response.as_str(), |(_, body)| body);
     Err(HealthcheckError::NotReady(address, body.trim().replace('\n', ", ")))
+}
+
+/// Returns a value for an error. A URL may contain a password.
+fn shown(value: &str) -> String {
+    if is_url(value) { "a URL".to_owned() } else { value.to_owned() }
 }
 
 /// Returns the address at which a server that listens on `address` is reachable from its own machine.

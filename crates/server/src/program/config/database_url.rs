@@ -1,5 +1,6 @@
 //! The database URL. It is a secret, since it usually contains a password.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -7,16 +8,7 @@ use std::path::{Path, PathBuf};
 use url::Url;
 use zeroize::Zeroizing;
 
-/// The kind of database that a URL names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DatabaseKind {
-    /// An `SQLite` file.
-    Sqlite,
-    /// `PostgreSQL`.
-    Postgres,
-    /// `MySQL` or `MariaDB`.
-    MySql,
-}
+use super::url_parameters::{self, DatabaseKind};
 
 /// A database URL. `Debug` and `Display` show neither password nor query; [`DatabaseUrl::expose`] returns the full
 /// text.
@@ -28,31 +20,33 @@ pub struct DatabaseUrl {
 
 impl DatabaseUrl {
     /// Parses a URL. The scheme is normalized to the one that sea-orm knows (`postgres`, `mysql`, `sqlite`).
-    pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
+    pub(super) fn parse(text: &str) -> Result<Self, Cow<'static, str>> {
         let (scheme, rest) = text.split_once(':').ok_or("must be a URL: postgres://…, mysql://… or sqlite://…")?;
         let (kind, scheme) = match scheme {
             "sqlite" => (DatabaseKind::Sqlite, "sqlite"),
             "postgres" | "postgresql" => (DatabaseKind::Postgres, "postgres"),
             "mysql" | "mariadb" => (DatabaseKind::MySql, "mysql"),
-            _ => return Err("must begin with postgres://, mysql:// or sqlite://"),
+            _ => return Err("must begin with postgres://, mysql:// or sqlite://".into()),
         };
         if kind == DatabaseKind::Sqlite && (rest.contains(":memory:") || rest.contains("mode=memory")) {
-            return Err("must not be in memory: acknowledged changes would be lost at exit");
+            return Err("must not be in memory: acknowledged changes would be lost at exit".into());
         }
         if !rest.starts_with("//") || rest.len() == 2 {
-            return Err("must be a whole URL, such as postgres://user:password@host/database");
+            return Err("must be a whole URL, such as postgres://user:password@host/database".into());
         }
         if rest.contains('#') {
-            return Err("must not contain a '#'; in a password, write %23");
+            return Err("must not contain a '#'; in a password, write %23".into());
         }
+        url_parameters::check(kind, rest)?;
         let text = Zeroizing::new(format!("{scheme}:{rest}"));
         if !key_authority_storage::store::is_url(&text) {
             // The driver's own message would repeat the password.
             return Err("must be a URL that the driver understands: check host, port and options, and write special \
-                        characters of a password in percent encoding");
+                        characters of a password in percent encoding"
+                .into());
         }
         if !key_authority_storage::store::names_database(&text) {
-            return Err("must name a database: end it with /<database>");
+            return Err("must name a database: end it with /<database>".into());
         }
         Ok(Self { text, kind })
     }

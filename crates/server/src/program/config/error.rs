@@ -52,6 +52,20 @@ impl fmt::Display for ConfigError {
     }
 }
 
+impl ConfigError {
+    /// Returns the error of a setting. A value that is a URL is left out: a database URL that was set in the wrong
+    /// place may contain a password.
+    pub(crate) fn invalid(flag: &'static str, value: Option<&str>, rule: impl Into<String>) -> Self {
+        let value = value.filter(|value| !is_url(value)).map(str::to_owned);
+        Self::Invalid { flag, value, rule: rule.into() }
+    }
+}
+
+/// Whether a value may be a URL.
+pub(crate) fn is_url(value: &str) -> bool {
+    value.contains("://")
+}
+
 /// All configuration errors, one line each.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigErrors(pub Vec<ConfigError>);

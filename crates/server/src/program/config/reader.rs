@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::error::ConfigError;
+use super::error::{ConfigError, is_url};
 
 /// Reads settings and collects their errors. An invalid value reads as some valid one, which is never used.
 #[derive(Debug, Default)]
@@ -17,7 +17,7 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn fail(&mut self, flag: &'static str, value: Option<&str>, rule: &str) {
-        self.errors.push(ConfigError::Invalid { flag, value: value.map(str::to_owned), rule: rule.to_owned() });
+        self.errors.push(ConfigError::invalid(flag, value, rule));
     }
 
     /// Reads a path. An empty one is an error and not "none": an unset variable must not disable, for example, the
@@ -26,6 +26,9 @@ impl Reader {
         let text = text?;
         if text.is_empty() {
             self.fail(flag, Some(text), "must not be empty; omit it for the default");
+        }
+        if is_url(text) {
+            self.fail(flag, None, "must be a path, not a URL");
         }
         Some(text.into())
     }

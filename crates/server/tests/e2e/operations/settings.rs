@@ -94,6 +94,61 @@ async fn what_is_unknown_is_refused_by_name() {
     assert!(text.contains("KEY_AUTHORITY_LISEN"), "{text}");
 }
 
+/// The subcommands that take the settings of the database.
+const ON_A_DATABASE: [&[&str]; 5] = [&["serve"], &["migrate"], &["bootstrap"], &["check-config"], &["audit", "verify"]];
+
+#[tokio::test]
+async fn an_unknown_parameter_of_a_database_url_is_rejected_by_name_and_without_its_value() {
+    for words in ON_A_DATABASE {
+        for (url, name) in [
+            ("postgres://u@127.0.0.1:1/x?sslpassword=canary", "sslpassword"),
+            ("postgres://u@127.0.0.1:1/x?sslmode=disable&passfile=canary", "passfile"),
+            ("mysql://u@127.0.0.1:1/x?password=canary", "password"),
+            ("sqlite:///nowhere/x.db?key=canary", "key"),
+        ] {
+            for flag in ["--database-url", "--notify-url"] {
+                let database = ["--database-url", "postgres://u@127.0.0.1:1/x", "--secret-file", "/nowhere"];
+                let words = words.iter().chain(&database[if flag == "--notify-url" { 0 } else { 2 }..]);
+                let text = subcommand(words.chain(&[flag, url])).await.badly().text();
+                assert!(text.contains(flag) && text.contains(&format!("parameter {name};")), "{text}");
+                assert!(!text.contains("canary"), "{text}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_database_url_in_the_wrong_place_is_not_shown() {
+    let url = "postgres://u:canary@127.0.0.1:1/x";
+    for words in ON_A_DATABASE.iter().chain(&[&["healthcheck"][..], &["generate-token"], &[]]) {
+        let text = subcommand(words.iter().chain(&[url])).await.badly().text();
+        assert!(!text.contains("canary"), "{text}");
+        for flag in ["data-dir", "secret-file", "bootstrap-token-file", "listen", "http-listen", "lease", "log"] {
+            let ended = subcommand(words.iter().copied().chain([format!("--{flag}").as_str(), url])).await.badly();
+            assert!(!ended.text().contains("canary"), "{}", ended.text());
+            let mut command = program();
+            command.args(*words).env(format!("KEY_AUTHORITY_{}", flag.replace('-', "_").to_uppercase()), url);
+            command.env("KEY_AUTHORITY_DATABASE_URL", "postgres://u:canary@127.0.0.1:1/x");
+            let text = run(command).await.text();
+            assert!(!text.contains("canary"), "{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_password_file_of_postgres_is_not_logged() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    std::fs::write(file("secret"), "07".repeat(32)).unwrap();
+    std::fs::write(file("pgpass"), "canary\n127.0.0.1:1:x:u:canary\n").unwrap();
+    std::fs::set_permissions(file("pgpass"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let mut command = program();
+    command.args(["serve", "--log", "trace", "--database-url", "postgres://u@127.0.0.1:1/x", "--secret-file"]);
+    command.arg(file("secret")).env("PGPASSFILE", file("pgpass"));
+    let text = run(command).await.badly().text();
+    assert!(text.contains("cannot use the database") && !text.contains("canary"), "{text}");
+}
+
 #[tokio::test]
 async fn a_database_server_needs_a_secret_file() {
     let text = subcommand(["check-config", "--database-url", "postgres://u:canary@127.0.0.1:1/x"]).await.badly().text();
