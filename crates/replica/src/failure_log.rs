@@ -1,33 +1,44 @@
 //! The log lines of work that is repeated while it fails.
 
 use std::error::Error;
+use std::time::Duration;
 
-/// Logs the first failure at `warn`, with its cause, and later ones at `debug`: the work is repeated, in some places
-/// fifty times a second.
+use crate::clock::Boottime;
+
+/// How often a failure that goes on is logged at `warn`.
+const REPEAT_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Logs the first failure at `warn`, with its cause, and again at intervals while the work fails. The failures between
+/// are logged at `debug`: the work is repeated, in some places fifty times a second.
 #[derive(Debug, Default)]
 pub(crate) struct FailureLog {
-    is_logged: bool,
+    /// When a failure was last logged at `warn`; `None` while the work succeeds.
+    logged: Option<Boottime>,
 }
 
 impl FailureLog {
     /// Logs a failure.
-    pub(crate) fn log(&mut self, error: &dyn Error, message: &str) {
+    pub(crate) fn log(&mut self, error: &dyn Error, message: &str, now: Boottime) {
         let cause = error.source().map(ToString::to_string);
-        if self.start() {
+        if self.is_due(now) {
             tracing::warn!(error = %error, cause, "{message}");
         } else {
             tracing::debug!(error = %error, cause, "{message}");
         }
     }
 
-    /// Records that the work fails from now on, and returns whether that is news.
-    pub(crate) fn start(&mut self) -> bool {
-        !std::mem::replace(&mut self.is_logged, true)
+    /// Records that the work fails, and returns whether that is to be logged at `warn` now.
+    pub(crate) fn is_due(&mut self, now: Boottime) -> bool {
+        let is_due = self.logged.is_none_or(|logged| now.since(logged) >= REPEAT_INTERVAL);
+        if is_due {
+            self.logged = Some(now);
+        }
+        is_due
     }
 
     /// Records that the work succeeds again: the next failure is the first one.
     pub(crate) fn end(&mut self) {
-        self.is_logged = false;
+        self.logged = None;
     }
 }
 
@@ -94,16 +105,18 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_first_failure_is_logged_with_its_cause_and_later_ones_are_details() {
+    fn the_first_failure_is_logged_with_its_cause_and_again_at_intervals() {
         let (lines, _guard) = Lines::collect();
         let error = key_authority_storage::StorageError::File(std::io::Error::other("the cause"));
         let mut failures = FailureLog::default();
-        for _ in 0..3 {
-            failures.log(&error, "cannot work");
+        let began = Boottime(1_000_000_000);
+        for seconds in [0, 1, 29, 30, 31] {
+            failures.log(&error, "cannot work", began.after(Duration::from_secs(seconds)));
         }
         failures.end();
-        failures.log(&error, "cannot work");
-        assert_eq!(lines.levels("cannot work"), [Level::WARN, Level::DEBUG, Level::DEBUG, Level::WARN]);
-        assert_eq!(lines.levels("the cause").len(), 4);
+        failures.log(&error, "cannot work", began.after(Duration::from_secs(32)));
+        let (warn, debug) = (Level::WARN, Level::DEBUG);
+        assert_eq!(lines.levels("cannot work"), [warn, debug, debug, warn, debug, warn]);
+        assert_eq!(lines.levels("the cause").len(), 6);
     }
 }

@@ -84,7 +84,7 @@ impl ReplicaState {
                     wait.on_rows(&rows, local, &self.observed(), timer.now())
                 }
                 Some(Err(error)) => {
-                    failures.log(&error, "cannot read the registry of replicas");
+                    failures.log(&error, "cannot read the registry of replicas", timer.now());
                     wait.on_time(timer.now())
                 }
                 None => wait.on_time(timer.now()),
@@ -95,7 +95,7 @@ impl ReplicaState {
                 Step::Fence(silent) => {
                     let fenced = timer.within(time_left(&wait, timer.now()), self.fence(ledger, &silent)).await;
                     if let Some(Err(error)) = fenced {
-                        failures.log(&error, "cannot remove silent replicas from the registry");
+                        failures.log(&error, "cannot remove silent replicas from the registry", timer.now());
                     }
                 }
                 Step::Poll => {}

@@ -303,8 +303,8 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
         }
     }
 
-    /// Records a failed step. An outage is logged once; so is each corrupt row, which no replica can follow the log
-    /// past. A corrupt row is not an outage: the database answered.
+    /// Records a failed step. An outage is logged at intervals. Each corrupt row, which no replica can follow the log
+    /// past, is logged once. It is not an outage: the database answered.
     fn note_failure(&mut self, action: Action, error: &StepError) {
         let error = match error {
             StepError::Storage(error) => error,
@@ -323,7 +323,7 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
         }
         self.state.set_storage_answers(false);
         tracing::debug!(?action, "heartbeat stopped at this step");
-        self.failures.log(error, HEARTBEAT_FAILED);
+        self.failures.log(error, HEARTBEAT_FAILED, self.timer.now());
     }
 
     fn random<const N: usize>(&self) -> Result<[u8; N], StepError> {

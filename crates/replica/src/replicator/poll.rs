@@ -104,9 +104,9 @@ impl PollSchedule {
                         };
                         health.is_notified.store(false, Ordering::Relaxed);
                         tracing::warn!(error = lost, "LISTEN connection lost; polling until it is back");
-                        failures.start();
+                        failures.is_due(boottime());
                     }
-                    Err(error) => failures.log(&error, "cannot LISTEN; polling until it succeeds"),
+                    Err(error) => failures.log(&error, "cannot LISTEN; polling until it succeeds", boottime()),
                 }
                 tokio::time::sleep(RECONNECT_INTERVAL).await;
             }

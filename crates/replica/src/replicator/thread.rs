@@ -144,7 +144,9 @@ async fn connect(database_url: &str, keyring: &Arc<Keyring>, stopped: &mut watch
         loop {
             match Store::connect_one(database_url, Arc::clone(keyring)).await {
                 Ok(store) => return store,
-                Err(error) => failures.log(&error, "cannot connect to the database; retrying every 200 ms"),
+                Err(error) => {
+                    failures.log(&error, "cannot connect to the database; retrying every 200 ms", boottime());
+                }
             }
             tokio::time::sleep(RECONNECT_INTERVAL).await;
         }
