@@ -7,6 +7,7 @@ pub(crate) mod bootstrap;
 pub(crate) mod check_config;
 pub(crate) mod command;
 pub(crate) mod config;
+mod connections;
 pub(crate) mod file_permissions;
 pub(crate) mod healthcheck;
 pub(crate) mod routes;

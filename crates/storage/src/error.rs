@@ -26,6 +26,9 @@ pub enum StorageError {
     /// The database cannot be reached, or the connection was lost.
     #[error("cannot reach the database")]
     Unavailable(#[source] DriverError),
+    /// The database, or a pooler in front of it, accepts no further connection of this user.
+    #[error("the database accepts no further connection of this user")]
+    TooManyConnections(#[source] DriverError),
     /// The database did not answer within the timeout. It may still execute the statement.
     #[error("timed out waiting for the database")]
     TimedOut,
@@ -61,6 +64,9 @@ pub enum StorageError {
     /// The server does not accept the user or the password, or denies access to the database.
     #[error("database authentication failed; check the user, the password and the privileges")]
     AuthenticationFailed(#[source] DriverError),
+    /// The user lacks a privilege.
+    #[error("the database user lacks a privilege")]
+    NotPermitted(#[source] DriverError),
     /// The server has no database with this name.
     #[error("the database does not exist on the server; create it first")]
     NoDatabase(#[source] DriverError),
@@ -110,6 +116,8 @@ impl From<DbErr> for StorageError {
             Kind::CannotWrite => Self::CannotWrite(error),
             Kind::AuthenticationFailed => Self::AuthenticationFailed(error),
             Kind::NoDatabase => Self::NoDatabase(error),
+            Kind::TooManyConnections => Self::TooManyConnections(error),
+            Kind::NotPermitted => Self::NotPermitted(error),
             Kind::Refused => Self::Refused(error),
         }
     }
@@ -127,9 +135,11 @@ fn driver(error: &DbErr) -> Option<&sqlx::Error> {
 
 enum Kind {
     Unreachable,
+    TooManyConnections,
     Conflict,
     CannotWrite,
     AuthenticationFailed,
+    NotPermitted,
     NoDatabase,
     Refused,
 }
@@ -149,7 +159,9 @@ fn kind_of(error: &DbErr) -> Kind {
             // MySQL and MariaDB report these with a generic SQLSTATE.
             match database.try_downcast_ref::<sea_orm::SqlxMySqlError>().map(sea_orm::SqlxMySqlError::number) {
                 Some(1213) => return Kind::Conflict,
+                Some(1040 | 1203 | 1226) => return Kind::TooManyConnections,
                 Some(1044) => return Kind::AuthenticationFailed,
+                Some(1142 | 1143) => return Kind::NotPermitted,
                 Some(1049) => return Kind::NoDatabase,
                 _ => {}
             }
@@ -177,10 +189,12 @@ pub(crate) fn is_statement_timeout(error: &DbErr) -> bool {
 /// The meaning of SQLSTATEs (PostgreSQL, MySQL, MariaDB: five characters) and of SQLite's numbers.
 fn kind_of_code(code: &str, message: &str) -> Kind {
     match code {
-        // PostgreSQL: connection exceptions, too many connections, shutdown, cannot connect now, cancelled statement,
-        // lock not available.
+        // PostgreSQL, and PgBouncer before 1.21.
+        "53300" => Kind::TooManyConnections,
+        "08P01" if message.contains("no more connections allowed") => Kind::TooManyConnections,
+        // PostgreSQL: connection exceptions, shutdown, cannot connect now, cancelled statement, lock not available.
         code if code.starts_with("08") => Kind::Unreachable,
-        "53300" | "57P01" | "57P02" | "57P03" | "57P05" | "57014" | "55P03" => Kind::Unreachable,
+        "57P01" | "57P02" | "57P03" | "57P05" | "57014" | "55P03" => Kind::Unreachable,
         // Serialization failure and deadlock.
         "40001" | "40P01" => Kind::Conflict,
         // PostgreSQL: disk full, out of memory, read-only transaction (a standby), I/O error.
@@ -188,6 +202,8 @@ fn kind_of_code(code: &str, message: &str) -> Kind {
         // PostgreSQL: invalid password; it and MySQL: invalid authorization; PostgreSQL: invalid catalog name.
         "28P01" | "28000" => Kind::AuthenticationFailed,
         "3D000" => Kind::NoDatabase,
+        // PostgreSQL: insufficient privilege; no schema in which the user may create a table.
+        "42501" | "3F000" => Kind::NotPermitted,
         // SQLite primary result codes 5 BUSY, 6 LOCKED; 8 READONLY, 10 IOERR, 13 FULL, 14 CANTOPEN. Extended ones
         // carry the primary one in the low byte.
         number if number.len() < 5 && number.parse::<u32>().is_ok() => {
@@ -235,7 +251,7 @@ mod tests {
 
     #[test]
     fn error_codes_are_classified() {
-        for code in ["08006", "57P01", "53300", "5", "517", "6"] {
+        for code in ["08006", "08P01", "57P01", "5", "517", "6"] {
             assert!(matches!(kind_of_code(code, ""), Kind::Unreachable), "{code}");
         }
         for code in ["40001", "40P01"] {
@@ -245,6 +261,10 @@ mod tests {
             assert!(matches!(kind_of_code(code, ""), Kind::CannotWrite), "{code}");
         }
         assert!(matches!(kind_of_code("HY000", "The table 'api_key' is full"), Kind::CannotWrite));
+        assert!(matches!(kind_of_code("53300", ""), Kind::TooManyConnections));
+        let pooler = "no more connections allowed (max_client_conn)";
+        assert!(matches!(kind_of_code("08P01", pooler), Kind::TooManyConnections));
+        assert!(matches!(kind_of_code("42501", ""), Kind::NotPermitted));
         assert!(matches!(kind_of_code("28P01", ""), Kind::AuthenticationFailed));
         assert!(matches!(kind_of_code("3D000", ""), Kind::NoDatabase));
         for code in ["23505", "42P01", "19", "1"] {

@@ -30,6 +30,7 @@ pub mod key_read;
 pub mod migrate;
 pub mod notify;
 pub mod page;
+pub mod probe;
 pub mod read_tx;
 pub mod registry;
 pub mod settings;

@@ -20,7 +20,7 @@ use crate::error::StorageError;
 use crate::timeout::STATEMENT_TIMEOUT;
 
 /// Maximum time that a call waits for a connection.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+pub(crate) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Maximum duration of the reset of a released session.
 const RESET_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -139,9 +139,9 @@ impl SessionState {
     }
 }
 
-/// How many connections a pool keeps open. A change that finds none open waits for one, and so does the removal of a
-/// silent replica, for which there is little time.
-const CONNECTIONS_OPEN: u32 = 4;
+/// How many connections to an SQLite file a pool keeps open. A pool of a database server keeps all of them: a change
+/// that finds none open waits for one, and the database may refuse it, since other clients may have taken its place.
+const SQLITE_CONNECTIONS_OPEN: u32 = 4;
 
 /// How the sessions of a store are shared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,10 +161,15 @@ pub(crate) fn options(url: &str, mode: PoolMode, state: &Arc<SessionState>) -> C
         PoolMode::One => (1, false),
     };
     let (postgres_state, mysql_state) = (Arc::clone(state), Arc::clone(state));
+    let open = match backend_of(url) {
+        Some(DbBackend::Sqlite) => connections.min(SQLITE_CONNECTIONS_OPEN),
+        _ => connections,
+    };
     let mut options = ConnectOptions::new(url);
     options
         .max_connections(connections)
-        .min_connections(connections.min(CONNECTIONS_OPEN))
+        .min_connections(open)
+        .idle_timeout(None)
         // Sessions on a server are checked by a query of `before_acquire`, in the same round trip.
         .test_before_acquire(is_shared && backend_of(url) == Some(DbBackend::Sqlite))
         .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -181,7 +186,7 @@ pub(crate) fn options(url: &str, mode: PoolMode, state: &Arc<SessionState>) -> C
         .map_sqlx_mysql_pool_opts(move |pool| mysql_pool(pool, &mysql_state, is_shared));
     if !is_shared {
         // The driver must not replace the session: a read and the write that depends on it must use the same one.
-        options.max_lifetime(None).idle_timeout(None);
+        options.max_lifetime(None);
     }
     options
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::error::StorageError;
 use crate::session::{self, PoolMode, SessionState, backend_of};
@@ -41,6 +42,10 @@ impl fmt::Display for StorageKind {
     }
 }
 
+/// How often a connection that the database refused because it has too many is tried again.
+pub(crate) const RETRY_INTERVAL: Duration = Duration::from_millis(100);
+const RETRIES: u32 = 20;
+
 /// A pool of connections to the database. Clones share the pool.
 #[derive(Clone)]
 pub struct Store {
@@ -64,11 +69,17 @@ impl Store {
     /// # Errors
     /// If the database cannot be reached or opened.
     pub async fn connect(url: &str, connections: u32, keyring: Arc<Keyring>) -> Result<Self, StorageError> {
-        match Self::connect_as(url, PoolMode::Pool(connections), keyring).await {
-            // The pool retries until its timeout, and then reports only the timeout.
-            Err(late) if late.is_pool_timeout() => Err(session::connect_error(url).await.unwrap_or(late)),
-            connected => connected,
+        let connect = async || Self::connect_as(url, PoolMode::Pool(connections), Arc::clone(&keyring)).await;
+        if backend_of(url) == Some(DbBackend::MySql) {
+            // A session that this process closed may still count. The pool of PostgreSQL retries by itself.
+            for _ in 0..RETRIES {
+                match connect().await {
+                    Err(StorageError::TooManyConnections(_)) => tokio::time::sleep(RETRY_INTERVAL).await,
+                    connected => return connected,
+                }
+            }
         }
+        connect().await
     }
 
     /// Connects with one connection, for a single user that runs operations in sequence and cancels none. After any
@@ -83,7 +94,11 @@ impl Store {
     async fn connect_as(url: &str, mode: PoolMode, keyring: Arc<Keyring>) -> Result<Self, StorageError> {
         let sessions: Arc<SessionState> = Arc::default();
         let connected = Database::connect(session::options(url, mode, &sessions)).await;
-        let db = connected.map_err(|error| sessions.explain(error.into()))?;
+        let db = match connected.map_err(|error| sessions.explain(error.into())) {
+            // The pool retries until its timeout, and then reports only the timeout.
+            Err(late) if late.is_pool_timeout() => return Err(session::connect_error(url).await.unwrap_or(late)),
+            connected => connected?,
+        };
         let kind = bounded(kind_of(&db)).await?;
         let mut store =
             Self { db, keyring, kind, sessions, statements: Arc::default(), writers: WriterQueue::default() };

@@ -157,7 +157,7 @@ async fn migrate(config: &Config) -> Result<ExitCode, CommandError> {
     }
     // The schema does not depend on the secret: any secret will do for a connection that reads no digest.
     let keyring = Keyring::parse(&"00".repeat(32)).map_err(std::io::Error::other)?;
-    let store = startup::connect(config, &keyring.into(), 2).await?;
+    let store = startup::connect_alone(config, &keyring.into()).await?;
     let applied = store.migrate(None).await?;
     store.close().await;
     print_line(format!("migrations applied: {applied}; the schema is up to date"))
@@ -165,7 +165,7 @@ async fn migrate(config: &Config) -> Result<ExitCode, CommandError> {
 
 async fn another_root_key(config: &Config) -> Result<ExitCode, CommandError> {
     let keyring = startup::keyring(config)?;
-    let store = startup::connect(config, &keyring, config.database.connections).await?;
+    let store = startup::connect_alone(config, &keyring).await?;
     startup::prepare(config, &store, None).await?;
     let token = bootstrap::another(&store).await?;
     store.close().await;
@@ -181,7 +181,7 @@ fn head_of(text: &str) -> Option<Head> {
 async fn verify_audit(config: &Config, kept: Option<Head>) -> Result<ExitCode, CommandError> {
     startup::expect_database(config)?;
     let keyring = startup::keyring(config)?;
-    let store: Store = startup::connect(config, &keyring, 1).await?;
+    let store: Store = startup::connect_alone(config, &keyring).await?;
     store.check_schema().await?;
     let proof = store.verify_log(kept, |checked| {
         if checked >= 100_000 {

@@ -2,7 +2,7 @@
 //!
 //! Startup, in this order:
 //!
-//! t0: the authority secret is read and the database is connected.
+//! t0: the authority secret is read, and the connections that the database accepts are divided.
 //! t1: the exclusive lock of an `SQLite` file is acquired.
 //! t2: the schema is migrated or checked, then the settings of the database.
 //! t3: the lease is agreed and the first root key is made.
@@ -35,6 +35,7 @@ use super::announce::{Addresses, announce, known_as};
 use super::background::{first_lease, keep_health, keep_usage};
 use super::bootstrap::{self, BootstrapError};
 use super::config::Config;
+use super::connections::ConnectionPlan;
 use super::file_permissions::warn_of_open_files;
 use super::routes::{self, Services};
 use super::serve_error::ServeError;
@@ -66,9 +67,6 @@ use crate::transport::tls;
 use crate::verify::{self, Verifier};
 use crate::version::VERSION;
 use crate::wire::methods::MethodTable;
-
-/// One connection for the running change, the others for changes that wait for propagation.
-const CHANGE_CONNECTIONS: u32 = 4;
 
 /// Serves until `shutdown` is requested, or until the replicator ends: without it there is never a lease again.
 ///
@@ -242,8 +240,10 @@ struct Resources {
     /// Separate connections for changes and their propagation: a flood of reads can use all connections of the other
     /// pool, and must not delay a revocation.
     changes: Store,
-    /// A separate connection, so that a flush of usage never delays an operator's call.
+    /// A separate connection, so that a flush of usage never delays an operator's call, if there are enough.
     usage: Store,
+    /// Whether a session listens for notifications of commits.
+    listens: bool,
     timings: LeaseTimings,
     /// The exclusive lock, held while the server runs.
     exclusive_lock: Option<ExclusiveLock>,
@@ -252,7 +252,8 @@ struct Resources {
 impl Resources {
     async fn open(config: &Config) -> Result<Self, ServeError> {
         let keyring = startup::keyring(config)?;
-        let store = startup::connect(config, &keyring, config.database.connections).await?;
+        let plan = ConnectionPlan::agree(config).await?;
+        let store = startup::connect(config, &keyring, plan.reads).await?;
         // The lock comes before any write: another server on the same file depends on the schema as it is.
         let exclusive_lock = store.acquire_exclusive().await?;
         startup::prepare(config, &store, exclusive_lock.as_ref()).await?;
@@ -261,11 +262,11 @@ impl Resources {
             // An earlier server may have been killed; no change should wait for its lease.
             store.clear_registry(exclusive_lock).await.map_err(BootstrapError::from)?;
         }
-        let changes = startup::connect(config, &keyring, CHANGE_CONNECTIONS).await?;
-        let usage = startup::connect(config, &keyring, 1).await?;
+        let changes = startup::connect(config, &keyring, plan.changes).await?;
+        let usage = if plan.has_usage { startup::connect(config, &keyring, 1).await? } else { store.clone() };
         let timings = LeaseTimings::agree(&store, config.lease).await?;
         make_first_key(config, &store).await?;
-        Ok(Self { keyring, store, changes, usage, timings, exclusive_lock })
+        Ok(Self { keyring, store, changes, usage, listens: plan.listens, timings, exclusive_lock })
     }
 
     async fn close(&self) {
@@ -312,9 +313,10 @@ impl Listeners {
 }
 
 fn settings(config: &Config, resources: &Resources, address: SocketAddr) -> Settings {
+    let notify_url = config.database.notify_url.as_ref().filter(|_| resources.listens);
     Settings {
         database_url: config.database.url.expose().to_owned(),
-        notify_url: config.database.notify_url.as_ref().map(|url| url.expose().to_owned()),
+        notify_url: notify_url.map(|url| url.expose().to_owned()),
         keyring: Arc::clone(&resources.keyring),
         replica: ReplicaConfig {
             timings: resources.timings,

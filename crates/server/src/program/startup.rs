@@ -9,6 +9,7 @@ use key_authority_domain::text::ValidationError;
 use key_authority_storage::database_checks::UnsafeSetting;
 use key_authority_storage::exclusive_lock::ExclusiveLock;
 use key_authority_storage::migrate::SchemaError;
+use key_authority_storage::probe::probe;
 use key_authority_storage::settings::SettingsError;
 use key_authority_storage::{StorageError, Store};
 use zeroize::Zeroizing;
@@ -77,6 +78,28 @@ pub(crate) enum StartupError {
         /// The cause.
         source: StorageError,
     },
+    /// The database accepts too few connections.
+    #[error(
+        "the database accepts {free} connections of this user now, and the server needs {needed}; raise the limit of \
+         the user (CONNECTION LIMIT, max_user_connections), of the server (max_connections) or of the pooler, or close \
+         other connections"
+    )]
+    TooFewConnections {
+        /// The number of connections that it accepts.
+        free: u32,
+        /// The number of connections that are necessary.
+        needed: u32,
+    },
+    /// The database is behind a pooler that gives a session to several clients in turn.
+    #[error(
+        "the database {url} is behind a connection pooler in transaction or statement mode, in which settings of a \
+         session and prepared statements do not work; set the pooler to session mode (PgBouncer: pool_mode = session), \
+         or use a URL that leads past it"
+    )]
+    SharedSessions {
+        /// The URL, without the password.
+        url: String,
+    },
     /// The schema is not the one that this build expects.
     #[error(transparent)]
     Schema(#[from] SchemaError),
@@ -134,16 +157,47 @@ pub(crate) fn expect_database(config: &Config) -> Result<(), StartupError> {
     }
 }
 
+/// Returns the error of a database that cannot be used.
+fn unusable_database(config: &Config, source: StorageError) -> StartupError {
+    StartupError::Database { url: config.database.url.to_string(), source }
+}
+
+/// Returns how many sessions the database accepts now, at most `wanted`.
+///
+/// # Errors
+/// [`StartupError::Database`], or [`StartupError::SharedSessions`] behind a pooler that gives a session to several
+/// clients in turn.
+pub(crate) async fn sessions(config: &Config, wanted: u32) -> Result<u32, StartupError> {
+    let url = &config.database.url;
+    let probed = probe(url.expose(), wanted).await.map_err(|source| unusable_database(config, source))?;
+    if probed.are_shared { Err(StartupError::SharedSessions { url: url.to_string() }) } else { Ok(probed.sessions) }
+}
+
 /// Connects to the database. The schema is not checked yet.
 ///
 /// # Errors
 /// [`StartupError`].
 pub(crate) async fn connect(config: &Config, keyring: &Arc<Keyring>, connections: u32) -> Result<Store, StartupError> {
-    if let Some(folder) = config.database.url.missing_folder() {
-        return Err(StartupError::NoFolder { folder, url: config.database.url.to_string() });
-    }
+    check_folder(config)?;
     let connected = Store::connect(config.database.url.expose(), connections, Arc::clone(keyring)).await;
-    connected.map_err(|source| StartupError::Database { url: config.database.url.to_string(), source })
+    connected.map_err(|source| unusable_database(config, source))
+}
+
+/// Connects to the database with one connection, for a subcommand.
+///
+/// # Errors
+/// [`StartupError`].
+pub(crate) async fn connect_alone(config: &Config, keyring: &Arc<Keyring>) -> Result<Store, StartupError> {
+    // Two sessions show whether a pooler shares them.
+    sessions(config, 2).await?;
+    connect(config, keyring, 1).await
+}
+
+fn check_folder(config: &Config) -> Result<(), StartupError> {
+    match config.database.url.missing_folder() {
+        Some(folder) => Err(StartupError::NoFolder { folder, url: config.database.url.to_string() }),
+        None => Ok(()),
+    }
 }
 
 /// Migrates or checks the schema, and checks the authority secret. `exclusive_lock` is the lock on an `SQLite` file, if

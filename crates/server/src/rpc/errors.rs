@@ -230,6 +230,7 @@ impl RpcError {
             Self::Storage(error) => match error {
                 StorageError::OutcomeUnknown(_) => (Code::Unavailable, "OUTCOME_UNKNOWN"),
                 StorageError::Unavailable(_)
+                | StorageError::TooManyConnections(_)
                 | StorageError::TimedOut
                 | StorageError::ReadOnly
                 | StorageError::Conflict(_)
@@ -238,9 +239,10 @@ impl RpcError {
                 | StorageError::NoDatabase(_) => (Code::Unavailable, "STORAGE_UNAVAILABLE"),
                 StorageError::TooManyChanges { .. } => (Code::ResourceExhausted, "TOO_MANY_CHANGES"),
                 StorageError::Corrupt { .. } => (Code::DataLoss, "ROW_CORRUPT"),
-                StorageError::Refused(_) | StorageError::File(_) | StorageError::Unaudited => {
-                    (Code::Internal, "STORAGE_FAULT")
-                }
+                StorageError::NotPermitted(_)
+                | StorageError::Refused(_)
+                | StorageError::File(_)
+                | StorageError::Unaudited => (Code::Internal, "STORAGE_FAULT"),
             },
             Self::ResponseTooLarge => (Code::ResourceExhausted, "ANSWER_TOO_LARGE"),
             Self::ImportRunning => (Code::ResourceExhausted, "IMPORT_RUNNING"),
@@ -303,6 +305,7 @@ impl RpcError {
             Self::Storage(StorageError::CannotWrite(_)) => "the database cannot write; nothing was changed".into(),
             Self::Storage(
                 StorageError::Unavailable(_)
+                | StorageError::TooManyConnections(_)
                 | StorageError::TimedOut
                 | StorageError::AuthenticationFailed(_)
                 | StorageError::NoDatabase(_),

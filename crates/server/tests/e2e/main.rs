@@ -8,6 +8,7 @@
 
 mod api;
 mod callers;
+mod connections;
 mod coverage;
 mod ended;
 #[cfg(feature = "ext-authz")]

@@ -7,6 +7,7 @@ pub(crate) mod database;
 pub(crate) mod expect;
 pub(crate) mod http;
 pub(crate) mod link;
+pub(crate) mod pooler;
 pub(crate) mod process;
 pub(crate) mod standby;
 

@@ -100,7 +100,7 @@ pub struct Settings {
     /// without it the server polls for changes every few milliseconds [default: --database-url]
     #[arg(long, env = "KEY_AUTHORITY_NOTIFY_URL", value_name = "URL", hide_env_values = true)]
     pub notify_url: Option<RedactedText>,
-    /// Connections to the database, 1 to 200
+    /// Connections to the database for reads by admin calls, 1 to 200; the server opens up to 7 more for other work
     #[arg(long, env = "KEY_AUTHORITY_DATABASE_CONNECTIONS", default_value = "10", value_name = "COUNT")]
     pub database_connections: String,
     /// Do not migrate the schema; refuse to start when it is not up to date

@@ -77,10 +77,10 @@ impl Drop for DatabaseClock {
 #[derive(Debug, Clone)]
 pub(crate) struct Login {
     scheme: String,
-    user: String,
+    pub(crate) user: String,
     pub(crate) password: String,
-    host: String,
-    port: u16,
+    pub(crate) host: String,
+    pub(crate) port: u16,
 }
 
 impl Login {
@@ -184,6 +184,20 @@ impl Provisioned {
             login.port = port.parse().unwrap();
         }
         Some(login.url(&self.name))
+    }
+
+    /// The role that the server logs in with.
+    pub(crate) fn server_login(&self) -> &Login {
+        self.server_login.as_ref().expect("the setup has a password")
+    }
+
+    /// Limits the connections of the role that the server logs in with.
+    pub(crate) fn limit_connections(&self, connections: u32) {
+        let user = &self.server_login().user;
+        self.admin(&match self.database {
+            Database::Postgres => format!("ALTER ROLE {user} CONNECTION LIMIT {connections}"),
+            _ => format!("ALTER USER '{user}'@'%' WITH MAX_USER_CONNECTIONS {connections}"),
+        });
     }
 
     /// Where the database listens.
