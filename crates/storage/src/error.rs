@@ -93,6 +93,12 @@ impl From<DbErr> for DriverError {
 
 impl fmt::Display for DriverError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(sqlx::Error::Database(database)) = driver(&self.0)
+            && let Some(postgres) = database.try_downcast_ref::<sea_orm::SqlxPostgresError>()
+        {
+            // Its `Display` adds a line of the source code of PostgreSQL.
+            return formatter.write_str(postgres.message());
+        }
         let mut error: &(dyn Error + 'static) = match driver(&self.0) {
             Some(driver) => driver,
             None => &self.0,

@@ -14,6 +14,7 @@
 mod entity;
 mod mapping;
 mod row_size;
+mod schema_checks;
 mod session;
 mod timeout;
 mod writer_queue;

@@ -38,6 +38,25 @@ pub enum SchemaError {
     /// Another process held the migration lock until the timeout.
     #[error("timed out after {LOCK_TIMEOUT:?} waiting for the migration lock, which another process holds")]
     Locked,
+    /// The database cannot store every text.
+    #[error(
+        "the database {database} has the encoding {encoding} and cannot store every text; use another one, which an \
+         administrator makes with: CREATE DATABASE … ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    )]
+    Encoding {
+        /// The name of the database.
+        database: String,
+        /// Its encoding.
+        encoding: String,
+    },
+    /// The user lacks a privilege.
+    #[error("cannot use the tables of the database; let an administrator run: {statement}")]
+    NotPermitted {
+        /// The statement that grants it.
+        statement: String,
+        /// The error of the database.
+        source: StorageError,
+    },
     /// A server is running on the SQLite database with the current schema.
     #[error(transparent)]
     Served(#[from] ExclusiveLockError),
@@ -59,6 +78,7 @@ impl Store {
     /// # Errors
     /// [`SchemaError`].
     pub async fn migrate(&self, exclusive: Option<&ExclusiveLock>) -> Result<usize, SchemaError> {
+        self.check_encoding().await?;
         let lock = self.lock_schema().await?;
         let result = match &lock {
             // In the session of the lock, which has no statement timeout.
@@ -67,8 +87,10 @@ impl Store {
         };
         let released = lock.release(result.is_ok()).await;
         // The error of the migration takes precedence over the error of the release.
-        let applied = result?;
-        released.map(|()| applied)
+        match result {
+            Ok(applied) => released.map(|()| applied),
+            Err(error) => Err(self.explain_migration(error).await),
+        }
     }
 
     /// Applies all migrations in one transaction, so that none is applied if the process is killed or the disk is full.
@@ -88,6 +110,7 @@ impl Store {
     /// # Errors
     /// [`SchemaError`].
     pub async fn check_schema(&self) -> Result<(), SchemaError> {
+        self.check_encoding().await?;
         match bounded(async { Ok(pending(&self.db).await) }).await?? {
             0 => Ok(()),
             pending => Err(SchemaError::Older { pending }),

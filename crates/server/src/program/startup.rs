@@ -200,8 +200,8 @@ fn check_folder(config: &Config) -> Result<(), StartupError> {
     }
 }
 
-/// Migrates or checks the schema, and checks the authority secret. `exclusive_lock` is the lock on an `SQLite` file, if
-/// the caller has it.
+/// Migrates or checks the schema, and checks the privileges of the user and the authority secret. `exclusive_lock` is
+/// the lock on an `SQLite` file, if the caller has it.
 ///
 /// # Errors
 /// [`StartupError`].
@@ -215,6 +215,7 @@ pub(crate) async fn prepare(
     } else {
         store.check_schema().await?;
     }
+    store.check_privileges().await?;
     Ok(store.check_secret().await?)
 }
 

@@ -10,6 +10,7 @@ mod api;
 mod callers;
 mod connections;
 mod coverage;
+mod database_settings;
 mod ended;
 #[cfg(feature = "ext-authz")]
 mod envoy;

@@ -200,6 +200,17 @@ impl Provisioned {
         });
     }
 
+    /// Makes the database again, empty, with these options of `CREATE DATABASE`.
+    pub(crate) fn make_again(&self, options: &str) {
+        self.admin(&format!("DROP DATABASE {}", self.name));
+        self.admin(&format!("CREATE DATABASE {} {options}", self.name));
+    }
+
+    /// The name of the database.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Where the database listens.
     pub(crate) fn address(&self) -> String {
         self.login.as_ref().expect("SQLite has no address").address()
