@@ -86,7 +86,7 @@ impl Keyring {
                 let schemes = [Scheme::Whole, Scheme::Blake3, Scheme::Sha256].into_iter();
                 schemes.flat_map(|scheme| self.digests_for_scheme(scheme, token.presented())).collect()
             }
-            digest => self.newest_first().map(|keys| stored_digest_with(keys, digest)).collect(),
+            digest => self.current_first().map(|keys| stored_digest_with(keys, digest)).collect(),
         }
     }
 
@@ -102,7 +102,7 @@ impl Keyring {
             Scheme::Blake3 => Some(*blake3::hash(token.as_bytes()).as_bytes()),
             Scheme::Sha256 => Some(Sha256::digest(token.as_bytes()).into()),
         };
-        self.newest_first().map(move |keys| match &plain {
+        self.current_first().map(move |keys| match &plain {
             None => digest(keys, token),
             Some(plain) => keyed_digest(keys, scheme.number(), plain),
         })
@@ -113,7 +113,7 @@ impl Keyring {
     /// with an older version is recognized.
     pub fn keyed_digest<'a>(&'a self, plain: &'a [u8; 32]) -> impl Iterator<Item = [u8; 32]> + 'a {
         // No scheme of foreign digests has this number.
-        self.newest_first().map(|keys| keyed_digest(keys, Scheme::Own.number(), plain).0)
+        self.current_first().map(|keys| keyed_digest(keys, Scheme::Own.number(), plain).0)
     }
 }
 

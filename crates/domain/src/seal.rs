@@ -8,7 +8,7 @@ use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use zeroize::Zeroizing;
 
-use crate::secret::Keyring;
+use crate::secret::{Keyring, SecretVersion};
 
 const VERSION_LEN: usize = 4;
 const NONCE_LEN: usize = 24;
@@ -39,11 +39,16 @@ impl SealContext<'_> {
     }
 }
 
-/// Sealed content cannot be decrypted: it was altered, has another context, or the keyring lacks its version of the
-/// secret.
+/// Sealed content cannot be decrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("cannot decrypt the sealed content")]
-pub struct UnsealError;
+pub enum UnsealError {
+    /// It was altered, or has another context.
+    #[error("cannot decrypt the sealed content")]
+    Altered,
+    /// The keyring lacks its version of the secret, or the version was altered.
+    #[error("cannot decrypt the sealed content: version {0} of the secret is missing")]
+    SecretMissing(SecretVersion),
+}
 
 impl Keyring {
     /// Encrypts `content` with the current version of the secret. The nonce must be random.
@@ -63,14 +68,15 @@ impl Keyring {
     /// Decrypts the result of [`Keyring::seal`] with the same context.
     ///
     /// # Errors
-    /// [`UnsealError`], without the cause.
+    /// [`UnsealError`].
     pub fn open(&self, purpose: SealContext<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, UnsealError> {
-        let (version, rest) = sealed.split_first_chunk::<VERSION_LEN>().ok_or(UnsealError)?;
-        let (nonce, ciphertext) = rest.split_first_chunk::<NONCE_LEN>().ok_or(UnsealError)?;
-        let keys = self.keys(u32::from_be_bytes(*version)).ok_or(UnsealError)?;
+        let (version, rest) = sealed.split_first_chunk::<VERSION_LEN>().ok_or(UnsealError::Altered)?;
+        let (nonce, ciphertext) = rest.split_first_chunk::<NONCE_LEN>().ok_or(UnsealError::Altered)?;
+        let version = u32::from_be_bytes(*version);
+        let keys = self.keys(version).ok_or(UnsealError::SecretMissing(version))?;
         let cipher = XChaCha20Poly1305::new((&keys.seal).into());
         let payload = Payload { msg: ciphertext, aad: &purpose.associated_data() };
-        cipher.decrypt(XNonce::from_slice(nonce), payload).map(Zeroizing::new).map_err(|_| UnsealError)
+        cipher.decrypt(XNonce::from_slice(nonce), payload).map(Zeroizing::new).map_err(|_| UnsealError::Altered)
     }
 }
 

@@ -34,23 +34,43 @@ pub(crate) struct Keys {
 /// The derived keys of all valid versions of the authority secret. The secret itself is not retained.
 pub struct Keyring {
     current: (SecretVersion, Keys),
-    /// Older versions that are still valid.
-    older: BTreeMap<SecretVersion, Keys>,
+    /// Other versions with which tokens are verified: older ones, and the next ones.
+    others: BTreeMap<SecretVersion, Keys>,
 }
+
+/// A check value of a version, which the database stores to recognize the secret. It does not reveal the secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CheckValue {
+    /// The version.
+    pub version: SecretVersion,
+    /// The value.
+    pub value: [u8; 32],
+    /// Whether the version is not used for new data yet. Then other replicas need not have it.
+    pub is_next: bool,
+}
+
+/// The mark of a version that is not used for new data yet.
+const NEXT: &str = "next ";
 
 impl Keyring {
     /// Parses a secret file: one line for each version, `<version>:<64 hexadecimal characters>`. A line without a
-    /// version is version 1. Empty lines and lines that start with `#` are ignored.
+    /// version is version 1. Empty lines and lines that start with `#` are ignored. A line that starts with `next ` is
+    /// a version with which tokens are verified, and which is not used for new data yet; it must be newer than the
+    /// others.
     ///
     /// # Errors
     /// The rule and the line number, never the content of the line.
     pub fn parse(text: &str) -> Result<Self, ValidationError> {
-        let mut versions = BTreeMap::new();
+        let (mut versions, mut next) = (BTreeMap::new(), BTreeMap::new());
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
+            let (line, marked) = match line.strip_prefix(NEXT) {
+                Some(line) => (line.trim_start(), &mut next),
+                None => (line, &mut versions),
+            };
             let rule = || {
                 ValidationError::new(format!(
                     "must contain lines of the form <version>:<64 hexadecimal characters>, with version 1 or higher; \
@@ -66,14 +86,20 @@ impl Keyring {
             if version == 0 {
                 return Err(rule());
             }
-            if versions.insert(version, derive(&secret)).is_some() {
+            if marked.insert(version, derive(&secret)).is_some() {
                 return Err(ValidationError::new(format!("must contain version {version} of the secret only once")));
             }
         }
-        match versions.pop_last() {
-            Some(current) => Ok(Self { current, older: versions }),
-            None => Err(ValidationError::new("must contain at least one version of the secret")),
+        let Some(current) = versions.pop_last() else {
+            return Err(ValidationError::new(
+                "must contain at least one version of the secret that is not marked next",
+            ));
+        };
+        if next.keys().any(|version| *version <= current.0) {
+            return Err(ValidationError::new("must mark as next only versions that are newer than all others"));
         }
+        versions.append(&mut next);
+        Ok(Self { current, others: versions })
     }
 
     /// The content of a secret file with one version.
@@ -102,20 +128,25 @@ impl Keyring {
         digest(self.current_keys(), token)
     }
 
-    /// The digests of a presented token for each valid version, newest first.
+    /// The digests of a presented token for each valid version, the current one first.
     pub fn digests<'a>(&'a self, token: Presented<'a>) -> impl Iterator<Item = TokenDigest> + 'a {
-        std::iter::once_with(move || self.digest(token)).chain(self.older_digests(token))
+        std::iter::once_with(move || self.digest(token)).chain(self.other_digests(token))
     }
 
     /// As [`digests`](Self::digests), without the first, which is [`digest`](Self::digest).
-    pub fn older_digests<'a>(&'a self, token: Presented<'a>) -> impl Iterator<Item = TokenDigest> + 'a {
-        self.older.values().rev().map(move |keys| digest(keys, token))
+    pub fn other_digests<'a>(&'a self, token: Presented<'a>) -> impl Iterator<Item = TokenDigest> + 'a {
+        self.others.values().rev().map(move |keys| digest(keys, token))
     }
 
-    /// The values that the database stores to recognize the secret, one for each version. They do not reveal the
-    /// secret.
-    pub fn check_values(&self) -> impl Iterator<Item = (SecretVersion, [u8; 32])> + '_ {
-        self.all().map(|(version, keys)| (version, keys.check))
+    /// The check values of all versions, oldest first.
+    pub fn check_values(&self) -> impl Iterator<Item = CheckValue> + '_ {
+        self.all().map(|(version, keys)| CheckValue { version, value: keys.check, is_next: version > self.current() })
+    }
+
+    /// Whether tokens of this version can be verified.
+    #[must_use]
+    pub fn has(&self, version: SecretVersion) -> bool {
+        self.keys(version).is_some()
     }
 
     pub(crate) fn current_keys(&self) -> &Keys {
@@ -123,17 +154,21 @@ impl Keyring {
     }
 
     pub(crate) fn keys(&self, version: SecretVersion) -> Option<&Keys> {
-        if version == self.current.0 { Some(&self.current.1) } else { self.older.get(&version) }
+        if version == self.current.0 { Some(&self.current.1) } else { self.others.get(&version) }
     }
 
-    pub(crate) fn newest_first(&self) -> impl Iterator<Item = &Keys> {
-        std::iter::once(self.current_keys()).chain(self.older.values().rev())
+    /// The current version, and then the others, newest first.
+    pub(crate) fn current_first(&self) -> impl Iterator<Item = &Keys> {
+        std::iter::once(self.current_keys()).chain(self.others.values().rev())
     }
 
     /// All versions, oldest first.
     fn all(&self) -> impl Iterator<Item = (SecretVersion, &Keys)> {
-        let older = self.older.iter().map(|(&version, keys)| (version, keys));
-        older.chain(std::iter::once((self.current.0, &self.current.1)))
+        let of = |(&version, keys)| (version, keys);
+        let older = self.others.range(..self.current.0).map(of);
+        older
+            .chain(std::iter::once((self.current.0, &self.current.1)))
+            .chain(self.others.range(self.current.0..).map(of))
     }
 }
 
@@ -201,6 +236,23 @@ mod tests {
         assert_eq!(digests.len(), 2);
         assert_eq!(digests[0], ring.digest(token.presented()));
         assert_ne!(digests[0], digests[1]);
+    }
+
+    #[test]
+    fn a_next_version_verifies_and_is_not_used_for_new_data() {
+        let (one, two) = (format!("1:{}", "07".repeat(32)), format!("2:{}", "08".repeat(32)));
+        let before = Keyring::parse(&format!("{one}\nnext {two}")).unwrap();
+        let after = Keyring::parse(&format!("{one}\n{two}")).unwrap();
+        let token = token();
+        assert_eq!((before.current(), after.current()), (1, 2));
+        assert!(before.digests(token.presented()).any(|digest| digest == after.digest(token.presented())));
+        assert!(before.has(2) && !before.has(3));
+        let next: Vec<_> = before.check_values().map(|check| (check.version, check.is_next)).collect();
+        assert_eq!(next, [(1, false), (2, true)]);
+        assert!(after.check_values().all(|check| !check.is_next));
+        for text in [format!("next {one}"), format!("next {one}\n{two}"), format!("{one}\nnext {one}")] {
+            assert!(Keyring::parse(&text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod schemes;
 mod tombstones;
 mod writer;
 
-pub use guard::{Index, IndexGuard};
+pub use guard::{Index, IndexGuard, SecretMissing};
 pub use record::{KeyRecord, SharedKeyRecord};
 #[cfg(test)]
 pub(crate) use writer::tests;

@@ -1,11 +1,12 @@
 //! Settings in the `authority` row that all replicas must agree on, and the head of the log.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;
 
 use key_authority_domain::audit::ChainHash;
 use key_authority_domain::id::Revision;
-use key_authority_domain::secret::Keyring;
+use key_authority_domain::secret::{Keyring, SecretVersion};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter};
 
@@ -130,31 +131,45 @@ pub(crate) async fn row(db: &impl ConnectionTrait) -> Result<authority::Model, S
     authority::Entity::find_by_id(1).one(db).await?.ok_or_else(|| AUTHORITY.corrupt("id"))
 }
 
-/// The check values of all versions in the keyring, as `<version>:<hexadecimal>` joined by commas, after a comparison
-/// with the stored ones.
+/// The check values of the versions in use, as `<version>:<hexadecimal>` joined by commas, after a comparison of the
+/// stored ones with the keyring. A next version of the keyring is in use if it is stored: another replica uses it
+/// already.
 fn merge_checks(stored: &str, keyring: &Keyring) -> Result<String, SettingsError> {
-    let mut values: std::collections::BTreeMap<u32, String> = keyring
-        .check_values()
-        .map(|(version, value)| {
-            let mut hex = String::new();
-            for byte in value {
-                let _ = write!(hex, "{byte:02x}");
-            }
-            (version, hex)
-        })
-        .collect();
-    for entry in stored.split(',').filter(|entry| !entry.is_empty()) {
-        let (version, value) = entry.split_once(':').ok_or_else(|| AUTHORITY.corrupt("secret_checks"))?;
-        let version: u32 = version.parse().map_err(|_| AUTHORITY.corrupt("secret_checks"))?;
+    let hex_of = |value: [u8; 32]| {
+        let mut hex = String::new();
+        for byte in value {
+            let _ = write!(hex, "{byte:02x}");
+        }
+        hex
+    };
+    let values: BTreeMap<u32, String> =
+        keyring.check_values().map(|check| (check.version, hex_of(check.value))).collect();
+    let mut used: BTreeSet<u32> =
+        keyring.check_values().filter(|check| !check.is_next).map(|check| check.version).collect();
+    for entry in entries(stored) {
+        let (version, value) = entry?;
         match values.get(&version) {
             None => return Err(SettingsError::SecretMissing { version }),
             Some(mine) if mine != value => return Err(SettingsError::SecretMismatch { version }),
-            Some(_) => {}
+            Some(_) => drop(used.insert(version)),
         }
     }
-    let all: Vec<String> =
-        std::mem::take(&mut values).into_iter().map(|(version, hex)| format!("{version}:{hex}")).collect();
-    Ok(all.join(","))
+    let of_used = values.into_iter().filter(|(version, _)| used.contains(version));
+    Ok(of_used.map(|(version, hex)| format!("{version}:{hex}")).collect::<Vec<_>>().join(","))
+}
+
+/// The versions in use, with their check values.
+fn entries(stored: &str) -> impl Iterator<Item = Result<(SecretVersion, &str), StorageError>> {
+    stored.split(',').filter(|entry| !entry.is_empty()).map(|entry| {
+        let entry = entry.split_once(':').and_then(|(version, value)| Some((version.parse().ok()?, value)));
+        entry.ok_or_else(|| AUTHORITY.corrupt("secret_checks"))
+    })
+}
+
+/// The newest version that the database uses and the keyring lacks.
+pub(crate) fn missing_secret(stored: &str, keyring: &Keyring) -> Result<Option<SecretVersion>, StorageError> {
+    let versions: Vec<_> = entries(stored).map(|entry| entry.map(|(version, _)| version)).collect::<Result<_, _>>()?;
+    Ok(versions.into_iter().filter(|version| !keyring.has(*version)).max())
 }
 
 #[cfg(test)]
@@ -176,5 +191,15 @@ mod tests {
         let stored_both = merge_checks(&stored, &both).unwrap();
         assert!(matches!(merge_checks(&stored_both, &ring(&one)), Err(SettingsError::SecretMissing { version: 2 })));
         assert!(!stored_both.contains(&"07".repeat(8)));
+
+        assert_eq!(missing_secret(&stored_both, &ring(&one)).unwrap(), Some(2));
+        assert_eq!(missing_secret(&stored, &ring(&one)).unwrap(), None);
+        assert!(missing_secret("two:", &ring(&one)).is_err());
+
+        let next = ring(&format!("{one}\nnext 2:{}", "08".repeat(32)));
+        assert_eq!(merge_checks(&stored, &next).unwrap(), stored, "replicas without it may start");
+        assert_eq!(merge_checks(&stored_both, &next).unwrap(), stored_both, "another replica uses it already");
+        let other_next = ring(&format!("{one}\nnext 2:{}", "09".repeat(32)));
+        assert!(matches!(merge_checks(&stored_both, &other_next), Err(SettingsError::SecretMismatch { version: 2 })));
     }
 }

@@ -13,6 +13,7 @@ use key_authority_domain::account::Account;
 use key_authority_domain::audit::{AuditEvent, ChainHash, LoggedEvent};
 use key_authority_domain::id::{AccountId, Actor, KeyId, Revision};
 use key_authority_domain::key::Key;
+use key_authority_domain::secret::SecretVersion;
 use key_authority_domain::time::Timestamp;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, ExprTrait};
@@ -26,7 +27,7 @@ use crate::error::StorageError;
 use crate::mapping::{self, AUTHORITY, RowContext};
 use crate::notify::CHANNEL;
 use crate::read_tx::{ReadTx, authority_now};
-use crate::settings::head_of;
+use crate::settings::{head_of, missing_secret};
 use crate::store::{StorageKind, Store};
 use crate::timeout::bounded;
 use crate::writer_queue::{QueueFull, Urgency, WAITING_MAX, WriterTurn};
@@ -43,6 +44,7 @@ pub struct WriteTx<'a> {
     store: &'a Store,
     head_hash: ChainHash,
     log_format_min: i32,
+    missing_secret: Option<SecretVersion>,
     has_writes: AtomicBool,
     _turn: WriterTurn,
 }
@@ -90,6 +92,7 @@ impl Store {
             store: self,
             head_hash: head.hash,
             log_format_min: row.log_format_min,
+            missing_secret: missing_secret(&row.secret_checks, &self.keyring)?,
             has_writes: AtomicBool::new(false),
             _turn: turn,
         })
@@ -142,6 +145,13 @@ impl WriteTx<'_> {
     fn writer(&self) -> &DatabaseTransaction {
         self.has_writes.store(true, Ordering::Relaxed);
         &self.reads.tx
+    }
+
+    /// The newest version of the authority secret that the database uses and this process lacks. Tokens with this
+    /// version cannot be recognized.
+    #[must_use]
+    pub fn missing_secret(&self) -> Option<SecretVersion> {
+        self.missing_secret
     }
 
     /// Advances the time of the change to `time` if that is later: to a time that the process has already used for
@@ -274,7 +284,7 @@ impl WriteTx<'_> {
     /// [`StorageError::OutcomeUnknown`] if the outcome could not be read. Any other error means that nothing
     /// was changed.
     pub async fn commit(self, event: AuditEvent) -> Result<Committed, StorageError> {
-        let Self { reads: ReadTx { tx, now, revision }, store, head_hash, log_format_min, _turn, has_writes: _ } = self;
+        let Self { reads: ReadTx { tx, now, revision }, store, head_hash, log_format_min, _turn, .. } = self;
         let log_format = i32::try_from(event.action.log_format()).unwrap_or(i32::MAX);
         let secret_version = store.keyring.current();
         let hash = store

@@ -86,6 +86,7 @@ fn step(reason: &str, metadata: &HashMap<String, String>, is_change: bool) -> Op
             ));
         }
         "DEADLINE_EXCEEDED" | "LEASE_EXPIRED" | "OUTCOME_UNKNOWN" => unanswered(is_change),
+        "SECRET_VERSION_MISSING" => "repeat the command, or use another replica; the operator adds the version",
         "STORAGE_UNAVAILABLE" => "check the authority's database, then repeat the command",
         "ROW_CORRUPT" | "SEAL_BROKEN" | "STORAGE_FAULT" | "NO_RANDOMNESS" => "the server's log has the details",
         // No next step exists, or this version does not know the reason.

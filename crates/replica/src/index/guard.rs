@@ -2,9 +2,10 @@
 
 use std::borrow::Borrow;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use key_authority_domain::foreign::Scheme;
+use key_authority_domain::secret::SecretVersion;
 use key_authority_domain::token::TokenDigest;
 
 use super::record::SharedKeyRecord;
@@ -65,6 +66,21 @@ pub struct Index {
     pub(super) accounts: AtomicUsize,
     pub(super) quarantined: AtomicUsize,
     pub(super) foreign: SchemeCounts,
+    /// The newest version of the authority secret that a resident token has and this replica lacks; 0 if there is none.
+    /// The writer sets it before the deadline of the lease, and a reader has read the deadline before.
+    pub(super) missing_secret: AtomicU32,
+}
+
+/// Tokens exist that were issued with a version of the authority secret that this replica lacks. A token that it does
+/// not find may be one of them, so it cannot judge the token. This is not a denial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this replica lacks version {version} of the authority secret and cannot judge the token; retry, or use another \
+     replica"
+)]
+pub struct SecretMissing {
+    /// The version.
+    pub version: SecretVersion,
 }
 
 /// A read guard of the index.
@@ -106,6 +122,13 @@ impl Index {
     #[must_use]
     pub fn has_any(&self, scheme: Scheme) -> bool {
         self.foreign.has_any(scheme)
+    }
+
+    /// Returns the newest version of the authority secret that resident tokens have and this replica lacks.
+    #[must_use]
+    pub fn missing_secret(&self) -> Option<SecretMissing> {
+        let version = self.missing_secret.load(Ordering::Relaxed);
+        (version > 0).then_some(SecretMissing { version })
     }
 
     /// Returns the number of resident keys.

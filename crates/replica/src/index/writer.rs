@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use key_authority_domain::account::Account;
 use key_authority_domain::id::{AccountId, KeyId, Revision};
 use key_authority_domain::key::Key;
+use key_authority_domain::secret::{Keyring, SecretVersion};
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::TokenDigest;
 use key_authority_storage::feed::ChangedRows;
@@ -23,6 +24,8 @@ use super::tombstones::Tombstones;
 #[derive(Debug, Default)]
 pub struct Writer {
     index: Arc<Index>,
+    /// The keyring of the authority secret; `None` if it has every version.
+    keyring: Option<Arc<Keyring>>,
     by_key: ByKey,
     interner: Interner,
     accounts: HashMap<AccountId, Arc<ResidentAccount>>,
@@ -56,6 +59,12 @@ struct Seen {
 }
 
 impl Writer {
+    /// Makes the writer of an empty index, for a replica with this keyring.
+    #[must_use]
+    pub fn new(keyring: Arc<Keyring>) -> Self {
+        Self { keyring: Some(keyring), ..Self::default() }
+    }
+
     /// Returns the index that it writes.
     #[must_use]
     pub fn index(&self) -> &Arc<Index> {
@@ -165,6 +174,7 @@ impl Writer {
         let records = index.records.pin();
         let mut versions = Vec::with_capacity(key.secrets.len());
         for secret in &key.secrets {
+            self.note_secret_version(secret.secret_version);
             let known = records.get(&secret.digest).map(|known| &**known);
             let has_come_back = match source {
                 RowSource::Log(_) => false,
@@ -195,6 +205,18 @@ impl Writer {
         }
         for before in self.by_key.replace(&key.id, versions) {
             self.take_out(&before, source);
+        }
+    }
+
+    /// Records that a token has this version of the authority secret. A missing version stays missing until the
+    /// restart: the replica needs another secret file.
+    fn note_secret_version(&self, version: SecretVersion) {
+        let is_missing = self.keyring.as_ref().is_some_and(|keyring| !keyring.has(version));
+        if is_missing && self.index.missing_secret.fetch_max(version, Ordering::Relaxed) < version {
+            tracing::error!(
+                version,
+                "the secret file lacks a version of the authority secret that tokens have; not ready until it is added"
+            );
         }
     }
 
@@ -314,6 +336,25 @@ pub(crate) mod tests {
         apply(&mut writer, vec![], vec![], &["key_1"]);
         assert_eq!(verdict(writer.index(), 2), Verdict::Unknown);
         assert_eq!(writer.index().keys(), 0);
+    }
+
+    #[test]
+    fn a_token_of_a_missing_secret_version_is_noticed() {
+        let keyring = Arc::new(Keyring::parse(&format!("1:{0}\nnext 3:{0}", "07".repeat(32))).unwrap());
+        let mut writer = Writer::new(keyring);
+        let with_version = |version| {
+            let mut key = key(1);
+            key.secrets.iter_mut().for_each(|secret| secret.secret_version = version);
+            key
+        };
+        for version in [1, 3] {
+            apply(&mut writer, vec![account(false)], vec![with_version(version)], &[]);
+            assert_eq!(writer.index().missing_secret(), None);
+        }
+        for (version, missing) in [(2, 2), (4, 4), (2, 4), (1, 4)] {
+            apply(&mut writer, vec![], vec![with_version(version)], &[]);
+            assert_eq!(writer.index().missing_secret().map(|secret| secret.version), Some(missing));
+        }
     }
 
     #[test]

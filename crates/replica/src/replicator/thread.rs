@@ -42,7 +42,7 @@ impl Replicator {
     /// # Errors
     /// When the thread or its runtime cannot be started.
     pub fn start(settings: Settings) -> Result<Self, StartError> {
-        let writer = Writer::default();
+        let writer = Writer::new(Arc::clone(&settings.keyring));
         let state = Arc::new(ReplicaState::new(Arc::clone(writer.index()), settings.replica.timings));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError)?;
         let shared = Arc::clone(&state);

@@ -16,6 +16,7 @@ use key_authority_domain::id::AccountId;
 use key_authority_domain::policy_error::PolicyError;
 use key_authority_domain::token::TokenDigest;
 use key_authority_proto::v1;
+use key_authority_replica::index::SecretMissing;
 use key_authority_replica::protocol::wait::CommittedChange;
 use key_authority_storage::read_tx::ReadTx;
 use prost::Message as _;
@@ -96,6 +97,10 @@ impl Admin {
         let earlier = &*imported;
         let Mutated { result, change } = self
             .transact(call, Action::ImportKeys, &message.keys_of_part(number), |tx, permit| async move {
+                if let Some(version) = tx.missing_secret() {
+                    // A token that exists already would become a second key.
+                    return Err(SecretMissing { version }.into());
+                }
                 let account = importable_account(&tx, &permit, &message.spec.account).await?;
                 let mut plan = self.plan(&tx, &permit, account, message, part, Mode::New(earlier)).await?;
                 let record = plan.record.take();

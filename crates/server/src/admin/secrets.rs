@@ -6,10 +6,11 @@ use key_authority_domain::foreign::Scheme;
 use key_authority_domain::id::KeyId;
 use key_authority_domain::key::{Key, MintedSecret};
 use key_authority_domain::policy_error::PolicyError;
-use key_authority_domain::seal::SealContext;
+use key_authority_domain::seal::{SealContext, UnsealError};
 use key_authority_domain::secret::Keyring;
 use key_authority_domain::token::Token;
 use key_authority_proto::v1;
+use key_authority_replica::index::SecretMissing;
 use key_authority_storage::read_tx::ReadTx;
 
 use super::audited::{AuditRecord, key_in};
@@ -97,7 +98,10 @@ impl Admin {
             .and_then(|secret| Some((secret, secret.sealed.as_ref()?)))
             .ok_or(RpcError::Policy(PolicyError::NotRecoverable))?;
         let context = SealContext::Token { key_id: key.id.as_str(), version: secret.version };
-        let opened = self.keyring.open(context, sealed).map_err(|_sealed| RpcError::UnsealFailed)?;
+        let opened = self.keyring.open(context, sealed).map_err(|error| match error {
+            UnsealError::SecretMissing(version) if secret.secret_version == version => SecretMissing { version }.into(),
+            _ => RpcError::UnsealFailed,
+        })?;
         Token::from_sealed(&opened).map_err(|_bytes| RpcError::UnsealFailed)
     }
 }

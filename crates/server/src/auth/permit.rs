@@ -15,6 +15,7 @@ use key_authority_domain::id::{AccountId, Actor, SYSTEM_ACCOUNT};
 use key_authority_domain::key::Key;
 use key_authority_domain::permission::Permission;
 use key_authority_domain::time::Timestamp;
+use key_authority_domain::token::TokenDigest;
 use key_authority_domain::verdict::{KeyFacts, Question, Verdict, decide};
 use key_authority_replica::index::SharedKeyRecord;
 use key_authority_replica::{LeaseProof, ReplicaState};
@@ -242,12 +243,21 @@ impl Authorizer {
             return if self.anonymous_verify { Ok(()) } else { Err(MISSING.into()) };
         };
         let lease = self.replica.lease_proof()?;
-        let key = self.replica.find(lease, digests.iter().copied()).ok_or(UNKNOWN)?;
+        let key = self.find(lease, digests)?;
         let question = Question { account: Some(SYSTEM_ACCOUNT), client_ip: *address, ..Question::default() };
         match decide(Some(&key.facts()), &question, lease.now()) {
             Verdict::Valid | Verdict::ProjectDenied | Verdict::NetworkDenied => Ok(()),
             verdict => Err(rejected(verdict)),
         }
+    }
+
+    /// Looks the token of a caller up.
+    ///
+    /// # Errors
+    /// `UNAUTHENTICATED`, or [`RpcError::SecretMissing`].
+    fn find(&self, lease: LeaseProof, digests: &[TokenDigest]) -> Result<SharedKeyRecord, RpcError> {
+        let key = self.replica.find(lease, digests.iter().copied());
+        key.ok_or_else(|| self.replica.index().missing_secret().map_or_else(|| UNKNOWN.into(), RpcError::from))
     }
 
     /// Whether the caller has a valid token of a caller. An anonymous caller is not known, even if it may verify.
@@ -290,7 +300,7 @@ impl Authorizer {
             };
         };
         let lease = self.replica.lease_proof()?;
-        let key = self.replica.find(lease, digests.iter().copied()).ok_or(UNKNOWN)?;
+        let key = self.find(lease, digests)?;
         check_permissions(&key.facts(), permissions, address, lease.now())?;
         self.replica.note_use(&key, lease.now());
         Ok(Permit { holder: Some(key), lease, permissions, address })

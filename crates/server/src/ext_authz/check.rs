@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use key_authority_domain::verdict::{Question, Verdict};
 use key_authority_proto::ext_authz::{AttributeContext, CheckRequest, CheckResponse};
+use key_authority_replica::index::SecretMissing;
 
 use super::denial::AuthzDenial;
 use super::headers::Headers;
@@ -14,25 +15,33 @@ use crate::verify::Verifier;
 use crate::wire::violations::{REQUIRED, Violations};
 
 /// Decides about one request.
+///
+/// # Errors
+/// [`SecretMissing`]: this replica cannot decide.
 pub(crate) fn check(
     verifier: &Verifier,
     permit: &Permit,
     misroutes: &Misroutes,
     request: &CheckRequest,
-) -> CheckResponse {
-    let attributes = request.attributes.as_ref();
-    attributes
-        .ok_or_else(|| missing("attributes"))
-        .and_then(|attributes| allow(verifier, permit, attributes))
-        .unwrap_or_else(|denial| {
-            if let AuthzDenial::Misconfigured(violations) = &denial {
-                misroutes.report(violations, permit.lease().now());
-            }
-            denial.response()
-        })
+) -> Result<CheckResponse, SecretMissing> {
+    let allowed = match request.attributes.as_ref() {
+        Some(attributes) => allow(verifier, permit, attributes),
+        None => Err(missing("attributes")),
+    };
+    allowed.unwrap_or_else(|denial| {
+        if let AuthzDenial::Misconfigured(violations) = &denial {
+            misroutes.report(violations, permit.lease().now());
+        }
+        Ok(denial.response())
+    })
 }
 
-fn allow(verifier: &Verifier, permit: &Permit, attributes: &AttributeContext) -> Result<CheckResponse, AuthzDenial> {
+/// Returns the response for a valid token; within it, that this replica cannot decide.
+fn allow(
+    verifier: &Verifier,
+    permit: &Permit,
+    attributes: &AttributeContext,
+) -> Result<Result<CheckResponse, SecretMissing>, AuthzDenial> {
     let http = attributes.request.as_ref().and_then(|request| request.http.as_ref());
     let http = http.ok_or_else(|| missing("attributes.request.http"))?;
     let route = Route::read(&attributes.context_extensions)?;
@@ -43,11 +52,14 @@ fn allow(verifier: &Verifier, permit: &Permit, attributes: &AttributeContext) ->
     let question =
         Question { key_id: presented.credential.key_id.as_deref(), client_ip: source(attributes), ..question };
     let index = verifier.read();
-    let decision = verifier.decide(&index, permit, &presented.credential.token, &question);
+    let decision = match verifier.decide(&index, permit, &presented.credential.token, &question) {
+        Ok(decision) => decision,
+        Err(missing) => return Ok(Err(missing)),
+    };
     verifier.count(permit, &decision);
     match decision.key.map(AsRef::as_ref) {
         Some(record) if decision.verdict == Verdict::Valid => {
-            Ok(super::response::allowed(record, &presented, &headers))
+            Ok(Ok(super::response::allowed(record, &presented, &headers)))
         }
         record => Err(AuthzDenial::of(decision.verdict, record, question.scopes)),
     }

@@ -10,6 +10,7 @@ use tonic::{Request, Response, Status};
 use super::check::check;
 use super::misroutes::Misroutes;
 use crate::auth::call::{CallAuthorizer, CallContext};
+use crate::rpc::errors::RpcError;
 use crate::verify::Verifier;
 
 /// The service. Clones share one state.
@@ -31,6 +32,7 @@ impl AuthorizationService {
 impl Authorization for AuthorizationService {
     async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
         let call = self.calls.authorize(&CallContext::of(&request), &[Permission::Verify])?;
-        Ok(Response::new(check(&self.verifier, &call.permit, &self.misroutes, request.get_ref())))
+        let checked = check(&self.verifier, &call.permit, &self.misroutes, request.get_ref());
+        Ok(Response::new(checked.map_err(RpcError::from)?))
     }
 }

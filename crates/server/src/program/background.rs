@@ -24,7 +24,8 @@ pub(super) async fn first_lease(replica: &ReplicaState) {
 
 pub(super) async fn keep_health(health: Health, replica: Arc<ReplicaState>, ended: CancellationToken) {
     loop {
-        health.set_verify(replica.has_lease());
+        // A replica that lacks a version of the secret cannot judge every token: others should get the calls.
+        health.set_verify(replica.has_lease() && replica.index().missing_secret().is_none());
         health.set_storage(replica.storage_answers());
         if ended.run_until_cancelled(sleep(HEALTH_INTERVAL)).await.is_none() {
             return;

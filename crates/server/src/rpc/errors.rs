@@ -9,6 +9,7 @@ use key_authority_domain::policy_error::{ChangeError, PolicyError};
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::verdict::Verdict;
 use key_authority_replica::NoLease;
+use key_authority_replica::index::SecretMissing;
 use key_authority_storage::StorageError;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -86,6 +87,9 @@ pub enum RpcError {
     /// This replica has no lease.
     #[error(transparent)]
     NoLease(#[from] NoLease),
+    /// This replica lacks a version of the authority secret.
+    #[error(transparent)]
+    SecretMissing(#[from] SecretMissing),
     /// The operating system gave no random bytes.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
@@ -227,6 +231,7 @@ impl RpcError {
             Self::Policy(error) => (Code::FailedPrecondition, error.reason()),
             Self::PropagationPending { .. } => (Code::DeadlineExceeded, "PROPAGATION_PENDING"),
             Self::NoLease(_) => (Code::Unavailable, "LEASE_EXPIRED"),
+            Self::SecretMissing(_) => (Code::Unavailable, "SECRET_VERSION_MISSING"),
             Self::Storage(error) => match error {
                 StorageError::OutcomeUnknown(_) => (Code::Unavailable, "OUTCOME_UNKNOWN"),
                 StorageError::Unavailable(_)
@@ -294,6 +299,7 @@ impl RpcError {
                  {safe_after}"
             ),
             Self::NoLease(error) => error.to_string(),
+            Self::SecretMissing(error) => error.to_string(),
             Self::Storage(StorageError::OutcomeUnknown(_)) => {
                 "outcome unknown; retry with the same request_id, which makes the change once or returns its result"
                     .into()

@@ -75,11 +75,11 @@ pub fn verify_on_stream(verifier: &Verifier, permit: Permit, messages: &[&[u8]])
     Ok(out)
 }
 
-/// Decides about a proxied request.
+/// Decides about a proxied request; `None` if this replica lacks a version of the authority secret.
 #[cfg(feature = "ext-authz")]
 #[must_use]
-pub fn check(verifier: &Verifier, permit: &Permit, request: &CheckRequest) -> CheckResponse {
-    crate::ext_authz::check(verifier, permit, &crate::ext_authz::Misroutes::default(), request)
+pub fn check(verifier: &Verifier, permit: &Permit, request: &CheckRequest) -> Option<CheckResponse> {
+    crate::ext_authz::check(verifier, permit, &crate::ext_authz::Misroutes::default(), request).ok()
 }
 
 /// Reads a message of keys to import. Returns the violations of each key, as the caller gets them, or those of the

@@ -8,7 +8,7 @@ use key_authority_domain::foreign::Scheme;
 use key_authority_domain::secret::Keyring;
 use key_authority_domain::token::{Malformed, Presented, Token, TokenDigest};
 use key_authority_domain::verdict::{KeyFacts, Question, Verdict, decide};
-use key_authority_replica::index::{IndexGuard, SharedKeyRecord};
+use key_authority_replica::index::{IndexGuard, SecretMissing, SharedKeyRecord};
 use key_authority_replica::{LeaseProof, ReplicaState};
 
 use crate::auth::permit::{Permit, Rights as _};
@@ -49,16 +49,32 @@ impl<'a> Hit<'a> {
     }
 }
 
+/// Why a lookup has no result.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum LookupError {
+    /// The text is no token.
+    Malformed,
+    /// The token is not among those that this replica can find, and there are others.
+    SecretMissing(SecretMissing),
+}
+
 /// Decides a question about the result of a lookup.
+///
+/// # Errors
+/// [`SecretMissing`].
 pub(super) fn evaluate<'a>(
     permit: &Permit,
-    found: Result<Option<Hit<'a>>, Malformed>,
+    found: Result<Option<Hit<'a>>, LookupError>,
     question: &Question<'_>,
-) -> Decision<'a> {
-    let Ok(hit) = found else { return Decision { verdict: Verdict::Malformed, key: None } };
+) -> Result<Decision<'a>, SecretMissing> {
+    let hit = match found {
+        Ok(hit) => hit,
+        Err(LookupError::Malformed) => return Ok(Decision { verdict: Verdict::Malformed, key: None }),
+        Err(LookupError::SecretMissing(missing)) => return Err(missing),
+    };
     let hit = hit.filter(|hit| permit.covers(hit.key.account()));
     let verdict = decide(hit.as_ref().map(|hit| &hit.facts), question, permit.lease().now());
-    Decision { verdict, key: hit.map(|hit| hit.key) }
+    Ok(Decision { verdict, key: hit.map(|hit| hit.key) })
 }
 
 impl Verifier {
@@ -75,14 +91,16 @@ impl Verifier {
     }
 
     /// Decides a question.
-    #[must_use]
+    ///
+    /// # Errors
+    /// [`SecretMissing`].
     pub fn decide<'a>(
         &self,
         index: &'a IndexGuard<'_>,
         permit: &Permit,
         token: &str,
         question: &Question<'_>,
-    ) -> Decision<'a> {
+    ) -> Result<Decision<'a>, SecretMissing> {
         let found = self.find(index, permit.lease(), &self.prepare(token));
         evaluate(permit, found.map(Hit::of), question)
     }
@@ -93,19 +111,21 @@ impl Verifier {
         TokenLookup { text, parsed, digest: parsed.ok().map(|token| self.keyring.digest(token)) }
     }
 
-    /// Looks a token up: by one digest, which is enough for nearly every token; then under older versions of the
+    /// Looks a token up: by one digest, which is enough for nearly every token; then under other versions of the
     /// authority secret; and then, if such keys are resident, as a token that another system issued.
+    ///
+    /// A token that is not found is unknown only if this replica has every version of the secret that tokens have.
     pub(super) fn find<'a>(
         &self,
         index: &'a IndexGuard<'_>,
         lease: LeaseProof,
         &TokenLookup { text, parsed, digest }: &TokenLookup<'_>,
-    ) -> Result<Option<&'a SharedKeyRecord>, Malformed> {
+    ) -> Result<Option<&'a SharedKeyRecord>, LookupError> {
         if let Some(key) = index.find(lease, digest) {
             return Ok(Some(key));
         }
         if let Ok(token) = parsed
-            && let Some(key) = index.find(lease, self.keyring.older_digests(token))
+            && let Some(key) = index.find(lease, self.keyring.other_digests(token))
         {
             return Ok(Some(key));
         }
@@ -113,11 +133,16 @@ impl Verifier {
         let may_match =
             |scheme: &Scheme| self.replica.index().has_any(*scheme) && (*scheme != Scheme::Whole || parsed.is_err());
         let mut schemes = Scheme::FOREIGN.into_iter().filter(may_match).peekable();
-        if schemes.peek().is_none() {
-            return parsed.map(|_| None);
+        let token = if schemes.peek().is_some() { Token::parse_any(text) } else { parsed };
+        let token = token.map_err(|Malformed| LookupError::Malformed)?;
+        match schemes.find_map(|scheme| index.find(lease, self.keyring.digests_for_scheme(scheme, token))) {
+            Some(key) => Ok(Some(key)),
+            None => self
+                .replica
+                .index()
+                .missing_secret()
+                .map_or(Ok(None), |missing| Err(LookupError::SecretMissing(missing))),
         }
-        let token = Token::parse_any(text)?;
-        Ok(schemes.find_map(|scheme| index.find(lease, self.keyring.digests_for_scheme(scheme, token))))
     }
 
     /// Counts a decision that is about to be sent.

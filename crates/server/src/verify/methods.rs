@@ -96,12 +96,12 @@ impl Verifier {
     /// Answers a `VerifyRequest`: appends a `VerifyResponse` to `out`.
     ///
     /// # Errors
-    /// When the message does not decode, or a field violates its rule.
+    /// When the message does not decode, a field violates its rule, or this replica lacks a version of the secret.
     pub fn verify(&self, permit: &Permit, message: &[u8], out: &mut Vec<u8>) -> Result<(), RpcError> {
         let request = VerifyRequestRef::read(message).map_err(|_| undecodable::<v1::VerifyRequest>(message))?;
         let question = request.question()?;
         let index = self.read();
-        let decision = self.decide(&index, permit, request.token, &question);
+        let decision = self.decide(&index, permit, request.token, &question)?;
         Answer::of(permit, &decision, &question).write(out);
         self.count(permit, &decision);
         Ok(())
@@ -110,13 +110,14 @@ impl Verifier {
     /// Answers a `BatchVerifyRequest`, in order: appends a `BatchVerifyResponse` to `out`.
     ///
     /// # Errors
-    /// When the message does not decode, a field of any question violates its rule, or the response would be too large.
+    /// When the message does not decode, a field of any question violates its rule, this replica lacks a version of the
+    /// secret, or the response would be too large.
     pub fn batch_verify(&self, permit: &Permit, message: &[u8], out: &mut Vec<u8>) -> Result<(), RpcError> {
         let batch = decode::batch(message).map_err(|_| undecodable::<v1::BatchVerifyRequest>(message))?;
         let questions = decode::questions(&batch)?;
         let index = self.read();
         let tokens = batch.iter().zip(&questions).map(|(request, question)| (request.token, question));
-        let decisions = self.decide_all(&index, permit, tokens);
+        let decisions = self.decide_all(&index, permit, tokens).into_iter().collect::<Result<Vec<_>, _>>()?;
         let begin = out.len();
         // A response is about as long as its question.
         out.reserve(message.len());
@@ -187,13 +188,16 @@ impl Verifier {
         let mut decided = decisions.iter();
         for (request, question) in requests.iter().zip(questions) {
             append(request, out, |out| match question {
-                Ok(question) => decided.next().into_iter().for_each(|decision| {
-                    encode::nested(encode::STREAM_RESPONSE, &Answer::of(permit, decision, question), out);
+                Ok(question) => decided.next().into_iter().for_each(|decision| match decision {
+                    Ok(decision) => {
+                        encode::nested(encode::STREAM_RESPONSE, &Answer::of(permit, decision, question), out);
+                    }
+                    Err(missing) => encode::error(&RpcError::from(*missing), out),
                 }),
                 Err(error) => encode::error(error, out),
             });
         }
-        for decision in &decisions {
+        for decision in decisions.iter().flatten() {
             self.count(permit, decision);
         }
     }

@@ -2,6 +2,7 @@
 
 mod lease;
 mod restore;
+mod rotation;
 
 use std::time::Duration;
 

@@ -33,6 +33,7 @@ pub struct ReplicaMetrics {
     longest_silence: SecondsGauge,
     replicas: Gauge,
     held_tokens: Gauge,
+    missing_secret_version: Gauge,
     refused: Counter,
     fenced: Counter,
     went_back: Counter,
@@ -55,6 +56,10 @@ impl ReplicaMetrics {
         let replicas = gauge("replicas", "Replicas in the registry, including this one");
         let held_tokens =
             gauge("held_tokens", "Quarantined tokens: they had ended before the database went back; see AcceptRestore");
+        let missing_secret_version = gauge(
+            "missing_secret_version",
+            "Version of the authority secret that tokens have and the secret file of this replica lacks, or 0",
+        );
         let mut seconds = |name: &str, help: &str| {
             let gauge = SecondsGauge::default();
             registry.register(format!("keyauthority_{name}_seconds"), help, gauge.clone());
@@ -99,6 +104,7 @@ impl ReplicaMetrics {
             longest_silence,
             replicas,
             held_tokens,
+            missing_secret_version,
             refused,
             fenced,
             went_back,
@@ -130,6 +136,7 @@ impl ReplicaMetrics {
         self.longest_silence.set(silences.values().max().copied().unwrap_or_default().as_secs_f64());
         self.replicas.set(number(silences.len()));
         self.held_tokens.set(number(replica.index().quarantined()));
+        self.missing_secret_version.set(replica.index().missing_secret().map_or(0, |missing| missing.version.into()));
         set(&self.refused, replica.refused());
         set(&self.fenced, replica.fenced());
         set(&self.went_back, replica.log_divergences());
