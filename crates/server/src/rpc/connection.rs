@@ -8,7 +8,6 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use hyper::service::Service;
 use tonic::Status;
 use tower::util::ServiceExt as _;
@@ -44,21 +43,23 @@ impl<C, A, T> ConnectionService<C, A, T> {
     }
 }
 
-impl<C, A, T, B> Service<Request<Incoming>> for ConnectionService<C, A, T>
+impl<C, A, T, R, B> Service<Request<R>> for ConnectionService<C, A, T>
 where
     C: Clone + Send + Sync + Unpin + 'static,
     A: Fn(&HeaderMap) -> C,
-    T: tower::Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    R: Body<Data = Bytes> + Send + Unpin + 'static,
+    R::Error: Into<BoxError>,
+    T: tower::Service<Request<R>, Response = Response<B>> + Clone + Send + 'static,
     T::Future: Send,
     T::Error: Into<BoxError>,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    type Response = Response<CallBody<ChargedBody<EitherBody<C>>>>;
+    type Response = Response<CallBody<ChargedBody<EitherBody<R, C>>>>;
     type Error = BoxError;
-    type Future = CallFuture<EitherCall<C>>;
+    type Future = CallFuture<EitherCall<R, C>>;
 
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<R>) -> Self::Future {
         let started = self.policy.begin(&request);
         let caller = (self.authenticate)(request.headers());
         let connection = &self.connection;
@@ -88,23 +89,28 @@ where
 }
 
 /// A call of a raw method or of tonic's routes.
-pub struct EitherCall<C> {
-    kind: CallKind<C>,
+pub struct EitherCall<R, C> {
+    kind: CallKind<R, C>,
     /// What the response is charged to; `None` for a refused call, which has no body.
     charge: Option<(ConnectionBudget, Counted)>,
 }
 
-enum CallKind<C> {
+enum CallKind<R, C> {
     /// The connection has too many calls.
-    Refused(Option<Response<EitherBody<C>>>),
+    Refused(Option<Response<EitherBody<R, C>>>),
     /// A call of a raw method.
-    Raw(RawCall<C>),
+    Raw(RawCall<R, C>),
     /// A call of tonic's routes.
     Tonic(Pin<Box<dyn Future<Output = Result<Response<tonic::body::Body>, BoxError>> + Send>>),
 }
 
-impl<C: Send + Unpin + 'static> Future for EitherCall<C> {
-    type Output = Result<Response<ChargedBody<EitherBody<C>>>, BoxError>;
+impl<R, C> Future for EitherCall<R, C>
+where
+    R: Body<Data = Bytes> + Unpin,
+    R::Error: Into<BoxError>,
+    C: Send + Unpin + 'static,
+{
+    type Output = Result<Response<ChargedBody<EitherBody<R, C>>>, BoxError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
@@ -121,20 +127,20 @@ impl<C: Send + Unpin + 'static> Future for EitherCall<C> {
 }
 
 /// The response body of a call of either kind.
-pub enum EitherBody<C> {
+pub enum EitherBody<R, C> {
     /// The body of a raw method.
-    Raw(ResponseBody<C>),
+    Raw(ResponseBody<R, C>),
     /// The body of tonic's routes.
     Tonic(tonic::body::Body),
 }
 
-impl<C> Default for EitherBody<C> {
+impl<R, C> Default for EitherBody<R, C> {
     fn default() -> Self {
         Self::Raw(ResponseBody::default())
     }
 }
 
-impl<C: Unpin + 'static> Body for EitherBody<C> {
+impl<R: Body<Data = Bytes> + Unpin, C: Unpin + 'static> Body for EitherBody<R, C> {
     type Data = Bytes;
     type Error = BoxError;
 

@@ -1,4 +1,6 @@
 //! The life of one connection, from its first byte to its last.
+//!
+//! HTTP/1.1 has no GOAWAY: such a connection closes after the response of the request in progress.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,13 +22,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::budget::ConnectionBudget;
+use super::http1::{self, Rewound};
 use super::http2;
 use super::http2_stream::{Http2Stream, StreamControl};
 use super::inline_executor::Calls;
 use super::limits::{BoxError, Limits};
 use super::peer::Peer;
 use super::places::Place;
-use super::preface;
+use super::preface::{self, Protocol};
 use crate::entropy::jitter;
 use crate::observability::error_chain::whole;
 use crate::observability::metrics::{ConnectionCut, ConnectionRejected, SharedMetrics};
@@ -46,6 +49,7 @@ const EVICTION_GRACE: Duration = Duration::from_millis(500);
 pub(super) struct Setup {
     pub(super) tls: Option<tls::Acceptor>,
     pub(super) limits: Limits,
+    pub(super) serves_http1: bool,
     pub(super) metrics: SharedMetrics,
     pub(super) stop: CancellationToken,
 }
@@ -63,8 +67,14 @@ pub struct ConnectionContext {
     pub closing: CancellationToken,
 }
 
-/// A connection whose peer has sent the HTTP/2 preface.
-enum Opened {
+/// A connection whose peer has sent its first bytes.
+struct Opened {
+    io: Stream,
+    peer: Peer,
+    protocol: Protocol,
+}
+
+enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
@@ -90,46 +100,108 @@ pub(super) async fn run<C, S, B>(
         // No call has arrived on this connection, so there is nothing to drain.
         () = setup.stop.cancelled() => return,
         () = place.evicted() => return setup.metrics.connections.rejected(ConnectionRejected::Evicted),
-        opened = timeout(setup.limits.preface_timeout, open(stream, setup.tls.as_ref())) => opened,
+        opened = timeout(setup.limits.preface_timeout, open(&setup, stream)) => opened,
     };
     let context = |peer| ConnectionContext { peer, place: Arc::new(place), budget, closing: CancellationToken::new() };
     match opened {
-        Ok(Ok((Opened::Plain(io), peer))) => drive(&setup, io, context(peer), connect, address).await,
-        Ok(Ok((Opened::Tls(io), peer))) => drive(&setup, io, context(peer), connect, address).await,
+        Ok(Ok(Opened { io: Stream::Plain(io), peer, protocol })) => {
+            drive(&setup, io, protocol, context(peer), connect, address).await;
+        }
+        Ok(Ok(Opened { io: Stream::Tls(io), peer, protocol })) => {
+            drive(&setup, io, protocol, context(peer), connect, address).await;
+        }
         Ok(Err((reason, error))) => {
             setup.metrics.connections.rejected(reason);
             tracing::debug!(peer = %address, ?reason, %error, "connection closed before its first call");
         }
         Err(_elapsed) => {
             setup.metrics.connections.rejected(ConnectionRejected::TimedOut);
-            tracing::debug!(peer = %address, "connection closed: no HTTP/2 preface in time");
+            tracing::debug!(peer = %address, "connection closed: no first bytes in time");
         }
     }
 }
 
-async fn open(
-    mut stream: TcpStream,
-    tls: Option<&tls::Acceptor>,
-) -> Result<(Opened, Peer), (ConnectionRejected, io::Error)> {
-    let not_http2 = |error| (ConnectionRejected::NotHttp2, error);
+async fn open(setup: &Setup, mut stream: TcpStream) -> Result<Opened, (ConnectionRejected, io::Error)> {
+    let not_http = |error| (ConnectionRejected::NotHttp2, error);
+    let served = |protocol| match protocol {
+        Protocol::Other(_) if !setup.serves_http1 => {
+            Err(not_http(io::Error::new(io::ErrorKind::InvalidData, "the peer does not speak HTTP/2")))
+        }
+        protocol => Ok(protocol),
+    };
     // Responses are small; waiting to fill a segment would only delay them.
-    stream.set_nodelay(true).map_err(not_http2)?;
-    match tls {
+    stream.set_nodelay(true).map_err(not_http)?;
+    match &setup.tls {
         None => {
             let peer = Peer::of_plain(&stream);
-            preface::read(&mut stream).await.map_err(not_http2)?;
-            Ok((Opened::Plain(stream), peer))
+            let protocol = served(preface::read(&mut stream).await.map_err(not_http)?)?;
+            Ok(Opened { io: Stream::Plain(stream), peer, protocol })
         }
         Some(acceptor) => {
-            let mut stream = acceptor.accept(stream).await.map_err(|error| (ConnectionRejected::Tls, error))?;
+            let accepted = acceptor.accept(stream, setup.serves_http1).await;
+            let mut stream = accepted.map_err(|error| (ConnectionRejected::Tls, error))?;
             let peer = Peer::of_tls(&stream);
-            preface::read(&mut stream).await.map_err(not_http2)?;
-            Ok((Opened::Tls(Box::new(stream)), peer))
+            let protocol = served(preface::read(&mut stream).await.map_err(not_http)?)?;
+            Ok(Opened { io: Stream::Tls(Box::new(stream)), peer, protocol })
         }
     }
 }
 
-async fn drive<IO, C, S, B>(setup: &Setup, io: IO, context: ConnectionContext, connect: C, address: SocketAddr)
+async fn drive<IO, C, S, B>(
+    setup: &Setup,
+    io: IO,
+    protocol: Protocol,
+    context: ConnectionContext,
+    connect: C,
+    address: SocketAddr,
+) where
+    IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    C: Fn(ConnectionContext) -> S + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    match protocol {
+        Protocol::Http2 => drive_http2(setup, io, context, connect, address).await,
+        Protocol::Other(first) => drive_http1(setup, Rewound::new(io, first), context, connect, address).await,
+    }
+}
+
+async fn drive_http1<IO, C, S, B>(setup: &Setup, io: IO, context: ConnectionContext, connect: C, address: SocketAddr)
+where
+    IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    C: Fn(ConnectionContext) -> S + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let closing = context.closing.clone();
+    // No frame can flood the server: each request waits for the response to the one before it.
+    let end = reason_to_end(setup.limits, setup.stop.clone(), context.clone(), std::future::pending());
+    let mut served = pin!(http1::builder().serve_connection(TokioIo::new(io), connect(context)));
+    let reason = tokio::select! {
+        ended = served.as_mut() => return log_end(address, ended),
+        reason = end => reason,
+    };
+    let grace = match reason {
+        End::InOrder(grace) => grace,
+        End::Cut(cut) => return log_cut(setup, address, cut),
+    };
+    served.as_mut().graceful_shutdown();
+    closing.cancel();
+    match timeout(grace, served).await {
+        Ok(ended) => log_end(address, ended),
+        // A stranger without a call in progress is closed at once.
+        Err(_elapsed) if grace.is_zero() => {}
+        Err(_elapsed) => log_cut(setup, address, ConnectionCut::TooOld),
+    }
+}
+
+async fn drive_http2<IO, C, S, B>(setup: &Setup, io: IO, context: ConnectionContext, connect: C, address: SocketAddr)
 where
     IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     C: Fn(ConnectionContext) -> S + Send + 'static,
@@ -147,10 +219,11 @@ where
         setup.limits,
         setup.stop.clone(),
         context.clone(),
-        control.clone(),
+        control.clone().flooded(),
     )));
     let io = TokioIo::new(Http2Stream::new(io, control.clone()));
-    let served = http2::builder(&setup.limits, calls.clone()).serve_connection(io, connect(context));
+    let served = http2::builder(&setup.limits, calls.clone(), setup.serves_http1);
+    let served = served.serve_connection(io, connect(context));
     let mut served = pin!(served);
     let reason = tokio::select! {
         ended = calls.run(served.as_mut()) => return log_end(address, ended),
@@ -158,10 +231,7 @@ where
     };
     let grace = match reason {
         End::InOrder(grace) => grace,
-        End::Cut(cut) => {
-            setup.metrics.connections.cut(cut);
-            return tracing::info!(peer = %address, reason = cut.as_str(), "connection cut");
-        }
+        End::Cut(cut) => return log_cut(setup, address, cut),
     };
     control.send_goaway();
     // This poll sends the GOAWAY. Streams end after it, so that no client begins them again on this connection.
@@ -179,11 +249,13 @@ where
     served.as_mut().graceful_shutdown();
     match timeout(grace, calls.run(served)).await {
         Ok(ended) => log_end(address, ended),
-        Err(_elapsed) => {
-            setup.metrics.connections.cut(ConnectionCut::TooOld);
-            tracing::info!(peer = %address, reason = ConnectionCut::TooOld.as_str(), "connection cut");
-        }
+        Err(_elapsed) => log_cut(setup, address, ConnectionCut::TooOld),
     }
+}
+
+fn log_cut(setup: &Setup, address: SocketAddr, cut: ConnectionCut) {
+    setup.metrics.connections.cut(cut);
+    tracing::info!(peer = %address, reason = cut.as_str(), "connection cut");
 }
 
 fn log_end(address: SocketAddr, ended: hyper::Result<()>) {
@@ -204,7 +276,7 @@ async fn reason_to_end(
     limits: Limits,
     stop: CancellationToken,
     context: ConnectionContext,
-    control: StreamControl,
+    flooded: impl Future<Output = ()>,
 ) -> End {
     let ConnectionContext { place, budget, .. } = context;
     tokio::select! {
@@ -214,6 +286,6 @@ async fn reason_to_end(
         () = place.evicted() => End::InOrder(if place.has_calls() { EVICTION_GRACE } else { Duration::ZERO }),
         () = budget.stalled() => End::Cut(ConnectionCut::NotRead),
         () = budget.cut() => End::Cut(ConnectionCut::LargestHolder),
-        () = control.flooded() => End::Cut(ConnectionCut::Flood),
+        () = flooded => End::Cut(ConnectionCut::Flood),
     }
 }

@@ -26,12 +26,12 @@ const LOCAL_ERROR_RESETS: usize = 1024;
 /// 20 by default, which an honest client exceeds when one deadline ends a burst of its calls.
 const PENDING_ACCEPT_RESETS: usize = 256;
 
-pub(super) fn builder(limits: &Limits, calls: Calls) -> Builder<Calls> {
+/// Returns hyper's builder. gRPC does not use the `date` header, which each response would contain; HTTP does.
+pub(super) fn builder(limits: &Limits, calls: Calls, sends_date: bool) -> Builder<Calls> {
     let mut builder = Builder::new(calls);
     builder
         .timer(TokioTimer::new())
-        // gRPC does not use the date header, which each response would contain.
-        .auto_date_header(false)
+        .auto_date_header(sends_date)
         .keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .initial_stream_window_size(STREAM_WINDOW)

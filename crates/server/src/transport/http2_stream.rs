@@ -55,7 +55,7 @@ impl StreamControl {
     }
 
     /// Completes when the peer has sent too many frames that carry no call.
-    pub(super) async fn flooded(&self) {
+    pub(super) async fn flooded(self) {
         self.0.flooded.cancelled().await;
     }
 }
@@ -202,7 +202,7 @@ mod tests {
             read += count.unwrap();
             control.begin_poll();
         }
-        control.flooded().await;
+        control.clone().flooded().await;
         assert!(read < flood.len());
     }
 

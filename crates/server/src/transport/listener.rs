@@ -8,7 +8,7 @@
 //! The life of a connection:
 //!
 //! t0: it is accepted and gets a place ([`super::places`]).
-//! t1: the TLS handshake and the HTTP/2 preface complete, both within `preface_timeout`.
+//! t1: the TLS handshake and the HTTP/2 preface (or the first bytes of HTTP/1.1) complete, within `preface_timeout`.
 //! t2: calls are served. What they hold is counted ([`super::budget`]).
 //! t3: at a jittered `max_connection_age`, at shutdown, or to make room for another connection, it gets a GOAWAY
 //!     ([`super::http2_stream`]). New calls use another connection, and its streams end in order.
@@ -58,6 +58,7 @@ pub struct Listener {
     tls: Option<tls::Acceptor>,
     limits: Limits,
     places: Places,
+    serves_http1: bool,
     budget: ProcessBudget,
     metrics: SharedMetrics,
 }
@@ -76,7 +77,14 @@ impl Listener {
     ) -> io::Result<Self> {
         let socket = TcpListener::bind(address).await?;
         let address = socket.local_addr()?;
-        Ok(Self { socket, address, tls, limits, places: Places::new(limits.places), budget, metrics })
+        let places = Places::new(limits.places);
+        Ok(Self { socket, address, tls, limits, places, serves_http1: false, budget, metrics })
+    }
+
+    /// Also serves HTTP/1.1.
+    #[must_use]
+    pub fn with_http1(self) -> Self {
+        Self { serves_http1: true, ..self }
     }
 
     /// Returns the bound address.
@@ -153,6 +161,7 @@ impl Listener {
             connection::Setup {
                 tls: self.tls.clone(),
                 limits: self.limits,
+                serves_http1: self.serves_http1,
                 metrics: self.metrics.clone(),
                 stop: stop.clone(),
             },

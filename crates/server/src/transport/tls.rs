@@ -27,9 +27,31 @@ pub use files::TlsFiles;
 /// How often the files are checked.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
 
+/// The protocol of a listener whose clients use HTTP/2 only.
+const HTTP2: &[&[u8]] = &[b"h2"];
+/// The protocols of a listener that also serves HTTP/1.1.
+const HTTP: &[&[u8]] = &[b"h2", b"http/1.1"];
+
+/// The configurations of one certificate, by the protocols that they offer (ALPN).
+struct Configs {
+    http2: Arc<ServerConfig>,
+    http: Arc<ServerConfig>,
+}
+
+impl Configs {
+    fn new(config: &ServerConfig) -> Self {
+        let offering = |protocols: &[&[u8]]| {
+            let mut config = config.clone();
+            config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+            Arc::new(config)
+        };
+        Self { http2: offering(HTTP2), http: offering(HTTP) }
+    }
+}
+
 /// Performs TLS handshakes with the newest valid certificate. Clones share it.
 #[derive(Clone)]
-pub struct Acceptor(Arc<ArcSwap<ServerConfig>>);
+pub struct Acceptor(Arc<ArcSwap<Configs>>);
 
 impl fmt::Debug for Acceptor {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -42,8 +64,10 @@ impl Acceptor {
     ///
     /// # Errors
     /// When the handshake fails.
-    pub async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        TlsAcceptor::from(self.0.load_full()).accept(stream).await
+    pub async fn accept(&self, stream: TcpStream, serves_http1: bool) -> io::Result<TlsStream<TcpStream>> {
+        let configs = self.0.load_full();
+        let config = if serves_http1 { &configs.http } else { &configs.http2 };
+        TlsAcceptor::from(Arc::clone(config)).accept(stream).await
     }
 }
 
@@ -73,7 +97,7 @@ pub struct Reloader {
 /// `TlsError`, which names the file and the error.
 pub async fn load(files: TlsFiles) -> Result<(Acceptor, Reloader), TlsError> {
     let content = files.read().await?;
-    let acceptor = Acceptor(Arc::new(ArcSwap::from_pointee(content.server_config(&files)?)));
+    let acceptor = Acceptor(Arc::new(ArcSwap::from_pointee(Configs::new(&content.server_config(&files)?))));
     let reloader = Reloader { files, acceptor: acceptor.clone(), seen: content.digest() };
     Ok((acceptor, reloader))
 }
@@ -96,7 +120,7 @@ impl Reloader {
         }
         match content.server_config(&self.files) {
             Ok(config) => {
-                self.acceptor.0.store(Arc::new(config));
+                self.acceptor.0.store(Arc::new(Configs::new(&config)));
                 Reload::Replaced
             }
             Err(error) => Reload::Kept(error),

@@ -6,31 +6,30 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use http_body::{Body, Frame};
-use hyper::body::Incoming;
 use tonic::Status;
 
 use super::stream::MessageStream;
 use crate::rpc::trailers;
 
-/// The body of a response.
-pub struct ResponseBody<C>(BodyState<C>);
+/// The body of the response to a request with body `B`.
+pub struct ResponseBody<B, C>(BodyState<B, C>);
 
-enum BodyState<C> {
+enum BodyState<B, C> {
     /// No message; the status is in the headers.
     Empty,
     /// One framed message, until it is sent; then the trailers.
     Unary(Option<Bytes>),
     /// A stream of messages, for as long as the peer sends requests.
-    Stream(Box<MessageStream<Incoming, C>>),
+    Stream(Box<MessageStream<B, C>>),
 }
 
-impl<C> Default for ResponseBody<C> {
+impl<B, C> Default for ResponseBody<B, C> {
     fn default() -> Self {
         Self(BodyState::Empty)
     }
 }
 
-impl<C: Unpin + 'static> Body for ResponseBody<C> {
+impl<B: Body<Data = Bytes> + Unpin, C: Unpin + 'static> Body for ResponseBody<B, C> {
     type Data = Bytes;
     type Error = std::convert::Infallible;
 
@@ -48,21 +47,21 @@ impl<C: Unpin + 'static> Body for ResponseBody<C> {
 }
 
 /// Returns the response with one framed message.
-pub(super) fn unary<C>(message: Vec<u8>) -> Response<ResponseBody<C>> {
+pub(super) fn unary<B, C>(message: Vec<u8>) -> Response<ResponseBody<B, C>> {
     with_body(BodyState::Unary(Some(message.into())))
 }
 
 /// Returns the response with a stream of messages.
-pub(super) fn streaming<C>(stream: MessageStream<Incoming, C>) -> Response<ResponseBody<C>> {
+pub(super) fn streaming<B, C>(stream: MessageStream<B, C>) -> Response<ResponseBody<B, C>> {
     with_body(BodyState::Stream(Box::new(stream)))
 }
 
 /// Returns the response of a call that failed before its response began.
-pub(super) fn failed<C>(status: Status) -> Response<ResponseBody<C>> {
+pub(super) fn failed<B, C>(status: Status) -> Response<ResponseBody<B, C>> {
     status.into_http()
 }
 
-fn with_body<C>(state: BodyState<C>) -> Response<ResponseBody<C>> {
+fn with_body<B, C>(state: BodyState<B, C>) -> Response<ResponseBody<B, C>> {
     let mut response = Response::new(ResponseBody(state));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     response

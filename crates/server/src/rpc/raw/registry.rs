@@ -4,8 +4,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
-use hyper::body::Incoming;
+use http_body::Body;
 use tonic::Status;
 
 use super::body::{ResponseBody, failed, streaming, unary};
@@ -13,6 +14,7 @@ use super::method::{StreamMethod, UnaryMethod};
 use super::stream::MessageStream;
 use super::unary::UnaryCall;
 use crate::transport::connection::ConnectionContext;
+use crate::transport::limits::BoxError;
 
 /// A method.
 pub enum RawMethod<C> {
@@ -41,13 +43,17 @@ impl<C: Send + 'static> RawMethods<C> {
     }
 
     /// Begins a call of `method` on `connection`.
-    pub fn begin(
+    pub fn begin<B>(
         &self,
         method: &RawMethod<C>,
         caller: C,
-        request: Request<Incoming>,
+        request: Request<B>,
         connection: &ConnectionContext,
-    ) -> RawCall<C> {
+    ) -> RawCall<B, C>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: Into<BoxError>,
+    {
         if request.headers().get("grpc-encoding").is_some_and(|encoding| encoding != "identity") {
             return RawCall(State::Answered(Some(compressed())));
         }
@@ -68,7 +74,7 @@ impl<C: Send + 'static> RawMethods<C> {
 }
 
 /// Returns the response to a compressed request, with the accepted encoding.
-fn compressed<C>() -> Response<ResponseBody<C>> {
+fn compressed<B, C>() -> Response<ResponseBody<B, C>> {
     let status = Status::unimplemented("compressed messages are not supported; send them with grpc-encoding identity");
     let mut response = failed(status);
     response.headers_mut().insert("grpc-accept-encoding", HeaderValue::from_static("identity"));
@@ -76,15 +82,20 @@ fn compressed<C>() -> Response<ResponseBody<C>> {
 }
 
 /// A call of a raw method, until its response begins.
-pub struct RawCall<C>(State<C>);
+pub struct RawCall<B, C>(State<B, C>);
 
-enum State<C> {
-    Unary(UnaryCall<Incoming, C>),
-    Answered(Option<Response<ResponseBody<C>>>),
+enum State<B, C> {
+    Unary(UnaryCall<B, C>),
+    Answered(Option<Response<ResponseBody<B, C>>>),
 }
 
-impl<C: Send + Unpin + 'static> Future for RawCall<C> {
-    type Output = Response<ResponseBody<C>>;
+impl<B, C> Future for RawCall<B, C>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+    C: Send + Unpin + 'static,
+{
+    type Output = Response<ResponseBody<B, C>>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {

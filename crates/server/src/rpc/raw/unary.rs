@@ -13,6 +13,7 @@ use super::method::{Admission, UnaryMethod};
 use crate::rpc::decode_errors;
 use crate::rpc::errors::RpcError;
 use crate::transport::budget::{ConnectionBudget, RequestCharge};
+use crate::transport::limits::BoxError;
 
 /// The initial capacity of a response; few responses are longer.
 const USUAL_RESPONSE_BYTES: usize = 256;
@@ -70,7 +71,12 @@ impl<B, C: 'static> UnaryCall<B, C> {
     }
 }
 
-impl<B: Body<Data = Bytes> + Unpin, C: Unpin + 'static> Future for UnaryCall<B, C> {
+impl<B, C> Future for UnaryCall<B, C>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+    C: Unpin + 'static,
+{
     type Output = Result<Vec<u8>, Status>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -92,7 +98,7 @@ impl<B: Body<Data = Bytes> + Unpin, C: Unpin + 'static> Future for UnaryCall<B, 
                         this.check_trailing()?;
                     }
                 }
-                Some(Err(_)) => return Poll::Ready(Err(Status::cancelled("the call was cancelled by the client"))),
+                Some(Err(error)) => return Poll::Ready(Err(body_failed(error.into()))),
                 None => break,
             }
         }
@@ -102,5 +108,14 @@ impl<B: Body<Data = Bytes> + Unpin, C: Unpin + 'static> Future for UnaryCall<B, 
             ready!(room.as_mut().poll(context));
         }
         Poll::Ready(this.answer())
+    }
+}
+
+/// Returns the status of a call whose body ended with an error: the body's own, if it has one. The other cause is a
+/// client that went away.
+fn body_failed(error: BoxError) -> Status {
+    match error.downcast::<Status>() {
+        Ok(status) => *status,
+        Err(_) => Status::cancelled("the call was cancelled by the client"),
     }
 }

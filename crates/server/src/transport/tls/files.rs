@@ -149,6 +149,7 @@ impl Content {
         hasher.finalize()
     }
 
+    /// Returns the configuration of these files, without protocols.
     pub(super) fn server_config(&self, files: &TlsFiles) -> Result<ServerConfig, TlsError> {
         let chain = certificates(CERT, &files.cert, &self.cert)?;
         let key = private_key(&files.key, &self.key)?;
@@ -171,8 +172,6 @@ impl Content {
             }
             _ => builder.with_no_client_auth(),
         };
-        let mut config = builder.with_single_cert(chain, key).map_err(unusable)?;
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(config)
+        builder.with_single_cert(chain, key).map_err(unusable)
     }
 }
