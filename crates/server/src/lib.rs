@@ -4,7 +4,7 @@
 //! - `transport` owns connections.
 //! - `rpc` implements gRPC.
 //! - `auth` decides what callers may do.
-//! - `verify`, `admin` and `ext_authz` answer calls.
+//! - `verify`, `admin` and `ext_authz` answer calls; `proxied` decides about the requests of proxies.
 //! - `observability` has logs, traces and metrics.
 //! - `wire` converts protobuf messages to the domain and back.
 
@@ -15,6 +15,7 @@ mod entropy;
 mod ext_authz;
 mod observability;
 mod program;
+mod proxied;
 mod rpc;
 #[doc(hidden)]
 pub mod testing;

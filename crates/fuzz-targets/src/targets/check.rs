@@ -155,7 +155,7 @@ fn seeds() -> Vec<Vec<u8>> {
         "/\n::1\nproject: p\naccount: other\n\nauthorization: Bearer $TOKEN",
         "/\nno address\nscope: typo\n\u{1b}[31m: x\nscopes: \ntoken_in: query:a query:b\n\n",
         "/\n\n\nauthorization: Bearer $TOKEN, Bearer other\nauthorization: Bearer $TOKEN",
-        "/\n\n\nauthorization: Negotiate x,Bearer $TOKEN\nx-key-labels-team: spoofed",
+        "/\n\n\nauthorization: Negotiate x,Bearer $TOKEN\nx-key-label-team: spoofed",
         "/?key\n\ntoken_in: bearer,basic,x-api-key,query:key\n\n",
         "",
     ];

@@ -2,17 +2,19 @@
 
 use std::net::IpAddr;
 
-use key_authority_domain::verdict::{Question, Verdict};
+use key_authority_proto::ext_authz::attribute_context::HttpRequest;
 use key_authority_proto::ext_authz::{AttributeContext, CheckRequest, CheckResponse};
+use key_authority_replica::clock::boottime;
 use key_authority_replica::index::SecretMissing;
 
-use super::denial::AuthzDenial;
-use super::headers::Headers;
-use super::misroutes::Misroutes;
-use super::route::Route;
+use super::response::{allowed, denied};
 use crate::auth::permit::Permit;
+use crate::proxied::{Denial, Dialect, Headers, Misroutes, NotAllowed, Route, decide};
 use crate::verify::Verifier;
 use crate::wire::violations::{REQUIRED, Violations};
+
+/// A route is the `context_extensions` of Envoy's configuration.
+const DIALECT: Dialect = Dialect { place: "attributes.context_extensions", scopes: "scopes", separators: &[' ', ','] };
 
 /// Decides about one request.
 ///
@@ -24,45 +26,39 @@ pub(crate) fn check(
     misroutes: &Misroutes,
     request: &CheckRequest,
 ) -> Result<CheckResponse, SecretMissing> {
-    let allowed = match request.attributes.as_ref() {
-        Some(attributes) => allow(verifier, permit, attributes),
-        None => Err(missing("attributes")),
-    };
-    allowed.unwrap_or_else(|denial| {
-        if let AuthzDenial::Misconfigured(violations) = &denial {
-            misroutes.report(violations, permit.lease().now());
+    let attributes = request.attributes.as_ref();
+    let allowed =
+        attributes.ok_or_else(|| missing("attributes")).and_then(|attributes| allow(verifier, permit, attributes));
+    match allowed {
+        Ok(response) => Ok(response),
+        Err(NotAllowed::Undecided(missing)) => Err(missing),
+        Err(NotAllowed::Denied(denial)) => {
+            if let Denial::Misconfigured(violations) = &denial
+                && misroutes.is_due(boottime())
+            {
+                tracing::warn!(%violations, "invalid ext_authz route configuration; denying its requests");
+            }
+            Ok(denied(&denial))
         }
-        Ok(denial.response())
+    }
+}
+
+fn allow(verifier: &Verifier, permit: &Permit, attributes: &AttributeContext) -> Result<CheckResponse, NotAllowed> {
+    let http = attributes.request.as_ref().and_then(|request| request.http.as_ref());
+    let http = http.ok_or_else(|| missing("attributes.request.http"))?;
+    let extensions = &attributes.context_extensions;
+    let route = Route::read(DIALECT, extensions.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
+    let headers = headers(http);
+    decide((verifier, permit), &route, &headers, &[&http.path], source(attributes), |record, presented| {
+        allowed(record, presented, &headers)
     })
 }
 
-/// Returns the response for a valid token; within it, that this replica cannot decide.
-fn allow(
-    verifier: &Verifier,
-    permit: &Permit,
-    attributes: &AttributeContext,
-) -> Result<Result<CheckResponse, SecretMissing>, AuthzDenial> {
-    let http = attributes.request.as_ref().and_then(|request| request.http.as_ref());
-    let http = http.ok_or_else(|| missing("attributes.request.http"))?;
-    let route = Route::read(&attributes.context_extensions)?;
-    let question = route.question()?;
-
-    let headers = Headers::of(http);
-    let presented = super::credential::find(&route.places, &headers, &http.path)?.ok_or(AuthzDenial::NoToken)?;
-    let question =
-        Question { key_id: presented.credential.key_id.as_deref(), client_ip: source(attributes), ..question };
-    let index = verifier.read();
-    let decision = match verifier.decide(&index, permit, &presented.credential.token, &question) {
-        Ok(decision) => decision,
-        Err(missing) => return Ok(Err(missing)),
-    };
-    verifier.count(permit, &decision);
-    match decision.key.map(AsRef::as_ref) {
-        Some(record) if decision.verdict == Verdict::Valid => {
-            Ok(Ok(super::response::allowed(record, &presented, &headers)))
-        }
-        record => Err(AuthzDenial::of(decision.verdict, record, question.scopes)),
-    }
+/// Reads the headers of a request in either form of the protocol.
+fn headers(request: &HttpRequest) -> Headers<'_> {
+    let joined = request.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
+    let raw = request.header_map.iter().flat_map(|map| &map.headers);
+    Headers::of(joined.chain(raw.map(|header| (header.key.as_str(), header.raw_value.as_slice()))))
 }
 
 /// Returns the address that the request came from. An address that is not an IP address counts as unknown.
@@ -71,6 +67,27 @@ fn source(attributes: &AttributeContext) -> Option<IpAddr> {
     address.address.parse().ok()
 }
 
-fn missing(field: &str) -> AuthzDenial {
+fn missing(field: &str) -> NotAllowed {
     Violations::one(field, REQUIRED).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use key_authority_proto::ext_authz::{HeaderMap, HeaderValue};
+
+    #[test]
+    fn both_forms_of_headers_are_equal() {
+        let raw = |key: &str, value: &[u8]| HeaderValue {
+            key: key.into(),
+            raw_value: value.into(),
+            ..HeaderValue::default()
+        };
+        let joined = HttpRequest { headers: [("a".into(), b"1,2".to_vec())].into(), ..HttpRequest::default() };
+        let header_map = Some(HeaderMap { headers: vec![raw("A", b"1"), raw("a", b"2")] });
+        let one_by_one = HttpRequest { header_map, ..HttpRequest::default() };
+        for request in [joined, one_by_one] {
+            assert_eq!(headers(&request).get("a").as_deref(), Some("1,2"));
+        }
+    }
 }

@@ -1,20 +1,14 @@
-//! The response for a request that may pass: the headers to add, and what to remove.
-
-use std::collections::BTreeMap;
+//! The response for the proxy: the headers to add and what to remove, or the denial for the client.
 
 use key_authority_proto::ext_authz::check_response::HttpResponse;
 use key_authority_proto::ext_authz::header_value_option::HeaderAppendAction;
-use key_authority_proto::ext_authz::{CheckResponse, HeaderValue, HeaderValueOption, OkHttpResponse, Status};
+use key_authority_proto::ext_authz::{
+    CheckResponse, DeniedHttpResponse, HeaderValue, HeaderValueOption, HttpStatus, OkHttpResponse, Status,
+};
 use key_authority_replica::index::KeyRecord;
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use tonic::Code;
 
-use super::credential::Presented;
-use super::headers::{Headers, plain};
-
-const SCOPES: &str = "x-key-scopes";
-
-/// The characters that are percent-encoded in a header: everything but printable ASCII, and the percent sign itself.
-const IN_HEADER: &AsciiSet = &CONTROLS.add(b'%');
+use crate::proxied::{Denial, DenialResponse, Headers, Presented, SCOPES, identity_headers};
 
 /// Allows a request. Its upstream gets headers that describe the key, and not the credential.
 pub(super) fn allowed(record: &KeyRecord, presented: &Presented<'_>, headers: &Headers<'_>) -> CheckResponse {
@@ -31,53 +25,34 @@ pub(super) fn allowed(record: &KeyRecord, presented: &Presented<'_>, headers: &H
     CheckResponse { status: Some(Status::default()), http_response: Some(HttpResponse::OkResponse(ok)) }
 }
 
-/// Returns the headers that describe a key.
-fn identity_headers(record: &KeyRecord) -> BTreeMap<String, String> {
-    let mut headers = labels(record.labels());
-    headers.insert("x-key-id".into(), record.id().as_str().into());
-    headers.insert("x-key-account".into(), record.account().as_str().into());
-    if !record.access().scopes.is_empty() {
-        let scopes = record.access().scopes.iter().map(|scope| in_header(scope.as_str()));
-        headers.insert(SCOPES.into(), scopes.collect::<Vec<_>>().join(" "));
+/// Denies a request.
+pub(super) fn denied(denial: &Denial) -> CheckResponse {
+    let DenialResponse { status, text, challenge, body } = denial.response();
+    let mut headers = vec![set("content-type", "application/json")];
+    headers.extend(challenge.map(|challenge| set("www-authenticate", challenge)));
+    let message = if let Denial::Misconfigured(violations) = denial { violations.to_string() } else { text.into() };
+    let denied =
+        DeniedHttpResponse { status: Some(HttpStatus { code: status.into() }), headers, body: body.to_string() };
+    CheckResponse {
+        status: Some(Status { code: code(status).into(), message }),
+        http_response: Some(HttpResponse::DeniedResponse(denied)),
     }
-    headers
 }
 
-/// Returns the headers of labels. Labels whose header names collide are all left out: a reader could mistake one for
-/// another.
-fn labels<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeMap<String, String> {
-    let mut headers = BTreeMap::<_, Option<String>>::new();
-    for (name, value) in labels {
-        let name = format!("x-key-labels-{}", plain(name));
-        headers.entry(name).and_modify(|twice| *twice = None).or_insert_with(|| Some(in_header(value)));
+/// Returns the gRPC code of an HTTP status of a denial.
+fn code(status: u16) -> Code {
+    match status {
+        400 => Code::InvalidArgument,
+        401 => Code::Unauthenticated,
+        403 => Code::PermissionDenied,
+        _ => Code::FailedPrecondition,
     }
-    headers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
-}
-
-fn in_header(text: &str) -> String {
-    utf8_percent_encode(text, IN_HEADER).to_string()
 }
 
 /// Makes a header that replaces all headers of its name.
-pub(super) fn set(key: impl Into<String>, value: impl Into<String>) -> HeaderValueOption {
+fn set(key: impl Into<String>, value: impl Into<String>) -> HeaderValueOption {
     HeaderValueOption {
         header: Some(HeaderValue { key: key.into(), value: value.into(), ..HeaderValue::default() }),
         append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn names(all: &[(&str, &str)]) -> Vec<(String, String)> {
-        labels(all.iter().copied()).into_iter().collect()
-    }
-
-    #[test]
-    fn labels_become_headers_and_colliding_ones_are_left_out() {
-        let headers = names(&[("Team/A", "blue é%"), ("tier", ""), ("a.b", "1"), ("a-b", "2"), ("A_B", "3")]);
-        let wanted = [("x-key-labels-team-a", "blue %C3%A9%25"), ("x-key-labels-tier", "")];
-        assert_eq!(headers, wanted.map(|(name, value)| (name.to_owned(), value.to_owned())));
     }
 }

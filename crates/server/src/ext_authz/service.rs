@@ -8,8 +8,8 @@ use key_authority_proto::ext_authz::{CheckRequest, CheckResponse};
 use tonic::{Request, Response, Status};
 
 use super::check::check;
-use super::misroutes::Misroutes;
 use crate::auth::call::{CallAuthorizer, CallContext};
+use crate::proxied::Misroutes;
 use crate::rpc::errors::RpcError;
 use crate::verify::Verifier;
 

@@ -79,7 +79,7 @@ pub fn verify_on_stream(verifier: &Verifier, permit: Permit, messages: &[&[u8]])
 #[cfg(feature = "ext-authz")]
 #[must_use]
 pub fn check(verifier: &Verifier, permit: &Permit, request: &CheckRequest) -> Option<CheckResponse> {
-    crate::ext_authz::check(verifier, permit, &crate::ext_authz::Misroutes::default(), request).ok()
+    crate::ext_authz::check(verifier, permit, &crate::proxied::Misroutes::default(), request).ok()
 }
 
 /// Reads a message of keys to import. Returns the violations of each key, as the caller gets them, or those of the

@@ -17,8 +17,8 @@ use proxy::Envoy;
 const TOLD: [(&str, &str); 5] = [
     ("x-key-account", "acme"),
     ("x-key-id", "ci"),
-    ("x-key-labels-team-name", "blue %C3%A9"),
-    ("x-key-labels-tier", "1"),
+    ("x-key-label-team-name", "blue %C3%A9"),
+    ("x-key-label-tier", "1"),
     ("x-key-scopes", "read write"),
 ];
 /// The filter that takes away what clients send in our name, switched off.
@@ -147,8 +147,8 @@ async fn nobody_passes_for_another(authority: Authority) {
             "X-KEY-account: root",
             "X_Key_Id: root",
             "x-key-scopes: admin",
-            "x-key-labels-tier: 9",
-            "x-key-labels-anything: 9",
+            "x-key-label-tier: 9",
+            "x-key-label-anything: 9",
             "X-Key-New: 9",
         ];
         let with = |token: &str| format!("Authorization: Bearer {token}");
@@ -182,7 +182,7 @@ async fn no_byte_of_a_client_opens_a_door_that_an_outage_would(authority: Author
 
 async fn while_nobody_can_tell_the_proxy_does_what_it_was_told(mut authority: Authority) {
     let token = labelled_key(&authority).await.token;
-    let spoofed = [&*format!("Authorization: Bearer {token}"), "x-key-id: root", "x-key-labels-tier: 9"];
+    let spoofed = [&*format!("Authorization: Bearer {token}"), "x-key-id: root", "x-key-label-tier: 9"];
     let closed = Envoy::start(&authority).await;
     let open = Envoy::start_with(&authority, &[FAIL_OPEN]).await;
     for envoy in [&closed, &open] {

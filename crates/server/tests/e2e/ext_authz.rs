@@ -69,8 +69,8 @@ async fn a_request_passes_with_its_key_told_and_its_token_taken_away(authority: 
         let told = [
             ("x-key-account", "acme"),
             ("x-key-id", "ci"),
-            ("x-key-labels-team-name", "blue %C3%A9"),
-            ("x-key-labels-tier", "1"),
+            ("x-key-label-team-name", "blue %C3%A9"),
+            ("x-key-label-tier", "1"),
             ("x-key-scopes", "read write"),
         ];
         assert_same_set(allowed.told, told.map(|(name, value)| (name.to_owned(), value.to_owned())));
@@ -89,19 +89,19 @@ async fn what_a_client_sends_in_our_name_is_taken_away(authority: Authority) {
     let plain = authority.client().new_key(CreateKeyRequest { key_id: "plain".into(), ..key_for("acme") }).await.token;
     let proxy = Proxy::of(&authority).await;
     let spoofed = |token: &str| {
-        let names = ["x-key-id", "X-Key-Id", "x_key_id", "X-KEY-LABELS-Anything", "x-key-labels-tier", "x-key-new"];
+        let names = ["x-key-id", "X-Key-Id", "x_key_id", "X-KEY-LABEL-Anything", "x-key-label-tier", "x-key-new"];
         names.into_iter().fold(Asked::bearer(token), |asked, name| asked.header(name, "root"))
     };
     for form in [Asked::raw, |asked| asked] {
         // What is set is replaced; all else that could be taken for ours goes.
         let allowed = proxy.allowed(form(spoofed(&token))).await;
-        assert_eq!((&*allowed.told["x-key-id"], &*allowed.told["x-key-labels-tier"]), ("ci", "1"));
-        let gone = ["authorization", "x_key_id", "x-key-labels-anything", "x-key-new"];
+        assert_eq!((&*allowed.told["x-key-id"], &*allowed.told["x-key-label-tier"]), ("ci", "1"));
+        let gone = ["authorization", "x_key_id", "x-key-label-anything", "x-key-new"];
         assert_same_set(allowed.removed, gone.map(str::to_owned));
         // A key without scopes and labels has none of somebody else's.
         let allowed = proxy.allowed(form(spoofed(&plain))).await;
         assert_same_set(allowed.told.into_keys(), ["x-key-account", "x-key-id"].map(str::to_owned));
-        let gone = [&gone[..], &["x-key-labels-tier", "x-key-scopes"]].concat();
+        let gone = [&gone[..], &["x-key-label-tier", "x-key-scopes"]].concat();
         assert_same_set(allowed.removed, gone.into_iter().map(str::to_owned));
     }
     let scopes = proxy.allowed(Asked::bearer(&plain)).await.removed;

@@ -1,6 +1,4 @@
-//! The configuration of a route in the proxy: its `context_extensions`.
-
-use std::collections::BTreeMap;
+//! The configuration of a route in the proxy.
 
 use key_authority_domain::verdict::Question;
 
@@ -8,17 +6,23 @@ use crate::verify::decode::VerifyRequestRef;
 use crate::wire::check::Check;
 use crate::wire::violations::Violations;
 
-/// The request's field that contains the route.
-const FIELD: &str = "attributes.context_extensions";
 /// The longest plain name.
 const NAME_LEN_MAX: usize = 64;
 
-/// The conditions that a route may require of a token.
-const CONDITIONS: [&str; 3] = ["project", "account", "scopes"];
+/// How a protocol writes a route.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Dialect {
+    /// The part of a request that contains the route, for messages.
+    pub(crate) place: &'static str,
+    /// The name of the scopes. It may be repeated.
+    pub(crate) scopes: &'static str,
+    /// The characters that separate scopes.
+    pub(crate) separators: &'static [char],
+}
 
 /// The configuration of a route.
-#[derive(Default)]
-pub(super) struct Route<'a> {
+pub(crate) struct Route<'a> {
+    dialect: Dialect,
     /// The question about each request, without token, key and address.
     question: VerifyRequestRef<'a>,
     /// The places of tokens.
@@ -27,7 +31,7 @@ pub(super) struct Route<'a> {
 
 /// The places where a token may be. Tokens in other places are ignored, and not removed.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Places<'a> {
+pub(crate) struct Places<'a> {
     /// `Authorization: Bearer`.
     pub(super) bearer: bool,
     /// `Authorization: Basic`, as the password; the user is the key ID or empty.
@@ -45,27 +49,37 @@ impl Default for Places<'_> {
 }
 
 impl<'a> Route<'a> {
-    /// Reads a route. An unknown name is an error: it may be a misspelled condition.
-    pub(super) fn read(extensions: &'a BTreeMap<String, String>) -> Result<Self, Violations> {
-        let mut route = Self::default();
-        let mut check = Check::new();
-        check.inside(FIELD, |check| {
-            for (name, value) in extensions {
+    /// Reads a route. An unknown name is an error: it may be a misspelled condition. So is a repeated one, except for
+    /// scopes.
+    pub(crate) fn read(
+        dialect: Dialect,
+        entries: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, Violations> {
+        let mut route = Self { dialect, question: VerifyRequestRef::default(), places: Places::default() };
+        let (mut check, mut seen) = (Check::new(), Vec::new());
+        check.inside(dialect.place, |check| {
+            for (name, value) in entries {
+                let is_scopes = name == dialect.scopes;
                 // An empty condition comes from a template without its value, and does not mean "no condition".
-                if is_blank(value) && CONDITIONS.contains(&name.as_str()) {
+                if is_blank(value) && (is_scopes || ["project", "account"].contains(&name)) {
                     check.violation(name, "must not be empty; omit it if nothing is required");
                 }
-                match name.as_str() {
+                if !is_scopes && is_plain(name) && seen.contains(&name) {
+                    check.violation(name, "must be set once");
+                }
+                match name {
                     "project" => route.question.project = value,
                     "account" => route.question.account = value,
-                    "scopes" => route.question.scopes = words(value).collect(),
+                    _ if is_scopes => route.question.scopes.extend(words(value, dialect.separators)),
                     "token_in" => route.places = Places::read(check, value),
                     // The name appears in the log, and a caller can make it of any length and with line breaks.
                     _ => {
                         let name = if is_plain(name) { name } else { "…" };
-                        check.violation(name, "must be one of project, account, scopes, token_in");
+                        let scopes = dialect.scopes;
+                        check.violation(name, format!("must be one of project, account, {scopes}, token_in"));
                     }
                 }
+                seen.push(name);
             }
         });
         check.finish(|| Some(route))
@@ -73,14 +87,14 @@ impl<'a> Route<'a> {
 
     /// Returns the question of the route.
     pub(super) fn question(&self) -> Result<Question<'_>, Violations> {
-        self.question.question().map_err(|violations| violations.within(FIELD))
+        self.question.question().map_err(|violations| violations.within(self.dialect.place))
     }
 }
 
 impl<'a> Places<'a> {
     fn read(check: &mut Check, text: &'a str) -> Self {
         let mut places = Self { bearer: false, basic: false, api_key: false, parameter: None };
-        for word in words(text) {
+        for word in words(text, &[' ', ',']) {
             match word.split_once(':').unwrap_or((word, "")) {
                 ("bearer", "") => places.bearer = true,
                 ("basic", "") => places.basic = true,
@@ -111,29 +125,28 @@ fn is_blank(text: &str) -> bool {
     text.chars().all(|c| c.is_whitespace() || c == ',')
 }
 
-/// Returns the words between spaces and commas.
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split([' ', ',']).filter(|word| !word.is_empty())
+/// Returns the words between the separators.
+fn words<'a>(text: &'a str, separators: &'static [char]) -> impl Iterator<Item = &'a str> {
+    text.split(separators).filter(|word| !word.is_empty())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn extensions(all: &[(&str, &str)]) -> BTreeMap<String, String> {
-        all.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
+    const DIALECT: Dialect = Dialect { place: "place", scopes: "scopes", separators: &[' ', ','] };
+
+    fn read<'a>(all: &[(&'a str, &'a str)]) -> Result<Route<'a>, Violations> {
+        Route::read(DIALECT, all.iter().copied())
     }
 
     fn wrong(all: &[(&str, &str)]) -> String {
-        let extensions = extensions(all);
-        let read = Route::read(&extensions).and_then(|route| route.question().map(drop));
-        read.unwrap_err().to_string()
+        read(all).and_then(|route| route.question().map(drop)).unwrap_err().to_string()
     }
 
     #[test]
     fn an_empty_route_requires_nothing_and_takes_tokens_from_headers() {
-        let none = extensions(&[]);
-        let route = Route::read(&none).unwrap();
+        let route = read(&[]).unwrap();
         assert_eq!(route.places, Places { bearer: true, basic: true, api_key: true, parameter: None });
         let question = route.question().unwrap();
         assert!(question.scopes.is_empty() && question.project.is_none() && question.account.is_none());
@@ -141,31 +154,29 @@ mod tests {
 
     #[test]
     fn the_conditions_of_a_route_become_the_question() {
-        let all = extensions(&[
-            ("project", "p 1"),
-            ("account", "acme"),
-            ("scopes", "read, write,,admin"),
-            ("token_in", "basic"),
-        ]);
-        let route = Route::read(&all).unwrap();
+        let all = [("project", "p 1"), ("account", "acme"), ("scopes", "read, write,,admin"), ("token_in", "basic")];
+        let route = read(&all).unwrap();
         let question = route.question().unwrap();
         assert_eq!((question.project, question.account), (Some("p 1"), Some("acme")));
         assert_eq!(question.scopes, ["read", "write", "admin"]);
         assert_eq!(route.places, Places { bearer: false, basic: true, api_key: false, parameter: None });
-        let all = extensions(&[("token_in", "bearer,query:api_key")]);
-        assert_eq!(Route::read(&all).unwrap().places.parameter, Some("api_key"));
+        assert_eq!(read(&[("token_in", "bearer,query:api_key")]).unwrap().places.parameter, Some("api_key"));
+        let spaces = Dialect { separators: &[' '], ..DIALECT };
+        let route = Route::read(spaces, [("scopes", "a,b c"), ("scopes", "d")]).unwrap();
+        assert_eq!(route.question().unwrap().scopes, ["a,b", "c", "d"]);
     }
 
     #[test]
     fn an_invalid_route_is_rejected() {
-        assert!(wrong(&[("scope", "read")]).starts_with("attributes.context_extensions.scope must be one of"));
+        assert!(wrong(&[("scope", "read")]).starts_with("place.scope must be one of"));
         for name in ["a\nline of its own", "\x1b[31m", &"x".repeat(1 << 20)] {
-            assert!(wrong(&[(name, "")]).starts_with("attributes.context_extensions.… must be one of"));
+            assert!(wrong(&[(name, "")]).starts_with("place.… must be one of"));
         }
         for places in ["", " ", "header", "Bearer", "query", "query:", "query:a b%5F", "query:a query:b", "bearer:x"] {
             assert!(wrong(&[("token_in", places)]).contains("token_in must"), "{places:?}");
         }
+        assert_eq!(wrong(&[("account", "a"), ("account", "a")]), "place.account must be set once");
         let long = "x".repeat(129);
-        assert!(wrong(&[("scopes", &long)]).starts_with("attributes.context_extensions.scopes[0] must be"));
+        assert!(wrong(&[("scopes", &long)]).starts_with("place.scopes[0] must be"));
     }
 }

@@ -12,29 +12,29 @@ const API_KEY: &str = "x-api-key";
 
 /// The credential that a client presents.
 #[derive(PartialEq, Eq)]
-pub(super) struct Credential {
+pub(crate) struct Credential {
     /// The key that the token must belong to, if the client names one.
-    pub(super) key_id: Option<String>,
+    pub(crate) key_id: Option<String>,
     /// The token, not parsed yet.
-    pub(super) token: String,
+    pub(crate) token: String,
 }
 
 /// A credential and its places, from which the proxy removes it.
-pub(super) struct Presented<'a> {
-    pub(super) credential: Credential,
-    pub(super) headers: Vec<&'static str>,
-    pub(super) parameter: Option<&'a str>,
+pub(crate) struct Presented<'a> {
+    pub(crate) credential: Credential,
+    pub(crate) headers: Vec<&'static str>,
+    pub(crate) parameter: Option<&'a str>,
 }
 
 /// The request has different credentials. The authority does not choose between them.
 #[derive(Debug)]
 pub(super) struct Ambiguous;
 
-/// Finds the credential of a request with these `headers` and this `path`.
+/// Finds the credential of a request with these `headers`. The proxy may name its path more than once.
 pub(super) fn find<'a>(
     places: &Places<'a>,
     headers: &Headers<'_>,
-    path: &[u8],
+    paths: &[&[u8]],
 ) -> Result<Option<Presented<'a>>, Ambiguous> {
     let mut found = Vec::new();
     let (mut in_headers, mut in_parameter) = (Vec::new(), None);
@@ -51,7 +51,7 @@ pub(super) fn find<'a>(
         found.push(Credential { key_id: None, token: token.trim().to_owned() });
     }
     if let Some(name) = places.parameter {
-        for value in parameters(path, name) {
+        for value in paths.iter().flat_map(|path| parameters(path, name)) {
             in_parameter = Some(name);
             found.push(Credential { key_id: None, token: value.into_owned() });
         }
@@ -100,15 +100,13 @@ fn parameters<'a>(path: &'a [u8], name: &str) -> impl Iterator<Item = Cow<'a, st
 #[cfg(test)]
 mod tests {
     use super::*;
-    use key_authority_proto::ext_authz::attribute_context::HttpRequest;
 
     const ALL: Places<'_> = Places { bearer: true, basic: true, api_key: true, parameter: Some("key") };
 
     /// Formats the key ID, token and places of the credential, or `ambiguous`.
     fn found(places: &Places<'_>, headers: &[(&str, &str)], path: &str) -> Option<String> {
-        let headers = headers.iter().map(|&(name, value)| (name.to_owned(), value.into())).collect();
-        let request = HttpRequest { headers, path: path.into(), ..HttpRequest::default() };
-        match find(places, &Headers::of(&request), &request.path) {
+        let headers = headers.iter().map(|&(name, value)| (name, value.as_bytes()));
+        match find(places, &Headers::of(headers), &[path.as_bytes()]) {
             Err(Ambiguous) => Some("ambiguous".into()),
             Ok(presented) => presented.map(|Presented { credential, headers, parameter }| {
                 let Credential { key_id, token } = credential;

@@ -2,19 +2,15 @@
 
 use key_authority_domain::verdict::Verdict;
 use key_authority_http_credential::{BearerError, Challenge};
-use key_authority_proto::ext_authz::check_response::HttpResponse;
-use key_authority_proto::ext_authz::{CheckResponse, DeniedHttpResponse, HttpStatus, Status};
 use key_authority_replica::index::KeyRecord;
-use serde_json::json;
-use tonic::Code;
+use serde_json::{Value, json};
 
 use super::credential::Ambiguous;
-use super::response::set;
 use crate::rpc::errors::ERROR_DOMAIN;
 use crate::wire::violations::Violations;
 
 /// Why a request is denied.
-pub(super) enum AuthzDenial {
+pub(crate) enum Denial {
     /// It has no token.
     NoToken,
     /// It has different credentials.
@@ -30,19 +26,19 @@ pub(super) enum AuthzDenial {
     Misconfigured(Violations),
 }
 
-impl From<Ambiguous> for AuthzDenial {
+impl From<Ambiguous> for Denial {
     fn from(_: Ambiguous) -> Self {
         Self::Ambiguous
     }
 }
 
-impl From<Violations> for AuthzDenial {
+impl From<Violations> for Denial {
     fn from(violations: Violations) -> Self {
         Self::Misconfigured(violations)
     }
 }
 
-impl AuthzDenial {
+impl Denial {
     /// Makes the denial for a verdict about `record`. It discloses scopes only for `SCOPE_DENIED`.
     pub(super) fn of(verdict: Verdict, record: Option<&KeyRecord>, wanted: &[&str]) -> Self {
         let owned = |scopes: &mut dyn Iterator<Item = &str>| scopes.map(str::to_owned).collect();
@@ -52,29 +48,21 @@ impl AuthzDenial {
         Self::Verdict { verdict, scopes }
     }
 
-    /// Returns the response for the proxy.
-    pub(super) fn response(self) -> CheckResponse {
-        let DenialRow { http, code, error, text } = self.row();
-        let mut headers = vec![set("content-type", "application/json")];
-        headers.extend(self.challenge(error, text).map(|challenge| set("www-authenticate", challenge)));
-        let message = if let Self::Misconfigured(violations) = &self { violations.to_string() } else { text.into() };
-        let denied =
-            DeniedHttpResponse { status: Some(HttpStatus { code: http }), headers, body: self.body(error, text) };
-        CheckResponse {
-            status: Some(Status { code: code.into(), message }),
-            http_response: Some(HttpResponse::DeniedResponse(denied)),
-        }
+    /// Returns the response for the client.
+    pub(crate) fn response(&self) -> DenialResponse {
+        let DenialRow { http, error, text } = self.row();
+        DenialResponse { status: http, text, challenge: self.challenge(error, text), body: self.body(error, text) }
     }
 
     /// Maps each denial to its status, error and text.
     fn row(&self) -> DenialRow {
-        let (http, code, error) = match self {
-            Self::NoToken => (401, Code::Unauthenticated, None),
-            Self::Ambiguous => (400, Code::InvalidArgument, Some(BearerError::InvalidRequest)),
-            Self::Misconfigured(_) => (500, Code::FailedPrecondition, None),
+        let (http, error) = match self {
+            Self::NoToken => (401, None),
+            Self::Ambiguous => (400, Some(BearerError::InvalidRequest)),
+            Self::Misconfigured(_) => (500, None),
             Self::Verdict { verdict, .. } => match verdict {
                 Verdict::ProjectDenied | Verdict::ScopeDenied | Verdict::NetworkDenied => {
-                    (403, Code::PermissionDenied, Some(BearerError::InsufficientScope))
+                    (403, Some(BearerError::InsufficientScope))
                 }
                 Verdict::Malformed
                 | Verdict::Unknown
@@ -82,7 +70,7 @@ impl AuthzDenial {
                 | Verdict::Revoked
                 | Verdict::Expired
                 | Verdict::AccountSuspended
-                | Verdict::Valid => (401, Code::Unauthenticated, Some(BearerError::InvalidToken)),
+                | Verdict::Valid => (401, Some(BearerError::InvalidToken)),
             },
         };
         let text = match self {
@@ -102,7 +90,7 @@ impl AuthzDenial {
                 Verdict::NetworkDenied => "the key may not be used from this address",
             },
         };
-        DenialRow { http, code, error, text }
+        DenialRow { http, error, text }
     }
 
     /// Returns the `WWW-Authenticate` challenge; none where the client is not at fault.
@@ -116,7 +104,7 @@ impl AuthzDenial {
         Some(Challenge { realm: Some(ERROR_DOMAIN), error, scopes }.to_string())
     }
 
-    fn body(&self, error: Option<BearerError>, text: &str) -> String {
+    fn body(&self, error: Option<BearerError>, text: &str) -> Value {
         let mut body = json!({ "error": error.map(BearerError::as_str), "message": text });
         if let (Self::Verdict { verdict, scopes }, Some(fields)) = (self, body.as_object_mut()) {
             fields.insert("verdict".into(), verdict.as_str().into());
@@ -124,16 +112,26 @@ impl AuthzDenial {
                 fields.insert("missing_scopes".into(), json!(missing));
             }
         }
-        body.to_string()
+        body
     }
+}
+
+/// The response to a denied request.
+pub(crate) struct DenialResponse {
+    /// The HTTP status.
+    pub(crate) status: u16,
+    /// What is wrong, for people.
+    pub(crate) text: &'static str,
+    /// The value of `WWW-Authenticate`, where the client is at fault.
+    pub(crate) challenge: Option<String>,
+    /// The body.
+    pub(crate) body: Value,
 }
 
 /// A row of the table of denials.
 struct DenialRow {
     /// The HTTP status.
-    http: i32,
-    /// The gRPC code.
-    code: Code,
+    http: u16,
     /// The error name of RFC 6750.
     error: Option<BearerError>,
     /// The text for people.
@@ -147,10 +145,10 @@ mod tests {
     #[test]
     fn scopes_stay_within_their_quotes() {
         let scopes = Some((vec!["a\"b\\".into(), "é".into()], vec!["é".into()]));
-        let denial = AuthzDenial::Verdict { verdict: Verdict::ScopeDenied, scopes };
-        let Some(HttpResponse::DeniedResponse(denied)) = denial.response().http_response else { panic!("denied") };
-        let challenge = &denied.headers[1].header.as_ref().unwrap().value;
+        let denial = Denial::Verdict { verdict: Verdict::ScopeDenied, scopes };
+        let response = denial.response();
+        let challenge = response.challenge.unwrap();
         assert!(challenge.ends_with(", scope=\"a%22b%5C %C3%A9\""), "{challenge}");
-        assert!(denied.body.contains("\"missing_scopes\":[\"é\"]"), "{}", denied.body);
+        assert_eq!(response.body["missing_scopes"], json!(["é"]));
     }
 }
