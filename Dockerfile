@@ -24,8 +24,9 @@ VOLUME /data
 # Here ./data, the default, is /data. It is not set, since a folder that is named beside a database URL is warned of.
 WORKDIR /
 ENV KEY_AUTHORITY_LISTEN=0.0.0.0:50051 \
+    KEY_AUTHORITY_API_LISTEN=0.0.0.0:8051 \
     KEY_AUTHORITY_HTTP_LISTEN=0.0.0.0:9464
-# gRPC; /metrics, /livez and /readyz.
-EXPOSE 50051 9464
+# gRPC; the HTTP door; /metrics, /livez and /readyz.
+EXPOSE 50051 8051 9464
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 CMD ["key-authority", "healthcheck"]
 ENTRYPOINT ["key-authority"]

@@ -51,7 +51,7 @@ impl Subject {
         } else {
             (command(program), None)
         };
-        command.args(["serve", "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--api-listen", ""]);
         command.arg("--data-dir").arg(&data).args(options.arguments);
         let ca = if options.has_tls { Some(certificates(folder.path(), &mut command).await?) } else { None };
         let server = Server::start("the server", command, &log, START_LIMIT).await?;

@@ -94,6 +94,7 @@ impl Cluster {
             ("--bootstrap-token-file", file("token")),
             ("--listen", address.clone()),
             ("--http-listen", "127.0.0.1:0".to_owned()),
+            ("--api-listen", String::new()),
             ("--lease", format!("{}ms", self.plan.lease.as_millis())),
             ("--log", "info".to_owned()),
         ];

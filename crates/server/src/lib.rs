@@ -4,7 +4,7 @@
 //! - `transport` owns connections.
 //! - `rpc` implements gRPC.
 //! - `auth` decides what callers may do.
-//! - `verify`, `admin` and `ext_authz` answer calls; `proxied` decides about the requests of proxies.
+//! - `verify`, `admin`, `ext_authz` and `http` answer calls; `proxied` decides about the requests of proxies.
 //! - `observability` has logs, traces and metrics.
 //! - `wire` converts protobuf messages to the domain and back.
 
@@ -13,6 +13,7 @@ mod auth;
 mod entropy;
 #[cfg(feature = "ext-authz")]
 mod ext_authz;
+mod http;
 mod observability;
 mod program;
 mod proxied;

@@ -13,6 +13,7 @@ pub(crate) mod healthcheck;
 pub(crate) mod routes;
 pub(crate) mod serve;
 mod serve_error;
+mod server;
 pub(crate) mod shutdown;
 pub(crate) mod side_port;
 pub(crate) mod startup;

@@ -9,4 +9,5 @@ pub(crate) mod encode;
 pub(crate) mod engine;
 pub(crate) mod methods;
 
+pub(crate) use decode::VerifyRequestRef;
 pub use engine::Verifier;

@@ -29,7 +29,11 @@ fn faults(server: &Server, document: &str) -> Vec<String> {
     }
     symlink(tools().join("../node/node_modules"), folder.path().join("node_modules")).unwrap();
     let root_token_file = server.root_token_file.to_str().unwrap();
-    run::faults(document, folder.path(), &[("ADDRESS", &server.address), ("ROOT_TOKEN_FILE", root_token_file)])
+    let printed = std::fs::read_to_string(server.folder().join("stdout.log")).unwrap();
+    let api = printed.lines().find_map(|line| line.trim().strip_prefix("API ")?.split_whitespace().next()).unwrap();
+    let api = format!("http://{api}");
+    let variables = [("ADDRESS", server.address.as_str()), ("API", &api), ("ROOT_TOKEN_FILE", root_token_file)];
+    run::faults(document, folder.path(), &variables)
 }
 
 /// Fails unless a document is right.
@@ -54,6 +58,11 @@ mod sqlite {
     #[test]
     fn the_tour_of_the_readme_goes_as_written() {
         assert_right("README.md", &marked(&read("README.md"), "tour"));
+    }
+
+    #[test]
+    fn the_page_about_http_is_right() {
+        assert_right("docs/http.md", &read("docs/http.md"));
     }
 
     #[test]

@@ -126,7 +126,7 @@ fn scrape() -> String {
         .env_clear()
         .arg("--data-dir")
         .arg(folder.path().join("data"))
-        .args(["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"])
+        .args(["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()

@@ -76,7 +76,7 @@ pub(super) async fn authority_with(bench: &Bench, keys: u64) -> Result<Authority
 pub(super) async fn ours(bench: &Bench, authority: &Authority, name: &str) -> Result<Server> {
     let program = program(bench)?;
     let mut command = command(&program);
-    command.arg("serve").args(["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]);
+    command.arg("serve").args(["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--api-listen", ""]);
     command.arg("--data-dir").arg(&authority.folder);
     if let Some(url) = &authority.database_url {
         // In a file, since every user of this machine can read command lines, and the URL holds a password.

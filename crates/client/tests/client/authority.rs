@@ -104,7 +104,7 @@ fn spawn(folder: &Path, listen: &str, flags: &[String]) -> (Child, BufReader<Chi
     let mut child = program()
         .arg("--data-dir")
         .arg(folder.join("data"))
-        .args(["--listen", listen, "--http-listen", "127.0.0.1:0"])
+        .args(["--listen", listen, "--http-listen", "127.0.0.1:0", "--api-listen", ""])
         .args(flags)
         .stdout(Stdio::piped())
         .stderr(File::options().create(true).append(true).open(&log).unwrap())

@@ -46,6 +46,17 @@ impl CallContext {
         }
     }
 
+    /// Makes the context of a request that is not a gRPC call.
+    pub(crate) fn new(authentication: Authentication, connection: &ConnectionContext) -> Self {
+        Self {
+            authentication: Some(authentication),
+            series: None,
+            deadline: None,
+            peer: connection.peer.address(),
+            closing: connection.closing.clone(),
+        }
+    }
+
     /// Returns the token that is cancelled when the connection is to end.
     pub(crate) fn closing(&self) -> &CancellationToken {
         &self.closing

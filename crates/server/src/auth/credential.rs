@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use key_authority_domain::secret::Keyring;
 use key_authority_domain::token::{Token, TokenDigest};
 use key_authority_http_credential::{self as http_credential, Scheme};
@@ -17,6 +17,31 @@ pub struct Credential {
     /// not kept.
     pub(super) digests: Option<Arc<[TokenDigest]>>,
     pub(super) address: Option<IpAddr>,
+    /// The key that the token must belong to, if the caller names one.
+    pub(super) key_id: Option<Arc<str>>,
+}
+
+/// Where a caller presents its token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum CallerToken {
+    /// `Authorization: Bearer`.
+    Authorization,
+    /// The same, or `Authorization: Basic` with the ID of the key as user and the token as password.
+    AuthorizationOrBasic,
+    /// `X-Key-Authority-Caller: Bearer`, for a request whose `Authorization` belongs to somebody else.
+    OwnHeader,
+}
+
+/// The header of [`CallerToken::OwnHeader`].
+const OWN_HEADER: HeaderName = HeaderName::from_static("x-key-authority-caller");
+
+impl CallerToken {
+    const fn header(self) -> HeaderName {
+        match self {
+            Self::Authorization | Self::AuthorizationOrBasic => AUTHORIZATION,
+            Self::OwnHeader => OWN_HEADER,
+        }
+    }
 }
 
 /// The reason why a header is no credential of the authority.
@@ -58,26 +83,44 @@ impl Authenticator {
     /// # Errors
     /// When a header is no bearer token, or not a token of the authority.
     pub fn authenticate(&self, headers: &HeaderMap) -> Authentication {
-        let mut values = headers.get_all(AUTHORIZATION).iter();
-        let Some(value) = values.next() else { return Ok(Credential { digests: None, address: self.address }) };
+        self.authenticate_by(headers, CallerToken::Authorization)
+    }
+
+    /// Returns the credential of a call that presents its token in this place.
+    ///
+    /// # Errors
+    /// As [`Self::authenticate`].
+    pub(crate) fn authenticate_by(&self, headers: &HeaderMap, place: CallerToken) -> Authentication {
+        let mut values = headers.get_all(place.header()).iter();
+        let Some(value) = values.next() else {
+            return Ok(Credential { digests: None, address: self.address, key_id: None });
+        };
         if values.next().is_some() {
             return Err(SEVERAL);
         }
-        let tag = self.tag_key.hash_one(value.as_bytes());
+        let tag = self.tag_key.hash_one((place, value.as_bytes()));
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, credential)) = last.as_ref().filter(|(known, _)| *known == tag) {
             return Ok(credential.clone());
         }
-        let credential = self.read(value)?;
+        let credential = self.read(value, place)?;
         *last = Some((tag, credential.clone()));
         Ok(credential)
     }
 
-    fn read(&self, value: &HeaderValue) -> Authentication {
-        let bearer = http_credential::credential(value.as_bytes()).filter(|found| found.scheme == Scheme::Bearer);
-        let token = std::str::from_utf8(bearer.ok_or(NOT_BEARER)?.value).map_err(|_not_text| UNKNOWN)?;
-        let token = Token::parse(token).map_err(|_malformed| UNKNOWN)?;
-        Ok(Credential { digests: Some(self.keyring.digests(token).collect()), address: self.address })
+    fn read(&self, value: &HeaderValue, place: CallerToken) -> Authentication {
+        let found = http_credential::credential(value.as_bytes()).ok_or(NOT_BEARER)?;
+        let (key_id, token) = match found.scheme {
+            Scheme::Bearer => (None, String::from_utf8(found.value.to_vec()).map_err(|_not_text| UNKNOWN)?),
+            Scheme::Basic if place == CallerToken::AuthorizationOrBasic => {
+                let (user, token) = found.user_and_password();
+                (Some(user).filter(|user| !user.is_empty()), token)
+            }
+            Scheme::Basic => return Err(NOT_BEARER),
+        };
+        let token = Token::parse(&token).map_err(|_malformed| UNKNOWN)?;
+        let digests = Some(self.keyring.digests(token).collect());
+        Ok(Credential { digests, address: self.address, key_id: key_id.map(Arc::from) })
     }
 }
 

@@ -68,7 +68,7 @@ impl Permit {
     pub async fn authorize_in(&self, tx: &ReadTx) -> Result<TxPermit, RpcError> {
         let holder = self.holder.as_ref().ok_or(MISSING)?;
         let caller = tx.caller(holder.digest()).await?.ok_or(UNKNOWN)?;
-        check_permissions(&caller.facts(), self.permissions, self.address, tx.now())?;
+        check_permissions(&caller.facts(), self.permissions, (None, self.address), tx.now())?;
         Ok(TxPermit { actor: Actor::from(&caller.key_id), caller })
     }
 }
@@ -186,7 +186,7 @@ pub(crate) trait Rights {
 fn check_permissions(
     facts: &KeyFacts<'_>,
     permissions: &'static [Permission],
-    address: Option<IpAddr>,
+    (key_id, address): (Option<&str>, Option<IpAddr>),
     now: Timestamp,
 ) -> Result<(), RpcError> {
     let mut lacks_scope = false;
@@ -195,6 +195,7 @@ fn check_permissions(
             account: Some(SYSTEM_ACCOUNT),
             scopes: &[permission.as_str()],
             client_ip: address,
+            key_id,
             ..Question::default()
         };
         match decide(Some(facts), &question, now) {
@@ -238,13 +239,14 @@ impl Authorizer {
     /// # Errors
     /// `UNAUTHENTICATED`, or [`RpcError::NoLease`].
     pub fn identify(&self, caller: &Authentication) -> Result<(), RpcError> {
-        let Credential { digests, address } = caller.as_ref().map_err(|error| *error)?;
+        let Credential { digests, address, key_id } = caller.as_ref().map_err(|error| *error)?;
         let Some(digests) = digests else {
             return if self.anonymous_verify { Ok(()) } else { Err(MISSING.into()) };
         };
         let lease = self.replica.lease_proof()?;
         let key = self.find(lease, digests)?;
-        let question = Question { account: Some(SYSTEM_ACCOUNT), client_ip: *address, ..Question::default() };
+        let key_id = key_id.as_deref();
+        let question = Question { account: Some(SYSTEM_ACCOUNT), client_ip: *address, key_id, ..Question::default() };
         match decide(Some(&key.facts()), &question, lease.now()) {
             Verdict::Valid | Verdict::ProjectDenied | Verdict::NetworkDenied => Ok(()),
             verdict => Err(rejected(verdict)),
@@ -291,7 +293,7 @@ impl Authorizer {
         caller: &Authentication,
         permissions: &'static [Permission],
     ) -> Result<Permit, RpcError> {
-        let &Credential { ref digests, address } = caller.as_ref().map_err(|error| *error)?;
+        let &Credential { ref digests, address, ref key_id } = caller.as_ref().map_err(|error| *error)?;
         let Some(digests) = digests else {
             return if self.anonymous_verify && permissions == [Permission::Verify] {
                 Ok(Permit { holder: None, lease: self.replica.lease_proof()?, permissions, address })
@@ -301,7 +303,7 @@ impl Authorizer {
         };
         let lease = self.replica.lease_proof()?;
         let key = self.find(lease, digests)?;
-        check_permissions(&key.facts(), permissions, address, lease.now())?;
+        check_permissions(&key.facts(), permissions, (key_id.as_deref(), address), lease.now())?;
         self.replica.note_use(&key, lease.now());
         Ok(Permit { holder: Some(key), lease, permissions, address })
     }

@@ -15,9 +15,11 @@ mod connections;
 mod histogram;
 mod registry;
 mod replica;
+mod requests;
 mod values;
 
 pub(crate) use calls::{CallMetrics, CallSeries, ObservedBody, ObservedFuture};
 pub use connections::{ConnectionCut, ConnectionRejected};
 pub(crate) use registry::CONTENT_TYPE;
 pub use registry::{Metrics, SharedMetrics};
+pub(crate) use requests::{RequestMetrics, known_method};

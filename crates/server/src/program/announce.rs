@@ -19,6 +19,8 @@ pub(crate) struct Addresses {
     pub grpc: SocketAddr,
     /// The listener that serves only Verify.
     pub verify: Option<SocketAddr>,
+    /// The HTTP door.
+    pub api: Option<SocketAddr>,
     /// The side port with metrics and probes.
     pub http: SocketAddr,
 }
@@ -33,6 +35,10 @@ pub(crate) fn announce(config: &Config, addresses: &Addresses, storage: StorageK
     writeln!(out, "  gRPC        {}", addresses.grpc)?;
     if let Some(verify) = addresses.verify {
         writeln!(out, "  Verify      {verify}")?;
+    }
+    if let Some(api) = addresses.api {
+        let scheme = if config.tls.is_some() { "https" } else { "http" };
+        writeln!(out, "  API         {api} ({scheme}://{api}/openapi.json)")?;
     }
     writeln!(out, "  HTTP        {} (/metrics /livez /readyz)", addresses.http)?;
     writeln!(out, "  storage     {storage} {}", config.database.url)?;

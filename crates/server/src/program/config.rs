@@ -13,6 +13,7 @@ mod database_url;
 mod environment;
 mod error;
 mod limits;
+mod listeners;
 mod reader;
 mod url_parameters;
 
@@ -26,9 +27,12 @@ pub(crate) use database_url::DatabaseUrl;
 pub(crate) use error::twin;
 pub(crate) use error::{ConfigError, ConfigErrors, is_url};
 use limits::{HELD_MIB_MIN, limits};
+use listeners::ListenAddresses;
 use reader::Reader;
 pub(crate) use reader::parse_duration;
 pub(crate) use url_parameters::DatabaseKind;
+
+use key_authority_domain::access::Network;
 
 use crate::observability::telemetry::{LogConfig, LogFormat};
 use crate::transport::limits::Limits;
@@ -90,6 +94,10 @@ pub struct Config {
     pub verify_listen: Option<SocketAddr>,
     /// The HTTP listener: metrics and probes.
     pub http_listen: SocketAddr,
+    /// The HTTP door; `None` if it is off.
+    pub api_listen: Option<SocketAddr>,
+    /// The networks of proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
     /// The file of the authority secret; `None` only for [`ConfigMode::Maintain`].
     pub secret_file: Option<PathBuf>,
     /// The file with the token of the first root key.
@@ -151,7 +159,8 @@ impl Config {
         );
         let limits = limits(&mut read, settings, request_timeout);
         let (shutdown_delay, drain_timeout) = shutdown(&mut read, settings);
-        let (listen, verify_listen, http_listen) = listeners(&mut read, settings);
+        let ListenAddresses { listen, verify_listen, http_listen, api_listen } =
+            ListenAddresses::read(&mut read, settings);
         let config = Self {
             is_data_dir_unused: settings.data_dir.is_some()
                 && database.as_ref().is_some_and(|database| !database.embedded),
@@ -159,6 +168,8 @@ impl Config {
             listen,
             verify_listen,
             http_listen,
+            api_listen,
+            trusted_proxies: read.networks("trusted-proxies", &settings.trusted_proxies),
             secret_file,
             bootstrap_token_file: read.path("bootstrap-token-file", settings.bootstrap_token_file.as_deref()),
             lease: settings
@@ -200,10 +211,11 @@ impl Config {
     #[must_use]
     pub fn warnings(&self) -> Vec<&'static str> {
         let is_open = |address: &SocketAddr| !address.ip().is_loopback();
-        let reachable = is_open(&self.listen) || self.verify_listen.as_ref().is_some_and(is_open);
+        let others = [&self.verify_listen, &self.api_listen];
+        let reachable = is_open(&self.listen) || others.into_iter().flatten().any(is_open);
         let mut warnings = Vec::new();
         if reachable && self.tls.is_none() {
-            warnings.push("gRPC listens on a non-loopback address without TLS; tokens cross the network in clear text");
+            warnings.push("a listener has a non-loopback address without TLS; tokens cross the network in clear text");
         }
         if reachable && self.anonymous_verify {
             warnings.push("Verify is open to every client that can reach it; restrict access on the network");
@@ -288,29 +300,6 @@ fn notify_url(read: &mut Reader, settings: &Settings, database: &DatabaseUrl) ->
             None
         }
     }
-}
-
-fn listeners(read: &mut Reader, settings: &Settings) -> (SocketAddr, Option<SocketAddr>, SocketAddr) {
-    let listen = read.address("listen", &settings.listen, 50051);
-    let verify = settings.verify_listen.as_deref().map(|text| (text, read.address("verify-listen", text, 50052)));
-    let http = read.address("http-listen", &settings.http_listen, 9464);
-    // Port 0 is any free port.
-    let clash = |a: SocketAddr, b: SocketAddr| {
-        let same_host = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
-        a.port() == b.port() && a.port() != 0 && same_host
-    };
-    if clash(listen, http) {
-        read.fail("http-listen", Some(&settings.http_listen), "must differ from --listen");
-    }
-    if let Some((text, verify)) = verify {
-        if clash(listen, verify) {
-            read.fail("verify-listen", Some(text), "must differ from --listen");
-        }
-        if clash(http, verify) {
-            read.fail("verify-listen", Some(text), "must differ from --http-listen");
-        }
-    }
-    (listen, verify.map(|(_, address)| address), http)
 }
 
 fn shutdown(read: &mut Reader, settings: &Settings) -> (Duration, Duration) {

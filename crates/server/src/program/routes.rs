@@ -72,13 +72,21 @@ impl Services {
     /// # Errors
     /// [`ReflectionError`].
     pub(crate) fn all(&self) -> Result<Routes, ReflectionError> {
+        self.with_common(Routes::default().into_axum_router().merge(self.admin_router()))
+    }
+
+    /// Returns the routes behind the HTTP door: admin calls. The door charges what their requests hold.
+    pub(crate) fn api(&self) -> Routes {
+        Routes::default().into_axum_router().merge(self.admin_router()).into()
+    }
+
+    fn admin_router(&self) -> axum::Router {
         let admin = |bytes_max| KeyAuthorityServer::new(self.admin.clone()).max_decoding_message_size(bytes_max);
-        let router = axum::Router::new()
+        axum::Router::new()
             .route_service(&path("ImportKeys"), admin(IMPORT_BYTES_MAX))
             .route_service(&path("{*method}"), admin(REQUEST_BYTES_MAX))
             .merge(pages(&admin(REQUEST_BYTES_MAX)))
-            .layer(from_fn_with_state((self.calls.clone(), true), identify));
-        self.with_common(Routes::default().into_axum_router().merge(router))
+            .layer(from_fn_with_state((self.calls.clone(), true), identify))
     }
 
     /// Returns the routes of a listener for Verify: the proxies' service, health and reflection. Everything else is

@@ -16,7 +16,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::HeaderMap;
 use key_authority_domain::audit::LOG_FORMAT_VERSION;
 use key_authority_domain::secret::Keyring;
 use key_authority_domain::verdict::Verdict;
@@ -28,8 +27,6 @@ use key_authority_storage::exclusive_lock::ExclusiveLock;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::service::Routes;
-use tower::Layer as _;
 
 use super::announce::{Addresses, announce, known_as};
 use super::background::{first_lease, keep_health, keep_usage};
@@ -37,34 +34,20 @@ use super::bootstrap::{self, BootstrapError};
 use super::config::Config;
 use super::connections::ConnectionPlan;
 use super::file_permissions::warn_of_open_files;
-use super::routes::{self, Services};
+use super::routes;
 use super::serve_error::ServeError;
+use super::server::Server;
 use super::shutdown::{Shutdown, WindDown, raise_open_files_limit, wind_down};
 use super::side_port::SidePort;
 use super::startup;
-use crate::admin::Admin;
-use crate::admin::service::AdminService;
-use crate::auth::call::CallAuthorizer;
-use crate::auth::credential::{Authentication, Authenticator};
-use crate::auth::permit::Authorizer;
 use crate::entropy;
-#[cfg(feature = "ext-authz")]
-use crate::ext_authz::service::AuthorizationService;
 use crate::observability::error_chain::whole;
 use crate::observability::metrics::{Metrics, SharedMetrics};
-use crate::observability::telemetry::{CallTracer, DroppedLines, Telemetry};
-use crate::rpc::call::CallPolicy;
-use crate::rpc::connection::ConnectionService;
-use crate::rpc::deadline::Deadlines;
-use crate::rpc::decode_errors::{DecodeErrorLayer, DecodeErrorService};
-use crate::rpc::health::{Health, HealthService};
-use crate::rpc::raw::RawMethods;
+use crate::observability::telemetry::{DroppedLines, Telemetry};
+use crate::rpc::health::Health;
 use crate::transport::budget::ProcessBudget;
-use crate::transport::connection::ConnectionContext;
-use crate::transport::listener::Listener;
-use crate::transport::peer::WithPeer;
+use crate::transport::listener::{Drained, Listener};
 use crate::transport::tls;
-use crate::verify::{self, Verifier};
 use crate::version::VERSION;
 use crate::wire::methods::MethodTable;
 
@@ -91,17 +74,11 @@ pub(crate) async fn serve(config: Config, telemetry: &Telemetry, shutdown: Shutd
     watch_metrics(&metrics, &replica, &resources, budget, telemetry.dropped_lines());
     let (stop_calls, ended) = (CancellationToken::new(), CancellationToken::new());
     let (health, health_service) = Health::new();
-    let server = Server::new(&config, &resources, &replica, &metrics, telemetry.tracer(), health_service);
+    let stores = (resources.store.clone(), resources.changes.clone());
+    let server =
+        Server::new(&config, &resources.keyring, stores, &replica, &metrics, telemetry.tracer(), health_service);
     let mut serving = JoinSet::new();
-    serving.spawn(listeners.grpc.serve(
-        server.connections(server.services.all()?),
-        stop_calls.clone(),
-        config.drain_timeout,
-    ));
-    if let Some(listener) = listeners.verify {
-        let connections = server.connections(server.services.verify_only()?);
-        serving.spawn(listener.serve(connections, stop_calls.clone(), config.drain_timeout));
-    }
+    serve_calls(&mut serving, &config, &server, listeners.calls, &stop_calls)?;
     let (tasks, stop_usage) = (TaskTracker::new(), CancellationToken::new());
     tasks.spawn(listeners.side_port.serve(health.clone(), metrics, ended.clone()));
     tasks.spawn(keep_health(health.clone(), Arc::clone(&replica), ended.clone()));
@@ -167,72 +144,6 @@ async fn announce_ready(config: &Config, addresses: &Addresses, resources: &Reso
     std::future::pending::<()>().await;
 }
 
-/// The components that answer calls.
-struct Server {
-    raw: Arc<RawMethods<Authentication>>,
-    policy: CallPolicy,
-    keyring: Arc<Keyring>,
-    authorizer: Arc<Authorizer>,
-    services: Services,
-}
-
-impl Server {
-    fn new(
-        config: &Config,
-        resources: &Resources,
-        replica: &Arc<ReplicaState>,
-        metrics: &SharedMetrics,
-        tracer: CallTracer,
-        health: HealthService,
-    ) -> Self {
-        let keyring = Arc::clone(&resources.keyring);
-        let authorizer = Arc::new(Authorizer::new(Arc::clone(replica), config.anonymous_verify));
-        let verifier = Arc::new(Verifier::new(Arc::clone(replica), Arc::clone(&keyring), metrics.clone()));
-        let calls = CallAuthorizer::new(Arc::clone(&authorizer), metrics.clone());
-        let stores = (resources.store.clone(), resources.changes.clone());
-        let admin = Arc::new(Admin::new(stores, Arc::clone(replica), metrics.clone()));
-        Self {
-            raw: Arc::new(verify::methods::methods(&authorizer, &verifier)),
-            policy: CallPolicy::new(metrics.calls(), Deadlines::new(config.request_timeout), tracer),
-            keyring,
-            authorizer,
-            services: Services {
-                admin: AdminService::new(admin, calls.clone()),
-                #[cfg(feature = "ext-authz")]
-                ext_authz: AuthorizationService::new(calls.clone(), verifier),
-                health,
-                calls,
-            },
-        }
-    }
-
-    /// Returns a function that makes the service of each connection, with these routes.
-    fn connections(&self, routes: Routes) -> impl Fn(ConnectionContext) -> Connection + Clone + Send + 'static {
-        let (raw, policy, keyring) = (Arc::clone(&self.raw), self.policy.clone(), Arc::clone(&self.keyring));
-        let authorizer = Arc::clone(&self.authorizer);
-        let tonic = DecodeErrorLayer.layer(routes.prepare());
-        move |connection| {
-            let authenticator = Authenticator::new(Arc::clone(&keyring), connection.peer.address());
-            let (place, authorizer) = (Arc::clone(&connection.place), Arc::clone(&authorizer));
-            if connection.peer.is_verified() {
-                place.promote();
-            }
-            let authenticate: Authenticate = Box::new(move |headers| {
-                let caller = authenticator.authenticate(headers);
-                if !place.is_known() && authorizer.is_known(&caller) {
-                    place.promote();
-                }
-                caller
-            });
-            let tonic = WithPeer::new(tonic.clone(), connection.peer.clone());
-            ConnectionService::new(Arc::clone(&raw), policy.clone(), authenticate, tonic, connection)
-        }
-    }
-}
-
-type Authenticate = Box<dyn Fn(&HeaderMap) -> Authentication + Send + Sync>;
-type Connection = ConnectionService<Authentication, Authenticate, WithPeer<DecodeErrorService<Routes>>>;
-
 /// The resources of the server: its secret and its database connections.
 struct Resources {
     keyring: Arc<Keyring>,
@@ -276,10 +187,35 @@ impl Resources {
     }
 }
 
-/// The sockets. They are bound before anything is served, so that a port in use ends the startup.
-struct Listeners {
+/// Serves calls on each listener, until `stop` is cancelled and they are drained.
+fn serve_calls(
+    serving: &mut JoinSet<Drained>,
+    config: &Config,
+    server: &Server,
+    listeners: CallListeners,
+    stop: &CancellationToken,
+) -> Result<(), ServeError> {
+    let drain = config.drain_timeout;
+    serving.spawn(listeners.grpc.serve(server.connections(server.services.all()?), stop.clone(), drain));
+    if let Some(listener) = listeners.verify {
+        serving.spawn(listener.serve(server.connections(server.services.verify_only()?), stop.clone(), drain));
+    }
+    if let Some(listener) = listeners.api {
+        serving.spawn(listener.serve(server.door(config)?, stop.clone(), drain));
+    }
+    Ok(())
+}
+
+/// The listeners that serve calls.
+struct CallListeners {
     grpc: Listener,
     verify: Option<Listener>,
+    api: Option<Listener>,
+}
+
+/// The sockets. They are bound before anything is served, so that a port in use ends the startup.
+struct Listeners {
+    calls: CallListeners,
     side_port: SidePort,
     reloader: Option<tls::Reloader>,
 }
@@ -298,15 +234,21 @@ impl Listeners {
             Some(address) => Some(bind("verify-listen", address).await?),
             None => None,
         };
+        let api = match config.api_listen {
+            Some(address) => Some(bind("api-listen", address).await?.with_http1()),
+            None => None,
+        };
         let (flag, address) = ("http-listen", config.http_listen);
         let side_port = SidePort::bind(address).await.map_err(|source| ServeError::Bind { flag, address, source })?;
-        Ok(Self { grpc: bind("listen", config.listen).await?, verify, side_port, reloader })
+        let calls = CallListeners { grpc: bind("listen", config.listen).await?, verify, api };
+        Ok(Self { calls, side_port, reloader })
     }
 
     fn addresses(&self) -> Addresses {
         Addresses {
-            grpc: self.grpc.address(),
-            verify: self.verify.as_ref().map(Listener::address),
+            grpc: self.calls.grpc.address(),
+            verify: self.calls.verify.as_ref().map(Listener::address),
+            api: self.calls.api.as_ref().map(Listener::address),
             http: self.side_port.address(),
         }
     }

@@ -12,6 +12,7 @@ use super::bootstrap::BootstrapError;
 use super::config::twin;
 use super::routes::ReflectionError;
 use super::startup::StartupError;
+use crate::http::ApiError;
 use crate::transport::tls::TlsError;
 
 /// Why the server did not start, or stopped.
@@ -57,6 +58,9 @@ pub(crate) enum ServeError {
     /// A built-in descriptor set does not decode.
     #[error("cannot read the list of methods")]
     Methods(#[from] prost::DecodeError),
+    /// A built-in descriptor set cannot be read.
+    #[error("cannot set up the HTTP door")]
+    Api(#[from] ApiError),
 }
 
 /// Returns a hint for an address that cannot be bound.

@@ -62,7 +62,7 @@ impl Server {
         let mut child = command
             .arg("--data-dir")
             .arg(folder.path().join("data"))
-            .args(["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"])
+            .args(["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0"])
             .args(flags(folder.path()))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -70,7 +70,7 @@ impl Server {
             .spawn()
             .unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let (mut address, mut root_token_file) = (None, None);
+        let (mut address, mut root_token_file, mut banner) = (None, None, String::new());
         // The line to try is the last one.
         let mut line = String::new();
         while !line.trim_start().starts_with("try ") {
@@ -79,17 +79,19 @@ impl Server {
                 let status = child.wait().unwrap();
                 panic!("the server ended ({status}):\n{}", std::fs::read_to_string(&log).unwrap());
             }
+            banner.push_str(&line);
             if let Some(value) = line.trim().strip_prefix("gRPC ") {
                 address = Some(value.trim().to_owned());
             } else if let Some(value) = line.trim().strip_prefix("root token ") {
                 root_token_file = Some(PathBuf::from(value.trim()));
             }
         }
+        std::fs::write(folder.path().join("stdout.log"), banner).unwrap();
         let (address, root_token_file) = (address.unwrap(), root_token_file.unwrap());
         Self { child, _stdout: stdout, folder, address, root_token_file }
     }
 
-    /// A folder for whoever calls it, which goes when the server goes.
+    /// A folder for whoever calls it, which goes when the server goes. What the server printed lies there in `stdout.log`.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }

@@ -11,6 +11,7 @@ mod callers;
 mod connections;
 mod coverage;
 mod database_settings;
+mod door;
 mod ended;
 #[cfg(feature = "ext-authz")]
 mod envoy;

@@ -12,6 +12,7 @@ use prometheus_client::registry::Registry;
 use super::calls::CallMetrics;
 use super::connections::ConnectionMetrics;
 use super::replica::ReplicaMetrics;
+use super::requests::RequestMetrics;
 use super::values::{ReasonLabel, set};
 use crate::wire::methods::MethodTable;
 
@@ -49,6 +50,7 @@ type Refresh = Box<dyn Fn(&Metrics) + Send + Sync>;
 pub struct Metrics {
     registry: Registry,
     calls: CallMetrics,
+    requests: RequestMetrics,
     verdicts: Vec<Counter>,
     /// The series of connections.
     pub connections: ConnectionMetrics,
@@ -70,6 +72,7 @@ impl Metrics {
     pub fn new(version: &'static str, methods: &MethodTable, verdicts: &[&'static str]) -> Self {
         let mut registry = Registry::default();
         let calls = CallMetrics::new(methods, &mut registry);
+        let requests = RequestMetrics::register(&mut registry);
 
         let verify = Family::<VerdictLabel, Counter>::default();
         registry.register("keyauthority_verify", "Verifications answered, by verdict", verify.clone());
@@ -106,6 +109,7 @@ impl Metrics {
         Self {
             registry,
             calls,
+            requests,
             verdicts,
             connections,
             dropped_lines,
@@ -121,6 +125,12 @@ impl Metrics {
     #[must_use]
     pub fn calls(&self) -> CallMetrics {
         self.calls.clone()
+    }
+
+    /// Returns the series of HTTP requests.
+    #[must_use]
+    pub(crate) fn requests(&self) -> RequestMetrics {
+        self.requests.clone()
     }
 
     /// Counts `count` verifications with the verdict of this number. An unknown number is not counted.

@@ -15,6 +15,7 @@ use opentelemetry_sdk::trace::{IdGenerator as _, RandomIdGenerator, Sampler, Sam
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
+use crate::observability::metrics::known_method;
 use crate::wire::methods::Method;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -44,6 +45,24 @@ impl CallTracer {
             rpc.method = name,
         );
         // This fails only for a span that the log directives disable.
+        let _ = span.set_parent(parent);
+        span
+    }
+
+    /// Returns the span of an HTTP request with these headers; a disabled one if the request is not sampled. `route`
+    /// is a pattern of the router, never the path of the request.
+    #[must_use]
+    pub(crate) fn request_span(&self, headers: &HeaderMap, method: &http::Method, route: &str) -> Span {
+        let method = known_method(method);
+        let Some(sampler) = &self.0 else { return Span::none() };
+        let Some(parent) = sampler.sample(headers) else { return Span::none() };
+        let span = tracing::info_span!(
+            "http",
+            otel.name = format!("{method} {route}"),
+            otel.kind = "server",
+            http.request.method = method,
+            http.route = route,
+        );
         let _ = span.set_parent(parent);
         span
     }

@@ -119,6 +119,19 @@ pub struct Settings {
     /// Address of the HTTP listener: /metrics, /livez, /readyz; plain HTTP even with TLS
     #[arg(long, env = "KEY_AUTHORITY_HTTP_LISTEN", default_value = "127.0.0.1:9464", value_name = "ADDRESS")]
     pub http_listen: String,
+    /// Address of the HTTP door: the API as JSON, token introspection and forward-auth; empty: off
+    #[arg(long, env = "KEY_AUTHORITY_API_LISTEN", default_value = "127.0.0.1:8051", value_name = "ADDRESS")]
+    pub api_listen: String,
+    /// Networks of the proxies whose X-Forwarded-For is believed at /forward-auth, as 10.0.0.0/8,fd00::/8 [default:
+    /// none]
+    #[arg(
+        long,
+        env = "KEY_AUTHORITY_TRUSTED_PROXIES",
+        default_value = "",
+        hide_default_value = true,
+        value_name = "NETWORKS"
+    )]
+    pub trusted_proxies: String,
     /// File of the authority secret; required with --database-url [default: created in the data folder with the
     /// embedded database]
     #[arg(long, env = "KEY_AUTHORITY_SECRET_FILE", value_name = "PATH")]

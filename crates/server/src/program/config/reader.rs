@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use key_authority_domain::access::Network;
+
 use super::error::{ConfigError, is_url};
 
 /// Reads settings and collects their errors. An invalid value reads as some valid one, which is never used.
@@ -41,6 +43,16 @@ impl Reader {
             self.fail(flag, Some(text), &rule);
             // Port 0 conflicts with no other port.
             (Ipv4Addr::LOCALHOST, 0).into()
+        })
+    }
+
+    /// Reads networks between commas; there may be none.
+    pub(super) fn networks(&mut self, flag: &'static str, text: &str) -> Vec<Network> {
+        let entries = text.split(',').map(str::trim).filter(|_| !text.trim().is_empty());
+        let networks: Result<Vec<_>, _> = entries.map(Network::new).collect();
+        networks.unwrap_or_else(|rule| {
+            self.fail(flag, Some(text), &format!("each network {}", rule.as_str()));
+            Vec::new()
         })
     }
 

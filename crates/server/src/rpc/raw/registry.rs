@@ -24,6 +24,16 @@ pub enum RawMethod<C> {
     Stream(Arc<dyn StreamMethod<C>>),
 }
 
+impl<C: 'static> RawMethod<C> {
+    /// Returns the largest request of a unary method, in bytes.
+    pub(crate) fn request_bytes_max(&self) -> Option<usize> {
+        match self {
+            Self::Unary(method) => Some(method.request_bytes_max()),
+            Self::Stream(_) => None,
+        }
+    }
+}
+
 /// The methods, by path.
 pub struct RawMethods<C> {
     by_path: Vec<(String, RawMethod<C>)>,

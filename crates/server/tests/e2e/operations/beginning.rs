@@ -44,7 +44,7 @@ async fn a_replica_that_listens_everywhere_is_known_by_the_name_of_its_machine(_
     let folder = tempfile::tempdir().unwrap();
     let mut command = program();
     command.arg("--data-dir").arg(folder.path());
-    command.args(["--listen", "0.0.0.0:0", "--http-listen", "127.0.0.1:0"]);
+    command.args(["--listen", "0.0.0.0:0", "--http-listen", "127.0.0.1:0", "--api-listen", ""]);
     let server = Server::start(command, folder.path()).await;
     let (_, port) = server.grpc.rsplit_once(':').unwrap();
     let token = std::fs::read_to_string(folder.path().join("root.token")).unwrap();

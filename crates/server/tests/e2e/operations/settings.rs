@@ -165,6 +165,7 @@ async fn help_names_every_setting_that_others_rely_on() {
         "listen",
         "verify-listen",
         "http-listen",
+        "api-listen",
         "secret-file",
         "bootstrap-token-file",
         "lease",
@@ -178,7 +179,7 @@ async fn help_names_every_setting_that_others_rely_on() {
         let twin = format!("KEY_AUTHORITY_{}", flag.replace('-', "_").to_uppercase());
         assert!(text.contains(&format!("--{flag}")) && text.contains(&twin), "{flag}, {twin}");
     }
-    for default in ["127.0.0.1:50051", "127.0.0.1:9464", "./data"] {
+    for default in ["127.0.0.1:50051", "127.0.0.1:9464", "127.0.0.1:8051", "./data"] {
         assert!(text.contains(default), "{default}");
     }
 }

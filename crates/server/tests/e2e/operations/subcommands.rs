@@ -161,7 +161,8 @@ async fn a_database_that_cannot_be_used_is_named_with_the_cause(database: Databa
         (format!("{login}/"), ["--database-url", "must name a database"]),
     ] {
         let secret = authority.secret_file().display().to_string();
-        let here = ["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--secret-file", &secret];
+        let here =
+            ["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--api-listen", "", "--secret-file", &secret];
         let ended = subcommand(["serve", "--database-url", &url].iter().chain(&here)).await.badly();
         let text = ended.text();
         assert!(words.iter().all(|word| text.contains(word)), "{words:?} in\n{text}");
@@ -194,11 +195,12 @@ async fn what_keeps_a_server_from_starting_is_told_with_its_cause(database: Data
         ("--listen", "KEY_AUTHORITY_LISTEN"),
         ("--verify-listen", "KEY_AUTHORITY_VERIFY_LISTEN"),
         ("--http-listen", "KEY_AUTHORITY_HTTP_LISTEN"),
+        ("--api-listen", "KEY_AUTHORITY_API_LISTEN"),
     ] {
         // Each flag may be given once.
         let mut command = program();
         command.args(authority.storage_flags());
-        for other in ["--listen", "--http-listen"].into_iter().filter(|other| *other != flag) {
+        for other in ["--listen", "--http-listen", "--api-listen"].into_iter().filter(|other| *other != flag) {
             command.args([other, "127.0.0.1:0"]);
         }
         command.args([flag, &address]);

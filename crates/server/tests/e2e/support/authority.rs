@@ -194,6 +194,11 @@ impl Authority {
         &self.server().http
     }
 
+    /// Where it serves the HTTP door.
+    pub(crate) fn api(&self) -> &str {
+        &self.server().api
+    }
+
     /// Where it says that the root token lies.
     pub(crate) async fn printed_token_path(&self) -> PathBuf {
         eventually("the path of the root token is printed", async || {
@@ -223,7 +228,7 @@ impl Authority {
     pub(crate) fn serve_command(&self) -> Command {
         let mut command = process::program_under(&self.setup.wrapper);
         command.arg("serve").args(self.storage_flags());
-        command.args(["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]);
+        command.args(["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0"]);
         command.args(["--log-format", "json", "--log", self.setup.log]);
         if self.setup.database != Database::Sqlite {
             command.arg("--bootstrap-token-file").arg(self.file("token"));

@@ -93,6 +93,8 @@ pub(crate) struct Server {
     child: Child,
     /// Where it says that it serves gRPC.
     pub(crate) grpc: String,
+    /// Where it says that it serves the HTTP door.
+    pub(crate) api: String,
     /// Where it says that it serves HTTP.
     pub(crate) http: String,
 }
@@ -105,13 +107,14 @@ impl Server {
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let mut lines = drain(child.stdout.take().unwrap(), &folder.join("stdout.log"));
         drain(child.stderr.take().unwrap(), &folder.join("stderr.log"));
-        let mut server = Self { child, grpc: String::new(), http: String::new() };
+        let mut server = Self { child, grpc: String::new(), http: String::new(), api: String::new() };
         while server.grpc.is_empty() || server.http.is_empty() {
             let line = in_time("the server prints where it listens", lines.recv()).await;
             let Some(line) = line else { server.fail_to_start(folder).await };
             let mut words = line.split_whitespace();
             match (words.next(), words.next()) {
                 (Some("gRPC"), Some(address)) => address.clone_into(&mut server.grpc),
+                (Some("API"), Some(address)) => address.clone_into(&mut server.api),
                 (Some("HTTP"), Some(address)) => address.clone_into(&mut server.http),
                 _ => {}
             }
