@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use prost_reflect::MessageDescriptor;
 use tokio::sync::Semaphore;
+use tokio::task::block_in_place;
 use tokio_util::sync::PollSemaphore;
 use tonic::Status;
 
@@ -99,7 +100,13 @@ impl Reading {
                 let is_large = self.bytes.len() > LARGE_BYTES;
                 let _turn = if is_large { ready!(self.turn.poll_acquire(context)) } else { None };
                 let mut message = vec![0; PREFIX_BYTES];
-                json::append_message(&self.input, &self.bytes, &mut message)?;
+                let mut convert = || json::append_message(&self.input, &self.bytes, &mut message);
+                // The other tasks of this thread continue on another one.
+                if is_large {
+                    block_in_place(convert)?
+                } else {
+                    convert()?
+                }
                 Ok(framed(message))
             }
         })

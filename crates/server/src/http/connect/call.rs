@@ -11,6 +11,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
+use tokio::task::block_in_place;
 use tonic::Status;
 use tonic::body::Body as RpcBody;
 
@@ -165,9 +166,14 @@ async fn answer(
 }
 
 async fn json_of(api: &Api, method: &ApiMethod, message: &[u8]) -> Result<Bytes, Status> {
-    // The semaphore is never closed.
-    let _turn = if message.len() > LARGE_BYTES { api.large.acquire().await.ok() } else { None };
-    let text = json::text_of(method.output.clone(), message);
+    let convert = || json::text_of(method.output.clone(), message);
+    let text = if message.len() > LARGE_BYTES {
+        // The semaphore is never closed.
+        let _turn = api.large.acquire().await.ok();
+        block_in_place(convert)
+    } else {
+        convert()
+    };
     text.map(Bytes::from).map_err(|_| Status::internal("the response cannot be converted to JSON"))
 }
 

@@ -105,6 +105,7 @@ impl<'a> Schemas<'a> {
                     json!({ "type": "string", "pattern": r"^-?[0-9]+(\.[0-9]{1,9})?s$", "examples": ["3600s"] })
                 }
                 "google.protobuf.FieldMask" => json!({ "type": "string", "examples": ["displayName,scopes"] }),
+                "google.protobuf.Struct" => json!({ "type": "object" }),
                 _ => self.message(message),
             },
         }
