@@ -99,6 +99,7 @@ async fn no_secret_comes_out(database: Database) {
     tokens_are_made_and_shown(&root, &mut answers).await;
     #[cfg(feature = "ext-authz")]
     a_proxy_asks(&authority, &mut answers).await;
+    the_door_is_used(&authority, &mut answers).await;
     tokens_are_imported(&root, &mut answers).await;
     refusals(&authority, &mut answers).await;
     for path in ["/metrics", "/livez", "/readyz", "/nothing"] {
@@ -168,6 +169,37 @@ async fn a_proxy_asks(authority: &Authority, answers: &mut Answers) {
         let in_two_places = Asked::bearer(token).header("x-api-key", mistyped(token));
         for asked in [Asked::bearer(token), in_two_places.raw(), in_query.clone(), in_query.route("typo", token)] {
             answers.bytes.extend(format!("{:?}", proxy.check(asked).await).into_bytes());
+        }
+    }
+}
+
+/// By HTTP: tokens where they belong, and where they do not.
+async fn the_door_is_used(authority: &Authority, answers: &mut Answers) {
+    let (path, form) = ("/keyauthority.v1.KeyAuthority/Verify", "application/x-www-form-urlencoded");
+    let json = "application/json";
+    let root = format!("Bearer {}", authority.root_token());
+    for token in answers.tokens.clone() {
+        let (bearer, uri) = (format!("Bearer {token}"), format!("/?key={token}"));
+        let (caller, in_query) = (root.as_str(), "/forward-auth?token_in=query:key");
+        for (target, content_type, body, headers) in [
+            (path, json, format!("{{\"token\": \"{token}\"}}"), &[("authorization", caller)][..]),
+            (path, json, format!("{{\"client_ip\": \"{token}\"}}"), &[("authorization", caller)]),
+            (path, json, format!("{{\"scops\": \"{token}\"}}"), &[("authorization", caller)]),
+            (path, json, format!("{{\"scopes\": \"{token}\"}}"), &[("authorization", caller)]),
+            (path, json, format!("{{\"token\": \"{token}\""), &[("authorization", caller)]),
+            (path, json, "{}".to_owned(), &[("authorization", bearer.as_str())]),
+            ("/introspect", form, format!("token={token}"), &[("authorization", caller)]),
+            ("/introspect", form, format!("token=x&client_ip={token}"), &[("authorization", caller)]),
+            ("/introspect", form, format!("token=x&scop={token}"), &[("authorization", bearer.as_str())]),
+            (in_query, form, String::new(), &[("x-key-authority-caller", caller), ("x-forwarded-uri", uri.as_str())]),
+            (in_query, form, String::new(), &[("x-key-authority-caller", bearer.as_str())]),
+            (&format!("/forward-auth?token_in={token}"), form, String::new(), &[("x-key-authority-caller", caller)]),
+            (&format!("/{token}"), form, String::new(), &[("authorization", bearer.as_str())]),
+        ] {
+            let headers = [&[("content-type", content_type)], headers].concat();
+            let answer = http::send(authority.api(), http::request("POST", target, &headers, body)).await;
+            answers.bytes.extend(format!("{:?}", answer.headers).into_bytes());
+            answers.bytes.extend(answer.body);
         }
     }
 }
