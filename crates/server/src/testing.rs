@@ -2,7 +2,7 @@
 
 pub use crate::auth::credential::{Authentication, Authenticator};
 pub use crate::auth::permit::Authorizer;
-pub use crate::observability::metrics::{ConnectionCut, ConnectionRejected, Metrics, SharedMetrics};
+pub use crate::observability::metrics::{ConnectionCut, ConnectionRejected, Format, Metrics, SharedMetrics};
 pub use crate::observability::telemetry::CallTracer;
 pub use crate::program::config::{Cli, Config, ConfigMode, EMBEDDED_FILE, SECRET_FILE};
 pub use crate::program::routes::DESCRIPTOR_SETS;

@@ -121,6 +121,12 @@ impl Asked {
 
 /// The `/metrics` of a server that has refused one call, since a reason is a series from its first refusal on.
 fn scrape() -> String {
+    let (_head, body) = scrape_as("");
+    String::from_utf8(body).unwrap()
+}
+
+/// The head and the body of the same, for a request with more headers.
+fn scrape_as(headers: &str) -> (String, Vec<u8>) {
     let folder = tempfile::tempdir().unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_key-authority"))
         .env_clear()
@@ -144,16 +150,36 @@ fn scrape() -> String {
         let call = ["-plaintext", grpc, "keyauthority.v1.KeyAuthority/ListAccounts"];
         let refused = Command::new(tools().join("grpcurl")).args(call).output()?;
         let mut stream = TcpStream::connect(http)?;
-        write!(stream, "GET /metrics HTTP/1.1\r\nHost: {http}\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
+        // HTTP/1.0 knows no chunks.
+        write!(stream, "GET /metrics HTTP/1.0\r\nHost: {http}\r\n{headers}\r\n")?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
         Ok::<_, std::io::Error>((refused.status.success(), answer))
     });
     child.kill().unwrap();
     child.wait().unwrap();
-    let (has_passed, answer) = answer.expect("it says where it listens").unwrap();
+    let (has_passed, mut answer) = answer.expect("it says where it listens").unwrap();
     assert!(!has_passed, "a call without a token was answered");
-    answer
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("the answer has a head");
+    let body = answer.split_off(end + 4);
+    (String::from_utf8(answer).unwrap().to_lowercase(), body)
+}
+
+/// What a program makes of an input, and whether it ended well.
+fn pipe(program: &[&str], input: &[u8]) -> (bool, Vec<u8>) {
+    let mut child = Command::new(program[0])
+        .args(&program[1..])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{program:?}: {error}"));
+    let mut stdin = child.stdin.take().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || stdin.write_all(input).unwrap());
+        let output = child.wait_with_output().unwrap();
+        (output.status.success(), output.stdout)
+    })
 }
 
 fn exported(text: &str) -> Exported {
@@ -233,6 +259,25 @@ fn every_alert_leads_to_a_place_in_the_runbook() {
     for place in places {
         assert!(anchors.contains(place), "docs/operations.md has no heading for {place}: {anchors:?}");
     }
+}
+
+#[test]
+fn scrapers_get_the_format_that_they_ask_for() {
+    for headers in ["", "Accept: text/plain;version=0.0.4\r\n", "Accept: */*\r\nAccept-Encoding: gzip;q=0, deflate\r\n"]
+    {
+        let (head, body) = scrape_as(headers);
+        assert!(head.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{headers}: {head}");
+        assert!(!head.contains("content-encoding") && head.contains("vary: "), "{headers}: {head}");
+        let (is_valid, _) = pipe(&["promtool", "check", "metrics"], &body);
+        assert!(is_valid, "promtool finds faults in:\n{}", String::from_utf8_lossy(&body));
+    }
+    let named = "Accept: application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.2,*/*;q=0.1\r\n\
+                 Accept-Encoding: gzip\r\n";
+    let (head, body) = scrape_as(named);
+    assert!(head.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n"), "{head}");
+    assert!(head.contains("content-encoding: gzip\r\n"), "{head}");
+    let (is_gzip, text) = pipe(&["gzip", "--decompress", "--stdout"], &body);
+    assert!(is_gzip && text.ends_with(b"# EOF\n") && text.len() > 3 * body.len(), "{} bytes", text.len());
 }
 
 #[test]

@@ -10,9 +10,9 @@ mod floods;
 mod places;
 
 use key_authority_server::testing::{
-    CallPolicy, CallTracer, ConnectionContext, ConnectionRejected, ConnectionService, Deadlines, Drained, Health,
-    Limits, Listener, MethodTable, Metrics, PlaceLimits, ProcessBudget, RawMethods, SharedMetrics, VERIFY_SERVICE,
-    WithPeer,
+    CallPolicy, CallTracer, ConnectionContext, ConnectionRejected, ConnectionService, Deadlines, Drained, Format,
+    Health, Limits, Listener, MethodTable, Metrics, PlaceLimits, ProcessBudget, RawMethods, SharedMetrics,
+    VERIFY_SERVICE, WithPeer,
     tls::{self, Reload, TlsFiles},
 };
 use std::collections::HashSet;
@@ -275,7 +275,10 @@ async fn a_call_that_takes_too_long_is_told_so_and_counted() {
     client.check(of("")).await.unwrap();
     assert_eq!(noting.peers.lock().unwrap().len(), 1, "the connection lives on");
     drop(client);
-    assert_eq!(server.metrics.clone().encode().unwrap().lines().filter(|line| is_handled_check(line)).count(), 2);
+    assert_eq!(
+        server.metrics.encode(Format::Prometheus).unwrap().lines().filter(|line| is_handled_check(line)).count(),
+        2
+    );
     server.stop().await;
 }
 

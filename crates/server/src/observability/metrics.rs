@@ -1,4 +1,4 @@
-//! The metrics of the process, and their text format.
+//! The metrics of the process, and their text formats.
 //!
 //! This module owns the registry, every series of the server, and the one stopwatch. Names follow go-grpc-middleware,
 //! so that existing dashboards work.
@@ -12,6 +12,7 @@
 
 mod calls;
 mod connections;
+mod exposition;
 mod histogram;
 mod registry;
 mod replica;
@@ -20,6 +21,6 @@ mod values;
 
 pub(crate) use calls::{CallMetrics, CallSeries, ObservedBody, ObservedFuture};
 pub use connections::{ConnectionCut, ConnectionRejected};
-pub(crate) use registry::CONTENT_TYPE;
+pub use exposition::Format;
 pub use registry::{Metrics, SharedMetrics};
 pub(crate) use requests::{RequestMetrics, known_method};

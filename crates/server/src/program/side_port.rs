@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use hyper::server::conn::http1;
@@ -21,8 +21,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
 
-use crate::observability::metrics::{self, SharedMetrics};
+use crate::observability::metrics::{Format, SharedMetrics};
 use crate::rpc::health::Health;
 use crate::transport::places::{PlaceLimits, Places};
 
@@ -110,15 +112,20 @@ async fn serve_one(stream: TcpStream, router: Router) {
 
 fn router(state: SidePortState) -> Router {
     Router::new()
-        .route("/metrics", get(metrics_text))
+        .route("/metrics", get(metrics_text).layer(CompressionLayer::new().quality(CompressionLevel::Fastest)))
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .with_state(state)
 }
 
-async fn metrics_text(State(state): State<SidePortState>) -> Response {
-    match state.metrics.encode() {
-        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+async fn metrics_text(State(state): State<SidePortState>, headers: HeaderMap) -> Response {
+    let accept = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let format = Format::negotiate(accept);
+    match state.metrics.encode(format) {
+        Ok(text) => {
+            let content = [(header::CONTENT_TYPE, format.content_type()), (header::VARY, header::ACCEPT.as_str())];
+            (content, text).into_response()
+        }
         Err(error) => {
             tracing::error!(%error, "cannot encode the metrics");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
@@ -196,7 +203,7 @@ mod tests {
         health.stop_serving();
         assert!(get(address, "/readyz").await.ends_with("shutting down\n"));
         let answer = get(address, "/metrics").await;
-        assert!(answer.contains("application/openmetrics-text") && answer.ends_with("# EOF\n"), "{answer}");
+        assert!(answer.contains("text/plain; version=0.0.4") && answer.contains("keyauthority_build_info"), "{answer}");
         assert!(get(address, "/other").await.starts_with("HTTP/1.1 404"));
 
         let _open = TcpStream::connect(address).await.unwrap();

@@ -269,7 +269,7 @@ impl<B: Body> Body for ObservedBody<B> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observability::metrics::Metrics;
+    use crate::observability::metrics::{Format, Metrics};
     use futures_util::future::poll_fn;
     use std::convert::Infallible;
     use tonic::body::Body as TonicBody;
@@ -302,7 +302,7 @@ mod tests {
         let metrics = metrics();
         let refusal = Status::not_found("no").into_http();
         call(&metrics, "/grpc.health.v1.Health/Check", Some(refusal)).await;
-        let text = metrics.encode().unwrap();
+        let text = metrics.encode(Format::OpenMetrics).unwrap();
         let labels = "grpc_service=\"grpc.health.v1.Health\",grpc_method=\"Check\"";
         assert!(text.contains(&format!("grpc_server_handled_total{{{labels},grpc_code=\"NotFound\"}} 1")), "{text}");
         assert!(text.contains(&format!("grpc_server_started_total{{{labels},grpc_type=\"unary\"}} 1")), "{text}");
@@ -316,7 +316,7 @@ mod tests {
     async fn a_dropped_call_is_canceled_and_an_unknown_path_makes_no_label() {
         let metrics = metrics();
         call(&metrics, "/made.up/Name", None).await;
-        let text = metrics.encode().unwrap();
+        let text = metrics.encode(Format::OpenMetrics).unwrap();
         let labels = "grpc_service=\"unknown\",grpc_method=\"unknown\",grpc_code=\"Canceled\"";
         assert!(text.contains(&format!("grpc_server_handled_total{{{labels}}} 1")), "{text}");
         assert!(!text.contains("made"), "{text}");
@@ -340,7 +340,7 @@ mod tests {
         Status::aborted("no").add_header(&mut trailers).unwrap();
         let answer = Response::new(TonicBody::new(Trailers(Some(trailers))));
         call(&metrics, "/grpc.health.v1.Health/Watch", Some(answer)).await;
-        let text = metrics.encode().unwrap();
+        let text = metrics.encode(Format::OpenMetrics).unwrap();
         let labels = "grpc_service=\"grpc.health.v1.Health\",grpc_method=\"Watch\"";
         assert!(text.contains(&format!("grpc_server_handled_total{{{labels},grpc_code=\"Aborted\"}} 1")), "{text}");
         assert_eq!(text.matches("grpc_server_handled_total").count(), 1, "{text}");

@@ -11,13 +11,11 @@ use prometheus_client::registry::Registry;
 
 use super::calls::CallMetrics;
 use super::connections::ConnectionMetrics;
+use super::exposition::{Format, to_prometheus};
 use super::replica::ReplicaMetrics;
 use super::requests::RequestMetrics;
 use super::values::{ReasonLabel, set};
 use crate::wire::methods::MethodTable;
-
-/// The content type of [`Metrics::encode`].
-pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct VerdictLabel {
@@ -171,17 +169,20 @@ impl Metrics {
         let _ = self.refresh.set(Box::new(refresh));
     }
 
-    /// Encodes all series in the `OpenMetrics` text format ([`CONTENT_TYPE`]).
+    /// Encodes all series.
     ///
     /// # Errors
     /// When a series cannot be formatted, which is a defect in its label type.
-    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+    pub fn encode(&self, format: Format) -> Result<String, std::fmt::Error> {
         if let Some(refresh) = self.refresh.get() {
             refresh(self);
         }
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
-        Ok(text)
+        Ok(match format {
+            Format::OpenMetrics => text,
+            Format::Prometheus => to_prometheus(&text),
+        })
     }
 }
 
@@ -207,7 +208,7 @@ mod tests {
         metrics.connections.rejected(crate::observability::metrics::ConnectionRejected::AtLimit);
         metrics.on_scrape(|metrics| metrics.set_statements("requests", 7));
         let open = metrics.connections.opened();
-        let text = metrics.encode().unwrap();
+        let text = metrics.encode(Format::OpenMetrics).unwrap();
         for line in [
             "keyauthority_verify_total{verdict=\"valid\"} 3",
             "keyauthority_verify_total{verdict=\"unspecified\"} 0",
@@ -227,6 +228,6 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line} not in\n{text}");
         }
         drop(open);
-        assert!(metrics.encode().unwrap().contains("keyauthority_connections 0"));
+        assert!(metrics.encode(Format::Prometheus).unwrap().contains("keyauthority_connections 0"));
     }
 }
