@@ -16,5 +16,6 @@ mod serve_error;
 mod server;
 pub(crate) mod shutdown;
 pub(crate) mod side_port;
+mod signals;
 pub(crate) mod startup;
 mod usage_error;

@@ -94,9 +94,10 @@ fn run(command: Command) -> Result<ExitCode, CommandError> {
             runtime()?.block_on(async {
                 let telemetry = telemetry::init(&config.log)?;
                 log_panics();
-                Box::pin(serve::serve(config, &telemetry, Shutdown::on_signals()?)).await?;
+                let shutdown = Shutdown::on_signals()?;
+                Box::pin(serve::serve(config, &telemetry, shutdown.clone())).await?;
                 drop(telemetry);
-                Ok(ExitCode::SUCCESS)
+                Ok(shutdown.exit_code().into())
             })
         }
         Command::Migrate(settings) => {

@@ -84,7 +84,7 @@ pub(crate) async fn serve(config: Config, telemetry: &Telemetry, shutdown: Shutd
     tasks.spawn(keep_health(health.clone(), Arc::clone(&replica), ended.clone()));
     let usage = tasks.spawn(keep_usage(resources.usage.clone(), Arc::clone(&replica), stop_usage.clone()));
     if let Some(reloader) = listeners.reloader {
-        tasks.spawn(reloader.run(ended.clone()));
+        tasks.spawn(reloader.run(shutdown.reload(), ended.clone()));
     }
     health.set_alive(true);
     let mut failed = None;
@@ -98,8 +98,7 @@ pub(crate) async fn serve(config: Config, telemetry: &Telemetry, shutdown: Shutd
         }
     }
 
-    let plan =
-        WindDown { health, delay: config.shutdown_delay, stop_calls, listeners: serving, drain: config.drain_timeout };
+    let plan = WindDown::new(&config, &shutdown, health, stop_calls, serving);
     let flush = async {
         // A flush in progress puts what it could not write back, for this one.
         stop_usage.cancel();

@@ -1,8 +1,8 @@
-//! Shutdown: the signals that request it, its order, and its time limit.
+//! Shutdown: what requests it, its order, and its time limits.
 //!
-//! This module owns the signals and the order of a shutdown. Every task takes a token of [`Shutdown`] and ends with it;
-//! [`wind_down`] runs the steps. Even if a step hangs, the process ends [`EXIT_LIMIT`] after the first signal: a thread
-//! that needs no runtime enforces the limit. Nothing else in the server may call `exit` while it serves.
+//! This module owns the order of a shutdown. Every task takes a token of [`Shutdown`] and ends with it; [`wind_down`]
+//! runs the steps. Even if a step hangs, the process ends [`EXIT_LIMIT`] after the first signal: a thread that needs no
+//! runtime enforces the limit. Nothing else in the server may call `exit` while it serves.
 //!
 //! To add a step, add a line to [`wind_down`], under [`step`] with its own limit.
 
@@ -10,14 +10,16 @@ use std::future::Future;
 use std::io;
 use std::process;
 use std::sync::mpsc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::program::config::EXIT_LIMIT;
+use super::signals::{Request, Signals};
+use crate::program::config::{Config, EXIT_LIMIT};
 use crate::rpc::health::Health;
 use crate::transport::listener::Drained;
 
@@ -26,70 +28,87 @@ const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 /// The time limit for the last writes. When the delay and the drain have used all of their time, the limit of the whole
 /// shutdown cuts this shorter.
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
+/// The time limit of the rest of a shutdown after a second signal: leaving the registry and the last writes.
+const HURRY_LIMIT: Duration = Duration::from_millis(3_200);
 
-/// Shutdown signals. Clones share one token.
+/// What the operator's signals request. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Shutdown(CancellationToken);
+pub(crate) struct Shutdown {
+    requested: CancellationToken,
+    hurried: CancellationToken,
+    reload: Arc<Notify>,
+    exit_code: Arc<OnceLock<u8>>,
+}
 
 impl Shutdown {
-    /// Handles SIGTERM and SIGINT from now on. The first signal requests the shutdown; the second one ends the process
-    /// at once, with exit code 143 or 130.
+    /// Handles signals from now on. The first one that asks for a shutdown requests it. The second one ends the waiting
+    /// for clients: calls in flight are cut, but what is only in memory is still written.
     ///
     /// # Errors
     /// When the handlers cannot be installed.
     pub(crate) fn on_signals() -> io::Result<Self> {
         let shutdown = Self::default();
-        let mut signals = Signals::new()?;
-        let requested = shutdown.clone();
-        tokio::spawn(async move {
-            tokio::select! {
-                (name, _) = signals.next() => tracing::info!(signal = name, "shutting down"),
-                // A task that cannot continue may also request the shutdown.
-                () = requested.requested() => {}
-            }
-            limit_exit(EXIT_LIMIT);
-            requested.request();
-            let (name, code) = signals.next().await;
-            tracing::warn!(signal = name, "second signal; exiting immediately");
-            process::exit(code);
-        });
+        tokio::spawn(shutdown.clone().handle(Signals::install()?));
         Ok(shutdown)
+    }
+
+    async fn handle(self, mut signals: Signals) {
+        tokio::select! {
+            (name, _) = self.next_request(&mut signals) => tracing::info!(signal = name, "shutting down"),
+            // A task that cannot continue may also request the shutdown.
+            () = self.requested() => {}
+        }
+        limit_exit(EXIT_LIMIT);
+        self.request();
+        let (name, code) = self.next_request(&mut signals).await;
+        tracing::warn!(signal = name, "second signal; closing connections without waiting for calls in flight");
+        let _ = self.exit_code.set(code);
+        limit_exit(HURRY_LIMIT);
+        self.hurried.cancel();
+        // Further signals change nothing: the end has a limit.
+    }
+
+    /// Returns the next signal that asks for a shutdown, with its exit code, and serves the others until then.
+    async fn next_request(&self, signals: &mut Signals) -> (&'static str, u8) {
+        loop {
+            let received = signals.next().await;
+            match received.request {
+                Request::Shutdown => return (received.name, received.exit_code),
+                Request::Reload => {
+                    tracing::info!("SIGHUP received; checking the TLS files now; other settings need a restart");
+                    self.reload.notify_one();
+                }
+                Request::Ignored => tracing::info!(signal = received.name, "signal ignored"),
+            }
+        }
     }
 
     /// Requests the shutdown.
     pub(crate) fn request(&self) {
-        self.0.cancel();
+        self.requested.cancel();
     }
 
     /// Waits until the shutdown is requested.
     pub(crate) async fn requested(&self) {
-        self.0.cancelled().await;
+        self.requested.cancelled().await;
     }
 
     /// Returns a token that is cancelled by the shutdown or by its owner.
     #[must_use]
     pub(crate) fn child(&self) -> CancellationToken {
-        self.0.child_token()
-    }
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        self.requested.child_token()
     }
 
-    /// Returns the next signal, and the exit code of a process that dies of it.
-    async fn next(&mut self) -> (&'static str, i32) {
-        tokio::select! {
-            Some(()) = self.terminate.recv() => ("SIGTERM", 128 + 15),
-            Some(()) = self.interrupt.recv() => ("SIGINT", 128 + 2),
-            else => std::future::pending().await,
-        }
+    /// Returns the notification that the operator wants files to be read again.
+    #[must_use]
+    pub(crate) fn reload(&self) -> Arc<Notify> {
+        Arc::clone(&self.reload)
+    }
+
+    /// Returns the exit code of a shutdown that succeeded: 0, or that of the second signal.
+    #[must_use]
+    pub(crate) fn exit_code(&self) -> u8 {
+        self.exit_code.get().copied().unwrap_or_default()
     }
 }
 
@@ -129,6 +148,22 @@ pub(crate) struct WindDown {
     pub listeners: JoinSet<Drained>,
     /// `--drain-timeout`.
     pub drain: Duration,
+    /// The token that ends the delay and the drain early.
+    pub hurried: CancellationToken,
+}
+
+impl WindDown {
+    /// Makes the parameters from the configuration.
+    pub(crate) fn new(
+        config: &Config,
+        shutdown: &Shutdown,
+        health: Health,
+        stop_calls: CancellationToken,
+        listeners: JoinSet<Drained>,
+    ) -> Self {
+        let (delay, drain, hurried) = (config.shutdown_delay, config.drain_timeout, shutdown.hurried.clone());
+        Self { health, delay, stop_calls, listeners, drain, hurried }
+    }
 }
 
 /// Runs the shutdown.
@@ -136,22 +171,23 @@ pub(crate) struct WindDown {
 /// t0: health and `/readyz` turn to not serving; calls are still accepted.
 /// t1: `delay` has passed, in which load balancers react.
 /// t2: health watches end, and the listeners send GOAWAY.
-/// t3: the calls in flight have completed, or `drain` has passed.
+/// t3: the calls in flight have completed, or `drain` has passed, or a second signal came since t0.
 /// t4: `leave` ends the lease and removes the replica from the registry.
 /// t5: `flush` writes what is only in memory.
 ///
 /// From t0 to t4 the replica keeps its lease and its heartbeats, so that no call in flight fails and no change waits
 /// for it. `leave` and `flush` have time limits: they need the database, which may be the very reason for the shutdown.
 pub(crate) async fn wind_down(plan: WindDown, leave: impl Future<Output = ()>, flush: impl Future<Output = ()>) {
-    let WindDown { health, delay, stop_calls, mut listeners, drain } = plan;
+    let WindDown { health, delay, stop_calls, mut listeners, drain, hurried } = plan;
     health.stop_serving();
-    sleep(delay).await;
+    hurried.run_until_cancelled(sleep(delay)).await;
     // gRPC clients open health watches by themselves. Each would count as a call in flight until the end of the drain.
     health.close();
     stop_calls.cancel();
     let all_drained = async { while listeners.join_next().await.is_some() {} };
     // Slightly longer than the listeners' own limit.
-    step("drain", drain + Duration::from_millis(200), all_drained).await;
+    let drained = step("drain", drain + Duration::from_millis(200), all_drained);
+    hurried.run_until_cancelled(drained).await;
     step("leave the registry", LEAVE_LIMIT, leave).await;
     step("flush", FLUSH_LIMIT, flush).await;
     tracing::info!("shut down");
@@ -193,6 +229,7 @@ mod tests {
             stop_calls: stop_calls.clone(),
             listeners,
             drain: Duration::from_secs(5),
+            hurried: CancellationToken::new(),
         };
         let leave = async {
             order.lock().unwrap().push("leave");

@@ -16,7 +16,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
-use tokio::time::sleep;
+use tokio::sync::Notify;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -127,9 +128,10 @@ impl Reloader {
         }
     }
 
-    /// Checks the files every few seconds until `stop` is cancelled, and logs changes.
-    pub async fn run(mut self, stop: CancellationToken) {
-        while stop.run_until_cancelled(sleep(RELOAD_INTERVAL)).await.is_some() {
+    /// Checks the files every few seconds, and at once when `wanted` is notified, until `stop` is cancelled. Logs
+    /// changes.
+    pub(crate) async fn run(mut self, wanted: Arc<Notify>, stop: CancellationToken) {
+        while stop.run_until_cancelled(timeout(RELOAD_INTERVAL, wanted.notified())).await.is_some() {
             match self.check().await {
                 Reload::Unchanged => {}
                 Reload::Replaced => tracing::info!(certificate = %self.files.cert.display(), "TLS files reloaded"),
