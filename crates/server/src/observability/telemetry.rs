@@ -1,14 +1,16 @@
 //! Logs and traces.
 //!
 //! This module owns the one subscriber of the process. Logs go to standard error, as text or as JSON lines. Traces are
-//! exported over OTLP/gRPC when `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is set; the other
-//! standard `OTEL_*` variables work as well. Without them there is no exporter, no span and no cost.
+//! exported over OTLP if the standard `OTEL_*` variables ask for it ([`environment`]). Without them there is no exporter,
+//! no span and no cost.
 //!
 //! A log must never contain a token, a digest or a secret. Our own code does not write them, but dependencies would: h2
 //! prints every header at TRACE, including `authorization`, sqlx prints statements at DEBUG, and rustls prints
 //! handshakes. So regardless of the directives, only our own crates log below INFO. The filter lists our crates and not
 //! the dependencies, so that it covers future dependencies too.
 
+mod environment;
+mod exporter;
 mod log_writer;
 mod trace;
 
@@ -16,17 +18,20 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_otlp::{ExporterBuildError, SpanExporter};
+use opentelemetry_otlp::ExporterBuildError;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::filter::{FilterExt as _, ParseError, filter_fn};
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Filter, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer};
 
+pub(crate) use environment::{TraceConfig, trace_config};
+use exporter::LoggingExporter;
 pub(crate) use log_writer::DroppedLines;
 use log_writer::LogWriter;
 use trace::CallSampler;
@@ -36,11 +41,6 @@ pub use trace::CallTracer;
 const OURS: &str = "key_authority";
 /// The time limit for the export of the last spans at exit.
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);
-/// The variables that select which calls are traced; see [`trace`].
-const SAMPLER: [&str; 2] = ["OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"];
-/// The variables that enable traces; either one is enough.
-const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
-
 /// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -107,11 +107,12 @@ fn filter<S: Subscriber>(directives: &str) -> Result<impl Filter<S> + use<S>, Pa
     Ok(EnvFilter::builder().parse(directives)?.and(fit))
 }
 
-fn log_layer<S>(format: LogFormat, writer: &LogWriter) -> Box<dyn Layer<S> + Send + Sync>
+fn log_layer<S, W>(format: LogFormat, writer: W) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
-    let lines = tracing_subscriber::fmt::layer().with_writer(writer.make_writer());
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     match format {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
@@ -124,16 +125,18 @@ where
 pub(crate) struct Telemetry {
     log: LogWriter,
     provider: Option<SdkTracerProvider>,
+    tracer: CallTracer,
 }
 
-/// Sets up logs, and traces if the environment enables them. Call it once in a process, within the runtime, which the
+/// Sets up logs, and traces if there is a configuration. Call it once in a process, within the runtime, which the
 /// exporter uses.
 ///
 /// # Errors
 /// [`TelemetryError`]; then nothing is set up.
-pub(crate) fn init(log: &LogConfig) -> Result<Telemetry, TelemetryError> {
-    let is_wanted = ENDPOINTS.iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
-    let provider = if is_wanted { Some(tracer_provider()?) } else { None };
+pub(crate) fn init(log: &LogConfig, traces: Option<&TraceConfig>) -> Result<Telemetry, TelemetryError> {
+    let provider = traces.map(tracer_provider).transpose()?;
+    let sampler = traces.and_then(|TraceConfig { sampler: [name, argument], .. }| CallSampler::parse(name, argument));
+    let tracer = sampler.map(CallTracer::new).unwrap_or_default();
     let spans = match &provider {
         Some(provider) => {
             let tracer = provider.tracer(env!("CARGO_PKG_NAME"));
@@ -144,16 +147,15 @@ pub(crate) fn init(log: &LogConfig) -> Result<Telemetry, TelemetryError> {
     let writer = LogWriter::new();
     tracing_subscriber::registry()
         .with(spans)
-        .with(log_layer(log.format, &writer).with_filter(filter(&log.directives)?))
+        .with(log_layer(log.format, writer.make_writer()).with_filter(filter(&log.directives)?))
         .try_init()?;
-    Ok(Telemetry { log: writer, provider })
+    Ok(Telemetry { log: writer, provider, tracer })
 }
 
-fn tracer_provider() -> Result<SdkTracerProvider, ExporterBuildError> {
-    let exporter = SpanExporter::builder().with_tonic().build()?;
+fn tracer_provider(config: &TraceConfig) -> Result<SdkTracerProvider, ExporterBuildError> {
+    let exporter = LoggingExporter::new(config.protocol)?;
     let mut resource = Resource::builder();
-    // `OTEL_SERVICE_NAME` has priority.
-    if std::env::var_os("OTEL_SERVICE_NAME").is_none() {
+    if !config.is_service_named {
         resource = resource.with_service_name("key-authority");
     }
     // Calls are sampled before their spans are made.
@@ -171,15 +173,7 @@ impl Telemetry {
     /// Returns the tracer of calls, which makes no spans if traces are not exported.
     #[must_use]
     pub(crate) fn tracer(&self) -> CallTracer {
-        if self.provider.is_none() {
-            return CallTracer::default();
-        }
-        let [name, argument] = SAMPLER.map(|name| std::env::var(name).unwrap_or_default());
-        let sampler = CallSampler::parse(&name, &argument).unwrap_or_else(|| {
-            tracing::warn!(sampler = name, argument, "invalid OTEL_TRACES_SAMPLER; using parentbased_always_on");
-            CallSampler::default()
-        });
-        CallTracer::new(sampler)
+        self.tracer.clone()
     }
 }
 

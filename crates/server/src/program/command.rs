@@ -92,7 +92,7 @@ fn run(command: Command) -> Result<ExitCode, CommandError> {
         Command::Serve(settings) => {
             let config = read(&settings, ConfigMode::Serve)?;
             runtime()?.block_on(async {
-                let telemetry = telemetry::init(&config.log)?;
+                let telemetry = telemetry::init(&config.log, config.traces.as_ref())?;
                 log_panics();
                 let shutdown = Shutdown::on_signals()?;
                 Box::pin(serve::serve(config, &telemetry, shutdown.clone())).await?;

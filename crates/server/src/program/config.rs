@@ -2,8 +2,8 @@
 //!
 //! This module owns the names, the units, the defaults and the rules. [`args`] has the raw text from flags and
 //! environment variables. [`Config::from_args`] turns it into valid values, or into all errors at once. Nothing else in
-//! the server reads an environment variable, except the `OTEL_*` ones, which belong to OpenTelemetry. The value of a
-//! database URL must never appear in an error, in `Debug` or in `--help`.
+//! the server reads an environment variable, except for OpenTelemetry, whose libraries read the `OTEL_*` variables that
+//! are valid. The value of a database URL must never appear in an error, in `Debug` or in `--help`.
 //!
 //! To add a setting, add a field in [`args::Settings`] with its unit and default in the help, a field in [`Config`],
 //! and its rule in [`Config::from_args`]. The name of the environment variable follows from the flag.
@@ -17,6 +17,7 @@ mod listeners;
 mod reader;
 mod url_parameters;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -34,7 +35,7 @@ pub(crate) use url_parameters::DatabaseKind;
 
 use key_authority_domain::access::Network;
 
-use crate::observability::telemetry::{LogConfig, LogFormat};
+use crate::observability::telemetry::{LogConfig, LogFormat, TraceConfig, trace_config};
 use crate::transport::limits::Limits;
 use crate::transport::tls::TlsFiles;
 
@@ -120,6 +121,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// The logging configuration.
     pub log: LogConfig,
+    /// The configuration of traces; `None` if they are not exported.
+    pub traces: Option<TraceConfig>,
 }
 
 impl Config {
@@ -135,7 +138,8 @@ impl Config {
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigErrors> {
         let mut read = Reader::default();
-        read.errors.extend(environment::unknown(environment));
+        let environment: BTreeMap<_, _> = environment.into_iter().collect();
+        read.errors.extend(environment::unknown(&environment));
 
         let data_dir = read.path("data-dir", settings.data_dir.as_deref()).unwrap_or_else(|| DATA_DIR.into());
         let database = database(&mut read, settings, &data_dir);
@@ -184,6 +188,7 @@ impl Config {
             shutdown_delay,
             drain_timeout,
             log: log(&mut read, settings),
+            traces: traces(&mut read, &environment),
             database: match database {
                 Some(database) => database,
                 None => return Err(ConfigErrors(read.errors)),
@@ -357,6 +362,13 @@ fn log(read: &mut Reader, settings: &Settings) -> LogConfig {
         );
     }
     LogConfig { format, directives: settings.log.clone() }
+}
+
+fn traces(read: &mut Reader, environment: &BTreeMap<String, String>) -> Option<TraceConfig> {
+    trace_config(environment).unwrap_or_else(|errors| {
+        read.errors.extend(errors.into_iter().map(|why| ConfigError::Unusable { why }));
+        None
+    })
 }
 
 #[cfg(test)]

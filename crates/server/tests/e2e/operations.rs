@@ -9,3 +9,4 @@ mod signals;
 mod subcommands;
 mod tampering;
 mod tls;
+mod traces;

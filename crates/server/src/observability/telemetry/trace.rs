@@ -75,12 +75,6 @@ pub(super) struct CallSampler {
     follows_parent: bool,
 }
 
-impl Default for CallSampler {
-    fn default() -> Self {
-        Self { sampler: Sampler::ParentBased(Box::new(Sampler::AlwaysOn)), follows_parent: true }
-    }
-}
-
 impl CallSampler {
     /// Parses the values of `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`. Returns `None` for an undefined value.
     pub(super) fn parse(name: &str, argument: &str) -> Option<Self> {

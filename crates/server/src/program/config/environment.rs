@@ -1,5 +1,6 @@
 //! Unknown variables with the server's prefix: a misspelled setting must not be ignored silently.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use clap::CommandFactory as _;
@@ -49,24 +50,21 @@ fn is_service_link(name: &str, value: &str) -> bool {
 }
 
 /// Returns an error for each unknown variable. Values are read only to recognize those of Kubernetes.
-pub(super) fn unknown(variables: impl IntoIterator<Item = (String, String)>) -> Vec<ConfigError> {
-    let mut unknown: Vec<String> = variables
-        .into_iter()
+pub(super) fn unknown(variables: &BTreeMap<String, String>) -> Vec<ConfigError> {
+    let unknown = variables
+        .iter()
         .filter(|(name, value)| {
             name.starts_with(PREFIX)
                 && !OF_TESTS.contains(&name.as_str())
                 && !KNOWN.contains(name)
                 && !is_service_link(name, value)
         })
-        .map(|(name, _)| name)
-        .collect();
-    unknown.sort();
+        .map(|(name, _)| name);
     unknown
-        .into_iter()
         .map(|name| {
-            let nearest = KNOWN.iter().min_by_key(|candidate| distance(&name, candidate));
-            let nearest = nearest.filter(|candidate| distance(&name, candidate) <= 4).cloned();
-            ConfigError::UnknownVariable { name, nearest }
+            let nearest = KNOWN.iter().min_by_key(|candidate| distance(name, candidate));
+            let nearest = nearest.filter(|candidate| distance(name, candidate) <= 4).cloned();
+            ConfigError::UnknownVariable { name: name.clone(), nearest }
         })
         .collect()
 }
@@ -96,7 +94,7 @@ mod tests {
 
     fn messages(variables: &[(&str, &str)]) -> Vec<String> {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        unknown(variables).iter().map(ToString::to_string).collect()
+        unknown(&variables.collect()).iter().map(ToString::to_string).collect()
     }
 
     #[test]
