@@ -163,6 +163,12 @@ fn tracer_provider(config: &TraceConfig) -> Result<SdkTracerProvider, ExporterBu
     Ok(builder.with_resource(resource.build()).build())
 }
 
+/// Logs an error as one JSON line on standard error, in the form of all JSON lines, whether logs are set up or not.
+pub(crate) fn log_as_json(message: &'static str, error: &str) {
+    let lines = tracing_subscriber::registry().with(log_layer(LogFormat::Json, std::io::stderr));
+    tracing::subscriber::with_default(lines, || tracing::error!(error, "{message}"));
+}
+
 impl Telemetry {
     /// Returns the count of log lines that were dropped because nothing read standard error.
     #[must_use]

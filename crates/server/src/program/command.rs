@@ -1,7 +1,7 @@
 //! The subcommands.
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use key_authority_domain::audit::ChainError;
@@ -77,7 +77,7 @@ fn forbid_memory_dumps() {
 /// Logs panics like other errors. A task of the runtime that panics ends alone, and would leave only a line on standard
 /// error in another format.
 fn log_panics() {
-    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "task panicked")));
+    std::panic::set_hook(Box::new(|panic| tracing::error!(error = %panic, "task panicked")));
 }
 
 /// Runs a subcommand.
@@ -185,7 +185,7 @@ async fn verify_audit(config: &Config, kept: Option<Head>) -> Result<ExitCode, C
     let store: Store = startup::connect_alone(config, &keyring).await?;
     store.check_schema().await?;
     let proof = store.verify_log(kept, |checked| {
-        if checked >= 100_000 {
+        if checked >= 100_000 && std::io::stderr().is_terminal() {
             let _ = write!(std::io::stderr(), "\r{checked} events checked");
         }
     });
@@ -211,15 +211,43 @@ async fn verify_audit(config: &Config, kept: Option<Head>) -> Result<ExitCode, C
     }
 }
 
+/// Whether errors are for machines. The settings may be what is wrong, so it looks at the arguments and the environment
+/// themselves.
+fn is_json_wanted() -> bool {
+    let mut arguments = std::env::args_os().skip(1);
+    while let Some(argument) = arguments.next() {
+        if argument == "--log-format" {
+            return arguments.next().is_some_and(|format| format == "json");
+        }
+        if let Some(format) = argument.to_str().and_then(|argument| argument.strip_prefix("--log-format=")) {
+            return format == "json";
+        }
+    }
+    std::env::var_os("KEY_AUTHORITY_LOG_FORMAT").is_some_and(|format| format == "json")
+}
+
+/// Writes why the program ends to standard error. It does so by itself, because logs may not be set up, or not any more.
+fn report(error: &CommandError, is_json: bool) {
+    if !is_json {
+        // A write to a closed console cannot be reported.
+        let _ = writeln!(std::io::stderr(), "key-authority: {}", error_chain::whole(error));
+    } else if let CommandError::Config(ConfigErrors(errors)) = error {
+        errors.iter().for_each(|error| telemetry::log_as_json("invalid settings", &error.to_string()));
+    } else {
+        telemetry::log_as_json("command failed", &error_chain::whole(error));
+    }
+}
+
 /// Runs the program with the arguments of the process.
 #[must_use]
 pub fn main() -> ExitCode {
-    match run(usage_error::parse().into_command()) {
-        Ok(code) => code,
-        Err(error) => {
-            // A write to a closed console cannot be reported.
-            let _ = writeln!(std::io::stderr(), "key-authority: {}", error_chain::whole(&error));
-            ExitCode::FAILURE
-        }
+    let is_json = is_json_wanted();
+    if is_json {
+        // Until logs are set up.
+        std::panic::set_hook(Box::new(|panic| telemetry::log_as_json("task panicked", &panic.to_string())));
     }
+    run(usage_error::parse(is_json).into_command()).unwrap_or_else(|error| {
+        report(&error, is_json);
+        ExitCode::FAILURE
+    })
 }

@@ -6,21 +6,27 @@ use std::io::Write as _;
 use clap::Parser as _;
 
 use super::config::Cli;
+use crate::observability::telemetry::log_as_json;
 
 /// The length of the longest argument that is shown. Every subcommand and every flag is shorter; tokens and authority
 /// secrets are longer.
 const SHOWN_LENGTH_MAX: usize = 32;
 
 /// Parses the arguments of the process. Prints help, the version or an error, and ends the process, when they ask for
-/// it.
-pub(super) fn parse() -> Cli {
+/// it. The error is a JSON line if `is_json`.
+pub(super) fn parse(is_json: bool) -> Cli {
     Cli::try_parse().unwrap_or_else(|error| {
         if !error.use_stderr() {
             error.exit();
         }
         let arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
-        // A write to a closed console cannot be reported.
-        let _ = write!(std::io::stderr(), "{}", hide_values(error.render().to_string(), arguments));
+        let message = hide_values(error.render().to_string(), arguments);
+        if is_json {
+            log_as_json("invalid arguments", message.trim_end());
+        } else {
+            // A write to a closed console cannot be reported.
+            let _ = write!(std::io::stderr(), "{message}");
+        }
         std::process::exit(error.exit_code());
     })
 }

@@ -1,9 +1,11 @@
-//! What operators rely on: the beginning, health, reflection, the side port, settings, subcommands, signals, the end, TLS, the proof of the log.
+//! What operators rely on: the beginning, health, reflection, the side port, settings, subcommands, signals, the end, TLS,
+//! logs, traces, the proof of the log.
 
 mod beginning;
 mod deadlines;
 mod ending;
 mod health;
+mod log_format;
 mod settings;
 mod signals;
 mod subcommands;

@@ -185,10 +185,8 @@ async fn what_keeps_a_server_from_starting_is_told_with_its_cause(database: Data
     let authority = Setup::on(database).prepare().await;
     let nowhere = ["--tls-cert", "/nowhere/cert.pem", "--tls-key", "/nowhere/key.pem"];
     let text = refusal_to_start(&authority, &nowhere).await.stderr;
-    assert!(
-        text.contains("key-authority: --tls-cert /nowhere/cert.pem: cannot be read: No such file or directory"),
-        "{text}"
-    );
+    let error = r#""error":"--tls-cert /nowhere/cert.pem: cannot be read: No such file or directory"#;
+    assert!(text.contains(error), "{text}");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     for (flag, twin) in [
