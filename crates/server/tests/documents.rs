@@ -16,6 +16,7 @@ mod run;
 mod server;
 
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use server::{Server, tools, workspace};
 
@@ -32,8 +33,26 @@ fn faults(server: &Server, document: &str) -> Vec<String> {
     let printed = std::fs::read_to_string(server.folder().join("stdout.log")).unwrap();
     let api = printed.lines().find_map(|line| line.trim().strip_prefix("API ")?.split_whitespace().next()).unwrap();
     let api = format!("http://{api}");
-    let variables = [("ADDRESS", server.address.as_str()), ("API", &api), ("ROOT_TOKEN_FILE", root_token_file)];
+    let go_path = go_path(folder.path(), server.folder());
+    let go_cache = tools().join("../go-cache");
+    let variables = [
+        ("ADDRESS", server.address.as_str()),
+        ("API", &api),
+        ("ROOT_TOKEN_FILE", root_token_file),
+        ("GO111MODULE", "off"),
+        ("GOPATH", &go_path),
+        ("GOCACHE", go_cache.to_str().unwrap()),
+    ];
     run::faults(document, folder.path(), &variables)
+}
+
+/// Makes a folder the module `example.com/shop` for Go, beside Debian's packages, which need no network.
+fn go_path(module: &Path, server: &Path) -> String {
+    let root = tempfile::tempdir_in(server).unwrap().keep();
+    let domain = root.join("src/example.com");
+    std::fs::create_dir_all(&domain).unwrap();
+    symlink(module, domain.join("shop")).unwrap();
+    format!("{}:/usr/share/gocode", root.display())
 }
 
 /// Fails unless a document is right.
@@ -73,6 +92,16 @@ mod sqlite {
     #[test]
     fn a_client_for_node_is_written_as_its_page_says() {
         assert_right("docs/clients/node.md", &read("docs/clients/node.md"));
+    }
+
+    #[test]
+    fn a_client_in_go_is_written_as_its_page_says() {
+        assert_right("docs/clients/go.md", &read("docs/clients/go.md"));
+    }
+
+    #[test]
+    fn a_client_in_java_is_written_as_its_page_says() {
+        assert_right("docs/clients/java.md", &read("docs/clients/java.md"));
     }
 
     #[test]
