@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use key_authority_certificates::{CertificateDer, certificates, check_pair, private_key, without_byte_order_mark};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
@@ -116,11 +117,11 @@ impl Connection {
         }
         let mut tls = ClientTlsConfig::new();
         tls = match ca_file {
-            Some(file) => tls.ca_certificate(Certificate::from_pem(open(&file)?)),
+            Some(file) => tls.ca_certificate(Certificate::from_pem(read_certificates(&file)?.0)),
             None => tls.with_native_roots(),
         };
         if let Some((cert, key)) = identity {
-            tls = tls.identity(Identity::from_pem(open(&cert)?, private_file::read(&key)?));
+            tls = tls.identity(read_identity(&cert, &key)?);
         }
         endpoint.tls_config(tls).map_err(|error| Error::Endpoint { endpoint: text, source: error.into() })
     }
@@ -132,6 +133,17 @@ fn is_local(endpoint: &Endpoint) -> bool {
     host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
-fn open(path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|source| Error::File { path: path.to_owned(), source })
+/// Reads a file of certificates, as PEM and parsed. tonic would accept a file without any, and then trust no server.
+fn read_certificates(path: &Path) -> Result<(Vec<u8>, Vec<CertificateDer<'static>>), Error> {
+    let pem = std::fs::read(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
+    let parsed = certificates(&pem).map_err(|source| Error::Pem { path: path.to_owned(), source })?;
+    Ok((without_byte_order_mark(&pem).to_vec(), parsed))
+}
+
+fn read_identity(cert: &Path, key: &Path) -> Result<Identity, Error> {
+    let (certificate_pem, chain) = read_certificates(cert)?;
+    let key_pem = private_file::read(key)?;
+    let parsed = private_key(key_pem.as_bytes()).map_err(|source| Error::Pem { path: key.to_owned(), source })?;
+    check_pair(&chain, &parsed).map_err(|source| Error::Pair { cert: cert.to_owned(), key: key.to_owned(), source })?;
+    Ok(Identity::from_pem(certificate_pem, without_byte_order_mark(key_pem.as_bytes())))
 }

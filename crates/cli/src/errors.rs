@@ -6,6 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use key_authority_certificates::{PairError, PemError, explain};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -16,6 +17,10 @@ pub(crate) use exit::Exit;
 
 /// An error of another crate.
 type Cause = Box<dyn StdError + Send + Sync>;
+
+/// The next step if the authority cannot be reached.
+const CHECK_ENDPOINT: &str =
+    "is the authority running, is --endpoint its gRPC address, and does it start with https:// if TLS is enabled?";
 
 /// The error of a command.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +34,10 @@ pub(crate) enum Error {
         #[source]
         source: io::Error,
     },
+    #[error("{}: {source}", .path.display())]
+    Pem { path: PathBuf, source: PemError },
+    #[error("{} and {}: {source}", .cert.display(), .key.display())]
+    Pair { cert: PathBuf, key: PathBuf, source: PairError },
     #[error("{} is accessible to other users (mode {mode:04o})", .path.display())]
     TooOpen { path: PathBuf, mode: u32 },
     #[error("{} already exists and is never overwritten; nothing was changed", .0.display())]
@@ -100,7 +109,14 @@ impl Error {
 
     fn next_step(&self) -> Option<String> {
         let step = match self {
-            Self::Refused { status, is_change } => return advice::next_step(status, *is_change),
+            Self::Refused { status, is_change } => {
+                return match status.source() {
+                    Some(source) => {
+                        Some(explain(source).unwrap_or_else(|| advice::disconnected(status.code(), *is_change)))
+                    }
+                    None => advice::next_step(status, *is_change),
+                };
+            }
             Self::TooOpen { path, .. } => return Some(format!("chmod 600 {}", path.display())),
             Self::Scheme(endpoint) => {
                 return Some(format!("use http://{endpoint} for plain text, https://{endpoint} for TLS"));
@@ -116,15 +132,17 @@ impl Error {
             Self::NoToken { .. } => "put one token of a key of account system there, and nothing else",
             Self::IncompleteIdentity => "set both --client-cert and --client-key, or neither",
             Self::TlsFilesWithoutTls(_) => "use https:// in the endpoint, or remove the certificates",
-            Self::Unreachable { .. } | Self::Endpoint { .. } => {
-                "is the authority running, is --endpoint its gRPC address, and does it start with https:// if TLS is \
-                 enabled?"
+            Self::Unreachable { source, .. } => {
+                return Some(explain(source.as_ref()).unwrap_or_else(|| CHECK_ENDPOINT.to_owned()));
             }
+            Self::Endpoint { .. } => CHECK_ENDPOINT,
             Self::NoAnswer { is_change, .. } => advice::unanswered(*is_change),
             Self::NoTerminal { .. } => "repeat with --yes to confirm",
             Self::Interrupted => "keyctl audit shows which changes were made",
             Self::Usage(_)
             | Self::File { .. }
+            | Self::Pem { .. }
+            | Self::Pair { .. }
             | Self::NotConfirmed
             | Self::Output(_)
             | Self::Json(_)
@@ -150,6 +168,8 @@ impl Error {
             Self::Unreachable { .. } | Self::NoAnswer { .. } | Self::TokenLost { .. } => Exit::Unknown,
             Self::NotConfirmed | Self::NoTerminal { .. } => Exit::NotConfirmed,
             Self::File { .. }
+            | Self::Pem { .. }
+            | Self::Pair { .. }
             | Self::TooOpen { .. }
             | Self::Exists(_)
             | Self::ProfileFile { .. }

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tonic::transport::Endpoint;
-#[cfg(feature = "tls")]
-use tonic::transport::{Certificate, Identity};
 
 use crate::error::SetupError;
+#[cfg(feature = "tls")]
+use crate::tls::ClientIdentity;
 use crate::tls::TlsSettings;
 use crate::token::Token;
 use crate::token_source::TokenSource;
@@ -63,7 +63,7 @@ pub struct VerifierBuilder {
 
 impl fmt::Debug for VerifierBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // `Debug` of tonic's `Identity` shows the private key.
+        // The private key must not be shown.
         f.debug_struct("VerifierBuilder")
             .field("endpoints", &self.endpoints)
             .field("token_source", &self.token_source)
@@ -118,14 +118,15 @@ impl VerifierBuilder {
     /// Trusts these certificates in PEM **instead of** the default ones.
     #[cfg(feature = "tls")]
     pub fn ca_certificate(mut self, pem: impl AsRef<[u8]>) -> Self {
-        self.tls.ca = Some(Certificate::from_pem(pem));
+        self.tls.ca = Some(pem.as_ref().to_vec());
         self
     }
 
     /// Presents this certificate to the authority (mutual TLS). Both the certificate and its private key are PEM.
     #[cfg(feature = "tls")]
     pub fn client_identity(mut self, certificate_pem: impl AsRef<[u8]>, key_pem: impl AsRef<[u8]>) -> Self {
-        self.tls.identity = Some(Identity::from_pem(certificate_pem, key_pem));
+        let (certificate, key) = (certificate_pem.as_ref().to_vec(), key_pem.as_ref().to_vec().into());
+        self.tls.identity = Some(ClientIdentity { certificate, key });
         self
     }
 

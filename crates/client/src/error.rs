@@ -126,8 +126,11 @@ pub enum SetupError {
     #[error("certificates are set, but the endpoint {0} does not use TLS")]
     CertificatesWithoutTls(String),
     /// The CA certificates contain no certificate in PEM.
-    #[error("the CA certificates contain no certificate in PEM")]
-    NoCertificate,
+    #[error("invalid CA certificates")]
+    InvalidCa(#[source] Box<dyn StdError + Send + Sync>),
+    /// The client certificate or its private key is not PEM, or they do not belong together.
+    #[error("invalid client certificate or private key")]
+    InvalidIdentity(#[source] Box<dyn StdError + Send + Sync>),
     /// The endpoint uses TLS, but this crate was compiled without it.
     #[error("the endpoint {0} uses TLS, but key-authority-client was compiled without the feature `tls`")]
     TlsDisabled(String),

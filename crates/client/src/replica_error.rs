@@ -21,7 +21,7 @@ pub(crate) struct EndpointError {
 pub(crate) enum ReplicaError {
     #[error("cannot load the token of this service")]
     Token(#[source] SetupError),
-    #[error("connection failed")]
+    #[error("connection failed{}", explanation(.0))]
     Connect(#[from] tonic::transport::Error),
     #[error(transparent)]
     Status(StatusError),
@@ -49,6 +49,17 @@ impl ReplicaError {
     }
 }
 
+/// Returns the end of a sentence with the words for a failure of TLS; otherwise nothing.
+#[cfg(feature = "tls")]
+fn explanation(error: &(dyn StdError + 'static)) -> String {
+    key_authority_certificates::explain(error).map_or_else(String::new, |words| format!(": {words}"))
+}
+
+#[cfg(not(feature = "tls"))]
+fn explanation(_: &(dyn StdError + 'static)) -> String {
+    String::new()
+}
+
 impl From<Status> for ReplicaError {
     fn from(status: Status) -> Self {
         Self::Status(StatusError(status))
@@ -61,7 +72,8 @@ pub(crate) struct StatusError(Status);
 
 impl fmt::Display for StatusError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.0.code(), self.0.message())
+        write!(f, "{}: {}", self.0.code(), self.0.message())?;
+        self.0.source().map_or(Ok(()), |source| f.write_str(&explanation(source)))
     }
 }
 

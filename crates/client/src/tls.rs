@@ -1,22 +1,30 @@
 //! TLS settings of the connections to the authority.
 
+#[cfg(feature = "tls")]
+use key_authority_certificates::{certificates, check_pair, private_key, without_byte_order_mark};
 use tonic::transport::Endpoint;
 #[cfg(feature = "tls")]
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
+#[cfg(feature = "tls")]
+use zeroize::Zeroizing;
 
 use crate::error::SetupError;
-
-/// The first line of a certificate in PEM.
-#[cfg(feature = "tls")]
-const CERTIFICATE_HEADER: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 /// Which certificates to trust, and which one to present. Without the feature `tls` there is nothing to set.
 #[derive(Clone, Default)]
 pub(crate) struct TlsSettings {
     #[cfg(feature = "tls")]
-    pub(crate) ca: Option<Certificate>,
+    pub(crate) ca: Option<Vec<u8>>,
     #[cfg(feature = "tls")]
-    pub(crate) identity: Option<Identity>,
+    pub(crate) identity: Option<ClientIdentity>,
+}
+
+/// A client certificate and its private key, both in PEM.
+#[cfg(feature = "tls")]
+#[derive(Clone)]
+pub(crate) struct ClientIdentity {
+    pub(crate) certificate: Vec<u8>,
+    pub(crate) key: Zeroizing<Vec<u8>>,
 }
 
 #[cfg(feature = "tls")]
@@ -28,18 +36,27 @@ impl TlsSettings {
     /// Adds TLS to an endpoint, which was made of `url`.
     pub(crate) fn apply(&self, endpoint: Endpoint, url: &str) -> Result<Endpoint, SetupError> {
         let mut config = match &self.ca {
-            // rustls accepts it, and then trusts no server at all.
-            Some(ca) if !ca.as_ref().windows(CERTIFICATE_HEADER.len()).any(|part| part == CERTIFICATE_HEADER) => {
-                return Err(SetupError::NoCertificate);
+            Some(ca) => {
+                // tonic accepts a file without any, and then trusts no server at all.
+                certificates(ca).map_err(|error| SetupError::InvalidCa(error.into()))?;
+                ClientTlsConfig::new().ca_certificate(Certificate::from_pem(without_byte_order_mark(ca)))
             }
-            Some(ca) => ClientTlsConfig::new().ca_certificate(ca.clone()),
             None => with_default_roots(ClientTlsConfig::new(), url)?,
         };
         if let Some(identity) = &self.identity {
-            config = config.identity(identity.clone());
+            config = config.identity(identity.checked().map_err(SetupError::InvalidIdentity)?);
         }
         let invalid = |source| SetupError::InvalidEndpoint { endpoint: url.to_owned(), source: Box::new(source) };
         endpoint.tls_config(config).map_err(invalid)
+    }
+}
+
+#[cfg(feature = "tls")]
+impl ClientIdentity {
+    fn checked(&self) -> Result<Identity, Box<dyn std::error::Error + Send + Sync>> {
+        check_pair(&certificates(&self.certificate)?, &private_key(&self.key)?)?;
+        let [certificate, key] = [&self.certificate, &*self.key].map(|pem| without_byte_order_mark(pem));
+        Ok(Identity::from_pem(certificate, key))
     }
 }
 

@@ -22,6 +22,15 @@ pub(super) fn unanswered(is_change: bool) -> &'static str {
     }
 }
 
+/// The next step after a call whose connection was lost. A server that requires a client certificate closes the
+/// connection after the handshake, and gives no reason that reaches the caller.
+pub(super) fn disconnected(code: Code, is_change: bool) -> String {
+    let step = without_reason(code, is_change);
+    format!(
+        "{step}; if the server requires client certificates (mutual TLS), are --client-cert and --client-key right?"
+    )
+}
+
 /// The next step for a status without a reason: the server is not an authority, or has another version.
 fn without_reason(code: Code, is_change: bool) -> &'static str {
     match code {

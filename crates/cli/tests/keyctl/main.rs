@@ -8,6 +8,7 @@
     reason = "a test that panics has failed, which is all that it should do"
 )]
 
+mod certificates;
 mod commands;
 mod connect;
 mod connection;

@@ -9,6 +9,8 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
+use rustls::pki_types::UnixTime;
+
 use crate::observability::error_chain;
 use crate::program::bootstrap::{self, BootstrapError};
 use crate::program::config::{
@@ -52,8 +54,13 @@ async fn problems(settings: &Settings) -> Vec<ConfigError> {
     problems.extend(named(&settings.bootstrap_token_file).as_deref().and_then(token_problem));
     if let (Some(cert), Some(key)) = (named(&settings.tls_cert), named(&settings.tls_key)) {
         let client_ca = named(&settings.client_ca).map(Into::into);
-        let errors = TlsFiles { cert: cert.into(), key: key.into(), client_ca }.errors().await;
+        let files = TlsFiles { cert: cert.into(), key: key.into(), client_ca };
+        let errors = files.errors().await;
         problems.extend(errors.iter().map(|error| ConfigError::Unusable { why: error_chain::whole(error) }));
+        let rejected = files.problems(UnixTime::now()).await;
+        problems.extend(
+            rejected.iter().map(|reason| problem("tls-cert", &files.cert.to_string_lossy(), reason.to_string())),
+        );
     }
     problems
 }

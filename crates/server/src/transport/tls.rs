@@ -14,7 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use key_authority_certificates::CertificateProblem;
 use rustls::ServerConfig;
+use rustls::pki_types::UnixTime;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -90,6 +92,8 @@ pub struct Reloader {
     acceptor: Acceptor,
     /// The digest of the content of the last check, valid or not, so that an invalid file is reported once.
     seen: blake3::Hash,
+    /// The reasons why clients reject the certificate, as they were logged last.
+    problems: Vec<CertificateProblem>,
 }
 
 /// Reads the files for the first time.
@@ -99,7 +103,7 @@ pub struct Reloader {
 pub async fn load(files: TlsFiles) -> Result<(Acceptor, Reloader), TlsError> {
     let content = files.read().await?;
     let acceptor = Acceptor(Arc::new(ArcSwap::from_pointee(Configs::new(&content.server_config(&files)?))));
-    let reloader = Reloader { files, acceptor: acceptor.clone(), seen: content.digest() };
+    let reloader = Reloader { files, acceptor: acceptor.clone(), seen: content.digest(), problems: Vec::new() };
     Ok((acceptor, reloader))
 }
 
@@ -128,9 +132,21 @@ impl Reloader {
         }
     }
 
+    /// Logs why clients reject the certificate, each reason once. It may also expire while the server runs.
+    async fn log_problems(&mut self) {
+        // The clock that rustls reads to verify the certificates of clients.
+        let problems = self.files.problems(UnixTime::now()).await;
+        for problem in problems.iter().filter(|problem| !self.problems.contains(problem)) {
+            let certificate = self.files.cert.display();
+            tracing::warn!(%certificate, reason = %problem, "clients may reject the TLS certificate");
+        }
+        self.problems = problems;
+    }
+
     /// Checks the files every few seconds, and at once when `wanted` is notified, until `stop` is cancelled. Logs
     /// changes.
     pub(crate) async fn run(mut self, wanted: Arc<Notify>, stop: CancellationToken) {
+        self.log_problems().await;
         while stop.run_until_cancelled(timeout(RELOAD_INTERVAL, wanted.notified())).await.is_some() {
             match self.check().await {
                 Reload::Unchanged => {}
@@ -142,6 +158,7 @@ impl Reloader {
                     );
                 }
             }
+            self.log_problems().await;
         }
     }
 }

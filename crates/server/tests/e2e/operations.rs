@@ -2,6 +2,7 @@
 //! logs, traces, the proof of the log.
 
 mod beginning;
+mod certificates;
 mod deadlines;
 mod ending;
 mod health;

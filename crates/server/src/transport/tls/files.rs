@@ -4,9 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use key_authority_certificates::{CertificateProblem, PairError, PemError, check_pair, problems};
 use rustls::crypto::ring;
-use rustls::pki_types::pem::{self, PemObject as _};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use zeroize::Zeroizing;
@@ -38,19 +38,26 @@ pub enum TlsError {
         source: io::Error,
     },
     /// The file is not PEM, or has other content than expected.
-    #[error("--{flag} {path}: contains no {expected} in PEM")]
+    #[error("--{flag} {path}: {source}")]
     NotPem {
         /// The flag that names the file.
         flag: &'static str,
         /// The file.
         path: PathBuf,
-        /// The expected content.
-        expected: &'static str,
-        /// The parser's error.
-        #[source]
-        source: pem::Error,
+        /// What it contains instead.
+        source: PemError,
     },
     /// The certificate and the key do not match, or one of them is of an unsupported kind.
+    #[error("--tls-cert {cert} and --tls-key {key}: {source}")]
+    NotAPair {
+        /// The certificate's file.
+        cert: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// What is wrong.
+        source: PairError,
+    },
+    /// rustls rejects the certificate or the key.
     #[error("--tls-cert {cert} and --tls-key {key}: not a usable certificate and key")]
     Unusable {
         /// The certificate's file.
@@ -97,17 +104,15 @@ async fn read(flag: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
 }
 
 fn certificates(flag: &'static str, path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let not_pem = |source| TlsError::NotPem { flag, path: path.to_owned(), expected: "certificate", source };
-    let certificates = CertificateDer::pem_slice_iter(bytes).collect::<Result<Vec<_>, _>>().map_err(not_pem)?;
-    if certificates.is_empty() {
-        return Err(not_pem(pem::Error::NoItemsFound));
-    }
-    Ok(certificates)
+    key_authority_certificates::certificates(bytes).map_err(|source| not_pem(flag, path, source))
 }
 
 fn private_key(path: &Path, bytes: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
-    let not_pem = |source| TlsError::NotPem { flag: KEY, path: path.to_owned(), expected: "private key", source };
-    PrivateKeyDer::from_pem_slice(bytes).map_err(not_pem)
+    key_authority_certificates::private_key(bytes).map_err(|source| not_pem(KEY, path, source))
+}
+
+fn not_pem(flag: &'static str, path: &Path, source: PemError) -> TlsError {
+    TlsError::NotPem { flag, path: path.to_owned(), source }
 }
 
 impl TlsFiles {
@@ -119,6 +124,13 @@ impl TlsFiles {
             None => None,
         };
         Ok(Content { cert, key, client_ca })
+    }
+
+    /// Returns why clients will reject the server's certificate at `now`. Without a readable certificate there is no
+    /// reason.
+    pub(crate) async fn problems(&self, now: UnixTime) -> Vec<CertificateProblem> {
+        let chain = read(CERT, &self.cert).await.and_then(|bytes| certificates(CERT, &self.cert, &bytes));
+        chain.ok().as_deref().and_then(<[_]>::first).map_or_else(Vec::new, |certificate| problems(certificate, now))
     }
 
     /// Returns all errors of the files: of each file alone, or else of the files together.
@@ -153,6 +165,11 @@ impl Content {
     pub(super) fn server_config(&self, files: &TlsFiles) -> Result<ServerConfig, TlsError> {
         let chain = certificates(CERT, &files.cert, &self.cert)?;
         let key = private_key(&files.key, &self.key)?;
+        check_pair(&chain, &key).map_err(|source| TlsError::NotAPair {
+            cert: files.cert.clone(),
+            key: files.key.clone(),
+            source,
+        })?;
         let unusable = |source| TlsError::Unusable { cert: files.cert.clone(), key: files.key.clone(), source };
         // The provider is explicit and not the process default, which another library may install.
         let provider = Arc::new(ring::default_provider());

@@ -1,0 +1,126 @@
+//! Why a peer's certificate, or this side's, was rejected in a TLS handshake.
+
+use std::error::Error as StdError;
+use std::io;
+
+use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
+
+use crate::CREATE_COMMANDS;
+
+/// Why a TLS connection to a server failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PeerProblem {
+    #[error(
+        "the server's certificate is a CA certificate, as `openssl req -x509` makes it. These commands make a CA to trust, \
+         and a certificate for the server: {} && {}",
+        CREATE_COMMANDS[0], CREATE_COMMANDS[1]
+    )]
+    Ca,
+    #[error("the server's certificate has expired (or the clock of this machine is ahead); renew it")]
+    Expired,
+    #[error("the server's certificate is not valid yet; is the clock of this machine right?")]
+    NotValidYet,
+    #[error("the server's certificate is not for servers: its extendedKeyUsage lacks serverAuth")]
+    NotForServers,
+    #[error(
+        "the server's certificate is not for {expected}, but for {}; connect by a name of the certificate, or issue it \
+         with subjectAltName {expected}",
+        if presented.is_empty() { "no name at all (the common name does not count)".to_owned() }
+        else { presented.join(", ") }
+    )]
+    Name { expected: String, presented: Vec<String> },
+    #[error(
+        "no trusted CA has signed the server's certificate; trust the CA that did. If an intermediate CA did, append its \
+         certificate to the server's certificate file"
+    )]
+    UnknownIssuer,
+    #[error(
+        "the server's certificate was not signed by the trusted CA, but by one of the same name; was the CA made anew? \
+         Trust the certificate of the present one"
+    )]
+    BadSignature,
+    #[error("the server requires a client certificate (mutual TLS)")]
+    ClientCertificateRequired,
+    #[error("the server rejected the client certificate: none of the CAs that it trusts for clients has signed it")]
+    ClientCertificateRejected,
+    #[error("the server rejected the client certificate: it has expired")]
+    ClientCertificateExpired,
+    #[error("the server does not use TLS at this address")]
+    PlainText,
+}
+
+impl PeerProblem {
+    /// Returns the problem of an error, if there are words for it.
+    pub(crate) fn of(error: &Error) -> Option<Self> {
+        Some(match error {
+            Error::InvalidCertificate(error) => return Self::of_certificate(error),
+            Error::AlertReceived(alert) => return Self::of_alert(*alert),
+            Error::InvalidMessage(InvalidMessage::InvalidContentType) => Self::PlainText,
+            _ => return None,
+        })
+    }
+
+    fn of_alert(alert: AlertDescription) -> Option<Self> {
+        Some(match alert {
+            AlertDescription::CertificateRequired => Self::ClientCertificateRequired,
+            AlertDescription::CertificateExpired => Self::ClientCertificateExpired,
+            AlertDescription::UnknownCA
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::DecryptError => Self::ClientCertificateRejected,
+            _ => return None,
+        })
+    }
+
+    /// Returns the problem of an error that hides its cause. In TLS 1.3, a server rejects a client after the handshake,
+    /// when HTTP/2 reads; h2 shows the alert in its text, but not as its source.
+    fn of_hidden_alert(error: &dyn StdError) -> Option<Self> {
+        const ALERTS: [AlertDescription; 6] = [
+            AlertDescription::CertificateRequired,
+            AlertDescription::CertificateExpired,
+            AlertDescription::UnknownCA,
+            AlertDescription::BadCertificate,
+            AlertDescription::UnsupportedCertificate,
+            AlertDescription::DecryptError,
+        ];
+        let text = error.to_string();
+        let shown = ALERTS.into_iter().find(|alert| text.ends_with(&Error::AlertReceived(*alert).to_string()));
+        shown.and_then(Self::of_alert)
+    }
+
+    fn of_certificate(error: &CertificateError) -> Option<Self> {
+        Some(match error {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotValidYet,
+            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => Self::NotForServers,
+            CertificateError::NotValidForNameContext { expected, presented } => {
+                Self::Name { expected: expected.to_str().into_owned(), presented: presented.clone() }
+            }
+            CertificateError::UnknownIssuer => Self::UnknownIssuer,
+            CertificateError::BadSignature => Self::BadSignature,
+            // The type is of another crate; its name is what rustls shows too.
+            CertificateError::Other(error) if format!("{error:?}").contains("CaUsedAsEndEntity") => Self::Ca,
+            _ => return None,
+        })
+    }
+}
+
+/// Returns in words why a TLS connection to a server failed, if `error` or one of its causes is an error of rustls for
+/// which there are words.
+#[must_use]
+pub fn explain(error: &(dyn StdError + 'static)) -> Option<String> {
+    std::iter::successors(Some(error), |&error| cause(error))
+        .find_map(|error| match error.downcast_ref::<Error>() {
+            Some(error) => PeerProblem::of(error),
+            None => PeerProblem::of_hidden_alert(error),
+        })
+        .map(|problem| problem.to_string())
+}
+
+/// The cause of an error; of an I/O error that contains another one, that one.
+fn cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inner) => Some(inner),
+        None => error.source(),
+    }
+}

@@ -1,0 +1,96 @@
+//! Certificates that are wrong: the server says what is wrong at start, in words, and warns of what clients reject.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::certificates::Certificates;
+use crate::support::process::{Ended, program, run};
+use crate::support::{Database, Setup, eventually, on_sqlite};
+
+const NEW_KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+
+fn openssl(folder: &Path, words: &str) {
+    let output = Command::new("openssl").args(words.split(' ')).current_dir(folder).output().expect("openssl");
+    assert!(output.status.success(), "openssl {words}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// What a server and `check-config` say to these files, in this folder.
+async fn refusals(folder: &Path, cert: &str, key: &str) -> [Ended; 2] {
+    let mut refusals = Vec::new();
+    for subcommand in ["serve", "check-config"] {
+        let mut command = program();
+        command.arg(subcommand).args(["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]);
+        command.arg("--data-dir").arg(folder.join("data"));
+        command.arg("--tls-cert").arg(folder.join(cert)).arg("--tls-key").arg(folder.join(key));
+        refusals.push(run(command).await.badly());
+    }
+    refusals.try_into().unwrap()
+}
+
+async fn files_with_other_content_are_named_with_what_they_contain(_database: Database) {
+    let certificates = Certificates::new();
+    let path = certificates.path("");
+    openssl(&path, "x509 -in server.pem -outform der -out der.pem");
+    openssl(&path, "pkey -in server.key -outform der -out der.key");
+    openssl(&path, "pkey -in server.key -aes256 -passout pass:x -out encrypted.key");
+    openssl(&path, "ec -in server.key -aes256 -passout pass:x -out legacy.key");
+    let chain = [certificates.read("ca.pem"), certificates.read("server.pem")].concat();
+    std::fs::write(certificates.path("chain.pem"), chain).unwrap();
+    let one_line = String::from_utf8(certificates.read("server.key")).unwrap().replace('\n', " ");
+    std::fs::write(certificates.path("line.key"), &one_line).unwrap();
+    for (cert, key, words) in [
+        ("der.pem", "server.key", "it is binary; if it is DER, `openssl x509 -inform der"),
+        ("server.pem", "der.key", "it is binary; if it is DER, `openssl pkey -inform der"),
+        ("server.pem", "encrypted.key", "its private key is encrypted"),
+        ("server.pem", "legacy.key", "its private key is encrypted"),
+        ("server.pem", "line.key", "its PEM is damaged"),
+        ("server.key", "server.key", "it contains a private key; are the files swapped?"),
+        ("server.pem", "server.pem", "it contains a certificate; are the files swapped?"),
+        ("server.csr", "server.key", "it contains a certificate request"),
+        ("server.pem", "client.key", "the private key belongs to another certificate"),
+        ("chain.pem", "server.key", "the private key belongs to certificate 2 of the file; put that certificate first"),
+    ] {
+        for refusal in refusals(&path, cert, key).await {
+            let text = refusal.text();
+            assert!(text.contains(words) && text.contains("--tls-"), "{cert} {key}: {text}");
+            assert!(!text.contains(&one_line[40..60]) && !text.contains("[45, 45"), "the key is shown: {text}");
+        }
+    }
+}
+
+async fn certificates_that_clients_reject_are_warned_of(database: Database) {
+    for (extensions, words) in [
+        ("-addext subjectAltName=DNS:localhost", "it is a CA certificate"),
+        ("-addext basicConstraints=CA:FALSE", "it has no subjectAltName"),
+    ] {
+        let certificates = Certificates::new();
+        let path = certificates.path("");
+        let files = format!("-keyout server.key -out server.pem -days 2 -subj /CN=localhost {extensions}");
+        openssl(&path, &format!("req -x509 {NEW_KEY} {files}"));
+        let authority = Setup::on(database).flags(certificates.flags(false)).prepare().await;
+        let mut command = authority.serve_command();
+        command.stdout(std::process::Stdio::null());
+        let log = authority.folder().join("stderr.log");
+        command.stderr(std::fs::File::create(&log).unwrap());
+        let _server = command.spawn().unwrap();
+        let line = eventually("the warning", async || {
+            authority
+                .output()
+                .lines()
+                .find(|line| line.contains("clients may reject the TLS certificate"))
+                .map(str::to_owned)
+        });
+        let line = line.await;
+        assert!(line.contains("WARN") && line.contains(words), "{line}");
+
+        let mut command = program();
+        command.arg("check-config").args(certificates.flags(false));
+        let text = run(command).await.badly().text();
+        assert!(text.contains("--tls-cert") && text.contains(words), "{text}");
+    }
+}
+
+on_sqlite! {
+    files_with_other_content_are_named_with_what_they_contain,
+    certificates_that_clients_reject_are_warned_of,
+}
