@@ -32,6 +32,10 @@ pub enum StorageError {
     /// The database did not answer within the timeout. It may still execute the statement.
     #[error("timed out waiting for the database")]
     TimedOut,
+    /// Another process holds the lock of the SQLite file, and did not release it within the timeout. Nothing was
+    /// changed.
+    #[error("the SQLite database is locked by another process; `lslocks` lists it")]
+    Locked(#[source] DriverError),
     /// All sessions are read-only: the server is a standby, or was switched to read-only mode.
     #[error("the database is read-only; connect to the primary, or switch read-only mode off")]
     ReadOnly,
@@ -118,6 +122,7 @@ impl From<DbErr> for StorageError {
         let error = DriverError(error);
         match kind {
             Kind::Unreachable => Self::Unavailable(error),
+            Kind::Locked => Self::Locked(error),
             Kind::Conflict => Self::Conflict(error),
             Kind::CannotWrite => Self::CannotWrite(error),
             Kind::AuthenticationFailed => Self::AuthenticationFailed(error),
@@ -142,6 +147,7 @@ fn driver(error: &DbErr) -> Option<&sqlx::Error> {
 enum Kind {
     Unreachable,
     TooManyConnections,
+    Locked,
     Conflict,
     CannotWrite,
     AuthenticationFailed,
@@ -214,7 +220,7 @@ fn kind_of_code(code: &str, message: &str) -> Kind {
         // carry the primary one in the low byte.
         number if number.len() < 5 && number.parse::<u32>().is_ok() => {
             match number.parse::<u32>().unwrap_or(0) & 0xff {
-                5 | 6 => Kind::Unreachable,
+                5 | 6 => Kind::Locked,
                 8 | 10 | 13 | 14 => Kind::CannotWrite,
                 _ => Kind::Refused,
             }
@@ -257,8 +263,11 @@ mod tests {
 
     #[test]
     fn error_codes_are_classified() {
-        for code in ["08006", "08P01", "57P01", "5", "517", "6"] {
+        for code in ["08006", "08P01", "57P01"] {
             assert!(matches!(kind_of_code(code, ""), Kind::Unreachable), "{code}");
+        }
+        for code in ["5", "517", "6"] {
+            assert!(matches!(kind_of_code(code, ""), Kind::Locked), "{code}");
         }
         for code in ["40001", "40P01"] {
             assert!(matches!(kind_of_code(code, ""), Kind::Conflict), "{code}");

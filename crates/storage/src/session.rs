@@ -24,6 +24,13 @@ pub(crate) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Maximum duration of the reset of a released session.
 const RESET_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Maximum time that a statement waits for the lock of an SQLite file. It is shorter than the timeout of the statement,
+/// so that the error names the lock.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(4);
+/// The same for a heartbeat. The only server of a file continues without the write, and the next heartbeat must begin
+/// long before the lease ends.
+const HEARTBEAT_LOCK_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Number of rows that SQLite buffers for the reader. A snapshot of all keys reads this many at once.
 const SQLITE_ROWS: usize = 1_000;
 
@@ -177,7 +184,7 @@ pub(crate) fn options(url: &str, mode: PoolMode, state: &Arc<SessionState>) -> C
         // The driver logs statements without values, which is of no use to operators.
         .sqlx_logging(false)
         .record_stmt_in_spans(false)
-        .map_sqlx_sqlite_opts(sqlite_options)
+        .map_sqlx_sqlite_opts(move |sqlite| sqlite_options(sqlite, mode))
         // sea-orm's own `after_connect` is called once for the whole pool; these are called for each session.
         .map_sqlx_postgres_pool_opts(move |pool| postgres_pool(pool, &postgres_state, is_shared))
         .map_sqlx_sqlite_pool_opts(|pool| {
@@ -191,13 +198,14 @@ pub(crate) fn options(url: &str, mode: PoolMode, state: &Arc<SessionState>) -> C
     options
 }
 
-fn sqlite_options(sqlite: SqliteConnectOptions) -> SqliteConnectOptions {
+fn sqlite_options(sqlite: SqliteConnectOptions, mode: PoolMode) -> SqliteConnectOptions {
+    let busy_timeout = if mode == PoolMode::One { HEARTBEAT_LOCK_TIMEOUT } else { LOCK_TIMEOUT };
     sqlite
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
-        .busy_timeout(STATEMENT_TIMEOUT)
+        .busy_timeout(busy_timeout)
         .row_buffer_size(SQLITE_ROWS)
 }
 

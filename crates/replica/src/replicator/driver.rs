@@ -26,6 +26,7 @@ use crate::state::ReplicaState;
 const SCAN_INTERVAL: Duration = Duration::from_secs(1);
 
 const HEARTBEAT_FAILED: &str = "heartbeat failed; answering from memory until the lease expires";
+const HEARTBEAT_UNWRITTEN: &str = "cannot write the heartbeat; continuing as the only server of the SQLite file";
 
 /// Why a step of a heartbeat failed.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +56,8 @@ pub(super) struct Driver<L, T> {
     /// The last corrupt row that was logged; each is logged once.
     corrupt: Option<String>,
     failures: FailureLog,
+    /// Heartbeats that the only server could not write.
+    unwritten: FailureLog,
 }
 
 impl<L: Ledger, T: Timer> Driver<L, T> {
@@ -73,6 +76,7 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
             accepted: None,
             corrupt: None,
             failures: FailureLog::default(),
+            unwritten: FailureLog::default(),
         }
     }
 
@@ -220,18 +224,19 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
         is_same
     }
 
-    async fn confirm(&self, head: Head) -> Result<Event<'static>, StepError> {
+    async fn confirm(&mut self, head: Head) -> Result<Event<'static>, StepError> {
         let Some(me) = self.state.me() else { return Ok(Event::Confirmed { is_registered: false }) };
         let is_registered = match self.ledger.confirm(me, head, self.random()?).await {
             // The only server of a database cannot be behind: no other server changes anything.
-            Err(StorageError::CannotWrite(error)) if self.config.is_alone => {
-                tracing::debug!(
-                    error = %error,
-                    "cannot write the heartbeat; continuing as the only server"
-                );
+            Err(error @ (StorageError::CannotWrite(_) | StorageError::Locked(_))) if self.config.is_alone => {
+                self.unwritten.log(&error, HEARTBEAT_UNWRITTEN, self.timer.now());
                 true
             }
-            confirmed => confirmed?,
+            confirmed => {
+                let is_registered = confirmed?;
+                self.unwritten.end();
+                is_registered
+            }
         };
         if !self.is_same_session() {
             return Ok(Event::Failed);

@@ -27,7 +27,7 @@ pub struct ReplicaConfig {
     /// The durations that all replicas agree on.
     pub timings: LeaseTimings,
     /// Whether no other server can work on this database. If so, a heartbeat that cannot be written, because the disk
-    /// is full, is not needed.
+    /// is full or another process holds the lock of the file, is not needed.
     pub is_alone: bool,
     /// The build of this replica, for the registry.
     pub build: String,

@@ -237,6 +237,7 @@ impl RpcError {
                 StorageError::Unavailable(_)
                 | StorageError::TooManyConnections(_)
                 | StorageError::TimedOut
+                | StorageError::Locked(_)
                 | StorageError::ReadOnly
                 | StorageError::Conflict(_)
                 | StorageError::CannotWrite(_)
@@ -307,6 +308,9 @@ impl RpcError {
             Self::Storage(StorageError::ReadOnly) => "the database is read-only; nothing was changed; retry".into(),
             Self::Storage(StorageError::Conflict(_)) => {
                 "the database aborted the change in favour of others; nothing was changed; retry".into()
+            }
+            Self::Storage(StorageError::Locked(_)) => {
+                "another process holds the lock of the database; nothing was changed; retry".into()
             }
             Self::Storage(StorageError::CannotWrite(_)) => "the database cannot write; nothing was changed".into(),
             Self::Storage(

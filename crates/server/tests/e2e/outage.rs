@@ -2,6 +2,7 @@
 //! no outage is ever answered as a denial.
 
 mod full;
+mod lock;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

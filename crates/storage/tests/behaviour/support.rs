@@ -53,7 +53,10 @@ pub(crate) use {on_database_servers, on_databases, on_every_database, on_sqlite,
 
 /// Whether an error means that the database was unavailable. From `WriteTx::commit`, nothing was changed.
 pub(crate) fn is_away(error: &StorageError) -> bool {
-    matches!(error, StorageError::Unavailable(_) | StorageError::TimedOut | StorageError::CannotWrite(_))
+    matches!(
+        error,
+        StorageError::Unavailable(_) | StorageError::TimedOut | StorageError::Locked(_) | StorageError::CannotWrite(_)
+    )
 }
 
 /// All texts of an error: its message, those of its sources, and its `Debug` output.
