@@ -10,6 +10,7 @@ pub(crate) mod config;
 mod connections;
 pub(crate) mod file_permissions;
 pub(crate) mod healthcheck;
+mod resources;
 pub(crate) mod routes;
 pub(crate) mod serve;
 mod serve_error;

@@ -77,6 +77,9 @@ pub enum StorageError {
     /// The database rejected a valid statement: a bug, or the schema was changed.
     #[error("the database rejected a statement")]
     Refused(#[source] DriverError),
+    /// A page of the SQLite file is not what it should be.
+    #[error("the SQLite file is damaged; restore a backup")]
+    Damaged(#[source] DriverError),
     /// A transaction wrote rows and was to end without an audit event; it was rolled back. This is a bug.
     #[error("a change without an audit event was rolled back")]
     Unaudited,
@@ -129,6 +132,7 @@ impl From<DbErr> for StorageError {
             Kind::NoDatabase => Self::NoDatabase(error),
             Kind::TooManyConnections => Self::TooManyConnections(error),
             Kind::NotPermitted => Self::NotPermitted(error),
+            Kind::Damaged => Self::Damaged(error),
             Kind::Refused => Self::Refused(error),
         }
     }
@@ -153,6 +157,7 @@ enum Kind {
     AuthenticationFailed,
     NotPermitted,
     NoDatabase,
+    Damaged,
     Refused,
 }
 
@@ -216,12 +221,13 @@ fn kind_of_code(code: &str, message: &str) -> Kind {
         "3D000" => Kind::NoDatabase,
         // PostgreSQL: insufficient privilege; no schema in which the user may create a table.
         "42501" | "3F000" => Kind::NotPermitted,
-        // SQLite primary result codes 5 BUSY, 6 LOCKED; 8 READONLY, 10 IOERR, 13 FULL, 14 CANTOPEN. Extended ones
-        // carry the primary one in the low byte.
+        // SQLite primary result codes 5 BUSY, 6 LOCKED; 8 READONLY, 10 IOERR, 13 FULL, 14 CANTOPEN; 11 CORRUPT, 26
+        // NOTADB. Extended ones carry the primary one in the low byte.
         number if number.len() < 5 && number.parse::<u32>().is_ok() => {
             match number.parse::<u32>().unwrap_or(0) & 0xff {
                 5 | 6 => Kind::Locked,
                 8 | 10 | 13 | 14 => Kind::CannotWrite,
+                11 | 26 => Kind::Damaged,
                 _ => Kind::Refused,
             }
         }
@@ -274,6 +280,9 @@ mod tests {
         }
         for code in ["53100", "13", "10", "778", "8", "25006"] {
             assert!(matches!(kind_of_code(code, ""), Kind::CannotWrite), "{code}");
+        }
+        for code in ["11", "267", "26"] {
+            assert!(matches!(kind_of_code(code, ""), Kind::Damaged), "{code}");
         }
         assert!(matches!(kind_of_code("HY000", "The table 'api_key' is full"), Kind::CannotWrite));
         assert!(matches!(kind_of_code("53300", ""), Kind::TooManyConnections));

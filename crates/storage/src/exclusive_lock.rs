@@ -5,7 +5,7 @@
 //! lock when the process ends. For several replicas, use PostgreSQL, MySQL or MariaDB.
 
 use std::fs::{File, TryLockError};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
@@ -16,8 +16,11 @@ use crate::timeout::bounded;
 /// The exclusive lock on an SQLite database. Dropping it releases the lock.
 #[derive(Debug)]
 pub struct ExclusiveLock {
-    _file: File,
+    file: File,
 }
+
+/// The ending of the lock file's name.
+pub(crate) const LOCK_ENDING: &str = ".serving";
 
 /// The error of [`Store::acquire_exclusive`].
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +39,48 @@ pub enum ExclusiveLockError {
     Storage(#[from] StorageError),
 }
 
+impl ExclusiveLock {
+    /// Acquires the lock of the database file at `path`.
+    pub(crate) fn on(path: &Path) -> Result<Self, ExclusiveLockError> {
+        let path = Self::name(path);
+        let file = File::options().create(true).truncate(false).read(true).write(true).open(&path);
+        Self::acquire(&path, file.map_err(StorageError::File)?, File::try_lock)
+    }
+
+    /// Acquires the lock beside others that do the same, if no server has it. None if there is no lock file.
+    pub(crate) fn shared_on(path: &Path) -> Result<Option<Self>, ExclusiveLockError> {
+        let path = Self::name(path);
+        match File::open(&path) {
+            Ok(file) => Self::acquire(&path, file, File::try_lock_shared).map(Some),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StorageError::File(error).into()),
+        }
+    }
+
+    fn name(database: &Path) -> PathBuf {
+        let mut name = database.as_os_str().to_owned();
+        name.push(LOCK_ENDING);
+        name.into()
+    }
+
+    fn acquire(
+        path: &Path,
+        file: File,
+        lock: fn(&File) -> Result<(), TryLockError>,
+    ) -> Result<Self, ExclusiveLockError> {
+        match lock(&file) {
+            Ok(()) => Ok(Self { file }),
+            Err(TryLockError::WouldBlock) => Err(ExclusiveLockError::Taken { path: path.display().to_string() }),
+            Err(TryLockError::Error(error)) => Err(StorageError::File(error).into()),
+        }
+    }
+
+    /// The lock file, whose content is the mark of the database file.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+}
+
 impl Store {
     /// Acquires the exclusive lock of an SQLite database. Call it before any write. Returns None for other databases,
     /// which allow several servers.
@@ -46,17 +91,11 @@ impl Store {
         if self.kind() != StorageKind::Sqlite {
             return Ok(None);
         }
-        let path = self.file_beside("serving").await?;
-        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(StorageError::File)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(ExclusiveLock { _file: file })),
-            Err(TryLockError::WouldBlock) => Err(ExclusiveLockError::Taken { path: path.display().to_string() }),
-            Err(TryLockError::Error(error)) => Err(StorageError::File(error).into()),
-        }
+        ExclusiveLock::on(&self.database_file().await?).map(Some)
     }
 
-    /// The path of the SQLite database with `ending` appended.
-    pub(crate) async fn file_beside(&self, ending: &str) -> Result<PathBuf, StorageError> {
+    /// The path of the SQLite database.
+    pub(crate) async fn database_file(&self) -> Result<PathBuf, StorageError> {
         bounded(async {
             let sql = "SELECT file FROM pragma_database_list WHERE name = 'main'";
             let row = self.db.query_one_raw(Statement::from_string(DbBackend::Sqlite, sql)).await?;
@@ -65,7 +104,7 @@ impl Store {
                 // A database in memory. A lock file without its path would be in the working directory.
                 return Err(StorageError::corrupt("pragma_database_list", "file", "main"));
             }
-            Ok(PathBuf::from(format!("{path}.{ending}")))
+            Ok(PathBuf::from(path))
         })
         .await
     }

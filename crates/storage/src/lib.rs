@@ -35,6 +35,7 @@ pub mod probe;
 pub mod read_tx;
 pub mod registry;
 pub mod settings;
+pub mod sqlite_file;
 pub mod store;
 pub mod usage;
 pub mod write_tx;

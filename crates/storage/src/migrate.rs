@@ -1,6 +1,7 @@
 //! Schema migrations, by one process at a time.
 
 use std::fs::{File, TryLockError};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use key_authority_migrations::Migrator;
@@ -117,6 +118,14 @@ impl Store {
         }
     }
 
+    /// Whether the database has a schema, of any version.
+    ///
+    /// # Errors
+    /// If the database did not answer.
+    pub async fn has_schema(&self) -> Result<bool, StorageError> {
+        bounded(async { Ok(has_migrations(&self.db).await?) }).await
+    }
+
     /// Takes the migration lock on a separate connection, which is kept until the release.
     async fn lock_schema(&self) -> Result<SchemaLock, SchemaError> {
         let backend = self.db.get_database_backend();
@@ -147,7 +156,9 @@ impl Store {
     /// A migration on SQLite reads before it writes. Two concurrent ones fail with a lock upgrade conflict regardless
     /// of the timeout, so a lock file next to the database serializes them.
     async fn lock_file(&self) -> Result<SchemaLock, SchemaError> {
-        let path = self.file_beside("migrating").await?;
+        let mut path = self.database_file().await?.into_os_string();
+        path.push(".migrating");
+        let path = PathBuf::from(path);
         let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(StorageError::File)?;
         let locked = async {
             let mut is_logged = false;
@@ -196,7 +207,7 @@ async fn pending(db: &impl ConnectionTrait) -> Result<usize, SchemaError> {
     Ok(known.len() - applied.len())
 }
 
-async fn has_migrations(db: &impl ConnectionTrait) -> Result<bool, SchemaError> {
+async fn has_migrations(db: &impl ConnectionTrait) -> Result<bool, sea_orm::DbErr> {
     let sql = match db.get_database_backend() {
         DbBackend::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'seaql_migrations'",
         DbBackend::Postgres => {

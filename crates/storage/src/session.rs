@@ -17,7 +17,6 @@ use sea_orm::sqlx::{AssertSqlSafe, Connection, Error, Executor, MySqlConnection,
 use sea_orm::{ConnectOptions, DbBackend, DbErr, RuntimeErr};
 
 use crate::error::StorageError;
-use crate::timeout::STATEMENT_TIMEOUT;
 
 /// Maximum time that a call waits for a connection.
 pub(crate) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -204,6 +203,8 @@ fn sqlite_options(sqlite: SqliteConnectOptions, mode: PoolMode) -> SqliteConnect
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
+        // The server makes the checkpoints; see `sqlite_file`.
+        .pragma("wal_autocheckpoint", "0")
         .foreign_keys(true)
         .busy_timeout(busy_timeout)
         .row_buffer_size(SQLITE_ROWS)

@@ -1,7 +1,7 @@
 //! The connection pool: the kind of the database, its clock, and the queue of writers.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -89,6 +89,11 @@ impl Store {
     /// If the database cannot be reached or opened.
     pub async fn connect_one(url: &str, keyring: Arc<Keyring>) -> Result<Self, StorageError> {
         Self::connect_as(url, PoolMode::One, keyring).await
+    }
+
+    /// Opens the SQLite file at `path` with one connection.
+    pub(crate) async fn open_file(path: &Path, keyring: Arc<Keyring>) -> Result<Self, StorageError> {
+        Self::connect_as(&url_of_file(path), PoolMode::One, keyring).await
     }
 
     async fn connect_as(url: &str, mode: PoolMode, keyring: Arc<Keyring>) -> Result<Self, StorageError> {
@@ -193,6 +198,14 @@ pub fn names_database(url: &str) -> bool {
         Some(DbBackend::MySql) => url.parse().is_ok_and(|url: MySqlConnectOptions| url.get_database().is_some()),
         _ => true,
     }
+}
+
+/// The URL of an SQLite file that is created if it does not exist.
+#[must_use]
+pub fn url_of_file(path: &Path) -> String {
+    // These characters would end or alter the path of a URL.
+    let path = path.to_string_lossy().replace('%', "%25").replace('?', "%3F").replace('#', "%23");
+    format!("sqlite://{path}?mode=rwc")
 }
 
 /// The file of an SQLite database. None for other URLs.

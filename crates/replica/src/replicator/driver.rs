@@ -127,8 +127,13 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
                     Err(error) => Err(error),
                 },
             };
-            if let Err(error) = &done {
-                self.note_failure(action, error);
+            match &done {
+                // A file from which nothing can be loaded does not heal, and a supervisor shows a process that ends.
+                Err(StepError::Storage(StorageError::Damaged(cause))) if action == Action::Load => {
+                    return Err(EndError::Damaged { cause: cause.to_string() });
+                }
+                Err(error) => self.note_failure(action, error),
+                Ok(_) => {}
             }
             event = done.unwrap_or(Event::Failed);
         }

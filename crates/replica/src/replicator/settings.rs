@@ -63,6 +63,12 @@ pub enum EndError {
         /// The log format that the log needs.
         needed: u32,
     },
+    /// The keys cannot be loaded from an `SQLite` file.
+    #[error("the SQLite file is damaged; restore a backup: {cause}")]
+    Damaged {
+        /// What SQLite found.
+        cause: String,
+    },
     /// The thread panicked; the panic message is on standard error.
     #[error("the replicator's thread panicked")]
     Panicked,

@@ -2,7 +2,9 @@
 
 use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use key_authority_domain::audit::ChainError;
 use key_authority_domain::id::Revision;
@@ -10,12 +12,15 @@ use key_authority_domain::secret::Keyring;
 use key_authority_storage::Store;
 use key_authority_storage::audit_read::LogProof;
 use key_authority_storage::settings::Head;
+use key_authority_storage::sqlite_file::{self, ClaimedFile, Restored, SqliteFileError};
 use zeroize::Zeroizing;
 
 use super::{bootstrap, check_config, healthcheck, serve, serve_error, startup, usage_error};
 use crate::entropy;
 use crate::observability::{error_chain, telemetry};
-use crate::program::config::{AuditCommand, Command, Config, ConfigErrors, ConfigMode, Settings};
+use crate::program::config::{
+    AuditCommand, BackupArgs, Command, Config, ConfigErrors, ConfigMode, RestoreArgs, Settings,
+};
 use crate::program::shutdown::Shutdown;
 
 /// Why a subcommand failed. The message contains no secret.
@@ -36,6 +41,12 @@ pub(crate) enum CommandError {
     /// No root key was made.
     #[error(transparent)]
     Bootstrap(#[from] bootstrap::BootstrapError),
+    /// The subcommand is for `SQLite`.
+    #[error("this subcommand is for SQLite; use the backup tools of the database server (docs/operations.md)")]
+    NotSqlite,
+    /// The backup failed, or the restoration.
+    #[error(transparent)]
+    SqliteFile(#[from] SqliteFileError),
     /// The audit log cannot be read.
     #[error("cannot read the audit log")]
     Storage(#[from] key_authority_storage::StorageError),
@@ -108,6 +119,16 @@ fn run(command: Command) -> Result<ExitCode, CommandError> {
             let config = read(&settings, ConfigMode::Serve)?;
             runtime()?.block_on(another_root_key(&config))
         }
+        Command::Backup(arguments) => {
+            let BackupArgs { to, settings } = *arguments;
+            let config = read(&settings, ConfigMode::Maintain)?;
+            runtime()?.block_on(back_up(&config, &to))
+        }
+        Command::Restore(arguments) => {
+            let RestoreArgs { from, settings } = *arguments;
+            let config = read(&settings, ConfigMode::Serve)?;
+            runtime()?.block_on(restore(&config, &from))
+        }
         Command::CheckConfig(settings) => {
             runtime()?.block_on(check_config::run(&settings, environment()))?;
             print_line("the settings are valid")
@@ -153,20 +174,48 @@ fn print_line(line: impl Display) -> Result<ExitCode, CommandError> {
 }
 
 async fn migrate(config: &Config) -> Result<ExitCode, CommandError> {
-    if config.database.embedded {
-        startup::make_data_dir(&config.data_dir)?;
-    }
-    // The schema does not depend on the secret: any secret will do for a connection that reads no digest.
-    let keyring = Keyring::parse(&"00".repeat(32)).map_err(std::io::Error::other)?;
-    let store = startup::connect_alone(config, &keyring.into()).await?;
-    let applied = store.migrate(None).await?;
+    // A file that does not exist yet is made as the server makes it.
+    let is_missing = config.database.url.file().is_some_and(|path| !path.exists());
+    let file = if is_missing { startup::claim(config)? } else { startup::expect_database(config).map(|()| None)? };
+    let store = startup::connect_alone(config, &any_keyring()?).await?;
+    let applied = store.migrate(file.map(ClaimedFile::lock)).await?;
     store.close().await;
     print_line(format!("migrations applied: {applied}; the schema is up to date"))
 }
 
+/// A keyring for a connection that reads no digest and no hash: any secret will do.
+fn any_keyring() -> std::io::Result<Arc<Keyring>> {
+    Keyring::parse(&"00".repeat(32)).map(Arc::new).map_err(std::io::Error::other)
+}
+
+async fn back_up(config: &Config, to: &Path) -> Result<ExitCode, CommandError> {
+    if config.database.url.file().is_none() {
+        return Err(CommandError::NotSqlite);
+    }
+    startup::expect_database(config)?;
+    let store = startup::connect_alone(config, &any_keyring()?).await?;
+    let head = sqlite_file::back_up(&store, to).await;
+    store.close().await;
+    let Head { revision, hash } = head?;
+    print_line(format!("{}: a backup up to revision {revision}, head {revision}:{hash}", to.display()))
+}
+
+async fn restore(config: &Config, from: &Path) -> Result<ExitCode, CommandError> {
+    let path = config.database.url.file().ok_or(CommandError::NotSqlite)?;
+    let keyring = startup::keyring(config, false)?;
+    let Restored { head: Head { revision, hash }, replaced } = sqlite_file::restore(&path, from, &keyring).await?;
+    print_line(format!("{}: restored up to revision {revision}, head {revision}:{hash}", path.display()))?;
+    if let Some(replaced) = replaced {
+        print_line(format!("the replaced database is {}", replaced.display()))?;
+    }
+    print_line("keys that were revoked, disabled or deleted after the backup are valid again; end them again")
+}
+
 async fn another_root_key(config: &Config) -> Result<ExitCode, CommandError> {
-    let keyring = startup::keyring(config)?;
+    startup::expect_database(config)?;
+    let keyring = startup::keyring(config, false)?;
     let store = startup::connect_alone(config, &keyring).await?;
+    startup::expect_authority(config, &store).await?;
     startup::prepare(config, &store, None).await?;
     let token = bootstrap::another(&store).await?;
     store.close().await;
@@ -181,7 +230,7 @@ fn head_of(text: &str) -> Option<Head> {
 
 async fn verify_audit(config: &Config, kept: Option<Head>) -> Result<ExitCode, CommandError> {
     startup::expect_database(config)?;
-    let keyring = startup::keyring(config)?;
+    let keyring = startup::keyring(config, false)?;
     let store: Store = startup::connect_alone(config, &keyring).await?;
     store.check_schema().await?;
     let proof = store.verify_log(kept, |checked| {

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use args::Cli;
-pub(crate) use args::{AuditCommand, Command, HealthcheckArgs, Settings};
+pub(crate) use args::{AuditCommand, BackupArgs, Command, HealthcheckArgs, RestoreArgs, Settings};
 pub(crate) use database_url::DatabaseUrl;
 pub(crate) use error::twin;
 pub(crate) use error::{ConfigError, ConfigErrors, is_url};

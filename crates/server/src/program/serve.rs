@@ -2,8 +2,8 @@
 //!
 //! Startup, in this order:
 //!
-//! t0: the authority secret is read, and the connections that the database accepts are divided.
-//! t1: the exclusive lock of an `SQLite` file is acquired.
+//! t0: an `SQLite` file is checked and claimed, so that no other server uses it.
+//! t1: the authority secret is read, and the connections that the database accepts are divided.
 //! t2: the schema is migrated or checked, then the settings of the database.
 //! t3: the lease is agreed and the first root key is made.
 //! t4: the sockets are bound, so that a port in use ends the startup before anything is served.
@@ -17,29 +17,22 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use key_authority_domain::audit::LOG_FORMAT_VERSION;
-use key_authority_domain::secret::Keyring;
 use key_authority_domain::verdict::Verdict;
 use key_authority_replica::ReplicaState;
-use key_authority_replica::protocol::timings::LeaseTimings;
 use key_authority_replica::replicator::{ReplicaConfig, Replicator, Settings};
-use key_authority_storage::Store;
-use key_authority_storage::exclusive_lock::ExclusiveLock;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::announce::{Addresses, announce, known_as};
 use super::background::{first_lease, keep_health, keep_usage};
-use super::bootstrap::{self, BootstrapError};
 use super::config::Config;
-use super::connections::ConnectionPlan;
-use super::file_permissions::warn_of_open_files;
+use super::resources::Resources;
 use super::routes;
 use super::serve_error::ServeError;
 use super::server::Server;
 use super::shutdown::{Shutdown, WindDown, raise_open_files_limit, wind_down};
 use super::side_port::SidePort;
-use super::startup;
 use crate::entropy;
 use crate::observability::error_chain::whole;
 use crate::observability::metrics::{Metrics, SharedMetrics};
@@ -66,7 +59,6 @@ pub(crate) async fn serve(config: Config, telemetry: &Telemetry, shutdown: Shutd
     });
     let Some(opened) = shutdown.child().run_until_cancelled(opened).await else { return Ok(()) };
     let (resources, listeners) = opened?;
-    warn_of_open_files(&config);
     let addresses = listeners.addresses();
 
     let replicator = Replicator::start(settings(&config, &resources, addresses.grpc))?;
@@ -82,6 +74,7 @@ pub(crate) async fn serve(config: Config, telemetry: &Telemetry, shutdown: Shutd
     let (tasks, stop_usage) = (TaskTracker::new(), CancellationToken::new());
     tasks.spawn(listeners.side_port.serve(health.clone(), metrics, ended.clone()));
     tasks.spawn(keep_health(health.clone(), Arc::clone(&replica), ended.clone()));
+    resources.keep_file(&tasks, &ended);
     let usage = tasks.spawn(keep_usage(resources.usage.clone(), Arc::clone(&replica), stop_usage.clone()));
     if let Some(reloader) = listeners.reloader {
         tasks.spawn(reloader.run(shutdown.reload(), ended.clone()));
@@ -92,6 +85,7 @@ pub(crate) async fn serve(config: Config, telemetry: &Telemetry, shutdown: Shutd
         () = announce_ready(&config, &addresses, &resources, &replica) => {}
         () = shutdown.requested() => {}
         _ = replicator.ended() => shutdown.request(),
+        error = resources.file_replaced() => return Err(resources.abandon(error)),
         Some(Err(error)) = serving.join_next() => {
             failed = Some(error);
             shutdown.request();
@@ -141,49 +135,6 @@ async fn announce_ready(config: &Config, addresses: &Addresses, resources: &Reso
     }
     tracing::info!(grpc = %addresses.grpc, http = %addresses.http, storage = %storage, "ready");
     std::future::pending::<()>().await;
-}
-
-/// The resources of the server: its secret and its database connections.
-struct Resources {
-    keyring: Arc<Keyring>,
-    store: Store,
-    /// Separate connections for changes and their propagation: a flood of reads can use all connections of the other
-    /// pool, and must not delay a revocation.
-    changes: Store,
-    /// A separate connection, so that a flush of usage never delays an operator's call, if there are enough.
-    usage: Store,
-    /// Whether a session listens for notifications of commits.
-    listens: bool,
-    timings: LeaseTimings,
-    /// The exclusive lock, held while the server runs.
-    exclusive_lock: Option<ExclusiveLock>,
-}
-
-impl Resources {
-    async fn open(config: &Config) -> Result<Self, ServeError> {
-        let keyring = startup::keyring(config)?;
-        let plan = ConnectionPlan::agree(config).await?;
-        let store = startup::connect(config, &keyring, plan.reads).await?;
-        // The lock comes before any write: another server on the same file depends on the schema as it is.
-        let exclusive_lock = store.acquire_exclusive().await?;
-        startup::prepare(config, &store, exclusive_lock.as_ref()).await?;
-        startup::check_settings(&store).await?;
-        if let Some(exclusive_lock) = &exclusive_lock {
-            // An earlier server may have been killed; no change should wait for its lease.
-            store.clear_registry(exclusive_lock).await.map_err(BootstrapError::from)?;
-        }
-        let changes = startup::connect(config, &keyring, plan.changes).await?;
-        let usage = if plan.has_usage { startup::connect(config, &keyring, 1).await? } else { store.clone() };
-        let timings = LeaseTimings::agree(&store, config.lease).await?;
-        make_first_key(config, &store).await?;
-        Ok(Self { keyring, store, changes, usage, listens: plan.listens, timings, exclusive_lock })
-    }
-
-    async fn close(&self) {
-        self.store.close().await;
-        self.changes.close().await;
-        self.usage.close().await;
-    }
 }
 
 /// Serves calls on each listener, until `stop` is cancelled and they are drained.
@@ -261,39 +212,12 @@ fn settings(config: &Config, resources: &Resources, address: SocketAddr) -> Sett
         keyring: Arc::clone(&resources.keyring),
         replica: ReplicaConfig {
             timings: resources.timings,
-            is_alone: resources.exclusive_lock.is_some(),
+            is_alone: resources.file.is_some(),
             build: format!("{VERSION}+log{LOG_FORMAT_VERSION}"),
             address: known_as(address),
             entropy: |bytes| entropy::fill(bytes).map_err(io::Error::other),
         },
     }
-}
-
-/// Makes the first root key, from the file that the operator names or from a generated one for the embedded default.
-async fn make_first_key(config: &Config, store: &Store) -> Result<(), ServeError> {
-    let file = match &config.bootstrap_token_file {
-        Some(file) => file.clone(),
-        None if config.database.embedded => {
-            let file = config.root_token_file();
-            bootstrap::prepare_file(store, &file).await?;
-            file
-        }
-        None => {
-            let system = key_authority_domain::id::AccountId::system();
-            if store.account(&system).await.map_err(BootstrapError::from)?.is_none() {
-                tracing::warn!(
-                    "no root key exists; run `key-authority bootstrap`, or start with --bootstrap-token-file"
-                );
-            }
-            return Ok(());
-        }
-    };
-    if bootstrap::from_file(store, &file).await? {
-        tracing::info!(file = %file.display(), "created the root key from the token in this file");
-    } else if config.bootstrap_token_file.is_some() {
-        tracing::info!(file = %file.display(), "a root key existed before; ignoring the token in this file");
-    }
-    Ok(())
 }
 
 fn watch_metrics(

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use key_authority_replica::agreement::AgreementError;
 use key_authority_replica::replicator::{EndError, StartError};
-use key_authority_storage::exclusive_lock::ExclusiveLockError;
+use key_authority_storage::sqlite_file::SqliteFileError;
 use tokio::task::JoinError;
 
 use super::bootstrap::BootstrapError;
@@ -21,9 +21,9 @@ pub(crate) enum ServeError {
     /// The authority secret or the database cannot be used.
     #[error(transparent)]
     Startup(#[from] StartupError),
-    /// The database allows one server only, and another one serves it.
+    /// Another program replaced the `SQLite` file.
     #[error(transparent)]
-    ExclusiveLock(#[from] ExclusiveLockError),
+    SqliteFile(#[from] SqliteFileError),
     /// The replicas do not agree on a lease.
     #[error(transparent)]
     LeaseTimings(#[from] AgreementError),

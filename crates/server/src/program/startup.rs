@@ -11,12 +11,13 @@ use key_authority_storage::exclusive_lock::ExclusiveLock;
 use key_authority_storage::migrate::SchemaError;
 use key_authority_storage::probe::probe;
 use key_authority_storage::settings::SettingsError;
+use key_authority_storage::sqlite_file::{self, ClaimedFile, Origin, SqliteFileError};
 use key_authority_storage::{StorageError, Store};
 use zeroize::Zeroizing;
 
 use crate::entropy::{self, EntropyError};
 use crate::program::bootstrap::make_private;
-use crate::program::config::{Config, EMBEDDED_FILE};
+use crate::program::config::{Config, SECRET_FILE};
 
 /// Why the authority secret or the database cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +63,17 @@ pub(crate) enum StartupError {
         /// The folder.
         folder: PathBuf,
         /// The database's URL.
+        url: String,
+    },
+    /// The `SQLite` file cannot be used as it is.
+    #[error(transparent)]
+    SqliteFile(#[from] SqliteFileError),
+    /// The database has no schema, so it contains no authority.
+    #[error(
+        "the database {url} contains no authority; check the setting, or start the server once to begin a new authority"
+    )]
+    NoAuthority {
+        /// The URL, without the password.
         url: String,
     },
     /// The `SQLite` file does not exist.
@@ -123,15 +135,56 @@ fn advice(error: &StorageError) -> &'static str {
     }
 }
 
-/// Returns the keyring of the authority secret. For the embedded default, the secret is made at the first start.
+/// Claims the file of an `SQLite` database, before anything else is read or made. A new authority begins only if there
+/// is no trace of an earlier one. Returns `None` for a database server.
 ///
 /// # Errors
 /// [`StartupError`].
-pub(crate) fn keyring(config: &Config) -> Result<Arc<Keyring>, StartupError> {
-    let path = config.secret_file.as_deref().ok_or(StartupError::NoSecret)?;
+pub(crate) fn claim(config: &Config) -> Result<Option<&'static ClaimedFile>, StartupError> {
+    let Some(path) = config.database.url.file() else { return Ok(None) };
     if config.database.embedded {
         make_data_dir(&config.data_dir)?;
-        make_secret(path, &config.data_dir)?;
+    }
+    check_folder(config)?;
+    Ok(Some(ClaimedFile::claim(&path, &traces(config))?))
+}
+
+/// The files that the embedded default makes together with its database.
+fn traces(config: &Config) -> Vec<PathBuf> {
+    if !config.database.embedded {
+        return Vec::new();
+    }
+    let secret = config.data_dir.join(SECRET_FILE);
+    let secret = (config.secret_file.as_ref() == Some(&secret)).then_some(secret);
+    let root_token = config.bootstrap_token_file.is_none().then(|| config.root_token_file());
+    secret.into_iter().chain(root_token).collect()
+}
+
+/// Checks the file of an `SQLite` database for a subcommand that does not make one.
+///
+/// # Errors
+/// [`StartupError`].
+pub(crate) fn expect_database(config: &Config) -> Result<(), StartupError> {
+    match config.database.url.file() {
+        // Connecting to a missing file would create it.
+        Some(path) if !path.exists() => Err(StartupError::NoDatabase { path }),
+        Some(path) => Ok(sqlite_file::inspect(&path)?),
+        None => Ok(()),
+    }
+}
+
+/// Returns the keyring of the authority secret. The embedded default makes the secret of a new authority.
+///
+/// # Errors
+/// [`StartupError`].
+pub(crate) fn keyring(config: &Config, is_new: bool) -> Result<Arc<Keyring>, StartupError> {
+    let path = config.secret_file.as_deref().ok_or(StartupError::NoSecret)?;
+    if config.database.embedded && !path.exists() {
+        if !is_new {
+            return Err(StartupError::SecretLost { path: path.to_owned() });
+        }
+        let secret = Zeroizing::new(entropy::bytes::<32>()?);
+        make_private(path, Keyring::file_text(&secret).as_bytes()).map_err(|source| unusable(path, source))?;
     }
     read_secret(path).map(Arc::new)
 }
@@ -143,18 +196,6 @@ pub(crate) fn keyring(config: &Config) -> Result<Arc<Keyring>, StartupError> {
 pub(crate) fn read_secret(path: &Path) -> Result<Keyring, StartupError> {
     let text = std::fs::read_to_string(path).map(Zeroizing::new).map_err(|source| unusable(path, source))?;
     Keyring::parse(&text).map_err(|rule| StartupError::Secret { path: path.to_owned(), rule })
-}
-
-/// Checks that the database exists, since connecting to a missing `SQLite` file would create it. For a database server,
-/// connecting is the check.
-///
-/// # Errors
-/// [`StartupError::NoDatabase`].
-pub(crate) fn expect_database(config: &Config) -> Result<(), StartupError> {
-    match config.database.url.file() {
-        Some(path) if !path.exists() => Err(StartupError::NoDatabase { path }),
-        _ => Ok(()),
-    }
 }
 
 /// Returns the error of a database that cannot be used.
@@ -200,6 +241,40 @@ fn check_folder(config: &Config) -> Result<(), StartupError> {
     }
 }
 
+/// Checks that an existing `SQLite` file contains an authority, and that a file that was restored or moved is whole.
+///
+/// # Errors
+/// [`StartupError::SqliteFile`].
+pub(crate) async fn check_file(store: &Store, file: &ClaimedFile) -> Result<(), StartupError> {
+    let path = file.path();
+    match file.origin() {
+        Origin::New => {}
+        Origin::Served if store.has_schema().await.map_err(SqliteFileError::from)? => {}
+        Origin::Served => return Err(SqliteFileError::NoAuthority { path: path.to_owned() }.into()),
+        Origin::Elsewhere => {
+            tracing::warn!(
+                file = %path.display(),
+                "the SQLite file is not the one that this server wrote last (a restore, a move or an upgrade); checking it"
+            );
+            store.check_integrity(path).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks that the database contains an authority.
+///
+/// # Errors
+/// [`StartupError::NoAuthority`], or that the database did not answer.
+pub(crate) async fn expect_authority(config: &Config, store: &Store) -> Result<(), StartupError> {
+    let url = || config.database.url.to_string();
+    match store.has_schema().await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(StartupError::NoAuthority { url: url() }),
+        Err(source) => Err(unusable_database(config, source)),
+    }
+}
+
 /// Migrates or checks the schema, and checks the privileges of the user and the authority secret. `exclusive_lock` is
 /// the lock on an `SQLite` file, if the caller has it.
 ///
@@ -240,19 +315,6 @@ pub(crate) async fn check_settings(store: &Store) -> Result<(), StartupError> {
 pub(crate) fn make_data_dir(path: &Path) -> Result<(), StartupError> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|source| StartupError::DataDir { path: path.to_owned(), source })
-}
-
-/// Makes the secret together with the database. If the secret of an existing database is missing, it is lost, and a new
-/// one would not verify any token.
-fn make_secret(path: &Path, data_dir: &Path) -> Result<(), StartupError> {
-    if path.exists() {
-        return Ok(());
-    }
-    if data_dir.join(EMBEDDED_FILE).exists() {
-        return Err(StartupError::SecretLost { path: path.to_owned() });
-    }
-    let secret = Zeroizing::new(entropy::bytes::<32>()?);
-    make_private(path, Keyring::file_text(&secret).as_bytes()).map_err(|source| unusable(path, source))
 }
 
 fn unusable(path: &Path, source: std::io::Error) -> StartupError {

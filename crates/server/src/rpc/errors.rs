@@ -247,6 +247,7 @@ impl RpcError {
                 StorageError::Corrupt { .. } => (Code::DataLoss, "ROW_CORRUPT"),
                 StorageError::NotPermitted(_)
                 | StorageError::Refused(_)
+                | StorageError::Damaged(_)
                 | StorageError::File(_)
                 | StorageError::Unaudited => (Code::Internal, "STORAGE_FAULT"),
             },

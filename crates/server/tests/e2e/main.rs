@@ -26,5 +26,6 @@ mod products;
 mod replicas;
 mod residency;
 mod secrets;
+mod sqlite_file;
 mod support;
 mod whole_server;

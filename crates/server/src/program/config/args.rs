@@ -5,6 +5,8 @@
 
 #![expect(clippy::doc_markdown, reason = "the comments of the settings are the text of --help")]
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand};
 
 /// Issues API keys and verifies, for every call, whether a token permits it.
@@ -38,6 +40,10 @@ pub enum Command {
     Migrate(Box<Settings>),
     /// Creates another root key beside the existing ones, prints its token, and exits
     Bootstrap(Box<Settings>),
+    /// Copies the SQLite database to a new file, also while the server runs, checks the copy, and exits
+    Backup(Box<BackupArgs>),
+    /// Replaces the SQLite database by a backup while no server runs, keeps the replaced file, and exits
+    Restore(Box<RestoreArgs>),
     /// Lists all errors in the settings and in the files that they name, and exits; does not connect to the database
     CheckConfig(Box<Settings>),
     /// Checks whether a running server on this machine is ready; exit code 0 or 1, for container images
@@ -67,6 +73,28 @@ pub struct VerifyArgs {
     /// detected
     #[arg(long, value_name = "REVISION:HASH")]
     pub kept_head: Option<String>,
+    /// The settings.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// The arguments of `backup`.
+#[derive(Debug, Clone, Args)]
+pub struct BackupArgs {
+    /// File of the backup, which must not exist
+    #[arg(value_name = "FILE")]
+    pub to: PathBuf,
+    /// The settings.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// The arguments of `restore`.
+#[derive(Debug, Clone, Args)]
+pub struct RestoreArgs {
+    /// File of the backup
+    #[arg(value_name = "FILE")]
+    pub from: PathBuf,
     /// The settings.
     #[command(flatten)]
     pub settings: Settings,

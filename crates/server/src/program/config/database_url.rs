@@ -53,9 +53,8 @@ impl DatabaseUrl {
 
     /// Returns the URL of an `SQLite` file that is created if it does not exist.
     pub(super) fn of_file(path: &Path) -> Self {
-        // These characters would end or alter the path of a URL.
-        let path = path.to_string_lossy().replace('%', "%25").replace('?', "%3F").replace('#', "%23");
-        Self { text: Zeroizing::new(format!("sqlite://{path}?mode=rwc")), kind: DatabaseKind::Sqlite }
+        let text = Zeroizing::new(key_authority_storage::store::url_of_file(path));
+        Self { text, kind: DatabaseKind::Sqlite }
     }
 
     /// Returns the full URL, for the connection.

@@ -1,0 +1,123 @@
+//! The error of everything that concerns a database file.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::StorageError;
+use crate::exclusive_lock::ExclusiveLockError;
+use crate::settings::SettingsError;
+
+/// The database file cannot be used as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum SqliteFileError {
+    /// The database file is missing, and something shows that it existed.
+    #[error(
+        "the SQLite file {path} is missing, but {trace} of an earlier authority exists; restore the file \
+         (`key-authority restore`); to begin a new authority, use an empty folder"
+    )]
+    Lost {
+        /// The database file.
+        path: PathBuf,
+        /// What shows that the file existed.
+        trace: PathBuf,
+    },
+    /// The database file exists and contains no authority.
+    #[error(
+        "the SQLite file {path} contains no authority; a copy of the file alone, made while a server runs, can be \
+         empty: restore a backup (`key-authority restore`), or remove the file to begin a new authority"
+    )]
+    NoAuthority {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// The database file has another format, or is cut off.
+    #[error("the SQLite file {path} {finding}; restore a backup (`key-authority restore`)")]
+    Damaged {
+        /// The database file.
+        path: PathBuf,
+        /// What is wrong.
+        finding: String,
+    },
+    /// The log of another database file is beside this one.
+    #[error(
+        "{leftover} does not belong to the SQLite file {path}, and would overwrite a part of it; if you copied a backup \
+         over the file, run `key-authority restore BACKUP`, which keeps both; see docs/operations.md"
+    )]
+    Leftover {
+        /// The database file.
+        path: PathBuf,
+        /// The log.
+        leftover: PathBuf,
+    },
+    /// The database file has several names.
+    #[error(
+        "the SQLite file {path} has {names} names (hard links), and a part of its data would be beside one of them \
+         only; remove the other links, or use a copy"
+    )]
+    HardLinks {
+        /// The database file.
+        path: PathBuf,
+        /// The number of names.
+        names: u64,
+    },
+    /// The database file is mounted alone.
+    #[error(
+        "the SQLite file {path} is mounted without its folder, and a part of its data would stay outside of the mount; \
+         mount the folder instead"
+    )]
+    MountedAlone {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// The path is not a file.
+    #[error("the SQLite file {path} is not a regular file")]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Another server serves the file, under this name or another one.
+    #[error(transparent)]
+    Taken(#[from] ExclusiveLockError),
+    /// The database file was replaced while it was served.
+    #[error("the SQLite file {path} was {what} while the server runs")]
+    Replaced {
+        /// The database file.
+        path: PathBuf,
+        /// What happened.
+        what: &'static str,
+    },
+    /// A copy must not overwrite a file.
+    #[error("{path} exists already; choose another name, or remove it")]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file cannot be read or written.
+    #[error("cannot read and write {path}{}", advice(.source))]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The authority secret is not that of the backup.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// SQLite failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+fn advice(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied => {
+            " (the user of the server needs the file and its folder for reading and writing)"
+        }
+        std::io::ErrorKind::ReadOnlyFilesystem => " (SQLite needs a writable file system)",
+        _ => "",
+    }
+}
+
+/// Makes the error of a file operation.
+pub(super) fn failed(path: &Path) -> impl Fn(std::io::Error) -> SqliteFileError {
+    move |source| SqliteFileError::File { path: path.to_owned(), source }
+}
