@@ -142,8 +142,8 @@ fn read_certificates(path: &Path) -> Result<(Vec<u8>, Vec<CertificateDer<'static
 
 fn read_identity(cert: &Path, key: &Path) -> Result<Identity, Error> {
     let (certificate_pem, chain) = read_certificates(cert)?;
-    let key_pem = private_file::read(key)?;
-    let parsed = private_key(key_pem.as_bytes()).map_err(|source| Error::Pem { path: key.to_owned(), source })?;
+    let key_pem = private_file::read_bytes(key)?;
+    let parsed = private_key(&key_pem).map_err(|source| Error::Pem { path: key.to_owned(), source })?;
     check_pair(&chain, &parsed).map_err(|source| Error::Pair { cert: cert.to_owned(), key: key.to_owned(), source })?;
-    Ok(Identity::from_pem(certificate_pem, without_byte_order_mark(key_pem.as_bytes())))
+    Ok(Identity::from_pem(certificate_pem, without_byte_order_mark(&key_pem)))
 }

@@ -4,14 +4,21 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::string::FromUtf8Error;
 
 use crate::errors::Error;
 
 /// Maximum size, in bytes. Tokens and private keys are smaller.
 const BYTES_MAX: u64 = 64 * 1024;
 
-/// Reads a file that is accessible only to its owner.
+/// Reads a text file that is accessible only to its owner.
 pub(crate) fn read(path: &Path) -> Result<String, Error> {
+    let not_text = |error: FromUtf8Error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error());
+    String::from_utf8(read_bytes(path)?).map_err(|error| Error::File { path: path.to_owned(), source: not_text(error) })
+}
+
+/// Reads a file that is accessible only to its owner.
+pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, Error> {
     let unusable = |source| Error::File { path: path.to_owned(), source };
     let file = File::open(path).map_err(unusable)?;
     // Checked on the open file, because the path may be replaced.
@@ -24,7 +31,7 @@ pub(crate) fn read(path: &Path) -> Result<String, Error> {
     if bytes.len() as u64 > BYTES_MAX {
         return Err(unusable(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 64 KiB")));
     }
-    String::from_utf8(bytes).map_err(|error| unusable(io::Error::new(io::ErrorKind::InvalidData, error.utf8_error())))
+    Ok(bytes)
 }
 
 /// A file for a token. It is created before the token is requested, so that no token is created if the file cannot be.
