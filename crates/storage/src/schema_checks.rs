@@ -26,17 +26,11 @@ impl Uses {
     /// Statements that need the privileges, and affect no row.
     fn statements(&self) -> String {
         let Self { table, column, inserts, updates, deletes } = *self;
-        let mut statements = format!("SELECT {column} FROM {table} WHERE 1 = 0;");
-        if inserts {
-            statements.push_str(&format!("INSERT INTO {table} SELECT * FROM {table} WHERE 1 = 0;"));
-        }
-        if updates {
-            statements.push_str(&format!("UPDATE {table} SET {column} = {column} WHERE 1 = 0;"));
-        }
-        if deletes {
-            statements.push_str(&format!("DELETE FROM {table} WHERE 1 = 0;"));
-        }
-        statements
+        let select = Some(format!("SELECT {column} FROM {table} WHERE 1 = 0;"));
+        let insert = inserts.then(|| format!("INSERT INTO {table} SELECT * FROM {table} WHERE 1 = 0;"));
+        let update = updates.then(|| format!("UPDATE {table} SET {column} = {column} WHERE 1 = 0;"));
+        let delete = deletes.then(|| format!("DELETE FROM {table} WHERE 1 = 0;"));
+        [select, insert, update, delete].into_iter().flatten().collect()
     }
 }
 

@@ -73,6 +73,7 @@ impl Form {
     ///
     /// # Errors
     /// The response to a form without it.
+    #[expect(clippy::result_large_err, reason = "the rejection is sent at once")]
     pub(super) fn required(&self, name: &str) -> Result<&str, Response> {
         match self.get(name) {
             "" => Err(oauth_invalid(StatusCode::BAD_REQUEST, &format!("the parameter {name} is required"))),

@@ -37,7 +37,7 @@ pub(super) async fn introspect(
         let form = Form::read(&parts.headers, body, &PARAMETERS).await?;
         let token = form.required("token")?;
         // There is one type of token, so that a hint changes nothing.
-        decide(&shared, &permit, token, &form).map_err(|error| oauth_failed(error.into()))
+        decide(&shared, &permit, token, &form).map_err(oauth_failed)
     };
     answer.await.map_or_else(|response| response, |answer| reply(StatusCode::OK, &answer))
 }
@@ -64,7 +64,7 @@ fn decide(shared: &Shared, permit: &Permit, token: &str, form: &Form) -> Result<
 }
 
 fn active(record: &KeyRecord) -> Value {
-    let scopes: Vec<_> = record.access().scopes.iter().map(|scope| scope.as_str()).collect();
+    let scopes: Vec<_> = record.access().scopes.iter().map(key_authority_domain::access::Scope::as_str).collect();
     let mut answer = json!({
         "active": true,
         "token_type": "Bearer",

@@ -1,4 +1,4 @@
-//! `GET /openapi.json`: the description of the door as OpenAPI 3.1, made from the descriptor set and its comments.
+//! `GET /openapi.json`: the description of the door as `OpenAPI` 3.1, made from the descriptor set and its comments.
 
 mod comments;
 mod operations;

@@ -136,11 +136,11 @@ pub(crate) struct Telemetry {
 pub(crate) fn init(log: &LogConfig, traces: Option<&TraceConfig>) -> Result<Telemetry, TelemetryError> {
     let provider = traces.map(tracer_provider).transpose()?;
     let sampler = traces.and_then(|TraceConfig { sampler: [name, argument], .. }| CallSampler::parse(name, argument));
-    let tracer = sampler.map(CallTracer::new).unwrap_or_default();
+    let call_tracer = sampler.map(CallTracer::new).unwrap_or_default();
     let spans = match &provider {
         Some(provider) => {
-            let tracer = provider.tracer(env!("CARGO_PKG_NAME"));
-            Some(tracing_opentelemetry::layer().with_tracer(tracer).with_filter(filter(&log.directives)?))
+            let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer(env!("CARGO_PKG_NAME")));
+            Some(layer.with_filter(filter(&log.directives)?))
         }
         None => None,
     };
@@ -149,7 +149,7 @@ pub(crate) fn init(log: &LogConfig, traces: Option<&TraceConfig>) -> Result<Tele
         .with(spans)
         .with(log_layer(log.format, writer.make_writer()).with_filter(filter(&log.directives)?))
         .try_init()?;
-    Ok(Telemetry { log: writer, provider, tracer })
+    Ok(Telemetry { log: writer, provider, tracer: call_tracer })
 }
 
 fn tracer_provider(config: &TraceConfig) -> Result<SdkTracerProvider, ExporterBuildError> {

@@ -51,8 +51,8 @@ pub(super) async fn keep_checkpoints(file: &'static ClaimedFile, store: Store, e
         let is_due = second.is_multiple_of(CHECKPOINT_SECONDS) || is_large || matches!(unchanged, Ok(true));
         if is_due && unchanged.is_ok() {
             let done = async {
-                let random = entropy::bytes().map_err(|error| whole(&error).to_string())?;
-                store.checkpoint(file, u32::from_ne_bytes(random)).await.map_err(|error| whole(&error).to_string())
+                let random = entropy::bytes().map_err(|error| whole(&error))?;
+                store.checkpoint(file, u32::from_ne_bytes(random)).await.map_err(|error| whole(&error))
             };
             match ended.run_until_cancelled(done).await {
                 Some(Ok(_)) => is_failing = false,

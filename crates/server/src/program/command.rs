@@ -281,7 +281,9 @@ fn report(error: &CommandError, is_json: bool) {
         // A write to a closed console cannot be reported.
         let _ = writeln!(std::io::stderr(), "key-authority: {}", error_chain::whole(error));
     } else if let CommandError::Config(ConfigErrors(errors)) = error {
-        errors.iter().for_each(|error| telemetry::log_as_json("invalid settings", &error.to_string()));
+        for error in errors {
+            telemetry::log_as_json("invalid settings", &error.to_string());
+        }
     } else {
         telemetry::log_as_json("command failed", &error_chain::whole(error));
     }

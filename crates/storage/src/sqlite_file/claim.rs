@@ -242,7 +242,7 @@ fn open(path: &Path, mark: Mark, lock: &ExclusiveLock, traces: &[PathBuf]) -> Re
             sync_folder(path)?;
             Ok((made, Mark::New))
         }
-        Err(_) if path.is_dir() => return Err(SqliteFileError::NotAFile { path: path.to_owned() }),
+        Err(_) if path.is_dir() => Err(SqliteFileError::NotAFile { path: path.to_owned() }),
         opened => Ok((opened.map_err(failed(path))?, mark)),
     }
 }
@@ -274,6 +274,7 @@ fn check_names(path: &Path, metadata: &Metadata) -> Result<(), SqliteFileError> 
 }
 
 /// Locks the file itself. The lock belongs to the open file, so it is independent of the locks of SQLite.
+#[expect(clippy::cast_possible_truncation, reason = "the constants of libc are small, and the fields are shorter")]
 fn lock_file(path: &Path, file: &File) -> Result<(), SqliteFileError> {
     let byte = libc::flock {
         l_type: libc::F_WRLCK as libc::c_short,

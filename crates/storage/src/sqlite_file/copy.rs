@@ -140,7 +140,7 @@ fn move_away(path: &Path) -> Result<Option<PathBuf>, SqliteFileError> {
         return Ok(None);
     }
     let is_free = |name: &PathBuf| ["", "-wal", "-journal"].iter().all(|ending| !beside(name, ending).exists());
-    let Some(to) = (1_u32..).map(|number| beside(path, &format!(".replaced-{number}"))).find(is_free) else {
+    let Some(to) = (1..=u32::MAX).map(|number| beside(path, &format!(".replaced-{number}"))).find(is_free) else {
         return Ok(None);
     };
     for ending in ["", "-wal", "-journal"] {

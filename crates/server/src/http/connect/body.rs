@@ -103,9 +103,9 @@ impl Reading {
                 let mut convert = || json::append_message(&self.input, &self.bytes, &mut message);
                 // The other tasks of this thread continue on another one.
                 if is_large {
-                    block_in_place(convert)?
+                    block_in_place(convert)?;
                 } else {
-                    convert()?
+                    convert()?;
                 }
                 Ok(framed(message))
             }

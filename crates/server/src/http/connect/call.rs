@@ -69,6 +69,7 @@ async fn call(State(api): State<Arc<Api>>, Extension(session): Extension<Session
 }
 
 /// Returns the codec that the content type names, or the rejection.
+#[expect(clippy::result_large_err, reason = "the rejection is sent at once")]
 fn codec(headers: &HeaderMap) -> Result<Codec, Response> {
     let unsupported = |name, value: HeaderValue, message| {
         let mut response = rejected(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unimplemented", message);

@@ -8,6 +8,8 @@ use tonic::body::Body as RpcBody;
 use super::body::RequestBody;
 use crate::transport::limits::BoxError;
 
+/// The largest request of the method with a path, in bytes.
+type RequestLimit = dyn Fn(&str) -> Option<usize> + Send + Sync;
 /// A call of a gRPC service.
 pub(crate) type RpcFuture = Pin<Box<dyn Future<Output = Result<http::Response<RpcBody>, BoxError>> + Send>>;
 
@@ -15,7 +17,7 @@ pub(crate) type RpcFuture = Pin<Box<dyn Future<Output = Result<http::Response<Rp
 #[derive(Clone)]
 pub(crate) struct Rpc {
     pub(super) call: Arc<dyn Fn(http::Request<RequestBody>) -> RpcFuture + Send + Sync>,
-    pub(super) bytes_max: Arc<dyn Fn(&str) -> Option<usize> + Send + Sync>,
+    pub(super) bytes_max: Arc<RequestLimit>,
 }
 
 impl Rpc {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::comments::Comments;
 
-/// The option of a field that states how it is used (google/api/field_behavior.proto).
+/// The option of a field that states how it is used (`google/api/field_behavior.proto`).
 const FIELD_BEHAVIOR: &str = "google.api.field_behavior";
 /// `REQUIRED` of that option.
 const REQUIRED: i32 = 2;
@@ -119,7 +119,7 @@ impl<'a> Schemas<'a> {
             let mut description = self.comments.get(&file, values.path()).to_owned();
             for value in values.values() {
                 let comment = self.comments.get(&file, value.path()).replace('\n', " ");
-                description.push_str(&format!("\n- `{}`: {comment}", value.name()));
+                description.extend(["\n- `", value.name(), "`: ", comment.as_str()]);
             }
             let schema = json!({ "type": "string", "enum": names, "description": description });
             self.found.insert(name.to_owned(), schema);
