@@ -15,6 +15,7 @@ use crate::console::note;
 use crate::errors::Error;
 use crate::private_file;
 use crate::profile::{self, Profile};
+use crate::text_file;
 
 /// The endpoint of an authority on this machine with default settings.
 const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:50051";
@@ -80,7 +81,7 @@ impl Connection {
             (None, Some(token), _) => (token, TOKEN_VARIABLE.to_owned()),
             (None, None, None) => return Ok(None),
         };
-        let token = token.trim();
+        let token = token.trim_start_matches(text_file::MARK).trim();
         if token.is_empty() {
             return Err(Error::NoToken { place });
         }

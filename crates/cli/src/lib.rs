@@ -24,6 +24,7 @@ mod request_id;
 mod table;
 #[doc(hidden)]
 pub mod testing;
+mod text_file;
 mod views;
 
 use std::process::ExitCode;

@@ -4,17 +4,16 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::string::FromUtf8Error;
 
 use crate::errors::Error;
+use crate::text_file;
 
 /// Maximum size, in bytes. Tokens and private keys are smaller.
 const BYTES_MAX: u64 = 64 * 1024;
 
 /// Reads a text file that is accessible only to its owner.
 pub(crate) fn read(path: &Path) -> Result<String, Error> {
-    let not_text = |error: FromUtf8Error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error());
-    String::from_utf8(read_bytes(path)?).map_err(|error| Error::File { path: path.to_owned(), source: not_text(error) })
+    text_file::decode(read_bytes(path)?).map_err(|source| Error::File { path: path.to_owned(), source })
 }
 
 /// Reads a file that is accessible only to its owner.

@@ -33,7 +33,8 @@ impl TokenSource {
 }
 
 fn bearer(token: &str) -> Result<MetadataValue<Ascii>, SetupError> {
-    let token = token.trim();
+    // A file may begin with a byte order mark.
+    let token = token.trim_start_matches('\u{feff}').trim();
     if token.is_empty() {
         return Err(SetupError::InvalidToken);
     }
@@ -57,6 +58,15 @@ mod tests {
         let source = source("canary");
         let shown = format!("{source:?} {:?}", source.authorization().await.unwrap());
         assert!(!shown.contains("canary"), "{shown}");
+    }
+
+    #[tokio::test]
+    async fn a_byte_order_mark_is_skipped() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        std::fs::write(&path, "\u{feff}a-token\r\n").unwrap();
+        let authorization = TokenSource::File(path).authorization().await.unwrap();
+        assert_eq!(authorization.unwrap(), "Bearer a-token");
     }
 
     #[tokio::test]

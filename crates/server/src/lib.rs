@@ -20,6 +20,7 @@ mod proxied;
 mod rpc;
 #[doc(hidden)]
 pub mod testing;
+mod text_file;
 mod transport;
 mod verify;
 mod version;

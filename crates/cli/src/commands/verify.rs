@@ -11,6 +11,7 @@ use super::Session;
 use crate::console::prompt;
 use crate::errors::{Error, Exit};
 use crate::table::{Table, Tone, plain, toned};
+use crate::text_file;
 use crate::views::{exactly_when, word};
 
 /// Maximum size of the input, in bytes. Tokens are smaller.
@@ -71,9 +72,9 @@ async fn presented(place: String) -> Result<String, Error> {
 }
 
 fn first_line(from: impl Read) -> io::Result<String> {
-    let mut line = String::new();
-    BufReader::new(from.take(BYTES_MAX)).read_line(&mut line)?;
-    Ok(line.trim().to_owned())
+    let mut line = Vec::new();
+    BufReader::new(from.take(BYTES_MAX)).read_until(b'\n', &mut line)?;
+    Ok(text_file::decode(line)?.trim().to_owned())
 }
 
 fn record(answer: &VerifyResponse, now: i64) -> Table {

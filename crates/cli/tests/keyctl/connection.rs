@@ -78,3 +78,22 @@ fn mutual_tls_is_supported() {
     let plain = ["--endpoint", &plain, "--timeout", "300ms", "--token-file", "data/root.token", "status"];
     run(keyctl(server.folder()).args(plain)).with(6).says("https://");
 }
+
+#[test]
+fn a_byte_order_mark_is_accepted_in_pem_files() {
+    let server = Server::start_with(|folder| {
+        certify(folder);
+        for name in ["ca.pem", "server.pem", "server.key", "client.pem", "client.key"] {
+            let pem = fs::read_to_string(folder.join(name)).unwrap();
+            fs::write(folder.join(name), format!("\u{feff}{pem}")).unwrap();
+        }
+        [("--tls-cert", "server.pem"), ("--tls-key", "server.key"), ("--client-ca", "ca.pem")]
+            .into_iter()
+            .flat_map(|(flag, file)| [flag.to_owned(), folder.join(file).display().to_string()])
+            .collect()
+    });
+    let endpoint = format!("https://{}", server.address);
+    let files = ["--ca-file", "ca.pem", "--client-cert", "client.pem", "--client-key", "client.key"];
+    let target = ["--endpoint", &endpoint, "--token-file", "data/root.token", "status"];
+    run(keyctl(server.folder()).args(target).args(files)).with(0);
+}

@@ -78,3 +78,33 @@ fn no_token_is_created_if_its_file_cannot_be() {
 fn example(name: &str) -> String {
     crate::server::workspace().join(format!("docs/examples/{name}.json")).display().to_string()
 }
+
+#[test]
+fn a_byte_order_mark_is_accepted_in_every_file() {
+    let keyctl = Keyctl::start();
+    let marked = |name: &str, text: &str| {
+        fs::write(keyctl.file(name), format!("\u{feff}{text}")).unwrap();
+        fs::set_permissions(keyctl.file(name), Permissions::from_mode(0o600)).unwrap();
+    };
+    let root_token = fs::read_to_string(&keyctl.server.root_token_file).unwrap();
+    marked("marked.token", &root_token);
+    marked("account.json", &fs::read_to_string(example("meko")).unwrap());
+    marked("config.toml", "default = 'marked'\n[profile.marked]\ntoken_file = 'marked.token'\n");
+    let profile = |words: &[&str]| run(keyctl.command(words).env_remove("KEYCTL_TOKEN_FILE"));
+    profile(&["--config", "config.toml", "accounts", "create", "--from-file", "account.json"]).with(0);
+    let token = keyctl.done(&["keys", "create", "meko-user-42", "--output", "token"]);
+    marked("asked.token", &token);
+    keyctl.run(&["verify", "asked.token"]).with(0);
+    run(keyctl
+        .command(&["status"])
+        .env_remove("KEYCTL_TOKEN_FILE")
+        .env("KEYCTL_TOKEN", format!("\u{feff}{root_token}")))
+    .with(0);
+
+    let utf16: Vec<u8> = format!("\u{feff}{token}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    fs::write(keyctl.file("utf16.token"), &utf16).unwrap();
+    fs::set_permissions(keyctl.file("utf16.token"), Permissions::from_mode(0o600)).unwrap();
+    for words in [&["verify", "utf16.token"][..], &["--token-file", "utf16.token", "status"]] {
+        keyctl.run(words).with(8).says("utf16.token cannot be used: is UTF-16; save it as UTF-8");
+    }
+}

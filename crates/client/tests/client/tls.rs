@@ -71,6 +71,15 @@ mod sqlite {
         unavailable(&none, &authority.grpc);
         unavailable(&stranger, &authority.grpc);
     }
+
+    #[tokio::test]
+    async fn a_byte_order_mark_in_pem_is_skipped() {
+        let certificates = Certificates::new();
+        let authority = Authority::start_with(certificates.flags(true));
+        let marked = |name: &str| ["\u{feff}".as_bytes(), &certificates.read(name)].concat();
+        let builder = builder(&authority).ca_certificate(marked("ca.pem"));
+        allowed(&verify(&authority, builder.client_identity(marked("client.pem"), marked("client.key"))).await);
+    }
 }
 
 #[tokio::test]

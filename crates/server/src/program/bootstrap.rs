@@ -23,6 +23,7 @@ use key_authority_storage::{StorageError, Store};
 use zeroize::Zeroizing;
 
 use crate::entropy::{self, EntropyError};
+use crate::text_file;
 
 /// The prefix of the tokens of account `system`.
 const SYSTEM_PREFIX: &str = "ka_sys_";
@@ -149,7 +150,7 @@ fn sync_folder_of(file: &Path) -> std::io::Result<()> {
 /// # Errors
 /// [`BootstrapError::File`] or [`BootstrapError::NotAToken`].
 pub(crate) fn read_token(file: &Path) -> Result<Token, BootstrapError> {
-    let text = std::fs::read_to_string(file).map(Zeroizing::new).map_err(|source| unusable(file, source))?;
+    let text = text_file::read(file).map_err(|source| unusable(file, source))?;
     let presented = Token::parse(text.trim());
     presented.map(|token| token.to_token()).map_err(|_| BootstrapError::NotAToken { path: file.display().to_string() })
 }

@@ -34,8 +34,10 @@ pub(crate) use reader::parse_duration;
 pub(crate) use url_parameters::DatabaseKind;
 
 use key_authority_domain::access::Network;
+use zeroize::Zeroizing;
 
 use crate::observability::telemetry::{LogConfig, LogFormat, TraceConfig, trace_config};
+use crate::text_file;
 use crate::transport::limits::Limits;
 use crate::transport::tls::TlsFiles;
 
@@ -253,13 +255,13 @@ fn database(read: &mut Reader, settings: &Settings, data_dir: &Path) -> Option<D
             read.fail("database-url", None, "cannot be set together with --database-url-file");
             return None;
         }
-        (Some(url), None) => ("database-url", url.to_owned()),
+        (Some(url), None) => ("database-url", Zeroizing::new(url.to_owned())),
         // The value is left out: a URL that was set in place of its file may contain a password.
         (None, Some(path)) if path.contains("://") => {
             read.fail("database-url-file", None, "must be a file that contains the URL; set the URL by --database-url");
             return None;
         }
-        (None, Some(path)) => match std::fs::read_to_string(path) {
+        (None, Some(path)) => match text_file::read(Path::new(path)) {
             Ok(text) => ("database-url-file", text),
             Err(error) => {
                 read.fail("database-url-file", Some(path), &format!("cannot be read: {error}"));

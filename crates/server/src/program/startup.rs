@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 use crate::entropy::{self, EntropyError};
 use crate::program::bootstrap::make_private;
 use crate::program::config::{Config, SECRET_FILE};
+use crate::text_file;
 
 /// Why the authority secret or the database cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -194,7 +195,7 @@ pub(crate) fn keyring(config: &Config, is_new: bool) -> Result<Arc<Keyring>, Sta
 /// # Errors
 /// [`StartupError::SecretFile`] or [`StartupError::Secret`].
 pub(crate) fn read_secret(path: &Path) -> Result<Keyring, StartupError> {
-    let text = std::fs::read_to_string(path).map(Zeroizing::new).map_err(|source| unusable(path, source))?;
+    let text = text_file::read(path).map_err(|source| unusable(path, source))?;
     Keyring::parse(&text).map_err(|rule| StartupError::Secret { path: path.to_owned(), rule })
 }
 

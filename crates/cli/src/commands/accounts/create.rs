@@ -11,7 +11,7 @@ use super::policy::Policy;
 use super::{Session, changed};
 use crate::client::Api;
 use crate::errors::{Error, Exit};
-use crate::{json, request_id};
+use crate::{json, request_id, text_file};
 
 /// Creates an account
 #[derive(Debug, Args)]
@@ -50,7 +50,7 @@ impl Create {
 }
 
 fn read(path: &Path) -> Result<Account, Error> {
-    let text = std::fs::read_to_string(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
+    let text = text_file::read(path)?;
     let request: CreateAccountRequest =
         json::read(&text).map_err(|error| Error::Usage(format!("{}: {error}", path.display())))?;
     Ok(request.account.unwrap_or_default())

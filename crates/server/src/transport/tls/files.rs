@@ -11,6 +11,8 @@ use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use zeroize::Zeroizing;
 
+use crate::text_file;
+
 /// The paths of the PEM files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
@@ -100,7 +102,8 @@ const KEY: &str = "tls-key";
 const CLIENT_CA: &str = "client-ca";
 
 async fn read(flag: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
-    tokio::fs::read(path).await.map_err(|source| TlsError::Unreadable { flag, path: path.to_owned(), source })
+    let bytes = tokio::fs::read(path).await.and_then(text_file::without_mark);
+    bytes.map_err(|source| TlsError::Unreadable { flag, path: path.to_owned(), source })
 }
 
 fn certificates(flag: &'static str, path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {

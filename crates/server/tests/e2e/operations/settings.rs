@@ -1,5 +1,6 @@
 //! Settings: all that is wrong is told at once, what is unknown is refused, and a flag has its twin in the environment.
 
+use crate::support::certificates::Certificates;
 use crate::support::process::{Ended, program, run};
 use crate::support::subcommand;
 
@@ -193,5 +194,37 @@ async fn secrets_and_tokens_are_made_one_a_line_and_never_twice() {
         let token = subcommand(["generate-token"]).await.well().stdout;
         assert!(key_authority_domain::token::Token::parse(token.trim_end()).is_ok() && token.lines().count() == 1);
         assert!(seen.insert(secret) && seen.insert(token));
+    }
+}
+
+#[tokio::test]
+async fn a_byte_order_mark_is_accepted_in_every_file() {
+    let certificates = Certificates::new();
+    let folder = tempfile::tempdir().unwrap();
+    let marked = |name: &str, content: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, ["\u{feff}".as_bytes(), content].concat()).unwrap();
+        path.display().to_string()
+    };
+    let generated = async |command| subcommand([command]).await.well().stdout.into_bytes();
+    let files = [
+        ("--database-url-file", marked("url", b"postgres://u@127.0.0.1:1/x\n")),
+        ("--secret-file", marked("secret", &generated("generate-secret").await)),
+        ("--bootstrap-token-file", marked("token", &generated("generate-token").await)),
+        ("--tls-cert", marked("server.pem", &certificates.read("server.pem"))),
+        ("--tls-key", marked("server.key", &certificates.read("server.key"))),
+        ("--client-ca", marked("ca.pem", &certificates.read("ca.pem"))),
+    ];
+    let flags: Vec<&str> = files.iter().flat_map(|(flag, path)| [*flag, path]).collect();
+    subcommand([&["check-config"], &flags[..]].concat()).await.well();
+
+    for (_, path) in &files {
+        let text = String::from_utf8(std::fs::read(path).unwrap()).unwrap();
+        std::fs::write(path, text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>()).unwrap();
+    }
+    let text = subcommand([&["check-config"], &flags[..]].concat()).await.badly().text();
+    for (flag, _) in &files {
+        let line = text.lines().find(|line| line.starts_with(flag)).unwrap_or_else(|| panic!("{flag} in:\n{text}"));
+        assert!(line.contains("is UTF-16; save it as UTF-8"), "{line}");
     }
 }
