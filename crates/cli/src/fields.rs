@@ -1,5 +1,6 @@
 //! Parsers of flag values.
 
+use jiff::civil::DateTime;
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 
 /// The format of a duration, for errors.
@@ -30,8 +31,7 @@ pub(crate) fn timeout(text: &str) -> Result<std::time::Duration, String> {
 
 /// Parses a time such as `2027-01-31T12:00:00Z`.
 pub(crate) fn timestamp(text: &str) -> Result<prost_types::Timestamp, String> {
-    let moment: Timestamp =
-        text.parse().map_err(|_| "write it like 2027-01-31T12:00:00Z or 2027-01-31T12:00:00+02:00".to_owned())?;
+    let moment = time(text)?;
     // Nanoseconds of protobuf timestamps are never negative, also before 1970.
     let (mut seconds, mut nanos) = (moment.as_second(), moment.subsec_nanosecond());
     if nanos < 0 {
@@ -39,6 +39,48 @@ pub(crate) fn timestamp(text: &str) -> Result<prost_types::Timestamp, String> {
         nanos += 1_000_000_000;
     }
     Ok(prost_types::Timestamp { seconds, nanos })
+}
+
+/// Parses a time as databases and programs write it: `2027-01-31T12:00:00Z`, `2027-01-31 12:00:00.5+00`,
+/// `2027-01-31 12:00:00 UTC`, or seconds or milliseconds since the Unix epoch.
+pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
+    if let Some(moment) = since_epoch(text).or_else(|| with_zone(text)) {
+        return Ok(moment);
+    }
+    Err(if text.parse::<DateTime>().is_ok() {
+        "lacks a time zone: write it like 2027-01-31T12:00:00Z or 2027-01-31T12:00:00+02:00".into()
+    } else {
+        "write it like 2027-01-31T12:00:00Z or 2027-01-31T12:00:00+02:00".into()
+    })
+}
+
+/// Parses ten digits as seconds and thirteen as milliseconds, which are unambiguous until the year 2286.
+fn since_epoch(text: &str) -> Option<Timestamp> {
+    let number = || text.parse().ok();
+    match text.len() {
+        10 if is_number(text) => Timestamp::from_second(number()?).ok(),
+        13 if is_number(text) => Timestamp::from_millisecond(number()?).ok(),
+        _ => None,
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|digit| digit.is_ascii_digit())
+}
+
+fn with_zone(text: &str) -> Option<Timestamp> {
+    let (text, is_utc) = text.strip_suffix("UTC").map_or((text, false), |text| (text.trim_end(), true));
+    let text = text.replacen(" +", "+", 1).replacen(" -", "-", 1);
+    text.parse().ok().or_else(|| format!("{text}Z").parse().ok().filter(|_| is_utc))
+}
+
+/// Parses a boolean as databases write it: `true`, `t`, `yes`, `y`, `on` or `1`, and their opposites, in any case.
+pub(crate) fn boolean(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "t" | "yes" | "y" | "on" | "1" => Ok(true),
+        "false" | "f" | "no" | "n" | "off" | "0" => Ok(false),
+        _ => Err("must be true or false".into()),
+    }
 }
 
 /// A time, absolute or relative to now.
@@ -100,7 +142,38 @@ mod tests {
         assert_eq!(timestamp("2027-01-31T12:00:00Z"), Ok(moment));
         assert_eq!(timestamp("2027-01-31T14:00:00+02:00"), Ok(moment));
         assert_eq!(timestamp("1969-12-31T23:59:59.5Z"), Ok(prost_types::Timestamp { seconds: -1, nanos: 500_000_000 }));
-        assert!(timestamp("2027-01-31T12:00:00").is_err() && timestamp("2027-01-31").is_err());
+        for text in ["2027-01-31T12:00:00", "2027-01-31 12:00:00.5", "2027-01-31"] {
+            assert!(timestamp(text).unwrap_err().starts_with("lacks a time zone: write it like"), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_are_accepted_as_programs_write_them() {
+        for text in [
+            "2027-01-31 12:00:00+00",
+            "2027-01-31 14:00:00+02",
+            "2027-01-31 14:00:00.000+0200",
+            "2027-01-31 12:00:00 +0000",
+            "2027-01-31 12:00:00 +0000 UTC",
+            "2027-01-31 07:00:00 -05:00",
+            "2027-01-31 12:00:00 UTC",
+            "2027-01-31t12:00:00.000000z",
+            "1801396800",
+            "1801396800000",
+        ] {
+            assert_eq!(timestamp(text).map(|moment| moment.seconds), Ok(1_801_396_800), "{text}");
+        }
+        let odd = ["31.01.2027 12:00", "01/31/2027", "180139680", "1801396800000000", "1.8e9", "infinity", "", "UTC"];
+        for text in odd {
+            assert!(timestamp(text).unwrap_err().starts_with("write it like 2027-01-31T12:00:00Z"), "{text}");
+        }
+    }
+
+    #[test]
+    fn booleans_are_accepted_as_databases_write_them() {
+        assert!(["true", "TRUE", "t", "Yes", "y", "on", "1"].into_iter().all(|text| boolean(text) == Ok(true)));
+        assert!(["false", "FALSE", "f", "No", "n", "off", "0"].into_iter().all(|text| boolean(text) == Ok(false)));
+        assert!(boolean("2").is_err() && boolean("").is_err() && boolean("tr").is_err());
     }
 
     #[test]

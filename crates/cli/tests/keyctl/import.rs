@@ -130,3 +130,45 @@ fn a_terminal_shows_the_progress() {
     let (status, shown) = terminal.ended();
     assert!(status.success() && shown.contains("2000"), "{shown}");
 }
+
+#[test]
+fn an_invalid_row_does_not_stop_the_import() {
+    let keyctl = keyctl();
+    let rows: [&[u8]; 10] = [
+        b"\xef\xbb\xbfkey_id,token,expire_time,never_expires",
+        b"a,whole-token-of-canary-a,2030-01-01 00:00:00+00,f",
+        b"b,whole-token-of-canary-b,,t,",
+        b"c,whole-token-of-canary-c,\\N,TRUE",
+        b"d,whole-token-of-canary-\xe9,,",
+        b"e,\"whole-token-of-canary-e,,",
+        b"f,whole-token-of-canary-f,,NULL",
+        b"g,whole-token-of-canary-\0,,",
+        b"h,whole-token-of-canary-h,2030-01-01 00:00:00,",
+        b"i,whole-token-of-canary-i,1893456000,no",
+    ];
+    fs::write(keyctl.file("keys.csv"), rows.join(&b"\r\n"[..])).unwrap();
+    let ended = keyctl.run(&["keys", "import", "acme", "keys.csv", "--errors", "errors.jsonl"]).with(1);
+    assert_eq!(ended.stdout, "imported      4\nexisting      0\nnot imported  5\n");
+    let errors = fs::read_to_string(keyctl.file("errors.jsonl")).unwrap();
+    let lines = errors.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["line"].to_string());
+    assert_eq!(lines.collect::<Vec<_>>(), ["3", "5", "6", "8", "9"], "{errors}");
+    assert!(!errors.contains("canary") && errors.contains("lacks a time zone: write it like"), "{errors}");
+    for key in ["a", "i"] {
+        assert!(keyctl.value("expires", &["keys", "show", key]).starts_with("2030-01-01T00:00:00Z"));
+    }
+    assert_eq!(keyctl.value("expires", &["keys", "show", "c"]), "never");
+}
+
+#[test]
+fn a_file_without_keys_is_reported() {
+    let keyctl = keyctl();
+    for (name, content, code, text) in [
+        ("empty.csv", "", 8, "empty.csv cannot be used: is empty"),
+        ("empty.jsonl", "\n \n", 8, "empty.jsonl cannot be used: is empty"),
+        ("header.csv", "token,key_id\n", 0, "the file contains no keys"),
+        ("twice.csv", "token,key_id,token\na,b,c\n", 8, "columns 1 and 3 are both token"),
+    ] {
+        fs::write(keyctl.file(name), content).unwrap();
+        keyctl.run(&["keys", "import", "acme", name]).with(code).says(text);
+    }
+}

@@ -20,11 +20,9 @@ use crate::request_id;
 use crate::table::{Table, Tone, plain, toned};
 use crate::views::propagation;
 
-/// Maximum size of the keys in a message, in bytes. The authority accepts messages of up to 16 MiB.
+/// A message is sent when its keys have this size, in bytes. The authority accepts messages of up to 16 MiB, and the
+/// line of a key has at most 1 MiB.
 const BYTES_MAX: usize = 12 * 1024 * 1024;
-/// Maximum size of a key, in bytes. A valid key is smaller. A larger one is reported without being sent, so that it
-/// does not make its whole message fail.
-const KEY_BYTES_MAX: usize = 1024 * 1024;
 /// Maximum number of errors printed on standard error.
 const PRINTED_MAX: usize = 20;
 
@@ -70,49 +68,33 @@ struct Batch {
     wrong: Vec<(u64, String)>,
 }
 
+/// What has been imported so far.
+struct Progress {
+    bar: ProgressBar,
+    errors: Errors,
+    total: ImportKeysResponse,
+    messages: u64,
+    has_rows: bool,
+}
+
 impl Import {
     pub(super) async fn run(self, session: &Session) -> Result<Exit, Error> {
-        let mut errors = Errors::create(self.errors.clone())?;
-        let (mut records, bar) = self.open()?;
-        let (mut total, mut messages) = (ImportKeysResponse::default(), 0);
-        loop {
-            let batch_size = self.batch as usize;
-            // On a blocking thread, so that an interrupt is handled while the input blocks.
-            let read = tokio::task::spawn_blocking(move || {
-                let batch = read(&mut records, batch_size);
-                batch.map(|batch| (records, batch))
-            });
-            let read = read.await.map_err(io::Error::other).and_then(|read| read);
-            let batch = match read {
-                Ok((rest, batch)) => {
-                    records = rest;
-                    batch
-                }
-                Err(source) => return Err(stopped(&bar, &total, Error::File { path: self.file.into(), source })),
-            };
-            let Batch { lines, keys, wrong } = batch;
-            if keys.is_empty() && wrong.is_empty() {
-                break;
-            }
-            for (line, message) in wrong {
-                errors.add(line, "", "NOT_READ", &message)?;
-            }
-            if !keys.is_empty() {
-                messages += 1;
-                let answer = self.send(session, keys).await.map_err(|error| stopped(&bar, &total, error))?;
-                for error in &answer.errors {
-                    let line = lines.get(error.index as usize).copied().unwrap_or_default();
-                    errors.add(line, &error.field, &error.reason, &error.message)?;
-                }
-                total.imported = total.imported.saturating_add(answer.imported);
-                total.existing = total.existing.saturating_add(answer.existing);
-                total.propagation = answer.propagation.or(total.propagation);
-            }
-            bar.set_message(counted(done(&total), "key"));
-        }
-        bar.finish_and_clear();
+        let (file, format) = (self.file.clone(), self.format);
+        // On a blocking thread, so that an interrupt is handled while the input blocks.
+        let opened = tokio::task::spawn_blocking(move || open(&file, format));
+        let opened = opened.await.map_err(io::Error::other).and_then(|opened| opened);
+        let (records, bar) = opened.map_err(|source| self.unusable(source))?;
+        let errors = Errors::create(self.errors.clone())?;
+        let mut progress = Progress { bar, errors, total: ImportKeysResponse::default(), messages: 0, has_rows: false };
+        let ended = self.import(session, records, &mut progress).await;
+        progress.bar.finish_and_clear();
+        let Progress { errors, total, messages, has_rows, .. } = progress;
+        ended.inspect_err(|_| note_partial(&total))?;
         session.console.show(&total, || self.table(&total, errors.count))?;
         propagation::report(total.propagation.as_ref());
+        if !has_rows {
+            note("the file contains no keys");
+        }
         if self.dry_run && messages > 1 {
             note(
                 "each batch was checked separately; limits and duplicates across batches are detected only by the \
@@ -122,21 +104,55 @@ impl Import {
         Ok(if errors.finish() { Exit::Done } else { Exit::No })
     }
 
-    fn open(&self) -> Result<(Records<Source>, ProgressBar), Error> {
-        let unusable = |source| Error::File { path: self.file.clone().into(), source };
-        let is_csv = self.file.rsplit('.').next().is_some_and(|end| end.eq_ignore_ascii_case("csv"));
-        let form = self.format.unwrap_or(if is_csv { Form::Csv } else { Form::Jsonl });
-        // The bar is drawn on standard error if that is a terminal.
-        let (bar, from): (_, Source) = if self.file == "-" {
-            (ProgressBar::new_spinner(), Box::new(io::stdin()))
-        } else {
-            let file = File::open(&self.file).map_err(unusable)?;
-            let bar = ProgressBar::new(file.metadata().map_err(unusable)?.len());
-            let style = ProgressStyle::with_template("{bar:40} {percent:>3} %  {msg}  {eta} left");
-            let bar = style.map_or(bar.clone(), |style| bar.with_style(style));
-            (bar.clone(), Box::new(bar.wrap_read(file)))
-        };
-        Ok((Records::begin(from, form).map_err(unusable)?, bar))
+    fn unusable(&self, source: io::Error) -> Error {
+        Error::File { path: self.file.clone().into(), source }
+    }
+
+    /// Imports all keys, batch by batch.
+    async fn import(
+        &self,
+        session: &Session,
+        mut records: Records<Source>,
+        progress: &mut Progress,
+    ) -> Result<(), Error> {
+        let batch_size = self.batch as usize;
+        loop {
+            let read = tokio::task::spawn_blocking(move || {
+                let batch = read(&mut records, batch_size);
+                batch.map(|batch| (records, batch))
+            });
+            let read = read.await.map_err(io::Error::other).and_then(|read| read);
+            let (rest, batch) = read.map_err(|source| self.unusable(source))?;
+            records = rest;
+            if batch.keys.is_empty() && batch.wrong.is_empty() {
+                let is_empty = !progress.has_rows && !records.has_header();
+                return if is_empty { Err(self.unusable(io::Error::other("is empty"))) } else { Ok(()) };
+            }
+            progress.has_rows = true;
+            self.import_batch(session, batch, progress).await?;
+            progress.bar.set_message(counted(done(&progress.total), "key"));
+        }
+    }
+
+    async fn import_batch(&self, session: &Session, batch: Batch, progress: &mut Progress) -> Result<(), Error> {
+        let Batch { lines, keys, wrong } = batch;
+        for (line, message) in wrong {
+            progress.errors.add(line, "", "NOT_READ", &message)?;
+        }
+        if keys.is_empty() {
+            return Ok(());
+        }
+        progress.messages += 1;
+        let answer = self.send(session, keys).await?;
+        let total = &mut progress.total;
+        total.imported = total.imported.saturating_add(answer.imported);
+        total.existing = total.existing.saturating_add(answer.existing);
+        total.propagation = answer.propagation.or(total.propagation);
+        for error in &answer.errors {
+            let line = lines.get(error.index as usize).copied().unwrap_or_default();
+            progress.errors.add(line, &error.field, &error.reason, &error.message)?;
+        }
+        Ok(())
     }
 
     /// Sends one message as a separate call. If its response is lost, it is retried like every change.
@@ -164,12 +180,28 @@ impl Import {
     }
 }
 
+/// Opens the file and reads its header, if the format has one.
+fn open(file: &str, format: Option<Form>) -> io::Result<(Records<Source>, ProgressBar)> {
+    let is_csv = file.rsplit('.').next().is_some_and(|end| end.eq_ignore_ascii_case("csv"));
+    let form = format.unwrap_or(if is_csv { Form::Csv } else { Form::Jsonl });
+    // The bar is drawn on standard error if that is a terminal.
+    let (bar, from): (_, Source) = if file == "-" {
+        (ProgressBar::new_spinner(), Box::new(io::stdin()))
+    } else {
+        let file = File::open(file)?;
+        let bar = ProgressBar::new(file.metadata()?.len());
+        let style = ProgressStyle::with_template("{bar:40} {percent:>3} %  {msg}  {eta} left");
+        let bar = style.map_or(bar.clone(), |style| bar.with_style(style));
+        (bar.clone(), Box::new(bar.wrap_read(file)))
+    };
+    Ok((Records::begin(from, form)?, bar))
+}
+
 fn read(records: &mut Records<Source>, count: usize) -> io::Result<Batch> {
     let (mut batch, mut bytes) = (Batch::default(), 0);
     while batch.keys.len() + batch.wrong.len() < count && bytes < BYTES_MAX {
         let Some((line, key)) = records.next()? else { break };
         match key {
-            Ok(key) if key.encoded_len() > KEY_BYTES_MAX => batch.wrong.push((line, "is larger than 1 MiB".into())),
             Ok(key) => {
                 bytes += key.encoded_len();
                 batch.lines.push(line);
@@ -187,13 +219,11 @@ fn done(total: &ImportKeysResponse) -> u64 {
 }
 
 /// Reports the keys that were imported before an error. They are not rolled back.
-fn stopped(bar: &ProgressBar, total: &ImportKeysResponse, error: Error) -> Error {
-    bar.finish_and_clear();
+fn note_partial(total: &ImportKeysResponse) {
     let done = done(total);
     if done > 0 {
         note(&format!("{} imported or existing; repeat the command to continue", counted(done, "key")));
     }
-    error
 }
 
 /// Collects the keys that were not imported, with their errors.
