@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 use key_authority_certificates::{CertificateDer, certificates, check_pair, private_key, without_byte_order_mark};
+use key_authority_proto::EndpointUrl;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
@@ -93,10 +94,8 @@ impl Connection {
 
     fn endpoint(self, profile: Profile) -> Result<Endpoint, Error> {
         let text = self.endpoint.or(profile.endpoint).unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned());
-        let is_tls = text.starts_with("https://");
-        if !is_tls && !text.starts_with("http://") {
-            return Err(Error::Scheme(text));
-        }
+        let url = EndpointUrl::parse(&text).map_err(Error::EndpointForm)?;
+        let text = url.as_str().to_owned();
         let endpoint = Endpoint::from_shared(text.clone())
             .map_err(|error| Error::Endpoint { endpoint: text.clone(), source: error.into() })?
             .connect_timeout(CONNECT_TIMEOUT)
@@ -107,7 +106,7 @@ impl Connection {
             (None, None) => None,
             (Some(_), None) | (None, Some(_)) => return Err(Error::IncompleteIdentity),
         };
-        if !is_tls {
+        if !url.is_tls() {
             if !is_local(&endpoint) {
                 note(&format!("the connection to {text} is not encrypted: others on the network can read the token"));
             }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use key_authority_certificates::{PairError, PemError, explain};
+use key_authority_proto::EndpointError;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -48,8 +49,8 @@ pub(crate) enum Error {
     NoProfile { name: String, path: PathBuf, others: String },
     #[error("no valid token in {place}")]
     NoToken { place: String },
-    #[error("the endpoint {0} does not start with http:// or https://")]
-    Scheme(String),
+    #[error("{0}")]
+    EndpointForm(EndpointError),
     #[error("invalid endpoint {endpoint}")]
     Endpoint {
         endpoint: String,
@@ -118,9 +119,7 @@ impl Error {
                 };
             }
             Self::TooOpen { path, .. } => return Some(format!("chmod 600 {}", path.display())),
-            Self::Scheme(endpoint) => {
-                return Some(format!("use http://{endpoint} for plain text, https://{endpoint} for TLS"));
-            }
+            Self::EndpointForm(error) => error.advice(),
             Self::NoActiveKey { account } => {
                 return Some(format!("keyctl keys create {account}, or repeat with --create-if-none"));
             }
@@ -158,7 +157,7 @@ impl Error {
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
             Self::NoActiveKey { .. } => Exit::No,
             Self::Usage(_)
-            | Self::Scheme(_)
+            | Self::EndpointForm(_)
             | Self::Endpoint { .. }
             | Self::IncompleteIdentity
             | Self::TlsFilesWithoutTls(_) => Exit::Usage,

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use key_authority_proto::{EndpointError, EndpointUrl};
 use tonic::transport::Endpoint;
 
 use crate::error::SetupError;
@@ -83,7 +84,8 @@ impl VerifierBuilder {
         }
     }
 
-    /// Adds a replica: `http://HOST:PORT` for plain text, `https://HOST:PORT` for TLS.
+    /// Adds a replica: `http://HOST:PORT` for plain text, `https://HOST:PORT` for TLS. `grpc://` and `grpcs://` mean the
+    /// same. Names for gRPC's resolvers, such as `dns:///HOST:PORT`, are rejected: add each replica.
     ///
     /// Each endpoint gets one connection. Questions are balanced over all endpoints.
     pub fn endpoint(mut self, url: impl Into<String>) -> Self {
@@ -151,10 +153,10 @@ impl VerifierBuilder {
     }
 
     fn build_endpoint(&self, url: &str) -> Result<Endpoint, SetupError> {
-        let is_tls = url.starts_with("https://");
-        if !is_tls && !url.starts_with("http://") {
-            return Err(SetupError::UnsupportedScheme(url.to_owned()));
-        }
+        let unsupported =
+            |error: EndpointError| SetupError::UnsupportedEndpoint(format!("{error}; {}", error.advice()));
+        let parsed = EndpointUrl::parse(url).map_err(unsupported)?;
+        let url = parsed.as_str();
         let invalid = |source| SetupError::InvalidEndpoint { endpoint: url.to_owned(), source: Box::new(source) };
         let endpoint = Endpoint::from_shared(url.to_owned())
             .map_err(invalid)?
@@ -163,7 +165,7 @@ impl VerifierBuilder {
             .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT)
             .keep_alive_while_idle(true);
-        if is_tls {
+        if parsed.is_tls() {
             self.tls.apply(endpoint, url)
         } else if self.tls.is_empty() {
             warn_if_remote(&endpoint);
@@ -212,8 +214,11 @@ mod tests {
     async fn invalid_settings_are_rejected_before_a_connection_is_made() {
         let builder = || VerifierBuilder::new().endpoint("http://127.0.0.1:1");
         assert!(matches!(setup_error(VerifierBuilder::new()).await, SetupError::NoEndpoint));
-        let without_scheme = VerifierBuilder::new().endpoint("127.0.0.1:1");
-        assert!(matches!(setup_error(without_scheme).await, SetupError::UnsupportedScheme(_)));
+        for endpoint in ["127.0.0.1:1", "dns:///127.0.0.1:1", "http://127.0.0.1:1/v1"] {
+            let error = setup_error(VerifierBuilder::new().endpoint(endpoint)).await;
+            assert!(matches!(error, SetupError::UnsupportedEndpoint(_)), "{error}");
+            assert!(error.to_string().contains("; use http://127.0.0.1:1"), "{error}");
+        }
         let missing_file = builder().token_file("/nowhere/token");
         assert!(matches!(setup_error(missing_file).await, SetupError::TokenFile { .. }));
         assert!(matches!(setup_error(builder().token(" ")).await, SetupError::InvalidToken));

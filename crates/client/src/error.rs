@@ -109,9 +109,9 @@ pub enum SetupError {
     /// The builder has no endpoint.
     #[error("no endpoint is set")]
     NoEndpoint,
-    /// The URL does not begin with `http://` or `https://`.
-    #[error("the endpoint {0} does not begin with http:// or https://")]
-    UnsupportedScheme(String),
+    /// The URL has another form than `http://HOST:PORT` or `https://HOST:PORT`: what is wrong with it, and a right URL.
+    #[error("{0}")]
+    UnsupportedEndpoint(String),
     /// The URL is invalid, or its TLS settings are.
     #[error("invalid endpoint {endpoint}")]
     #[non_exhaustive]

@@ -17,7 +17,10 @@ pub mod ext_authz {
     pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ext_authz.bin"));
 }
 
+mod endpoint;
 mod redacted;
+
+pub use endpoint::{EndpointError, EndpointUrl};
 
 /// The descriptors of package `keyauthority.v1` and all it imports, with comments.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/keyauthority.bin"));

@@ -80,6 +80,28 @@ fn mutual_tls_is_supported() {
 }
 
 #[test]
+fn endpoints_are_understood_as_tools_write_them() {
+    let server = Server::start();
+    let address = &server.address;
+    let asked = |endpoint: &str| {
+        run(keyctl(server.folder()).args(["--endpoint", endpoint, "--token-file", "data/root.token", "status"]))
+    };
+    for endpoint in ["HTTP://", "grpc://", " http://"] {
+        asked(&format!("{endpoint}{address}")).with(0);
+        asked(&format!("{endpoint}{address}/")).with(0);
+    }
+    let either = format!("next: use http://{address} for plain text, https://{address} for TLS");
+    for endpoint in [address.clone(), format!("dns:///{address}"), format!("dns:{address}"), format!("tcp://{address}")]
+    {
+        asked(&endpoint).with(2).says("does not begin with http:// or https://").says(&either);
+    }
+    let url = format!("http://{address}");
+    asked(&format!("{url}/v1")).with(2).says("has a path").says(&format!("next: use {url}"));
+    let with_password = asked(&format!("http://me:canary@{address}")).with(2).says("was given with a user or password");
+    assert!(!with_password.stderr.contains("canary"), "{}", with_password.stderr);
+}
+
+#[test]
 fn a_byte_order_mark_is_accepted_in_pem_files() {
     let server = Server::start_with(|folder| {
         certify(folder);
