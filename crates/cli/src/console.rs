@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use prost::{Message, Name};
 
 use crate::errors::Error;
+use crate::escape::visible;
 use crate::json;
 use crate::table::Table;
 
@@ -57,12 +58,12 @@ pub(crate) fn print(text: &str) -> Result<(), Error> {
 /// Prints a note on standard error.
 pub(crate) fn note(text: &str) {
     // An error of standard error cannot be reported.
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", visible(text));
 }
 
 /// Prints a question without a line break, so that the user types the answer next to it.
 pub(crate) fn prompt(question: &str) -> io::Result<()> {
     let mut console = io::stderr();
-    write!(console, "{question}")?;
+    write!(console, "{}", visible(question))?;
     console.flush()
 }

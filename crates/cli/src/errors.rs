@@ -11,6 +11,8 @@ use key_authority_proto::EndpointError;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
+use crate::escape::one_line;
+
 mod advice;
 mod exit;
 
@@ -202,7 +204,7 @@ fn describe(status: &Status) -> String {
         };
     }
     violations.iter().fold("invalid request:".to_owned(), |mut text, violation| {
-        let _ = write!(text, "\n  {} {}", violation.field, violation.description);
+        let _ = write!(text, "\n  {} {}", one_line(&violation.field), one_line(&violation.description));
         text
     })
 }
@@ -211,7 +213,7 @@ fn describe(status: &Status) -> String {
 pub(crate) fn message(status: &Status) -> String {
     match status.source() {
         Some(source) => chain(source),
-        None => status.message().to_owned(),
+        None => one_line(status.message()),
     }
 }
 

@@ -5,15 +5,25 @@ use std::sync::LazyLock;
 use key_authority_proto::FILE_DESCRIPTOR_SET;
 use prost::{Message, Name};
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
+use serde::Serialize;
 
 use crate::errors::Error;
+use crate::escape;
 
 /// Converts a message to JSON.
 pub(crate) fn text<M: Message + Name>(message: &M) -> Result<String, Error> {
-    let json = |error: &dyn std::fmt::Display| Error::Json(error.to_string());
-    let dynamic =
-        DynamicMessage::decode(descriptor::<M>()?, message.encode_to_vec().as_slice()).map_err(|error| json(&error))?;
-    serde_json::to_string_pretty(&dynamic).map_err(|error| json(&error))
+    pretty(&dynamic(message)?)
+}
+
+/// Converts a value to JSON on several lines, without characters that would act on a terminal.
+pub(crate) fn pretty(value: &impl Serialize) -> Result<String, Error> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Error::Json(error.to_string()))?;
+    Ok(escape::json(&text))
+}
+
+fn dynamic<M: Message + Name>(message: &M) -> Result<DynamicMessage, Error> {
+    DynamicMessage::decode(descriptor::<M>()?, message.encode_to_vec().as_slice())
+        .map_err(|error| Error::Json(error.to_string()))
 }
 
 /// Parses a message from JSON. The caller adds the name of the file to the error.

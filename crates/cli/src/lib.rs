@@ -14,6 +14,7 @@ mod confirm;
 mod connection;
 mod console;
 mod errors;
+mod escape;
 mod fields;
 mod import_file;
 mod json;

@@ -3,6 +3,8 @@
 
 use comfy_table::{Cell, Color, Table as Grid, presets};
 
+use crate::escape::visible;
+
 /// The colour category of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tone {
@@ -21,19 +23,6 @@ pub(crate) fn toned(text: impl Into<String>, tone: Tone) -> Cell {
         Tone::Caution => cell.fg(Color::Yellow),
         Tone::Bad => cell.fg(Color::Red),
     }
-}
-
-/// Shows control characters, and those that change the direction of text, as `\u{202e}`. Line breaks stay.
-pub(crate) fn visible(text: &str) -> String {
-    let is_hidden = |c: char| {
-        (c.is_control() && c != '\n')
-            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_hidden(c) { shown.extend(c.escape_unicode()) } else { shown.push(c) }
-    }
-    shown
 }
 
 /// A cell without a tone.
@@ -94,13 +83,6 @@ mod tests {
         let mut table = Table::list(&["KEY", "STATE"]);
         table.row(vec![plain("laptop"), toned("revoked", Tone::Bad)]);
         table
-    }
-
-    #[test]
-    fn characters_that_act_on_a_terminal_are_shown_by_number() {
-        assert_eq!(visible("a\u{1b}[31mb"), "a\\u{1b}[31mb");
-        assert_eq!(visible("key\u{202e}gnp.exe"), "key\\u{202e}gnp.exe");
-        assert_eq!(visible("Grüße ✓\nzwei"), "Grüße ✓\nzwei");
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
+use crate::escape::one_line;
+
 /// The next step after a call that failed with `status`, if there is one.
 pub(super) fn next_step(status: &Status, is_change: bool) -> Option<String> {
     match status.get_details_error_info() {
@@ -44,7 +46,8 @@ fn without_reason(code: Code, is_change: bool) -> &'static str {
 }
 
 fn step(reason: &str, metadata: &HashMap<String, String>, is_change: bool) -> Option<String> {
-    let value = |name: &str, unknown: &str| metadata.get(name).cloned().unwrap_or_else(|| unknown.to_owned());
+    let value =
+        |name: &str, unknown: &str| metadata.get(name).map_or_else(|| unknown.to_owned(), |value| one_line(value));
     let step = match reason {
         "FIELD_INVALID" => "the command's --help describes the format of each value",
         "CALLER_UNKNOWN" => {

@@ -68,3 +68,35 @@ fn an_unreachable_authority_is_reported_immediately() {
     let ended = keyctl.run(&["--endpoint", &endpoint, "keys", "list"]).with(6);
     ended.says(&format!("cannot connect to {endpoint}")).says("refused").says("next: is the authority running");
 }
+
+#[test]
+fn errors_contain_no_characters_that_act_on_a_terminal() {
+    let keyctl = Keyctl::start();
+    keyctl.done(&["accounts", "create", "acme"]);
+    std::fs::write(keyctl.file("a\u{1b}[31m.json"), "{}").unwrap();
+    let hidden = "a\u{1b}[31m\u{202e}\u{9b}";
+    for words in [
+        &["keys", "show", hidden][..],
+        &["keys", "renew", "ci", "--save", &format!("missing/{hidden}")],
+        &["verify", hidden],
+        &["--profile", hidden, "status"],
+        &["--endpoint", hidden, "status"],
+        &["--endpoint", &format!("http://{hidden}"), "status"],
+        &["accounts", "create", "--from-file", "a\u{1b}[31m.json"],
+        &["connect", hidden],
+    ] {
+        let ended = keyctl.run(words);
+        let is_shown = |text: &str| text.contains(['\u{1b}', '\u{202e}', '\u{9b}']);
+        assert!(ended.code != Some(0) && !is_shown(&ended.stderr), "{words:?}: {:?}", ended.stderr);
+    }
+}
+
+#[test]
+fn json_contains_no_characters_that_act_on_a_terminal() {
+    let keyctl = Keyctl::start();
+    let name = "pay\u{202e}gnp.\u{2066}";
+    keyctl.done(&["accounts", "create", "acme", "--display-name", name]);
+    let ended = keyctl.run(&["accounts", "show", "acme", "-o", "json"]).with(0);
+    assert!(!ended.stdout.contains('\u{202e}') && ended.stdout.contains("\\u202e"), "{}", ended.stdout);
+    assert_eq!(ended.json()["displayName"], name);
+}
