@@ -1,6 +1,7 @@
 //! The command line.
 
-use clap::Parser;
+use clap::builder::Resettable;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 
 use crate::commands::Command;
 use crate::connection::Connection;
@@ -40,10 +41,31 @@ pub(crate) struct Cli {
     pub(crate) connection: Connection,
 }
 
+impl Cli {
+    /// Parses the arguments and variables of the process.
+    ///
+    /// # Errors
+    /// If they cannot be parsed, or ask for help.
+    pub(crate) fn of_process() -> Result<Self, clap::Error> {
+        let command = without_blank_variables(Self::command());
+        let format = |error: clap::Error| error.format(&mut Self::command());
+        command.try_get_matches().and_then(|matches| Self::from_arg_matches(&matches).map_err(format))
+    }
+}
+
+/// Ignores variables that are set but blank, as in `VARIABLE=` of a container's environment: they count as unset.
+fn without_blank_variables(command: clap::Command) -> clap::Command {
+    let is_blank = |argument: &clap::Arg| {
+        let value = argument.get_env().and_then(std::env::var_os);
+        value.is_some_and(|value| value.as_encoded_bytes().trim_ascii().is_empty())
+    };
+    command
+        .mut_args(|argument| if is_blank(&argument) { argument.env(Resettable::Reset) } else { argument })
+        .mut_subcommands(without_blank_variables)
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

@@ -6,7 +6,7 @@ use anstream::{AutoStream, ColorChoice};
 use clap::ValueEnum;
 use prost::{Message, Name};
 
-use crate::errors::Error;
+use crate::errors::{Error, Exit};
 use crate::escape::visible;
 use crate::json;
 use crate::table::Table;
@@ -59,6 +59,24 @@ pub(crate) fn print(text: &str) -> Result<(), Error> {
 pub(crate) fn note(text: &str) {
     // An error of standard error cannot be reported.
     let _ = writeln!(io::stderr(), "{}", visible(text));
+}
+
+/// Prints the help or version that the arguments ask for on standard output, or their error on standard error.
+///
+/// # Errors
+/// If the help or version cannot be written.
+pub(crate) fn explain(outcome: &clap::Error) -> Result<Exit, Error> {
+    if !outcome.use_stderr() {
+        return outcome.print().map(|()| Exit::Done).map_err(Error::Output);
+    }
+    let text = outcome.render().to_string();
+    if visible(&text) == text {
+        // An error of standard error cannot be reported.
+        let _ = outcome.print();
+    } else {
+        note(text.trim_end());
+    }
+    Ok(Exit::Usage)
 }
 
 /// Prints a question without a line break, so that the user types the answer next to it.

@@ -30,7 +30,7 @@ mod views;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::CommandFactory as _;
 
 use arguments::Cli;
 use errors::{Error, Exit};
@@ -38,16 +38,7 @@ use errors::{Error, Exit};
 /// Runs the program with the arguments of the process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let ended = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => {
-            let ended = runtime.block_on(run_until_interrupted(cli));
-            // An interrupted question still blocks a thread on its input.
-            runtime.shutdown_background();
-            ended
-        }
-        Err(error) => Err(Error::Runtime(error)),
-    };
+    let ended = Cli::of_process().map_or_else(|error| console::explain(&error), run);
     let exit = ended.unwrap_or_else(|error| {
         let exit = error.exit();
         if exit != Exit::Done {
@@ -56,6 +47,19 @@ pub fn main() -> ExitCode {
         exit
     });
     exit.into()
+}
+
+/// Runs the command on a runtime of its own.
+fn run(cli: Cli) -> Result<Exit, Error> {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => {
+            let ended = runtime.block_on(run_until_interrupted(cli));
+            // An interrupted question still blocks a thread on its input.
+            runtime.shutdown_background();
+            ended
+        }
+        Err(error) => Err(Error::Runtime(error)),
+    }
 }
 
 /// Runs the command. An interrupt drops it, which removes unfinished files.

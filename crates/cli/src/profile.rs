@@ -31,7 +31,8 @@ pub(crate) struct Profile {
 
 /// Loads the profile with this name, or the default profile. The default profile file may be missing.
 pub(crate) fn load(config: Option<&Path>, name: Option<&str>) -> Result<Profile, Error> {
-    let home = std::env::home_dir();
+    // A relative path would read a file of the current folder.
+    let home = std::env::home_dir().filter(|home| home.is_absolute());
     let Some(path) = config.map(Path::to_owned).or_else(|| default_path(home.as_deref())) else {
         return name.map_or_else(|| Ok(Profile::default()), |name| Err(no_profile(name, Path::new("~/.config"), &[])));
     };

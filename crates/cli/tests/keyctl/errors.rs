@@ -100,3 +100,13 @@ fn json_contains_no_characters_that_act_on_a_terminal() {
     assert!(!ended.stdout.contains('\u{202e}') && ended.stdout.contains("\\u202e"), "{}", ended.stdout);
     assert_eq!(ended.json()["displayName"], name);
 }
+
+#[test]
+fn errors_of_arguments_contain_no_characters_that_act_on_a_terminal() {
+    let keyctl = Keyctl::start();
+    let hidden = "a\u{1b}[31m\u{202e}\u{9b}";
+    for words in [&["audit", "--action", hidden][..], &[hidden], &["status", "--wait-for", hidden]] {
+        let ended = keyctl.run(words).with(2).says("\\u{202e}");
+        assert!(!ended.stderr.contains(['\u{1b}', '\u{202e}', '\u{9b}']), "{:?}", ended.stderr);
+    }
+}

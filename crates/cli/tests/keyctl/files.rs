@@ -108,3 +108,28 @@ fn a_byte_order_mark_is_accepted_in_every_file() {
         keyctl.run(words).with(8).says("utf16.token cannot be used: is UTF-16; save it as UTF-8");
     }
 }
+
+#[test]
+fn a_variable_that_is_set_but_blank_counts_as_unset() {
+    let keyctl = Keyctl::start();
+    let variables = [
+        "KEYCTL_TOKEN",
+        "KEYCTL_CA_FILE",
+        "KEYCTL_CLIENT_CERT",
+        "KEYCTL_CLIENT_KEY",
+        "KEYCTL_PROFILE",
+        "KEYCTL_CONFIG",
+        "KEYCTL_TIMEOUT",
+        "KEYCTL_OUTPUT",
+        "XDG_CONFIG_HOME",
+        "HOME",
+    ];
+    for blank in ["", " ", "\r"] {
+        run(keyctl.command(&["keys", "list"]).envs(variables.map(|name| (name, blank)))).with(0);
+    }
+    let endpoint = keyctl.endpoint();
+    let profile = format!("default = 'a'\n[profile.a]\nendpoint = '{endpoint}'\ntoken_file = 'data/root.token'\n");
+    fs::write(keyctl.file("config.toml"), profile).unwrap();
+    let blank = [("KEYCTL_ENDPOINT", ""), ("KEYCTL_TOKEN_FILE", "")];
+    run(keyctl.command(&["--config", "config.toml", "status"]).envs(blank)).with(0);
+}

@@ -158,7 +158,7 @@ fn read(settings: &Settings, mode: ConfigMode) -> Result<Config, ConfigErrors> {
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| {
         // A name that is not UTF-8 is not a setting of the server.
-        Some((name.into_string().ok()?, value.into_string().unwrap_or_default()))
+        Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
     })
 }
 

@@ -3,8 +3,6 @@
 
 use std::io::Write as _;
 
-use clap::Parser as _;
-
 use super::config::Cli;
 use crate::observability::telemetry::log_as_json;
 
@@ -15,7 +13,7 @@ const SHOWN_LENGTH_MAX: usize = 32;
 /// Parses the arguments of the process. Prints help, the version or an error, and ends the process, when they ask for
 /// it. The error is a JSON line if `is_json`.
 pub(super) fn parse(is_json: bool) -> Cli {
-    Cli::try_parse().unwrap_or_else(|error| {
+    Cli::of_process().unwrap_or_else(|error| {
         if !error.use_stderr() {
             error.exit();
         }
@@ -50,6 +48,8 @@ fn is_plain(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
 
     fn message(arguments: &[&str]) -> String {

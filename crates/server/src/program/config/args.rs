@@ -7,7 +7,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::builder::Resettable;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 /// Issues API keys and verifies, for every call, whether a token permits it.
 ///
@@ -24,11 +25,32 @@ pub struct Cli {
 }
 
 impl Cli {
+    /// Parses the arguments and variables of the process.
+    ///
+    /// # Errors
+    /// If they cannot be parsed, or ask for help.
+    pub fn of_process() -> Result<Self, clap::Error> {
+        let command = without_blank_variables(Self::command());
+        let format = |error: clap::Error| error.format(&mut Self::command());
+        command.try_get_matches().and_then(|matches| Self::from_arg_matches(&matches).map_err(format))
+    }
+
     /// Returns the command to run.
     #[must_use]
     pub fn into_command(self) -> Command {
         self.command.unwrap_or(Command::Serve(self.settings))
     }
+}
+
+/// Ignores variables that are set but blank, as in `VARIABLE=` of a container's environment: they count as unset.
+fn without_blank_variables(command: clap::Command) -> clap::Command {
+    let is_blank = |argument: &clap::Arg| {
+        let value = argument.get_env().and_then(std::env::var_os);
+        value.is_some_and(|value| value.as_encoded_bytes().trim_ascii().is_empty())
+    };
+    command
+        .mut_args(|argument| if is_blank(&argument) { argument.env(Resettable::Reset) } else { argument })
+        .mut_subcommands(without_blank_variables)
 }
 
 /// The subcommands.

@@ -49,12 +49,14 @@ fn is_service_link(name: &str, value: &str) -> bool {
         || (name.ends_with("_PORT") && ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme)))
 }
 
-/// Returns an error for each unknown variable. Values are read only to recognize those of Kubernetes.
+/// Returns an error for each unknown variable that is not blank. Values are read only for this, and to recognize those
+/// of Kubernetes.
 pub(super) fn unknown(variables: &BTreeMap<String, String>) -> Vec<ConfigError> {
     let unknown = variables
         .iter()
         .filter(|(name, value)| {
             name.starts_with(PREFIX)
+                && !value.trim().is_empty()
                 && !OF_TESTS.contains(&name.as_str())
                 && !KNOWN.contains(name)
                 && !is_service_link(name, value)
@@ -115,6 +117,7 @@ mod tests {
             messages(&[("KEY_AUTHORITY_SOMETHING_ELSE_ENTIRELY", "secret")]),
             ["KEY_AUTHORITY_SOMETHING_ELSE_ENTIRELY is not a setting of key-authority"]
         );
+        assert!(messages(&[("KEY_AUTHORITY_LEESE", ""), ("KEY_AUTHORITY_LEASES", " ")]).is_empty());
         assert_eq!(messages(&[("KEY_AUTHORITY_SEED", "7"), ("KEY_AUTHORITY_SEEDS", "7")]).len(), 1);
     }
 

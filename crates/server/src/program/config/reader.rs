@@ -22,8 +22,8 @@ impl Reader {
         self.errors.push(ConfigError::invalid(flag, value, rule));
     }
 
-    /// Reads a path. An empty one is an error and not "none": an unset variable must not disable, for example, the
-    /// client CA.
+    /// Reads a path. An empty one is an error and not "none": a script whose variable is unset must not disable, for
+    /// example, the client CA.
     pub(super) fn path(&mut self, flag: &'static str, text: Option<&str>) -> Option<PathBuf> {
         let text = text?;
         if text.is_empty() {

@@ -178,6 +178,13 @@ fn risky_settings_cause_warnings() {
     let url = "postgres://h/d?sslmode=verify-full";
     let external = ["--database-url", url, "--secret-file", "/s", "--data-dir", "/d"];
     assert!(matches!(warnings(&external)[..], [only] if only.contains("--data-dir")));
+    let blank_client_ca = |tls: &[&str]| {
+        let variables = [("KEY_AUTHORITY_CLIENT_CA".to_owned(), String::new())];
+        Config::from_args(&settings(tls), ConfigMode::Serve, variables).unwrap().warnings()
+    };
+    let tls = ["--tls-cert", "c", "--tls-key", "k", "--client-ca", "a"];
+    assert!(matches!(blank_client_ca(&tls[..4])[..], [only] if only.contains("clients need no certificate")));
+    assert!(blank_client_ca(&tls).is_empty() && blank_client_ca(&[]).is_empty());
     assert!(warnings(&external[..4]).is_empty() && warnings(&external[4..]).is_empty());
 }
 

@@ -228,3 +228,19 @@ async fn a_byte_order_mark_is_accepted_in_every_file() {
         assert!(line.contains("is UTF-16; save it as UTF-8"), "{line}");
     }
 }
+
+#[tokio::test]
+async fn a_variable_that_is_set_but_blank_counts_as_unset() {
+    let known = subcommand(["serve", "--help"]).await.well().stdout;
+    let names: Vec<_> = known.split("[env: ").skip(1).filter_map(|rest| rest.split('=').next()).collect();
+    assert!(names.len() > 20 && names.contains(&"KEY_AUTHORITY_CLIENT_CA"), "{names:?}");
+    let folder = tempfile::tempdir().unwrap();
+    let data_dir = folder.path().display().to_string();
+    for blank in ["", " ", "\r"] {
+        let variables: Vec<_> =
+            names.iter().map(|name| (*name, blank)).chain([("KEY_AUTHORITY_LEESE", blank)]).collect();
+        with_environment(&["check-config", "--data-dir", &data_dir], &variables).await.well();
+    }
+    let text = subcommand(["check-config", "--client-ca", ""]).await.badly().text();
+    assert!(text.contains("--client-ca") && text.contains("must not be empty"), "a flag is explicit:\n{text}");
+}
