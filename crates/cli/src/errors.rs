@@ -90,6 +90,8 @@ pub(crate) enum Error {
     NoActiveKey { account: String },
     #[error("interrupted; a change in progress may have been made")]
     Interrupted,
+    #[error("standard output is closed or discarded, and the token would be lost; nothing was changed")]
+    ClosedOutput,
     #[error("cannot write the output")]
     Output(#[source] io::Error),
     #[error("cannot encode the response as JSON: {0}")]
@@ -128,6 +130,7 @@ impl Error {
             Self::TokenLost { key_id, .. } => {
                 return Some(format!("keyctl keys renew {key_id} issues another token and ends this one"));
             }
+            Self::ClosedOutput => "--save FILE writes the token to a file",
             Self::Exists(_) => "choose another file, or move the existing one",
             Self::ProfileFile { .. } | Self::NoProfile { .. } => "docs/keyctl.md shows an example of a profile file",
             Self::NoToken { .. } => "put one token of a key of account system there, and nothing else",
@@ -176,6 +179,7 @@ impl Error {
             | Self::ProfileFile { .. }
             | Self::NoProfile { .. }
             | Self::NoToken { .. }
+            | Self::ClosedOutput
             | Self::Output(_) => Exit::File,
             Self::Json(_) | Self::NoRandomness(_) | Self::Runtime(_) => Exit::Fault,
             Self::Interrupted => Exit::Interrupted,

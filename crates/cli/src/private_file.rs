@@ -53,11 +53,15 @@ impl SaveFile {
     }
 
     /// Writes the token and syncs it to disk.
-    pub(crate) fn keep(mut self, token: &str) -> std::io::Result<PathBuf> {
+    pub(crate) fn keep(mut self, token: &str) -> std::io::Result<()> {
         writeln!(self.file, "{token}")?;
         self.file.sync_all()?;
         self.is_kept = true;
-        Ok(self.path.clone())
+        Ok(())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 }
 

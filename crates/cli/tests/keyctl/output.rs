@@ -96,3 +96,87 @@ fn a_token_that_cannot_be_printed_is_reported_as_lost() {
     let ended = unread(&mut keyctl.command(&["keys", "renew", "ci", "-o", "token"]));
     ended.with(6).says("key ci has a new token, but it is lost").says("next: keyctl keys renew ci");
 }
+
+/// Runs keyctl with a redirection of the shell, such as `>&-`.
+fn redirected(keyctl: &Keyctl, words: &[&str], redirection: &str) -> Ended {
+    by_shell(keyctl, words, &format!("exec \"$0\" \"$@\" {redirection}"))
+}
+
+/// Runs a script of the shell whose arguments are keyctl and its arguments.
+fn by_shell(keyctl: &Keyctl, words: &[&str], script: &str) -> Ended {
+    let program = keyctl.command(words);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script]).arg(program.get_program()).args(program.get_args()).current_dir(keyctl.server.folder());
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    run(&mut shell)
+}
+
+#[test]
+fn no_token_is_created_if_standard_output_is_closed() {
+    let keyctl = Keyctl::start();
+    let token = keyctl.key("ci");
+    let connect = ["connect", "empty", "--create", "--url", "https://mcp.example.com/mcp"];
+    keyctl.done(&["accounts", "create", "empty"]);
+    for words in [
+        &["keys", "renew", "ci", "-o", "token"][..],
+        &["keys", "renew", "ci", "-o", "json"],
+        &["keys", "create", "acme"],
+        &["connect", "empty", "--create", "-o", "token"],
+        &connect,
+    ] {
+        let ended = redirected(&keyctl, words, ">&-").with(8);
+        ended.says("standard output is closed").says("nothing was changed").says("next: --save FILE");
+    }
+    assert_eq!(keyctl.verdict(&token), "VERDICT_VALID", "the key must not be renewed");
+    assert_eq!(keyctl.done(&["keys", "list", "empty"]).lines().count(), 1, "only a header");
+    redirected(&keyctl, &["keys", "renew", "ci", "--save", "key.txt"], ">&-").with(0);
+    redirected(&keyctl, &["keys", "create", "acme"], ">/dev/null").with(0);
+}
+
+#[test]
+fn output_that_cannot_be_written_is_reported() {
+    let keyctl = Keyctl::start();
+    keyctl.done(&["accounts", "create", "stored", "--recoverable", "true"]);
+    keyctl.done(&["accounts", "create", "empty"]);
+    keyctl.done(&["keys", "create", "stored", "--key-id", "kept"]);
+    keyctl.key("ci");
+    for (words, key) in [
+        (&["keys", "renew", "ci", "-o", "token"][..], "ci"),
+        (&["keys", "renew", "ci", "-o", "json"], "ci"),
+        (&["keys", "create", "acme", "--key-id", "new"], "new"),
+        (&["connect", "empty", "--create", "--url", "https://mcp.example.com/mcp"], "key_"),
+    ] {
+        let ended = redirected(&keyctl, words, ">/dev/full").with(6).says("No space left on device");
+        ended.says(&format!("key {key}")).says("has a new token, but it is lost").says("next: keyctl keys renew");
+    }
+    for words in [
+        &["keys", "list"][..],
+        &["keys", "reveal", "kept", "-o", "token"],
+        &["status"],
+        &["completions", "bash"],
+        &["--help"],
+        &["--version"],
+    ] {
+        redirected(&keyctl, words, ">/dev/full").with(8).says("cannot write the output: No space left on device");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_reported() {
+    let keyctl = Keyctl::start();
+    let token = keyctl.key("ci");
+    for file in ["/dev/full", "/dev/stdout", "data", "missing/key.txt"] {
+        keyctl.run(&["keys", "renew", "ci", "--save", file]).with(8).says(file);
+    }
+    assert_eq!(keyctl.verdict(&token), "VERDICT_VALID", "the key must not be renewed");
+    // Files can be created, but not grow.
+    let full = "trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\"";
+    let ended = by_shell(&keyctl, &["keys", "renew", "ci", "--save", "key.txt"], full);
+    ended.with(6).says("key ci has a new token, but it is lost: cannot write its file").says("keyctl keys renew ci");
+    assert!(!keyctl.file("key.txt").exists());
+}

@@ -9,7 +9,7 @@ use tonic::transport::Uri;
 
 use super::Session;
 use crate::client::Api;
-use crate::console::{Format, note};
+use crate::console::{Format, is_closed, note};
 use crate::errors::{Error, Exit};
 use crate::request_id;
 use crate::table::{Table, plain};
@@ -56,11 +56,19 @@ impl Wanted {
                 "--output token is not available with --url: the token is part of the instructions".into(),
             ));
         }
+        if create_if_none && is_closed() {
+            return Err(Error::ClosedOutput);
+        }
         let answer = ask(session, self.request(account, create_if_none)?).await?;
         if answer.token_source() == TokenSource::NoKey {
             return Ok(None);
         }
-        session.console.show(&answer, || table(&answer.instructions))?;
+        session.console.show(&answer, || table(&answer.instructions)).map_err(|error| match (error, &answer.key) {
+            (Error::Output(error), Some(key)) if answer.token_source() == TokenSource::Created => {
+                Error::TokenLost { key_id: key.id.clone(), why: "cannot write the output", source: Some(error) }
+            }
+            (error, _) => error,
+        })?;
         propagation::report(answer.propagation.as_ref());
         if session.console.format == Format::Table {
             for instruction in answer.instructions.iter().filter(|instruction| !instruction.warning.is_empty()) {

@@ -10,7 +10,7 @@ use prost::{Message, Name};
 
 use super::Session;
 use crate::client::Api;
-use crate::console::{Format, note, print};
+use crate::console::{Format, is_closed, note, print};
 use crate::errors::{Error, Exit};
 use crate::private_file::SaveFile;
 use crate::table::{Table, plain};
@@ -25,14 +25,19 @@ pub(crate) struct Save {
 }
 
 impl Save {
-    /// Creates the file before the token is created, so that no token is lost if the file cannot be created.
+    /// Creates the file before the token is created, so that no token is lost if the file cannot be created. Without a
+    /// file, checks that standard output is open.
     pub(super) fn prepare(self, session: &Session) -> Result<Option<SaveFile>, Error> {
         if self.save.is_some() && session.console.format == Format::Token {
             return Err(Error::Usage(
                 "--save writes the token to a file and --output token prints it: choose one".into(),
             ));
         }
-        self.save.map(SaveFile::create).transpose()
+        match self.save {
+            Some(path) => SaveFile::create(path).map(Some),
+            None if is_closed() => Err(Error::ClosedOutput),
+            None => Ok(None),
+        }
     }
 }
 
@@ -99,6 +104,8 @@ pub(super) fn show(
     file: Option<SaveFile>,
 ) -> Result<Exit, Error> {
     let lost = |why, source| Error::TokenLost { key_id: key_id.to_owned(), why, source };
+    // A revealed token is stored, and can be revealed again.
+    let is_shown_once = answer.propagation().is_some();
     if answer.token().is_empty() {
         // The first response was lost, and a token is shown only once.
         return Err(lost("the response with the token was lost", None));
@@ -106,7 +113,14 @@ pub(super) fn show(
     let is_saved = file.is_some();
     if let Some(file) = file {
         let token = std::mem::take(answer.token());
-        let path = file.keep(&token).map_err(|error| lost("cannot write its file", Some(error)))?;
+        let path = file.path().to_owned();
+        file.keep(&token).map_err(|source| {
+            if is_shown_once {
+                lost("cannot write its file", Some(source))
+            } else {
+                Error::File { path: path.clone(), source }
+            }
+        })?;
         session.console.show(&answer, || table(session, &answer, "saved", &path.display().to_string()))?;
     } else {
         let token = answer.token().clone();
@@ -116,7 +130,7 @@ pub(super) fn show(
             session.console.show(&answer, || table(session, &answer, "token", &token))
         };
         shown.map_err(|error| match error {
-            Error::Output(error) => lost("cannot write the output", Some(error)),
+            Error::Output(error) if is_shown_once => lost("cannot write the output", Some(error)),
             error => error,
         })?;
     }
