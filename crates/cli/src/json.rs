@@ -15,6 +15,11 @@ pub(crate) fn text<M: Message + Name>(message: &M) -> Result<String, Error> {
     pretty(&dynamic(message)?)
 }
 
+/// Converts a message to a JSON value.
+pub(crate) fn value<M: Message + Name>(message: &M) -> Result<serde_json::Value, Error> {
+    serde_json::to_value(dynamic(message)?).map_err(|error| Error::Json(error.to_string()))
+}
+
 /// Converts a value to JSON on several lines, without characters that would act on a terminal.
 pub(crate) fn pretty(value: &impl Serialize) -> Result<String, Error> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Error::Json(error.to_string()))?;

@@ -11,7 +11,7 @@ use crate::views::{account, propagation};
 mod create;
 mod delete;
 mod edit;
-mod list;
+pub(super) mod list;
 mod policy;
 mod resume;
 mod show;

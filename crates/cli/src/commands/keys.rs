@@ -18,6 +18,7 @@ mod import;
 pub(super) mod list;
 pub(super) mod new_token;
 mod renew;
+mod report;
 mod reveal;
 mod revoke;
 mod settings;
@@ -32,6 +33,8 @@ pub(crate) enum Keys {
     Import(import::Import),
     /// Lists keys, newest first
     List(list::List),
+    /// Lists active keys that need attention; exit code 1 if there are any
+    Report(report::Report),
     /// Shows a key without its token
     Show(show::Show),
     /// Changes fields of a key; its token stays the same
@@ -60,6 +63,7 @@ impl Keys {
             Self::Create(create) => create.run(session).await,
             Self::Import(import) => import.run(session).await,
             Self::List(list) => list.run(session).await,
+            Self::Report(report) => report.run(session).await,
             Self::Show(show) => show.run(session).await,
             Self::Edit(edit) => edit.run(session).await,
             Self::Disable(disable) => disable.run(session).await,

@@ -9,7 +9,8 @@ use tonic::Code;
 pub(crate) enum Exit {
     /// Success; for `verify`: the token is valid.
     Done = 0,
-    /// Negative result: another verdict, no active key to connect with, or a key that was not imported.
+    /// Negative result: another verdict, no active key to connect with, a key that was not imported, or keys that need
+    /// attention.
     No = 1,
     /// Invalid command or value.
     Usage = 2,

@@ -18,6 +18,7 @@ mod import;
 mod interrupted;
 mod output;
 mod prompts;
+mod report;
 mod session;
 mod support;
 

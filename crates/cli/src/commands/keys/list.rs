@@ -1,7 +1,7 @@
 //! `keyctl keys list`.
 
 use clap::{Args, ValueEnum};
-use key_authority_proto::v1::{KeyState, ListKeysRequest, ListKeysResponse};
+use key_authority_proto::v1::{Key, KeyState, ListKeysRequest, ListKeysResponse};
 
 use super::Session;
 use crate::client::Api;
@@ -61,21 +61,31 @@ pub(in crate::commands) async fn keys_of(
     states: &[KeyState],
     project: &str,
 ) -> Result<ListKeysResponse, Error> {
-    let mut request = ListKeysRequest {
+    let request = ListKeysRequest {
         account: account.to_owned(),
         states: states.iter().map(|&state| state.into()).collect(),
         project: project.to_owned(),
-        page_size: PAGE_SIZE,
-        page_token: String::new(),
+        ..ListKeysRequest::default()
     };
     let mut keys = Vec::new();
+    for_each_page(session, request, |page| keys.extend(page)).await?;
+    Ok(ListKeysResponse { keys, next_page_token: String::new() })
+}
+
+/// Lists keys and calls `take` with each page.
+pub(super) async fn for_each_page(
+    session: &Session,
+    mut request: ListKeysRequest,
+    mut take: impl FnMut(Vec<Key>),
+) -> Result<(), Error> {
+    request.page_size = PAGE_SIZE;
     loop {
         let rpc = |mut api: Api, request| async move { api.list_keys(request).await };
         let page = session.client.ask(request.clone(), rpc).await?;
-        keys.extend(page.keys);
+        take(page.keys);
         request.page_token = page.next_page_token;
         if request.page_token.is_empty() {
-            return Ok(ListKeysResponse { keys, next_page_token: String::new() });
+            return Ok(());
         }
     }
 }
