@@ -99,7 +99,7 @@ async fn a_start_on_a_silent_database_is_explained(database: Database) {
     assert!(text.contains("cannot use the database") && text.contains("timed out"), "{text}");
 }
 
-/// Starts PgBouncer between an authority and its database.
+/// Starts `PgBouncer` between an authority and its database.
 async fn behind(mode: &str) -> (Authority, Pooler) {
     let authority = Setup::on(Database::Postgres).log("info").password(PASSWORD).linked().prepare().await;
     let pooler = Pooler::start(mode, authority.database().server_login()).await;

@@ -62,7 +62,8 @@ async fn the_guide_lists_every_method(authority: Authority) {
         let permission = description.split("\n\n").find_map(|part| part.strip_prefix("Permission: ")).unwrap();
         let permission = permission.replace('\n', " ");
         let permission = permission.split(". ").next().unwrap().trim_end_matches('.');
-        table += &format!("| `{method}` | {} | {permission} |\n", operation["summary"].as_str().unwrap());
+        let summary = operation["summary"].as_str().unwrap();
+        table.extend(["| `", &method, "` | ", summary, " | ", permission, " |\n"]);
     }
     let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/http.md");
     let guide = std::fs::read_to_string(guide).unwrap();

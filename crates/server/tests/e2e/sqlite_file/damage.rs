@@ -25,10 +25,10 @@ async fn a_damaged_file_ends_the_start_with_the_cause(database: Database) {
         (right[..60].to_vec(), "is not an SQLite"),
     ];
     // Every page but the header, one by one or all together, is not what it should be.
-    let all = (1..pages).map(|page| page..page + 1).chain([1..pages]);
-    for damaged in all {
+    let all = (1..pages).map(|page| (page, page + 1)).chain(std::iter::once((1, pages)));
+    for (first, end) in all {
         let mut bytes = right.clone();
-        bytes[damaged.start * 4096..damaged.end * 4096].fill(0x55);
+        bytes[first * 4096..end * 4096].fill(0x55);
         damages.push((bytes, "damaged"));
     }
     for (content, words) in damages {

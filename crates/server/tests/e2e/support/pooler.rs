@@ -1,4 +1,4 @@
-//! PgBouncer in front of a database.
+//! `PgBouncer` in front of a database.
 
 use std::process::{Child, Command, Stdio};
 
@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use super::database::Login;
 use super::{eventually, in_time};
 
-/// A running PgBouncer. Dropping it ends it.
+/// A running `PgBouncer`. Dropping it ends it.
 pub(crate) struct Pooler {
     process: Child,
     address: String,
