@@ -42,11 +42,13 @@ impl Cli {
     }
 }
 
-/// Ignores variables that are set but blank, as in `VARIABLE=` of a container's environment: they count as unset.
+/// Ignores variables that are set but blank, as in `VARIABLE=` of a container's environment: they count as unset. An
+/// empty address of the HTTP door has a meaning: it switches the door off.
 fn without_blank_variables(command: clap::Command) -> clap::Command {
     let is_blank = |argument: &clap::Arg| {
         let value = argument.get_env().and_then(std::env::var_os);
-        value.is_some_and(|value| value.as_encoded_bytes().trim_ascii().is_empty())
+        let is_off = argument.get_id() == "api_listen" && value.as_ref().is_some_and(|value| value.is_empty());
+        !is_off && value.is_some_and(|value| value.as_encoded_bytes().trim_ascii().is_empty())
     };
     command
         .mut_args(|argument| if is_blank(&argument) { argument.env(Resettable::Reset) } else { argument })
