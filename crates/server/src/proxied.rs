@@ -1,4 +1,4 @@
-//! The decision about a request that a proxy asks about, whatever protocol the proxy uses.
+//! The decision about a request that a proxy asks about, for each protocol of proxies.
 //!
 //! The question consists of the route's configuration in the proxy, the token in the request, and the address that the
 //! request came from. The functions that decide a Verify decide it. `ext_authz` and `http` convert their protocols to

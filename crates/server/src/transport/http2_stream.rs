@@ -31,7 +31,7 @@ const GOAWAY: &[u8] = &[0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0,
 /// The number of bytes that one poll of the connection's task reads: about 300 calls, or a thousand small frames.
 const READ_MAX: usize = 32 * 1024;
 
-/// What the task of a connection and its stream tell each other. Clones share it.
+/// The state that the task of a connection shares with its stream. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct StreamControl(Arc<Shared>);
 

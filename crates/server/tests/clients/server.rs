@@ -91,7 +91,7 @@ impl Server {
         Self { child, _stdout: stdout, folder, address, root_token_file }
     }
 
-    /// A folder for whoever calls it, which goes when the server goes. What the server printed lies there in `stdout.log`.
+    /// A folder for the test, removed with the server. It has the server's standard output in `stdout.log`.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }

@@ -8,7 +8,7 @@ use crate::support::client::{key_for, only};
 use crate::support::http::{request, send, send_http2, series};
 use crate::support::{Authority, Database, Setup, on_sqlite};
 
-/// A key with everything that a header tells of.
+/// A key with everything that a header describes.
 async fn labelled(authority: &Authority) -> String {
     let root = authority.client();
     root.new_account("acme", KeyPolicy::default()).await;
@@ -42,7 +42,7 @@ async fn a_valid_visitor_passes_with_headers_about_the_key(authority: Authority)
         }
         assert!(answer.body.is_empty() && !format!("{answer:?}").contains(&token));
     }
-    // The scopes are told even if there are none, so that no proxy keeps the visitor's own header.
+    // The header is set even if there are no scopes, so that no proxy keeps the visitor's own header.
     let bare = authority.client().key_in("acme").await.token;
     let answer = visit(&authority, &root, "", &[("x-api-key", &bare)]).await;
     assert_eq!((answer.status, answer.header("x-key-scopes")), (200, Some("")));

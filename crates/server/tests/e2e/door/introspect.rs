@@ -83,7 +83,7 @@ async fn every_other_token_is_inactive_and_nothing_else(authority: Authority) {
         inactive.push(ask(&limited, &form).await);
         let without: Vec<_> = right.iter().copied().filter(|(known, _)| *known != name).collect();
         let answer = ask(&limited, &without).await;
-        // What is not demanded is no reason; an address that is not told is one.
+        // What is not demanded is no reason; an unknown address is one.
         assert_eq!(answer.json()["active"], name != "client_ip", "without {name}");
     }
     for answer in inactive {

@@ -26,7 +26,7 @@ async fn an_outage_of_the_database_is_503_on_every_path(database: Database) {
         [
             introspect(&authority, &bearer, &[("token", &key.token)]).await,
             visit(&authority, &root, "", &[("authorization", &visitor)]).await,
-            // Nor is anybody told that a token is wrong.
+            // Nor does any response say that a token is wrong.
             introspect(&authority, &bearer, &[("token", "nothing")]).await,
             visit(&authority, &root, "", &[("authorization", "Bearer nothing")]).await,
             visit(&authority, &root, "", &[]).await,

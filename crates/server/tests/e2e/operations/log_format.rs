@@ -1,4 +1,4 @@
-//! `--log-format json`: whatever goes wrong, standard error has JSON lines only.
+//! `--log-format json`: standard error has JSON lines only, also for failed starts.
 
 use serde_json::Value;
 

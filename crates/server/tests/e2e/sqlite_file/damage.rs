@@ -1,4 +1,4 @@
-//! A file that cannot be read is told with its cause, and soon.
+//! A file that cannot be read is reported with its cause, and soon.
 
 use std::fs;
 use std::os::unix::fs::FileExt as _;
