@@ -14,6 +14,7 @@ mod completions;
 mod connect;
 mod keys;
 mod status;
+mod tokens;
 mod verify;
 
 /// A command of `keyctl`.
@@ -25,6 +26,9 @@ pub(crate) enum Command {
     /// Keys of accounts
     #[command(subcommand)]
     Keys(Box<keys::Keys>),
+    /// Keys by a token that you have
+    #[command(subcommand)]
+    Tokens(Box<tokens::Tokens>),
     /// Verifies a token; exit code 0 if it is valid, 1 if not
     Verify(verify::Verify),
     /// Lists changes: what, by whom and when
@@ -42,6 +46,7 @@ impl Command {
     fn shows_token(&self) -> bool {
         match self {
             Self::Keys(keys) => keys.shows_token(),
+            Self::Tokens(tokens) => tokens.shows_token(),
             Self::Connect(_) => true,
             _ => false,
         }
@@ -76,6 +81,7 @@ pub(crate) async fn run(
     match command {
         Command::Accounts(accounts) => accounts.run(&session).await,
         Command::Keys(keys) => keys.run(&session).await,
+        Command::Tokens(tokens) => tokens.run(&session).await,
         Command::Verify(verify) => verify.run(&session).await,
         Command::Audit(audit) => audit.run(&session).await,
         Command::Status(status) => status.run(&session).await,

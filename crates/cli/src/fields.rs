@@ -108,6 +108,18 @@ pub(crate) fn moment(text: &str) -> Result<Moment, String> {
     }
 }
 
+/// A digest of a token, 32 bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Digest(pub(crate) Vec<u8>);
+
+/// Parses a digest in hexadecimal digits, as `sha256sum` prints it.
+pub(crate) fn digest(text: &str) -> Result<Digest, String> {
+    let rule = || "must be 64 hexadecimal digits: printf %s \"$TOKEN\" | sha256sum".to_owned();
+    let digits: Option<Vec<u8>> = text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect();
+    let digits = digits.filter(|digits| digits.len() == 64).ok_or_else(rule)?;
+    Ok(Digest(digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect()))
+}
+
 /// Parses a label, `NAME=VALUE`.
 pub(crate) fn label(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write it like NAME=VALUE")?;
@@ -181,6 +193,14 @@ mod tests {
         assert_eq!(moment("1h").unwrap().before(10_000).seconds, 6_400);
         assert_eq!(moment("2027-01-31T12:00:00Z").unwrap().before(10_000).seconds, 1_801_396_800);
         assert!(moment("yesterday").is_err());
+    }
+
+    #[test]
+    fn a_digest_has_64_hexadecimal_digits() {
+        assert_eq!(digest(&"0F".repeat(32)), Ok(Digest(vec![15; 32])));
+        for text in ["", &"0".repeat(63), &"0".repeat(66), &"g".repeat(64)] {
+            assert!(digest(text).unwrap_err().starts_with("must be 64 hexadecimal digits"), "{text}");
+        }
     }
 
     #[test]

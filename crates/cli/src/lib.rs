@@ -26,6 +26,7 @@ mod table;
 #[doc(hidden)]
 pub mod testing;
 mod text_file;
+mod token_input;
 mod views;
 
 use std::process::ExitCode;

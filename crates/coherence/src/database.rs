@@ -192,7 +192,7 @@ impl Database {
             account: self.account.clone(),
             key_id: line.key_id.clone(),
             accepts_restore: false,
-            is_import: false,
+            key_set: None,
             records_use: false,
             time: key_authority_domain::time::Timestamp::MIN,
         });

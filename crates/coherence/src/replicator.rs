@@ -255,7 +255,7 @@ fn nothing_new(applied: Head) -> Feed {
         account,
         key_id: None,
         accepts_restore: false,
-        is_import: false,
+        key_set: None,
         records_use: false,
         time: key_authority_domain::time::Timestamp::MIN,
     });

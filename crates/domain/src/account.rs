@@ -61,6 +61,19 @@ pub struct KeyPolicy {
     pub recently_used_window: Option<Duration>,
     /// Maximum time for which the old secret stays valid after a renewal. None: [`OVERLAP_DEFAULT`].
     pub max_overlap: Option<Duration>,
+    /// Whether callers may make tokens themselves and send only a digest.
+    pub caller_digests: bool,
+    /// What the holder of a token may do with its own key.
+    pub holder: HolderRights,
+}
+
+/// What the holder of a token may do with its key, through a caller that may only verify tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HolderRights {
+    /// Revoke it.
+    pub may_revoke: bool,
+    /// Renew it.
+    pub may_renew: bool,
 }
 
 /// Which keys count towards `max_keys`.
@@ -248,6 +261,14 @@ impl KeyPolicy {
     pub fn check_overlap(&self, overlap: Duration) -> Result<(), PolicyError> {
         let max = self.max_overlap.unwrap_or(OVERLAP_DEFAULT);
         if overlap > max { Err(PolicyError::OverlapNotAllowed { max }) } else { Ok(()) }
+    }
+
+    /// Checks that a caller may bring the digest of a token that it made.
+    ///
+    /// # Errors
+    /// `DIGEST_NOT_ALLOWED`.
+    pub fn check_digest(&self) -> Result<(), PolicyError> {
+        if self.caller_digests { Ok(()) } else { Err(PolicyError::DigestNotAllowed) }
     }
 
     /// Checks that one more key is allowed if `count` keys exist.

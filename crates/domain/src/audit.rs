@@ -75,11 +75,18 @@ actions! {
     /// The deletion of a key started: every replica records when it last saw the key used, before it confirms the
     /// event.
     PrepareDeleteKey = 17, "prepare_delete_key";
+    /// Keys of an account were revoked together.
+    RevokeKeys = 18, "revoke_keys";
+    /// A key was revoked by a caller that presented its token.
+    RevokeToken = 19, "revoke_token";
+    /// A key got a new secret by a caller that presented its token.
+    RenewToken = 20, "renew_token";
 }
 
 /// The log format that this build understands. It is incremented for each kind of event that replicas of an older build
-/// would misread. 2: keys are imported. 3: the use of a key is recorded before its deletion.
-pub const LOG_FORMAT_VERSION: u32 = 3;
+/// would misread. 2: keys are imported. 3: the use of a key is recorded before its deletion. 4: keys are revoked
+/// together.
+pub const LOG_FORMAT_VERSION: u32 = 4;
 
 impl Action {
     /// The minimum [`LOG_FORMAT_VERSION`] of a replica that applies an event of this kind correctly.
@@ -88,6 +95,7 @@ impl Action {
         match self {
             Self::ImportKeys => 2,
             Self::PrepareDeleteKey => 3,
+            Self::RevokeKeys => 4,
             _ => 1,
         }
     }

@@ -32,8 +32,8 @@ pub enum PolicyError {
     /// The key has expired, and the request sets no new expiry.
     #[error("the key has expired; set lifetime, expire_time or never_expires to renew it")]
     KeyExpired,
-    /// The key is not active, so it cannot connect a client.
-    #[error("the key is not active, so it cannot connect a client; set another key_id, or leave it out")]
+    /// The key is not active, so it can neither connect a client nor be renewed by its holder.
+    #[error("the key is disabled, revoked or expired, so it cannot be used for this; use another key")]
     KeyNotActive,
     /// The policy does not allow the requested expiry.
     #[error("the account's policy does not allow this expiry: {allowed}")]
@@ -65,10 +65,16 @@ pub enum PolicyError {
     /// The account `system` contains the callers' keys. It can be neither suspended nor deleted, and only the authority
     /// mints its tokens.
     #[error(
-        "the account system is reserved: it can be neither created, suspended nor deleted, and no keys can be imported \
-         into it"
+        "the account system is reserved: it can be neither created, suspended nor deleted, and only the authority makes \
+         its tokens"
     )]
     AccountReserved,
+    /// The account's policy does not allow tokens that callers make.
+    #[error("the account's policy does not allow tokens that callers make; leave blake3 and sha256 out")]
+    DigestNotAllowed,
+    /// The account's policy does not allow holders to renew their keys.
+    #[error("the account's policy does not allow holders to renew their keys; call RenewKey")]
+    HolderMayNotRenew,
     /// The account is suspended, so it gets no new keys.
     #[error("the account is suspended; resume it first")]
     AccountSuspended,
@@ -91,6 +97,8 @@ impl PolicyError {
             Self::ProjectsNotAllowed { .. } => "PROJECTS_NOT_ALLOWED",
             Self::AccountNotEmpty => "ACCOUNT_NOT_EMPTY",
             Self::AccountReserved => "ACCOUNT_RESERVED",
+            Self::DigestNotAllowed => "DIGEST_NOT_ALLOWED",
+            Self::HolderMayNotRenew => "HOLDER_MAY_NOT_RENEW",
             Self::AccountSuspended => "ACCOUNT_SUSPENDED",
         }
     }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::access::ProjectAccess;
 use crate::account::{Account, CountedKeys, KeyPolicy, ProjectRule};
 use crate::audit::ChainHash;
-use crate::id::AccountId;
+use crate::id::{AccountId, KeyId};
 use crate::key::{Key, KeyState, Secret};
 use crate::time::Timestamp;
 
@@ -60,6 +60,32 @@ pub fn of_import(account: &AccountId, keys: &[Key], now: Timestamp) -> String {
     json!({ "account": account.as_str(), "key_count": keys.len(), "keys_hash": hash.to_string() }).to_string()
 }
 
+/// The snapshot of keys that are revoked together: their number and a hash over their IDs, in ascending order. As for an
+/// import, the hash is a commitment. `has_more` records that the same call revokes more keys in a later change.
+#[must_use]
+pub fn of_revocation(account: &AccountId, ids: &[KeyId], reason: &str, has_more: bool) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for id in ids {
+        hasher.update(&(id.as_str().len() as u64).to_be_bytes()).update(id.as_str().as_bytes());
+    }
+    let hash = ChainHash(*hasher.finalize().as_bytes());
+    json!({
+        "account": account.as_str(),
+        "key_count": ids.len(),
+        "keys_hash": hash.to_string(),
+        "reason": reason,
+        "has_more": has_more,
+    })
+    .to_string()
+}
+
+/// Reads the number of keys and `has_more` from a snapshot that [`of_revocation`] made. None for any other text.
+#[must_use]
+pub fn read_revocation(text: &str) -> Option<(u64, bool)> {
+    let snapshot: Value = serde_json::from_str(text).ok()?;
+    Some((snapshot.get("key_count")?.as_u64()?, snapshot.get("has_more")?.as_bool()?))
+}
+
 /// The snapshot of an account.
 #[must_use]
 pub fn of_account(account: &Account) -> String {
@@ -102,6 +128,9 @@ fn policy(policy: &KeyPolicy) -> Value {
         "recoverable": policy.recoverable,
         "recently_used_window": policy.recently_used_window.map(seconds),
         "max_overlap": policy.max_overlap.map(seconds),
+        "caller_digests": policy.caller_digests,
+        "holder_may_revoke": policy.holder.may_revoke,
+        "holder_may_renew": policy.holder.may_renew,
     })
 }
 
@@ -132,7 +161,7 @@ mod tests {
     use super::*;
     use crate::account::ExpiryChoice;
     use crate::foreign::Scheme;
-    use crate::id::{Actor, KeyId, Revision};
+    use crate::id::{Actor, Revision};
     use crate::key::{Labels, MintedSecret, NewKey};
     use crate::token::TokenDigest;
 
@@ -176,5 +205,20 @@ mod tests {
         assert!(of_one.contains("\"key_count\":1") && !of_one.contains("key_1"), "{of_one}");
         assert!(of_one != import(&[other]) && of_one != import(&[key.clone(), key.clone()]), "{of_one}");
         assert!(of_account(&account).contains("\"token_prefix\":\"ka_\"") && !of_account(&account).contains("null"));
+    }
+
+    #[test]
+    fn a_snapshot_of_revoked_keys_commits_to_the_set() {
+        let account = AccountId::new("acme").unwrap();
+        let of = |ids: &[&str], has_more| {
+            let ids: Vec<_> = ids.iter().map(|id| KeyId::new(id).unwrap()).collect();
+            of_revocation(&account, &ids, "left", has_more)
+        };
+        let text = of(&["a", "b"], true);
+        assert_eq!(read_revocation(&text), Some((2, true)));
+        assert_eq!(read_revocation(&of(&["a"], false)), Some((1, false)));
+        assert_ne!(of(&["ab", "c"], false), of(&["a", "bc"], false));
+        assert_eq!(read_revocation("{}"), None);
+        assert_eq!(read_revocation("no JSON"), None);
     }
 }

@@ -6,10 +6,11 @@ use crate::ext_authz::HeaderValue;
 use crate::ext_authz::attribute_context::HttpRequest;
 use crate::v1::imported_key::Secret;
 use crate::v1::{
-    ConnectInstruction, CreateKeyResponse, ImportedKey, RenewKeyResponse, RevealTokenResponse, VerifyRequest,
+    ConnectInstruction, CreateKeyResponse, ImportedKey, RenewKeyResponse, RenewTokenRequest, RenewTokenResponse,
+    RevealTokenResponse, RevokeTokenRequest, VerifyRequest,
 };
 
-/// Stands for a token: whether there is one may be told, what it is may not.
+/// Stands for a token: whether there is one is shown, its text is not.
 fn redacted(token: &str) -> &'static str {
     if token.is_empty() { "" } else { "…" }
 }
@@ -43,6 +44,36 @@ impl fmt::Debug for RenewKeyResponse {
             .field("key", &self.key)
             .field("token", &redacted(&self.token))
             .field("propagation", &self.propagation)
+            .finish()
+    }
+}
+
+impl fmt::Debug for RenewTokenRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RenewTokenRequest")
+            .field("token", &redacted(&self.token))
+            .field("overlap", &self.overlap)
+            .field("request_id", &self.request_id)
+            .finish()
+    }
+}
+
+impl fmt::Debug for RenewTokenResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RenewTokenResponse")
+            .field("key", &self.key)
+            .field("token", &redacted(&self.token))
+            .field("propagation", &self.propagation)
+            .finish()
+    }
+}
+
+impl fmt::Debug for RevokeTokenRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RevokeTokenRequest")
+            .field("token", &redacted(&self.token))
+            .field("reason", &self.reason)
+            .field("request_id", &self.request_id)
             .finish()
     }
 }
@@ -119,6 +150,9 @@ mod tests {
             format!("{:?}", VerifyRequest { token: token.clone(), ..Default::default() }),
             format!("{:?}", CreateKeyResponse { token: token.clone(), ..Default::default() }),
             format!("{:?}", RenewKeyResponse { token: token.clone(), ..Default::default() }),
+            format!("{:?}", RenewTokenRequest { token: token.clone(), ..Default::default() }),
+            format!("{:?}", RenewTokenResponse { token: token.clone(), ..Default::default() }),
+            format!("{:?}", RevokeTokenRequest { token: token.clone(), ..Default::default() }),
             format!("{:?}", RevealTokenResponse { token: token.clone() }),
             format!("{:?}", ConnectInstruction { posix_command: token.clone(), ..Default::default() }),
             format!("{:?}", ConnectInstruction { powershell_command: token.clone(), ..Default::default() }),

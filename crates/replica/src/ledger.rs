@@ -10,7 +10,7 @@ use key_authority_domain::audit::ChainHash;
 use key_authority_domain::id::{AccountId, KeyId, ReplicaId, Revision};
 use key_authority_domain::key::Key;
 use key_authority_domain::time::Timestamp;
-use key_authority_storage::feed::{ChangedRows, Feed};
+use key_authority_storage::feed::{ChangedRows, Feed, FeedEvent};
 use key_authority_storage::registry::{JoinRefused, Joining, Nonce, RegistryScan};
 use key_authority_storage::settings::Head;
 use key_authority_storage::usage::UsageDelta;
@@ -29,8 +29,8 @@ pub trait Ledger: Sync {
     fn feed(&self, from: Revision) -> impl Future<Output = Answer<Feed>> + Send;
     /// Reads the current rows of accounts and keys.
     fn rows(&self, accounts: &[AccountId], keys: &[KeyId]) -> impl Future<Output = Answer<ChangedRows>> + Send;
-    /// Reads the keys that one revision created.
-    fn keys_created_by(&self, revision: Revision) -> impl Future<Output = Answer<Vec<Key>>> + Send;
+    /// Reads the keys that an event changed without naming them.
+    fn keys_changed_by(&self, event: &FeedEvent) -> impl Future<Output = Answer<Vec<Key>>> + Send;
     /// Reads everything from one snapshot, in batches; returns the head of that snapshot.
     fn snapshot(&self, take: impl FnMut(ChangedRows) + Send) -> impl Future<Output = Answer<Head>> + Send;
     /// Reads the acceptances of a restore in the log.
@@ -67,8 +67,8 @@ impl Ledger for Store {
         Self::rows(self, accounts, keys).await
     }
 
-    async fn keys_created_by(&self, revision: Revision) -> Answer<Vec<Key>> {
-        Self::keys_created_by(self, revision).await
+    async fn keys_changed_by(&self, event: &FeedEvent) -> Answer<Vec<Key>> {
+        Self::keys_changed_by(self, event).await
     }
 
     async fn snapshot(&self, take: impl FnMut(ChangedRows) + Send) -> Answer<Head> {

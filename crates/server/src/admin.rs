@@ -15,7 +15,10 @@ mod keys;
 mod listing;
 mod mutate;
 mod operations;
+mod parts;
+mod presented;
 mod replay;
+mod revoke_keys;
 mod secrets;
 pub(crate) mod service;
 

@@ -14,6 +14,7 @@ mod held;
 mod introspect;
 mod openapi;
 mod reply;
+mod revoke;
 mod session;
 
 pub(crate) use connect::{ApiError, Rpc, RpcFuture};

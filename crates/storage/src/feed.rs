@@ -28,7 +28,7 @@ use crate::{account_read, key_read};
 pub const FEED_LIMIT: u64 = 1_000;
 /// Maximum number of rows of a table that one read of the snapshot returns.
 const SNAPSHOT_BATCH: usize = 1_000;
-/// Number of keys of an import that one statement returns.
+/// Number of keys of a [`KeySet`] that one statement returns.
 const KEYS_BATCH: usize = 2_500;
 
 /// The log from a revision, inclusive.
@@ -38,8 +38,8 @@ pub struct Feed {
     pub head: Head,
     /// The database's clock, unadjusted: it may be behind the time of the newest event.
     pub now: Timestamp,
-    /// At most [`FEED_LIMIT`] events, in order. The list ends at the first new import, whose keys are as many as a
-    /// replica should read between two heartbeats. It also ends when the rows of the named keys are too large to be
+    /// At most [`FEED_LIMIT`] events, in order. The list ends at the first new event with a [`KeySet`], whose keys are as
+    /// many as a replica should read between two heartbeats. It also ends when the rows of the named keys are too large to be
     /// read at once, but not before the first new event.
     pub events: Vec<FeedEvent>,
 }
@@ -60,10 +60,19 @@ pub struct FeedEvent {
     /// Whether the event records that an operator accepted a restored database. For most other events, the named rows
     /// are sufficient, so a replica can follow events of a newer build whose action it does not know.
     pub accepts_restore: bool,
-    /// Whether the event is an import, which does not name its keys: see [`Store::keys_created_by`].
-    pub is_import: bool,
+    /// The keys of an event that does not name them: see [`Store::keys_changed_by`].
+    pub key_set: Option<KeySet>,
     /// Whether the replica must record the use of the named key before it confirms the event.
     pub records_use: bool,
+}
+
+/// The keys of an event that concerns many, none of which it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeySet {
+    /// The keys that the event created: an import.
+    Created,
+    /// The keys of the account that the event revoked.
+    Revoked,
 }
 
 /// The current rows that a read returned. A requested row that is missing was deleted.
@@ -121,14 +130,21 @@ impl Store {
         .await
     }
 
-    /// The current keys that an import created and that still exist.
+    /// The current keys that an event changed without naming them and that still exist; none for any other event.
     ///
     /// # Errors
     /// If the database did not answer.
-    pub async fn keys_created_by(&self, revision: Revision) -> Result<Vec<Key>, StorageError> {
+    pub async fn keys_changed_by(&self, event: &FeedEvent) -> Result<Vec<Key>, StorageError> {
         use api_key::Column;
-        let ids =
-            api_key::Entity::find().filter(Column::CreateRevision.eq(revision.0)).select_only().column(Column::Id);
+        let Some(key_set) = event.key_set else { return Ok(Vec::new()) };
+        let ids = api_key::Entity::find().filter(match key_set {
+            KeySet::Created => Column::CreateRevision.eq(event.revision.0),
+            // A revocation is permanent, and its time is the time of its event.
+            KeySet::Revoked => {
+                Column::Account.eq(event.account.as_str()).and(Column::RevokeTime.eq(event.time.micros()))
+            }
+        });
+        let ids = ids.select_only().column(Column::Id);
         let ids: Vec<String> = bounded(async { Ok(ids.into_tuple().all(&self.db).await?) }).await?;
         let mut keys = Vec::with_capacity(ids.len());
         for ids in ids.chunks(KEYS_BATCH) {
@@ -265,7 +281,7 @@ fn to_feed(rows: Vec<FeedRow>, from: Revision) -> Result<Feed, StorageError> {
     let events = rows.into_iter().filter_map(|row| to_feed_event(row).transpose());
     let mut events = events.collect::<Result<Vec<_>, _>>()?;
     events.truncate(readable(&events, &sizes, from));
-    if let Some(at) = events.iter().position(|event| event.is_import && event.revision > from) {
+    if let Some(at) = events.iter().position(|event| event.key_set.is_some() && event.revision > from) {
         events.truncate(at + 1);
     }
     Ok(Feed { head, now, events })
@@ -305,7 +321,15 @@ fn to_feed_event(row: FeedRow) -> Result<Option<FeedEvent>, StorageError> {
         account: event.valid("account", AccountId::new(&account))?,
         key_id: event.valid("key_id", row.key_id.as_deref().map(KeyId::new).transpose())?,
         accepts_restore: action == Action::AcceptRestore.number(),
-        is_import: action == Action::ImportKeys.number(),
+        key_set: key_set(action),
         records_use: action == Action::PrepareDeleteKey.number(),
     }))
+}
+
+fn key_set(action: i32) -> Option<KeySet> {
+    match Action::from_number(action)? {
+        Action::ImportKeys => Some(KeySet::Created),
+        Action::RevokeKeys => Some(KeySet::Revoked),
+        _ => None,
+    }
 }

@@ -1,37 +1,21 @@
 //! Reads of keys, each with all versions of its secret.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
-use key_authority_domain::id::{AccountId, KeyId, Revision};
+use key_authority_domain::id::{AccountId, KeyId};
 use key_authority_domain::key::{Key, KeyState};
 use key_authority_domain::time::Timestamp;
-use sea_orm::sea_query::{Expr, LikeExpr, Query};
-use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
-    QueryTrait, Select,
-};
+use sea_orm::sea_query::{Expr, Query};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select};
 
 use crate::entity::api_key::{self, Column};
 use crate::entity::api_key_secret;
 use crate::error::StorageError;
+use crate::key_query::in_states;
 use crate::mapping::key::{KeyRows, to_domain_all};
-use crate::page::{AccountScope, Newest, Page};
 use crate::row_size;
 use crate::store::Store;
 use crate::timeout::bounded;
-
-/// The filter of a list of keys.
-#[derive(Debug, Clone)]
-pub struct KeyQuery {
-    /// Keys of these accounts.
-    pub accounts: AccountScope,
-    /// Keys in these states at `now`. Empty: any.
-    pub states: Vec<KeyState>,
-    /// Keys that cover this project, including those that cover all projects.
-    pub project: Option<String>,
-    /// The instant at which states are computed.
-    pub now: Timestamp,
-}
 
 impl Store {
     /// The key with this ID.
@@ -41,102 +25,6 @@ impl Store {
     pub async fn key(&self, id: &KeyId) -> Result<Option<Key>, StorageError> {
         bounded(find(&self.db, id)).await
     }
-
-    /// A page of keys, newest first. It contains fewer than `size` keys although more follow if their rows are large,
-    /// or with a project.
-    ///
-    /// # Errors
-    /// If the database did not answer.
-    pub async fn keys(
-        &self,
-        query: &KeyQuery,
-        size: u32,
-        after: Option<&Newest>,
-    ) -> Result<Page<Key, Newest>, StorageError> {
-        let mut select = api_key::Entity::find()
-            .filter(in_states(&query.states, query.now))
-            .order_by_desc(Column::CreateRevision)
-            .order_by_desc(Column::Id)
-            .limit(u64::from(size) + 1);
-        if let AccountScope::Only(ids) = &query.accounts {
-            select = select.filter(Column::Account.is_in(ids.iter().map(AccountId::as_str)));
-        }
-        if let Some(project) = &query.project {
-            select = select.filter(may_cover(project));
-        }
-        if let Some(Newest { create_revision: Revision(revision), id }) = after {
-            let beyond = Condition::any().add(Column::CreateRevision.lt(*revision)).add(Column::Id.lt(id.as_str()));
-            // The first condition is the start of the index range.
-            select = select.filter(Column::CreateRevision.lte(*revision)).filter(beyond);
-        }
-        let mut listed = bounded(list(&self.db, select)).await?;
-        let count = row_size::fitting(listed.iter().map(|row| row.bytes)).min(size as usize);
-        let has_more = listed.len() > count;
-        listed.truncate(count);
-        let next = listed
-            .last()
-            .filter(|_| has_more)
-            .map(|row| Newest { create_revision: Revision(row.create_revision), id: row.id.clone() });
-        if listed.is_empty() {
-            return Ok(Page { items: Vec::new(), next });
-        }
-        let ids = listed.iter().map(|row| row.id.as_str());
-        let select = api_key::Entity::find().filter(Column::Id.is_in(ids)).filter(in_states(&query.states, query.now));
-        let keys = bounded(with_secrets(&self.db, select)).await?;
-        let mut keys: HashMap<_, _> = keys.into_iter().map(|key| (key.id.as_str().to_owned(), key)).collect();
-        // A key that is deleted, or whose state changes, after it was listed is left out.
-        let mut items: Vec<Key> = listed.iter().filter_map(|row| keys.remove(&row.id)).collect();
-        // The database matched text, which may include false positives.
-        items.retain(|key| query.project.as_deref().is_none_or(|project| key.access.projects.covers(Some(project))));
-        Ok(Page { items, next })
-    }
-}
-
-/// A key in a list: its place and the size of its row.
-#[derive(FromQueryResult)]
-struct ListedKey {
-    id: String,
-    create_revision: i64,
-    bytes: i64,
-}
-
-async fn list(db: &impl ConnectionTrait, select: Select<api_key::Entity>) -> Result<Vec<ListedKey>, StorageError> {
-    let bytes = row_size::of_key(db.get_database_backend());
-    let select = select.select_only().columns([Column::Id, Column::CreateRevision]).column_as(bytes, "bytes");
-    Ok(select.into_model::<ListedKey>().all(db).await?)
-}
-
-/// The states as a condition. The precedence of states is the same as in [`Key::state`].
-fn in_states(states: &[KeyState], now: Timestamp) -> Condition {
-    if states.is_empty() {
-        return Condition::all();
-    }
-    let unrevoked = || Condition::all().add(Column::RevokeTime.is_null());
-    let expired = || Column::ExpireTime.lte(now.micros());
-    states.iter().fold(Condition::any(), |any, state| {
-        any.add(match state {
-            KeyState::Revoked => Condition::all().add(Column::RevokeTime.is_not_null()),
-            KeyState::Disabled => unrevoked().add(Column::Disabled.eq(true)),
-            KeyState::Expired => unrevoked().add(Column::Disabled.eq(false)).add(expired()),
-            KeyState::Active => unrevoked()
-                .add(Column::Disabled.eq(false))
-                .add(Condition::any().add(Column::ExpireTime.is_null()).add(Column::ExpireTime.gt(now.micros()))),
-        })
-    })
-}
-
-/// Whether the JSON list of projects contains `project` as text: no false negatives, but false positives.
-fn may_cover(project: &str) -> Condition {
-    let quoted = serde_json::Value::from(project).to_string();
-    let mut pattern = String::from("%");
-    for c in quoted.chars() {
-        if matches!(c, '%' | '_' | '!') {
-            pattern.push('!');
-        }
-        pattern.push(c);
-    }
-    pattern.push('%');
-    Condition::any().add(Column::AllProjects.eq(true)).add(Column::Projects.like(LikeExpr::new(pattern).escape('!')))
 }
 
 pub(crate) async fn find(db: &impl ConnectionTrait, id: &KeyId) -> Result<Option<Key>, StorageError> {

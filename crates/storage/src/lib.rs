@@ -27,6 +27,8 @@ pub mod error;
 pub mod exclusive_lock;
 pub mod feed;
 pub mod holders;
+pub mod key_list;
+pub mod key_query;
 pub mod key_read;
 pub mod migrate;
 pub mod notify;

@@ -2,7 +2,6 @@
 
 use key_authority_domain::account::Account;
 use key_authority_domain::id::{AccountId, Revision};
-use key_authority_domain::key::Key;
 
 /// The accounts that a caller may access. Every query is restricted to them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,12 +12,12 @@ pub enum AccountScope {
     Only(Vec<AccountId>),
 }
 
-/// The cursor of a list of keys or accounts, newest first: the last item of the previous page.
+/// The cursor of a list of accounts, newest first: the last account of the previous page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Newest {
-    /// The revision that created the item.
+    /// The revision that created the account.
     pub create_revision: Revision,
-    /// The ID of the item.
+    /// The ID of the account.
     pub id: String,
 }
 
@@ -32,12 +31,6 @@ pub struct Page<T, C> {
 }
 
 impl Newest {
-    /// The cursor of the page after a key.
-    #[must_use]
-    pub fn after_key(key: &Key) -> Self {
-        Self { create_revision: key.create_revision, id: key.id.as_str().to_owned() }
-    }
-
     /// The cursor of the page after an account.
     #[must_use]
     pub fn after_account(account: &Account) -> Self {

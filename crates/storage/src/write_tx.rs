@@ -5,6 +5,7 @@
 //! Dropping the transaction rolls it back.
 
 mod bulk;
+pub mod revoke;
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};

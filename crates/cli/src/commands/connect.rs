@@ -3,10 +3,10 @@
 use std::io::IsTerminal as _;
 
 use clap::Args;
-use key_authority_proto::v1::{CreateKeyRequest, Key, KeyState};
+use key_authority_proto::v1::{CreateKeyRequest, Key, KeyState, ListKeysRequest};
 
 use super::Session;
-use super::keys::list::keys_of;
+use super::keys::list::all_keys;
 use super::keys::new_token::{self, Save};
 use crate::confirm::confirm;
 use crate::console::{Format, note};
@@ -46,7 +46,12 @@ impl Connect {
         if self.wanted.is_some() {
             return self.instruct(session).await;
         }
-        let answer = keys_of(session, &self.account, &[KeyState::Active], "").await?;
+        let request = ListKeysRequest {
+            account: self.account.clone(),
+            states: vec![KeyState::Active.into()],
+            ..ListKeysRequest::default()
+        };
+        let answer = all_keys(session, request).await?;
         if answer.keys.is_empty() {
             return self.create(session).await;
         }

@@ -31,7 +31,7 @@ pub(crate) enum Keys {
     Create(create::Create),
     /// Imports keys of another system with their existing tokens
     Import(import::Import),
-    /// Lists keys, newest first
+    /// Lists keys, newest first unless --order-by is set
     List(list::List),
     /// Lists active keys that need attention; exit code 1 if there are any
     Report(report::Report),
@@ -45,7 +45,7 @@ pub(crate) enum Keys {
     Enable(enable::Enable),
     /// Issues a new token for a key and ends the old one
     Renew(renew::Renew),
-    /// Revokes a key permanently; it stays in lists
+    /// Revokes a key, or all keys of an account that match filters, permanently
     Revoke(revoke::Revoke),
     /// Deletes a key; only its audit events remain
     Delete(delete::Delete),

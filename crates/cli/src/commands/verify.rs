@@ -1,21 +1,13 @@
 //! `keyctl verify`.
 
-use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Read};
-use std::path::PathBuf;
-
 use clap::Args;
 use key_authority_proto::v1::{Verdict, VerifyRequest, VerifyResponse};
 
 use super::Session;
-use crate::console::prompt;
 use crate::errors::{Error, Exit};
 use crate::table::{Table, Tone, plain, toned};
-use crate::text_file;
+use crate::token_input::presented;
 use crate::views::{exactly_when, word};
-
-/// Maximum size of the input, in bytes. Tokens are smaller.
-const BYTES_MAX: u64 = 64 * 1024;
 
 /// Verifies a token; exit code 0 if it is valid, 1 if not
 ///
@@ -52,29 +44,6 @@ impl Verify {
         session.console.show(&answer, || record(&answer, session.now))?;
         Ok(if answer.verdict() == Verdict::Valid { Exit::Done } else { Exit::No })
     }
-}
-
-/// The first line of a file, or of standard input.
-async fn presented(place: String) -> Result<String, Error> {
-    // On a blocking thread, so that an interrupt is handled while the input blocks.
-    let path = PathBuf::from(&place);
-    let line = tokio::task::spawn_blocking(move || {
-        if place != "-" {
-            return first_line(File::open(place)?);
-        }
-        if io::stdin().is_terminal() {
-            prompt("Token: ")?;
-        }
-        first_line(io::stdin().lock())
-    });
-    let line = line.await.map_err(io::Error::other).and_then(|line| line);
-    line.map_err(|source| Error::File { path, source })
-}
-
-fn first_line(from: impl Read) -> io::Result<String> {
-    let mut line = Vec::new();
-    BufReader::new(from.take(BYTES_MAX)).read_until(b'\n', &mut line)?;
-    Ok(text_file::decode(line)?.trim().to_owned())
 }
 
 fn record(answer: &VerifyResponse, now: i64) -> Table {

@@ -131,3 +131,80 @@ fn completions_are_those_of_the_shell() {
         assert!(ended.with(0).stdout.contains(word), "{shell}");
     }
 }
+
+#[test]
+fn many_keys_are_revoked_with_one_command() {
+    let keyctl = Keyctl::start();
+    let token = keyctl.key("left");
+    keyctl.done(&["keys", "edit", "left", "--label", "owner=ann"]);
+    let kept = keyctl.key("kept");
+    let select = ["keys", "revoke", "--account", "acme", "--label", "owner=ann"];
+    let dry = keyctl.run(&[&select[..], &["--dry-run"]].concat()).with(0);
+    assert_eq!(dry.stdout.lines().collect::<Vec<_>>(), ["KEY", "left"]);
+    dry.says("1 key would be revoked; nothing was changed");
+    assert_eq!(keyctl.verdict(&token), "VERDICT_VALID");
+    keyctl.run(&select).with(7).says("Revoke 1 key of account acme?");
+    keyctl.run(&[&select[..], &["--yes"]].concat()).with(0).says("1 key revoked").says("confirmed by 1 replica");
+    assert_eq!((keyctl.verdict(&token), keyctl.verdict(&kept)), ("VERDICT_REVOKED".into(), "VERDICT_VALID".into()));
+    keyctl.run(&["keys", "revoke", "--account", "acme", "--yes"]).with(2).says("set a filter");
+    keyctl.run(&["keys", "revoke", "--account", "acme", "--all", "--created-before", "1h", "--yes"]).with(2);
+    keyctl.run(&["keys", "revoke", "kept", "--account", "acme"]).with(2);
+    keyctl.run(&["keys", "revoke", "kept", "--label", "a=b", "--yes"]).with(2);
+    let json =
+        keyctl.run(&["keys", "revoke", "--account", "acme", "--all", "--yes", "--output", "json"]).with(0).json();
+    assert_eq!((&json["count"], &json["keyIds"][0]), (&1.into(), &"kept".into()));
+}
+
+#[test]
+fn a_key_is_revoked_and_renewed_by_its_token() {
+    let keyctl = Keyctl::start();
+    let token = keyctl.key("ci");
+    std::fs::write(keyctl.file("token"), &token).unwrap();
+    keyctl.run(&["tokens", "renew", "token"]).with(5).says("--holder-may-renew true");
+    keyctl.done(&["accounts", "edit", "acme", "--holder-may-renew", "true"]);
+    let renewed = keyctl.done(&["tokens", "renew", "token", "--output", "token"]).trim().to_owned();
+    assert_eq!((keyctl.verdict(&token), keyctl.verdict(&renewed)), ("VERDICT_EXPIRED".into(), "VERDICT_VALID".into()));
+    std::fs::write(keyctl.file("token"), &renewed).unwrap();
+    keyctl.run(&["tokens", "revoke", "token"]).with(7).says("Revoke the key of this token?");
+    assert_eq!(keyctl.value("revoked", &["tokens", "revoke", "token", "--yes", "--reason", "found"]), "ci");
+    assert_eq!(keyctl.verdict(&renewed), "VERDICT_REVOKED");
+    keyctl.run(&["tokens", "revoke", "nowhere", "--yes"]).with(8);
+}
+
+#[test]
+fn a_key_is_created_with_the_digest_of_a_token() {
+    let keyctl = Keyctl::start();
+    keyctl.done(&["accounts", "create", "acme"]);
+    // The SHA-256 digest of the token.
+    let token = "my-own-token-0123456789abcdef";
+    let digest = "6086b0135cb3e2d1e5018a60f8a26ac85416ef1e6591fd240d083d44abadd76b";
+    let create = ["keys", "create", "acme", "--key-id", "ci", "--sha256", digest, "--token-hint", "my-o"];
+    keyctl.run(&create).with(5).says("--caller-digests true");
+    keyctl.done(&["accounts", "edit", "acme", "--caller-digests", "true"]);
+    assert!(keyctl.done(&create).contains("my-o"));
+    assert_eq!(keyctl.verdict(token), "VERDICT_VALID");
+    keyctl.run(&["keys", "renew", "ci", "--sha256", digest]).with(5).says("make another token");
+    keyctl.run(&["keys", "renew", "ci", "--sha256", "abc"]).with(2).says("64 hexadecimal digits");
+    keyctl.run(&[&create[..], &["--save", "token"]].concat()).with(2).says("--save needs a token of the authority");
+    keyctl.run(&[&create[..], &["--blake3", digest]].concat()).with(2);
+}
+
+#[test]
+fn keys_are_filtered_and_ordered() {
+    let keyctl = Keyctl::start();
+    for id in ["b", "a", "c"] {
+        keyctl.key(id);
+    }
+    keyctl.done(&["keys", "edit", "a", "--label", "team=shop", "--display-name", "Deploys of the shop"]);
+    let listed = |words: &[&str]| {
+        let output = keyctl.done(&[&["keys", "list", "acme"], words].concat());
+        output.lines().skip(1).map(|line| line.split_whitespace().next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(listed(&["--order-by", "create_time"]), ["b", "a", "c"]);
+    assert_eq!(listed(&["--order-by", "display_name desc"]).first().unwrap(), "a");
+    assert_eq!(listed(&["--label", "team=shop"]), ["a"]);
+    assert_eq!(listed(&["--query", "THE SHOP"]), ["a"]);
+    assert_eq!(listed(&["--unused-since", "1h"]), [""; 0], "they were created since");
+    assert_eq!(listed(&["--expires-before", "2100-01-01T00:00:00Z"]), [""; 0]);
+    keyctl.run(&["keys", "list", "--order-by", "name"]).with(2).says("must be create_time");
+}

@@ -117,7 +117,7 @@ impl Protocol {
             account: self.account.clone(),
             key_id,
             accepts_restore: false,
-            is_import: false,
+            key_set: None,
             records_use: false,
             time: key_authority_domain::time::Timestamp::MIN,
         };

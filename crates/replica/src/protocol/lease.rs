@@ -282,7 +282,7 @@ mod tests {
             account: AccountId::new("acme").unwrap(),
             key_id: None,
             accepts_restore: false,
-            is_import: false,
+            key_set: None,
             records_use: false,
         };
         Feed { head: head(to), now: Timestamp::from_micros(0), events: (from.max(1)..=to).map(event).collect() }

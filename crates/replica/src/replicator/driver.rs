@@ -189,8 +189,8 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
         // The event at the applied revision is read again with those that follow. It was processed before.
         let applied = self.lease.applied().revision;
         let new = || feed.events.iter().filter(|event| event.revision > applied);
-        for import in new().filter(|event| event.is_import) {
-            rows.keys.extend(self.ledger.keys_created_by(import.revision).await?);
+        for event in new().filter(|event| event.key_set.is_some()) {
+            rows.keys.extend(self.ledger.keys_changed_by(event).await?);
         }
         for event in new().filter(|event| event.records_use) {
             let mut uses = event.key_id.as_ref().map(|id| self.writer.last_uses(id)).unwrap_or_default();

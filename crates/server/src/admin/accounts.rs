@@ -26,7 +26,7 @@ impl Admin {
     ) -> Result<v1::CreateAccountResponse, RpcError> {
         let new = &compiling(|| wire::account::new_account(&request))?;
         let (account, propagation) = self
-            .mutate(call, Action::CreateAccount, new.request.as_ref(), |tx, permit| async move {
+            .mutate(call, Action::CreateAccount, new.request.as_slice(), |tx, permit| async move {
                 // An error that says that the ID is taken would disclose an account that the caller may not see.
                 if !permit.covers(&new.id) {
                     return Err(RpcError::AccountNotFound);
@@ -136,7 +136,7 @@ impl Admin {
     ) -> Result<v1::DeleteAccountResponse, RpcError> {
         let spec = &wire::account::delete_account(&request)?;
         let ((), propagation) = self
-            .mutate(call, Action::DeleteAccount, spec.request.as_ref(), |tx, permit| async move {
+            .mutate(call, Action::DeleteAccount, spec.request.as_slice(), |tx, permit| async move {
                 let account = account_in(&tx, &permit, &spec.account).await?;
                 if account.id.is_system() {
                     return Err(PolicyError::AccountReserved.into());
@@ -163,7 +163,7 @@ impl Admin {
     ) -> Result<(v1::Account, Option<v1::Propagation>), RpcError> {
         let change = &change;
         let (account, propagation) = self
-            .mutate(call, action, request, |tx, permit| async move {
+            .mutate(call, action, request.map_or(&[], std::slice::from_ref), |tx, permit| async move {
                 let mut account = account_in(&tx, &permit, id).await?;
                 let before = account.clone();
                 change(&mut account, &permit)?;

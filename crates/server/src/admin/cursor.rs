@@ -2,6 +2,7 @@
 
 use key_authority_domain::id::Revision;
 use key_authority_domain::secret::Keyring;
+use key_authority_storage::key_list::{KeyCursor, RankValue};
 use key_authority_storage::page::Newest;
 
 use crate::entropy;
@@ -35,6 +36,30 @@ impl Cursor for Newest {
             create_revision: Revision(i64::from_be_bytes(*revision)),
             id: String::from_utf8(id.to_vec()).ok()?,
         })
+    }
+}
+
+/// The kind of the value, then the length of the ID in one byte, the ID, and the value. An ID has at most 64 bytes.
+impl Cursor for KeyCursor {
+    fn to_bytes(&self) -> Vec<u8> {
+        let (kind, value) = match &self.value {
+            RankValue::Number(number) => (0, number.to_be_bytes().to_vec()),
+            RankValue::Text(text) => (1, text.as_bytes().to_vec()),
+        };
+        let len = u8::try_from(self.id.len()).unwrap_or(u8::MAX);
+        [&[kind, len], self.id.as_bytes(), &value].concat()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let ([kind, len], rest) = bytes.split_first_chunk::<2>()?;
+        let (id, value) = rest.split_at_checked(usize::from(*len))?;
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
+        let value = match kind {
+            0 => RankValue::Number(i64::from_be_bytes(value.try_into().ok()?)),
+            1 => RankValue::Text(text(value)?),
+            _ => return None,
+        };
+        Some(Self { value, id: text(id)? })
     }
 }
 

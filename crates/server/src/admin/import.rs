@@ -25,7 +25,7 @@ use self::message::ImportMessage;
 use self::plan::{ExistingKeys, ImportPlan, ImportPlanner, ImportTotal, Mode};
 use super::audited::account_in;
 use super::context::Admin;
-use super::mutate::{Mutated, of_event, replayed};
+use super::mutate::{Mutated, check_log_format, of_event, replayed};
 use super::replay::Replay;
 use crate::auth::call::Call;
 use crate::auth::permit::TxPermit;
@@ -221,9 +221,8 @@ async fn importable_account(tx: &ReadTx, permit: &TxPermit, id: &AccountId) -> R
         return Err(PolicyError::AccountSuspended.into());
     }
     // A replica with a build that predates imports would apply the event of one without reading its keys.
-    let needed = Action::ImportKeys.log_format();
-    let know_imports = tx.replicas().await?.iter().all(|replica| replica.log_format() >= needed);
-    if know_imports { Ok(account) } else { Err(RpcError::ReplicasDiffer) }
+    check_log_format(tx, Action::ImportKeys).await?;
+    Ok(account)
 }
 
 /// Runs `work` on a blocking thread, where no other call waits for it.

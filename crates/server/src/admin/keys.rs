@@ -1,14 +1,17 @@
 //! RPCs on keys: creating, reading, changing, renewing and revoking them.
 
-use key_authority_domain::account::Account;
+use std::time::Duration;
+
+use key_authority_domain::account::{Account, ExpiryChoice};
 use key_authority_domain::audit::{Action, IdempotencyKey, LoggedEvent};
 use key_authority_domain::id::{Actor, KeyId};
 use key_authority_domain::key::Key;
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::Token;
 use key_authority_proto::v1;
-use key_authority_storage::key_read::KeyQuery;
-use key_authority_storage::page::{AccountScope, Newest};
+use key_authority_storage::key_list::KeyCursor;
+use key_authority_storage::key_query::KeyQuery;
+use key_authority_storage::page::AccountScope;
 use key_authority_storage::read_tx::ReadTx;
 use key_authority_storage::write_tx::WriteTx;
 
@@ -17,12 +20,12 @@ use super::context::Admin;
 use super::cursor;
 use super::listing;
 use super::replay::Replay;
-use super::secrets::mint_secret;
+use super::secrets::NewSecret;
 use crate::auth::call::Call;
 use crate::auth::permit::{Rights, TxPermit};
 use crate::entropy;
 use crate::rpc::errors::RpcError;
-use crate::wire::key::KeySpec;
+use crate::wire::key::{CallerDigest, KeySpec};
 use crate::wire::{self, propagation::propagation_to_proto};
 
 /// A key with a new token. A repeated request gets the key without the token: a token is shown once.
@@ -31,8 +34,18 @@ pub(super) struct Issued {
     pub(super) token: Option<Token>,
 }
 
+/// How a key is renewed.
+pub(super) struct Renewal<'a> {
+    /// How long the earlier tokens stay valid.
+    pub(super) overlap: Duration,
+    /// The new expiry of the key.
+    pub(super) expiry: ExpiryChoice,
+    /// The digest of the new token; `None` if the authority makes the token.
+    pub(super) digest: Option<&'a CallerDigest>,
+}
+
 impl Issued {
-    fn token(&self) -> String {
+    pub(super) fn token(&self) -> String {
         self.token.as_ref().map_or_else(String::new, |token| token.reveal().to_owned())
     }
 }
@@ -72,7 +85,7 @@ impl Admin {
     ) -> Result<v1::CreateKeyResponse, RpcError> {
         let spec = &wire::key::new_key(&request)?;
         let (issued, propagation) = self
-            .mutate(call, Action::CreateKey, spec.request.as_ref(), |tx, permit| async move {
+            .mutate(call, Action::CreateKey, &spec.request_keys(&self.keyring), |tx, permit| async move {
                 let account = account_in(&tx, &permit, &spec.account).await?;
                 let issued = self.create_in(&tx, &permit, &account, spec.clone()).await?;
                 let record = AuditRecord::created(&issued.key, tx.now());
@@ -99,13 +112,13 @@ impl Admin {
             Some(id) => id.clone(),
             None => KeyId::generate(entropy::fill)?,
         };
-        let minted = mint_secret(&self.keyring, account, &id, 1)?;
+        let NewSecret { token, secret } = self.new_secret(tx, account, &id, 1, spec.digest.as_ref()).await?;
         let new = spec.into_new_key(id, permit.actor().clone());
-        let key = Key::create(account, new, minted.secret, tx.now(), tx.revision())?;
+        let key = Key::create(account, new, secret, tx.now(), tx.revision())?;
         permit.check_grant(&key)?;
         check_room(tx, account, None, &key).await?;
         tx.insert_key(&key).await?;
-        Ok(Issued { key, token: Some(minted.token) })
+        Ok(Issued { key, token })
     }
 
     /// `GetKey`.
@@ -127,10 +140,20 @@ impl Admin {
         };
         let caller = call.permit.actor()?;
         let after = cursor::open(&self.keyring, caller.as_str(), &request)?;
-        let query = KeyQuery { accounts, states: filter.states, project: filter.project, now: self.replica.time() };
-        let page = self.store.keys(&query, filter.page_size, after.as_ref()).await?;
+        let order = filter.order;
+        let query = KeyQuery {
+            states: filter.states,
+            project: filter.project,
+            text: filter.text,
+            labels: filter.labels,
+            created_by: filter.created_by,
+            expires_before: filter.expires_before,
+            unused_since: filter.unused_since,
+            ..KeyQuery::of(accounts, self.replica.time())
+        };
+        let page = self.store.keys(&query, order, filter.page_size, after.as_ref()).await?;
         let to_proto = |key: &Key| wire::key::key_to_proto(key, query.now);
-        let (keys, next) = listing::messages(page, to_proto, Newest::after_key);
+        let (keys, next) = listing::messages(page, to_proto, |key| KeyCursor::after(order, key));
         let next_page_token = cursor::seal(&self.keyring, caller.as_str(), &request, next.as_ref())?;
         Ok(v1::ListKeysResponse { keys, next_page_token })
     }
@@ -215,20 +238,11 @@ impl Admin {
     ) -> Result<v1::RenewKeyResponse, RpcError> {
         let spec = &wire::key::renew_key(&request)?;
         let (issued, propagation) = self
-            .mutate(call, Action::RenewKey, spec.request.as_ref(), |tx, permit| async move {
-                let (mut key, account) = key_in(&tx, &permit, &spec.key_id).await?;
-                // A new token has the key's rights, so the grant is checked before the renewal, and with the new expiry
-                // after it.
-                permit.check_grant(&key)?;
-                let before = key.clone();
-                let version = key.newest_secret().map_or(1, |newest| newest.version.saturating_add(1));
-                let minted = mint_secret(&self.keyring, &account, &key.id, version)?;
-                key.renew(&account, minted.secret, spec.overlap, spec.expiry, tx.now())?;
-                permit.check_grant(&key)?;
-                check_room(&tx, &account, Some(&before), &key).await?;
-                tx.update_key_and_secrets(&mut key).await?;
-                let record = AuditRecord::changed(&before, &key, tx.now());
-                Ok((tx, Issued { key, token: Some(minted.token) }, record))
+            .mutate(call, Action::RenewKey, &spec.request_keys(&self.keyring), |tx, permit| async move {
+                let subject = key_in(&tx, &permit, &spec.key_id).await?;
+                let renewal = Renewal { overlap: spec.overlap, expiry: spec.expiry, digest: spec.digest.as_ref() };
+                let (issued, record) = self.renew_in(&tx, &permit, subject, renewal).await?;
+                Ok((tx, issued, record))
             })
             .await?;
         Ok(v1::RenewKeyResponse {
@@ -236,6 +250,27 @@ impl Admin {
             token: issued.token(),
             propagation: propagation.as_ref().map(propagation_to_proto),
         })
+    }
+
+    /// Renews a key within a transaction.
+    pub(super) async fn renew_in(
+        &self,
+        tx: &WriteTx<'_>,
+        permit: &TxPermit,
+        (mut key, account): (Key, Account),
+        Renewal { overlap, expiry, digest }: Renewal<'_>,
+    ) -> Result<(Issued, AuditRecord), RpcError> {
+        // A new token has the key's rights, so the grant is checked before the renewal, and with the new expiry after it.
+        permit.check_grant(&key)?;
+        let before = key.clone();
+        let version = key.newest_secret().map_or(1, |newest| newest.version.saturating_add(1));
+        let NewSecret { token, secret } = self.new_secret(tx, &account, &key.id, version, digest).await?;
+        key.renew(&account, secret, overlap, expiry, tx.now())?;
+        permit.check_grant(&key)?;
+        check_room(tx, &account, Some(&before), &key).await?;
+        tx.update_key_and_secrets(&mut key).await?;
+        let record = AuditRecord::changed(&before, &key, tx.now());
+        Ok((Issued { key, token }, record))
     }
 
     /// Changes a key by `change`, unless the same request was made before.
@@ -249,7 +284,7 @@ impl Admin {
     ) -> Result<(v1::Key, Option<v1::Propagation>), RpcError> {
         let change = &change;
         let (key, propagation) = self
-            .mutate(call, action, request, |tx, permit| async move {
+            .mutate(call, action, request.map_or(&[], std::slice::from_ref), |tx, permit| async move {
                 let (mut key, account) = key_in(&tx, &permit, id).await?;
                 let before = key.clone();
                 change(&mut key, &account, &permit, tx.now())?;

@@ -118,15 +118,14 @@ impl Admin {
         &'s self,
         call: &Call,
         action: Action,
-        request_key: Option<&IdempotencyKey>,
+        request_keys: &[IdempotencyKey],
         change: impl Fn(WriteTx<'s>, TxPermit) -> F,
     ) -> Result<(R, Option<Propagation>), RpcError>
     where
         R: Replay,
         F: Future<Output = ChangeResult<'s, R, AuditRecord>>,
     {
-        let Mutated { result, change } =
-            self.transact(call, action, request_key.map_or(&[], std::slice::from_ref), change).await?;
+        let Mutated { result, change } = self.transact(call, action, request_keys, change).await?;
         let propagation = match change {
             Some(change) => Some(self.wait(call, change).await?),
             None => None,
@@ -138,9 +137,20 @@ impl Admin {
 /// Returns the urgency of an action: revoking, disabling and suspending precede the others.
 fn urgency(action: Action) -> Urgency {
     match action {
-        Action::RevokeKey | Action::DisableKey | Action::SuspendAccount => Urgency::Ending,
+        Action::RevokeKey | Action::RevokeKeys | Action::RevokeToken | Action::DisableKey | Action::SuspendAccount => {
+            Urgency::Ending
+        }
         _ => Urgency::Ordinary,
     }
+}
+
+/// Checks that every replica can apply an event of this kind.
+///
+/// # Errors
+/// `REPLICAS_DIFFER`.
+pub(super) async fn check_log_format(tx: &ReadTx, action: Action) -> Result<(), RpcError> {
+    let is_known = tx.replicas().await?.iter().all(|replica| replica.log_format() >= action.log_format());
+    if is_known { Ok(()) } else { Err(RpcError::ReplicasDiffer) }
 }
 
 /// Returns the event of an earlier request with any of these keys.

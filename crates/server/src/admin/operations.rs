@@ -39,7 +39,7 @@ impl Admin {
     ) -> Result<v1::AcceptRestoreResponse, RpcError> {
         let key = &wire::idempotency_key::from_request(&request)?;
         let ((), propagation) = self
-            .mutate(call, Action::AcceptRestore, key.as_ref(), |tx, permit| async move {
+            .mutate(call, Action::AcceptRestore, key.as_slice(), |tx, permit| async move {
                 permit.check_all_accounts()?;
                 Ok((tx, (), AuditRecord::of_account(AccountId::system())))
             })

@@ -12,31 +12,29 @@ use key_authority_domain::token::Token;
 use key_authority_proto::v1;
 use key_authority_replica::index::SecretMissing;
 use key_authority_storage::read_tx::ReadTx;
+use key_authority_storage::write_tx::WriteTx;
 
 use super::audited::{AuditRecord, key_in};
 use super::context::Admin;
+use super::mutate::check_log_format;
 use super::replay::Replay;
 use crate::auth::call::Call;
 use crate::auth::permit::TxPermit;
 use crate::entropy;
 use crate::rpc::errors::RpcError;
 use crate::wire;
+use crate::wire::key::CallerDigest;
 
 /// A new secret: the token for its holder, and the part that is stored.
-pub(super) struct Minted {
-    /// The token.
-    pub(super) token: Token,
+pub(super) struct NewSecret {
+    /// The token; `None` if the caller made it.
+    pub(super) token: Option<Token>,
     /// The part that is stored.
     pub(super) secret: MintedSecret,
 }
 
 /// Mints a secret by the account's policy. `version` is its number.
-pub(super) fn mint_secret(
-    keyring: &Keyring,
-    account: &Account,
-    key_id: &KeyId,
-    version: u32,
-) -> Result<Minted, RpcError> {
+fn mint_secret(keyring: &Keyring, account: &Account, key_id: &KeyId, version: u32) -> Result<NewSecret, RpcError> {
     let token = Token::mint(&account.policy.token_prefix, entropy::fill)?;
     let sealed = if account.policy.recoverable {
         let context = SealContext::Token { key_id: key_id.as_str(), version };
@@ -51,7 +49,7 @@ pub(super) fn mint_secret(
         hint: token.hint(),
         sealed,
     };
-    Ok(Minted { token, secret })
+    Ok(NewSecret { token: Some(token), secret })
 }
 
 /// A revealed token. A call that reveals one has no `request_id`, so it is never replayed.
@@ -64,6 +62,51 @@ impl Replay for Revealed {
 }
 
 impl Admin {
+    /// Returns a new secret for a key of the account: for the digest of a token that the caller made, or minted by the
+    /// policy. `version` is its number.
+    pub(super) async fn new_secret(
+        &self,
+        tx: &WriteTx<'_>,
+        account: &Account,
+        key_id: &KeyId,
+        version: u32,
+        digest: Option<&CallerDigest>,
+    ) -> Result<NewSecret, RpcError> {
+        match digest {
+            None => mint_secret(&self.keyring, account, key_id, version),
+            Some(digest) => Ok(NewSecret { token: None, secret: self.adopt(tx, account, digest).await? }),
+        }
+    }
+
+    /// Returns the stored part of a token that the caller made.
+    async fn adopt(
+        &self,
+        tx: &WriteTx<'_>,
+        account: &Account,
+        digest: &CallerDigest,
+    ) -> Result<MintedSecret, RpcError> {
+        if account.id.is_system() {
+            return Err(PolicyError::AccountReserved.into());
+        }
+        account.policy.check_digest()?;
+        check_log_format(tx, Action::ImportKeys).await?;
+        if let Some(version) = tx.missing_secret() {
+            // A token that exists already would get a second key.
+            return Err(SecretMissing { version }.into());
+        }
+        let secret = digest.secret();
+        if !tx.holders(&self.keyring.possible_digests(&secret)).await?.is_empty() {
+            return Err(RpcError::TokenExists);
+        }
+        Ok(MintedSecret {
+            digest: self.keyring.stored_digest(&secret),
+            scheme: secret.scheme(),
+            secret_version: self.keyring.current(),
+            hint: digest.hint.clone(),
+            sealed: None,
+        })
+    }
+
     /// `RevealToken`. It changes nothing, so there is no propagation to wait for, but it is audited before the token is
     /// returned.
     pub(super) async fn reveal_token(

@@ -136,8 +136,29 @@ impl KeyAuthority for AdminService {
         admin!(self, request, [KeysWrite, KeysRevoke], revoke_key)
     }
 
+    async fn revoke_keys(
+        &self,
+        request: Request<v1::RevokeKeysRequest>,
+    ) -> Result<Response<v1::RevokeKeysResponse>, Status> {
+        admin!(self, request, [KeysRevoke], revoke_keys)
+    }
+
+    async fn revoke_token(
+        &self,
+        request: Request<v1::RevokeTokenRequest>,
+    ) -> Result<Response<v1::RevokeTokenResponse>, Status> {
+        admin!(self, request, [KeysRevoke, Verify], revoke_token)
+    }
+
     async fn renew_key(&self, request: Request<v1::RenewKeyRequest>) -> Result<Response<v1::RenewKeyResponse>, Status> {
         admin!(self, request, [KeysWrite], renew_key)
+    }
+
+    async fn renew_token(
+        &self,
+        request: Request<v1::RenewTokenRequest>,
+    ) -> Result<Response<v1::RenewTokenResponse>, Status> {
+        admin!(self, request, [Verify], renew_token)
     }
 
     async fn delete_key(

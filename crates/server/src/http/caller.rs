@@ -9,28 +9,29 @@ use tonic::Code;
 
 use super::reply::{reply, status_of};
 use super::session::{Session, Shared};
-use crate::auth::call::CallContext;
+use crate::auth::call::{Call, CallContext};
 use crate::auth::credential::CallerToken;
-use crate::auth::permit::Permit;
+use crate::rpc::deadline::Deadline;
 use crate::rpc::errors::{ERROR_DOMAIN, RpcError};
 
-/// Authorizes the caller of a request to verify tokens.
+/// Authorizes the caller of a request for which any of the `permissions` is enough.
 ///
 /// # Errors
-/// As a call of Verify.
+/// As a call by gRPC.
 pub(super) fn authorize(
     shared: &Shared,
     session: &Session,
     headers: &HeaderMap,
     place: CallerToken,
-) -> Result<Permit, RpcError> {
+    permissions: &'static [Permission],
+) -> Result<Call, RpcError> {
     let authentication = session.authenticator.authenticate_by(headers, place);
     let context = CallContext::new(authentication, &session.connection);
-    let permit = shared.calls.authorize(&context, &[Permission::Verify])?.permit;
-    if permit.actor().is_ok() {
+    let call = shared.calls.authorize(&context, permissions)?;
+    if call.permit.actor().is_ok() {
         session.connection.place.promote();
     }
-    Ok(permit)
+    Ok(Call { deadline: Some(Deadline::after(shared.request_timeout)), ..call })
 }
 
 /// Returns the response to a caller of an OAuth endpoint whose call failed (RFC 6749, 5.2; RFC 6750, 3.1).

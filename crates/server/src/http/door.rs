@@ -24,7 +24,9 @@ use super::held::Held;
 use super::introspect::introspect;
 use super::openapi;
 use super::reply::{method_not_allowed, not_found, rejected};
+use super::revoke::revoke;
 use super::session::{Session, Shared};
+use crate::admin::Admin;
 use crate::auth::call::CallAuthorizer;
 use crate::observability::metrics::{RequestMetrics, SharedMetrics};
 use crate::observability::telemetry::CallTracer;
@@ -39,6 +41,7 @@ const UNKNOWN_ROUTE: &str = "unknown";
 /// The components and settings of the door.
 pub(crate) struct DoorSettings {
     pub(crate) calls: CallAuthorizer,
+    pub(crate) admin: Arc<Admin>,
     pub(crate) verifier: Arc<Verifier>,
     pub(crate) metrics: SharedMetrics,
     pub(crate) tracer: CallTracer,
@@ -60,13 +63,14 @@ impl Door {
     /// # Errors
     /// When the descriptor sets of the API do not decode.
     pub(crate) fn new(settings: DoorSettings) -> Result<Self, ApiError> {
-        let DoorSettings { calls, verifier, metrics, tracer, request_timeout, trusted_proxies } = settings;
+        let DoorSettings { calls, admin, verifier, metrics, tracer, request_timeout, trusted_proxies } = settings;
         let misroutes = Misroutes::default();
-        let shared = Arc::new(Shared { calls, verifier, trusted_proxies, misroutes, tracer, request_timeout });
+        let shared = Arc::new(Shared { calls, admin, verifier, trusted_proxies, misroutes, tracer, request_timeout });
         let api = Api::read()?;
         let document = openapi::document(api.pool());
         let router = Router::new()
             .route("/introspect", post(introspect))
+            .route("/revoke", post(revoke))
             .route("/forward-auth", any(forward_auth))
             .with_state(Arc::clone(&shared))
             .route("/openapi.json", get(async move || openapi::reply(document.clone())))

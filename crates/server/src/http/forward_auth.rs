@@ -15,6 +15,7 @@ use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use key_authority_domain::access::Network;
+use key_authority_domain::permission::Permission;
 use key_authority_replica::clock::boottime;
 use key_authority_replica::index::KeyRecord;
 use serde_json::json;
@@ -40,8 +41,8 @@ pub(super) async fn forward_auth(
     request: Request,
 ) -> Response {
     let (parts, _unread) = request.into_parts();
-    match authorize(&shared, &session, &parts.headers, CallerToken::OwnHeader) {
-        Ok(permit) => answer(&shared, &permit, &parts, session.connection.peer.address()),
+    match authorize(&shared, &session, &parts.headers, CallerToken::OwnHeader, &[Permission::Verify]) {
+        Ok(call) => answer(&shared, &call.permit, &parts, session.connection.peer.address()),
         Err(error) if error.is_refusal() => refuse_caller(&shared, error),
         Err(error) => failed(error),
     }

@@ -6,6 +6,7 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::StatusCode;
+use key_authority_domain::permission::Permission;
 use key_authority_domain::verdict::Verdict;
 use key_authority_replica::index::KeyRecord;
 use serde_json::{Value, json};
@@ -29,8 +30,9 @@ pub(super) async fn introspect(
 ) -> Response {
     let (parts, body) = request.into_parts();
     // Nothing is read from a stranger.
-    let permit = match authorize(&shared, &session, &parts.headers, CallerToken::AuthorizationOrBasic) {
-        Ok(permit) => permit,
+    let place = CallerToken::AuthorizationOrBasic;
+    let permit = match authorize(&shared, &session, &parts.headers, place, &[Permission::Verify]) {
+        Ok(call) => call.permit,
         Err(error) => return oauth_failed(error),
     };
     let answer = async {

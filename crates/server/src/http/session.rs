@@ -6,6 +6,7 @@ use std::time::Duration;
 use key_authority_domain::access::Network;
 
 use super::connect::Rpc;
+use crate::admin::Admin;
 use crate::auth::call::CallAuthorizer;
 use crate::auth::credential::Authenticator;
 use crate::observability::telemetry::CallTracer;
@@ -16,6 +17,7 @@ use crate::verify::Verifier;
 /// What the handlers share.
 pub(super) struct Shared {
     pub(super) calls: CallAuthorizer,
+    pub(super) admin: Arc<Admin>,
     pub(super) verifier: Arc<Verifier>,
     pub(super) trusted_proxies: Vec<Network>,
     pub(super) misroutes: Misroutes,

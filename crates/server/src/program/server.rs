@@ -39,6 +39,7 @@ pub(super) struct Server {
     keyring: Arc<Keyring>,
     authorizer: Arc<Authorizer>,
     pub(super) services: Services,
+    admin: Arc<Admin>,
     verifier: Arc<Verifier>,
     metrics: SharedMetrics,
     tracer: CallTracer,
@@ -66,12 +67,13 @@ impl Server {
             keyring,
             authorizer,
             services: Services {
-                admin: AdminService::new(admin, calls.clone()),
+                admin: AdminService::new(Arc::clone(&admin), calls.clone()),
                 #[cfg(feature = "ext-authz")]
                 ext_authz: AuthorizationService::new(calls.clone(), Arc::clone(&verifier)),
                 health,
                 calls,
             },
+            admin,
             verifier,
             metrics: metrics.clone(),
             tracer,
@@ -114,6 +116,7 @@ impl Server {
     ) -> Result<impl Fn(ConnectionContext) -> DoorService + Clone + Send + 'static, ApiError> {
         let door = Door::new(DoorSettings {
             calls: self.services.calls.clone(),
+            admin: Arc::clone(&self.admin),
             verifier: Arc::clone(&self.verifier),
             metrics: self.metrics.clone(),
             tracer: self.tracer.clone(),

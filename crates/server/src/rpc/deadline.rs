@@ -31,6 +31,12 @@ const LONGEST: Duration = Duration::from_hours(365 * 24);
 pub struct Deadline(pub Instant);
 
 impl Deadline {
+    /// Returns the deadline `allowed` from now.
+    #[must_use]
+    pub fn after(allowed: Duration) -> Self {
+        Self(now() + allowed)
+    }
+
     /// Returns the remaining time; zero after the deadline.
     #[must_use]
     pub fn remaining(&self) -> Duration {

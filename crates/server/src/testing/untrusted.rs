@@ -14,6 +14,7 @@ use key_authority_domain::secret::Keyring;
 #[cfg(feature = "ext-authz")]
 use key_authority_proto::ext_authz::{CheckRequest, CheckResponse};
 use key_authority_proto::v1;
+use key_authority_storage::key_list::{KeyCursor, RankValue};
 use key_authority_storage::page::Newest;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
@@ -111,7 +112,7 @@ pub fn seal_page_token(
     (revision, id): (i64, &str),
     nonce: [u8; 24],
 ) -> String {
-    let cursor = Newest { create_revision: Revision(revision), id: id.to_owned() };
+    let cursor = KeyCursor { value: RankValue::Number(revision), id: id.to_owned() };
     page::seal_page(keyring, &request.query_digest(caller), &cursor.to_bytes(), nonce)
 }
 
@@ -124,14 +125,19 @@ pub fn open_page_token(
     caller: &str,
     request: &v1::ListKeysRequest,
 ) -> Result<Option<(i64, String)>, i32> {
-    let cursor = cursor::open::<Newest>(keyring, caller, request).map_err(|error| i32::from(error.code().0))?;
-    Ok(cursor.map(|cursor| (cursor.create_revision.0, cursor.id)))
+    let cursor = cursor::open::<KeyCursor>(keyring, caller, request).map_err(|error| i32::from(error.code().0))?;
+    Ok(cursor.map(|cursor| match cursor.value {
+        RankValue::Number(revision) => (revision, cursor.id),
+        RankValue::Text(_) => (0, cursor.id),
+    }))
 }
 
-/// Whether these bytes are a cursor, of a list of keys and of the audit log, that is encoded to the same bytes.
+/// Whether these bytes are a cursor, of a list of keys, of accounts and of the audit log, that is encoded to the same
+/// bytes.
 #[must_use]
-pub fn is_canonical_cursor(bytes: &[u8]) -> [Option<bool>; 2] {
+pub fn is_canonical_cursor(bytes: &[u8]) -> [Option<bool>; 3] {
     [
+        KeyCursor::from_bytes(bytes).map(|cursor| cursor.to_bytes() == bytes),
         Newest::from_bytes(bytes).map(|cursor| cursor.to_bytes() == bytes),
         Revision::from_bytes(bytes).map(|cursor| cursor.to_bytes() == bytes),
     ]

@@ -2,6 +2,7 @@
 
 use key_authority_domain::audit::IdempotencyKey;
 use key_authority_domain::id::RequestId;
+use key_authority_domain::secret::Keyring;
 use key_authority_proto::v1;
 
 use super::check::Check;
@@ -51,7 +52,10 @@ mutations! {
     "DisableKey", DisableKeyRequest;
     "EnableKey", EnableKeyRequest;
     "RevokeKey", RevokeKeyRequest;
+    "RevokeKeys", RevokeKeysRequest;
+    "RevokeToken", RevokeTokenRequest;
     "RenewKey", RenewKeyRequest;
+    "RenewToken", RenewTokenRequest;
     "DeleteKey", DeleteKeyRequest;
     "PrepareConnection", PrepareConnectionRequest;
     "CreateAccount", CreateAccountRequest;
@@ -66,6 +70,17 @@ mutations! {
 pub(crate) fn idempotency_key<R: Mutation>(check: &mut Check, request: &R) -> Option<IdempotencyKey> {
     let id = check.optional("request_id", request.request_id(), RequestId::new)?;
     Some(IdempotencyKey { id, digest: request_digest(R::METHOD, request) })
+}
+
+/// Returns the idempotency keys of a request whose parameters contain a token or a digest of one: the digest of the
+/// request is keyed before it is stored, so that guesses cannot be verified against it. One for each version of the
+/// authority secret, the first one for the log.
+#[must_use]
+pub(crate) fn keyed(keyring: &Keyring, request: Option<&IdempotencyKey>) -> Vec<IdempotencyKey> {
+    let of_key = |key: &IdempotencyKey| {
+        keyring.keyed_digest(&key.digest).map(|digest| IdempotencyKey { digest, id: key.id.clone() }).collect()
+    };
+    request.map_or_else(Vec::new, of_key)
 }
 
 /// Returns a digest of a method and its parameters.
@@ -119,7 +134,10 @@ mod tests {
             v1::DisableKeyRequest::METHOD,
             v1::EnableKeyRequest::METHOD,
             v1::RevokeKeyRequest::METHOD,
+            v1::RevokeKeysRequest::METHOD,
+            v1::RevokeTokenRequest::METHOD,
             v1::RenewKeyRequest::METHOD,
+            v1::RenewTokenRequest::METHOD,
             v1::DeleteKeyRequest::METHOD,
             v1::PrepareConnectionRequest::METHOD,
             v1::CreateAccountRequest::METHOD,

@@ -4,7 +4,6 @@
 use key_authority_domain::audit::IdempotencyKey;
 use key_authority_domain::foreign::ImportedSecret;
 use key_authority_domain::id::AccountId;
-use key_authority_domain::text::{TextRule, ValidationError};
 use key_authority_domain::token::Token;
 use key_authority_proto::v1;
 use v1::create_key_request::Expiry as NewExpiry;
@@ -12,15 +11,12 @@ use v1::imported_key::{Expiry, Secret};
 
 use super::check::Check;
 use super::idempotency_key::idempotency_key;
+use super::key::digest::{HINT, digest};
 use super::key::{KeySpec, new_key};
 use super::violations::Violations;
 
 /// The maximum number of keys in one message.
 pub(crate) const KEYS_MAX: usize = 10_000;
-
-/// The rule of a hint by which people recognize a token of which only a digest is known. It is short: more characters
-/// would make the token easier to guess.
-const HINT: TextRule = TextRule::line(8).without_spaces();
 
 /// A message of keys to import.
 #[derive(Debug)]
@@ -91,7 +87,7 @@ fn imported_key(account: &str, key: v1::ImportedKey) -> Result<ImportedKey, Viol
             Expiry::NeverExpires(never) => NewExpiry::NeverExpires(never),
         }),
         disabled: key.disabled,
-        request_id: String::new(),
+        ..Default::default()
     };
     let spec = new_key(&created).map_err(|violations| check.absorb(violations)).ok();
     check.finish(|| Some(ImportedKey { spec: spec?, secret: secret?, hint }))
@@ -107,10 +103,6 @@ fn secret(check: &mut Check, secret: Option<Secret>) -> Option<ImportedSecret> {
         Some(Secret::Blake3(bytes)) => check.field("blake3", digest(&bytes)).map(ImportedSecret::Blake3),
         Some(Secret::Sha256(bytes)) => check.field("sha256", digest(&bytes)).map(ImportedSecret::Sha256),
     }
-}
-
-fn digest(bytes: &[u8]) -> Result<[u8; 32], ValidationError> {
-    bytes.try_into().map_err(|_| ValidationError::new("must be 32 bytes"))
 }
 
 #[cfg(test)]

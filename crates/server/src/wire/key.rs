@@ -5,9 +5,11 @@ use std::time::Duration;
 use key_authority_domain::account::ExpiryChoice;
 use key_authority_domain::audit::IdempotencyKey;
 use key_authority_domain::id::KeyId;
+use key_authority_domain::secret::Keyring;
 use key_authority_domain::text;
 use key_authority_proto::v1;
 
+use self::digest::{DigestField, caller_digest, request_keys};
 use self::expiry::{ExpiryField, expiry};
 use super::check::Check;
 use super::idempotency_key::idempotency_key;
@@ -16,13 +18,19 @@ use super::violations::Violations;
 
 mod change;
 mod create;
+pub(crate) mod digest;
 mod expiry;
 mod list;
+mod presented;
+mod revoke_keys;
 mod shown;
 
 pub(crate) use change::{check_caller_change, key_change};
 pub(crate) use create::{KeySpec, new_key};
+pub(crate) use digest::CallerDigest;
 pub(crate) use list::list_keys;
+pub(crate) use presented::{renew_token, revoke_token};
+pub(crate) use revoke_keys::{RevokeKeysSpec, revoke_keys};
 pub(crate) use shown::key_to_proto;
 
 /// A request that only names a key.
@@ -54,8 +62,18 @@ pub(crate) struct RenewSpec {
     pub overlap: Duration,
     /// The new expiry of the key.
     pub expiry: ExpiryChoice,
+    /// The digest of the new token; `None` if the authority makes the token.
+    pub digest: Option<CallerDigest>,
     /// The idempotency key of the request.
     pub request: Option<IdempotencyKey>,
+}
+
+impl RenewSpec {
+    /// Returns the idempotency keys of the request; empty without a `request_id`.
+    #[must_use]
+    pub(crate) fn request_keys(&self, keyring: &Keyring) -> Vec<IdempotencyKey> {
+        request_keys(keyring, self.request.as_ref(), self.digest.as_ref())
+    }
 }
 
 /// A key to delete.
@@ -134,8 +152,9 @@ pub(crate) fn renew_key(request: &v1::RenewKeyRequest) -> Result<RenewSpec, Viol
     let key_id = check.required("key_id", &request.key_id, KeyId::new);
     let overlap = request.overlap.as_ref().and_then(|overlap| check.field("overlap", time::duration(overlap)));
     let expiry = expiry(&mut check, request.expiry.as_ref().map(ExpiryField::from));
+    let digest = caller_digest(&mut check, request.digest.as_ref().map(DigestField::from), &request.token_hint);
     let request = idempotency_key(&mut check, request);
-    check.finish(|| Some(RenewSpec { key_id: key_id?, overlap: overlap.unwrap_or_default(), expiry, request }))
+    check.finish(|| Some(RenewSpec { key_id: key_id?, overlap: overlap.unwrap_or_default(), expiry, digest, request }))
 }
 
 /// Reads the key to delete.

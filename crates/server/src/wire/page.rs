@@ -18,7 +18,7 @@ pub(crate) const PAGE_SIZE_DEFAULT: u32 = 50;
 /// The maximum page size.
 pub(crate) const PAGE_SIZE_MAX: u32 = 1000;
 /// The longest accepted page token, in bytes. A page token is about a hundred bytes longer than its cursor.
-pub(crate) const PAGE_TOKEN_LEN_MAX: usize = 1024;
+pub(crate) const PAGE_TOKEN_LEN_MAX: usize = 2048;
 /// The maximum number of items in a repeated filter.
 pub(crate) const FILTER_ITEMS_MAX: usize = 100;
 
@@ -180,14 +180,14 @@ mod tests {
     }
 
     #[test]
-    fn a_token_longer_than_a_kibibyte_is_rejected() {
+    fn a_token_longer_than_two_kibibytes_is_rejected() {
         let keyring = ring("07");
         let opens = |cursor_len| {
             let token = seal_page(&keyring, &DIGEST, &vec![7; cursor_len], [9; 24]);
             (token.len(), open_page(&keyring, &DIGEST, &token).is_ok())
         };
-        assert_eq!(opens(724), (1024, true));
-        assert_eq!(opens(725), (1026, false));
+        assert_eq!(opens(1492), (2048, true));
+        assert_eq!(opens(1493), (2050, false));
     }
 
     proptest! {

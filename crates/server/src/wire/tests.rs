@@ -69,6 +69,9 @@ proptest! {
         check(key::key_change(&read(&bytes)).and_then(|update| key::check_caller_change(&update.change)));
         check(key::renew_key(&read(&bytes)));
         check(key::revoke_key(&read(&bytes)));
+        check(key::revoke_keys(&read(&bytes)));
+        check(key::revoke_token(&read(&bytes)));
+        check(key::renew_token(&read(&bytes)));
         check(key::disable_key(&read(&bytes)));
         check(key::enable_key(&read(&bytes)));
         check(key::delete_key(&read(&bytes)));

@@ -2,9 +2,12 @@
 
 mod accounts;
 mod audit;
+mod digests;
 mod import;
 mod keys;
 mod lists;
+mod presented;
 pub(crate) mod questions;
 mod renewal;
 mod repeats;
+mod revoke_keys;

@@ -1,4 +1,4 @@
-//! The HTTP door: the API by the Connect protocol, token introspection, decisions for proxies, and what is refused.
+//! The HTTP door: the API by the Connect protocol, token introspection and revocation, decisions for proxies, and what is refused.
 
 mod connect;
 mod connections;
@@ -7,6 +7,7 @@ mod input;
 mod introspect;
 mod openapi;
 mod outages;
+mod revoke;
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -31,9 +32,18 @@ async fn call(authority: &Authority, method: &str, token: &str, body: impl Into<
 
 /// Asks for the state of a token, with this `Authorization` and form.
 async fn introspect(authority: &Authority, authorization: &str, form: &[(&str, &str)]) -> Answer {
+    post_form(authority, "/introspect", authorization, form).await
+}
+
+/// Revokes the key of a token, with this `Authorization` and form.
+async fn revoke(authority: &Authority, authorization: &str, form: &[(&str, &str)]) -> Answer {
+    post_form(authority, "/revoke", authorization, form).await
+}
+
+async fn post_form(authority: &Authority, path: &str, authorization: &str, form: &[(&str, &str)]) -> Answer {
     let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
     let form = ("content-type", "application/x-www-form-urlencoded");
-    send(authority.api(), request("POST", "/introspect", &[form, ("authorization", authorization)], body)).await
+    send(authority.api(), request("POST", path, &[form, ("authorization", authorization)], body)).await
 }
 
 /// Asks whether a visitor's request may pass, as a proxy with this token and query does.

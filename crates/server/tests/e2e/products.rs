@@ -59,6 +59,9 @@ fn policy_of(mut json: Map<String, Value>) -> KeyPolicy {
         recoverable: take(json, "recoverable"),
         recently_used_window: duration(&take::<String>(json, "recentlyUsedWindow")),
         max_overlap: duration(&take::<String>(json, "maxOverlap")),
+        caller_digests: take(json, "callerDigests"),
+        holder_may_revoke: take(json, "holderMayRevoke"),
+        holder_may_renew: take(json, "holderMayRenew"),
     };
     left_of::<()>(json);
     policy

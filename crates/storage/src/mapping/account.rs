@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use key_authority_domain::account::{Account, CountedKeys, KeyPolicy, LifetimeRule, NamePattern, ProjectRule};
+use key_authority_domain::account::{
+    Account, CountedKeys, HolderRights, KeyPolicy, LifetimeRule, NamePattern, ProjectRule,
+};
 use key_authority_domain::id::{AccountId, Revision};
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::TokenPrefix;
@@ -14,6 +16,7 @@ use crate::error::StorageError;
 use crate::mapping::RowContext;
 
 #[derive(Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "fields as stored")]
 struct PolicyJson {
     token_prefix: String,
     display_name_pattern: Option<String>,
@@ -26,6 +29,13 @@ struct PolicyJson {
     recoverable: bool,
     recently_used_window_us: Option<u64>,
     max_overlap_us: Option<u64>,
+    /// Absent in rows that earlier builds wrote, as are the fields below.
+    #[serde(default)]
+    caller_digests: bool,
+    #[serde(default)]
+    holder_may_revoke: bool,
+    #[serde(default)]
+    holder_may_renew: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -57,6 +67,9 @@ fn policy_json(policy: &KeyPolicy) -> String {
         recoverable: policy.recoverable,
         recently_used_window_us: policy.recently_used_window.map(micros),
         max_overlap_us: policy.max_overlap.map(micros),
+        caller_digests: policy.caller_digests,
+        holder_may_revoke: policy.holder.may_revoke,
+        holder_may_renew: policy.holder.may_renew,
     };
     serde_json::json!(json).to_string()
 }
@@ -82,6 +95,8 @@ fn policy(row: RowContext<'_>, text: &str) -> Result<KeyPolicy, StorageError> {
         recoverable: json.recoverable,
         recently_used_window: json.recently_used_window_us.map(Duration::from_micros),
         max_overlap: json.max_overlap_us.map(Duration::from_micros),
+        caller_digests: json.caller_digests,
+        holder: HolderRights { may_revoke: json.holder_may_revoke, may_renew: json.holder_may_renew },
     })
 }
 

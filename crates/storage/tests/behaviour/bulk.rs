@@ -6,13 +6,14 @@ use key_authority_domain::access::{Access, PROJECT_LEN_MAX, PROJECTS_MAX, Projec
 use key_authority_domain::audit::Action;
 use key_authority_domain::foreign::Scheme;
 use key_authority_domain::id::Revision;
-use key_authority_domain::key::{Key, Secret};
+use key_authority_domain::key::{Key, Revocation, Secret};
 use key_authority_storage::holders::Holder;
+use key_authority_storage::key_query::KeyQuery;
 use key_authority_storage::{StorageError, Store};
 
 use crate::changes::every_event;
 use crate::support::make::{
-    account, account_id, date_key, digest, event, key, key_id, note, put_account, put_key, put_keys, secret,
+    account, account_id, date_key, digest, event, key, key_id, note, only, put_account, put_key, put_keys, secret,
 };
 use crate::support::{Database, on_every_database};
 
@@ -23,6 +24,7 @@ on_every_database! {
     an_existing_key_rejects_the_whole_insert,
     existing_tokens_and_ids_of_many_are_found,
     the_keys_of_an_import_are_found_by_its_revision,
+    the_keys_of_a_revocation_are_found_by_its_event,
     the_scheme_of_a_digest_round_trips,
 }
 
@@ -136,20 +138,61 @@ async fn the_keys_of_an_import_are_found_by_its_revision(database: Database) {
 
     let feed = async |from| {
         let events = store.feed(Revision(from)).await.unwrap().events;
-        events.iter().map(|event| (event.revision.0, event.is_import)).collect::<Vec<_>>()
+        events.iter().map(|event| (event.revision.0, event.key_set.is_some())).collect::<Vec<_>>()
     };
     assert_eq!(feed(1).await, [(1, false), (2, false), (3, true)], "it ends with the first import that is new");
     assert_eq!(feed(3).await, [(3, true), (4, true)]);
     assert_eq!(feed(4).await, [(4, true), (5, false)]);
 
-    let mut found = store.keys_created_by(Revision(3)).await.unwrap();
+    let event_at = async |revision| store.feed(Revision(revision)).await.unwrap().events.remove(0);
+    let mut found = store.keys_changed_by(&event_at(3).await).await.unwrap();
     found.sort_by(|one, other| one.id.cmp(&other.id));
     assert_eq!(found, imported);
     let tx = store.begin().await.unwrap();
     tx.delete_key(&imported[0].id).await.unwrap();
     tx.commit(event(Action::DeleteKey, "acme", Some(imported[0].id.as_str()))).await.unwrap();
-    assert_eq!(store.keys_created_by(Revision(3)).await.unwrap().len(), imported.len() - 1, "what is gone is gone");
-    assert!(store.keys_created_by(Revision(1)).await.unwrap().is_empty());
+    let left = store.keys_changed_by(&event_at(3).await).await.unwrap();
+    assert_eq!(left.len(), imported.len() - 1, "a deleted key is not returned");
+    assert!(store.keys_changed_by(&event_at(1).await).await.unwrap().is_empty());
+}
+
+async fn the_keys_of_a_revocation_are_found_by_its_event(database: Database) {
+    let store = database.store().await;
+    for id in ["acme", "other"] {
+        put_account(&store, account(id)).await;
+    }
+    put_keys(&store, many()).await;
+    put_key(&store, key("foreign", "other")).await;
+    let tx = store.begin().await.unwrap();
+    let mut ids = Vec::new();
+    let query = KeyQuery::of(only(&["acme"]), tx.now());
+    tx.for_each_unrevoked(&query, |key| {
+        ids.push(key.id);
+        ids.len() < 600
+    })
+    .await
+    .unwrap();
+    assert!(ids.len() == 600 && ids.is_sorted());
+    tx.revoke_keys(&ids, "left").await.unwrap();
+    let committed = tx.commit(event(Action::RevokeKeys, "acme", None)).await.unwrap();
+    let events = store.feed(committed.revision).await.unwrap().events;
+    let mut revoked = store.keys_changed_by(&events[0]).await.unwrap();
+    revoked.sort_by(|one, other| one.id.cmp(&other.id));
+    assert_eq!(revoked.iter().map(|key| key.id.clone()).collect::<Vec<_>>(), ids);
+    let revocation = Revocation { time: committed.time, reason: "left".into() };
+    assert!(revoked.iter().all(|key| key.revocation.as_ref() == Some(&revocation)));
+    assert!(revoked.iter().all(|key| (key.revision, key.update_time) == (committed.revision, committed.time)));
+
+    let tx = store.begin_reading().await.unwrap();
+    assert_eq!(tx.revoked_together(&account_id("acme"), committed.time, 3).await.unwrap(), ids[..3]);
+    assert!(tx.revoked_together(&account_id("other"), committed.time, 3).await.unwrap().is_empty());
+    let mut rest = 0;
+    let count = |_| {
+        rest += 1;
+        true
+    };
+    tx.for_each_unrevoked(&query, count).await.unwrap();
+    assert_eq!(rest, MANY - 600, "revoked keys do not match again");
 }
 
 /// Writes keys in one import and returns them as written.

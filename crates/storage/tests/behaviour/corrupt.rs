@@ -4,7 +4,8 @@
 use key_authority_domain::audit::Action;
 use key_authority_domain::id::{AccountId, KeyId, Revision};
 use key_authority_storage::audit_read::EventQuery;
-use key_authority_storage::key_read::KeyQuery;
+use key_authority_storage::key_list::KeyOrder;
+use key_authority_storage::key_query::KeyQuery;
 use key_authority_storage::page::AccountScope;
 use key_authority_storage::settings::SettingsError;
 use key_authority_storage::{StorageError, Store};
@@ -41,8 +42,8 @@ async fn assert_key_is_corrupt(store: &Store, id: &KeyId, table: &str, column: &
     assert_corrupt(store.key(id).await, table, column, id.as_str());
     assert_corrupt(store.rows(&[], std::slice::from_ref(id)).await, table, column, id.as_str());
     let account = AccountScope::Only(vec![account_id(id.as_str())]);
-    let query = KeyQuery { accounts: account, states: vec![], project: None, now: at(0) };
-    assert_corrupt(store.keys(&query, 10, None).await, table, column, id.as_str());
+    let query = KeyQuery::of(account, at(0));
+    assert_corrupt(store.keys(&query, KeyOrder::NEWEST, 10, None).await, table, column, id.as_str());
     let tx = store.begin().await.unwrap();
     assert_corrupt(tx.key(id).await, table, column, id.as_str());
 }
@@ -81,8 +82,8 @@ async fn invalid_keys_are_corrupt(database: Database) {
         database.tamper(&sql).await;
         assert_key_is_corrupt(&store, &id, "api_key", "projects").await;
     }
-    let every = KeyQuery { accounts: AccountScope::All, states: vec![], project: None, now: at(0) };
-    assert!(matches!(store.keys(&every, 100, None).await, Err(StorageError::Corrupt { .. })));
+    let every = KeyQuery::of(AccountScope::All, at(0));
+    assert!(matches!(store.keys(&every, KeyOrder::NEWEST, 100, None).await, Err(StorageError::Corrupt { .. })));
     assert!(matches!(store.snapshot(|_| ()).await, Err(StorageError::Corrupt { .. })));
 }
 

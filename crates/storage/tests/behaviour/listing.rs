@@ -7,10 +7,13 @@ use key_authority_domain::account::CountedKeys;
 use key_authority_domain::key::{Key, KeyState, Revocation};
 use key_authority_domain::time::Timestamp;
 use key_authority_storage::Store;
-use key_authority_storage::key_read::KeyQuery;
+use key_authority_storage::key_list::{KeyOrder, KeyRank};
+use key_authority_storage::key_query::KeyQuery;
 use key_authority_storage::page::AccountScope;
 
-use crate::support::make::{account, account_id, at, key, large_key, only, put_account, put_key, put_keys};
+use crate::support::make::{
+    account, account_id, actor, at, key, key_id, large_key, only, put_account, put_key, put_keys,
+};
 use crate::support::{Database, on_every_database};
 
 on_every_database! {
@@ -21,19 +24,25 @@ on_every_database! {
     states_agree_with_the_domain_to_the_microsecond,
     a_project_finds_every_key_that_covers_it_and_no_other,
     pages_of_keys_are_limited_in_bytes,
+    keys_are_listed_in_each_order_on_pages_of_any_size,
+    each_filter_finds_the_keys_that_match_and_no_other,
 }
 
 const STATES: [KeyState; 4] = [KeyState::Active, KeyState::Disabled, KeyState::Revoked, KeyState::Expired];
 
 fn every_key() -> KeyQuery {
-    KeyQuery { accounts: AccountScope::All, states: vec![], project: None, now: at(0) }
+    KeyQuery::of(AccountScope::All, at(0))
 }
 
-/// All pages of a list, of at most `size` keys each.
+/// All pages of a list, of at most `size` keys each, newest first.
 async fn list(store: &Store, query: &KeyQuery, size: u32) -> Vec<String> {
+    list_in(KeyOrder::NEWEST, store, query, size).await
+}
+
+async fn list_in(order: KeyOrder, store: &Store, query: &KeyQuery, size: u32) -> Vec<String> {
     let (mut ids, mut after) = (Vec::new(), None);
     loop {
-        let page = store.keys(query, size, after.as_ref()).await.unwrap();
+        let page = store.keys(query, order, size, after.as_ref()).await.unwrap();
         assert!(page.items.len() <= size as usize);
         ids.extend(page.items.into_iter().map(|key| key.id.as_str().to_owned()));
         let Some(next) = page.next else { return ids };
@@ -50,7 +59,7 @@ async fn keys_are_listed_newest_first_on_pages_of_any_size(database: Database) {
     for size in 1..=7 {
         assert_eq!(list(&store, &every_key(), size).await, ["f", "c", "e", "d", "a", "b"], "pages of {size}");
     }
-    let page = store.keys(&every_key(), 6, None).await.unwrap();
+    let page = store.keys(&every_key(), KeyOrder::NEWEST, 6, None).await.unwrap();
     assert_eq!((page.items.len(), page.next), (6, None), "a page that is just full is the last");
 }
 
@@ -160,7 +169,7 @@ async fn pages_of_keys_are_limited_in_bytes(database: Database) {
     put_keys(&store, vec![key("small-0", "acme"), key("small-1", "acme")]).await;
     let (mut lengths, mut ids, mut after) = (Vec::new(), Vec::new(), None);
     loop {
-        let page = store.keys(&every_key(), 1_000, after.as_ref()).await.unwrap();
+        let page = store.keys(&every_key(), KeyOrder::NEWEST, 1_000, after.as_ref()).await.unwrap();
         lengths.push(page.items.len());
         ids.extend(page.items.into_iter().map(|key| key.id.as_str().to_owned()));
         after = page.next;
@@ -238,4 +247,78 @@ async fn a_project_finds_every_key_that_covers_it_and_no_other(database: Databas
             assert_eq!(listed, expected, "{project:?} on pages of {size}");
         }
     }
+}
+
+async fn keys_are_listed_in_each_order_on_pages_of_any_size(database: Database) {
+    let store = database.store().await;
+    put_account(&store, account("acme")).await;
+    let made = |id: &str, name: &str, expiry: Option<i64>| {
+        let mut key = key(id, "acme");
+        key.display_name = name.into();
+        key.expire_time = expiry.map(at);
+        key
+    };
+    put_keys(&store, vec![made("a", "delta", Some(30)), made("b", "beta", None)]).await;
+    put_keys(&store, vec![made("c", "alpha", Some(10)), made("d", "beta", Some(30)), made("e", "gamma", None)]).await;
+    database.tamper("UPDATE api_key SET last_used_time = 20 WHERE id IN ('a', 'd')").await;
+    database.tamper("UPDATE api_key SET last_used_time = 5 WHERE id = 'c'").await;
+    for (rank, expected) in [
+        (KeyRank::Created, ["a", "b", "c", "d", "e"]),
+        (KeyRank::LastUsed, ["b", "e", "c", "a", "d"]),
+        (KeyRank::Expires, ["c", "a", "d", "b", "e"]),
+        (KeyRank::DisplayName, ["c", "b", "d", "a", "e"]),
+    ] {
+        for size in 1..=6 {
+            let ascending = KeyOrder { rank, is_descending: false };
+            assert_eq!(list_in(ascending, &store, &every_key(), size).await, expected, "{rank:?}, pages of {size}");
+            let descending = KeyOrder { rank, is_descending: true };
+            let mut listed = list_in(descending, &store, &every_key(), size).await;
+            listed.reverse();
+            assert_eq!(listed, expected, "{rank:?} descending, pages of {size}");
+        }
+    }
+}
+
+async fn each_filter_finds_the_keys_that_match_and_no_other(database: Database) {
+    let store = database.store().await;
+    put_account(&store, account("acme")).await;
+    let labelled = |id: &str, labels: &[(&str, &str)]| {
+        let mut key = key(id, "acme");
+        key.labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        key
+    };
+    let mut named = labelled("Deploy-1", &[("owner", "ann"), ("team", "a\"b")]);
+    named.display_name = "CI of the 100%_shop!".into();
+    named.expire_time = Some(at(50));
+    let mut other = labelled("other", &[("owner", "Ann"), ("x", "\"owner\":\"ann\"")]);
+    other.created_by = actor("robot");
+    other.expire_time = Some(at(51));
+    let keys = put_keys(&store, vec![named, other]).await;
+    let created = keys[0].create_time;
+    database.tamper("UPDATE api_key SET last_used_time = 7 WHERE id = 'other'").await;
+    let text = |text: &str| KeyQuery { text: Some(text.into()), ..every_key() };
+    let labels =
+        |name: &str, value: &str| KeyQuery { labels: [(name.to_owned(), value.to_owned())].into(), ..every_key() };
+    let hint = keys[1].secrets[0].hint.clone();
+    let cases = [
+        (text("of the 100%_SHOP!"), vec!["Deploy-1"]),
+        (text("deploy"), vec!["Deploy-1"]),
+        (text(&hint.to_uppercase()), vec!["other", "Deploy-1"]),
+        (text("100_"), vec![]),
+        (labels("owner", "ann"), vec!["Deploy-1"]),
+        (labels("team", "a\"b"), vec!["Deploy-1"]),
+        (labels("owner", "an"), vec![]),
+        (KeyQuery { created_by: Some(actor("robot")), ..every_key() }, vec!["other"]),
+        (KeyQuery { expires_before: Some(at(51)), ..every_key() }, vec!["Deploy-1"]),
+        (KeyQuery { created_before: Some(created), ..every_key() }, vec![]),
+        (KeyQuery { unused_since: Some(created), ..every_key() }, vec![]),
+        (KeyQuery { ids: vec![key_id("other"), key_id("nobody")], ..every_key() }, vec!["other"]),
+    ];
+    for (query, expected) in cases {
+        assert_eq!(list(&store, &query, 10).await, expected, "{query:?}");
+    }
+    database.tamper("UPDATE api_key SET create_time = 1").await;
+    let unused = |since| KeyQuery { unused_since: Some(at(since)), ..every_key() };
+    assert_eq!(list(&store, &unused(7), 10).await, ["Deploy-1"], "the other was used then");
+    assert_eq!(list(&store, &unused(8), 10).await, ["other", "Deploy-1"]);
 }

@@ -11,7 +11,9 @@ use key_authority_domain::id::Revision;
 use key_authority_domain::key::KeyState;
 use key_authority_storage::Store;
 use key_authority_storage::audit_read::EventQuery;
-use key_authority_storage::key_read::KeyQuery;
+use key_authority_storage::feed::{FeedEvent, KeySet};
+use key_authority_storage::key_list::{KeyCursor, KeyOrder};
+use key_authority_storage::key_query::KeyQuery;
 use key_authority_storage::page::{AccountScope, Newest};
 use key_authority_storage::settings::Head;
 use key_authority_storage::usage::UsageDelta;
@@ -64,6 +66,7 @@ const INDEXES: &[(&str, &[Index])] = &[
     ("key and secrets written", KEY_AND_SECRETS),
     ("keys by their tokens", &[Named("api_key_secret_digest"), Primary("api_key")]),
     ("keys of an import", &[Named("api_key_newest"), Primary("api_key"), Primary("api_key_secret")]),
+    ("keys of a revocation", &[Named("api_key_account_active")]),
     ("used keys, locked", &[Primary("api_key")]),
     ("usage", &[Primary("api_key"), Named("api_key_secret_digest")]),
     ("accounts, first page", &[Named("account_newest")]),
@@ -119,19 +122,31 @@ impl Recorded {
         assert_eq!(tx.holders(&[digest("key-7", 1), digest("nobody", 1)]).await.unwrap().len(), 1);
         recorded.push(("keys by their tokens", taken()));
         drop(tx);
-        assert_eq!(store.keys_created_by(Revision(4)).await.unwrap().len(), 1);
+        let feed_event = |key_set| FeedEvent {
+            revision: Revision(4),
+            hash: ChainHash([7; 32]),
+            time: at(4),
+            account: account_id("acme"),
+            key_id: None,
+            accepts_restore: false,
+            key_set: Some(key_set),
+            records_use: false,
+        };
+        assert_eq!(store.keys_changed_by(&feed_event(KeySet::Created)).await.unwrap().len(), 1);
         recorded.push(("keys of an import", taken()));
+        assert!(store.keys_changed_by(&feed_event(KeySet::Revoked)).await.unwrap().is_empty());
+        recorded.push(("keys of a revocation", taken()));
         assert!(store.key(&key_id("key-7")).await.unwrap().is_some());
         recorded.push(("key by id", taken()));
-        let after = Newest { create_revision: written.create_revision, id: "key-7".into() };
+        let after = KeyCursor::after(KeyOrder::NEWEST, &written);
         for (name, accounts, after) in [
             ("keys, first page", AccountScope::All, None),
             ("keys, next page", AccountScope::All, Some(&after)),
             ("keys of an account, first page", only(&["acme"]), None),
             ("keys of an account, next page", only(&["acme"]), Some(&after)),
         ] {
-            let query = KeyQuery { accounts, states: vec![KeyState::Active], project: None, now: at(0) };
-            assert_eq!(store.keys(&query, 2, after).await.unwrap().items.len(), 2);
+            let query = KeyQuery { states: vec![KeyState::Active], ..KeyQuery::of(accounts, at(0)) };
+            assert_eq!(store.keys(&query, KeyOrder::NEWEST, 2, after).await.unwrap().items.len(), 2);
             recorded.push((name, taken()));
         }
         let after = Newest { create_revision: Revision(1020), id: "account-1020".into() };

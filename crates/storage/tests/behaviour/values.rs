@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use key_authority_domain::access::{Access, Network, Project, ProjectAccess, Scope};
-use key_authority_domain::account::{Account, CountedKeys, KeyPolicy, LifetimeRule, NamePattern, ProjectRule};
+use key_authority_domain::account::{
+    Account, CountedKeys, HolderRights, KeyPolicy, LifetimeRule, NamePattern, ProjectRule,
+};
 use key_authority_domain::audit::{Action, AuditEvent};
 use key_authority_domain::id::Revision;
 use key_authority_domain::key::{Key, Revocation, Secret};
@@ -172,6 +174,8 @@ async fn policies_round_trip(database: Database) {
         recoverable: true,
         recently_used_window: Some(Duration::ZERO),
         max_overlap: Some(LIFETIME_MAX),
+        caller_digests: true,
+        holder: HolderRights { may_revoke: true, may_renew: false },
     };
     let all = KeyPolicy { project_rule: ProjectRule::All, max_keys: Some(0), ..KeyPolicy::default() };
     for (number, policy) in [full, all, KeyPolicy::default()].into_iter().enumerate() {

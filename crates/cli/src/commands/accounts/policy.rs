@@ -43,6 +43,15 @@ pub(super) struct Policy {
     /// Maximum overlap of a renewal
     #[arg(long, value_name = "LENGTH", value_parser = fields::duration)]
     max_overlap: Option<Duration>,
+    /// Whether callers may make tokens themselves and create keys with their digests
+    #[arg(long, value_name = "BOOL")]
+    caller_digests: Option<bool>,
+    /// Whether a service that only verifies tokens may revoke the key of a token that it was given
+    #[arg(long, value_name = "BOOL")]
+    holder_may_revoke: Option<bool>,
+    /// Whether a service that only verifies tokens may renew the key of a token that it was given
+    #[arg(long, value_name = "BOOL")]
+    holder_may_renew: Option<bool>,
 }
 
 /// Which keys count.
@@ -74,6 +83,9 @@ impl Policy {
             ("recoverable", self.recoverable.is_some()),
             ("recently_used_window", self.recently_used_window.is_some()),
             ("max_overlap", self.max_overlap.is_some()),
+            ("caller_digests", self.caller_digests.is_some()),
+            ("holder_may_revoke", self.holder_may_revoke.is_some()),
+            ("holder_may_renew", self.holder_may_renew.is_some()),
         ];
         let counted = self.counted_states.map_or(CountedStates::Unspecified, |counted| match counted {
             Counted::Active => CountedStates::Active,
@@ -95,6 +107,9 @@ impl Policy {
             recoverable: self.recoverable.unwrap_or_default(),
             recently_used_window: self.recently_used_window,
             max_overlap: self.max_overlap,
+            caller_digests: self.caller_digests.unwrap_or_default(),
+            holder_may_revoke: self.holder_may_revoke.unwrap_or_default(),
+            holder_may_renew: self.holder_may_renew.unwrap_or_default(),
         };
         let paths = set.into_iter().filter(|(_, is_set)| *is_set).map(|(path, _)| format!("policy.{path}"));
         (policy, paths.collect())

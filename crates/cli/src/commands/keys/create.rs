@@ -3,15 +3,17 @@
 use clap::Args;
 use key_authority_proto::v1::CreateKeyRequest;
 
-use super::Session;
 use super::new_token::{self, Save};
-use super::settings::{Coverage, Expiry, choice};
+use super::settings::{Coverage, Expiry, OwnToken, choice, digest};
+use super::{Session, changed};
+use crate::client::Api;
 use crate::errors::{Error, Exit};
 use crate::{fields, request_id};
 
 /// Creates a key and shows its token once
 ///
-/// The account's policy sets the defaults: a key without an expiry gets the policy's default.
+/// The account's policy sets the defaults: a key without an expiry gets the policy's default. With --sha256 or --blake3
+/// the authority never sees the token, and shows none.
 #[derive(Debug, Args)]
 pub(crate) struct Create {
     /// Account that owns the key
@@ -42,11 +44,15 @@ pub(crate) struct Create {
     #[arg(long)]
     disabled: bool,
     #[command(flatten)]
+    own_token: OwnToken,
+    #[command(flatten)]
     save: Save,
 }
 
 impl Create {
     pub(super) async fn run(self, session: &Session) -> Result<Exit, Error> {
+        let shows_token = !self.own_token.is_set();
+        let (digest, token_hint) = digest!(self.own_token, create_key_request);
         let request = CreateKeyRequest {
             account: self.account,
             key_id: self.key_id,
@@ -59,7 +65,15 @@ impl Create {
             expiry: choice!(self.expiry, create_key_request),
             disabled: self.disabled,
             request_id: request_id::fresh()?,
+            digest,
+            token_hint,
         };
-        new_token::create(session, request, self.save).await
+        if shows_token {
+            return new_token::create(session, request, self.save).await;
+        }
+        self.save.reject_with_digest()?;
+        let rpc = |mut api: Api, request| async move { api.create_key(request).await };
+        let answer = session.client.change(request, rpc).await?;
+        changed(session, &answer, answer.key.as_ref(), answer.propagation.as_ref())
     }
 }

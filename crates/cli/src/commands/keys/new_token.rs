@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use key_authority_proto::v1::{
-    CreateKeyRequest, CreateKeyResponse, Key, Propagation, RenewKeyResponse, RevealTokenResponse,
+    CreateKeyRequest, CreateKeyResponse, Key, Propagation, RenewKeyResponse, RenewTokenResponse, RevealTokenResponse,
 };
 use prost::{Message, Name};
 
@@ -27,7 +27,7 @@ pub(crate) struct Save {
 impl Save {
     /// Creates the file before the token is created, so that no token is lost if the file cannot be created. Without a
     /// file, checks that standard output is open.
-    pub(super) fn prepare(self, session: &Session) -> Result<Option<SaveFile>, Error> {
+    pub(in crate::commands) fn prepare(self, session: &Session) -> Result<Option<SaveFile>, Error> {
         if self.save.is_some() && session.console.format == Format::Token {
             return Err(Error::Usage(
                 "--save writes the token to a file and --output token prints it: choose one".into(),
@@ -41,8 +41,18 @@ impl Save {
     }
 }
 
+impl Save {
+    /// Checks that there is no file for a token that the authority does not know.
+    pub(super) fn reject_with_digest(self) -> Result<Option<SaveFile>, Error> {
+        match self.save {
+            Some(_) => Err(Error::Usage("--save needs a token of the authority: omit --sha256 and --blake3".into())),
+            None => Ok(None),
+        }
+    }
+}
+
 /// A response that contains a token.
-pub(super) trait ShowsToken: Message + Name {
+pub(in crate::commands) trait ShowsToken: Message + Name {
     fn token(&mut self) -> &mut String;
     fn key(&self) -> Option<&Key>;
     fn propagation(&self) -> Option<&Propagation>;
@@ -68,6 +78,7 @@ macro_rules! shows_token_of_a_changed_key {
 
 shows_token_of_a_changed_key!(CreateKeyResponse);
 shows_token_of_a_changed_key!(RenewKeyResponse);
+shows_token_of_a_changed_key!(RenewTokenResponse);
 
 impl ShowsToken for RevealTokenResponse {
     fn token(&mut self) -> &mut String {
@@ -97,7 +108,7 @@ pub(in crate::commands) async fn create(
 }
 
 /// Prints the token of key `key_id`, or saves it.
-pub(super) fn show(
+pub(in crate::commands) fn show(
     session: &Session,
     key_id: &str,
     mut answer: impl ShowsToken,

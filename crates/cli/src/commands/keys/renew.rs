@@ -4,9 +4,9 @@ use clap::Args;
 use key_authority_proto::v1::RenewKeyRequest;
 use prost_types::Duration;
 
-use super::Session;
 use super::new_token::{self, Save};
-use super::settings::{Expiry, choice};
+use super::settings::{Expiry, OwnToken, choice, digest};
+use super::{Session, changed};
 use crate::client::Api;
 use crate::errors::{Error, Exit};
 use crate::{fields, request_id};
@@ -25,21 +25,30 @@ pub(crate) struct Renew {
     #[command(flatten)]
     expiry: Expiry,
     #[command(flatten)]
+    own_token: OwnToken,
+    #[command(flatten)]
     save: Save,
 }
 
 impl Renew {
     pub(super) async fn run(self, session: &Session) -> Result<Exit, Error> {
-        let Self { key: key_id, overlap, expiry, save } = self;
-        let file = save.prepare(session)?;
+        let Self { key: key_id, overlap, expiry, own_token, save } = self;
+        let shows_token = !own_token.is_set();
+        let file = if shows_token { save.prepare(session)? } else { save.reject_with_digest()? };
+        let (digest, token_hint) = digest!(own_token, renew_key_request);
         let request = RenewKeyRequest {
             key_id: key_id.clone(),
             overlap,
             expiry: choice!(expiry, renew_key_request),
             request_id: request_id::fresh()?,
+            digest,
+            token_hint,
         };
         let rpc = |mut api: Api, request| async move { api.renew_key(request).await };
         let answer = session.client.change(request, rpc).await?;
-        new_token::show(session, &key_id, answer, file)
+        if shows_token {
+            return new_token::show(session, &key_id, answer, file);
+        }
+        changed(session, &answer, answer.key.as_ref(), answer.propagation.as_ref())
     }
 }

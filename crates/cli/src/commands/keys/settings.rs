@@ -29,6 +29,37 @@ impl Coverage {
     }
 }
 
+/// The digest of a token that the caller made.
+#[derive(Debug, Args)]
+pub(super) struct OwnToken {
+    /// BLAKE3 digest of a token that you made, in 64 hexadecimal digits, instead of a token of the authority
+    #[arg(long, value_name = "HEX", value_parser = fields::digest, conflicts_with = "sha256")]
+    pub(super) blake3: Option<fields::Digest>,
+    /// SHA-256 digest of a token that you made, in 64 hexadecimal digits, instead of a token of the authority
+    #[arg(long, value_name = "HEX", value_parser = fields::digest)]
+    pub(super) sha256: Option<fields::Digest>,
+    /// Hint by which people recognize the token of the digest, at most 8 characters
+    #[arg(long, value_name = "HINT", default_value = "", hide_default_value = true)]
+    pub(super) token_hint: String,
+}
+
+impl OwnToken {
+    /// Whether the token is known to the caller alone.
+    pub(super) fn is_set(&self) -> bool {
+        self.blake3.is_some() || self.sha256.is_some()
+    }
+}
+
+/// Converts the flags of a digest. Each request has its own type for the same choice.
+macro_rules! digest {
+    ($own:expr, $request:ident) => {{
+        use key_authority_proto::v1::$request::Digest as Choice;
+        let OwnToken { blake3, sha256, token_hint } = $own;
+        (blake3.map(|digest| Choice::Blake3(digest.0)).or(sha256.map(|digest| Choice::Sha256(digest.0))), token_hint)
+    }};
+}
+pub(super) use digest;
+
 /// When a key expires.
 #[derive(Debug, Args)]
 #[group(multiple = false)]

@@ -4,13 +4,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use key_authority_domain::audit::{IdempotencyKey, LoggedEvent};
-use key_authority_domain::id::RequestId;
 use key_authority_domain::secret::Keyring;
 use key_authority_proto::v1;
 use prost::Message as _;
 
 use super::plan::Candidate;
+use crate::admin::parts::of_part;
 use crate::rpc::errors::RpcError;
+use crate::wire::idempotency_key::keyed;
 use crate::wire::import::{self, ImportSpec};
 use crate::wire::violations::Violations;
 
@@ -18,10 +19,6 @@ use crate::wire::violations::Violations;
 const PART_KEYS_MAX: usize = 500;
 /// Maximum encoded size of the keys in one transaction, in bytes.
 const PART_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// The domain of the digests and IDs of parts, which separates them from those of whole messages.
-const CONTEXT: &str = "keyauthority.v1 2026-11 part of an import";
-/// How many characters of the caller's request ID the request ID of a part starts with.
-const ID_PREFIX_LEN: usize = 64;
 
 /// The keys of a message, or their violations.
 pub(super) type Candidates = [Result<Candidate, Violations>];
@@ -45,11 +42,7 @@ impl ImportMessage {
     pub(super) fn read(keyring: &Keyring, request: v1::ImportKeysRequest) -> Result<Self, RpcError> {
         let sizes: Vec<usize> = request.keys.iter().map(v1::ImportedKey::encoded_len).collect();
         let mut spec = import::import_keys(request)?;
-        // The request digest was computed over tokens, so it is keyed before it is stored.
-        let keyed = |key: IdempotencyKey| {
-            keyring.keyed_digest(&key.digest).map(|digest| IdempotencyKey { digest, ..key.clone() }).collect()
-        };
-        let request_keys = spec.request.take().map_or_else(Vec::new, keyed);
+        let request_keys = keyed(keyring, spec.request.take().as_ref());
         let keys = std::mem::take(&mut spec.keys).into_iter();
         let candidates = keys.map(|key| key.map(|key| Candidate::new(keyring, key))).collect();
         Ok(Self { spec, request_keys, candidates, parts: parts(&sizes) })
@@ -107,24 +100,6 @@ fn parts(sizes: &[usize]) -> Vec<Range<usize>> {
     parts
 }
 
-/// Returns the idempotency key of a part of the message with this key. The request ID of a later part contains a hash,
-/// so that it does not collide with the ID of another request.
-fn of_part(key: &IdempotencyKey, number: usize) -> IdempotencyKey {
-    let mut digest = blake3::Hasher::new_derive_key(CONTEXT);
-    digest.update(&key.digest);
-    let digest = *digest.finalize().as_bytes();
-    if number == 0 {
-        return IdempotencyKey { id: key.id.clone(), digest };
-    }
-    let mut hash = blake3::Hasher::new_derive_key(CONTEXT);
-    hash.update(&(number as u64).to_be_bytes()).update(key.id.as_str().as_bytes());
-    let hash = hash.finalize().to_hex();
-    let prefix: String = key.id.as_str().chars().take(ID_PREFIX_LEN).collect();
-    let id = format!("{prefix}#{}:{}", number + 1, hash.get(..32).unwrap_or_default());
-    // Printable and short enough, so never invalid.
-    IdempotencyKey { id: RequestId::new(&id).unwrap_or_else(|_| key.id.clone()), digest }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,17 +111,5 @@ mod tests {
         assert_eq!(parts(&[PART_BYTES_MAX - 1, 1, 1]), [0..2, 2..3]);
         assert_eq!(parts(&[PART_BYTES_MAX + 1, PART_BYTES_MAX + 1, 1]), [0..1, 1..2, 2..3]);
         assert!(parts(&[]).is_empty());
-    }
-
-    #[test]
-    fn each_part_has_its_own_request_id() {
-        let key = |id: &str| IdempotencyKey { id: RequestId::new(id).unwrap(), digest: [7; 32] };
-        let long = key(&"~".repeat(128));
-        let first = of_part(&long, 0);
-        assert!(first.id == long.id && first.digest != long.digest, "it is not mistaken for a whole message");
-        let ids: std::collections::HashSet<_> = (0..20).map(|number| of_part(&long, number).id).collect();
-        assert_eq!(ids.len(), 20);
-        assert_ne!(of_part(&long, 1).id, of_part(&key(&"~".repeat(127)), 1).id);
-        assert!(of_part(&key("r-1"), 1).id.as_str().starts_with("r-1#2:"));
     }
 }

@@ -36,6 +36,7 @@ pub(super) fn describe(pool: &DescriptorPool) -> (Map<String, Value>, Map<String
         }
     }
     paths.insert("/introspect".to_owned(), introspect());
+    paths.insert("/revoke".to_owned(), revoke());
     paths.insert("/forward-auth".to_owned(), forward_auth());
     let mut schemas = schemas.into_value();
     schemas.extend([("Error".to_owned(), error()), ("OAuthError".to_owned(), oauth_error())]);
@@ -127,6 +128,37 @@ fn introspect() -> Value {
             "description": "The state of the token.",
             "content": { "application/json": { "schema": answer } },
         })),
+    } })
+}
+
+fn revoke() -> Value {
+    let form = json!({
+        "type": "object",
+        "properties": {
+            "token": { "type": "string", "minLength": 1, "description": "The token." },
+            "token_type_hint": { "type": "string", "minLength": 1, "description": "Ignored: there is one type of token." },
+        },
+        "required": ["token"],
+        "additionalProperties": false,
+    });
+    let mut responses = with_oauth_errors(json!({
+        "description": "The key of the token is revoked, or no key has the token.",
+    }));
+    if let Some(responses) = responses.as_object_mut() {
+        responses.insert("504".to_owned(), responses.get("503").cloned().unwrap_or_default());
+    }
+    json!({ "post": {
+        "operationId": "revoke",
+        "tags": ["Standards"],
+        "summary": "Token revocation (RFC 7009)",
+        "description": "Revokes the key of a token, permanently. The permission is `keys.revoke`; or `verify`, if the \
+                        account's policy has `holder_may_revoke`.",
+        "security": [{ "bearer": [] }, { "basic": [] }],
+        "requestBody": {
+            "required": true,
+            "content": { "application/x-www-form-urlencoded": { "schema": form } },
+        },
+        "responses": responses,
     } })
 }
 

@@ -15,7 +15,7 @@ use crate::wire::violations::REQUIRED;
 use crate::wire::violations::Violations;
 
 /// The paths that an update mask may name.
-pub(super) const PATHS: [&str; 13] = [
+pub(super) const PATHS: [&str; 16] = [
     "display_name",
     "policy",
     "policy.token_prefix",
@@ -29,6 +29,9 @@ pub(super) const PATHS: [&str; 13] = [
     "policy.recoverable",
     "policy.recently_used_window",
     "policy.max_overlap",
+    "policy.caller_digests",
+    "policy.holder_may_revoke",
+    "policy.holder_may_renew",
 ];
 
 /// An update of an account.

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use key_authority_domain::account::{CountedKeys, KeyPolicy, LIFETIMES_MAX, LifetimeRule, NamePattern, ProjectRule};
+use key_authority_domain::account::{
+    CountedKeys, HolderRights, KeyPolicy, LIFETIMES_MAX, LifetimeRule, NamePattern, ProjectRule,
+};
 use key_authority_domain::policy_error::ChangeError;
 use key_authority_domain::text::ValidationError;
 use key_authority_domain::token::TokenPrefix;
@@ -47,6 +49,9 @@ pub(crate) struct PolicyChange {
     recoverable: Edit<bool>,
     recently_used_window: Edit<Option<Duration>>,
     max_overlap: Edit<Option<Duration>>,
+    caller_digests: Edit<bool>,
+    holder_may_revoke: Edit<bool>,
+    holder_may_renew: Edit<bool>,
 }
 
 impl PolicyChange {
@@ -92,6 +97,15 @@ impl PolicyChange {
         if named("policy.max_overlap") {
             change.max_overlap = Edit::Set(optional_duration(check, "max_overlap", policy.max_overlap.as_ref()));
         }
+        if named("policy.caller_digests") {
+            change.caller_digests = Edit::Set(policy.caller_digests);
+        }
+        if named("policy.holder_may_revoke") {
+            change.holder_may_revoke = Edit::Set(policy.holder_may_revoke);
+        }
+        if named("policy.holder_may_renew") {
+            change.holder_may_renew = Edit::Set(policy.holder_may_renew);
+        }
         change
     }
 
@@ -116,6 +130,11 @@ impl PolicyChange {
             recoverable: self.recoverable.or(&before.recoverable),
             recently_used_window: self.recently_used_window.or(&before.recently_used_window),
             max_overlap: self.max_overlap.or(&before.max_overlap),
+            caller_digests: self.caller_digests.or(&before.caller_digests),
+            holder: HolderRights {
+                may_revoke: self.holder_may_revoke.or(&before.holder.may_revoke),
+                may_renew: self.holder_may_renew.or(&before.holder.may_renew),
+            },
         })
     }
 }

@@ -51,5 +51,8 @@ pub(super) fn policy_to_proto(policy: &KeyPolicy) -> v1::KeyPolicy {
         recoverable: policy.recoverable,
         recently_used_window: policy.recently_used_window.map(duration_to_proto),
         max_overlap: policy.max_overlap.map(duration_to_proto),
+        caller_digests: policy.caller_digests,
+        holder_may_revoke: policy.holder.may_revoke,
+        holder_may_renew: policy.holder.may_renew,
     }
 }

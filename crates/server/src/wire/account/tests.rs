@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use key_authority_domain::account::{CountedKeys, LifetimeRule, ProjectRule};
+use key_authority_domain::account::{CountedKeys, HolderRights, LifetimeRule, ProjectRule};
 use proptest::prelude::*;
 
 use super::change::{AccountUpdate, PATHS};
@@ -53,6 +53,9 @@ fn full() -> v1::KeyPolicy {
         recoverable: true,
         recently_used_window: Some(days(1)),
         max_overlap: Some(days(0)),
+        caller_digests: true,
+        holder_may_revoke: true,
+        holder_may_renew: true,
     }
 }
 
@@ -81,6 +84,7 @@ fn all_violations_of_an_account_are_reported_at_once() {
         recoverable: true,
         recently_used_window: Some(prost_types::Duration { seconds: i64::MIN, nanos: 0 }),
         max_overlap: Some(prost_types::Duration { seconds: 0, nanos: -1 }),
+        ..Default::default()
     };
     let account =
         v1::Account { id: "é".into(), display_name: "é".repeat(201), policy: Some(policy), ..Default::default() };
@@ -189,8 +193,12 @@ fn a_single_field_of_a_policy_leaves_the_others() {
     assert_eq!(of("policy.recoverable"), KeyPolicy { recoverable: true, ..a() });
     assert_eq!(of("policy.recently_used_window"), KeyPolicy { recently_used_window: b().recently_used_window, ..a() });
     assert_eq!(of("policy.max_overlap"), KeyPolicy { max_overlap: b().max_overlap, ..a() });
+    assert_eq!(of("policy.caller_digests"), KeyPolicy { caller_digests: true, ..a() });
+    let holder = |may_revoke, may_renew| KeyPolicy { holder: HolderRights { may_revoke, may_renew }, ..a() };
+    assert_eq!(of("policy.holder_may_revoke"), holder(true, false));
+    assert_eq!(of("policy.holder_may_renew"), holder(false, true));
     let all: Vec<_> = PATHS.into_iter().filter(|path| path.starts_with("policy.")).collect();
-    assert_eq!(all.len(), 11);
+    assert_eq!(all.len(), 14);
     assert_eq!(changed(&stored, Some(full()), &all).unwrap(), new);
 }
 
@@ -261,14 +269,15 @@ proptest! {
         prefix in "([a-z][a-z0-9]{0,4}_)?", pattern in "[a-z^$]{0,4}", max_keys in 0..20_u32, counted_states in 0..3,
         lifetimes in prop::collection::vec(1..20_i64, 0..4), has_default: bool, may_never_expire: Option<bool>,
         project_rule in 0..3, recoverable: bool, window in prop::option::of(0..9_i64),
-        overlap in prop::option::of(0..9_i64),
+        overlap in prop::option::of(0..9_i64), caller_digests: bool, holder_may_revoke: bool, holder_may_renew: bool,
     ) {
         let given = v1::KeyPolicy {
             token_prefix: prefix, display_name_pattern: pattern, max_keys, counted_states,
             default_lifetime: has_default.then(|| days(lifetimes.first().copied().unwrap_or(5))),
             lifetimes: lifetimes.into_iter().map(days).collect(),
             may_never_expire, project_rule, recoverable,
-            recently_used_window: window.map(days), max_overlap: overlap.map(days),
+            recently_used_window: window.map(days), max_overlap: overlap.map(days), caller_digests, holder_may_revoke,
+            holder_may_renew,
         };
         let read = create(given).unwrap().policy;
         prop_assert_eq!(create(policy_to_proto(&read)).unwrap().policy, read);

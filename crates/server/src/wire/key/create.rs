@@ -7,9 +7,11 @@ use key_authority_domain::account::ExpiryChoice;
 use key_authority_domain::audit::IdempotencyKey;
 use key_authority_domain::id::{AccountId, Actor, KeyId};
 use key_authority_domain::key::{KeyTexts, Labels, NewKey};
+use key_authority_domain::secret::Keyring;
 use key_authority_domain::text::{DESCRIPTION, DISPLAY_NAME};
 use key_authority_proto::v1;
 
+use super::digest::{CallerDigest, DigestField, caller_digest, request_keys};
 use super::expiry::{ExpiryField, expiry};
 use crate::wire::access::{Holder, labels, networks, projects, scopes};
 use crate::wire::check::Check;
@@ -39,11 +41,19 @@ pub(crate) struct KeySpec {
     pub expiry: ExpiryChoice,
     /// Whether the key starts disabled.
     pub disabled: bool,
+    /// The digest of the token; `None` if the authority makes the token.
+    pub digest: Option<CallerDigest>,
     /// The idempotency key of the request.
     pub request: Option<IdempotencyKey>,
 }
 
 impl KeySpec {
+    /// Returns the idempotency keys of the request; empty without a `request_id`.
+    #[must_use]
+    pub(crate) fn request_keys(&self, keyring: &Keyring) -> Vec<IdempotencyKey> {
+        request_keys(keyring, self.request.as_ref(), self.digest.as_ref())
+    }
+
     /// Returns the new key under `id`: the requested ID, or a generated one.
     #[must_use]
     pub(crate) fn into_new_key(self, id: KeyId, created_by: Actor) -> NewKey {
@@ -90,6 +100,7 @@ pub(crate) fn new_key(request: &v1::CreateKeyRequest) -> Result<KeySpec, Violati
     }
     let expiry = expiry(&mut check, request.expiry.as_ref().map(ExpiryField::from));
     let disabled = request.disabled;
+    let digest = caller_digest(&mut check, request.digest.as_ref().map(DigestField::from), &request.token_hint);
     let request = idempotency_key(&mut check, request);
     check.finish(|| {
         Some(KeySpec {
@@ -103,6 +114,7 @@ pub(crate) fn new_key(request: &v1::CreateKeyRequest) -> Result<KeySpec, Violati
             labels,
             expiry,
             disabled,
+            digest,
             request,
         })
     })

@@ -1,14 +1,22 @@
 //! Listings of keys.
 
 use key_authority_domain::access::PROJECT_LEN_MAX;
-use key_authority_domain::id::AccountId;
-use key_authority_domain::key::KeyState;
+use key_authority_domain::id::{AccountId, Actor};
+use key_authority_domain::key::{KeyState, Labels};
+use key_authority_domain::text::ValidationError;
+use key_authority_domain::time::Timestamp;
 use key_authority_proto::v1;
+use key_authority_storage::key_list::{KeyOrder, KeyRank};
 
+use crate::wire::access::labels;
 use crate::wire::check::Check;
 use crate::wire::check::is_longer;
 use crate::wire::page::{FILTER_ITEMS_MAX, page_size};
+use crate::wire::time::timestamp;
 use crate::wire::violations::Violations;
+
+/// The maximum number of characters of `query`: as many as a display name has.
+const QUERY_LEN_MAX: usize = 200;
 
 /// The filter of a listing of keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +27,18 @@ pub(crate) struct KeyFilter {
     pub states: Vec<KeyState>,
     /// A project that the keys cover. A text that is no valid project is covered by keys that cover all projects.
     pub project: Option<String>,
+    /// A text in the names, IDs or hints of the keys.
+    pub text: Option<String>,
+    /// The labels that the keys have.
+    pub labels: Labels,
+    /// The caller that created the keys.
+    pub created_by: Option<Actor>,
+    /// The keys expire before this time.
+    pub expires_before: Option<Timestamp>,
+    /// The keys were created before this time and not used since.
+    pub unused_since: Option<Timestamp>,
+    /// The order of the keys.
+    pub order: KeyOrder,
     /// The maximum number of keys.
     pub page_size: u32,
 }
@@ -31,12 +51,64 @@ pub(crate) fn list_keys(request: &v1::ListKeysRequest) -> Result<KeyFilter, Viol
     let mut check = Check::new();
     let account = check.optional("account", &request.account, AccountId::new);
     let states = states(&mut check, &request.states);
-    if is_longer(&request.project, PROJECT_LEN_MAX) {
-        check.violation("project", format!("must be at most {PROJECT_LEN_MAX} characters"));
-    }
-    let project = if request.project.is_empty() { None } else { Some(request.project.clone()) };
+    let project = project(&mut check, &request.project);
+    let text = limited(&mut check, "query", &request.query, QUERY_LEN_MAX);
+    let labels = labels(&mut check, &request.labels);
+    let created_by = check.optional("created_by", &request.created_by, Actor::new);
+    let expires_before = time(&mut check, "expire_time_before", request.expire_time_before.as_ref());
+    let unused_since = time(&mut check, "unused_since", request.unused_since.as_ref());
+    let order = check.field("order_by", order(&request.order_by));
     let page_size = check.field("page_size", page_size(request.page_size));
-    check.finish(|| Some(KeyFilter { account, states, project, page_size: page_size? }))
+    check.finish(|| {
+        Some(KeyFilter {
+            account,
+            states,
+            project,
+            text,
+            labels,
+            created_by,
+            expires_before,
+            unused_since,
+            order: order?,
+            page_size: page_size?,
+        })
+    })
+}
+
+/// Reads the project that keys cover; `None` if it is empty.
+pub(super) fn project(check: &mut Check, text: &str) -> Option<String> {
+    limited(check, "project", text, PROJECT_LEN_MAX)
+}
+
+fn limited(check: &mut Check, field: &str, text: &str, max: usize) -> Option<String> {
+    if is_longer(text, max) {
+        check.violation(field, format!("must be at most {max} characters"));
+    }
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn time(check: &mut Check, field: &str, value: Option<&prost_types::Timestamp>) -> Option<Timestamp> {
+    value.and_then(|value| check.field(field, timestamp(value)))
+}
+
+/// Reads an order: a field, and ` desc` for the descending order.
+fn order(text: &str) -> Result<KeyOrder, ValidationError> {
+    if text.is_empty() {
+        return Ok(KeyOrder::NEWEST);
+    }
+    let (field, is_descending) = text.strip_suffix(" desc").map_or((text, false), |field| (field, true));
+    let rank = match field {
+        "create_time" => KeyRank::Created,
+        "last_used_time" => KeyRank::LastUsed,
+        "expire_time" => KeyRank::Expires,
+        "display_name" => KeyRank::DisplayName,
+        _ => {
+            return Err(ValidationError::new(
+                "must be create_time, last_used_time, expire_time or display_name, with ` desc` for the descending order",
+            ));
+        }
+    };
+    Ok(KeyOrder { rank, is_descending })
 }
 
 fn states(check: &mut Check, numbers: &[i32]) -> Vec<KeyState> {

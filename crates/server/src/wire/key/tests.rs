@@ -51,9 +51,11 @@ fn all_violations_of_a_new_key_are_reported_at_once() {
         expiry: Some(create_key_request::Expiry::Lifetime(seconds(0))),
         disabled: true,
         request_id: "a b".into(),
+        digest: Some(create_key_request::Digest::Sha256(vec![7; 31])),
+        token_hint: "a b".into(),
     };
-    let invalid =
-        "account key_id display_name description scopes[1] projects labels allowed_networks[0] lifetime request_id";
+    let invalid = "account key_id display_name description scopes[1] projects labels allowed_networks[0] lifetime \
+                   sha256 token_hint request_id";
     assert_eq!(fields(new_key(&request)), invalid);
 }
 

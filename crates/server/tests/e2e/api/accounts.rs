@@ -19,6 +19,9 @@ fn full_policy() -> KeyPolicy {
         recoverable: true,
         recently_used_window: seconds(3600),
         max_overlap: seconds(0),
+        caller_digests: true,
+        holder_may_revoke: true,
+        holder_may_renew: true,
     }
 }
 

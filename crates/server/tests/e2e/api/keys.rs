@@ -25,6 +25,8 @@ async fn a_key_is_created_with_every_field(authority: Authority) {
         expiry: Some(create_key_request::Expiry::Lifetime(days(30).unwrap())),
         disabled: false,
         request_id: "r1".into(),
+        digest: None,
+        token_hint: String::new(),
     };
     let created = client.create_key(request).await.unwrap();
     let (key, propagation) = (created.key.unwrap(), created.propagation.unwrap());

@@ -4,7 +4,9 @@ use key_authority_proto::v1::*;
 use prost::Message as _;
 
 use crate::support::client::{key_for, mask, only};
-use crate::support::{Authority, Client, Database, assert_same_set, eventually, invalid, on_every_database, seconds};
+use crate::support::{
+    Authority, Client, Database, assert_same_set, days, eventually, invalid, on_every_database, seconds,
+};
 
 /// Creates an account with so many keys and returns their IDs, the newest first.
 async fn filled(client: &Client, account: &str, count: usize) -> Vec<String> {
@@ -248,7 +250,62 @@ async fn accounts_come_in_pages_the_newest_first(authority: Authority) {
     assert_same_set(seen.into_iter().map(|account| account.id), ["a".to_owned(), "c".to_owned()]);
 }
 
+async fn keys_are_filtered_and_ordered(authority: Authority) {
+    let client = authority.client();
+    client.new_account("acme", KeyPolicy::default()).await;
+    let (caller, another) = authority.new_caller(&["keys.write"], None).await;
+    let named = |name: &str, days_left: i64| CreateKeyRequest {
+        key_id: format!("{name}-key"),
+        display_name: name.into(),
+        labels: [("owner".to_owned(), name.to_owned())].into(),
+        expiry: days(days_left).filter(|_| days_left > 0).map(create_key_request::Expiry::Lifetime),
+        ..key_for("acme")
+    };
+    let beta = client.new_key(named("beta", 2)).await;
+    client.new_key(named("alpha", 0)).await;
+    another.new_key(named("gamma", 1)).await;
+    let listed = async |query: ListKeysRequest| {
+        let one = pages(&client, ListKeysRequest { page_size: 1, ..query.clone() }).await.1;
+        let all = pages(&client, query).await.1;
+        assert_eq!(one, all);
+        all.iter().map(|id| id.trim_end_matches("-key").to_owned()).collect::<Vec<_>>()
+    };
+    let order = |order_by: &str| ListKeysRequest { order_by: order_by.into(), ..list("acme") };
+    assert_eq!(listed(order("")).await, ["gamma", "alpha", "beta"]);
+    assert_eq!(listed(order("create_time")).await, ["beta", "alpha", "gamma"]);
+    assert_eq!(listed(order("display_name")).await, ["alpha", "beta", "gamma"]);
+    assert_eq!(listed(order("display_name desc")).await, ["gamma", "beta", "alpha"]);
+    assert_eq!(listed(order("expire_time")).await, ["gamma", "beta", "alpha"]);
+    assert_eq!(listed(order("expire_time desc")).await, ["alpha", "beta", "gamma"]);
+    client.verdict(&beta.token).await;
+    eventually("the use is written", async || client.key("beta-key").await.last_used_time.map(|_| ())).await;
+    assert_eq!(listed(order("last_used_time desc")).await.first().unwrap(), "beta");
+    for wrong in ["name", "create_time asc", "create_time  desc", "create_time, display_name", "CREATE_TIME", "desc"] {
+        invalid(client.list_keys(order(wrong)).await, "order_by");
+    }
+
+    let filter = |filter: ListKeysRequest| ListKeysRequest { account: "acme".into(), ..filter };
+    for (query, expected) in [("ALPH", vec!["alpha"]), ("-key", vec!["gamma", "alpha", "beta"]), ("x_y", vec![])] {
+        assert_eq!(listed(filter(ListKeysRequest { query: query.into(), ..Default::default() })).await, expected);
+    }
+    let hint = beta.key.token_hint.clone();
+    assert!(listed(filter(ListKeysRequest { query: hint, ..Default::default() })).await.contains(&"beta".to_owned()));
+    let labels = named("gamma", 0).labels;
+    assert_eq!(listed(filter(ListKeysRequest { labels, ..Default::default() })).await, ["gamma"]);
+    assert_eq!(listed(filter(ListKeysRequest { created_by: caller.id(), ..Default::default() })).await, ["gamma"]);
+    let expire_time_before = beta.key.expire_time;
+    assert_eq!(listed(filter(ListKeysRequest { expire_time_before, ..Default::default() })).await, ["gamma"]);
+    let unused_since = client.key("beta-key").await.last_used_time;
+    assert_eq!(listed(filter(ListKeysRequest { unused_since, ..Default::default() })).await, ["gamma", "alpha"]);
+    invalid(client.list_keys(filter(ListKeysRequest { query: "x".repeat(201), ..Default::default() })).await, "query");
+    invalid(
+        client.list_keys(filter(ListKeysRequest { created_by: "a b".into(), ..Default::default() })).await,
+        "created_by",
+    );
+}
+
 on_every_database! {
+    keys_are_filtered_and_ordered,
     keys_come_in_pages_the_newest_first,
     a_page_holds_fifty_keys_if_nothing_is_said,
     a_page_token_fits_only_the_query_it_was_made_with,

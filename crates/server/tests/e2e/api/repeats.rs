@@ -69,7 +69,8 @@ async fn of_concurrent_calls_with_one_request_id_one_has_the_token(authority: Au
 async fn every_mutation_can_be_repeated(authority: Authority) {
     let client = authority.client();
     let request_id = |name: &str| name.to_owned();
-    let account = Account { id: "acme".into(), ..Account::default() };
+    let policy = Some(KeyPolicy { holder_may_renew: true, ..KeyPolicy::default() });
+    let account = Account { id: "acme".into(), policy, ..Account::default() };
     let create = CreateAccountRequest { account: Some(account.clone()), request_id: request_id("create") };
     let first = client.create_account(create.clone()).await.unwrap();
     assert_eq!(client.create_account(create).await.unwrap().account, first.account);
@@ -100,11 +101,22 @@ async fn every_mutation_can_be_repeated(authority: Authority) {
     twice!(update_key, update);
     twice!(disable_key, DisableKeyRequest { key_id: key_id.clone(), request_id: request_id("disable") });
     twice!(enable_key, EnableKeyRequest { key_id: key_id.clone(), request_id: request_id("enable") });
+    let renew = RenewTokenRequest { token: created.token.clone(), request_id: request_id("by-token"), overlap: None };
+    twice!(renew_token, renew);
     let renew = RenewKeyRequest { key_id: key_id.clone(), request_id: request_id("renew"), ..Default::default() };
     twice!(renew_key, renew);
     let revoke = RevokeKeyRequest { key_id: key_id.clone(), request_id: request_id("revoke"), ..Default::default() };
     twice!(revoke_key, revoke);
+    let [other, third] = [client.key_in("acme").await, client.key_in("acme").await];
+    let revoke =
+        RevokeTokenRequest { token: other.token.clone(), request_id: request_id("token"), ..Default::default() };
+    twice!(revoke_token, revoke);
     let account_id = || "acme".to_owned();
+    let revoke = RevokeKeysRequest { account: account_id(), request_id: request_id("keys"), ..Default::default() };
+    twice!(revoke_keys, revoke);
+    for key_id in [other.id(), third.id()] {
+        client.delete_key(DeleteKeyRequest { key_id, ..Default::default() }).await.unwrap();
+    }
     let rename = UpdateAccountRequest {
         account: Some(Account { display_name: "ACME".into(), ..account }),
         update_mask: mask(&["display_name"]),

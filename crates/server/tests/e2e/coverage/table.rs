@@ -168,6 +168,19 @@ pub(crate) const TABLE: &[Case] = &[
     key_row!(DisableKey disable_key DisableKeyRequest ["keys.write"] Some(Action::DisableKey), Key),
     key_row!(EnableKey enable_key EnableKeyRequest ["keys.write"] Some(Action::EnableKey), DisabledKey),
     key_row!(RevokeKey revoke_key RevokeKeyRequest ["keys.write" "keys.revoke"] Some(Action::RevokeKey), Key),
+    row!(RevokeKeys ["keys.revoke"] ACCOUNT, Some(Action::RevokeKeys), Key, |client, target| {
+        let answer = client.revoke_keys(RevokeKeysRequest { account: target.account, ..Default::default() }).await?;
+        assert_eq!((answer.count, answer.key_ids), (1, vec![target.key.id()]));
+        Ok(Outcome::Done)
+    }),
+    row!(RevokeToken ["keys.revoke" "verify"] KEY, Some(Action::RevokeToken), Key, |client, target| {
+        client.revoke_token(RevokeTokenRequest { token: target.key.token, ..Default::default() }).await?;
+        Ok(Outcome::Done)
+    }),
+    row!(RenewToken ["verify"] KEY, Some(Action::RenewToken), Key, |client, target| {
+        client.renew_token(RenewTokenRequest { token: target.key.token, ..Default::default() }).await?;
+        Ok(Outcome::Done)
+    }),
     key_row!(RenewKey renew_key RenewKeyRequest ["keys.write"] Some(Action::RenewKey), Key),
     key_row!(DeleteKey delete_key DeleteKeyRequest ["keys.write"] Some(Action::DeleteKey), Key),
     row!(RevealToken ["tokens.reveal"] KEY, Some(Action::RevealToken), Key, |client, target| {

@@ -48,7 +48,7 @@ async fn every_unary_rpc_is_described_with_its_comments(authority: Authority) {
     // The types of protobuf itself have forms of their own.
     let own = schemas.as_object().unwrap().keys().find(|name| name.starts_with("google.protobuf."));
     assert_eq!(own, None, "it needs a form in `schemas`");
-    for path in ["/introspect", "/forward-auth"] {
+    for path in ["/introspect", "/revoke", "/forward-auth"] {
         assert!(document["paths"][path].is_object(), "{path}");
     }
 }

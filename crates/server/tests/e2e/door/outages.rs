@@ -3,7 +3,7 @@
 use key_authority_proto::v1::*;
 use serde_json::json;
 
-use super::{call, failed, introspect, visit};
+use super::{call, failed, introspect, revoke, visit};
 use crate::support::{Authority, Database, Setup, eventually, on_database_servers};
 
 async fn linked(database: Database) -> Authority {
@@ -33,6 +33,8 @@ async fn an_outage_of_the_database_is_503_on_every_path(database: Database) {
         ]
     };
     assert_eq!(asked().await.map(|answer| answer.status), [200, 200, 200, 401, 401], "while the lease lasts");
+    let answer = revoke(&authority, &bearer, &[("token", &key.token)]).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "the token still exists: {answer:?}");
 
     // Verify answers for as long as the lease lasts, and then nobody is denied.
     let lost = eventually("the lease ends", async || {

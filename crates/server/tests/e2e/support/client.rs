@@ -65,6 +65,9 @@ unary! {
     disable_key(DisableKeyRequest) -> DisableKeyResponse;
     enable_key(EnableKeyRequest) -> EnableKeyResponse;
     revoke_key(RevokeKeyRequest) -> RevokeKeyResponse;
+    revoke_keys(RevokeKeysRequest) -> RevokeKeysResponse;
+    revoke_token(RevokeTokenRequest) -> RevokeTokenResponse;
+    renew_token(RenewTokenRequest) -> RenewTokenResponse;
     renew_key(RenewKeyRequest) -> RenewKeyResponse;
     delete_key(DeleteKeyRequest) -> DeleteKeyResponse;
     reveal_token(RevealTokenRequest) -> RevealTokenResponse;

@@ -1,0 +1,35 @@
+//! Tokens that a command reads from a file or from standard input.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Read};
+use std::path::PathBuf;
+
+use crate::console::prompt;
+use crate::errors::Error;
+use crate::text_file;
+
+/// Maximum size of the input, in bytes. Tokens are smaller.
+const BYTES_MAX: u64 = 64 * 1024;
+
+/// The first line of a file, or of standard input.
+pub(crate) async fn presented(place: String) -> Result<String, Error> {
+    // On a blocking thread, so that an interrupt is handled while the input blocks.
+    let path = PathBuf::from(&place);
+    let line = tokio::task::spawn_blocking(move || {
+        if place != "-" {
+            return first_line(File::open(place)?);
+        }
+        if io::stdin().is_terminal() {
+            prompt("Token: ")?;
+        }
+        first_line(io::stdin().lock())
+    });
+    let line = line.await.map_err(io::Error::other).and_then(|line| line);
+    line.map_err(|source| Error::File { path, source })
+}
+
+fn first_line(from: impl Read) -> io::Result<String> {
+    let mut line = Vec::new();
+    BufReader::new(from.take(BYTES_MAX)).read_until(b'\n', &mut line)?;
+    Ok(text_file::decode(line)?.trim().to_owned())
+}

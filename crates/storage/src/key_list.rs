@@ -1,0 +1,185 @@
+//! Pages of keys, in an order.
+
+use std::collections::HashMap;
+
+use key_authority_domain::key::Key;
+use key_authority_domain::time::Timestamp;
+use sea_orm::sea_query::{Expr, ExprTrait, Func, Order, SimpleExpr};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect, Select,
+};
+
+use crate::entity::api_key::{self, Column};
+use crate::error::StorageError;
+use crate::key_query::{KeyQuery, in_states};
+use crate::key_read::with_secrets;
+use crate::page::Page;
+use crate::row_size;
+use crate::store::Store;
+use crate::timeout::bounded;
+
+/// What a list of keys is ordered by. Keys of equal rank are ordered by their IDs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyRank {
+    /// The creation. Keys of one change have the same rank.
+    Created,
+    /// The last use. A key that was never used comes before all others.
+    LastUsed,
+    /// The expiry. A key that never expires comes after all others.
+    Expires,
+    /// The display name, as the database orders texts.
+    DisplayName,
+}
+
+/// The order of a list of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyOrder {
+    /// What the keys are ordered by.
+    pub rank: KeyRank,
+    /// Whether the order is descending.
+    pub is_descending: bool,
+}
+
+impl KeyOrder {
+    /// Newest first.
+    pub const NEWEST: Self = Self { rank: KeyRank::Created, is_descending: true };
+}
+
+/// The value of a rank.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RankValue {
+    /// A revision, or a time in microseconds.
+    Number(i64),
+    /// A name.
+    Text(String),
+}
+
+/// The cursor of a list of keys: the last key of the previous page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyCursor {
+    /// The value that the list is ordered by.
+    pub value: RankValue,
+    /// The ID of the key.
+    pub id: String,
+}
+
+/// The rank of a key that was never used: before all times.
+const NEVER_USED: i64 = i64::MIN + 1;
+/// The rank of a key that never expires: after all times.
+const NEVER_EXPIRES: i64 = i64::MAX;
+
+impl KeyCursor {
+    /// The cursor of the page after a key.
+    #[must_use]
+    pub fn after(order: KeyOrder, key: &Key) -> Self {
+        let micros = |time: Option<Timestamp>, never| time.map_or(never, Timestamp::micros);
+        let value = match order.rank {
+            KeyRank::Created => RankValue::Number(key.create_revision.0),
+            KeyRank::LastUsed => RankValue::Number(micros(key.usage.last_used_time, NEVER_USED)),
+            KeyRank::Expires => RankValue::Number(micros(key.expire_time, NEVER_EXPIRES)),
+            KeyRank::DisplayName => RankValue::Text(key.display_name.clone()),
+        };
+        Self { value, id: key.id.as_str().to_owned() }
+    }
+}
+
+impl KeyRank {
+    fn expression(self) -> SimpleExpr {
+        let or = |column: Column, never: i64| Func::coalesce([Expr::col(column), Expr::val(never)]).into();
+        match self {
+            Self::Created => Expr::col(Column::CreateRevision),
+            Self::LastUsed => or(Column::LastUsedTime, NEVER_USED),
+            Self::Expires => or(Column::ExpireTime, NEVER_EXPIRES),
+            Self::DisplayName => Expr::col(Column::DisplayName),
+        }
+    }
+}
+
+impl KeyOrder {
+    /// The keys after the cursor. The first condition is the start of the index range.
+    fn beyond(self, cursor: &KeyCursor) -> Condition {
+        let value = match &cursor.value {
+            RankValue::Number(number) => Expr::val(*number),
+            RankValue::Text(text) => Expr::val(text.as_str()),
+        };
+        let (rank, id) = (|| self.rank.expression(), cursor.id.as_str());
+        if self.is_descending {
+            let beyond = Condition::any().add(rank().lt(value.clone())).add(Column::Id.lt(id));
+            Condition::all().add(rank().lte(value)).add(beyond)
+        } else {
+            let beyond = Condition::any().add(rank().gt(value.clone())).add(Column::Id.gt(id));
+            Condition::all().add(rank().gte(value)).add(beyond)
+        }
+    }
+}
+
+impl Store {
+    /// A page of keys. It contains fewer than `size` keys although more follow if their rows are large, or with a
+    /// project or labels. A key whose rank changes between two pages may be listed twice, or not at all.
+    ///
+    /// # Errors
+    /// If the database did not answer.
+    pub async fn keys(
+        &self,
+        query: &KeyQuery,
+        order: KeyOrder,
+        size: u32,
+        after: Option<&KeyCursor>,
+    ) -> Result<Page<Key, KeyCursor>, StorageError> {
+        let direction = if order.is_descending { Order::Desc } else { Order::Asc };
+        let select = api_key::Entity::find()
+            .filter(query.condition())
+            .filter(after.map_or_else(Condition::all, |cursor| order.beyond(cursor)))
+            .order_by(order.rank.expression(), direction.clone())
+            .order_by(Column::Id, direction)
+            .limit(u64::from(size) + 1);
+        let mut listed = bounded(list(&self.db, select)).await?;
+        let count = row_size::fitting(listed.iter().map(|row| row.bytes)).min(size as usize);
+        let has_more = listed.len() > count;
+        listed.truncate(count);
+        let next = listed.last().filter(|_| has_more).map(|row| row.cursor(order.rank));
+        if listed.is_empty() {
+            return Ok(Page { items: Vec::new(), next });
+        }
+        let ids = listed.iter().map(|row| row.id.as_str());
+        let select = api_key::Entity::find().filter(Column::Id.is_in(ids)).filter(in_states(&query.states, query.now));
+        let keys = bounded(with_secrets(&self.db, select)).await?;
+        let mut keys: HashMap<_, _> = keys.into_iter().map(|key| (key.id.as_str().to_owned(), key)).collect();
+        // A key that is deleted, or whose state changes, after it was listed is left out.
+        let mut items: Vec<Key> = listed.iter().filter_map(|row| keys.remove(&row.id)).collect();
+        items.retain(|key| query.covers(key));
+        Ok(Page { items, next })
+    }
+}
+
+/// A key in a list: the values that it may be ordered by, and the size of its row.
+#[derive(FromQueryResult)]
+struct ListedKey {
+    id: String,
+    display_name: String,
+    create_revision: i64,
+    last_used_time: Option<i64>,
+    expire_time: Option<i64>,
+    bytes: i64,
+}
+
+impl ListedKey {
+    fn cursor(&self, rank: KeyRank) -> KeyCursor {
+        let value = match rank {
+            KeyRank::Created => RankValue::Number(self.create_revision),
+            KeyRank::LastUsed => RankValue::Number(self.last_used_time.unwrap_or(NEVER_USED)),
+            KeyRank::Expires => RankValue::Number(self.expire_time.unwrap_or(NEVER_EXPIRES)),
+            KeyRank::DisplayName => RankValue::Text(self.display_name.clone()),
+        };
+        KeyCursor { value, id: self.id.clone() }
+    }
+}
+
+async fn list(db: &impl ConnectionTrait, select: Select<api_key::Entity>) -> Result<Vec<ListedKey>, StorageError> {
+    let bytes = row_size::of_key(db.get_database_backend());
+    let select = select
+        .select_only()
+        .columns([Column::Id, Column::DisplayName, Column::CreateRevision, Column::LastUsedTime, Column::ExpireTime])
+        .column_as(bytes, "bytes");
+    Ok(select.into_model::<ListedKey>().all(db).await?)
+}
