@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use key_authority_testkit::interrupt::until_interrupted;
 
-use crate::{bare, run};
+use crate::{bare, bare_http, run};
 
 /// Measures what Verify costs, beside the bare framework and beside Redis.
 #[derive(Debug, Parser)]
@@ -23,6 +23,9 @@ enum Form {
     /// Serves the bare framework, which `run` starts as the baseline
     #[command(hide = true)]
     Bare,
+    /// Serves a bare axum handler, which `run` starts as the baseline of the HTTP door
+    #[command(hide = true)]
+    BareHttp,
 }
 
 /// Runs the command.
@@ -31,12 +34,8 @@ enum Form {
 /// When a measurement cannot be made. A figure that misses its goal is a result, not an error.
 pub fn run(cli: Cli) -> Result<ExitCode> {
     match cli.form {
-        // The same runtime as the real server.
-        Form::Bare => {
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-            runtime.block_on(bare::serve())?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Form::Bare => serve(bare::serve()),
+        Form::BareHttp => serve(bare_http::serve()),
         // One thread: child processes are bound to the thread that spawns them, and this one lives as long as the run.
         Form::Run(args) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -44,4 +43,11 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             runtime.block_on(until_interrupted(Box::pin(work)))
         }
     }
+}
+
+/// Runs a baseline on the same runtime as the real server.
+fn serve(baseline: impl Future<Output = Result<()>>) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(baseline)?;
+    Ok(ExitCode::SUCCESS)
 }

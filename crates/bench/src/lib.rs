@@ -12,6 +12,7 @@
 //! - `run`: the measurements and the report.
 
 mod bare;
+mod bare_http;
 mod clock;
 pub mod command;
 pub mod fill;

@@ -3,6 +3,7 @@
 #![expect(clippy::doc_markdown, reason = "the comments of the arguments are the text of --help")]
 
 mod cpu_cost;
+mod door;
 mod goals;
 mod machine;
 mod mixed_load;
@@ -71,6 +72,8 @@ enum Part {
     Redis,
     /// Verify, measured by h2load
     H2load,
+    /// Introspection and forward-auth beside a bare axum handler, measured by h2load
+    Door,
     /// Forged, unknown and malformed tokens
     Tokens,
     /// Latency against offered load
@@ -97,7 +100,10 @@ pub(crate) async fn run(args: RunArgs) -> Result<()> {
         .context("cannot create a temporary folder")?;
     let mut bench = Bench { args, work, report: Report::default(), plots: Vec::new() };
     bench.report.facts = machine::facts(&bench).await;
-    if [Part::Costs, Part::Redis, Part::H2load, Part::Tokens, Part::Rates].iter().any(|part| bench.measures(*part)) {
+    if [Part::Costs, Part::Redis, Part::H2load, Part::Door, Part::Tokens, Part::Rates]
+        .iter()
+        .any(|part| bench.measures(*part))
+    {
         let pair = Box::pin(Pair::start(&bench, bench.keys())).await?;
         if bench.measures(Part::Costs) {
             cpu_cost::measure(&mut bench, &pair).await?;
@@ -107,6 +113,9 @@ pub(crate) async fn run(args: RunArgs) -> Result<()> {
         }
         if bench.measures(Part::H2load) {
             cpu_cost::h2load(&mut bench, &pair).await?;
+        }
+        if bench.measures(Part::Door) {
+            door::measure(&mut bench, &pair).await?;
         }
         if bench.measures(Part::Tokens) {
             tokens::measure(&mut bench, &pair).await?;

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::Bench;
 use super::servers::{Pair, median};
-use crate::h2load;
+use crate::h2load::{self, RecordedRequest};
 use crate::load::Mode;
 use crate::redis::{GetPlan, Redis};
 use crate::report::Table;
@@ -86,8 +86,10 @@ pub(super) async fn redis(bench: &mut Bench) -> Result<()> {
 
 /// Measures with h2load.
 pub(super) async fn h2load(bench: &mut Bench, pair: &Pair) -> Result<()> {
-    let ours = h2load::measure(&pair.ours()?, pair.ours.http, pair.key_set, bench.work.path()).await?;
-    let bare = h2load::measure(&pair.bare()?, None, pair.key_set, bench.work.path()).await?;
+    let (target, bare) = (pair.ours()?, pair.bare()?);
+    let (request, work) = (RecordedRequest::verify(&target, pair.key_set)?, bench.work.path());
+    let ours = h2load::measure(target.address, &target.usage, pair.ours.http, &request, work).await?;
+    let bare = h2load::measure(bare.address, &bare.usage, None, &request, work).await?;
     let note = "One repeated request, 8 connections × 32. h2load does not check the answers; the server's counters show \
                 that each is OK and VALID.";
     let columns = ["generator", "server CPU, µs an answer", "bare, µs", "ratio", "answers/s", "bare, 1/s"];

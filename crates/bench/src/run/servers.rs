@@ -1,5 +1,6 @@
 //! The servers under load.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,19 +8,22 @@ use anyhow::{Context as _, Result};
 use key_authority_testkit::process::command;
 use key_authority_testkit::server::Server;
 
-use super::Bench;
+use super::door::free_address;
+use super::{Bench, Part};
 use crate::fill::Authority;
 use crate::key_set::KeySet;
 use crate::load::{self, Measured, Plan, Target};
 use crate::usage::Usage;
 
 /// How long a server may take to start. Loading ten million keys takes minutes.
-const START_LIMIT: Duration = Duration::from_mins(15);
+pub(super) const START_LIMIT: Duration = Duration::from_mins(15);
 
 /// The real server and the bare framework.
 pub(super) struct Pair {
     pub(super) ours: Server,
     pub(super) bare: Server,
+    /// Where the real server serves HTTP.
+    pub(super) api: Option<SocketAddr>,
     pub(super) key_set: KeySet,
 }
 
@@ -27,12 +31,13 @@ impl Pair {
     /// Starts both; the real server with `keys` keys on `SQLite`.
     pub(super) async fn start(bench: &Bench, keys: u64) -> Result<Self> {
         let authority = authority_with(bench, keys).await?;
-        let ours = ours(bench, &authority, "real").await?;
+        let api = bench.measures(Part::Door).then(free_address).transpose()?;
+        let ours = ours_with_door(bench, &authority, "real", api).await?;
         let mut command = command(std::env::current_exe()?);
         command.arg("bare");
         let bare =
             Server::start("the bare framework", command, &bench.work.path().join("bare.log"), START_LIMIT).await?;
-        Ok(Self { ours, bare, key_set: authority.key_set })
+        Ok(Self { ours, bare, api, key_set: authority.key_set })
     }
 
     pub(super) fn ours(&self) -> Result<Target> {
@@ -72,11 +77,17 @@ pub(super) async fn authority_with(bench: &Bench, keys: u64) -> Result<Authority
     Box::pin(Authority::make(&all.join(keys.to_string()), None, KeySet::new(keys))).await
 }
 
-/// The real server.
+/// The real server, without an HTTP door.
 pub(super) async fn ours(bench: &Bench, authority: &Authority, name: &str) -> Result<Server> {
+    ours_with_door(bench, authority, name, None).await
+}
+
+/// The real server, with an HTTP door on `api`.
+async fn ours_with_door(bench: &Bench, authority: &Authority, name: &str, api: Option<SocketAddr>) -> Result<Server> {
     let program = program(bench)?;
     let mut command = command(&program);
-    command.arg("serve").args(["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--api-listen", ""]);
+    command.arg("serve").args(["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]);
+    command.arg("--api-listen").arg(api.map_or_else(String::new, |address| address.to_string()));
     command.arg("--data-dir").arg(&authority.folder);
     if let Some(url) = &authority.database_url {
         // In a file, since every user of this machine can read command lines, and the URL holds a password.
