@@ -25,7 +25,14 @@ pub(crate) async fn presented(place: String) -> Result<String, Error> {
         first_line(io::stdin().lock())
     });
     let line = line.await.map_err(io::Error::other).and_then(|line| line);
-    line.map_err(|source| Error::File { path, source })
+    line.map_err(|source| Error::File { path: shortened(path), source })
+}
+
+/// The path as it is shown in an error. A token that was typed in place of the path is not shown as a whole.
+fn shortened(path: PathBuf) -> PathBuf {
+    let text = path.to_string_lossy();
+    let may_be_token = text.len() >= 24 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if may_be_token { PathBuf::from(format!("{}…", text.chars().take(8).collect::<String>())) } else { path }
 }
 
 fn first_line(from: impl Read) -> io::Result<String> {

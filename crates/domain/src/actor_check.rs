@@ -7,8 +7,9 @@
 
 use std::collections::HashMap;
 
-use crate::audit::{ChainError, LoggedEvent};
+use crate::audit::{Action, ChainError, LoggedEvent};
 use crate::id::Revision;
+use crate::snapshot;
 use crate::time::Timestamp;
 
 /// Walks the log and checks that no actor makes a change after its key has ended.
@@ -69,23 +70,32 @@ impl ActorCheck {
         if !event.account.is_system() {
             return;
         }
-        let after = event.after.as_deref().map(Snapshot::parse);
+        let ended = Caller { revision, has_ended: true, expire_time: None };
+        let after = event.after.as_deref();
         // The account `system` itself can be neither suspended nor deleted.
-        let Some(key_id) = &event.key_id else { return };
-        let caller = match after {
-            None => Caller { revision, has_ended: true, expire_time: None },
+        let Some(key_id) = &event.key_id else {
+            let revoked = after.filter(|_| event.action == Action::RevokeKeys).map(snapshot::revoked_ids);
+            revoked.into_iter().flatten().for_each(|key_id| self.record_caller(&key_id, ended));
+            return;
+        };
+        let caller = match after.map(Snapshot::parse) {
+            None => ended,
             Some(key) => Caller {
                 revision,
                 has_ended: matches!(key.state.as_str(), "KEY_STATE_REVOKED" | "KEY_STATE_DISABLED"),
                 expire_time: key.expire_time,
             },
         };
-        match self.callers.get_mut(key_id.as_str()) {
+        self.record_caller(key_id.as_str(), caller);
+    }
+
+    fn record_caller(&mut self, key_id: &str, caller: Caller) {
+        match self.callers.get_mut(key_id) {
             // Violations name the first event that ended the key.
             Some(known) if known.has_ended && caller.has_ended => {}
             Some(known) => *known = caller,
             None => {
-                self.callers.insert(key_id.as_str().to_owned(), caller);
+                self.callers.insert(key_id.to_owned(), caller);
             }
         }
     }
@@ -94,7 +104,7 @@ impl ActorCheck {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::{Action, AuditEvent, ChainHash};
+    use crate::audit::{AuditEvent, ChainHash};
     use crate::id::{AccountId, Actor, KeyId};
 
     fn event(revision: i64, actor: &str, action: Action, key_id: Option<&str>, after: Option<&str>) -> LoggedEvent {
@@ -142,6 +152,12 @@ mod tests {
         assert_eq!(violations(event(3, "ci", Action::DeleteKey, Some("ci"), None)), ended, "even by itself");
         let short = r#"{"state":"KEY_STATE_ACTIVE","expire_time":"1970-01-01T00:00:09.000000Z"}"#;
         assert_eq!(violations(event(3, "root", Action::UpdateKey, Some("ci"), Some(short))), ended);
+        let ids = [KeyId::new("ci").unwrap()];
+        let together = snapshot::of_revocation(&AccountId::system(), &ids, "left", false);
+        let mut many = event(3, "root", Action::RevokeKeys, None, Some(&together));
+        assert_eq!(violations(many.clone()), [], "keys of another account are not callers");
+        many.event.account = AccountId::system();
+        assert_eq!(violations(many), ended);
     }
 
     #[test]

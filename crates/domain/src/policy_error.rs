@@ -75,6 +75,9 @@ pub enum PolicyError {
     /// The account's policy does not allow holders to renew their keys.
     #[error("the account's policy does not allow holders to renew their keys; call RenewKey")]
     HolderMayNotRenew,
+    /// The holder renews its key from an address from which the key may not be used.
+    #[error("the key may not be used from the address in client_ip, or none was given")]
+    HolderNetworkDenied,
     /// The account is suspended, so it gets no new keys.
     #[error("the account is suspended; resume it first")]
     AccountSuspended,
@@ -99,6 +102,7 @@ impl PolicyError {
             Self::AccountReserved => "ACCOUNT_RESERVED",
             Self::DigestNotAllowed => "DIGEST_NOT_ALLOWED",
             Self::HolderMayNotRenew => "HOLDER_MAY_NOT_RENEW",
+            Self::HolderNetworkDenied => "HOLDER_NETWORK_DENIED",
             Self::AccountSuspended => "ACCOUNT_SUSPENDED",
         }
     }

@@ -62,21 +62,33 @@ pub fn of_import(account: &AccountId, keys: &[Key], now: Timestamp) -> String {
 
 /// The snapshot of keys that are revoked together: their number and a hash over their IDs, in ascending order. As for an
 /// import, the hash is a commitment. `has_more` records that the same call revokes more keys in a later change.
+///
+/// Keys of account `system` are listed: the log shows which callers have ended; see [`crate::actor_check`].
 #[must_use]
 pub fn of_revocation(account: &AccountId, ids: &[KeyId], reason: &str, has_more: bool) -> String {
+    let mut ids: Vec<&str> = ids.iter().map(KeyId::as_str).collect();
+    ids.sort_unstable();
     let mut hasher = blake3::Hasher::new();
-    for id in ids {
-        hasher.update(&(id.as_str().len() as u64).to_be_bytes()).update(id.as_str().as_bytes());
+    for id in &ids {
+        hasher.update(&(id.len() as u64).to_be_bytes()).update(id.as_bytes());
     }
     let hash = ChainHash(*hasher.finalize().as_bytes());
-    json!({
+    without_nulls(json!({
         "account": account.as_str(),
         "key_count": ids.len(),
         "keys_hash": hash.to_string(),
+        "key_ids": account.is_system().then_some(&ids),
         "reason": reason,
         "has_more": has_more,
-    })
-    .to_string()
+    }))
+}
+
+/// Reads the IDs of callers' keys from a snapshot that [`of_revocation`] made; empty for any other text.
+#[must_use]
+pub fn revoked_ids(text: &str) -> Vec<String> {
+    let snapshot: Value = serde_json::from_str(text).unwrap_or_default();
+    let ids = snapshot.get("key_ids").and_then(Value::as_array);
+    ids.into_iter().flatten().filter_map(|id| id.as_str().map(str::to_owned)).collect()
 }
 
 /// Reads the number of keys and `has_more` from a snapshot that [`of_revocation`] made. None for any other text.
@@ -220,5 +232,9 @@ mod tests {
         assert_ne!(of(&["ab", "c"], false), of(&["a", "bc"], false));
         assert_eq!(read_revocation("{}"), None);
         assert_eq!(read_revocation("no JSON"), None);
+        assert_eq!(of(&["b", "a"], true), text, "the order is that of the IDs");
+        assert_eq!(revoked_ids(&text), [""; 0], "keys are not named");
+        let system = of_revocation(&AccountId::system(), &[KeyId::new("ci").unwrap()], "", false);
+        assert_eq!(revoked_ids(&system), ["ci"]);
     }
 }

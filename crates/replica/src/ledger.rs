@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use key_authority_domain::audit::ChainHash;
 use key_authority_domain::id::{AccountId, KeyId, ReplicaId, Revision};
-use key_authority_domain::key::Key;
 use key_authority_domain::time::Timestamp;
-use key_authority_storage::feed::{ChangedRows, Feed, FeedEvent};
+use key_authority_storage::feed::{ChangedKeys, ChangedRows, Feed, FeedEvent};
 use key_authority_storage::registry::{JoinRefused, Joining, Nonce, RegistryScan};
 use key_authority_storage::settings::Head;
 use key_authority_storage::usage::UsageDelta;
@@ -30,7 +29,7 @@ pub trait Ledger: Sync {
     /// Reads the current rows of accounts and keys.
     fn rows(&self, accounts: &[AccountId], keys: &[KeyId]) -> impl Future<Output = Answer<ChangedRows>> + Send;
     /// Reads the keys that an event changed without naming them.
-    fn keys_changed_by(&self, event: &FeedEvent) -> impl Future<Output = Answer<Vec<Key>>> + Send;
+    fn keys_changed_by(&self, event: &FeedEvent) -> impl Future<Output = Answer<ChangedKeys>> + Send;
     /// Reads everything from one snapshot, in batches; returns the head of that snapshot.
     fn snapshot(&self, take: impl FnMut(ChangedRows) + Send) -> impl Future<Output = Answer<Head>> + Send;
     /// Reads the acceptances of a restore in the log.
@@ -67,7 +66,7 @@ impl Ledger for Store {
         Self::rows(self, accounts, keys).await
     }
 
-    async fn keys_changed_by(&self, event: &FeedEvent) -> Answer<Vec<Key>> {
+    async fn keys_changed_by(&self, event: &FeedEvent) -> Answer<ChangedKeys> {
         Self::keys_changed_by(self, event).await
     }
 

@@ -84,6 +84,15 @@ pub struct ChangedRows {
     pub keys: Vec<Key>,
 }
 
+/// The keys of an event that does not name them.
+#[derive(Debug, Clone, Default)]
+pub struct ChangedKeys {
+    /// Those that exist.
+    pub keys: Vec<Key>,
+    /// Keys that were deleted since, among them those of the event.
+    pub deleted: Vec<KeyId>,
+}
+
 #[derive(FromQueryResult)]
 struct FeedRow {
     head_revision: i64,
@@ -130,13 +139,13 @@ impl Store {
         .await
     }
 
-    /// The current keys that an event changed without naming them and that still exist; none for any other event.
+    /// The current keys that an event changed without naming them; none for any other event.
     ///
     /// # Errors
     /// If the database did not answer.
-    pub async fn keys_changed_by(&self, event: &FeedEvent) -> Result<Vec<Key>, StorageError> {
+    pub async fn keys_changed_by(&self, event: &FeedEvent) -> Result<ChangedKeys, StorageError> {
         use api_key::Column;
-        let Some(key_set) = event.key_set else { return Ok(Vec::new()) };
+        let Some(key_set) = event.key_set else { return Ok(ChangedKeys::default()) };
         let ids = api_key::Entity::find().filter(match key_set {
             KeySet::Created => Column::CreateRevision.eq(event.revision.0),
             // A revocation is permanent, and its time is the time of its event.
@@ -151,7 +160,26 @@ impl Store {
             let select = api_key::Entity::find().filter(Column::Id.is_in(ids.iter().map(String::as_str)));
             keys.extend(bounded(key_read::with_secrets(&self.db, select)).await?);
         }
-        Ok(keys)
+        let deleted = match key_set {
+            // A replica does not have a new key that was deleted since.
+            KeySet::Created => Vec::new(),
+            // After the read of the keys, so that it sees the deletion of each key that is missing there.
+            KeySet::Revoked => self.keys_deleted_since(event).await?,
+        };
+        Ok(ChangedKeys { keys, deleted })
+    }
+
+    /// The keys of the account that were deleted after an event. An ID is never reused.
+    async fn keys_deleted_since(&self, event: &FeedEvent) -> Result<Vec<KeyId>, StorageError> {
+        use audit_event::Column;
+        let select = audit_event::Entity::find()
+            .filter(Column::Account.eq(event.account.as_str()))
+            .filter(Column::Revision.gt(event.revision.0))
+            .filter(Column::Action.eq(Action::DeleteKey.number()));
+        let select = select.select_only().column(Column::KeyId);
+        let ids: Vec<Option<String>> = bounded(async { Ok(select.into_tuple().all(&self.db).await?) }).await?;
+        let row = RowContext { table: "audit_event", id: "" };
+        ids.iter().flatten().map(|id| row.valid("key_id", KeyId::new(id))).collect()
     }
 
     /// The hashes of the events with which operators accepted a restored database.

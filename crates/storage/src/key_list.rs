@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use key_authority_domain::key::Key;
-use key_authority_domain::time::Timestamp;
 use sea_orm::sea_query::{Expr, ExprTrait, Func, Order, SimpleExpr};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect, Select,
@@ -68,21 +67,6 @@ const NEVER_USED: i64 = i64::MIN + 1;
 /// The rank of a key that never expires: after all times.
 const NEVER_EXPIRES: i64 = i64::MAX;
 
-impl KeyCursor {
-    /// The cursor of the page after a key.
-    #[must_use]
-    pub fn after(order: KeyOrder, key: &Key) -> Self {
-        let micros = |time: Option<Timestamp>, never| time.map_or(never, Timestamp::micros);
-        let value = match order.rank {
-            KeyRank::Created => RankValue::Number(key.create_revision.0),
-            KeyRank::LastUsed => RankValue::Number(micros(key.usage.last_used_time, NEVER_USED)),
-            KeyRank::Expires => RankValue::Number(micros(key.expire_time, NEVER_EXPIRES)),
-            KeyRank::DisplayName => RankValue::Text(key.display_name.clone()),
-        };
-        Self { value, id: key.id.as_str().to_owned() }
-    }
-}
-
 impl KeyRank {
     fn expression(self) -> SimpleExpr {
         let or = |column: Column, never: i64| Func::coalesce([Expr::col(column), Expr::val(never)]).into();
@@ -114,7 +98,7 @@ impl KeyOrder {
 }
 
 impl Store {
-    /// A page of keys. It contains fewer than `size` keys although more follow if their rows are large, or with a
+    /// A page of keys, each with the cursor of the page after it. It contains fewer than `size` keys although more follow if their rows are large, or with a
     /// project or labels. A key whose rank changes between two pages may be listed twice, or not at all.
     ///
     /// # Errors
@@ -125,10 +109,10 @@ impl Store {
         order: KeyOrder,
         size: u32,
         after: Option<&KeyCursor>,
-    ) -> Result<Page<Key, KeyCursor>, StorageError> {
+    ) -> Result<Page<(Key, KeyCursor), KeyCursor>, StorageError> {
         let direction = if order.is_descending { Order::Desc } else { Order::Asc };
         let select = api_key::Entity::find()
-            .filter(query.condition())
+            .filter(query.condition(self.db.get_database_backend()))
             .filter(after.map_or_else(Condition::all, |cursor| order.beyond(cursor)))
             .order_by(order.rank.expression(), direction.clone())
             .order_by(Column::Id, direction)
@@ -146,8 +130,9 @@ impl Store {
         let keys = bounded(with_secrets(&self.db, select)).await?;
         let mut keys: HashMap<_, _> = keys.into_iter().map(|key| (key.id.as_str().to_owned(), key)).collect();
         // A key that is deleted, or whose state changes, after it was listed is left out.
-        let mut items: Vec<Key> = listed.iter().filter_map(|row| keys.remove(&row.id)).collect();
-        items.retain(|key| query.covers(key));
+        let with_cursor = |row: &ListedKey| Some((keys.remove(&row.id)?, row.cursor(order.rank)));
+        let mut items: Vec<(Key, KeyCursor)> = listed.iter().filter_map(with_cursor).collect();
+        items.retain(|(key, _)| query.covers(key));
         Ok(Page { items, next })
     }
 }

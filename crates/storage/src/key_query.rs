@@ -3,8 +3,8 @@
 use key_authority_domain::id::{AccountId, Actor, KeyId};
 use key_authority_domain::key::{Key, KeyState, Labels};
 use key_authority_domain::time::Timestamp;
-use sea_orm::sea_query::{Expr, ExprTrait, Func, LikeExpr, SimpleExpr};
-use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QuerySelect, QueryTrait};
+use sea_orm::sea_query::{Expr, ExprTrait, Func, LikeExpr};
+use sea_orm::{ColumnTrait, Condition, DbBackend, EntityTrait, QueryFilter, QuerySelect, QueryTrait};
 
 use crate::entity::api_key::{self, Column};
 use crate::entity::api_key_secret;
@@ -58,7 +58,7 @@ impl KeyQuery {
 
     /// The query as a condition on `api_key`. It may match keys that [`KeyQuery::covers`] rejects: projects and labels
     /// are compared as text.
-    pub(crate) fn condition(&self) -> Condition {
+    pub(crate) fn condition(&self, backend: DbBackend) -> Condition {
         let accounts = match &self.accounts {
             AccountScope::All => None,
             AccountScope::Only(ids) => Some(Column::Account.is_in(ids.iter().map(AccountId::as_str))),
@@ -74,7 +74,7 @@ impl KeyQuery {
             .add_option(accounts)
             .add_option(ids)
             .add_option(self.project.as_deref().map(may_cover))
-            .add_option(self.text.as_deref().map(contains))
+            .add_option(self.text.as_deref().map(|text| contains(backend, text)))
             .add_option(self.created_by.as_ref().map(|actor| Column::CreatedBy.eq(actor.as_str())))
             .add_option(self.created_before.map(|time| before_time(Column::CreateTime, time)))
             .add_option(self.expires_before.map(|time| before_time(Column::ExpireTime, time)))
@@ -131,18 +131,22 @@ fn may_have_labels(labels: &Labels) -> Condition {
     })
 }
 
-/// Whether the display name, the ID or the hint of a token contains `text`.
-fn contains(text: &str) -> Condition {
-    let pattern = || within(&text.to_lowercase());
-    let lower = |column: SimpleExpr| Expr::expr(Func::lower(column));
+/// Whether the display name, the ID or the hint of a token contains `text`. The database converts both to lower case by
+/// its own rules, so that a text matches at least itself.
+fn contains(backend: DbBackend, text: &str) -> Condition {
+    let position = if backend == DbBackend::Postgres { "STRPOS" } else { "INSTR" };
+    let within = |column: Expr| {
+        let lower = [Func::lower(column), Func::lower(Expr::val(text))].map(Expr::from);
+        Expr::expr(Func::cust(position).args(lower)).gt(0)
+    };
     let hints = api_key_secret::Entity::find()
         .select_only()
         .column(api_key_secret::Column::KeyId)
         .filter(Expr::col(api_key_secret::Column::KeyId).equals((api_key::Entity, Column::Id)))
-        .filter(lower(Expr::col(api_key_secret::Column::Hint)).like(pattern()));
+        .filter(within(Expr::col((api_key_secret::Entity, api_key_secret::Column::Hint))));
     Condition::any()
-        .add(lower(Expr::col(Column::DisplayName)).like(pattern()))
-        .add(lower(Expr::col(Column::Id)).like(pattern()))
+        .add(within(Expr::col((api_key::Entity, Column::DisplayName))))
+        .add(within(Expr::col((api_key::Entity, Column::Id))))
         .add(Expr::exists(hints.into_query()))
 }
 

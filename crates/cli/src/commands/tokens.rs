@@ -51,6 +51,9 @@ pub(crate) struct Renew {
     /// How long the old token stays valid, such as 1h; default: it ends immediately
     #[arg(long, value_name = "LENGTH", value_parser = fields::duration)]
     overlap: Option<Duration>,
+    /// IP address of the holder, for a key that is limited to networks
+    #[arg(long, value_name = "ADDRESS", default_value = "", hide_default_value = true)]
+    client_ip: String,
     #[command(flatten)]
     save: Save,
 }
@@ -90,10 +93,10 @@ impl Revoke {
 
 impl Renew {
     async fn run(self, session: &Session) -> Result<Exit, Error> {
-        let Self { token, overlap, save } = self;
+        let Self { token, overlap, client_ip, save } = self;
         let token = presented(token).await?;
         let file = save.prepare(session)?;
-        let request = RenewTokenRequest { token, overlap, request_id: request_id::fresh()? };
+        let request = RenewTokenRequest { token, overlap, client_ip, request_id: request_id::fresh()? };
         let rpc = |mut api: Api, request| async move { api.renew_token(request).await };
         let answer = session.client.change(request, rpc).await?;
         let key_id = answer.key.as_ref().map(|key| key.id.clone()).unwrap_or_default();

@@ -71,6 +71,7 @@ fn step(reason: &str, metadata: &HashMap<String, String>, is_change: bool) -> Op
         "DIGEST_NOT_ALLOWED" => {
             "omit --sha256 and --blake3; keyctl accounts edit ACCOUNT --caller-digests true allows them"
         }
+        "HOLDER_NETWORK_DENIED" => "set --client-ip to the address of the holder, within the networks of the key",
         "HOLDER_MAY_NOT_RENEW" => {
             "keyctl keys renew KEY renews it; keyctl accounts edit ACCOUNT --holder-may-renew true allows this command"
         }

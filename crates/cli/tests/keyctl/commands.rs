@@ -168,7 +168,9 @@ fn a_key_is_revoked_and_renewed_by_its_token() {
     keyctl.run(&["tokens", "revoke", "token"]).with(7).says("Revoke the key of this token?");
     assert_eq!(keyctl.value("revoked", &["tokens", "revoke", "token", "--yes", "--reason", "found"]), "ci");
     assert_eq!(keyctl.verdict(&renewed), "VERDICT_REVOKED");
-    keyctl.run(&["tokens", "revoke", "nowhere", "--yes"]).with(8);
+    keyctl.run(&["tokens", "revoke", "nowhere", "--yes"]).with(8).says("nowhere");
+    let typed = keyctl.run(&["tokens", "revoke", &renewed, "--yes"]).with(8);
+    assert!(!typed.stderr.contains(&renewed), "a token in place of the file is not repeated: {}", typed.stderr);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use key_authority_domain::audit::{ChainHash, LOG_FORMAT_VERSION};
 use key_authority_domain::id::{ReplicaId, Revision};
 use key_authority_domain::time::Timestamp;
 use key_authority_storage::StorageError;
-use key_authority_storage::feed::Feed;
+use key_authority_storage::feed::{ChangedKeys, Feed};
 use key_authority_storage::registry::{JoinRefused, Joining};
 use key_authority_storage::settings::Head;
 
@@ -183,14 +183,18 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
 
     async fn apply(&mut self, feed: &Feed) -> Result<Event<'static>, StepError> {
         let accounts: BTreeSet<_> = feed.events.iter().map(|event| event.account.clone()).collect();
-        let keys: BTreeSet<_> = feed.events.iter().filter_map(|event| event.key_id.clone()).collect();
+        let mut keys: BTreeSet<_> = feed.events.iter().filter_map(|event| event.key_id.clone()).collect();
         let ids = (accounts.iter().cloned().collect::<Vec<_>>(), keys.iter().cloned().collect::<Vec<_>>());
         let mut rows = self.ledger.rows(&ids.0, &ids.1).await?;
         // The event at the applied revision is read again with those that follow. It was processed before.
         let applied = self.lease.applied().revision;
         let new = || feed.events.iter().filter(|event| event.revision > applied);
         for event in new().filter(|event| event.key_set.is_some()) {
-            rows.keys.extend(self.ledger.keys_changed_by(event).await?);
+            let ChangedKeys { keys: changed, deleted } = self.ledger.keys_changed_by(event).await?;
+            rows.keys.extend(changed);
+            // A key that was deleted before its row was read is removed here: the event is confirmed before the replica
+            // applies the deletion.
+            keys.extend(deleted);
         }
         for event in new().filter(|event| event.records_use) {
             let mut uses = event.key_id.as_ref().map(|id| self.writer.last_uses(id)).unwrap_or_default();

@@ -152,8 +152,8 @@ impl Admin {
             ..KeyQuery::of(accounts, self.replica.time())
         };
         let page = self.store.keys(&query, order, filter.page_size, after.as_ref()).await?;
-        let to_proto = |key: &Key| wire::key::key_to_proto(key, query.now);
-        let (keys, next) = listing::messages(page, to_proto, |key| KeyCursor::after(order, key));
+        let to_proto = |(key, _): &(Key, KeyCursor)| wire::key::key_to_proto(key, query.now);
+        let (keys, next) = listing::messages(page, to_proto, |(_, cursor)| cursor.clone());
         let next_page_token = cursor::seal(&self.keyring, caller.as_str(), &request, next.as_ref())?;
         Ok(v1::ListKeysResponse { keys, next_page_token })
     }

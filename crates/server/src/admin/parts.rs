@@ -3,7 +3,8 @@
 use key_authority_domain::audit::IdempotencyKey;
 use key_authority_domain::id::RequestId;
 
-/// The domain of the digests and IDs of parts, which separates them from those of whole requests.
+/// The domain of the digests and IDs of parts, which separates them from those of whole requests. It is named after the
+/// first request with parts, and stays, so that a request can be repeated after an upgrade.
 const CONTEXT: &str = "keyauthority.v1 2026-11 part of an import";
 /// How many characters of the caller's request ID the request ID of a part starts with.
 const ID_PREFIX_LEN: usize = 64;

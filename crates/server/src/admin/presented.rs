@@ -1,22 +1,24 @@
 //! RPCs on the key of a token that the caller presents: revoking and renewing it by possession.
 
+use std::net::IpAddr;
+
 use key_authority_domain::account::{Account, ExpiryChoice};
-use key_authority_domain::audit::{Action, LoggedEvent};
-use key_authority_domain::foreign::ImportedSecret;
-use key_authority_domain::id::KeyId;
+use key_authority_domain::audit::{Action, IdempotencyKey, LoggedEvent};
+use key_authority_domain::foreign::Scheme;
+use key_authority_domain::id::{KeyId, Revision};
 use key_authority_domain::key::{Key, KeyState, Secret};
 use key_authority_domain::permission::Permission;
 use key_authority_domain::policy_error::PolicyError;
-use key_authority_domain::token::{Token, TokenDigest};
+use key_authority_domain::token::{Malformed, Token, TokenDigest};
 use key_authority_proto::v1;
-use key_authority_replica::index::SecretMissing;
+use key_authority_replica::protocol::wait::CommittedChange;
 use key_authority_storage::holders::Holder;
 use key_authority_storage::read_tx::ReadTx;
-use key_authority_storage::write_tx::WriteTx;
 
 use super::audited::{AuditRecord, key_in};
 use super::context::Admin;
 use super::keys::Renewal;
+use super::mutate::{Mutated, replayed};
 use super::replay::Replay;
 use crate::auth::call::Call;
 use crate::auth::permit::{Rights, TxPermit};
@@ -45,12 +47,22 @@ impl Presented {
     }
 }
 
-/// The ID of a key that was revoked by its token.
-struct RevokedKey(KeyId);
+/// A key that was revoked by its token.
+struct RevokedKey {
+    id: KeyId,
+    /// The revision that last changed the key.
+    revision: Revision,
+}
+
+impl RevokedKey {
+    fn of(key: &Key) -> Self {
+        Self { id: key.id.clone(), revision: key.revision }
+    }
+}
 
 impl Replay for RevokedKey {
     async fn replay(tx: &ReadTx, permit: &TxPermit, logged: &LoggedEvent) -> Result<Self, RpcError> {
-        Ok(Self(Key::replay(tx, permit, logged).await?.id))
+        Ok(Self::of(&Key::replay(tx, permit, logged).await?))
     }
 }
 
@@ -62,24 +74,30 @@ impl Admin {
         request: v1::RevokeTokenRequest,
     ) -> Result<v1::RevokeTokenResponse, RpcError> {
         let spec = &wire::key::revoke_token(&request)?;
-        let token = &self.stored_token(&spec.token).await?;
+        let token = &self.stored_digests(&spec.token)?;
         let request_keys = keyed(&self.keyring, spec.request.as_ref());
-        let (RevokedKey(key_id), propagation) = self
-            .mutate(call, Action::RevokeToken, &request_keys, |tx, permit| async move {
-                let Presented { mut key, account, .. } = presented_in(&tx, &permit, token).await?;
-                if !permit.has(Permission::KeysRevoke) && !account.policy.holder.may_revoke {
-                    return Err(RpcError::PermissionMissing(&[Permission::KeysRevoke]));
+        self.check_unlocked(call, &request_keys, token, check_may_revoke).await?;
+        let Mutated { result: RevokedKey { id, revision }, change } = self
+            .transact(call, Action::RevokeToken, &request_keys, |tx, permit| async move {
+                let presented = self.presented_in(&tx, &permit, token).await?;
+                check_may_revoke(&permit, &presented)?;
+                let Presented { mut key, .. } = presented;
+                if key.revocation.is_some() {
+                    return Ok((tx, RevokedKey::of(&key), None));
                 }
                 let before = key.clone();
                 key.revoke(spec.reason.clone(), tx.now());
                 tx.update_key(&mut key).await?;
                 let record = AuditRecord::changed(&before, &key, tx.now());
-                Ok((tx, RevokedKey(key.id), record))
+                Ok((tx, RevokedKey::of(&key), Some(record)))
             })
             .await?;
+        // Not every replica may enforce an earlier revocation yet.
+        let change = change.unwrap_or(CommittedChange { revision, hash: None });
+        let propagation = self.wait(call, change).await?;
         Ok(v1::RevokeTokenResponse {
-            key_id: key_id.as_str().to_owned(),
-            propagation: propagation.as_ref().map(propagation_to_proto),
+            key_id: id.as_str().to_owned(),
+            propagation: Some(propagation_to_proto(&propagation)),
         })
     }
 
@@ -90,18 +108,15 @@ impl Admin {
         request: v1::RenewTokenRequest,
     ) -> Result<v1::RenewTokenResponse, RpcError> {
         let spec = &wire::key::renew_token(&request)?;
-        let token = &self.stored_token(&spec.token).await?;
+        let token = &self.stored_digests(&spec.token)?;
         let request_keys = keyed(&self.keyring, spec.request.as_ref());
+        let check = |_: &TxPermit, presented: &Presented| check_may_renew(presented, spec.client_ip);
+        self.check_unlocked(call, &request_keys, token, check).await?;
         let (issued, propagation) = self
             .mutate(call, Action::RenewToken, &request_keys, |tx, permit| async move {
-                let presented = presented_in(&tx, &permit, token).await?;
-                if !presented.is_newest() {
-                    return Err(RpcError::KeyNotFound);
-                }
+                let presented = self.presented_in(&tx, &permit, token).await?;
+                check_may_renew(&presented, spec.client_ip)?;
                 let Presented { key, account, .. } = presented;
-                if !account.policy.holder.may_renew {
-                    return Err(PolicyError::HolderMayNotRenew.into());
-                }
                 if key.state(tx.now()) != KeyState::Active {
                     return Err(PolicyError::KeyNotActive.into());
                 }
@@ -117,38 +132,74 @@ impl Admin {
         })
     }
 
-    /// Returns the digests of a token that a key has. A text that no key has as a token is rejected here, so that a
-    /// caller without a token cannot make others wait for the lock.
+    /// Returns the digests under which a token may be stored.
     ///
     /// # Errors
-    /// `KEY_NOT_FOUND`.
-    async fn stored_token(&self, text: &str) -> Result<PresentedToken, RpcError> {
-        let token = Token::imported(text).map_err(|_| RpcError::KeyNotFound)?;
-        let token = PresentedToken(self.keyring.possible_digests(&ImportedSecret::Token(token)));
-        let tx = self.store.begin_reading().await?;
-        let is_stored = holder_in(&tx, &token).await?.is_some();
-        drop(tx);
-        // The transaction of the change finds out whether the digest of the token may be one that cannot be computed.
-        if is_stored || self.replica.index().missing_secret().is_some() {
-            Ok(token)
-        } else {
-            Err(RpcError::KeyNotFound)
+    /// `KEY_NOT_FOUND` if no token can have this text.
+    fn stored_digests(&self, text: &str) -> Result<PresentedToken, RpcError> {
+        let token = Token::parse_any(text).map_err(|Malformed| RpcError::KeyNotFound)?;
+        // Whole tokens of other systems have the digests of own tokens.
+        let schemes = Scheme::FOREIGN.into_iter();
+        let digests = schemes.flat_map(|scheme| self.keyring.digests_for_scheme(scheme, token));
+        Ok(PresentedToken(digests.collect()))
+    }
+
+    /// Refuses a request without waiting for the lock, unless it was made before: a caller that may only verify tokens
+    /// must not make others wait.
+    async fn check_unlocked(
+        &self,
+        call: &Call,
+        request_keys: &[IdempotencyKey],
+        token: &PresentedToken,
+        check: impl Fn(&TxPermit, &Presented) -> Result<(), RpcError>,
+    ) -> Result<(), RpcError> {
+        let tx = self.store.begin_reading().await?.not_before(self.replica.time());
+        let permit = call.permit.authorize_in(&tx).await?;
+        if replayed(&tx, &permit, request_keys).await?.is_some() {
+            return Ok(());
         }
+        check(&permit, &self.presented_in(&tx, &permit, token).await?)
+    }
+
+    /// Reads the key of a token, if the caller may see it and no renewal has ended the token.
+    async fn presented_in(
+        &self,
+        tx: &ReadTx,
+        permit: &TxPermit,
+        token: &PresentedToken,
+    ) -> Result<Presented, RpcError> {
+        let Some((digest, holder)) = holder_in(tx, token).await? else {
+            let missing = self.replica.index().missing_secret();
+            return Err(missing.map_or(RpcError::KeyNotFound, RpcError::from));
+        };
+        let (key, account) = key_in(tx, permit, &holder.key_id).await?;
+        let presented = Presented { key, account, digest };
+        let is_retired = presented.secret().is_none_or(|secret| tx.now().is_past(secret.effective_retire_time()));
+        if is_retired { Err(RpcError::KeyNotFound) } else { Ok(presented) }
+    }
+}
+
+fn check_may_revoke(permit: &TxPermit, presented: &Presented) -> Result<(), RpcError> {
+    if permit.has(Permission::KeysRevoke) || presented.account.policy.holder.may_revoke {
+        Ok(())
+    } else {
+        Err(RpcError::PermissionMissing(&[Permission::KeysRevoke]))
+    }
+}
+
+fn check_may_renew(presented: &Presented, client_ip: Option<IpAddr>) -> Result<(), RpcError> {
+    if !presented.is_newest() {
+        Err(RpcError::KeyNotFound)
+    } else if !presented.account.policy.holder.may_renew {
+        Err(PolicyError::HolderMayNotRenew.into())
+    } else if !presented.key.access.admits(client_ip) {
+        Err(PolicyError::HolderNetworkDenied.into())
+    } else {
+        Ok(())
     }
 }
 
 async fn holder_in(tx: &ReadTx, token: &PresentedToken) -> Result<Option<(TokenDigest, Holder)>, RpcError> {
     let mut holders = tx.holders(&token.0).await?;
     Ok(token.0.iter().find_map(|digest| holders.remove(digest).map(|holder| (*digest, holder))))
-}
-
-/// Reads the key of a token, if the caller may see it and no renewal has ended the token.
-async fn presented_in(tx: &WriteTx<'_>, permit: &TxPermit, token: &PresentedToken) -> Result<Presented, RpcError> {
-    let Some((digest, holder)) = holder_in(tx, token).await? else {
-        return Err(tx.missing_secret().map_or(RpcError::KeyNotFound, |version| SecretMissing { version }.into()));
-    };
-    let (key, account) = key_in(tx, permit, &holder.key_id).await?;
-    let presented = Presented { key, account, digest };
-    let is_retired = presented.secret().is_none_or(|secret| tx.now().is_past(secret.effective_retire_time()));
-    if is_retired { Err(RpcError::KeyNotFound) } else { Ok(presented) }
 }

@@ -65,7 +65,16 @@ impl Total {
         self.count += part.count;
         let room = IDS_MAX.saturating_sub(self.ids.len());
         self.ids.extend(part.ids.iter().take(room).map(|id| id.as_str().to_owned()));
+        let change = change.filter(|_| part.count > 0);
         self.revisions.extend(change.and_then(|change| u64::try_from(change.revision.0).ok()));
+    }
+
+    /// The error of a call that fails now.
+    fn failed(&self, error: RpcError) -> RpcError {
+        match self.count {
+            0 => error,
+            count => RpcError::FailedAfterChanges { count, source: Box::new(error) },
+        }
     }
 
     fn response(self, propagation: Option<v1::Propagation>) -> v1::RevokeKeysResponse {
@@ -91,7 +100,8 @@ impl Admin {
         }
         let mut total = Total::default();
         for number in 0.. {
-            let Mutated { result: part, change } = self.revoke_part(call, &spec, number).await?;
+            let revoked = self.revoke_part(call, &spec, number).await;
+            let Mutated { result: part, change } = revoked.map_err(|error| total.failed(error))?;
             total.add(&part, change.as_ref());
             if part.has_more {
                 continue;
@@ -120,13 +130,14 @@ impl Admin {
                 !has_more
             };
             tx.for_each_unrevoked(&query(spec, &tx), take).await?;
-            let record = (!ids.is_empty()).then(|| AuditRecord {
+            // A call with a request ID is recorded also if no key matches, so that a repetition revokes no later key.
+            let record = (!ids.is_empty() || spec.request.is_some()).then(|| AuditRecord {
                 after: Some(snapshot::of_revocation(&account.id, &ids, &spec.reason, has_more)),
                 ..AuditRecord::of_account(account.id.clone())
             });
-            if record.is_some() {
-                tx.revoke_keys(&ids, &spec.reason).await?;
-            }
+            let mut sorted = ids.clone();
+            sorted.sort();
+            tx.revoke_keys(&sorted, &spec.reason).await?;
             let (count, previous) = (ids.len() as u64, Revision(tx.revision().0 - 1));
             ids.truncate(IDS_MAX);
             Ok((tx, Part { count, ids, has_more, previous }, record))

@@ -23,6 +23,8 @@ pub(crate) struct CallContext {
     /// `None` only if the transport in front does not authenticate; then nothing is permitted.
     authentication: Option<Authentication>,
     series: Option<CallSeries>,
+    /// The path of a request that is not a gRPC call.
+    path: Option<&'static str>,
     deadline: Option<Deadline>,
     peer: Option<IpAddr>,
     closing: CancellationToken,
@@ -40,17 +42,19 @@ impl CallContext {
         Self {
             authentication: extensions.get().cloned(),
             series: extensions.get().cloned(),
+            path: None,
             deadline: extensions.get().copied(),
             peer: connection.and_then(|connection| connection.peer.address()),
             closing: connection.map(|connection| connection.closing.clone()).unwrap_or_default(),
         }
     }
 
-    /// Makes the context of a request that is not a gRPC call.
-    pub(crate) fn new(authentication: Authentication, connection: &ConnectionContext) -> Self {
+    /// Makes the context of a request to this path, which is not a gRPC call.
+    pub(crate) fn new(authentication: Authentication, path: &'static str, connection: &ConnectionContext) -> Self {
         Self {
             authentication: Some(authentication),
             series: None,
+            path: Some(path),
             deadline: None,
             peer: connection.peer.address(),
             closing: connection.closing.clone(),
@@ -114,24 +118,31 @@ impl CallAuthorizer {
         self.authorizer.identify(authentication)
     }
 
-    /// Turns the outcome of a call into its answer. Refused calls are logged and counted. An outage or an internal
-    /// error is no refusal; it is logged where it becomes a status.
+    /// Turns the outcome of a call into its answer, and records a refused call.
     pub(crate) fn answer<T>(&self, context: &CallContext, outcome: Result<T, RpcError>) -> Result<T, Status> {
         outcome.map_err(|error| {
-            let (code, reason) = error.code();
-            if error.is_refusal() {
-                self.metrics.admin_refused(reason);
-                let actor = context.authentication.as_ref().and_then(|caller| self.authorizer.presented_key(caller));
-                let method = context.series.as_ref().and_then(CallSeries::method).map(|method| method.name.as_str());
-                let left_out = match &actor {
-                    Some(_) => Some(0),
-                    None => self.strangers.admit(boottime()),
-                };
-                let Some(left_out) = left_out else { return error.into() };
-                let left_out = (left_out > 0).then_some(left_out);
-                tracing::info!(left_out, method, ?code, reason, ?actor, peer = ?context.peer, "admin call refused");
-            }
+            self.note_refusal(context, &error);
             error.into()
         })
+    }
+
+    /// Logs and counts a refused call. An outage or an internal error is no refusal; it is logged where it becomes a
+    /// status.
+    pub(crate) fn note_refusal(&self, context: &CallContext, error: &RpcError) {
+        if !error.is_refusal() {
+            return;
+        }
+        let (code, reason) = error.code();
+        self.metrics.admin_refused(reason);
+        let actor = context.authentication.as_ref().and_then(|caller| self.authorizer.presented_key(caller));
+        let method = context.series.as_ref().and_then(CallSeries::method).map(|method| method.name.as_str());
+        let method = method.or(context.path);
+        let left_out = match &actor {
+            Some(_) => Some(0),
+            None => self.strangers.admit(boottime()),
+        };
+        let Some(left_out) = left_out else { return };
+        let left_out = (left_out > 0).then_some(left_out);
+        tracing::info!(left_out, method, ?code, reason, ?actor, peer = ?context.peer, "admin call refused");
     }
 }

@@ -14,7 +14,21 @@ use crate::auth::credential::CallerToken;
 use crate::rpc::deadline::Deadline;
 use crate::rpc::errors::{ERROR_DOMAIN, RpcError};
 
-/// Authorizes the caller of a request for which any of the `permissions` is enough.
+/// The caller of a request that is authorized.
+pub(super) struct AuthorizedCaller {
+    pub(super) call: Call,
+    context: CallContext,
+}
+
+impl AuthorizedCaller {
+    /// Records a refused request, and returns its error.
+    pub(super) fn refused(&self, shared: &Shared, error: RpcError) -> RpcError {
+        shared.calls.note_refusal(&self.context, &error);
+        error
+    }
+}
+
+/// Authorizes the caller of a request to `path` for which any of the `permissions` is enough.
 ///
 /// # Errors
 /// As a call by gRPC.
@@ -22,16 +36,20 @@ pub(super) fn authorize(
     shared: &Shared,
     session: &Session,
     headers: &HeaderMap,
-    place: CallerToken,
+    (path, place): (&'static str, CallerToken),
     permissions: &'static [Permission],
-) -> Result<Call, RpcError> {
+) -> Result<AuthorizedCaller, RpcError> {
     let authentication = session.authenticator.authenticate_by(headers, place);
-    let context = CallContext::new(authentication, &session.connection);
-    let call = shared.calls.authorize(&context, permissions)?;
+    let context = CallContext::new(authentication, path, &session.connection);
+    let call = shared
+        .calls
+        .authorize(&context, permissions)
+        .inspect_err(|error| shared.calls.note_refusal(&context, error))?;
     if call.permit.actor().is_ok() {
         session.connection.place.promote();
     }
-    Ok(Call { deadline: Some(Deadline::after(shared.request_timeout)), ..call })
+    let call = Call { deadline: Some(Deadline::after(shared.request_timeout)), ..call };
+    Ok(AuthorizedCaller { call, context })
 }
 
 /// Returns the response to a caller of an OAuth endpoint whose call failed (RFC 6749, 5.2; RFC 6750, 3.1).

@@ -4,12 +4,13 @@ use std::borrow::Cow;
 
 use axum::body::Body;
 use axum::response::Response;
+use bytes::BytesMut;
 use http::{HeaderMap, StatusCode, header};
-use http_body::Body as _;
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::BodyExt as _;
 use url::form_urlencoded;
 
-use super::caller::oauth_invalid;
+use super::caller::{oauth_failed, oauth_invalid};
+use crate::transport::budget::RequestCharge;
 
 /// The largest form, in bytes.
 const FORM_BYTES_MAX: usize = 64 * 1024;
@@ -25,25 +26,26 @@ impl Form {
     ///
     /// # Errors
     /// The response to a form that is malformed.
-    pub(super) async fn read(headers: &HeaderMap, body: Body, known: &[&str]) -> Result<Self, Response> {
+    pub(super) async fn read(
+        headers: &HeaderMap,
+        body: Body,
+        charge: RequestCharge,
+        known: &[&str],
+    ) -> Result<Self, Response> {
         let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let essence = content_type.split(';').next().unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
             let message = "the content type must be application/x-www-form-urlencoded";
             return Err(oauth_invalid(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
         }
-        if headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        if headers
+            .get(header::CONTENT_ENCODING)
+            .is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+        {
             return Err(oauth_invalid(StatusCode::UNSUPPORTED_MEDIA_TYPE, "compressed bodies are not supported"));
         }
-        let too_large = || {
-            let message = format!("the body is larger than {FORM_BYTES_MAX} bytes");
-            oauth_invalid(StatusCode::PAYLOAD_TOO_LARGE, &message)
-        };
-        if body.size_hint().lower() > FORM_BYTES_MAX as u64 {
-            return Err(too_large());
-        }
-        let body = Limited::new(body, FORM_BYTES_MAX).collect().await.map_err(|_| too_large())?;
-        Self::parse(&body.to_bytes(), known).map_err(|message| oauth_invalid(StatusCode::BAD_REQUEST, &message))
+        let body = collect(body, charge).await?;
+        Self::parse(&body, known).map_err(|message| oauth_invalid(StatusCode::BAD_REQUEST, &message))
     }
 
     fn parse(text: &[u8], known: &[&str]) -> Result<Self, String> {
@@ -80,6 +82,22 @@ impl Form {
             value => Ok(value),
         }
     }
+}
+
+/// Reads a body, and charges its bytes to the connection as it arrives.
+async fn collect(mut body: Body, mut charge: RequestCharge) -> Result<BytesMut, Response> {
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let broken = |_| oauth_invalid(StatusCode::BAD_REQUEST, "the body is not complete");
+        let Ok(chunk) = frame.map_err(broken)?.into_data() else { continue };
+        if bytes.len() + chunk.len() > FORM_BYTES_MAX {
+            let message = format!("the body is larger than {FORM_BYTES_MAX} bytes");
+            return Err(oauth_invalid(StatusCode::PAYLOAD_TOO_LARGE, &message));
+        }
+        bytes.extend_from_slice(&chunk);
+        charge.set(bytes.len()).map_err(|over| oauth_failed(over.into()))?;
+    }
+    Ok(bytes)
 }
 
 #[cfg(test)]

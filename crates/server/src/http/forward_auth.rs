@@ -41,8 +41,9 @@ pub(super) async fn forward_auth(
     request: Request,
 ) -> Response {
     let (parts, _unread) = request.into_parts();
-    match authorize(&shared, &session, &parts.headers, CallerToken::OwnHeader, &[Permission::Verify]) {
-        Ok(call) => answer(&shared, &call.permit, &parts, session.connection.peer.address()),
+    let place = ("/forward-auth", CallerToken::OwnHeader);
+    match authorize(&shared, &session, &parts.headers, place, &[Permission::Verify]) {
+        Ok(caller) => answer(&shared, &caller.call.permit, &parts, session.connection.peer.address()),
         Err(error) if error.is_refusal() => refuse_caller(&shared, error),
         Err(error) => failed(error),
     }

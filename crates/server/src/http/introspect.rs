@@ -30,13 +30,13 @@ pub(super) async fn introspect(
 ) -> Response {
     let (parts, body) = request.into_parts();
     // Nothing is read from a stranger.
-    let place = CallerToken::AuthorizationOrBasic;
+    let place = ("/introspect", CallerToken::AuthorizationOrBasic);
     let permit = match authorize(&shared, &session, &parts.headers, place, &[Permission::Verify]) {
-        Ok(call) => call.permit,
+        Ok(caller) => caller.call.permit,
         Err(error) => return oauth_failed(error),
     };
     let answer = async {
-        let form = Form::read(&parts.headers, body, &PARAMETERS).await?;
+        let form = Form::read(&parts.headers, body, session.connection.budget.request(), &PARAMETERS).await?;
         let token = form.required("token")?;
         // There is one type of token, so that a hint changes nothing.
         decide(&shared, &permit, token, &form).map_err(oauth_failed)

@@ -28,7 +28,7 @@ pub(super) fn document(pool: &DescriptorPool) -> Bytes {
         "security": [{ "bearer": [] }],
         "tags": [
             { "name": "KeyAuthority", "description": "The calls of the gRPC service, with messages as JSON." },
-            { "name": "Standards", "description": "Token introspection, and decisions for proxies." },
+            { "name": "Standards", "description": "Token introspection and revocation, and decisions for proxies." },
         ],
         "paths": paths,
         "components": {

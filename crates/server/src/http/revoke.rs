@@ -28,11 +28,12 @@ pub(super) async fn revoke(
 ) -> Response {
     let (parts, body) = request.into_parts();
     // Nothing is read from a stranger.
-    let call = match authorize(&shared, &session, &parts.headers, CallerToken::AuthorizationOrBasic, PERMISSIONS) {
-        Ok(call) => call,
+    let place = ("/revoke", CallerToken::AuthorizationOrBasic);
+    let caller = match authorize(&shared, &session, &parts.headers, place, PERMISSIONS) {
+        Ok(caller) => caller,
         Err(error) => return oauth_failed(error),
     };
-    let form = match Form::read(&parts.headers, body, &PARAMETERS).await {
+    let form = match Form::read(&parts.headers, body, session.connection.budget.request(), &PARAMETERS).await {
         Ok(form) => form,
         Err(response) => return response,
     };
@@ -41,10 +42,10 @@ pub(super) async fn revoke(
         Ok(token) => token.to_owned(),
         Err(response) => return response,
     };
-    match shared.admin.revoke_token(&call, RevokeTokenRequest { token, ..RevokeTokenRequest::default() }).await {
+    match shared.admin.revoke_token(&caller.call, RevokeTokenRequest { token, ..RevokeTokenRequest::default() }).await {
         // Section 2.2: a text that is no token of a key is no error, since the client cannot handle one. Only the token
         // can be invalid here.
         Ok(_) | Err(RpcError::KeyNotFound | RpcError::Invalid(_)) => Response::new(Body::empty()),
-        Err(error) => oauth_failed(error),
+        Err(error) => oauth_failed(caller.refused(&shared, error)),
     }
 }

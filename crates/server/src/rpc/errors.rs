@@ -126,6 +126,14 @@ pub enum RpcError {
          wait for a response, then send the message again"
     )]
     ImportRunning,
+    /// A call that is applied in several changes failed after the first of them.
+    #[error("{count} keys were revoked before the call failed")]
+    FailedAfterChanges {
+        /// How many keys the earlier changes revoked.
+        count: u64,
+        /// The error of the later change.
+        source: Box<RpcError>,
+    },
     /// The call exceeded its deadline.
     #[error("the call exceeded its deadline")]
     DeadlineExceeded,
@@ -173,6 +181,34 @@ fn permission_message(permissions: &[Permission]) -> String {
             "permission denied: the caller's key lacks the scopes {}; any of them is enough",
             names.join(" or ")
         ),
+    }
+}
+
+/// The message about an internal error, whose cause only the log has.
+const INTERNAL: &str = "internal error; see the server's log";
+
+/// Returns the message for the caller of a failed statement.
+fn storage_message(error: &StorageError) -> String {
+    match error {
+        StorageError::OutcomeUnknown(_) => {
+            "outcome unknown; retry with the same request_id, which makes the change once or returns its result".into()
+        }
+        StorageError::ReadOnly => "the database is read-only; nothing was changed; retry".into(),
+        StorageError::Conflict(_) => {
+            "the database aborted the change in favour of others; nothing was changed; retry".into()
+        }
+        StorageError::Locked(_) => "another process holds the lock of the database; nothing was changed; retry".into(),
+        StorageError::CannotWrite(_) => "the database cannot write; nothing was changed".into(),
+        StorageError::Unavailable(_)
+        | StorageError::TooManyConnections(_)
+        | StorageError::TimedOut
+        | StorageError::AuthenticationFailed(_)
+        | StorageError::NoDatabase(_) => "the database cannot be reached; nothing was changed; retry".into(),
+        StorageError::TooManyChanges { max } => format!(
+            "{max} changes of this caller wait for their turn already; nothing was changed; wait for some of them, then \
+             retry"
+        ),
+        _ => INTERNAL.into(),
     }
 }
 
@@ -253,6 +289,7 @@ impl RpcError {
             },
             Self::ResponseTooLarge => (Code::ResourceExhausted, "ANSWER_TOO_LARGE"),
             Self::ImportRunning => (Code::ResourceExhausted, "IMPORT_RUNNING"),
+            Self::FailedAfterChanges { source, .. } => source.code(),
             Self::DeadlineExceeded => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
             Self::HealthUnknown => (Code::NotFound, "HEALTH_UNKNOWN"),
             Self::TooManyCalls { .. } => (Code::ResourceExhausted, "TOO_MANY_CALLS"),
@@ -302,30 +339,13 @@ impl RpcError {
             ),
             Self::NoLease(error) => error.to_string(),
             Self::SecretMissing(error) => error.to_string(),
-            Self::Storage(StorageError::OutcomeUnknown(_)) => {
-                "outcome unknown; retry with the same request_id, which makes the change once or returns its result"
-                    .into()
-            }
-            Self::Storage(StorageError::ReadOnly) => "the database is read-only; nothing was changed; retry".into(),
-            Self::Storage(StorageError::Conflict(_)) => {
-                "the database aborted the change in favour of others; nothing was changed; retry".into()
-            }
-            Self::Storage(StorageError::Locked(_)) => {
-                "another process holds the lock of the database; nothing was changed; retry".into()
-            }
-            Self::Storage(StorageError::CannotWrite(_)) => "the database cannot write; nothing was changed".into(),
-            Self::Storage(
-                StorageError::Unavailable(_)
-                | StorageError::TooManyConnections(_)
-                | StorageError::TimedOut
-                | StorageError::AuthenticationFailed(_)
-                | StorageError::NoDatabase(_),
-            ) => "the database cannot be reached; nothing was changed; retry".into(),
-            Self::Storage(StorageError::TooManyChanges { max }) => format!(
-                "{max} changes of this caller wait for their turn already; nothing was changed; wait for some of them, \
-                 then retry"
+            Self::Storage(error) => storage_message(error),
+            Self::Entropy(_) | Self::UnsealFailed => INTERNAL.into(),
+            Self::FailedAfterChanges { count, source } => format!(
+                "{count} keys were revoked, then the call failed ({}); repeat it with the same request_id to revoke the \
+                 rest",
+                source.code().1
             ),
-            Self::Storage(_) | Self::Entropy(_) | Self::UnsealFailed => "internal error; see the server's log".into(),
             Self::DeadlineExceeded
             | Self::ImportRunning
             | Self::HealthUnknown
@@ -382,6 +402,7 @@ impl RpcError {
     fn log(&self) {
         let is_internal = !matches!(self.code().0, Code::Unavailable);
         match self {
+            Self::FailedAfterChanges { source, .. } => source.log(),
             // The caller's doing: it is counted and logged as a refused call.
             Self::Storage(StorageError::TooManyChanges { .. }) => {}
             Self::Storage(error) => {

@@ -5,13 +5,13 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::IpAddr;
 
 use key_authority_domain::access::{PROJECT_LEN_MAX, SCOPE_LEN_MAX, SCOPES_MAX};
 use key_authority_domain::id::ID_LEN_MAX;
 use key_authority_domain::verdict::{Question, Verdict};
 use key_authority_proto::v1;
 
+use crate::wire::access::client_ip;
 use crate::wire::check::{Check, is_longer};
 use crate::wire::fields::{Fields, Undecodable};
 use crate::wire::violations::Violations;
@@ -218,20 +218,11 @@ fn limited<'a>(check: &mut Check, field: impl fmt::Display, text: &'a str, max: 
     if text.is_empty() { None } else { Some(text) }
 }
 
-fn client_ip(check: &mut Check, text: &str) -> Option<IpAddr> {
-    if text.is_empty() {
-        return None;
-    }
-    let address = text.parse().ok();
-    if address.is_none() {
-        check.violation("client_ip", "must be an IPv4 or IPv6 address, without port, prefix length or zone");
-    }
-    address
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::IpAddr;
+
     use proptest::prelude::*;
     use prost::Message as _;
 

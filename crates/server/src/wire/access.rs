@@ -3,6 +3,7 @@
 //! Scopes, projects and networks are sets: repeated items are merged, and limits apply to the set.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use key_authority_domain::access::{
     Access, NETWORKS_MAX, Network, PROJECTS_MAX, Project, ProjectAccess, SCOPES_MAX, Scope,
@@ -67,6 +68,18 @@ pub(crate) fn projects(
 /// Reads the networks in field `allowed_networks`.
 pub(crate) fn networks(check: &mut Check, networks: &[String]) -> BTreeSet<Network> {
     set(check, "allowed_networks", networks, NETWORKS_MAX, Network::new)
+}
+
+/// Returns the address of a client in field `client_ip`; `None` if it is empty.
+pub(crate) fn client_ip(check: &mut Check, text: &str) -> Option<IpAddr> {
+    if text.is_empty() {
+        return None;
+    }
+    let address = text.parse().ok();
+    if address.is_none() {
+        check.violation("client_ip", "must be an IPv4 or IPv6 address, without port, prefix length or zone");
+    }
+    address
 }
 
 /// Reads the labels in field `labels`.

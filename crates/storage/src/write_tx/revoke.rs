@@ -6,7 +6,8 @@ use key_authority_domain::key::Labels;
 use key_authority_domain::time::Timestamp;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
+    QuerySelect, Select,
 };
 
 use super::WriteTx;
@@ -21,6 +22,8 @@ use crate::timeout::bounded;
 
 /// Number of rows in one statement.
 const ROWS: usize = 500;
+/// Number of rows in one statement that reads texts of up to 40 KiB.
+const ROWS_WITH_TEXTS: usize = 100;
 
 /// A key that matches a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +37,7 @@ pub struct MatchingKey {
 #[derive(FromQueryResult)]
 struct MatchingRow {
     id: String,
+    create_revision: i64,
     bytes: i64,
     all_projects: bool,
     projects: String,
@@ -65,7 +69,8 @@ impl MatchingRow {
 }
 
 impl ReadTx {
-    /// Calls `take` with each unrevoked key that matches the query, in the order of their IDs, until it returns false.
+    /// Calls `take` with each unrevoked key that matches the query, in the order of their creation, until it returns
+    /// false.
     ///
     /// # Errors
     /// If the database did not answer.
@@ -74,34 +79,16 @@ impl ReadTx {
         query: &KeyQuery,
         mut take: impl FnMut(MatchingKey) -> bool,
     ) -> Result<(), StorageError> {
-        let bytes = row_size::of_key(self.tx.get_database_backend());
-        let mut after = String::new();
+        // Long texts are read only where they are compared, and then in smaller steps.
+        let compares_texts = query.project.is_some() || !query.labels.is_empty();
+        let limit = if compares_texts { ROWS_WITH_TEXTS } else { ROWS };
+        let mut after = None;
         loop {
-            let mut select = api_key::Entity::find()
-                .filter(query.condition())
-                .filter(Column::RevokeTime.is_null())
-                .order_by_asc(Column::Id)
-                .limit(ROWS as u64)
-                .select_only()
-                .columns([Column::Id, Column::AllProjects])
-                .column_as(bytes.clone(), "bytes");
-            if !after.is_empty() {
-                select = select.filter(Column::Id.gt(after.as_str()));
-            }
-            // Long texts are read only where they are compared.
-            select = match query.project {
-                Some(_) => select.column(Column::Projects),
-                None => select.column_as(Expr::val("[]"), "projects"),
-            };
-            select = if query.labels.is_empty() {
-                select.column_as(Expr::val("{}"), "labels")
-            } else {
-                select.column(Column::Labels)
-            };
+            let select = self.unrevoked(query, after.as_ref()).limit(limit as u64);
             let rows = bounded(async { Ok(select.into_model::<MatchingRow>().all(&self.tx).await?) }).await?;
-            let is_last = rows.len() < ROWS;
+            let is_last = rows.len() < limit;
             for row in rows {
-                after.clone_from(&row.id);
+                after = Some((row.create_revision, row.id.clone()));
                 if let Some(key) = row.matching(query)?
                     && !take(key)
                 {
@@ -114,8 +101,34 @@ impl ReadTx {
         }
     }
 
-    /// The first `max` keys of the account, in the order of their IDs, that were revoked together at `time` and still
-    /// exist.
+    /// The unrevoked keys after a creation, in the order of an index.
+    fn unrevoked(&self, query: &KeyQuery, after: Option<&(i64, String)>) -> Select<api_key::Entity> {
+        let backend = self.tx.get_database_backend();
+        let mut select = api_key::Entity::find()
+            .filter(query.condition(backend))
+            .filter(Column::RevokeTime.is_null())
+            .order_by_asc(Column::CreateRevision)
+            .order_by_asc(Column::Id)
+            .select_only()
+            .columns([Column::Id, Column::CreateRevision, Column::AllProjects])
+            .column_as(row_size::of_key(backend), "bytes");
+        if let Some((revision, id)) = after {
+            let beyond = Condition::any().add(Column::CreateRevision.gt(*revision)).add(Column::Id.gt(id.as_str()));
+            select = select.filter(Column::CreateRevision.gte(*revision)).filter(beyond);
+        }
+        select = match query.project {
+            Some(_) => select.column(Column::Projects),
+            None => select.column_as(Expr::val("[]"), "projects"),
+        };
+        if query.labels.is_empty() {
+            select.column_as(Expr::val("{}"), "labels")
+        } else {
+            select.column(Column::Labels)
+        }
+    }
+
+    /// The first `max` keys of the account, in the order of their creation, that were revoked together at `time` and
+    /// still exist.
     ///
     /// # Errors
     /// If the database did not answer.
@@ -128,6 +141,7 @@ impl ReadTx {
         let select = api_key::Entity::find()
             .filter(Column::Account.eq(account.as_str()))
             .filter(Column::RevokeTime.eq(time.micros()))
+            .order_by_asc(Column::CreateRevision)
             .order_by_asc(Column::Id)
             .limit(max);
         let ids = select.select_only().column(Column::Id);

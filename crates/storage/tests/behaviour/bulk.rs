@@ -145,15 +145,15 @@ async fn the_keys_of_an_import_are_found_by_its_revision(database: Database) {
     assert_eq!(feed(4).await, [(4, true), (5, false)]);
 
     let event_at = async |revision| store.feed(Revision(revision)).await.unwrap().events.remove(0);
-    let mut found = store.keys_changed_by(&event_at(3).await).await.unwrap();
+    let mut found = store.keys_changed_by(&event_at(3).await).await.unwrap().keys;
     found.sort_by(|one, other| one.id.cmp(&other.id));
     assert_eq!(found, imported);
     let tx = store.begin().await.unwrap();
     tx.delete_key(&imported[0].id).await.unwrap();
     tx.commit(event(Action::DeleteKey, "acme", Some(imported[0].id.as_str()))).await.unwrap();
-    let left = store.keys_changed_by(&event_at(3).await).await.unwrap();
+    let left = store.keys_changed_by(&event_at(3).await).await.unwrap().keys;
     assert_eq!(left.len(), imported.len() - 1, "a deleted key is not returned");
-    assert!(store.keys_changed_by(&event_at(1).await).await.unwrap().is_empty());
+    assert!(store.keys_changed_by(&event_at(1).await).await.unwrap().keys.is_empty());
 }
 
 async fn the_keys_of_a_revocation_are_found_by_its_event(database: Database) {
@@ -172,11 +172,11 @@ async fn the_keys_of_a_revocation_are_found_by_its_event(database: Database) {
     })
     .await
     .unwrap();
-    assert!(ids.len() == 600 && ids.is_sorted());
+    assert!(ids.len() == 600 && ids.is_sorted(), "they were created in the order of their IDs");
     tx.revoke_keys(&ids, "left").await.unwrap();
     let committed = tx.commit(event(Action::RevokeKeys, "acme", None)).await.unwrap();
     let events = store.feed(committed.revision).await.unwrap().events;
-    let mut revoked = store.keys_changed_by(&events[0]).await.unwrap();
+    let mut revoked = store.keys_changed_by(&events[0]).await.unwrap().keys;
     revoked.sort_by(|one, other| one.id.cmp(&other.id));
     assert_eq!(revoked.iter().map(|key| key.id.clone()).collect::<Vec<_>>(), ids);
     let revocation = Revocation { time: committed.time, reason: "left".into() };
@@ -193,6 +193,14 @@ async fn the_keys_of_a_revocation_are_found_by_its_event(database: Database) {
     };
     tx.for_each_unrevoked(&query, count).await.unwrap();
     assert_eq!(rest, MANY - 600, "revoked keys do not match again");
+    drop(tx);
+
+    // A replica that reads the keys of the event after one of them was deleted must not keep that key.
+    let tx = store.begin().await.unwrap();
+    tx.delete_key(&ids[7]).await.unwrap();
+    tx.commit(event(Action::DeleteKey, "acme", Some(ids[7].as_str()))).await.unwrap();
+    let changed = store.keys_changed_by(&events[0]).await.unwrap();
+    assert_eq!((changed.keys.len(), changed.deleted), (599, vec![ids[7].clone()]));
 }
 
 /// Writes keys in one import and returns them as written.

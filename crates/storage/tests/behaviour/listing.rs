@@ -44,7 +44,7 @@ async fn list_in(order: KeyOrder, store: &Store, query: &KeyQuery, size: u32) ->
     loop {
         let page = store.keys(query, order, size, after.as_ref()).await.unwrap();
         assert!(page.items.len() <= size as usize);
-        ids.extend(page.items.into_iter().map(|key| key.id.as_str().to_owned()));
+        ids.extend(page.items.into_iter().map(|(key, _)| key.id.as_str().to_owned()));
         let Some(next) = page.next else { return ids };
         after = Some(next);
     }
@@ -171,7 +171,7 @@ async fn pages_of_keys_are_limited_in_bytes(database: Database) {
     loop {
         let page = store.keys(&every_key(), KeyOrder::NEWEST, 1_000, after.as_ref()).await.unwrap();
         lengths.push(page.items.len());
-        ids.extend(page.items.into_iter().map(|key| key.id.as_str().to_owned()));
+        ids.extend(page.items.into_iter().map(|(key, _)| key.id.as_str().to_owned()));
         after = page.next;
         if after.is_none() {
             break;
@@ -293,6 +293,9 @@ async fn each_filter_finds_the_keys_that_match_and_no_other(database: Database) 
     let mut other = labelled("other", &[("owner", "Ann"), ("x", "\"owner\":\"ann\"")]);
     other.created_by = actor("robot");
     other.expire_time = Some(at(51));
+    let mut school = key("school", "acme");
+    school.display_name = "École ß".into();
+    put_key(&store, school).await;
     let keys = put_keys(&store, vec![named, other]).await;
     let created = keys[0].create_time;
     database.tamper("UPDATE api_key SET last_used_time = 7 WHERE id = 'other'").await;
@@ -305,6 +308,8 @@ async fn each_filter_finds_the_keys_that_match_and_no_other(database: Database) 
         (text("deploy"), vec!["Deploy-1"]),
         (text(&hint.to_uppercase()), vec!["other", "Deploy-1"]),
         (text("100_"), vec![]),
+        (text("ÉCOLE"), vec![]),
+        (text("École"), vec!["school"]),
         (labels("owner", "ann"), vec!["Deploy-1"]),
         (labels("team", "a\"b"), vec!["Deploy-1"]),
         (labels("owner", "an"), vec![]),

@@ -12,7 +12,7 @@ use key_authority_domain::key::KeyState;
 use key_authority_storage::Store;
 use key_authority_storage::audit_read::EventQuery;
 use key_authority_storage::feed::{FeedEvent, KeySet};
-use key_authority_storage::key_list::{KeyCursor, KeyOrder};
+use key_authority_storage::key_list::{KeyCursor, KeyOrder, RankValue};
 use key_authority_storage::key_query::KeyQuery;
 use key_authority_storage::page::{AccountScope, Newest};
 use key_authority_storage::settings::Head;
@@ -66,7 +66,8 @@ const INDEXES: &[(&str, &[Index])] = &[
     ("key and secrets written", KEY_AND_SECRETS),
     ("keys by their tokens", &[Named("api_key_secret_digest"), Primary("api_key")]),
     ("keys of an import", &[Named("api_key_newest"), Primary("api_key"), Primary("api_key_secret")]),
-    ("keys of a revocation", &[Named("api_key_account_active")]),
+    ("keys of a revocation", &[Named("api_key_account_active"), Named("audit_event_account")]),
+    ("keys to revoke", &[Named("api_key_account_newest")]),
     ("used keys, locked", &[Primary("api_key")]),
     ("usage", &[Primary("api_key"), Named("api_key_secret_digest")]),
     ("accounts, first page", &[Named("account_newest")]),
@@ -132,13 +133,18 @@ impl Recorded {
             key_set: Some(key_set),
             records_use: false,
         };
-        assert_eq!(store.keys_changed_by(&feed_event(KeySet::Created)).await.unwrap().len(), 1);
+        assert_eq!(store.keys_changed_by(&feed_event(KeySet::Created)).await.unwrap().keys.len(), 1);
         recorded.push(("keys of an import", taken()));
-        assert!(store.keys_changed_by(&feed_event(KeySet::Revoked)).await.unwrap().is_empty());
+        assert!(store.keys_changed_by(&feed_event(KeySet::Revoked)).await.unwrap().keys.is_empty());
         recorded.push(("keys of a revocation", taken()));
         assert!(store.key(&key_id("key-7")).await.unwrap().is_some());
         recorded.push(("key by id", taken()));
-        let after = KeyCursor::after(KeyOrder::NEWEST, &written);
+        let reading = store.begin_reading().await.unwrap();
+        taken();
+        reading.for_each_unrevoked(&KeyQuery::of(only(&["acme"]), at(0)), |_| true).await.unwrap();
+        recorded.push(("keys to revoke", taken()));
+        drop(reading);
+        let after = KeyCursor { value: RankValue::Number(written.create_revision.0), id: "key-7".into() };
         for (name, accounts, after) in [
             ("keys, first page", AccountScope::All, None),
             ("keys, next page", AccountScope::All, Some(&after)),

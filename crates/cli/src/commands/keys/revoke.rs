@@ -1,5 +1,7 @@
 //! `keyctl keys revoke`.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use key_authority_proto::v1::{RevokeKeyRequest, RevokeKeysRequest, RevokeKeysResponse};
 
@@ -46,11 +48,11 @@ struct Filters {
     #[arg(long, value_name = "NAME=VALUE", value_parser = fields::label, requires = "account")]
     label: Vec<(String, String)>,
     /// Only keys that this caller created
-    #[arg(long, value_name = "KEY", default_value = "", hide_default_value = true, requires = "account")]
-    created_by: String,
+    #[arg(long, value_name = "KEY", requires = "account")]
+    created_by: Option<String>,
     /// Only keys that cover this project, including those that cover all projects
-    #[arg(long, default_value = "", hide_default_value = true, requires = "account")]
-    project: String,
+    #[arg(long, requires = "account")]
+    project: Option<String>,
     /// Only keys that were created before this time, such as 2027-01-31T12:00:00Z or 24h
     #[arg(long, value_name = "MOMENT", value_parser = fields::moment, requires = "account")]
     created_before: Option<Moment>,
@@ -66,8 +68,8 @@ impl Filters {
     fn request(self, account: String, reason: String, now: i64) -> Result<RevokeKeysRequest, Error> {
         let Self { label, created_by, project, created_before, key_id: key_ids, all } = self;
         let has_filter = !label.is_empty()
-            || !created_by.is_empty()
-            || !project.is_empty()
+            || created_by.is_some()
+            || project.is_some()
             || created_before.is_some()
             || !key_ids.is_empty();
         if has_filter == all {
@@ -75,8 +77,11 @@ impl Filters {
                 "set a filter (--label, --created-by, --project, --created-before, --key-id) or --all, not both".into(),
             ));
         }
+        let labels: BTreeMap<String, String> = label.iter().cloned().collect();
+        if labels.len() < label.len() {
+            return Err(Error::Usage("a key has one value of each label: name each label once".into()));
+        }
         let create_time_before = created_before.map(|moment| moment.before(now));
-        let labels = label.into_iter().collect();
         Ok(RevokeKeysRequest {
             account,
             key_ids,

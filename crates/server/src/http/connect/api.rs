@@ -25,8 +25,10 @@ pub(in crate::http) struct Api {
     pool: DescriptorPool,
     /// The messages of error details.
     pub(super) details: DescriptorPool,
-    /// A decoded message can be many times as large as its text, so large ones are converted one at a time.
-    pub(super) large: Arc<Semaphore>,
+    /// A decoded message can be many times as large as its text, so large requests are converted one at a time.
+    pub(super) large_requests: Arc<Semaphore>,
+    /// The same for responses, which do not wait for the requests of other callers.
+    pub(super) large_responses: Arc<Semaphore>,
 }
 
 impl Api {
@@ -38,8 +40,9 @@ impl Api {
             let is_streaming = method.is_client_streaming() || method.is_server_streaming();
             (method.name().to_owned(), ApiMethod { input, output, is_streaming })
         });
+        let one = || Arc::new(Semaphore::new(1));
         let details = DescriptorPool::decode(tonic_types::pb::FILE_DESCRIPTOR_SET)?;
-        Ok(Self { methods: methods.collect(), pool, details, large: Arc::new(Semaphore::new(1)) })
+        Ok(Self { methods: methods.collect(), pool, details, large_requests: one(), large_responses: one() })
     }
 
     /// Returns the descriptors of the API.

@@ -58,7 +58,7 @@ async fn call(State(api): State<Arc<Api>>, Extension(session): Extension<Session
     };
     let bytes_max = (session.rpc.bytes_max)(parts.uri.path()).unwrap_or(usize::MAX).min(codec.bytes_max());
     let charge = session.connection.budget.request();
-    let reading = Reading::new(body, (codec, bytes_max), method.input.clone(), charge, &api.large);
+    let reading = Reading::new(body, (codec, bytes_max), method.input.clone(), charge, &api.large_requests);
     let mut request = http::Request::new(RequestBody::read(reading));
     (*request.uri_mut(), *request.method_mut(), *request.headers_mut()) = (parts.uri, parts.method, headers);
     let answer = match (session.rpc.call)(request).await {
@@ -76,7 +76,10 @@ fn codec(headers: &HeaderMap) -> Result<Codec, Response> {
         response.headers_mut().insert(name, value);
         response
     };
-    if headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+    if headers
+        .get(header::CONTENT_ENCODING)
+        .is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+    {
         let message = "compressed bodies are not supported";
         return Err(unsupported(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"), message));
     }
@@ -170,7 +173,7 @@ async fn json_of(api: &Api, method: &ApiMethod, message: &[u8]) -> Result<Bytes,
     let convert = || json::text_of(method.output.clone(), message);
     let text = if message.len() > LARGE_BYTES {
         // The semaphore is never closed.
-        let _turn = api.large.acquire().await.ok();
+        let _turn = api.large_responses.acquire().await.ok();
         block_in_place(convert)
     } else {
         convert()

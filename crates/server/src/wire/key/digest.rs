@@ -1,5 +1,7 @@
 //! The digest of a token that the caller made: the `oneof digest` of the requests that create or renew a key.
 
+use std::fmt;
+
 use key_authority_domain::audit::IdempotencyKey;
 use key_authority_domain::foreign::ImportedSecret;
 use key_authority_domain::secret::Keyring;
@@ -13,15 +15,21 @@ use crate::wire::idempotency_key::keyed;
 /// would make the token easier to guess.
 pub(crate) const HINT: TextRule = TextRule::line(8).without_spaces();
 
-/// The digest of a token that the caller made.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The digest of a token that the caller made. Its `Debug` output has no digest, by which guesses could be verified.
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct CallerDigest {
     digest: PlainDigest,
     /// The hint of the token; may be empty.
     pub hint: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+impl fmt::Debug for CallerDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CallerDigest(…)")
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum PlainDigest {
     Blake3([u8; 32]),
     Sha256([u8; 32]),

@@ -3,7 +3,7 @@
 use key_authority_domain::access::PROJECT_LEN_MAX;
 use key_authority_domain::id::{AccountId, Actor};
 use key_authority_domain::key::{KeyState, Labels};
-use key_authority_domain::text::ValidationError;
+use key_authority_domain::text::{DISPLAY_NAME, TextRule, ValidationError};
 use key_authority_domain::time::Timestamp;
 use key_authority_proto::v1;
 use key_authority_storage::key_list::{KeyOrder, KeyRank};
@@ -15,8 +15,8 @@ use crate::wire::page::{FILTER_ITEMS_MAX, page_size};
 use crate::wire::time::timestamp;
 use crate::wire::violations::Violations;
 
-/// The maximum number of characters of `query`: as many as a display name has.
-const QUERY_LEN_MAX: usize = 200;
+/// The rule of `query`: that of a display name.
+const QUERY: TextRule = DISPLAY_NAME;
 
 /// The filter of a listing of keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +52,8 @@ pub(crate) fn list_keys(request: &v1::ListKeysRequest) -> Result<KeyFilter, Viol
     let account = check.optional("account", &request.account, AccountId::new);
     let states = states(&mut check, &request.states);
     let project = project(&mut check, &request.project);
-    let text = limited(&mut check, "query", &request.query, QUERY_LEN_MAX);
+    let text = check.text("query", &request.query, QUERY);
+    let text = (!text.is_empty()).then_some(text);
     let labels = labels(&mut check, &request.labels);
     let created_by = check.optional("created_by", &request.created_by, Actor::new);
     let expires_before = time(&mut check, "expire_time_before", request.expire_time_before.as_ref());
@@ -76,13 +77,9 @@ pub(crate) fn list_keys(request: &v1::ListKeysRequest) -> Result<KeyFilter, Viol
 }
 
 /// Reads the project that keys cover; `None` if it is empty.
-pub(super) fn project(check: &mut Check, text: &str) -> Option<String> {
-    limited(check, "project", text, PROJECT_LEN_MAX)
-}
-
-fn limited(check: &mut Check, field: &str, text: &str, max: usize) -> Option<String> {
-    if is_longer(text, max) {
-        check.violation(field, format!("must be at most {max} characters"));
+fn project(check: &mut Check, text: &str) -> Option<String> {
+    if is_longer(text, PROJECT_LEN_MAX) {
+        check.violation("project", format!("must be at most {PROJECT_LEN_MAX} characters"));
     }
     (!text.is_empty()).then(|| text.to_owned())
 }

@@ -1,5 +1,6 @@
 //! Requests about the key of a token that the caller presents.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use key_authority_domain::audit::IdempotencyKey;
@@ -8,6 +9,7 @@ use key_authority_domain::token::TOKEN_LEN_MAX;
 use key_authority_proto::v1;
 use zeroize::Zeroizing;
 
+use crate::wire::access::client_ip;
 use crate::wire::check::Check;
 use crate::wire::idempotency_key::idempotency_key;
 use crate::wire::time;
@@ -29,6 +31,8 @@ pub(crate) struct RenewTokenSpec {
     pub token: Zeroizing<String>,
     /// How long the earlier tokens stay valid.
     pub overlap: Duration,
+    /// The address of the holder.
+    pub client_ip: Option<IpAddr>,
     /// The idempotency key of the request.
     pub request: Option<IdempotencyKey>,
 }
@@ -53,8 +57,9 @@ pub(crate) fn renew_token(request: &v1::RenewTokenRequest) -> Result<RenewTokenS
     let mut check = Check::new();
     let token = check.required("token", &request.token, token);
     let overlap = request.overlap.as_ref().and_then(|overlap| check.field("overlap", time::duration(overlap)));
+    let client_ip = client_ip(&mut check, &request.client_ip);
     let request = idempotency_key(&mut check, request);
-    check.finish(|| Some(RenewTokenSpec { token: token?, overlap: overlap.unwrap_or_default(), request }))
+    check.finish(|| Some(RenewTokenSpec { token: token?, overlap: overlap.unwrap_or_default(), client_ip, request }))
 }
 
 fn token(text: &str) -> Result<Zeroizing<String>, ValidationError> {

@@ -297,7 +297,9 @@ async fn keys_are_filtered_and_ordered(authority: Authority) {
     assert_eq!(listed(filter(ListKeysRequest { expire_time_before, ..Default::default() })).await, ["gamma"]);
     let unused_since = client.key("beta-key").await.last_used_time;
     assert_eq!(listed(filter(ListKeysRequest { unused_since, ..Default::default() })).await, ["gamma", "alpha"]);
-    invalid(client.list_keys(filter(ListKeysRequest { query: "x".repeat(201), ..Default::default() })).await, "query");
+    for wrong in [&"x".repeat(201), "a\0b", "a\nb"] {
+        invalid(client.list_keys(filter(ListKeysRequest { query: wrong.into(), ..Default::default() })).await, "query");
+    }
     invalid(
         client.list_keys(filter(ListKeysRequest { created_by: "a b".into(), ..Default::default() })).await,
         "created_by",

@@ -5,6 +5,7 @@ use key_authority_proto::v1::*;
 use sha2::Digest as _;
 use tonic::Code;
 
+use crate::support::client::key_for;
 use crate::support::{Authority, Client, invalid, on_every_database, refused, seconds};
 
 fn revoke(token: &str) -> RevokeTokenRequest {
@@ -34,8 +35,11 @@ async fn a_token_revokes_its_key_if_the_policy_or_a_permission_allows_it(authori
     assert_eq!((answer.key_id, answer.propagation.unwrap().replicas), (key.id(), 1));
     assert_eq!(root.verdict(&key.token).await, Verdict::Revoked);
     assert_eq!(root.key(&key.id()).await.revoke_reason, "found in a log");
+    let revision = async || root.get_authority_status(GetAuthorityStatusRequest {}).await.unwrap().revision;
+    let before = revision().await;
     let again = RevokeTokenRequest { reason: "again".into(), ..revoke(&key.token) };
     assert_eq!(revoker.revoke_token(again).await.unwrap().key_id, key.id(), "a revoked key stays revoked");
+    assert_eq!(revision().await, before, "which is no change");
     assert_eq!(root.key(&key.id()).await.revoke_reason, "found in a log", "and keeps its first reason");
 }
 
@@ -92,6 +96,16 @@ async fn an_imported_token_revokes_the_key_that_verify_uses(authority: Authority
     assert_eq!(root.verdict(token).await, Verdict::Revoked);
 }
 
+async fn a_token_as_short_as_verify_accepts_can_be_revoked(authority: Authority) {
+    let (root, verifier) = holders(&authority, true, false).await;
+    let digest = Secret::Sha256(sha2::Sha256::digest("tiny").to_vec());
+    let keys = vec![ImportedKey { key_id: "short".into(), secret: Some(digest), ..Default::default() }];
+    root.import(ImportKeysRequest { account: "acme".into(), keys, ..Default::default() }).await.unwrap();
+    assert_eq!(root.verdict("tiny").await, Verdict::Valid);
+    assert_eq!(verifier.revoke_token(revoke("tiny")).await.unwrap().key_id, "short");
+    assert_eq!(root.verdict("tiny").await, Verdict::Revoked);
+}
+
 async fn a_leaked_token_of_a_caller_can_be_revoked_by_possession(authority: Authority) {
     let (caller, leaked) = authority.new_caller(&["keys.read"], None).await;
     let (_, revoker) = authority.new_caller(&["keys.revoke"], None).await;
@@ -122,6 +136,22 @@ async fn a_holder_renews_its_own_token(authority: Authority) {
     refused(verifier.renew_token(renew(&third)).await, Code::FailedPrecondition, "KEY_NOT_ACTIVE");
 }
 
+async fn a_key_limited_to_networks_is_renewed_from_there_only(authority: Authority) {
+    let (root, verifier) = holders(&authority, false, true).await;
+    let networks = vec!["10.0.0.0/8".into()];
+    let key = root.new_key(CreateKeyRequest { allowed_networks: networks, ..key_for("acme") }).await;
+    for client_ip in ["", "192.0.2.1"] {
+        let elsewhere = RenewTokenRequest { client_ip: client_ip.into(), ..renew(&key.token) };
+        refused(verifier.renew_token(elsewhere).await, Code::FailedPrecondition, "HOLDER_NETWORK_DENIED");
+    }
+    invalid(
+        verifier.renew_token(RenewTokenRequest { client_ip: "10.0.0.1:80".into(), ..renew(&key.token) }).await,
+        "client_ip",
+    );
+    assert_eq!(root.key(&key.id()).await.secrets.len(), 1);
+    verifier.renew_token(RenewTokenRequest { client_ip: "10.1.2.3".into(), ..renew(&key.token) }).await.unwrap();
+}
+
 async fn a_policy_without_renewal_by_holders_refuses_it(authority: Authority) {
     let (root, verifier) = holders(&authority, true, false).await;
     let key = root.key_in("acme").await;
@@ -138,7 +168,9 @@ on_every_database! {
     a_token_that_a_renewal_has_ended_does_nothing,
     texts_that_are_no_token_of_a_key_are_not_found,
     an_imported_token_revokes_the_key_that_verify_uses,
+    a_token_as_short_as_verify_accepts_can_be_revoked,
     a_leaked_token_of_a_caller_can_be_revoked_by_possession,
     a_holder_renews_its_own_token,
+    a_key_limited_to_networks_is_renewed_from_there_only,
     a_policy_without_renewal_by_holders_refuses_it,
 }

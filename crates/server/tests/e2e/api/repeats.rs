@@ -101,7 +101,8 @@ async fn every_mutation_can_be_repeated(authority: Authority) {
     twice!(update_key, update);
     twice!(disable_key, DisableKeyRequest { key_id: key_id.clone(), request_id: request_id("disable") });
     twice!(enable_key, EnableKeyRequest { key_id: key_id.clone(), request_id: request_id("enable") });
-    let renew = RenewTokenRequest { token: created.token.clone(), request_id: request_id("by-token"), overlap: None };
+    let renew =
+        RenewTokenRequest { token: created.token.clone(), request_id: request_id("by-token"), ..Default::default() };
     twice!(renew_token, renew);
     let renew = RenewKeyRequest { key_id: key_id.clone(), request_id: request_id("renew"), ..Default::default() };
     twice!(renew_key, renew);

@@ -76,8 +76,8 @@ async fn each_filter_selects_keys_and_all_must_match(authority: Authority) {
         client.revoke_keys(RevokeKeysRequest { dry_run: true, ..request }).await.unwrap().key_ids
     };
     let (caller_id, shop_id, blog_id) = (by_caller.id(), in_shop.id(), in_blog.id());
-    let created_by = caller.id();
-    let project = || "shop".to_owned();
+    let created_by = Some(caller.id());
+    let project = || Some("shop".to_owned());
     let labels = owned_by("ann").labels;
     assert_same_set(matching(of("acme")).await, [caller_id.clone(), shop_id.clone(), blog_id.clone()]);
     let by = RevokeKeysRequest { created_by: created_by.clone(), ..of("acme") };
@@ -96,7 +96,8 @@ async fn each_filter_selects_keys_and_all_must_match(authority: Authority) {
     let create_time_before = in_shop.key.create_time;
     let earlier = RevokeKeysRequest { create_time_before, ..of("acme") };
     assert_eq!(matching(earlier).await, std::slice::from_ref(&caller_id));
-    assert!(matching(RevokeKeysRequest { project: "blog".into(), created_by, ..shop }).await.len() < 2);
+    let by_caller_in_blog = RevokeKeysRequest { project: Some("blog".into()), created_by, ..of("acme") };
+    assert_eq!(matching(by_caller_in_blog).await, std::slice::from_ref(&caller_id));
 }
 
 /// Imports so many keys.
@@ -138,6 +139,32 @@ async fn many_keys_end_with_one_call(authority: Authority) {
     refused(client.revoke_keys(other).await, Code::AlreadyExists, "REQUEST_ID_REUSED");
 }
 
+async fn a_call_that_found_no_key_revokes_none_when_it_is_repeated(authority: Authority) {
+    let client = with_account(&authority).await;
+    let request = RevokeKeysRequest { request_id: "r-1".into(), ..of("acme") };
+    let first = client.revoke_keys(request.clone()).await.unwrap();
+    assert_eq!((first.count, first.revisions.len()), (0, 0));
+    let later = client.key_in("acme").await;
+    let again = client.revoke_keys(request.clone()).await.unwrap();
+    assert_eq!((again.count, again.propagation.map(|p| p.revision)), (0, first.propagation.map(|p| p.revision)));
+    assert_eq!(client.verdict(&later.token).await, Verdict::Valid);
+    let other = RevokeKeysRequest { reason: "another".into(), ..request };
+    refused(client.revoke_keys(other).await, Code::AlreadyExists, "REQUEST_ID_REUSED");
+}
+
+async fn callers_that_end_together_are_found_by_the_audit(mut authority: Authority) {
+    let root = authority.client();
+    let (ended, client) = authority.new_caller(&["keys.read"], None).await;
+    let key_ids = vec![ended.id()];
+    let done = root.revoke_keys(RevokeKeysRequest { key_ids, ..of("system") }).await.unwrap();
+    assert_eq!(done.count, 1);
+    refused(client.list_keys(ListKeysRequest::default()).await, Code::Unauthenticated, "CALLER_UNKNOWN");
+    let event = root.events(ListAuditEventsRequest::default()).await.pop().unwrap();
+    assert!(event.after.unwrap().fields.contains_key("key_ids"), "the log names callers that ended");
+    assert!(authority.stop().await.success());
+    authority.subcommand(&["audit", "verify"], &[]).await.well();
+}
+
 async fn bad_input_is_refused(authority: Authority) {
     let client = with_account(&authority).await;
     let key = client.key_in("acme").await;
@@ -147,9 +174,15 @@ async fn bad_input_is_refused(authority: Authority) {
     invalid(client.revoke_keys(RevokeKeysRequest { key_ids, ..of("acme") }).await, "key_ids[1]");
     let labels = [("no name".to_owned(), String::new())].into();
     invalid(client.revoke_keys(RevokeKeysRequest { labels, ..of("acme") }).await, "labels");
-    invalid(client.revoke_keys(RevokeKeysRequest { created_by: "a b".into(), ..of("acme") }).await, "created_by");
-    invalid(client.revoke_keys(RevokeKeysRequest { project: "p".repeat(257), ..of("acme") }).await, "project");
+    invalid(client.revoke_keys(RevokeKeysRequest { created_by: Some("a b".into()), ..of("acme") }).await, "created_by");
+    invalid(client.revoke_keys(RevokeKeysRequest { project: Some("p".repeat(257)), ..of("acme") }).await, "project");
     invalid(client.revoke_keys(RevokeKeysRequest { reason: "\0".into(), ..of("acme") }).await, "reason");
+    // A template without its value must not select every key.
+    invalid(
+        client.revoke_keys(RevokeKeysRequest { created_by: Some(String::new()), ..of("acme") }).await,
+        "created_by",
+    );
+    invalid(client.revoke_keys(RevokeKeysRequest { project: Some(String::new()), ..of("acme") }).await, "project");
     refused(client.revoke_keys(of("nobody")).await, Code::NotFound, "ACCOUNT_NOT_FOUND");
     assert_eq!(client.verdict(&key.token).await, Verdict::Valid);
 }
@@ -198,6 +231,8 @@ on_every_database! {
     the_keys_of_a_person_end_with_one_call,
     each_filter_selects_keys_and_all_must_match,
     many_keys_end_with_one_call,
+    a_call_that_found_no_key_revokes_none_when_it_is_repeated,
+    callers_that_end_together_are_found_by_the_audit,
     bad_input_is_refused,
     a_restarted_server_knows_the_revoked_keys,
 }

@@ -16,7 +16,7 @@ use base64::prelude::BASE64_STANDARD;
 use key_authority_proto::v1::*;
 
 use super::revoke;
-use crate::support::http::{request, send};
+use crate::support::http::{request, send, series};
 use crate::support::{Authority, on_sqlite, seconds};
 
 async fn a_revoked_token_is_not_accepted_any_more(authority: Authority) {
@@ -79,6 +79,9 @@ async fn callers_prove_who_they_are_and_what_they_may(authority: Authority) {
         assert!(answer.header("www-authenticate").is_some(), "{wrong}");
     }
     assert_eq!(root.verdict(&key.token).await, Verdict::Valid);
+    let metrics = authority.metrics().await;
+    let refused = series(&metrics, "keyauthority_admin_refused_total", &[("reason", "PERMISSION_MISSING")]);
+    assert_eq!(refused, Some(2.0), "as refused calls by gRPC");
     // A holder ends its own key at a service that only verifies.
     let own = root.key_in("portal").await;
     let answer = revoke(&authority, &format!("Bearer {}", verifier.token), &[("token", &own.token)]).await;
