@@ -4,7 +4,7 @@ use key_authority_domain::access::ProjectAccess;
 use key_authority_domain::id::{AccountId, KeyId};
 use key_authority_domain::key::Labels;
 use key_authority_domain::time::Timestamp;
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, ExprTrait as _, Func};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
     QuerySelect, Select,
@@ -104,9 +104,11 @@ impl ReadTx {
     /// The unrevoked keys after a creation, in the order of an index.
     fn unrevoked(&self, query: &KeyQuery, after: Option<&(i64, String)>) -> Select<api_key::Entity> {
         let backend = self.tx.get_database_backend();
+        // As an expression, so that no database prefers an index on `revoke_time` and sorts all keys for each step.
+        let is_unrevoked = Expr::expr(Func::coalesce([Expr::col(Column::RevokeTime), Expr::val(0_i64)])).eq(0_i64);
         let mut select = api_key::Entity::find()
             .filter(query.condition(backend))
-            .filter(Column::RevokeTime.is_null())
+            .filter(is_unrevoked)
             .order_by_asc(Column::CreateRevision)
             .order_by_asc(Column::Id)
             .select_only()

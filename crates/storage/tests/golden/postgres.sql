@@ -43,10 +43,14 @@ SELECT "api_key_secret"."key_id", "api_key_secret"."version", "api_key_secret"."
 
 -- keys of a revocation
 SELECT "api_key"."id" FROM "api_key" WHERE "api_key"."account" = $1 AND "api_key"."revoke_time" = $2;
+SELECT "audit_event"."key_id" FROM "audit_event" WHERE "audit_event"."account" = $1 AND "audit_event"."revision" > $2 AND "audit_event"."action" = $3;
 
 -- key by id
 SELECT "api_key"."id", "api_key"."account", "api_key"."display_name", "api_key"."description", "api_key"."scopes", "api_key"."all_projects", "api_key"."projects", "api_key"."networks", "api_key"."labels", "api_key"."disabled", "api_key"."revoke_time", "api_key"."revoke_reason", "api_key"."expire_time", "api_key"."create_time", "api_key"."update_time", "api_key"."created_by", "api_key"."create_revision", "api_key"."revision", "api_key"."last_used_time", "api_key"."use_count" FROM "api_key" WHERE "api_key"."id" = $1;
 SELECT "api_key_secret"."key_id", "api_key_secret"."version", "api_key_secret"."digest", "api_key_secret"."secret_version", "api_key_secret"."hint", "api_key_secret"."sealed", "api_key_secret"."create_time", "api_key_secret"."retire_time", "api_key_secret"."last_used_time", "api_key_secret"."scheme", "api_key_secret"."retired" FROM "api_key_secret" WHERE "api_key_secret"."key_id" IN ($1);
+
+-- keys to revoke
+SELECT "api_key"."id", "api_key"."create_revision", "api_key"."all_projects", CAST(OCTET_LENGTH(api_key.display_name) + OCTET_LENGTH(api_key.description) + OCTET_LENGTH(api_key.scopes) + OCTET_LENGTH(api_key.projects) + OCTET_LENGTH(api_key.networks) + OCTET_LENGTH(api_key.labels) AS BIGINT) AS "bytes", $1 AS "projects", $2 AS "labels" FROM "api_key" WHERE TRUE AND "api_key"."account" IN ($3) AND "api_key"."revoke_time" IS NULL ORDER BY "api_key"."create_revision" ASC, "api_key"."id" ASC LIMIT $4;
 
 -- keys, first page
 SELECT "api_key"."id", "api_key"."display_name", "api_key"."create_revision", "api_key"."last_used_time", "api_key"."expire_time", CAST(OCTET_LENGTH(api_key.display_name) + OCTET_LENGTH(api_key.description) + OCTET_LENGTH(api_key.scopes) + OCTET_LENGTH(api_key.projects) + OCTET_LENGTH(api_key.networks) + OCTET_LENGTH(api_key.labels) AS BIGINT) AS "bytes" FROM "api_key" WHERE "api_key"."revoke_time" IS NULL AND "api_key"."disabled" = $1 AND ("api_key"."expire_time" IS NULL OR "api_key"."expire_time" > $2) ORDER BY "create_revision" DESC, "api_key"."id" DESC LIMIT $3;
