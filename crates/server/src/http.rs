@@ -16,6 +16,7 @@ mod openapi;
 mod reply;
 mod revoke;
 mod session;
+mod unread;
 
 pub(crate) use connect::{ApiError, Rpc, RpcFuture};
 pub(crate) use door::{Door, DoorService, DoorSettings};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::future::RouteFuture;
 use axum::routing::{any, get, post};
@@ -26,6 +26,7 @@ use super::openapi;
 use super::reply::{method_not_allowed, not_found, rejected};
 use super::revoke::revoke;
 use super::session::{Session, Shared};
+use super::unread;
 use crate::admin::Admin;
 use crate::auth::call::CallAuthorizer;
 use crate::observability::metrics::{RequestMetrics, SharedMetrics};
@@ -78,7 +79,8 @@ impl Door {
             .merge(connect::routes(Arc::new(api)))
             .fallback(not_found)
             .method_not_allowed_fallback(method_not_allowed)
-            .layer(from_fn_with_state(metrics.requests(), observe));
+            .layer(from_fn_with_state(metrics.requests(), observe))
+            .layer(from_fn(unread::drain));
         Ok(Self { router })
     }
 

@@ -23,7 +23,11 @@ impl Kept {
 
     /// Sends the head of a request with the root token.
     async fn begin(&mut self, authority: &Authority, target: &str, content_type: &str, length: usize) {
-        let token = authority.root_token();
+        self.begin_with(&authority.root_token(), target, content_type, length).await;
+    }
+
+    /// Sends the head of a request with this token.
+    async fn begin_with(&mut self, token: &str, target: &str, content_type: &str, length: usize) {
         self.write(&format!(
             "POST {target} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\ncontent-type: {content_type}\r\n\
              content-length: {length}\r\n\r\n"
@@ -112,6 +116,25 @@ async fn a_body_that_does_not_come_has_a_deadline(database: Database) {
     }
 }
 
+async fn a_denial_waits_for_the_body_and_the_connection_stays(authority: Authority) {
+    let mut kept = Kept::open(&authority).await;
+    // The server knows its response from the head alone.
+    for target in [path("GetKey"), path("Nothing"), path("VerifyStream"), "/introspect".into(), "/nowhere".into()] {
+        for _ in 0..20 {
+            kept.begin_with("unknown", &target, "application/json", 2).await;
+            tokio::task::yield_now().await;
+            kept.write("{}").await;
+            let answer = kept.answer().await;
+            assert!(answer.starts_with("HTTP/1.1 4") || answer.starts_with("HTTP/1.1 501"), "{target}: {answer}");
+            assert!(!answer.to_lowercase().contains("connection: close"), "{target}: {answer}");
+        }
+    }
+    // It does not wait for ever.
+    kept.begin_with("unknown", &path("GetKey"), "application/json", 2).await;
+    assert!(kept.answer().await.starts_with("HTTP/1.1 401"));
+    kept.closed().await;
+}
+
 async fn with_certificates_it_speaks_tls(database: Database) {
     let certificates = Certificates::new();
     let authority = Setup::on(database).flags(certificates.flags(false)).prepare().await;
@@ -145,6 +168,7 @@ async fn a_deadline_of_the_client_is_kept(authority: Authority) {
 
 on_sqlite! {
     a_deadline_of_the_client_is_kept,
+    a_denial_waits_for_the_body_and_the_connection_stays,
     a_kept_connection_serves_many_calls_and_ends_with_the_server,
     a_connection_that_sends_nothing_is_closed,
     strangers_make_room_and_known_callers_stay,
