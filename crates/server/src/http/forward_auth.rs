@@ -18,7 +18,7 @@ use key_authority_domain::access::Network;
 use key_authority_domain::permission::Permission;
 use key_authority_replica::clock::boottime;
 use key_authority_replica::index::KeyRecord;
-use serde_json::json;
+use serde_json::{Value, json};
 use url::form_urlencoded;
 
 use super::caller::authorize;
@@ -32,6 +32,8 @@ use crate::wire::violations::Violations;
 
 /// A route is the query. A scope has no spaces, so that a parameter may have several.
 const DIALECT: Dialect = Dialect { place: "query", scopes: "scope", separators: &[' '] };
+/// The body of a denial once more. nginx keeps headers of an `auth_request`, and no body.
+const DENIAL: &str = "x-key-authority-denial";
 /// The headers in which proxies forward the path of the visitor's request: Traefik and Caddy, nginx by convention.
 const PATHS: [&str; 2] = ["x-forwarded-uri", "x-original-uri"];
 
@@ -62,6 +64,9 @@ fn answer(shared: &Shared, permit: &Permit, parts: &Parts, peer: Option<IpAddr>)
     let headers = Headers::of(parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
     let paths = PATHS.map(|name| parts.headers.get(name).map_or(&[][..], HeaderValue::as_bytes));
     let visitor = visitor(&parts.headers, peer, &shared.trusted_proxies);
+    if headers.has_alias() {
+        return deny(&Denial::ReservedHeader);
+    }
     let allowed = Route::read(DIALECT, entries).map_err(NotAllowed::from).and_then(|route| {
         decide((&shared.verifier, permit), &route, &headers, &paths, visitor, |record, _| allow(record))
     });
@@ -90,10 +95,28 @@ fn allow(record: &KeyRecord) -> Response {
 fn deny(denial: &Denial) -> Response {
     let DenialResponse { status, challenge, body, .. } = denial.response();
     let mut response = reply(StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN), &body);
+    let headers = response.headers_mut();
     if let Some(Ok(challenge)) = challenge.map(HeaderValue::try_from) {
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        headers.insert(header::WWW_AUTHENTICATE, challenge);
+    }
+    if let Ok(denial) = HeaderValue::try_from(ascii_json(&body)) {
+        headers.insert(HeaderName::from_static(DENIAL), denial);
     }
     response
+}
+
+/// Formats JSON on one line of ASCII, which a header may have as its value.
+fn ascii_json(value: &Value) -> String {
+    let mut text = String::new();
+    for character in value.to_string().chars() {
+        if character.is_ascii_graphic() || character == ' ' {
+            text.push(character);
+        } else {
+            let mut units = [0; 2];
+            text.extend(character.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+        }
+    }
+    text
 }
 
 /// Answers a proxy whose query is wrong. The body names the mistake for the operator, and never a value.
@@ -144,6 +167,14 @@ fn address(entry: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_in_a_header_is_ascii_and_means_the_same() {
+        let value = json!({ "missing_scopes": ["é", "😀", "a\u{7f}\nb"], "message": "plain" });
+        let text = ascii_json(&value);
+        assert!(HeaderValue::try_from(&text).is_ok() && text.is_ascii(), "{text}");
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+    }
 
     #[test]
     fn the_visitor_is_the_last_address_that_is_not_trusted() {

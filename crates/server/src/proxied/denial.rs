@@ -15,6 +15,8 @@ pub(crate) enum Denial {
     NoToken,
     /// It has different credentials.
     Ambiguous,
+    /// It has a header that a service could take for one of the authority, and that the proxy does not remove.
+    ReservedHeader,
     /// The token is not accepted for this request.
     Verdict {
         /// The verdict.
@@ -58,7 +60,7 @@ impl Denial {
     fn row(&self) -> DenialRow {
         let (http, error) = match self {
             Self::NoToken => (401, None),
-            Self::Ambiguous => (400, Some(BearerError::InvalidRequest)),
+            Self::Ambiguous | Self::ReservedHeader => (400, Some(BearerError::InvalidRequest)),
             Self::Misconfigured(_) => (500, None),
             Self::Verdict { verdict, .. } => match verdict {
                 Verdict::ProjectDenied | Verdict::ScopeDenied | Verdict::NetworkDenied => {
@@ -76,6 +78,7 @@ impl Denial {
         let text = match self {
             Self::NoToken => "a token is required",
             Self::Ambiguous => "exactly one token is required",
+            Self::ReservedHeader => "a header has a name that is reserved",
             Self::Misconfigured(_) => "the proxy is misconfigured; see the log of the key authority",
             Self::Verdict { verdict, .. } => match verdict {
                 Verdict::Malformed => "the token is malformed",

@@ -38,6 +38,12 @@ impl<'a> Headers<'a> {
         let begins = |name: &&str| name.get(..PREFIX.len()).is_some_and(|beginning| plain(beginning) == PREFIX);
         self.0.keys().map(String::as_str).filter(begins)
     }
+
+    /// Whether a name is reserved, and has other separators than hyphens in its prefix. No proxy removes such a name with
+    /// `X-Key-*`, and no client has a reason to send one.
+    pub(crate) fn has_alias(&self) -> bool {
+        self.reserved().any(|name| !name.starts_with(PREFIX))
+    }
 }
 
 /// Replaces everything but letters and digits by a hyphen. Many servers cannot distinguish names that differ in nothing
@@ -58,6 +64,13 @@ mod tests {
         assert_eq!(one_by_one.get("a").as_deref(), Some("1,2"));
         assert_eq!(one_by_one.get("b").as_deref(), Some("\u{fffd}"));
         assert_eq!(one_by_one.get("c"), None);
+    }
+
+    #[test]
+    fn an_alias_is_a_reserved_name_with_other_separators() {
+        let has_alias = |name| Headers::of([(name, &b"spoofed"[..])].into_iter()).has_alias();
+        assert!(["x_key_id", "X-Key_Id", "x.key-account", "X!Key~Label~Team"].into_iter().all(has_alias));
+        assert!(!["x-key-id", "X-KEY-label_team", "x-api-key", "x_keyid", "x"].into_iter().any(has_alias));
     }
 
     #[test]

@@ -2,7 +2,6 @@
 //! here stands as a table in `docs/envoy.md`.
 
 mod proxy;
-mod upstream;
 
 use key_authority_proto::v1::*;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -10,7 +9,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use crate::api::questions::{mistyped, never_issued};
 use crate::ext_authz::{SERVICE, labelled_key, pair};
 use crate::support::client::{key_for, only};
-use crate::support::{Authority, Database, Setup, eventually, on_database_servers, on_sqlite, seconds};
+use crate::support::{Authority, Database, Setup, eventually, on_database_servers, on_sqlite, seconds, upstream};
 use proxy::Envoy;
 
 /// What the service knows of the key of [`labelled_key`].

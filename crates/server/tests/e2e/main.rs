@@ -23,6 +23,7 @@ mod kill;
 mod operations;
 mod outage;
 mod products;
+mod proxies;
 mod replicas;
 mod residency;
 mod secrets;

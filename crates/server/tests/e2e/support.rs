@@ -10,6 +10,7 @@ pub(crate) mod link;
 pub(crate) mod pooler;
 pub(crate) mod process;
 pub(crate) mod standby;
+pub(crate) mod upstream;
 
 use std::fmt::Debug;
 use std::hash::{BuildHasher, Hasher, RandomState};

@@ -207,7 +207,7 @@ fn forward_auth() -> Value {
         ],
         "responses": {
             "200": { "description": "The request may pass. Headers X-Key-* describe the key." },
-            "400": denied("The visitor's request has two different tokens."),
+            "400": denied("The visitor's request has two different tokens, or a header whose name is reserved."),
             "401": denied("The visitor's token is missing or not valid."),
             "403": denied("The visitor's key does not suffice."),
             "408": { "$ref": "#/components/responses/408" },

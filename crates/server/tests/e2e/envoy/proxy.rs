@@ -6,8 +6,8 @@ use std::process::Stdio;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use super::upstream::{Reply, Upstream, send};
 use crate::support::link::Link;
+use crate::support::upstream::{Reply, Upstream, send};
 use crate::support::{Authority, eventually, http};
 
 fn workspace() -> PathBuf {

@@ -1,15 +1,16 @@
-//! What stands behind the proxy: a service that answers with what it was asked. And a client that can ask badly.
+//! A service behind a proxy, which responds with the request that it received, and a client that sends any bytes.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 
 use axum::Router;
 use axum::extract::Request;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 
-use crate::support::in_time;
+use super::in_time;
 
 /// The service. It ends with this value.
 pub(crate) struct Upstream {
@@ -51,6 +52,19 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
+    /// Reads a response. Values of one header are joined by ` | `.
+    fn parse(answer: &str) -> Self {
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head: {answer:?}"));
+        let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("it has a status");
+        let mut headers = BTreeMap::<String, String>::new();
+        for (name, value) in head.lines().skip(1).filter_map(|line| line.split_once(": ")) {
+            let values = headers.entry(name.to_lowercase()).or_default();
+            let separator = if values.is_empty() { "" } else { " | " };
+            values.extend([separator, value]);
+        }
+        Self { code, headers, body: body.to_owned() }
+    }
+
     /// What reached the service; fails unless something did.
     #[track_caller]
     pub(crate) fn passed(&self) -> Seen {
@@ -84,16 +98,23 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// The headers that tell of a key, and those that could be taken for them.
+    /// The headers that describe a key, and those that a server could take for them: for some, every character but letters
+    /// and digits is the same.
     pub(crate) fn of_key(&self) -> Vec<(&str, &str)> {
-        let is_of_key = |name: &str| name.replace('_', "-").starts_with("x-key-");
+        let plain = |name: &str| name.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+        let is_of_key = |name: &str| plain(name).starts_with("x-key-");
         let headers = self.headers.iter().filter(|(name, _)| is_of_key(name));
         headers.map(|(name, value)| (name.as_str(), value.as_str())).collect()
     }
 }
 
-/// Sends a request with these lines for headers, byte for byte.
+/// Sends a GET request with these header lines, byte for byte.
 pub(crate) async fn send(address: &str, path: &[u8], lines: &[&[u8]]) -> Reply {
+    send_from(IpAddr::V4(Ipv4Addr::LOCALHOST), address, path, lines).await
+}
+
+/// The same from one of the addresses of this machine.
+pub(crate) async fn send_from(source: IpAddr, address: &str, path: &[u8], lines: &[&[u8]]) -> Reply {
     let mut request = [b"GET ", path, b" HTTP/1.1\r\nHost: test\r\nConnection: close\r\n"].concat();
     for line in lines {
         request.extend_from_slice(line);
@@ -101,15 +122,15 @@ pub(crate) async fn send(address: &str, path: &[u8], lines: &[&[u8]]) -> Reply {
     }
     request.extend_from_slice(b"\r\n");
     let exchange = async {
-        let mut stream = TcpStream::connect(address).await?;
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((source, 0).into())?;
+        let mut stream = socket.connect(address.parse().expect("an address")).await?;
         stream.write_all(&request).await?;
         let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await?;
-        Ok::<_, std::io::Error>(String::from_utf8(answer).expect("the answer is UTF-8"))
+        // A server that rejects a request may reset the connection after its response.
+        let read = stream.read_to_end(&mut answer).await;
+        if answer.is_empty() { read.map(|_| answer) } else { Ok(answer) }
     };
-    let answer = in_time("an answer", exchange).await.unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("the answer has a head: {answer:?}"));
-    let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("it has a status");
-    let header = |line: &str| line.split_once(": ").map(|(name, value)| (name.to_owned(), value.to_owned()));
-    Reply { code, headers: head.lines().skip(1).filter_map(header).collect(), body: body.to_owned() }
+    let answer = in_time("an answer", exchange).await.unwrap_or_else(|error| panic!("{address}: {error}"));
+    Reply::parse(&String::from_utf8_lossy(&answer))
 }
