@@ -1,5 +1,5 @@
-//! Clients that others wrote: grpcurl, gRPC for Python with stubs made from `proto/` alone, and the AI agents that
-//! instructions are for.
+//! Clients that others wrote: grpcurl, gRPC for Python with stubs made from `proto/` alone, Connect for Node, the linter of
+//! `OpenAPI` documents, and the AI agents that instructions are for.
 
 #![expect(
     clippy::unwrap_used,
@@ -11,6 +11,8 @@
 
 #[path = "clients/agents.rs"]
 mod agents;
+#[path = "clients/connect.rs"]
+mod connect;
 #[path = "clients/server.rs"]
 mod server;
 
