@@ -25,7 +25,7 @@ const accountState = (name) => value('AccountState', `ACCOUNT_STATE_${name}`);
 // A row: the method, its request, and what is to be checked of its response. Both get `t`: the account, the ID of its key
 // and that key's newest token, which the rows before have left there. Rows run from top to bottom.
 const table = [
-  ['createAccount', (t) => ({ account: { id: t.account, policy: { recoverable: true } } }), (response, t) => {
+  ['createAccount', (t) => ({ account: { id: t.account, policy: { recoverable: true, holderMayRenew: true } } }), (response, t) => {
     assert.equal(response.account.id, t.account);
   }],
   ['getAccount', (t) => ({ account: t.account }), (response) => assert.equal(response.policy.recoverable, true)],
@@ -61,6 +61,15 @@ const table = [
   ['renewKey', (t) => ({ keyId: t.keyId }), (response, t) => {
     assert.notEqual(response.token, t.token);
     t.token = response.token;
+  }],
+  ['renewToken', (t) => ({ token: t.token }), (response, t) => {
+    assert.notEqual(response.token, t.token);
+    t.token = response.token;
+  }],
+  ['revokeToken', (t) => ({ token: t.token, reason: 'found' }), (response, t) => assert.equal(response.keyId, t.keyId)],
+  ['revokeKeys', (t) => ({ account: t.account }), (response) => {
+    assert.equal(response.count, 0);
+    assert(response.propagation.revision > 0n);
   }],
   ['revokeKey', (t) => ({ keyId: t.keyId, reason: 'left' }), (response) => assert.equal(response.key.state, keyState('REVOKED'))],
   ['deleteKey', (t) => ({ keyId: t.keyId })],
