@@ -123,16 +123,6 @@ impl Recorded {
         assert_eq!(tx.holders(&[digest("key-7", 1), digest("nobody", 1)]).await.unwrap().len(), 1);
         recorded.push(("keys by their tokens", taken()));
         drop(tx);
-        let feed_event = |key_set| FeedEvent {
-            revision: Revision(4),
-            hash: ChainHash([7; 32]),
-            time: at(4),
-            account: account_id("acme"),
-            key_id: None,
-            accepts_restore: false,
-            key_set: Some(key_set),
-            records_use: false,
-        };
         assert_eq!(store.keys_changed_by(&feed_event(KeySet::Created)).await.unwrap().keys.len(), 1);
         recorded.push(("keys of an import", taken()));
         assert!(store.keys_changed_by(&feed_event(KeySet::Revoked)).await.unwrap().keys.is_empty());
@@ -207,6 +197,20 @@ impl Recorded {
             text.push('\n');
         }
         text.trim_end().to_owned() + "\n"
+    }
+}
+
+/// An event of account `acme` that names no keys.
+fn feed_event(key_set: KeySet) -> FeedEvent {
+    FeedEvent {
+        revision: Revision(4),
+        hash: ChainHash([7; 32]),
+        time: at(4),
+        account: account_id("acme"),
+        key_id: None,
+        accepts_restore: false,
+        key_set: Some(key_set),
+        records_use: false,
     }
 }
 
