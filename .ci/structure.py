@@ -17,7 +17,7 @@ import sys
 import tomllib
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PRODUCT = ["domain", "storage", "replica", "server", "cli", "client", "proto", "mcp-connect", "http-credential", "certificates"]
+PRODUCT = ["domain", "storage", "replica", "server", "cli", "client", "proto", "mcp-connect", "http-credential", "certificates", "text-io"]
 FUNCTION_LINES_MAX = 70
 
 

@@ -13,7 +13,7 @@ pub use rustls::pki_types::CertificateDer;
 
 pub use pair::{PairError, check_pair};
 pub use peer::explain;
-pub use pem::{PemError, certificates, private_key, without_byte_order_mark};
+pub use pem::{PemError, certificates, private_key};
 pub use server_certificate::{CertificateProblem, problems};
 
 /// The commands that make a CA and a server certificate which every client accepts that trusts the CA. `NAME` stands for

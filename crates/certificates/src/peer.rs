@@ -49,6 +49,16 @@ pub(crate) enum PeerProblem {
     PlainText,
 }
 
+/// What the alerts of a server mean.
+const ALERTS: [(AlertDescription, PeerProblem); 6] = [
+    (AlertDescription::CertificateRequired, PeerProblem::ClientCertificateRequired),
+    (AlertDescription::CertificateExpired, PeerProblem::ClientCertificateExpired),
+    (AlertDescription::UnknownCA, PeerProblem::ClientCertificateRejected),
+    (AlertDescription::BadCertificate, PeerProblem::ClientCertificateRejected),
+    (AlertDescription::UnsupportedCertificate, PeerProblem::ClientCertificateRejected),
+    (AlertDescription::DecryptError, PeerProblem::ClientCertificateRejected),
+];
+
 impl PeerProblem {
     /// Returns the problem of an error, if there are words for it.
     pub(crate) fn of(error: &Error) -> Option<Self> {
@@ -61,31 +71,15 @@ impl PeerProblem {
     }
 
     fn of_alert(alert: AlertDescription) -> Option<Self> {
-        Some(match alert {
-            AlertDescription::CertificateRequired => Self::ClientCertificateRequired,
-            AlertDescription::CertificateExpired => Self::ClientCertificateExpired,
-            AlertDescription::UnknownCA
-            | AlertDescription::BadCertificate
-            | AlertDescription::UnsupportedCertificate
-            | AlertDescription::DecryptError => Self::ClientCertificateRejected,
-            _ => return None,
-        })
+        ALERTS.into_iter().find(|(known, _)| *known == alert).map(|(_, problem)| problem)
     }
 
     /// Returns the problem of an error that hides its cause. In TLS 1.3, a server rejects a client after the handshake,
     /// when HTTP/2 reads; h2 shows the alert in its text, but not as its source.
     fn of_hidden_alert(error: &dyn StdError) -> Option<Self> {
-        const ALERTS: [AlertDescription; 6] = [
-            AlertDescription::CertificateRequired,
-            AlertDescription::CertificateExpired,
-            AlertDescription::UnknownCA,
-            AlertDescription::BadCertificate,
-            AlertDescription::UnsupportedCertificate,
-            AlertDescription::DecryptError,
-        ];
         let text = error.to_string();
-        let shown = ALERTS.into_iter().find(|alert| text.ends_with(&Error::AlertReceived(*alert).to_string()));
-        shown.and_then(Self::of_alert)
+        let is_shown = |alert| text.ends_with(&Error::AlertReceived(alert).to_string());
+        ALERTS.into_iter().find(|(alert, _)| is_shown(*alert)).map(|(_, problem)| problem)
     }
 
     fn of_certificate(error: &CertificateError) -> Option<Self> {

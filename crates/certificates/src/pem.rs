@@ -2,10 +2,9 @@
 
 use std::fmt;
 
+use key_authority_text_io::without_mark;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What a file should contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +17,7 @@ enum Expected {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Found {
     Nothing,
+    Utf16,
     Binary,
     EncryptedKey,
     PrivateKey,
@@ -44,6 +44,7 @@ impl fmt::Display for PemError {
         write!(formatter, "contains no {expected} in PEM: ")?;
         match self.found {
             Found::Nothing => formatter.write_str("it is empty"),
+            Found::Utf16 => formatter.write_str("it is UTF-16; save it as UTF-8"),
             Found::Binary => {
                 write!(
                     formatter,
@@ -68,11 +69,12 @@ impl fmt::Display for PemError {
 /// # Errors
 /// [`PemError`] when there is none, or when a part of the file is damaged.
 pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError> {
-    let text = without_byte_order_mark(pem);
+    let error = |found| PemError { expected: Expected::Certificate, found };
+    let text = without_mark(pem).map_err(|_| error(Found::Utf16))?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
     match certificates {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        read => Err(PemError { expected: Expected::Certificate, found: found(text, read.is_err()) }),
+        read => Err(error(found(text, read.is_err()))),
     }
 }
 
@@ -82,17 +84,9 @@ pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError
 /// [`PemError`] when there is none, or when a part of the file is damaged.
 pub fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, PemError> {
     use rustls::pki_types::pem::Error;
-    let text = without_byte_order_mark(pem);
-    PrivateKeyDer::from_pem_slice(text).map_err(|error| {
-        let is_damaged = !matches!(error, Error::NoItemsFound);
-        PemError { expected: Expected::PrivateKey, found: found(text, is_damaged) }
-    })
-}
-
-/// Removes the byte order mark that editors on Windows put first. The readers of this crate do so themselves.
-#[must_use]
-pub fn without_byte_order_mark(pem: &[u8]) -> &[u8] {
-    pem.strip_prefix(BYTE_ORDER_MARK).unwrap_or(pem)
+    let error = |found| PemError { expected: Expected::PrivateKey, found };
+    let text = without_mark(pem).map_err(|_| error(Found::Utf16))?;
+    PrivateKeyDer::from_pem_slice(text).map_err(|cause| error(found(text, !matches!(cause, Error::NoItemsFound))))
 }
 
 fn found(text: &[u8], is_damaged: bool) -> Found {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use key_authority_certificates::{CertificateDer, certificates, check_pair, private_key, without_byte_order_mark};
+use key_authority_certificates::{CertificateDer, certificates, check_pair, private_key};
 use key_authority_proto::EndpointUrl;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
@@ -137,7 +137,7 @@ fn is_local(endpoint: &Endpoint) -> bool {
 fn read_certificates(path: &Path) -> Result<(Vec<u8>, Vec<CertificateDer<'static>>), Error> {
     let pem = std::fs::read(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
     let parsed = certificates(&pem).map_err(|source| Error::Pem { path: path.to_owned(), source })?;
-    Ok((without_byte_order_mark(&pem).to_vec(), parsed))
+    Ok((without_mark(&pem, path)?.to_vec(), parsed))
 }
 
 fn read_identity(cert: &Path, key: &Path) -> Result<Identity, Error> {
@@ -145,5 +145,9 @@ fn read_identity(cert: &Path, key: &Path) -> Result<Identity, Error> {
     let key_pem = private_file::read_bytes(key)?;
     let parsed = private_key(&key_pem).map_err(|source| Error::Pem { path: key.to_owned(), source })?;
     check_pair(&chain, &parsed).map_err(|source| Error::Pair { cert: cert.to_owned(), key: key.to_owned(), source })?;
-    Ok(Identity::from_pem(certificate_pem, without_byte_order_mark(&key_pem)))
+    Ok(Identity::from_pem(certificate_pem, without_mark(&key_pem, key)?))
+}
+
+fn without_mark<'a>(pem: &'a [u8], path: &Path) -> Result<&'a [u8], Error> {
+    text_file::without_mark(pem).map_err(|error| Error::File { path: path.to_owned(), source: error.into() })
 }

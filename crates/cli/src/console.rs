@@ -1,12 +1,10 @@
 //! Output: results on standard output, notes on standard error.
 
-use std::fs::{self, File, Metadata};
-use std::io::{self, Read as _, Write as _};
-use std::os::fd::AsFd as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::io::{self, Write as _};
 
 use anstream::{AutoStream, ColorChoice};
 use clap::ValueEnum;
+pub(crate) use key_authority_text_io::is_output_closed as is_closed;
 use prost::{Message, Name};
 
 use crate::errors::{Error, Exit};
@@ -80,21 +78,6 @@ pub(crate) fn explain(outcome: &clap::Error) -> Result<Exit, Error> {
         note(text.trim_end());
     }
     Ok(Exit::Usage)
-}
-
-/// Whether standard output is closed, or discards what is written.
-///
-/// If it is closed, the standard library has opened `/dev/null` for reading and writing in its place. The redirection
-/// `> /dev/null` of a shell opens it for writing only.
-pub(crate) fn is_closed() -> bool {
-    let Ok(output) = io::stdout().as_fd().try_clone_to_owned() else { return true };
-    let mut output = File::from(output);
-    let device = |metadata: Metadata| metadata.rdev();
-    let is_null = match (output.metadata().map(device), fs::metadata("/dev/null").map(device)) {
-        (Ok(output), Ok(null)) => output == null,
-        _ => false,
-    };
-    is_null && output.read(&mut [0]).is_ok()
 }
 
 /// Prints a question without a line break, so that the user types the answer next to it.

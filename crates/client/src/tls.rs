@@ -1,7 +1,9 @@
 //! TLS settings of the connections to the authority.
 
 #[cfg(feature = "tls")]
-use key_authority_certificates::{certificates, check_pair, private_key, without_byte_order_mark};
+use key_authority_certificates::{certificates, check_pair, private_key};
+#[cfg(feature = "tls")]
+use key_authority_text_io::without_mark;
 use tonic::transport::Endpoint;
 #[cfg(feature = "tls")]
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
@@ -39,7 +41,8 @@ impl TlsSettings {
             Some(ca) => {
                 // tonic accepts a file without any, and then trusts no server at all.
                 certificates(ca).map_err(|error| SetupError::InvalidCa(error.into()))?;
-                ClientTlsConfig::new().ca_certificate(Certificate::from_pem(without_byte_order_mark(ca)))
+                let ca = without_mark(ca).map_err(|error| SetupError::InvalidCa(error.into()))?;
+                ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca))
             }
             None => with_default_roots(ClientTlsConfig::new(), url)?,
         };
@@ -55,8 +58,7 @@ impl TlsSettings {
 impl ClientIdentity {
     fn checked(&self) -> Result<Identity, Box<dyn std::error::Error + Send + Sync>> {
         check_pair(&certificates(&self.certificate)?, &private_key(&self.key)?)?;
-        let [certificate, key] = [&self.certificate, &*self.key].map(|pem| without_byte_order_mark(pem));
-        Ok(Identity::from_pem(certificate, key))
+        Ok(Identity::from_pem(without_mark(&self.certificate)?, without_mark(&self.key)?))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use key_authority_text_io::{MARK, decode};
 use tonic::metadata::{Ascii, MetadataValue};
 use zeroize::Zeroizing;
 
@@ -25,7 +26,7 @@ impl TokenSource {
             Self::None => Ok(None),
             Self::Token(token) => bearer(token.expose()).map(Some),
             Self::File(path) => {
-                let text = tokio::fs::read_to_string(path).await.map(Zeroizing::new);
+                let text = tokio::fs::read(path).await.and_then(decode).map(Zeroizing::new);
                 bearer(&text.map_err(|source| SetupError::TokenFile { path: path.clone(), source })?).map(Some)
             }
         }
@@ -33,8 +34,8 @@ impl TokenSource {
 }
 
 fn bearer(token: &str) -> Result<MetadataValue<Ascii>, SetupError> {
-    // A file may begin with a byte order mark.
-    let token = token.trim_start_matches('\u{feff}').trim();
+    // A caller may have read a file that begins with a byte order mark.
+    let token = token.trim_start_matches(MARK).trim();
     if token.is_empty() {
         return Err(SetupError::InvalidToken);
     }
@@ -65,8 +66,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
         std::fs::write(&path, "\u{feff}a-token\r\n").unwrap();
-        let authorization = TokenSource::File(path).authorization().await.unwrap();
+        let authorization = TokenSource::File(path.clone()).authorization().await.unwrap();
         assert_eq!(authorization.unwrap(), "Bearer a-token");
+        std::fs::write(&path, b"\xff\xfea\0").unwrap();
+        let error = TokenSource::File(path).authorization().await.unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains("is UTF-16; save it as UTF-8"), "{cause}");
     }
 
     #[tokio::test]

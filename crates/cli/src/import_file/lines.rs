@@ -34,7 +34,7 @@ impl<R: Read> Lines<R> {
     /// If the file cannot be read, or is UTF-16.
     pub(super) fn begin(from: R) -> io::Result<Self> {
         let mut reader = BufReader::new(from);
-        text_file::reject_utf16(reader.fill_buf()?)?;
+        text_file::without_mark(reader.fill_buf()?)?;
         Ok(Self { reader, count: 0, returned: VecDeque::new() })
     }
 

@@ -24,6 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+use files::Content;
 pub(crate) use files::TlsError;
 pub use files::TlsFiles;
 
@@ -92,6 +93,8 @@ pub struct Reloader {
     acceptor: Acceptor,
     /// The digest of the content of the last check, valid or not, so that an invalid file is reported once.
     seen: blake3::Hash,
+    /// The content that is in use.
+    content: Content,
     /// The reasons why clients reject the certificate, as they were logged last.
     problems: Vec<CertificateProblem>,
 }
@@ -103,7 +106,8 @@ pub struct Reloader {
 pub async fn load(files: TlsFiles) -> Result<(Acceptor, Reloader), TlsError> {
     let content = files.read().await?;
     let acceptor = Acceptor(Arc::new(ArcSwap::from_pointee(Configs::new(&content.server_config(&files)?))));
-    let reloader = Reloader { files, acceptor: acceptor.clone(), seen: content.digest(), problems: Vec::new() };
+    let (seen, problems) = (content.digest(), Vec::new());
+    let reloader = Reloader { files, acceptor: acceptor.clone(), seen, content, problems };
     Ok((acceptor, reloader))
 }
 
@@ -126,6 +130,7 @@ impl Reloader {
         match content.server_config(&self.files) {
             Ok(config) => {
                 self.acceptor.0.store(Arc::new(Configs::new(&config)));
+                self.content = content;
                 Reload::Replaced
             }
             Err(error) => Reload::Kept(error),
@@ -133,9 +138,9 @@ impl Reloader {
     }
 
     /// Logs why clients reject the certificate, each reason once. It may also expire while the server runs.
-    async fn log_problems(&mut self) {
+    fn log_problems(&mut self) {
         // The clock that rustls reads to verify the certificates of clients.
-        let problems = self.files.problems(UnixTime::now()).await;
+        let problems = self.content.problems(UnixTime::now());
         for problem in problems.iter().filter(|problem| !self.problems.contains(problem)) {
             let certificate = self.files.cert.display();
             tracing::warn!(%certificate, reason = %problem, "clients may reject the TLS certificate");
@@ -146,7 +151,7 @@ impl Reloader {
     /// Checks the files every few seconds, and at once when `wanted` is notified, until `stop` is cancelled. Logs
     /// changes.
     pub(crate) async fn run(mut self, wanted: Arc<Notify>, stop: CancellationToken) {
-        self.log_problems().await;
+        self.log_problems();
         while stop.run_until_cancelled(timeout(RELOAD_INTERVAL, wanted.notified())).await.is_some() {
             match self.check().await {
                 Reload::Unchanged => {}
@@ -158,7 +163,7 @@ impl Reloader {
                     );
                 }
             }
-            self.log_problems().await;
+            self.log_problems();
         }
     }
 }

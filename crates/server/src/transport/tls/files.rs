@@ -11,8 +11,6 @@ use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use zeroize::Zeroizing;
 
-use crate::text_file;
-
 /// The paths of the PEM files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
@@ -102,8 +100,7 @@ const KEY: &str = "tls-key";
 const CLIENT_CA: &str = "client-ca";
 
 async fn read(flag: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
-    let bytes = tokio::fs::read(path).await.and_then(text_file::without_mark);
-    bytes.map_err(|source| TlsError::Unreadable { flag, path: path.to_owned(), source })
+    tokio::fs::read(path).await.map_err(|source| TlsError::Unreadable { flag, path: path.to_owned(), source })
 }
 
 fn certificates(flag: &'static str, path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -132,8 +129,7 @@ impl TlsFiles {
     /// Returns why clients will reject the server's certificate at `now`. Without a readable certificate there is no
     /// reason.
     pub(crate) async fn problems(&self, now: UnixTime) -> Vec<CertificateProblem> {
-        let chain = read(CERT, &self.cert).await.and_then(|bytes| certificates(CERT, &self.cert, &bytes));
-        chain.ok().as_deref().and_then(<[_]>::first).map_or_else(Vec::new, |certificate| problems(certificate, now))
+        self.read().await.map_or_else(|_| Vec::new(), |content| content.problems(now))
     }
 
     /// Returns all errors of the files: of each file alone, or else of the files together.
@@ -152,7 +148,19 @@ impl TlsFiles {
     }
 }
 
+impl std::fmt::Debug for Content {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Content").finish_non_exhaustive()
+    }
+}
+
 impl Content {
+    /// Returns why clients will reject the server's certificate at `now`.
+    pub(super) fn problems(&self, now: UnixTime) -> Vec<CertificateProblem> {
+        let chain = key_authority_certificates::certificates(&self.cert).unwrap_or_default();
+        chain.first().map_or_else(Vec::new, |certificate| problems(certificate, now))
+    }
+
     /// Returns a digest of the content. Each part is hashed with its length, so that bytes cannot move from one file to
     /// the next.
     pub(super) fn digest(&self) -> blake3::Hash {

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use tonic::transport::{Certificate, ClientTlsConfig};
+
 use crate::support::certificates::Certificates;
 use crate::support::process::{Ended, program, run};
 use crate::support::{Database, Setup, eventually, on_sqlite};
@@ -90,7 +92,29 @@ async fn certificates_that_clients_reject_are_warned_of(database: Database) {
     }
 }
 
+async fn a_certificate_that_is_rejected_does_not_replace_the_one_that_warnings_are_about(database: Database) {
+    const WARNING: &str = "clients may reject the TLS certificate";
+    const REJECTED: &str = "invalid new TLS files; keeping the old ones";
+    let certificates = Certificates::new();
+    let setup = Setup::on(database).flags(certificates.flags(false));
+    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(certificates.read("ca.pem")));
+    let authority = setup.tls(tls.domain_name("localhost")).start().await;
+    let rejected = async |count: usize| {
+        authority.signal(rustix::process::Signal::HUP);
+        let is_logged = async || (authority.output().matches(REJECTED).count() == count).then_some(());
+        eventually("the new files are rejected", is_logged).await;
+    };
+    // A certificate without a name, whose key is not in place.
+    let files = "-keyout other.key -out server.pem -days 2 -subj /CN=localhost -addext basicConstraints=CA:FALSE";
+    openssl(&certificates.path(""), &format!("req -x509 {NEW_KEY} {files}"));
+    rejected(1).await;
+    std::fs::write(certificates.path("server.pem"), "nonsense").unwrap();
+    rejected(2).await;
+    assert!(!authority.output().contains(WARNING), "the certificate in use is right");
+}
+
 on_sqlite! {
+    a_certificate_that_is_rejected_does_not_replace_the_one_that_warnings_are_about,
     files_with_other_content_are_named_with_what_they_contain,
     certificates_that_clients_reject_are_warned_of,
 }
