@@ -39,12 +39,12 @@ pub(crate) async fn run(
 /// Returns the problems of the files that the settings name. An empty path and a URL are errors of the settings
 /// themselves.
 async fn problems(settings: &Settings) -> Vec<ConfigError> {
-    let named = |path: &Option<String>| path.clone().filter(|path| !path.is_empty() && !is_url(path));
+    let named = |path: &Option<String>| path.clone().filter(|path| !path.trim().is_empty() && !is_url(path));
     let mut problems = Vec::new();
     let secret_file = named(&settings.secret_file);
     let is_embedded = settings.database_url.is_none() && settings.database_url_file.is_none();
     let data_dir = settings.data_dir.as_deref().unwrap_or(DATA_DIR);
-    if is_embedded && !data_dir.is_empty() && !is_url(data_dir) {
+    if is_embedded && !data_dir.trim().is_empty() && !is_url(data_dir) {
         let data_dir = Path::new(data_dir);
         problems.extend(data_dir_problem(data_dir));
         problems.extend(embedded_secret_problem(data_dir, secret_file.as_deref()));

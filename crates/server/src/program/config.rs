@@ -29,8 +29,8 @@ pub(crate) use error::twin;
 pub(crate) use error::{ConfigError, ConfigErrors, is_url};
 use limits::{HELD_MIB_MIN, limits};
 use listeners::ListenAddresses;
-use reader::Reader;
 pub(crate) use reader::parse_duration;
+use reader::{BLANK, Reader};
 pub(crate) use url_parameters::DatabaseKind;
 
 use key_authority_domain::access::Network;
@@ -111,8 +111,6 @@ pub struct Config {
     pub anonymous_verify: bool,
     /// TLS; `None` for plaintext.
     pub tls: Option<TlsFiles>,
-    /// Whether the variable of the client CA is set but blank, which counts as unset.
-    pub is_client_ca_blank: bool,
     /// The limits of each gRPC listener.
     pub limits: Limits,
     /// The limit of memory that is held for peers, in bytes.
@@ -143,9 +141,6 @@ impl Config {
     ) -> Result<Self, ConfigErrors> {
         let mut read = Reader::default();
         let environment: BTreeMap<_, _> = environment.into_iter().collect();
-        let is_blank = |value: &String| value.trim().is_empty();
-        let is_client_ca_blank =
-            settings.client_ca.is_none() && environment.get(&twin("client-ca")).is_some_and(is_blank);
         read.errors.extend(environment::unknown(&environment));
 
         let data_dir = read.path("data-dir", settings.data_dir.as_deref()).unwrap_or_else(|| DATA_DIR.into());
@@ -189,7 +184,6 @@ impl Config {
                 .map(|text| read.duration("lease", text, Duration::from_secs(5)..=Duration::from_mins(1))),
             anonymous_verify: read.boolean("anonymous-verify", &settings.anonymous_verify),
             tls: tls(&mut read, settings),
-            is_client_ca_blank,
             limits,
             request_timeout,
             held_bytes_max: read.count("max-held-mib", &settings.max_held_mib, HELD_MIB_MIN..=65_536) * 1024 * 1024,
@@ -233,10 +227,6 @@ impl Config {
         if reachable && self.anonymous_verify {
             warnings.push("Verify is open to every client that can reach it; restrict access on the network");
         }
-        if self.tls.is_some() && self.is_client_ca_blank {
-            warnings
-                .push("KEY_AUTHORITY_CLIENT_CA is blank, so clients need no certificate; unset it if this is right");
-        }
         if self.database.url.is_remote_and_unverified() {
             warnings.push(
                 "the database is on another host and its certificate is not verified; set sslmode=verify-full \
@@ -263,6 +253,14 @@ fn database(read: &mut Reader, settings: &Settings, data_dir: &Path) -> Option<D
     let (flag, text) = match (settings.database_url.as_deref(), settings.database_url_file.as_deref()) {
         (Some(_), Some(_)) => {
             read.fail("database-url", None, "cannot be set together with --database-url-file");
+            return None;
+        }
+        (Some(url), None) if url.trim().is_empty() => {
+            read.fail("database-url", Some(url), BLANK);
+            return None;
+        }
+        (None, Some(path)) if path.trim().is_empty() => {
+            read.fail("database-url-file", Some(path), BLANK);
             return None;
         }
         (Some(url), None) => ("database-url", Zeroizing::new(url.to_owned())),

@@ -42,13 +42,27 @@ impl Cli {
     }
 }
 
-/// Ignores variables that are set but blank, as in `VARIABLE=` of a container's environment: they count as unset. An
-/// empty address of the HTTP door has a meaning: it switches the door off.
+/// The settings whose variable must not be blank. Their defaults are weaker than what the operator meant: a new
+/// authority, a new secret, no TLS, no certificates of clients.
+const NEVER_BLANK: [&str; 8] = [
+    "data_dir",
+    "database_url",
+    "database_url_file",
+    "secret_file",
+    "bootstrap_token_file",
+    "tls_cert",
+    "tls_key",
+    "client_ca",
+];
+
+/// Ignores variables that are set but blank, as in `VARIABLE=` of a container's environment: they count as unset, except
+/// for [`NEVER_BLANK`]. An empty address of the HTTP door has a meaning: it switches the door off.
 fn without_blank_variables(command: clap::Command) -> clap::Command {
     let is_blank = |argument: &clap::Arg| {
         let value = argument.get_env().and_then(std::env::var_os);
         let is_off = argument.get_id() == "api_listen" && value.as_ref().is_some_and(|value| value.is_empty());
-        !is_off && value.is_some_and(|value| value.as_encoded_bytes().trim_ascii().is_empty())
+        let is_kept = is_off || NEVER_BLANK.contains(&argument.get_id().as_str());
+        !is_kept && value.is_some_and(|value| value.as_encoded_bytes().trim_ascii().is_empty())
     };
     command
         .mut_args(|argument| if is_blank(&argument) { argument.env(Resettable::Reset) } else { argument })

@@ -11,6 +11,9 @@ use key_authority_domain::access::Network;
 
 use super::error::{ConfigError, is_url};
 
+/// The rule of a setting whose default is weaker than what a blank value may have meant.
+pub(super) const BLANK: &str = "must not be blank; unset it for the default";
+
 /// Reads settings and collects their errors. An invalid value reads as some valid one, which is never used.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
@@ -22,12 +25,12 @@ impl Reader {
         self.errors.push(ConfigError::invalid(flag, value, rule));
     }
 
-    /// Reads a path. An empty one is an error and not "none": a script whose variable is unset must not disable, for
+    /// Reads a path. A blank one is an error and not "none": a script whose variable is unset must not disable, for
     /// example, the client CA.
     pub(super) fn path(&mut self, flag: &'static str, text: Option<&str>) -> Option<PathBuf> {
         let text = text?;
-        if text.is_empty() {
-            self.fail(flag, Some(text), "must not be empty; omit it for the default");
+        if text.trim().is_empty() {
+            self.fail(flag, Some(text), BLANK);
         }
         if is_url(text) {
             self.fail(flag, None, "must be a path, not a URL");

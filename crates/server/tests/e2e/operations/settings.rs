@@ -1,5 +1,7 @@
 //! Settings: all that is wrong is told at once, what is unknown is refused, and a flag has its twin in the environment.
 
+use std::collections::BTreeSet;
+
 use crate::support::certificates::Certificates;
 use crate::support::process::{Ended, program, run};
 use crate::support::subcommand;
@@ -229,18 +231,47 @@ async fn a_byte_order_mark_is_accepted_in_every_file() {
     }
 }
 
+/// The variables whose default is weaker than what a blank value may have meant.
+const NEVER_BLANK: [&str; 8] = [
+    "KEY_AUTHORITY_DATA_DIR",
+    "KEY_AUTHORITY_DATABASE_URL",
+    "KEY_AUTHORITY_DATABASE_URL_FILE",
+    "KEY_AUTHORITY_SECRET_FILE",
+    "KEY_AUTHORITY_BOOTSTRAP_TOKEN_FILE",
+    "KEY_AUTHORITY_TLS_CERT",
+    "KEY_AUTHORITY_TLS_KEY",
+    "KEY_AUTHORITY_CLIENT_CA",
+];
+
 #[tokio::test]
-async fn a_variable_that_is_set_but_blank_counts_as_unset() {
+async fn a_variable_that_is_set_but_blank_counts_as_unset_where_that_weakens_nothing() {
     let known = subcommand(["serve", "--help"]).await.well().stdout;
-    let names: Vec<_> = known.split("[env: ").skip(1).filter_map(|rest| rest.split('=').next()).collect();
-    assert!(names.len() > 20 && names.contains(&"KEY_AUTHORITY_CLIENT_CA"), "{names:?}");
+    let words = known.split(|character: char| !character.is_ascii_uppercase() && character != '_');
+    let names: BTreeSet<_> = words.filter(|word| word.starts_with("KEY_AUTHORITY_")).collect();
+    assert!(names.len() > 20 && NEVER_BLANK.iter().all(|name| names.contains(name)), "{names:?}");
     let folder = tempfile::tempdir().unwrap();
     let data_dir = folder.path().display().to_string();
     for blank in ["", " ", "\r"] {
-        let variables: Vec<_> =
-            names.iter().map(|name| (*name, blank)).chain([("KEY_AUTHORITY_LEESE", blank)]).collect();
+        let harmless = names.iter().filter(|name| !NEVER_BLANK.contains(name)).map(|name| (*name, blank));
+        let variables: Vec<_> = harmless.chain([("KEY_AUTHORITY_LEESE", blank)]).collect();
         with_environment(&["check-config", "--data-dir", &data_dir], &variables).await.well();
     }
     let text = subcommand(["check-config", "--client-ca", ""]).await.badly().text();
-    assert!(text.contains("--client-ca") && text.contains("must not be empty"), "a flag is explicit:\n{text}");
+    assert!(text.contains("--client-ca") && text.contains("must not be blank"), "a flag is explicit:\n{text}");
+}
+
+#[tokio::test]
+async fn a_blank_variable_begins_no_authority_and_switches_nothing_off() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in NEVER_BLANK {
+        for blank in ["", " ", "\r"] {
+            for words in [&["check-config"][..], &["serve", "--listen", "127.0.0.1:0"], &["migrate"], &["bootstrap"]] {
+                let mut command = program();
+                command.args(words).env(name, blank).current_dir(folder.path());
+                let text = run(command).await.badly().text();
+                assert!(text.contains(name) && text.contains("must not be blank"), "{text}");
+            }
+        }
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is made");
 }
