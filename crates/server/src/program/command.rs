@@ -105,7 +105,7 @@ fn run(command: Command) -> Result<ExitCode, CommandError> {
             runtime()?.block_on(async {
                 let telemetry = telemetry::init(&config.log, config.traces.as_ref())?;
                 log_panics();
-                let shutdown = Shutdown::on_signals()?;
+                let shutdown = Shutdown::on_signals(config.tls.is_some())?;
                 Box::pin(serve::serve(config, &telemetry, shutdown.clone())).await?;
                 drop(telemetry);
                 Ok(shutdown.exit_code().into())

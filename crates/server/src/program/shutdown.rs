@@ -37,17 +37,19 @@ pub(crate) struct Shutdown {
     requested: CancellationToken,
     hurried: CancellationToken,
     reload: Arc<Notify>,
+    has_tls: bool,
     exit_code: Arc<OnceLock<u8>>,
 }
 
 impl Shutdown {
     /// Handles signals from now on. The first one that asks for a shutdown requests it. The second one ends the waiting
-    /// for clients: calls in flight are cut, but what is only in memory is still written.
+    /// for clients: calls in flight are cut, but what is only in memory is still written. `has_tls` is whether there are
+    /// files to read again.
     ///
     /// # Errors
     /// When the handlers cannot be installed.
-    pub(crate) fn on_signals() -> io::Result<Self> {
-        let shutdown = Self::default();
+    pub(crate) fn on_signals(has_tls: bool) -> io::Result<Self> {
+        let shutdown = Self { has_tls, ..Self::default() };
         tokio::spawn(shutdown.clone().handle(Signals::install()?));
         Ok(shutdown)
     }
@@ -74,6 +76,11 @@ impl Shutdown {
             let received = signals.next().await;
             match received.request {
                 Request::Shutdown => return (received.name, received.exit_code),
+                Request::Reload if !self.has_tls => {
+                    tracing::info!(
+                        "SIGHUP received; without TLS there is nothing to read again; settings need a restart"
+                    );
+                }
                 Request::Reload => {
                     tracing::info!("SIGHUP received; checking the TLS files now; other settings need a restart");
                     self.reload.notify_one();

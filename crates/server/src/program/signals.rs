@@ -54,6 +54,13 @@ const HANDLED: &[(Signal, &str, Request)] = &[
     (Signal::STKFLT, "SIGSTKFLT", Request::Ignored),
 ];
 
+/// The real-time signals; the C library uses the two before them. Container engines ask programs to end with one of them
+/// (`SIGRTMIN+3`).
+#[cfg(target_os = "linux")]
+const REAL_TIME: std::ops::RangeInclusive<i32> = 34..=64;
+#[cfg(not(target_os = "linux"))]
+const REAL_TIME: std::ops::Range<i32> = 0..0;
+
 /// The handlers. They stay installed for the life of the process.
 pub(super) struct Signals(Vec<(Received, unix::Signal)>);
 
@@ -63,12 +70,16 @@ impl Signals {
     /// # Errors
     /// When the system rejects one.
     pub(super) fn install() -> io::Result<Self> {
-        let install = |&(signal, name, request): &(Signal, &'static str, Request)| {
-            let number = signal.as_raw();
+        let named = HANDLED.iter().map(|&(signal, name, request)| (signal.as_raw(), name, request));
+        let real_time = REAL_TIME.zip(0..).map(|(number, index)| {
+            let name: &'static str = format!("SIGRTMIN+{index}").leak();
+            (number, name, Request::Shutdown)
+        });
+        let install = |(number, name, request)| {
             let exit_code = 128 + u8::try_from(number).unwrap_or_default();
             Ok((Received { name, request, exit_code }, unix::signal(SignalKind::from_raw(number))?))
         };
-        HANDLED.iter().map(install).collect::<io::Result<_>>().map(Self)
+        named.chain(real_time).map(install).collect::<io::Result<_>>().map(Self)
     }
 
     /// Returns the next signal.
