@@ -194,6 +194,12 @@ fn kind_of(error: &DbErr) -> Kind {
     }
 }
 
+/// Whether MySQL or MariaDB rejected a statement because a table does not exist.
+pub(crate) fn is_missing_table(error: &DbErr) -> bool {
+    let Some(sqlx::Error::Database(database)) = driver(error) else { return false };
+    database.try_downcast_ref::<sea_orm::SqlxMySqlError>().is_some_and(|error| error.number() == 1146)
+}
+
 /// Whether PostgreSQL cancelled a statement because of a statement timeout or a lock timeout.
 pub(crate) fn is_statement_timeout(error: &DbErr) -> bool {
     let (DbErr::Exec(RuntimeErr::SqlxError(driver)) | DbErr::Query(RuntimeErr::SqlxError(driver))) = error else {

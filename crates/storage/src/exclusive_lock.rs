@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
 use crate::error::StorageError;
-use crate::store::{StorageKind, Store};
+use crate::paths::beside;
+use crate::store::Store;
 use crate::timeout::bounded;
 
 /// The exclusive lock on an SQLite database. Dropping it releases the lock.
@@ -22,7 +23,7 @@ pub struct ExclusiveLock {
 /// The ending of the lock file's name.
 pub(crate) const LOCK_ENDING: &str = ".serving";
 
-/// The error of [`Store::acquire_exclusive`].
+/// The exclusive lock cannot be acquired.
 #[derive(Debug, thiserror::Error)]
 pub enum ExclusiveLockError {
     /// Another server holds the lock.
@@ -42,25 +43,19 @@ pub enum ExclusiveLockError {
 impl ExclusiveLock {
     /// Acquires the lock of the database file at `path`.
     pub(crate) fn on(path: &Path) -> Result<Self, ExclusiveLockError> {
-        let path = Self::name(path);
+        let path = beside(path, LOCK_ENDING);
         let file = File::options().create(true).truncate(false).read(true).write(true).open(&path);
         Self::acquire(&path, file.map_err(StorageError::File)?, File::try_lock)
     }
 
     /// Acquires the lock beside others that do the same, if no server has it. None if there is no lock file.
     pub(crate) fn shared_on(path: &Path) -> Result<Option<Self>, ExclusiveLockError> {
-        let path = Self::name(path);
+        let path = beside(path, LOCK_ENDING);
         match File::open(&path) {
             Ok(file) => Self::acquire(&path, file, File::try_lock_shared).map(Some),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(StorageError::File(error).into()),
         }
-    }
-
-    fn name(database: &Path) -> PathBuf {
-        let mut name = database.as_os_str().to_owned();
-        name.push(LOCK_ENDING);
-        name.into()
     }
 
     fn acquire(
@@ -82,18 +77,6 @@ impl ExclusiveLock {
 }
 
 impl Store {
-    /// Acquires the exclusive lock of an SQLite database. Call it before any write. Returns None for other databases,
-    /// which allow several servers.
-    ///
-    /// # Errors
-    /// [`ExclusiveLockError`].
-    pub async fn acquire_exclusive(&self) -> Result<Option<ExclusiveLock>, ExclusiveLockError> {
-        if self.kind() != StorageKind::Sqlite {
-            return Ok(None);
-        }
-        ExclusiveLock::on(&self.database_file().await?).map(Some)
-    }
-
     /// The path of the SQLite database.
     pub(crate) async fn database_file(&self) -> Result<PathBuf, StorageError> {
         bounded(async {
@@ -122,8 +105,8 @@ mod tests {
     async fn a_database_without_a_file_has_no_lock_file() {
         let keyring = Keyring::parse(&"07".repeat(32)).unwrap();
         let store = Store::connect("sqlite::memory:", 1, Arc::new(keyring)).await.unwrap();
-        let error = store.acquire_exclusive().await.unwrap_err();
-        assert!(matches!(error, ExclusiveLockError::Storage(StorageError::Corrupt { .. })), "{error}");
+        let error = store.database_file().await.unwrap_err();
+        assert!(matches!(error, StorageError::Corrupt { .. }), "{error}");
         assert!(!std::path::Path::new(".serving").exists());
     }
 }

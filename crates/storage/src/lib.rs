@@ -33,6 +33,7 @@ pub mod key_read;
 pub mod migrate;
 pub mod notify;
 pub mod page;
+pub mod paths;
 pub mod probe;
 pub mod read_tx;
 pub mod registry;

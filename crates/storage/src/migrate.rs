@@ -8,7 +8,7 @@ use key_authority_migrations::Migrator;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, TransactionTrait};
 use sea_orm_migration::{IntoSchemaManagerConnection, MigratorTrait};
 
-use crate::error::{StorageError, is_statement_timeout};
+use crate::error::{StorageError, is_missing_table, is_statement_timeout};
 use crate::exclusive_lock::{ExclusiveLock, ExclusiveLockError};
 use crate::store::Store;
 use crate::timeout::bounded;
@@ -66,6 +66,15 @@ pub enum SchemaError {
     Storage(#[from] StorageError),
 }
 
+/// What a user needs privileges for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Needed {
+    /// To migrate the schema.
+    Schema,
+    /// To read and write rows.
+    Rows,
+}
+
 impl From<sea_orm::DbErr> for SchemaError {
     fn from(error: sea_orm::DbErr) -> Self {
         Self::Storage(error.into())
@@ -80,6 +89,8 @@ impl Store {
     /// [`SchemaError`].
     pub async fn migrate(&self, exclusive: Option<&ExclusiveLock>) -> Result<usize, SchemaError> {
         self.check_encoding().await?;
+        // Its errors say what the user may not do.
+        self.pending(Needed::Schema).await?;
         let lock = self.lock_schema().await?;
         let result = match &lock {
             // In the session of the lock, which has no statement timeout.
@@ -90,7 +101,8 @@ impl Store {
         // The error of the migration takes precedence over the error of the release.
         match result {
             Ok(applied) => released.map(|()| applied),
-            Err(error) => Err(self.explain_migration(error).await),
+            Err(SchemaError::Storage(error)) => Err(self.explain(Needed::Schema, error).await),
+            Err(error) => Err(error),
         }
     }
 
@@ -99,7 +111,10 @@ impl Store {
         if pending(&self.db).await? == 0 {
             return Ok(0);
         }
-        let _held = if exclusive.is_none() { self.acquire_exclusive().await? } else { None };
+        let _held = match exclusive {
+            Some(_) => None,
+            None => Some(ExclusiveLock::on(&self.database_file().await?)?),
+        };
         let tx = self.db.begin().await?;
         let applied = migrate_locked(&tx).await?;
         tx.commit().await?;
@@ -112,18 +127,36 @@ impl Store {
     /// [`SchemaError`].
     pub async fn check_schema(&self) -> Result<(), SchemaError> {
         self.check_encoding().await?;
-        match bounded(async { Ok(pending(&self.db).await) }).await?? {
+        match self.pending(Needed::Rows).await? {
             0 => Ok(()),
             pending => Err(SchemaError::Older { pending }),
+        }
+    }
+
+    /// The number of pending migrations. `needed` is what a user needs who may not even see whether there are any.
+    async fn pending(&self, needed: Needed) -> Result<usize, SchemaError> {
+        if !self.has_schema_for(needed).await? {
+            return Ok(Migrator::migrations().len());
+        }
+        match bounded(async { Ok(pending(&self.db).await) }).await? {
+            Err(SchemaError::Storage(error)) => Err(self.explain(Needed::Rows, error).await),
+            pending => pending,
         }
     }
 
     /// Whether the database has a schema, of any version.
     ///
     /// # Errors
-    /// If the database did not answer.
-    pub async fn has_schema(&self) -> Result<bool, StorageError> {
-        bounded(async { Ok(has_migrations(&self.db).await?) }).await
+    /// [`SchemaError::NotPermitted`], or that the database did not answer.
+    pub async fn has_schema(&self) -> Result<bool, SchemaError> {
+        self.has_schema_for(Needed::Rows).await
+    }
+
+    async fn has_schema_for(&self, needed: Needed) -> Result<bool, SchemaError> {
+        match bounded(async { Ok(has_migrations(&self.db).await?) }).await {
+            Err(error) => Err(self.explain(needed, error).await),
+            has_schema => Ok(has_schema?),
+        }
     }
 
     /// Takes the migration lock on a separate connection, which is kept until the release.
@@ -207,16 +240,21 @@ async fn pending(db: &impl ConnectionTrait) -> Result<usize, SchemaError> {
     Ok(known.len() - applied.len())
 }
 
+/// Whether there is the table of the migrations. `information_schema` hides a table from a user without privileges on
+/// it.
 async fn has_migrations(db: &impl ConnectionTrait) -> Result<bool, sea_orm::DbErr> {
     let sql = match db.get_database_backend() {
         DbBackend::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'seaql_migrations'",
+        // Without a privilege on a schema, none is current, and the database rejects the name of one.
         DbBackend::Postgres => {
-            "SELECT table_name FROM information_schema.tables \
-             WHERE table_schema = current_schema() AND table_name = 'seaql_migrations'"
+            "SELECT 1 WHERE to_regclass(COALESCE(quote_ident(current_schema()), 'public') || '.seaql_migrations') \
+             IS NOT NULL"
         }
         _ => {
-            "SELECT table_name FROM information_schema.tables \
-             WHERE table_schema = DATABASE() AND table_name = 'seaql_migrations'"
+            return match db.execute_unprepared("SELECT 1 FROM seaql_migrations LIMIT 0").await {
+                Err(error) if is_missing_table(&error) => Ok(false),
+                found => found.map(|_| true),
+            };
         }
     };
     Ok(db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await?.is_some())

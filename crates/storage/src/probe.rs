@@ -1,6 +1,8 @@
 //! What a database URL leads to: how many sessions are free, and whether a pooler shares them. It is tried with
 //! sessions that are closed again before the pools are opened.
 
+use std::time::Duration;
+
 use sea_orm::sqlx::{Connection, Error, Executor, MySqlConnection, PgConnection, Row};
 use sea_orm::{DbBackend, DbErr, RuntimeErr};
 use tokio::task::JoinSet;
@@ -20,29 +22,44 @@ pub struct Probe {
     pub are_shared: bool,
 }
 
-/// Tries to open `wanted` sessions at once. A database that does not answer, or accepts none, may be starting, or may
-/// still have the sessions of an earlier process, so that it is tried for a few seconds.
+/// Pause after an attempt that opened some of the sessions: other clients want them too.
+const PARTIAL_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Tries to open `wanted` sessions at once. A database that does not answer, or accepts fewer, may be starting, or may
+/// still have the sessions of an earlier process, so that it is tried for a few seconds. Then the best attempt counts.
 ///
 /// # Errors
 /// [`StorageError::TooManyConnections`] if the database accepts no session of this user now; any other error if it
 /// cannot be reached or refuses the user.
 pub async fn probe(url: &str, wanted: u32) -> Result<Probe, StorageError> {
-    let mut last = StorageError::TimedOut;
+    let mut best = Err(StorageError::TimedOut);
     let attempts = async {
         loop {
-            match probe_once(url, wanted).await {
+            let pause = match probe_once(url, wanted).await {
+                Ok(probe) if probe.sessions < wanted && !probe.are_shared => {
+                    let most = best.as_ref().map_or(0, |best: &Probe| best.sessions);
+                    if probe.sessions > most {
+                        best = Ok(probe);
+                    }
+                    PARTIAL_INTERVAL
+                }
                 Err(
                     error @ (StorageError::Unavailable(_)
                     | StorageError::TooManyConnections(_)
                     | StorageError::TimedOut),
-                ) => last = error,
+                ) => {
+                    if best.is_err() {
+                        best = Err(error);
+                    }
+                    RETRY_INTERVAL
+                }
                 probed => return probed,
-            }
-            tokio::time::sleep(RETRY_INTERVAL).await;
+            };
+            tokio::time::sleep(pause).await;
         }
     };
     let probed = tokio::time::timeout(ACQUIRE_TIMEOUT, attempts).await;
-    probed.unwrap_or(Err(last))
+    probed.unwrap_or(best)
 }
 
 async fn probe_once(url: &str, wanted: u32) -> Result<Probe, StorageError> {

@@ -4,7 +4,7 @@
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
 use crate::error::StorageError;
-use crate::migrate::SchemaError;
+use crate::migrate::{Needed, SchemaError};
 use crate::store::Store;
 use crate::timeout::bounded;
 
@@ -23,6 +23,13 @@ impl Uses {
         Self { table, column, inserts: true, updates: true, deletes: true }
     }
 
+    /// The privileges, as SQL names them.
+    fn privileges(&self) -> String {
+        let others = [(self.inserts, ", INSERT"), (self.updates, ", UPDATE"), (self.deletes, ", DELETE")];
+        let others: String = others.into_iter().filter(|(is_needed, _)| *is_needed).map(|(_, name)| name).collect();
+        format!("SELECT{others}")
+    }
+
     /// Statements that need the privileges, and affect no row.
     fn statements(&self) -> String {
         let Self { table, column, inserts, updates, deletes } = *self;
@@ -35,7 +42,7 @@ impl Uses {
 }
 
 /// The audit log is only appended to, so an administrator may forbid to change it.
-const TABLES: [Uses; 7] = [
+const TABLES: [Uses; 8] = [
     Uses { inserts: false, deletes: false, ..Uses::all("authority", "revision") },
     Uses { inserts: false, deletes: false, ..Uses::all("durability", "barrier") },
     Uses { updates: false, deletes: false, ..Uses::all("audit_event", "revision") },
@@ -43,16 +50,8 @@ const TABLES: [Uses; 7] = [
     Uses::all("api_key", "revision"),
     Uses::all("api_key_secret", "version"),
     Uses::all("replica", "address"),
+    Uses { inserts: false, updates: false, deletes: false, ..Uses::all("seaql_migrations", "version") },
 ];
-
-/// What a user needs privileges for.
-#[derive(Debug, Clone, Copy)]
-enum Needed {
-    /// To migrate the schema.
-    Schema,
-    /// To read and write rows.
-    Rows,
-}
 
 impl Store {
     /// Checks that the database can store every text. The tables have a character set of their own on MySQL and
@@ -80,48 +79,49 @@ impl Store {
         let statements: String = TABLES.iter().map(Uses::statements).collect();
         let checked = bounded(async { Ok(self.db.execute_unprepared(&statements).await.map(drop)?) }).await;
         match checked {
-            Err(error @ StorageError::NotPermitted(_)) => Err(self.not_permitted(Needed::Rows, error).await),
+            Err(error) => Err(self.explain(Needed::Rows, error).await),
             checked => Ok(checked?),
         }
     }
 
-    /// Adds the statement that helps to the error of a migration, if the user lacks a privilege.
-    pub(crate) async fn explain_migration(&self, error: SchemaError) -> SchemaError {
-        match error {
-            SchemaError::Storage(error @ StorageError::NotPermitted(_)) => {
-                self.not_permitted(Needed::Schema, error).await
-            }
-            error => error,
+    /// Adds the statement that helps to an error, if the user lacks a privilege.
+    pub(crate) async fn explain(&self, needed: Needed, error: StorageError) -> SchemaError {
+        if !matches!(error, StorageError::NotPermitted(_)) {
+            return error.into();
         }
-    }
-
-    async fn not_permitted(&self, needed: Needed, source: StorageError) -> SchemaError {
         match self.grant(needed).await {
-            Ok(statement) => SchemaError::NotPermitted { statement, source },
+            Ok(statement) => SchemaError::NotPermitted { statement, source: error },
             Err(error) => error.into(),
         }
     }
 
-    /// The statement with which an administrator grants the privileges.
+    /// The statements with which an administrator grants the privileges.
     async fn grant(&self, needed: Needed) -> Result<String, StorageError> {
+        let on_tables = |schema: &str, user: &str| {
+            let grants = TABLES.iter().map(|uses| {
+                let quote = if self.db.get_database_backend() == DbBackend::Postgres { "" } else { "`" };
+                format!("GRANT {} ON {schema}.{quote}{}{quote} TO {user}", uses.privileges(), uses.table)
+            });
+            grants.collect::<Vec<_>>().join("; ")
+        };
         if self.db.get_database_backend() == DbBackend::Postgres {
             // Without a privilege on a schema, none is current.
             let names = "SELECT quote_ident(current_user), quote_ident(COALESCE(current_schema(), 'public'))";
             let [user, schema] = self.words(names).await?;
             Ok(match needed {
                 Needed::Schema => format!("GRANT USAGE, CREATE ON SCHEMA {schema} TO {user}"),
-                Needed::Rows => {
-                    format!("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {user}")
-                }
+                Needed::Rows => format!("GRANT USAGE ON SCHEMA {schema} TO {user}; {}", on_tables(&schema, &user)),
             })
         } else {
             let [user, database] = self.words("SELECT CURRENT_USER(), DATABASE()").await?;
             let (name, host) = user.rsplit_once('@').unwrap_or((&user, "%"));
-            let privileges = match needed {
-                Needed::Schema => "CREATE, ALTER, INDEX, REFERENCES, SELECT, INSERT, UPDATE, DELETE",
-                Needed::Rows => "SELECT, INSERT, UPDATE, DELETE",
-            };
-            Ok(format!("GRANT {privileges} ON `{database}`.* TO '{name}'@'{host}'"))
+            let (user, database) = (format!("'{name}'@'{host}'"), format!("`{database}`"));
+            Ok(match needed {
+                Needed::Schema => format!(
+                    "GRANT CREATE, ALTER, INDEX, REFERENCES, SELECT, INSERT, UPDATE, DELETE ON {database}.* TO {user}"
+                ),
+                Needed::Rows => on_tables(&database, &user),
+            })
         }
     }
 

@@ -205,6 +205,8 @@ fn sqlite_options(sqlite: SqliteConnectOptions, mode: PoolMode) -> SqliteConnect
         .synchronous(SqliteSynchronous::Full)
         // The server makes the checkpoints; see `sqlite_file`.
         .pragma("wal_autocheckpoint", "0")
+        // A `-wal` that has grown is cut off again at its next use.
+        .pragma("journal_size_limit", "4194304")
         .foreign_keys(true)
         .busy_timeout(busy_timeout)
         .row_buffer_size(SQLITE_ROWS)

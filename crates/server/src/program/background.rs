@@ -8,6 +8,7 @@ use key_authority_replica::clock::boottime;
 use key_authority_replica::usage::{FLUSH_INTERVAL, next_flush_delay};
 use key_authority_storage::Store;
 use key_authority_storage::sqlite_file::{ClaimedFile, SqliteFileError};
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +22,9 @@ const HEALTH_INTERVAL: Duration = Duration::from_millis(50);
 const FILE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often there is a checkpoint.
 const CHECKPOINT_SECONDS: u64 = 60;
-/// The size of the `-wal` from which there is a checkpoint at once. SQLite's own limit is the same.
+/// How soon a checkpoint that was not complete is tried again: a reader needed the `-wal`, or the disk was full.
+const RETRY_SECONDS: u64 = 5;
+/// The growth of the `-wal` since the last checkpoint after which there is one at once. SQLite's own limit is the same.
 const WAL_BYTES: u64 = 4 * 1024 * 1024;
 
 pub(super) async fn first_lease(replica: &ReplicaState) {
@@ -41,44 +44,49 @@ pub(super) async fn keep_health(health: Health, replica: Arc<ReplicaState>, ende
     }
 }
 
-/// Makes checkpoints of an `SQLite` file: at the start, every minute, and when the `-wal` has grown.
-pub(super) async fn keep_checkpoints(file: &'static ClaimedFile, store: Store, ended: CancellationToken) {
-    let mut is_failing = false;
+/// Makes checkpoints of an `SQLite` file until `ended`: at the start, every minute, when the `-wal` has grown, and when
+/// another program has made one. Returns an error if another program replaces, removes or overwrites the file.
+pub(super) async fn keep_file(
+    file: &'static ClaimedFile,
+    store: Store,
+    ended: CancellationToken,
+) -> Option<SqliteFileError> {
+    let (mut is_failing, mut size_before, mut due) = (false, None, 0);
     for second in 0_u64.. {
-        let is_large = file.wal_size().is_ok_and(|bytes| bytes > WAL_BYTES);
-        // A file that was replaced gets no checkpoint.
-        let unchanged = file.check_unchanged();
-        let is_due = second.is_multiple_of(CHECKPOINT_SECONDS) || is_large || matches!(unchanged, Ok(true));
-        if is_due && unchanged.is_ok() {
-            let done = async {
-                let random = entropy::bytes().map_err(|error| whole(&error))?;
-                store.checkpoint(file, u32::from_ne_bytes(random)).await.map_err(|error| whole(&error))
-            };
-            match ended.run_until_cancelled(done).await {
-                Some(Ok(_)) => is_failing = false,
-                Some(Err(error)) if !std::mem::replace(&mut is_failing, true) => {
+        // Looking at a file blocks the thread.
+        let look = move || (file.check_unchanged(), file.wal_size().unwrap_or_default());
+        let Ok((unchanged, size)) = spawn_blocking(look).await else { return None };
+        // SQLite uses a `-wal` again from its beginning, so that it has its size also after a checkpoint.
+        let has_grown = size > *size_before.get_or_insert(size) + WAL_BYTES;
+        let is_due = match unchanged {
+            Err(error @ SqliteFileError::Replaced { .. }) => return Some(error),
+            Err(error) => {
+                tracing::debug!(error = %whole(&error), "cannot look at the SQLite file");
+                false
+            }
+            Ok(is_changed) => is_changed || has_grown || second >= due,
+        };
+        if is_due {
+            size_before = None;
+            let checkpoint = checkpoint(file, &store).await;
+            due = second + if matches!(checkpoint, Ok(true)) { CHECKPOINT_SECONDS } else { RETRY_SECONDS };
+            match checkpoint {
+                Ok(_) => is_failing = false,
+                Err(error) if !is_failing => {
+                    is_failing = true;
                     tracing::warn!(error, "cannot copy the -wal into the SQLite file; retrying");
                 }
-                Some(Err(error)) => tracing::debug!(error, "cannot copy the -wal into the SQLite file; retrying"),
-                None => return,
+                Err(error) => tracing::debug!(error, "cannot copy the -wal into the SQLite file; retrying"),
             }
         }
-        if ended.run_until_cancelled(sleep(FILE_INTERVAL)).await.is_none() {
-            return;
-        }
+        ended.run_until_cancelled(sleep(FILE_INTERVAL)).await?;
     }
+    None
 }
 
-/// Waits until another program replaces, removes or overwrites the database file, and returns the error.
-pub(super) async fn watch_file(file: &ClaimedFile) -> SqliteFileError {
-    loop {
-        match file.check_unchanged() {
-            Err(error @ SqliteFileError::Replaced { .. }) => return error,
-            Err(error) => tracing::debug!(error = %whole(&error), "cannot look at the SQLite file"),
-            Ok(_) => {}
-        }
-        sleep(FILE_INTERVAL).await;
-    }
+async fn checkpoint(file: &'static ClaimedFile, store: &Store) -> Result<bool, String> {
+    let random = entropy::bytes().map_err(|error| whole(&error))?;
+    store.checkpoint(file, u32::from_ne_bytes(random)).await.map_err(|error| whole(&error))
 }
 
 pub(super) async fn keep_usage(store: Store, replica: Arc<ReplicaState>, ended: CancellationToken) {

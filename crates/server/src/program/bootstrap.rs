@@ -18,6 +18,7 @@ use key_authority_domain::policy_error::ChangeError;
 use key_authority_domain::snapshot;
 use key_authority_domain::text::ValidationError;
 use key_authority_domain::token::{Token, TokenPrefix};
+use key_authority_storage::paths::sync_folder;
 use key_authority_storage::write_tx::WriteTx;
 use key_authority_storage::{StorageError, Store};
 use zeroize::Zeroizing;
@@ -88,14 +89,14 @@ pub async fn from_file(store: &Store, file: &Path) -> Result<bool, BootstrapErro
     Ok(true)
 }
 
-/// Makes another root key and returns its token.
+/// Makes another root key and returns its ID and its token.
 ///
 /// # Errors
 /// [`BootstrapError`].
-pub(crate) async fn another(store: &Store) -> Result<Token, BootstrapError> {
+pub(crate) async fn another(store: &Store) -> Result<(KeyId, Token), BootstrapError> {
     let token = mint()?;
-    make_root_key(store.begin().await?, store, &token).await?;
-    Ok(token)
+    let key_id = make_root_key(store.begin().await?, store, &token).await?;
+    Ok((key_id, token))
 }
 
 /// Writes a fresh token to `file`, readable only by its owner, if there is neither the file nor an account `system`.
@@ -136,13 +137,7 @@ pub fn make_private(file: &Path, content: &[u8]) -> std::io::Result<()> {
         linked => linked?,
     }
     removed?;
-    sync_folder_of(file)
-}
-
-/// Syncs the folder of a file, which the file's own sync does not do.
-fn sync_folder_of(file: &Path) -> std::io::Result<()> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::File::open(folder)?.sync_all()
+    sync_folder(file)
 }
 
 /// Reads the token of a root key from its file.
@@ -159,7 +154,7 @@ fn unusable(file: &Path, source: std::io::Error) -> BootstrapError {
     BootstrapError::File { path: file.display().to_string(), source }
 }
 
-async fn make_root_key(tx: WriteTx<'_>, store: &Store, token: &Token) -> Result<(), BootstrapError> {
+async fn make_root_key(tx: WriteTx<'_>, store: &Store, token: &Token) -> Result<KeyId, BootstrapError> {
     let account = if let Some(account) = tx.account(&AccountId::system()).await? {
         account
     } else {
@@ -189,7 +184,7 @@ async fn make_root_key(tx: WriteTx<'_>, store: &Store, token: &Token) -> Result<
         after: Some(snapshot::of_key(&key, tx.now())),
     };
     tx.commit(event).await?;
-    Ok(())
+    Ok(key.id)
 }
 
 fn system_account(tx: &WriteTx<'_>) -> Result<Account, BootstrapError> {

@@ -13,6 +13,7 @@ use key_authority_storage::Store;
 use key_authority_storage::audit_read::LogProof;
 use key_authority_storage::settings::Head;
 use key_authority_storage::sqlite_file::{self, ClaimedFile, Restored, SqliteFileError};
+use key_authority_text_io::is_output_closed;
 use zeroize::Zeroizing;
 
 use super::{bootstrap, check_config, healthcheck, serve, serve_error, startup, usage_error};
@@ -64,6 +65,17 @@ pub(crate) enum CommandError {
     /// Logs or traces cannot be set up.
     #[error(transparent)]
     Telemetry(#[from] telemetry::TelemetryError),
+    /// Standard output is closed.
+    #[error("standard output is closed, so the token would be lost; no key was created")]
+    ClosedOutput,
+    /// The result of a subcommand that has changed something cannot be written.
+    #[error("cannot write to standard output; {done}")]
+    Output {
+        /// What was done.
+        done: String,
+        /// The cause.
+        source: std::io::Error,
+    },
     /// The console, the signal handlers or the runtime failed.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -173,14 +185,25 @@ fn print_line(line: impl Display) -> Result<ExitCode, CommandError> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Prints the result of a subcommand that has changed something. If that fails, the error says what was `done`.
+fn print_result(lines: impl Display, done: impl Display) -> Result<ExitCode, CommandError> {
+    print_line(lines).map_err(|error| match error {
+        CommandError::Io(source) => CommandError::Output { done: done.to_string(), source },
+        error => error,
+    })
+}
+
 async fn migrate(config: &Config) -> Result<ExitCode, CommandError> {
     // A file that does not exist yet is made as the server makes it.
-    let is_missing = config.database.url.file().is_some_and(|path| !path.exists());
-    let file = if is_missing { startup::claim(config)? } else { startup::expect_database(config).map(|()| None)? };
+    let file = startup::claim_or_join(config)?;
     let store = startup::connect_alone(config, &any_keyring()?).await?;
+    if let Some(file) = file {
+        startup::check_file(&store, file).await?;
+    }
     let applied = store.migrate(file.map(ClaimedFile::lock)).await?;
-    store.close().await;
-    print_line(format!("migrations applied: {applied}; the schema is up to date"))
+    startup::close(&store, file).await?;
+    let done = "the schema is up to date";
+    print_result(format!("migrations applied: {applied}; {done}"), done)
 }
 
 /// A keyring for a connection that reads no digest and no hash: any secret will do.
@@ -194,32 +217,43 @@ async fn back_up(config: &Config, to: &Path) -> Result<ExitCode, CommandError> {
     }
     startup::expect_database(config)?;
     let store = startup::connect_alone(config, &any_keyring()?).await?;
-    let head = sqlite_file::back_up(&store, to).await;
-    store.close().await;
-    let Head { revision, hash } = head?;
-    print_line(format!("{}: a backup up to revision {revision}, head {revision}:{hash}", to.display()))
+    let Head { revision, hash } = sqlite_file::back_up(&store, to).await?;
+    let done = format!("{}: a backup up to revision {revision}, head {revision}:{hash}", to.display());
+    print_result(&done, &done)
 }
 
 async fn restore(config: &Config, from: &Path) -> Result<ExitCode, CommandError> {
     let path = config.database.url.file().ok_or(CommandError::NotSqlite)?;
     let keyring = startup::keyring(config, false)?;
     let Restored { head: Head { revision, hash }, replaced } = sqlite_file::restore(&path, from, &keyring).await?;
-    print_line(format!("{}: restored up to revision {revision}, head {revision}:{hash}", path.display()))?;
-    if let Some(replaced) = replaced {
-        print_line(format!("the replaced database is {}", replaced.display()))?;
-    }
-    print_line("keys that were revoked, disabled or deleted after the backup are valid again; end them again")
+    let done = format!("{}: restored up to revision {revision}, head {revision}:{hash}", path.display());
+    let replaced = replaced.map_or_else(String::new, |to| format!("the replaced database is {}\n", to.display()));
+    let advice = "keys that were revoked, disabled or deleted after the backup are valid again; end them again";
+    print_result(format!("{done}\n{replaced}{advice}"), format!("{done}; {advice}"))
 }
 
 async fn another_root_key(config: &Config) -> Result<ExitCode, CommandError> {
-    startup::expect_database(config)?;
+    if is_output_closed() {
+        return Err(CommandError::ClosedOutput);
+    }
+    startup::expect_file(config)?;
+    let file = startup::claim_or_join(config)?;
     let keyring = startup::keyring(config, false)?;
     let store = startup::connect_alone(config, &keyring).await?;
+    if let Some(file) = file {
+        startup::check_file(&store, file).await?;
+    }
     startup::expect_authority(config, &store).await?;
-    startup::prepare(config, &store, None).await?;
-    let token = bootstrap::another(&store).await?;
-    store.close().await;
-    print_line(token.reveal())
+    startup::prepare(config, &store, file.map(ClaimedFile::lock)).await?;
+    if let Some(file) = file {
+        file.complete_first_start().await?;
+    }
+    let (key_id, token) = bootstrap::another(&store).await?;
+    let closed = startup::close(&store, file).await;
+    let lost = format!("the root key {} was created, but its token is lost: delete the key", key_id.as_str());
+    let printed = print_result(token.reveal(), lost)?;
+    closed?;
+    Ok(printed)
 }
 
 /// Parses a head in the form that [`verify_audit`] prints.
@@ -239,7 +273,6 @@ async fn verify_audit(config: &Config, kept: Option<Head>) -> Result<ExitCode, C
         }
     });
     let proof = proof.await?;
-    store.close().await;
     for fault in &proof.faults {
         print_line(fault)?;
     }

@@ -7,9 +7,8 @@ use key_authority_replica::protocol::timings::LeaseTimings;
 use key_authority_storage::Store;
 use key_authority_storage::sqlite_file::{ClaimedFile, Origin, SqliteFileError};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use super::background::{keep_checkpoints, watch_file};
+use super::background::keep_file;
 use super::bootstrap::{self, BootstrapError};
 use super::config::Config;
 use super::connections::ConnectionPlan;
@@ -41,11 +40,12 @@ impl Resources {
     /// [`ServeError`].
     pub(super) async fn open(config: &Config) -> Result<Self, ServeError> {
         // Nothing is made before the file is claimed: another server on the same file depends on it as it is.
-        let file = startup::claim(config)?;
+        let file = startup::claim_to_serve(config).await?;
         let keyring = startup::keyring(config, file.is_some_and(|file| file.origin() == Origin::New))?;
         let plan = ConnectionPlan::agree(config).await?;
         let store = startup::connect(config, &keyring, plan.reads).await?;
         if let Some(file) = file {
+            file.keep_wal_at_close().map_err(StartupError::from)?;
             startup::check_file(&store, file).await?;
         }
         startup::prepare(config, &store, file.map(ClaimedFile::lock)).await?;
@@ -59,40 +59,27 @@ impl Resources {
         let timings = LeaseTimings::agree(&store, config.lease).await?;
         make_first_key(config, &store).await?;
         if let Some(file) = file {
-            file.complete_first_start().map_err(StartupError::from)?;
+            file.complete_first_start().await.map_err(StartupError::from)?;
         }
         warn_of_open_files(config);
         Ok(Self { keyring, store, changes, usage, listens: plan.listens, timings, file })
     }
 
-    /// Starts the checkpoints of an `SQLite` file.
-    pub(super) fn keep_file(&self, tasks: &TaskTracker, ended: &CancellationToken) {
-        if let Some(file) = self.file {
-            tasks.spawn(keep_checkpoints(file, self.changes.clone(), ended.clone()));
-        }
-    }
-
-    /// Waits until the database file is replaced by another program, and returns the error.
-    pub(super) async fn file_replaced(&self) -> SqliteFileError {
-        match self.file {
-            Some(file) => watch_file(file).await,
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Leaves the connections open until the process ends: SQLite would write into the other file when it closes.
-    pub(super) fn abandon(self, error: SqliteFileError) -> ServeError {
-        std::mem::forget(self);
-        error.into()
+    /// Makes the checkpoints of an `SQLite` file until `ended`. Returns an error if another program replaces the file.
+    pub(super) fn keep_file(
+        &self,
+        ended: CancellationToken,
+    ) -> impl Future<Output = Option<SqliteFileError>> + Send + use<> {
+        let (file, store) = (self.file, self.changes.clone());
+        async move { keep_file(file?, store, ended).await }
     }
 
     /// Closes the connections.
     pub(super) async fn close(&self) {
-        if let Some(Err(error)) = self.file.map(ClaimedFile::expect_close) {
-            tracing::warn!(error = %whole(&error), "cannot write the lock file of the SQLite database");
+        if let Err(error) = startup::close(&self.changes, self.file).await {
+            tracing::warn!(error = %whole(&error), "cannot copy the -wal into the SQLite file; the next start reads it");
         }
         self.store.close().await;
-        self.changes.close().await;
         self.usage.close().await;
     }
 }

@@ -74,7 +74,7 @@ pub(crate) async fn serve(config: Config, telemetry: &Telemetry, shutdown: Shutd
     let (tasks, stop_usage) = (TaskTracker::new(), CancellationToken::new());
     tasks.spawn(listeners.side_port.serve(health.clone(), metrics, ended.clone()));
     tasks.spawn(keep_health(health.clone(), Arc::clone(&replica), ended.clone()));
-    resources.keep_file(&tasks, &ended);
+    let mut kept_file = tasks.spawn(resources.keep_file(ended.clone()));
     let usage = tasks.spawn(keep_usage(resources.usage.clone(), Arc::clone(&replica), stop_usage.clone()));
     if let Some(reloader) = listeners.reloader {
         tasks.spawn(reloader.run(shutdown.reload(), ended.clone()));
@@ -85,7 +85,7 @@ pub(crate) async fn serve(config: Config, telemetry: &Telemetry, shutdown: Shutd
         () = announce_ready(&config, &addresses, &resources, &replica) => {}
         () = shutdown.requested() => {}
         _ = replicator.ended() => shutdown.request(),
-        error = resources.file_replaced() => return Err(resources.abandon(error)),
+        Ok(Some(error)) = &mut kept_file => return Err(error.into()),
         Some(Err(error)) = serving.join_next() => {
             failed = Some(error);
             shutdown.request();

@@ -3,6 +3,7 @@
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use key_authority_domain::secret::Keyring;
 use key_authority_domain::text::ValidationError;
@@ -17,8 +18,14 @@ use zeroize::Zeroizing;
 
 use crate::entropy::{self, EntropyError};
 use crate::program::bootstrap::make_private;
-use crate::program::config::{Config, SECRET_FILE};
+use crate::program::config::Config;
 use crate::text_file;
+
+/// How often, and how many times, a file that another process has is claimed again.
+const CLAIM_INTERVAL: Duration = Duration::from_millis(100);
+const CLAIM_RETRIES: u32 = 10;
+/// The connections of a subcommand while it starts.
+const SUBCOMMAND_CONNECTIONS: u32 = 2;
 
 /// Why the authority secret or the database cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -93,8 +100,8 @@ pub(crate) enum StartupError {
     },
     /// The database accepts too few connections.
     #[error(
-        "the database accepts {free} connections of this user now, and the server needs {needed}; raise the limit of \
-         the user (CONNECTION LIMIT, max_user_connections), of the server (max_connections) or of the pooler, or close \
+        "the database accepts {free} connections of this user now, and {needed} are necessary; raise the limit of the \
+         user (CONNECTION LIMIT, max_user_connections), of the server (max_connections) or of the pooler, or close \
          other connections"
     )]
     TooFewConnections {
@@ -150,15 +157,53 @@ pub(crate) fn claim(config: &Config) -> Result<Option<&'static ClaimedFile>, Sta
     Ok(Some(ClaimedFile::claim(&path, &traces(config))?))
 }
 
-/// The files that the embedded default makes together with its database.
+/// The file that the embedded default makes together with its database, and that nobody else makes. An operator may put
+/// a secret in place before the first start.
 fn traces(config: &Config) -> Vec<PathBuf> {
-    if !config.database.embedded {
-        return Vec::new();
+    let is_made = config.database.embedded && config.bootstrap_token_file.is_none();
+    is_made.then(|| config.root_token_file()).into_iter().collect()
+}
+
+/// As [`claim`], but a subcommand may use the file for a moment.
+///
+/// # Errors
+/// [`StartupError`].
+pub(crate) async fn claim_to_serve(config: &Config) -> Result<Option<&'static ClaimedFile>, StartupError> {
+    for _ in 0..CLAIM_RETRIES {
+        match claim(config) {
+            Err(StartupError::SqliteFile(SqliteFileError::Taken(_))) => tokio::time::sleep(CLAIM_INTERVAL).await,
+            claimed => return claimed,
+        }
     }
-    let secret = config.data_dir.join(SECRET_FILE);
-    let secret = (config.secret_file.as_ref() == Some(&secret)).then_some(secret);
-    let root_token = config.bootstrap_token_file.is_none().then(|| config.root_token_file());
-    secret.into_iter().chain(root_token).collect()
+    claim(config)
+}
+
+/// As [`claim`], for a subcommand that changes the database, also while a server runs. Returns `None` then.
+///
+/// # Errors
+/// [`StartupError`].
+pub(crate) fn claim_or_join(config: &Config) -> Result<Option<&'static ClaimedFile>, StartupError> {
+    match claim(config) {
+        Err(StartupError::SqliteFile(SqliteFileError::Taken(_))) => expect_database(config).map(|()| None),
+        claimed => claimed,
+    }
+}
+
+/// Closes the connections of `store`, and lets them remove the `-wal` of a claimed file. If that is not possible, or
+/// this is not called because of an error, the next start finds the changes in the `-wal`.
+///
+/// # Errors
+/// [`StartupError`]. The connections are closed then too.
+pub(crate) async fn close(store: &Store, file: Option<&'static ClaimedFile>) -> Result<(), StartupError> {
+    let last = async {
+        if let Some(file) = file {
+            store.close_file(file, u32::from_ne_bytes(entropy::bytes()?)).await?;
+        }
+        Ok(())
+    };
+    let last = last.await;
+    store.close().await;
+    last
 }
 
 /// Checks the file of an `SQLite` database for a subcommand that does not make one.
@@ -166,11 +211,21 @@ fn traces(config: &Config) -> Vec<PathBuf> {
 /// # Errors
 /// [`StartupError`].
 pub(crate) fn expect_database(config: &Config) -> Result<(), StartupError> {
+    expect_file(config)?;
     match config.database.url.file() {
-        // Connecting to a missing file would create it.
-        Some(path) if !path.exists() => Err(StartupError::NoDatabase { path }),
         Some(path) => Ok(sqlite_file::inspect(&path)?),
         None => Ok(()),
+    }
+}
+
+/// Checks that the file of an `SQLite` database exists. A connection or a claim would make it.
+///
+/// # Errors
+/// [`StartupError::NoDatabase`].
+pub(crate) fn expect_file(config: &Config) -> Result<(), StartupError> {
+    match config.database.url.file() {
+        Some(path) if !path.exists() => Err(StartupError::NoDatabase { path }),
+        _ => Ok(()),
     }
 }
 
@@ -231,8 +286,11 @@ pub(crate) async fn connect(config: &Config, keyring: &Arc<Keyring>, connections
 /// [`StartupError`].
 pub(crate) async fn connect_alone(config: &Config, keyring: &Arc<Keyring>) -> Result<Store, StartupError> {
     // Two sessions show whether a pooler shares them.
-    sessions(config, 2).await?;
-    connect(config, keyring, 1).await
+    let needed = SUBCOMMAND_CONNECTIONS;
+    match sessions(config, needed).await? {
+        free if free < needed => Err(StartupError::TooFewConnections { free, needed }),
+        _ => connect(config, keyring, 1).await,
+    }
 }
 
 fn check_folder(config: &Config) -> Result<(), StartupError> {
@@ -250,12 +308,13 @@ pub(crate) async fn check_file(store: &Store, file: &ClaimedFile) -> Result<(), 
     let path = file.path();
     match file.origin() {
         Origin::New => {}
-        Origin::Served if store.has_schema().await.map_err(SqliteFileError::from)? => {}
+        Origin::Served if store.has_schema().await? => {}
         Origin::Served => return Err(SqliteFileError::NoAuthority { path: path.to_owned() }.into()),
         Origin::Elsewhere => {
             tracing::warn!(
                 file = %path.display(),
-                "the SQLite file is not the one that this server wrote last (a restore, a move or an upgrade); checking it"
+                "the SQLite file may not be the one that this server wrote last (a restore, a move, an upgrade or a \
+                 crash within a checkpoint); checking it"
             );
             store.check_integrity(path).await?;
         }
@@ -272,7 +331,8 @@ pub(crate) async fn expect_authority(config: &Config, store: &Store) -> Result<(
     match store.has_schema().await {
         Ok(true) => Ok(()),
         Ok(false) => Err(StartupError::NoAuthority { url: url() }),
-        Err(source) => Err(unusable_database(config, source)),
+        Err(SchemaError::Storage(source)) => Err(unusable_database(config, source)),
+        Err(error) => Err(error.into()),
     }
 }
 

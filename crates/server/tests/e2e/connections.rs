@@ -79,7 +79,7 @@ async fn five_connections_are_enough_for_twenty_callers(database: Database) {
 async fn a_start_without_enough_connections_names_the_limit(database: Database) {
     let authority = limited(database, 2).await;
     let text = refusal(&authority).await.text();
-    assert!(text.contains("accepts 2 connections of this user now, and the server needs 3"), "{text}");
+    assert!(text.contains("accepts 2 connections of this user now, and 3 are necessary"), "{text}");
     authority.database().limit_connections(4);
     let mut first = authority;
     first.restart().await;
@@ -90,6 +90,34 @@ async fn a_start_without_enough_connections_names_the_limit(database: Database) 
     assert!(text.contains(cause), "{text}");
     first.client().new_account("acme", KeyPolicy::default()).await;
     work(first.client()).await;
+}
+
+async fn a_subcommand_needs_two_connections_to_detect_a_pooler(database: Database) {
+    let mut authority = limited(database, 1).await;
+    let text = authority.subcommand(&["migrate"], &[]).await.badly().text();
+    assert!(text.contains("accepts 1 connections of this user now, and 2 are necessary"), "{text}");
+    authority.database().limit_connections(3);
+    authority.subcommand(&["migrate"], &[]).await.well();
+    authority.restart().await;
+}
+
+/// Other clients have the connections for a moment, as the sessions of an earlier process may.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_moment_of_few_connections_decides_nothing() {
+    let mut authority = limited(Database::Postgres, 17).await;
+    let url = authority.database().url(None).unwrap();
+    let mut others = JoinSet::new();
+    for _ in 0..15 {
+        let mut client = tokio::process::Command::new("psql");
+        client.args(["--no-psqlrc", "-q", "-c", "SELECT pg_sleep(1.5)", "-d", &url]).kill_on_drop(true);
+        client.stdout(std::process::Stdio::null());
+        others.spawn(async move { client.status().await });
+    }
+    let user = &authority.database().server_login().user;
+    let count = format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{user}'");
+    eventually("they are connected", async || (authority.database().sql(&count) == "15").then_some(())).await;
+    authority.restart().await;
+    assert!(!authority.output().contains("the database accepts few connections"), "{}", authority.output());
 }
 
 async fn a_start_on_a_silent_database_is_explained(database: Database) {
@@ -139,5 +167,6 @@ on_database_servers! {
     three_connections_are_enough_for_twenty_callers,
     five_connections_are_enough_for_twenty_callers,
     a_start_without_enough_connections_names_the_limit,
+    a_subcommand_needs_two_connections_to_detect_a_pooler,
     a_start_on_a_silent_database_is_explained,
 }

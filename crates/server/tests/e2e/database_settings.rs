@@ -105,7 +105,47 @@ async fn a_user_who_may_not_change_rows_is_refused_with_the_statement_that_helps
     work(&authority).await;
 }
 
+async fn a_user_without_any_privilege_on_the_tables_is_refused_with_the_statement_that_helps(database: Database) {
+    let mut authority = Setup::on(database).password(PASSWORD).start().await;
+    assert!(authority.stop().await.success());
+    let user = authority.database().server_login().user.clone();
+    let without = match database {
+        Database::Postgres => vec![
+            "ALTER SCHEMA public OWNER TO CURRENT_USER".to_owned(),
+            format!("ALTER DATABASE {user} OWNER TO CURRENT_USER"),
+            format!("REASSIGN OWNED BY {user} TO CURRENT_USER"),
+            "REVOKE ALL ON SCHEMA public FROM PUBLIC".to_owned(),
+        ],
+        // It may connect to the database, and nothing else.
+        _ => vec![
+            format!("REVOKE ALL ON {user}.* FROM '{user}'@'%'"),
+            format!("GRANT CREATE TEMPORARY TABLES ON {user}.* TO '{user}'@'%'"),
+        ],
+    };
+    let without: Vec<&str> = without.iter().map(String::as_str).collect();
+    authority.database().sql_each(&without);
+    let bootstrap = authority.subcommand(&["bootstrap", "--no-migrate"], &[]).await.badly().text();
+    let mut command = authority.serve_command();
+    command.arg("--no-migrate");
+    let serve = run(command).await.badly().text();
+    let grants = statement(&serve).to_owned();
+    assert_eq!(statement(&bootstrap), grants);
+    authority.database().sql(&grants);
+    authority.restart().await;
+    work(&authority).await;
+    // The audit log can still not be changed.
+    let may_change = match database {
+        Database::Postgres => format!("SELECT has_table_privilege('{user}', 'audit_event', 'UPDATE, DELETE')"),
+        _ => format!(
+            "SELECT count(*) FROM information_schema.table_privileges WHERE table_name = 'audit_event' \
+             AND grantee LIKE '%{user}%' AND privilege_type IN ('UPDATE', 'DELETE')"
+        ),
+    };
+    assert!(["f", "0"].contains(&authority.database().sql(&may_change).as_str()));
+}
+
 on_database_servers! {
+    a_user_without_any_privilege_on_the_tables_is_refused_with_the_statement_that_helps,
     a_user_who_may_not_create_tables_is_refused_with_the_statement_that_helps,
     a_user_who_may_not_change_rows_is_refused_with_the_statement_that_helps,
 }

@@ -1,7 +1,9 @@
 //! The file of the embedded database, as operators copy, restore, move, link and damage it. A server starts on the state
 //! that they meant, or it does not start and says what to do: never on another state, and never as a new authority.
 
+mod backup;
 mod beginning;
+mod closing;
 mod damage;
 mod names;
 mod restore;

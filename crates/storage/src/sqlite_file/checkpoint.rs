@@ -2,8 +2,9 @@
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
-use super::claim::{ClaimedFile, running};
+use super::claim::ClaimedFile;
 use super::error::SqliteFileError;
+use super::mark::{Mark, running};
 use crate::error::StorageError;
 use crate::store::Store;
 use crate::writer_queue::Urgency;
@@ -14,33 +15,46 @@ impl Store {
     ///
     /// # Errors
     /// If the file cannot be written, or another process holds its lock. Nothing is lost then.
-    pub async fn checkpoint(&self, file: &ClaimedFile, random: u32) -> Result<bool, SqliteFileError> {
-        // SQLite reads the value as a signed number; checkpoints have even values.
-        let (next, mut possible) = {
-            let marks = file.marks();
-            if marks.is_closing {
-                return Ok(false);
-            }
-            (marks.next.unwrap_or(random & 0x7fff_fffe), marks.with_running())
-        };
-        if !possible.is_empty() {
-            possible.push(next);
-            file.set_values(possible)?;
+    pub async fn checkpoint(&self, file: &'static ClaimedFile, random: u32) -> Result<bool, SqliteFileError> {
+        let Some(value) = self.copy_whole_wal(file, random).await? else { return Ok(false) };
+        file.set_mark(Mark::Served(value)).await?;
+        self.set_user_version(running(value)).await?;
+        Ok(true)
+    }
+
+    /// Makes the last checkpoint. Then the last connection that closes removes the `-wal`. Returns false if that was not
+    /// possible: the next start reads the `-wal`.
+    ///
+    /// # Errors
+    /// As [`Store::checkpoint`], or [`SqliteFileError::Replaced`]. Nothing is lost then.
+    pub async fn close_file(&self, file: &'static ClaimedFile, random: u32) -> Result<bool, SqliteFileError> {
+        file.check_unchanged()?;
+        // A first start that is not complete keeps its mark, with which the header may have any value.
+        if file.mark() != Mark::New {
+            let Some(value) = self.copy_whole_wal(file, random).await? else { return Ok(false) };
+            file.set_mark(Mark::Closed(value)).await?;
         }
-        file.marks().next = Some(next);
+        file.copy_wal_at_close()?;
+        Ok(true)
+    }
+
+    /// Copies the whole `-wal`, and returns the value that the header has then. The mark does not say so yet.
+    async fn copy_whole_wal(&self, file: &'static ClaimedFile, random: u32) -> Result<Option<u32>, SqliteFileError> {
+        let mark = file.mark();
+        let next = match mark {
+            // Of a checkpoint that did not reach the end.
+            Mark::Copying { to, .. } => to,
+            // SQLite reads the value as a signed number; checkpoints have even values.
+            _ => random & 0x7fff_fffe,
+        };
+        if let Some(from) = mark.last() {
+            file.set_mark(Mark::Copying { from, to: next }).await?;
+        }
         // The long part comes first. Then no change of this server runs, so that the end is reached.
         self.copy_wal().await?;
-        {
-            let _turn = self.writers.own_turn(Urgency::Ordinary).await;
-            self.set_user_version(next).await?;
-            if !self.copy_wal().await? {
-                return Ok(false);
-            }
-        }
-        file.set_values(vec![next])?;
-        file.marks().next = None;
-        self.set_user_version(running(next)).await?;
-        Ok(true)
+        let _turn = self.writers.own_turn(Urgency::Ordinary).await;
+        self.set_user_version(next).await?;
+        Ok(self.copy_wal().await?.then_some(next))
     }
 
     async fn set_user_version(&self, value: u32) -> Result<(), StorageError> {

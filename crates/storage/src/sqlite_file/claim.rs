@@ -1,35 +1,20 @@
-//! The checks of a database file before SQLite opens it, and the claim of the only server.
+//! The claim of the only server on a database file, before SQLite opens it.
 
-use std::collections::BTreeSet;
 use std::fs::{File, Metadata};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use nix::fcntl::{FcntlArg, fcntl};
-use nix::libc;
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
 use super::error::{SqliteFileError, failed};
-use super::header::{self, Content, Header};
-use super::mark::{Mark, VALUES_MAX};
-use super::paths::{beside, size, sync_folder};
+use super::header::{self, Content};
+use super::locks;
+use super::mark::{Mark, running};
+use super::origin::{Origin, judge};
 use crate::error::StorageError;
 use crate::exclusive_lock::{ExclusiveLock, ExclusiveLockError, LOCK_ENDING};
-
-/// The byte of the database file that a server locks. SQLite locks the 512 bytes before it, which no page occupies.
-const LOCK_BYTE: libc::off_t = 0x4000_0200;
-
-/// Where a database file comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    /// It does not exist yet, or its first start is not complete.
-    New,
-    /// A server of this build served it last, at this place.
-    Served,
-    /// It was restored, moved or replaced, or an earlier build served it.
-    Elsewhere,
-}
+use crate::paths::{beside, size, sync_folder};
 
 /// A database file that this process alone serves.
 ///
@@ -42,22 +27,14 @@ pub struct ClaimedFile {
     file: File,
     lock: ExclusiveLock,
     origin: Origin,
-    marks: Mutex<Marks>,
-}
-
-/// The marks of a file that is served.
-#[derive(Debug, Default)]
-pub(super) struct Marks {
-    /// The values that the header may have; empty before the first complete checkpoint.
-    pub(super) values: Vec<u32>,
-    /// The value of a checkpoint that did not reach the end.
-    pub(super) next: Option<u32>,
-    /// Whether the connections are being closed: the last one copies the `-wal` into the file.
-    pub(super) is_closing: bool,
+    /// What the lock file says.
+    mark: Mutex<Mark>,
 }
 
 impl ClaimedFile {
-    /// Claims the file, and makes an empty one if there is none and no `trace` of an earlier one exists.
+    /// Claims the file, and makes an empty one if there is none and no `trace` of an earlier one exists. The connections
+    /// of this process may be closed at any time: only [`Store::close_file`](crate::Store::close_file) lets SQLite
+    /// remove the `-wal`.
     ///
     /// # Errors
     /// [`SqliteFileError`].
@@ -66,15 +43,12 @@ impl ClaimedFile {
         let lock = lock_name(&path)?;
         let mark = Mark::read(lock.file()).map_err(failed(&path))?;
         let (file, mark) = open(&path, mark, &lock, traces)?;
-        let metadata = file.metadata().map_err(failed(&path))?;
-        check_names(&path, &metadata)?;
-        lock_file(&path, &file)?;
-        let content = header::read(&file).map_err(failed(&path))?;
-        let (origin, mark) = judge(&path, content, metadata.len(), mark)?;
+        check_names(&path, &file.metadata().map_err(failed(&path))?)?;
+        locks::lock_for_server(&path, &file)?;
+        keep_wal_at_close(&path, &file)?;
+        let (origin, mark) = judge(&path, &file, mark)?;
         mark.write(lock.file()).map_err(failed(&path))?;
-        let values = if let Mark::Values(values) = mark { values } else { Vec::new() };
-        let marks = Mutex::new(Marks { values, ..Marks::default() });
-        Ok(Box::leak(Box::new(Self { path, file, lock, origin, marks })))
+        Ok(Box::leak(Box::new(Self { path, file, lock, origin, mark: Mutex::new(mark) })))
     }
 
     /// Where the file comes from.
@@ -95,16 +69,25 @@ impl ClaimedFile {
         &self.lock
     }
 
+    /// Lets no connection copy the `-wal` when it closes. A claim does so by itself if the file is in WAL mode; call this
+    /// after SQLite has put it into that mode.
+    ///
+    /// # Errors
+    /// If the file cannot be locked.
+    pub fn keep_wal_at_close(&self) -> Result<(), SqliteFileError> {
+        locks::keep_wal_at_close(&self.path, &self.file)
+    }
+
+    pub(super) fn copy_wal_at_close(&self) -> Result<(), SqliteFileError> {
+        locks::copy_wal_at_close(&self.path, &self.file)
+    }
+
     /// Records that the authority exists: from now on, a missing file is a lost one.
     ///
     /// # Errors
     /// If the lock file cannot be written.
-    pub fn complete_first_start(&self) -> Result<(), SqliteFileError> {
-        if self.origin == Origin::New {
-            Mark::Adopted.write(self.lock.file()).map_err(failed(&self.path))
-        } else {
-            Ok(())
-        }
+    pub async fn complete_first_start(&'static self) -> Result<(), SqliteFileError> {
+        if self.mark() == Mark::New { self.set_mark(Mark::Adopted).await } else { Ok(()) }
     }
 
     /// The size of the `-wal`.
@@ -112,15 +95,16 @@ impl ClaimedFile {
     /// # Errors
     /// If it cannot be read.
     pub fn wal_size(&self) -> Result<u64, SqliteFileError> {
-        size(&beside(&self.path, "-wal"))
+        let wal = beside(&self.path, "-wal");
+        size(&wal).map_err(failed(&wal))
     }
 
     /// Checks that the path still leads to the claimed file, and that no other program has overwritten it. Returns
-    /// whether another program has made a checkpoint: then the next checkpoint of the server is due.
+    /// whether another program has made a checkpoint: then the next checkpoint of the server is due. Call it between
+    /// checkpoints, not within one.
     ///
     /// # Errors
-    /// [`SqliteFileError::Replaced`]. The process must then end without closing its connections, since SQLite would
-    /// write the `-wal` into the wrong file.
+    /// [`SqliteFileError::Replaced`].
     pub fn check_unchanged(&self) -> Result<bool, SqliteFileError> {
         let replaced = |what| SqliteFileError::Replaced { path: self.path.clone(), what };
         let mine = self.file.metadata().map_err(failed(&self.path))?;
@@ -130,81 +114,66 @@ impl ClaimedFile {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(replaced("removed")),
             Err(error) => return Err(failed(&self.path)(error)),
         }
-        // The lock on the values keeps a checkpoint of this process from changing the header in between.
-        let marks = self.marks();
-        match header::read(&self.file).map_err(failed(&self.path))? {
-            Content::Database(header) if marks.may_be(header.user_version) => {
-                Ok(!marks.values.is_empty() && !marks.values.contains(&header.user_version))
-            }
-            _ => Err(replaced("overwritten")),
-        }
-    }
-
-    /// Prepares for the end of the connections: the last one copies the `-wal` into the file. There are no checkpoints
-    /// from then on.
-    ///
-    /// # Errors
-    /// If the lock file cannot be written.
-    pub fn expect_close(&self) -> Result<(), SqliteFileError> {
-        let with_running = {
-            let mut marks = self.marks();
-            marks.is_closing = true;
-            marks.with_running()
+        let Content::Database(header) = header::read(&self.file).map_err(failed(&self.path))? else {
+            return Err(replaced("overwritten"));
         };
-        self.set_values(with_running)
-    }
-
-    pub(super) fn marks(&self) -> MutexGuard<'_, Marks> {
-        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Replaces the values that the header may have, durably. Without values, the file keeps the mark that it has.
-    pub(super) fn set_values(&self, values: Vec<u32>) -> Result<(), SqliteFileError> {
-        let mut marks = self.marks();
-        if values.is_empty() {
-            return Ok(());
+        let (value, mark) = (header.user_version, self.mark());
+        match mark.last() {
+            Some(last) if value == running(last) => Ok(true),
+            Some(last) if value != last && !matches!(mark, Mark::Copying { to, .. } if to == value) => {
+                Err(replaced("overwritten"))
+            }
+            _ => Ok(false),
         }
-        // Each crash within a checkpoint leaves more possible values.
-        let mark = if values.len() > VALUES_MAX { Mark::Adopted } else { Mark::Values(values.clone()) };
-        mark.write(self.lock.file()).map_err(failed(&self.path))?;
-        marks.values = values;
-        Ok(())
+    }
+
+    /// What the lock file says.
+    pub(super) fn mark(&self) -> Mark {
+        self.marked().clone()
+    }
+
+    /// Replaces the content of the lock file, durably.
+    pub(super) async fn set_mark(&'static self, mark: Mark) -> Result<(), SqliteFileError> {
+        let write = move || {
+            mark.write(self.lock.file())?;
+            *self.marked() = mark;
+            Ok(())
+        };
+        let written = tokio::task::spawn_blocking(write).await.unwrap_or_else(|error| Err(error.into()));
+        written.map_err(failed(&beside(&self.path, LOCK_ENDING)))
+    }
+
+    fn marked(&self) -> MutexGuard<'_, Mark> {
+        self.mark.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Marks {
-    /// Whether the header can have the value, by a checkpoint of the server or of another program.
-    fn may_be(&self, value: u32) -> bool {
-        self.values.is_empty() || self.with_running().contains(&value)
-    }
-
-    /// The values, and those that the database has after them.
-    pub(super) fn with_running(&self) -> Vec<u32> {
-        self.values.iter().flat_map(|value| [*value, running(*value)]).collect::<BTreeSet<_>>().into_iter().collect()
-    }
-}
-
-/// The value of the database between two checkpoints, which is in the `-wal` only. Checkpoints have even values.
-pub(super) fn running(value: u32) -> u32 {
-    value | 1
-}
-
-/// Checks a database file for a program that is not the server of the file. A server that runs checks for itself.
+/// Checks a database file for a program that is not the server of the file. A server that runs checks for itself. For
+/// the rest of the process, no connection copies the `-wal` when it closes.
 ///
 /// # Errors
 /// [`SqliteFileError`].
 pub fn inspect(path: &Path) -> Result<(), SqliteFileError> {
     let path = resolved(path)?;
-    let lock = match ExclusiveLock::shared_on(&path) {
-        Err(ExclusiveLockError::Taken { .. }) => return Ok(()),
-        lock => lock?,
-    };
-    let mark = lock.map_or(Ok(Mark::Unknown), |lock| Mark::read(lock.file())).map_err(failed(&path))?;
     let file = File::options().read(true).write(true).open(&path).map_err(failed(&path))?;
-    let metadata = file.metadata().map_err(failed(&path))?;
-    check_names(&path, &metadata)?;
-    let content = header::read(&file).map_err(failed(&path))?;
-    judge(&path, content, metadata.len(), mark).map(|_| ())
+    check_names(&path, &file.metadata().map_err(failed(&path))?)?;
+    keep_wal_at_close(&path, &file)?;
+    match ExclusiveLock::shared_on(&path) {
+        Err(ExclusiveLockError::Taken { .. }) => {}
+        lock => {
+            // It is held until the file is judged, so that no server begins to change the file.
+            let lock = lock?;
+            let mark = lock.as_ref().map_or(Ok(Mark::Unknown), |lock| Mark::read(lock.file()));
+            judge(&path, &file, mark.map_err(failed(&path))?)?;
+        }
+    }
+    Box::leak(Box::new(file));
+    Ok(())
+}
+
+/// Lets no connection copy the `-wal` when it closes, if the file is in WAL mode.
+fn keep_wal_at_close(path: &Path, file: &File) -> Result<(), SqliteFileError> {
+    if header::read(file).map_err(failed(path))?.is_wal() { locks::keep_wal_at_close(path, file) } else { Ok(()) }
 }
 
 /// Takes the lock that excludes servers of the same name, also of earlier builds.
@@ -239,7 +208,7 @@ fn open(path: &Path, mark: Mark, lock: &ExclusiveLock, traces: &[PathBuf]) -> Re
                 Mark::New.write(lock.file()).map_err(failed(path))?;
             }
             let made = options.create_new(true).open(path).map_err(failed(path))?;
-            sync_folder(path)?;
+            sync_folder(path).map_err(failed(path))?;
             Ok((made, Mark::New))
         }
         Err(_) if path.is_dir() => Err(SqliteFileError::NotAFile { path: path.to_owned() }),
@@ -273,66 +242,12 @@ fn check_names(path: &Path, metadata: &Metadata) -> Result<(), SqliteFileError> 
     }
 }
 
-/// Locks the file itself. The lock belongs to the open file, so it is independent of the locks of SQLite.
-#[expect(clippy::cast_possible_truncation, reason = "the constants of libc are small, and the fields are shorter")]
-fn lock_file(path: &Path, file: &File) -> Result<(), SqliteFileError> {
-    let byte = libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: LOCK_BYTE,
-        l_len: 1,
-        l_pid: 0,
-    };
-    match fcntl(file, FcntlArg::F_OFD_SETLK(&byte)) {
-        Ok(_) => Ok(()),
-        Err(nix::Error::EAGAIN | nix::Error::EACCES) => {
-            Err(ExclusiveLockError::Taken { path: path.display().to_string() }.into())
-        }
-        Err(error) => Err(failed(path)(error.into())),
-    }
-}
-
-/// Decides where a file comes from, and what the lock file says from now on.
-fn judge(path: &Path, content: Content, bytes: u64, mark: Mark) -> Result<(Origin, Mark), SqliteFileError> {
-    let damaged = |finding: &str| SqliteFileError::Damaged { path: path.to_owned(), finding: finding.to_owned() };
-    let Header { user_version, bytes: bytes_expected } = match content {
-        Content::Database(header) => header,
-        Content::Empty if mark == Mark::New => return Ok((Origin::New, Mark::New)),
-        Content::Empty => return Err(SqliteFileError::NoAuthority { path: path.to_owned() }),
-        Content::Other => return Err(damaged("is not an SQLite database")),
-    };
-    let (wal, journal) = (beside(path, "-wal"), beside(path, "-journal"));
-    let has_wal = size(&wal)? > 0;
-    let is_complete = matches!(mark, Mark::Values(_)) || mark == Mark::Unknown;
-    if is_complete && size(&journal)? > 0 {
-        return Err(SqliteFileError::Leftover { path: path.to_owned(), leftover: journal });
-    }
-    if !has_wal && bytes_expected.is_some_and(|expected| bytes < expected) {
-        return Err(damaged("is cut off"));
-    }
-    Ok(match mark {
-        Mark::New => (Origin::New, Mark::New),
-        Mark::Values(values) if has_wal && values.contains(&user_version) => (Origin::Served, Mark::Values(values)),
-        Mark::Values(_) if has_wal => return Err(SqliteFileError::Leftover { path: path.to_owned(), leftover: wal }),
-        // The last connection that closed has copied the `-wal` into the file. The value of a checkpoint alone would mean
-        // that the `-wal` is lost, unless the server expected the close.
-        Mark::Values(values) if is_closed(&values, user_version) => (Origin::Served, Mark::Values(vec![user_version])),
-        Mark::Values(_) | Mark::Adopted | Mark::Unknown => (Origin::Elsewhere, Mark::Adopted),
-    })
-}
-
-/// Whether a file without a `-wal` was closed, and has its end.
-fn is_closed(values: &[u32], value: u32) -> bool {
-    let is_running = value == running(value);
-    values.iter().any(|known| running(*known) == running(value)) && (is_running || values.contains(&running(value)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_file_has_one_claim_by_whatever_name() {
+    fn a_file_has_one_claim_under_any_name() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys.db");
         let claimed = ClaimedFile::claim(&path, &[]).unwrap();

@@ -1,6 +1,8 @@
 //! Backups of a database file, and their restoration.
 
 use std::fs::File;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,10 +12,18 @@ use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use super::claim::lock_name;
 use super::error::{SqliteFileError, failed};
 use super::mark::Mark;
-use super::paths::{beside, size, sync_folder};
+use super::origin::judge;
 use crate::error::StorageError;
+use crate::exclusive_lock::LOCK_ENDING;
+use crate::migrate::SchemaError;
+use crate::paths::{beside, size, sync_folder};
 use crate::settings::Head;
 use crate::store::Store;
+
+/// The endings of the files that SQLite would apply to a database file.
+const LOGS: [&str; 2] = ["-wal", "-journal"];
+/// The endings of the files of a database.
+const FILES: [&str; 4] = ["", "-wal", "-journal", "-shm"];
 
 /// What a restoration did.
 #[derive(Debug)]
@@ -30,37 +40,37 @@ pub struct Restored {
 /// # Errors
 /// [`SqliteFileError`]. There is no file `to` then.
 pub async fn back_up(store: &Store, to: &Path) -> Result<Head, SqliteFileError> {
-    if to.symlink_metadata().is_ok() {
-        return Err(SqliteFileError::Exists { path: to.to_owned() });
-    }
     let partial = beside(to, ".partial");
-    remove_database(&partial)?;
-    let statement = Statement::from_sql_and_values(
-        DbBackend::Sqlite,
-        "VACUUM INTO ?",
-        [partial.to_string_lossy().into_owned().into()],
-    );
-    let copied = store.db.execute_raw(statement).await.map_err(StorageError::from);
-    let copied = match copied {
-        Ok(_) => check_copy(&partial, store.keyring(), Use::Keep).await,
-        Err(error) => Err(error.into()),
-    };
-    let head = match copied {
-        Ok(head) => head,
-        Err(error) => {
-            remove_database(&partial)?;
-            return Err(error);
+    for path in [to, partial.as_path()] {
+        // SQLite would apply a log to the copy.
+        if let Some(path) = FILES.map(|ending| beside(path, ending)).into_iter().find(|path| exists(path)) {
+            return Err(SqliteFileError::Exists { path });
         }
-    };
-    File::open(&partial).and_then(|file| file.sync_all()).map_err(failed(&partial))?;
-    std::fs::rename(&partial, to).map_err(failed(to))?;
-    sync_folder(to)?;
+    }
+    // SQLite copies into an empty file. Only this process made it, so that it may remove it.
+    create(&partial)?;
+    let made = copy_into(store, &partial, to).await;
+    remove_database(&partial)?;
+    let head = made?;
+    sync_folder(to).map_err(failed(to))?;
+    Ok(head)
+}
+
+/// Copies the database to `partial`, checks the copy, and gives it the name `to` as well.
+async fn copy_into(store: &Store, partial: &Path, to: &Path) -> Result<Head, SqliteFileError> {
+    let name = partial.to_string_lossy().into_owned();
+    let statement = Statement::from_sql_and_values(DbBackend::Sqlite, "VACUUM INTO ?", [name.into()]);
+    store.db.execute_raw(statement).await.map_err(StorageError::from)?;
+    let head = check_copy(partial, store.keyring(), Use::Keep).await?;
+    File::open(partial).and_then(|file| file.sync_all()).map_err(failed(partial))?;
+    // Unlike a renaming, it does not replace a file that another program has put there in the meantime.
+    std::fs::hard_link(partial, to).map_err(failed(to))?;
     Ok(head)
 }
 
 /// Replaces the database file at `path` by the backup `from`, while no server runs. The replaced file is kept, with its
-/// `-wal`. If this is interrupted, either the old file or the new one is complete at `path`, or none is there and a
-/// server does not start.
+/// `-wal`. If this is interrupted, a server either finds the old file or the new one, or it does not start; a repeated
+/// restoration succeeds.
 ///
 /// # Errors
 /// [`SqliteFileError`]. The database file is unchanged then, unless a file could not be renamed.
@@ -76,26 +86,47 @@ pub async fn restore(path: &Path, from: &Path, keyring: &Arc<Keyring>) -> Result
             return Err(error);
         }
     };
-    let replaced = move_away(&path)?;
-    Mark::Adopted.write(lock.file()).map_err(failed(&path))?;
+    let replaced = keep_files(&path)?;
+    // Until the logs are gone, the mark shows a server that they do not belong to the new file.
     std::fs::rename(&partial, &path).map_err(failed(&path))?;
-    sync_folder(&path)?;
+    sync_folder(&path).map_err(failed(&path))?;
+    LOGS.iter().chain(&["-shm"]).try_for_each(|ending| remove_if_present(&beside(&path, ending)))?;
+    sync_folder(&path).map_err(failed(&path))?;
+    Mark::Adopted.write(lock.file()).map_err(failed(&path))?;
     Ok(Restored { head, replaced })
 }
 
 /// Copies a backup with its logs, and checks the copy.
 async fn take_copy(from: &Path, partial: &Path, keyring: &Arc<Keyring>) -> Result<Head, SqliteFileError> {
-    // The logs beside a backup belong to it. The backup itself is not opened, since SQLite would change it.
-    std::fs::copy(from, partial).map_err(failed(from))?;
-    for ending in ["-wal", "-journal"] {
-        let log = beside(from, ending);
-        if log.exists() {
-            std::fs::copy(&log, beside(partial, ending)).map_err(failed(&log))?;
-        }
+    // The backup itself is not opened, since SQLite would change it.
+    copy(from, partial)?;
+    for ending in logs_of(from)? {
+        copy(&beside(from, ending), &beside(partial, ending))?;
     }
     let head = check_copy(partial, keyring, Use::Serve).await?;
     File::open(partial).and_then(|file| file.sync_all()).map_err(failed(partial))?;
     Ok(head)
+}
+
+/// The endings of the logs beside a backup, which belong to it. The lock file of a whole folder shows that.
+fn logs_of(from: &Path) -> Result<Vec<&'static str>, SqliteFileError> {
+    let mut logs = Vec::new();
+    for ending in LOGS {
+        let log = beside(from, ending);
+        if size(&log).map_err(failed(&log))? > 0 {
+            logs.push(ending);
+        }
+    }
+    let Some(first) = logs.first() else { return Ok(logs) };
+    let mark = match File::open(beside(from, LOCK_ENDING)) {
+        Ok(file) => Mark::read(&file).map_err(failed(from))?,
+        Err(_) => Mark::Unknown,
+    };
+    if mark.last().is_none() {
+        return Err(SqliteFileError::UnknownLog { path: from.to_owned(), log: beside(from, first) });
+    }
+    judge(from, &File::open(from).map_err(failed(from))?, mark)?;
+    Ok(logs)
 }
 
 /// What a copy is for.
@@ -116,9 +147,13 @@ async fn check_copy(copy: &Path, keyring: &Arc<Keyring>, usage: Use) -> Result<H
     })?;
     let checked = async {
         let head = store.check_integrity(copy).await?;
-        // The secret of an older schema is checked when the server has migrated it.
-        if usage == Use::Serve && store.check_schema().await.is_ok() {
-            store.check_secret().await?;
+        if usage == Use::Serve {
+            match store.check_schema().await {
+                Ok(()) => store.check_secret().await?,
+                // The server checks the secret when it has migrated the schema.
+                Err(SchemaError::Older { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok::<_, SqliteFileError>(head)
     };
@@ -127,36 +162,47 @@ async fn check_copy(copy: &Path, keyring: &Arc<Keyring>, usage: Use) -> Result<H
     store.close().await;
     let head = checked?;
     let wal = beside(copy, "-wal");
-    if size(&wal)? > 0 {
+    if size(&wal).map_err(failed(&wal))? > 0 {
         return Err(SqliteFileError::Leftover { path: copy.to_owned(), leftover: wal });
     }
     Ok(head)
 }
 
-/// Renames the database file and its logs. The file goes first: a server does not start on the logs alone.
-fn move_away(path: &Path) -> Result<Option<PathBuf>, SqliteFileError> {
-    let has = |ending| beside(path, ending).exists();
-    if !["", "-wal", "-journal"].into_iter().any(has) {
-        return Ok(None);
+/// Gives the database file and its logs other names in addition, which they keep. So at every moment, one set of names
+/// is complete.
+fn keep_files(path: &Path) -> Result<Option<PathBuf>, SqliteFileError> {
+    let present: Vec<_> = ["", LOGS[0], LOGS[1]].into_iter().filter(|ending| exists(&beside(path, ending))).collect();
+    let is_free = |name: &PathBuf| FILES.iter().all(|ending| !exists(&beside(name, ending)));
+    let to = (1..=u32::MAX).map(|number| beside(path, &format!(".replaced-{number}"))).find(is_free);
+    let Some(to) = to.filter(|_| !present.is_empty()) else { return Ok(None) };
+    for ending in present {
+        let name = beside(&to, ending);
+        std::fs::hard_link(beside(path, ending), &name).map_err(failed(&name))?;
     }
-    let is_free = |name: &PathBuf| ["", "-wal", "-journal"].iter().all(|ending| !beside(name, ending).exists());
-    let Some(to) = (1..=u32::MAX).map(|number| beside(path, &format!(".replaced-{number}"))).find(is_free) else {
-        return Ok(None);
-    };
-    for ending in ["", "-wal", "-journal"] {
-        let old = beside(path, ending);
-        if old.exists() {
-            std::fs::rename(&old, beside(&to, ending)).map_err(failed(&old))?;
-        }
-    }
-    remove_if_present(&beside(path, "-shm"))?;
-    sync_folder(path)?;
+    sync_folder(path).map_err(failed(path))?;
     Ok(Some(to))
+}
+
+/// Copies the content of a file into a new one, which only its owner may read and write.
+fn copy(from: &Path, to: &Path) -> Result<(), SqliteFileError> {
+    let mut source = File::open(from).map_err(failed(from))?;
+    let mut target = create(to)?;
+    io::copy(&mut source, &mut target).map(drop).map_err(failed(to))
+}
+
+/// Makes a file that only its owner may read and write.
+fn create(path: &Path) -> Result<File, SqliteFileError> {
+    File::options().write(true).create_new(true).mode(0o600).open(path).map_err(failed(path))
+}
+
+/// Whether there is such a name, also if it is a symbolic link that leads nowhere.
+fn exists(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
 }
 
 /// Removes a database file that is not in use, with its logs.
 fn remove_database(path: &Path) -> Result<(), SqliteFileError> {
-    ["", "-wal", "-shm", "-journal"].iter().try_for_each(|ending| remove_if_present(&beside(path, ending)))
+    FILES.iter().try_for_each(|ending| remove_if_present(&beside(path, ending)))
 }
 
 fn remove_if_present(path: &Path) -> Result<(), SqliteFileError> {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::StorageError;
 use crate::exclusive_lock::ExclusiveLockError;
+use crate::migrate::SchemaError;
 use crate::settings::SettingsError;
 
 /// The database file cannot be used as it is.
@@ -40,13 +41,35 @@ pub enum SqliteFileError {
     /// The log of another database file is beside this one.
     #[error(
         "{leftover} does not belong to the SQLite file {path}, and would overwrite a part of it; if you copied a backup \
-         over the file, run `key-authority restore BACKUP`, which keeps both; see docs/operations.md"
+         over the file, run `key-authority restore BACKUP`, which keeps both; otherwise see docs/operations.md"
     )]
     Leftover {
         /// The database file.
         path: PathBuf,
         /// The log.
         leftover: PathBuf,
+    },
+    /// The log of the database file is missing.
+    #[error(
+        "{wal} is missing, and with it the last changes, revocations among them; put it back beside the SQLite file \
+         {path}, or restore a backup; to continue without these changes, see docs/operations.md"
+    )]
+    WalLost {
+        /// The database file.
+        path: PathBuf,
+        /// The log.
+        wal: PathBuf,
+    },
+    /// A log is beside a backup, and nothing shows that it belongs to it.
+    #[error(
+        "{log} may not belong to the backup {path}; if it does, copy {path}.serving beside them too; otherwise move it \
+         away"
+    )]
+    UnknownLog {
+        /// The backup.
+        path: PathBuf,
+        /// The log.
+        log: PathBuf,
     },
     /// The database file has several names.
     #[error(
@@ -102,6 +125,9 @@ pub enum SqliteFileError {
     /// The authority secret is not that of the backup.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// The schema of the backup is newer than this build, or cannot be read.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
     /// SQLite failed.
     #[error(transparent)]
     Storage(#[from] StorageError),

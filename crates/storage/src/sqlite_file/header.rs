@@ -23,6 +23,15 @@ pub(super) struct Header {
     pub(super) user_version: u32,
     /// The size of the file according to the header. None if the header does not say.
     pub(super) bytes: Option<u64>,
+    /// Whether changes go into a `-wal`.
+    pub(super) is_wal: bool,
+}
+
+impl Content {
+    /// Whether changes go into a `-wal`.
+    pub(super) fn is_wal(self) -> bool {
+        matches!(self, Self::Database(Header { is_wal: true, .. }))
+    }
 }
 
 /// Reads the header.
@@ -52,7 +61,12 @@ fn parse(bytes: &[u8; 100]) -> Content {
         page => page,
     };
     let pages = Some(field(28)).filter(|pages| *pages > 0 && field(24) == field(92));
-    Content::Database(Header { user_version: field(60), bytes: pages.map(|pages| u64::from(page) * u64::from(pages)) })
+    Content::Database(Header {
+        user_version: field(60),
+        bytes: pages.map(|pages| u64::from(page) * u64::from(pages)),
+        // The versions of the format for writing and for reading.
+        is_wal: field(16) & 0xffff == 0x0202,
+    })
 }
 
 #[cfg(test)]
@@ -77,8 +91,10 @@ mod tests {
         bytes[16..18].copy_from_slice(&4096_u16.to_be_bytes());
         bytes[28..32].copy_from_slice(&3_u32.to_be_bytes());
         bytes[60..64].copy_from_slice(&7_u32.to_be_bytes());
-        assert_eq!(content_of(&bytes), Content::Database(Header { user_version: 7, bytes: Some(12_288) }));
+        let header = Header { user_version: 7, bytes: Some(12_288), is_wal: false };
+        assert_eq!(content_of(&bytes), Content::Database(header));
+        bytes[18..20].fill(2);
         bytes[24] = 1;
-        assert_eq!(content_of(&bytes), Content::Database(Header { user_version: 7, bytes: None }));
+        assert_eq!(content_of(&bytes), Content::Database(Header { bytes: None, is_wal: true, ..header }));
     }
 }

@@ -3,11 +3,9 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
-/// The length of the text in the file: a whole number of marks fits, and one write replaces it.
+/// The length of the text in the file: every mark fits, and one write replaces it.
 const BYTES: usize = 128;
 const PREFIX: &str = "key-authority 1 ";
-/// How many values fit.
-pub(super) const VALUES_MAX: usize = (BYTES - PREFIX.len() - 1) / 9;
 
 /// The content of the lock file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +16,22 @@ pub(super) enum Mark {
     New,
     /// A file that came from elsewhere is served, and has no mark yet.
     Adopted,
-    /// The header of the database file has one of these values while a `-wal` exists.
-    Values(Vec<u32>),
+    /// The header of the database file has this value, and there is a `-wal`.
+    Served(u32),
+    /// A checkpoint runs. The header has one of these values, or the one between two checkpoints.
+    Copying {
+        /// The value of the checkpoint before.
+        from: u32,
+        /// The value of this checkpoint.
+        to: u32,
+    },
+    /// The header of the database file has this value, and the file has all changes.
+    Closed(u32),
+}
+
+/// The value of the database between two checkpoints, which is in the `-wal` only. Checkpoints have even values.
+pub(super) fn running(value: u32) -> u32 {
+    value | 1
 }
 
 impl Mark {
@@ -37,14 +49,24 @@ impl Mark {
         file.sync_all()
     }
 
+    /// The value of the last complete checkpoint.
+    pub(super) fn last(&self) -> Option<u32> {
+        match *self {
+            Self::Served(value) | Self::Closed(value) | Self::Copying { from: value, .. } => Some(value),
+            Self::Unknown | Self::New | Self::Adopted => None,
+        }
+    }
+
     fn parse(text: &str) -> Option<Self> {
-        match text.strip_prefix(PREFIX)?.strip_suffix('\n')?.trim_end() {
-            "new" => Some(Self::New),
-            "adopted" => Some(Self::Adopted),
-            values => {
-                let values = values.split(' ').map(|value| u32::from_str_radix(value, 16));
-                values.collect::<Result<_, _>>().ok().map(Self::Values)
-            }
+        let words: Vec<_> = text.strip_prefix(PREFIX)?.strip_suffix('\n')?.trim_end().split(' ').collect();
+        let value = |text| u32::from_str_radix(text, 16).ok();
+        match words[..] {
+            ["new"] => Some(Self::New),
+            ["adopted"] => Some(Self::Adopted),
+            ["closed", closed] => value(closed).map(Self::Closed),
+            ["copying", from, to] => Some(Self::Copying { from: value(from)?, to: value(to)? }),
+            [served] => value(served).map(Self::Served),
+            _ => None,
         }
     }
 
@@ -53,7 +75,9 @@ impl Mark {
             Self::Unknown => return String::new(),
             Self::New => "new".to_owned(),
             Self::Adopted => "adopted".to_owned(),
-            Self::Values(values) => values.iter().map(|value| format!("{value:08x}")).collect::<Vec<_>>().join(" "),
+            Self::Served(value) => format!("{value:08x}"),
+            Self::Copying { from, to } => format!("copying {from:08x} {to:08x}"),
+            Self::Closed(value) => format!("closed {value:08x}"),
         };
         format!("{PREFIX}{rest}")
     }
@@ -67,7 +91,8 @@ mod tests {
     fn a_mark_is_read_as_it_was_written() {
         let file = tempfile::tempfile().unwrap();
         assert_eq!(Mark::read(&file).unwrap(), Mark::Unknown);
-        for mark in [Mark::New, Mark::Values(vec![1, u32::MAX, 0]), Mark::Adopted, Mark::Values(vec![7])] {
+        let copying = Mark::Copying { from: u32::MAX, to: 0 };
+        for mark in [Mark::New, copying, Mark::Adopted, Mark::Served(7), Mark::Closed(8)] {
             mark.write(&file).unwrap();
             assert_eq!(Mark::read(&file).unwrap(), mark);
             assert_eq!(file.metadata().unwrap().len(), BYTES as u64);

@@ -14,7 +14,7 @@ async fn line_with(authority: &Authority, words: &str) -> String {
     eventually(&what, async || authority.output().lines().find(|line| line.contains(words)).map(str::to_owned)).await
 }
 
-async fn a_root_token_that_is_gone_is_told_with_what_makes_another(database: Database) {
+async fn a_root_token_that_is_gone_is_printed_with_what_makes_another(database: Database) {
     let mut authority = Setup::on(database).start().await;
     let file = authority.folder().join("root.token");
     line_with(&authority, "created the root key from the token in this file").await;
@@ -70,7 +70,7 @@ async fn secrets_that_others_may_read_are_warned_of(database: Database) {
 on_sqlite! {
     secrets_that_others_may_read_are_warned_of,
     a_replica_that_listens_everywhere_is_known_by_the_name_of_its_machine,
-    a_root_token_that_is_gone_is_told_with_what_makes_another,
+    a_root_token_that_is_gone_is_printed_with_what_makes_another,
 }
 
 mod servers {

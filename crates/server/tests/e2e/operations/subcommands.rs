@@ -181,7 +181,7 @@ on_every_database! {
     a_second_start_changes_nothing,
 }
 
-async fn what_keeps_a_server_from_starting_is_told_with_its_cause(database: Database) {
+async fn what_keeps_a_server_from_starting_is_printed_with_its_cause(database: Database) {
     let authority = Setup::on(database).prepare().await;
     let nowhere = ["--tls-cert", "/nowhere/cert.pem", "--tls-key", "/nowhere/key.pem"];
     let text = refusal_to_start(&authority, &nowhere).await.stderr;
@@ -254,7 +254,7 @@ mod once {
     on_sqlite! {
         a_file_that_is_served_keeps_its_schema,
         a_server_that_cannot_print_serves_all_the_same,
-        what_keeps_a_server_from_starting_is_told_with_its_cause,
+        what_keeps_a_server_from_starting_is_printed_with_its_cause,
         a_log_that_is_not_there_is_not_made_by_proving_it,
         healthcheck_tells_by_its_exit_code,
         a_second_listener_serves_verify_alone,

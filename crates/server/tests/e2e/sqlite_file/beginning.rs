@@ -109,7 +109,37 @@ async fn a_first_start_that_was_interrupted_is_completed(database: Database) {
     authority.restart().await;
 }
 
+async fn a_secret_that_an_operator_puts_in_place_first_is_used(database: Database) {
+    let mut authority = Setup::on(database).prepare().await;
+    let secret = subcommand(["generate-secret"]).await.well().stdout;
+    fs::write(authority.secret_file(), &secret).unwrap();
+    authority.subcommand(&["check-config"], &[]).await.well();
+    authority.restart().await;
+    assert_eq!(fs::read_to_string(authority.secret_file()).unwrap(), secret);
+}
+
+/// The authority begins with the first root key, whoever makes it.
+async fn an_authority_that_bootstrap_began_is_not_begun_again(_: Database) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.db");
+    let secret = folder.path().join("secret");
+    fs::write(&secret, subcommand(["generate-secret"]).await.well().stdout).unwrap();
+    let url = format!("sqlite://{}", path.display());
+    let flags = ["--database-url", &url, "--secret-file", secret.to_str().unwrap()];
+    for words in ["migrate", "bootstrap"] {
+        subcommand([&[words][..], &flags].concat()).await.well();
+    }
+    fs::remove_file(&path).unwrap();
+    for words in [&["serve", "--listen", "127.0.0.1:0"][..], &["migrate"]] {
+        let text = subcommand([words, &flags].concat()).await.badly().text();
+        assert!(text.contains("is missing, but"), "{text}");
+    }
+    assert!(!path.exists());
+}
+
 on_sqlite! {
+    a_secret_that_an_operator_puts_in_place_first_is_used,
+    an_authority_that_bootstrap_began_is_not_begun_again,
     no_authority_begins_where_another_one_was,
     a_secret_that_is_gone_is_not_made_anew,
     bootstrap_begins_no_authority,

@@ -18,7 +18,7 @@ async fn second_server(authority: &Authority, path: &Path) -> Ended {
     run(command).await.badly()
 }
 
-async fn a_second_server_is_refused_by_whatever_name_it_reaches_the_file(database: Database) {
+async fn a_second_server_is_refused_under_every_name_of_the_file(database: Database) {
     let mut authority = Setup::on(database).start().await;
     authority.client().new_account("acme", KeyPolicy::default()).await;
     let key = authority.client().key_in("acme").await;
@@ -86,8 +86,29 @@ async fn a_symbolic_link_leads_to_the_file_and_its_wal(database: Database) {
     assert!(!store.path().exists(), "nothing is made");
 }
 
+/// Mounts the file alone in another folder, as `-v ./key-authority.db:/data/key-authority.db` does, in a mount namespace
+/// of the test's own. It needs the privileges of root.
+async fn a_file_that_is_mounted_without_its_folder_is_refused(database: Database) {
+    let mut authority = Setup::on(database).start().await;
+    assert!(authority.stop().await.success());
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["authority.secret", "root.token"] {
+        fs::copy(authority.folder().join(name), folder.path().join(name)).unwrap();
+    }
+    let mounted = folder.path().join("key-authority.db");
+    fs::write(&mounted, "").unwrap();
+    let script = "mount --bind \"$1\" \"$2\" && shift 2 && exec \"$@\"";
+    let mut command = tokio::process::Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script, "sh"]).arg(database_of(&authority)).arg(&mounted);
+    command.args([env!("CARGO_BIN_EXE_key-authority"), "serve", "--listen", "127.0.0.1:0", "--http-listen"]);
+    command.args(["127.0.0.1:0", "--api-listen", ""]).arg("--data-dir").arg(folder.path());
+    let text = run(command).await.badly().text();
+    assert!(text.contains("is mounted without its folder"), "{text}");
+}
+
 on_sqlite! {
-    a_second_server_is_refused_by_whatever_name_it_reaches_the_file,
+    a_file_that_is_mounted_without_its_folder_is_refused,
+    a_second_server_is_refused_under_every_name_of_the_file,
     a_file_with_several_names_is_not_served_at_all,
     a_symbolic_link_leads_to_the_file_and_its_wal,
 }
