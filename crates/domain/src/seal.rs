@@ -1,5 +1,5 @@
 //! Authenticated encryption of data that others store and only the authority may read: recoverable tokens in the
-//! database, and page tokens, which callers can neither read nor alter.
+//! database, and page tokens and the console's cookies, which callers can neither read nor alter.
 //!
 //! XChaCha20-Poly1305 with a random 24-byte nonce: `version (4 bytes, big-endian) | nonce | ciphertext and tag`.
 //! The context is authenticated with the content, so a ciphertext cannot be decrypted in another context.
@@ -28,6 +28,11 @@ pub enum SealContext<'a> {
         /// A digest of the query.
         query: &'a [u8; 32],
     },
+    /// What a browser keeps for the console.
+    Console {
+        /// What it is for.
+        purpose: &'a str,
+    },
 }
 
 impl SealContext<'_> {
@@ -35,6 +40,7 @@ impl SealContext<'_> {
         match self {
             Self::Token { key_id, version } => [b"token\0", &version.to_be_bytes()[..], key_id.as_bytes()].concat(),
             Self::Page { query } => [b"page\0\0", &query[..]].concat(),
+            Self::Console { purpose } => [b"console\0", purpose.as_bytes()].concat(),
         }
     }
 }
@@ -93,6 +99,7 @@ mod tests {
         assert!(ring.open(SealContext::Token { key_id: "key_2", version: 2 }, &sealed).is_err());
         assert!(ring.open(SealContext::Token { key_id: "key_1", version: 3 }, &sealed).is_err());
         assert!(ring.open(SealContext::Page { query: &[0; 32] }, &sealed).is_err());
+        assert!(ring.open(SealContext::Console { purpose: "session" }, &sealed).is_err());
         let other = Keyring::parse(&"08".repeat(32)).unwrap();
         assert!(other.open(context, &sealed).is_err());
     }

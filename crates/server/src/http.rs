@@ -20,4 +20,6 @@ mod unread;
 
 pub(crate) use connect::{ApiError, Rpc, RpcFuture};
 pub(crate) use door::{Door, DoorService, DoorSettings};
+pub(crate) use forward_auth::visitor;
+pub(crate) use reply::status_of;
 pub(crate) use session::Session;

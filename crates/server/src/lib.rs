@@ -4,12 +4,14 @@
 //! - `transport` owns connections.
 //! - `rpc` implements gRPC.
 //! - `auth` decides what callers may do.
-//! - `verify`, `admin`, `ext_authz` and `http` answer calls; `proxied` decides about the requests of proxies.
+//! - `verify`, `admin`, `ext_authz` and `http` answer calls; `proxied` decides about the requests of proxies; `console`
+//!   has the pages for people.
 //! - `observability` has logs, traces and metrics.
 //! - `wire` converts protobuf messages to the domain and back.
 
 mod admin;
 mod auth;
+mod console;
 mod entropy;
 #[cfg(feature = "ext-authz")]
 mod ext_authz;

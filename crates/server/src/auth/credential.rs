@@ -21,6 +21,27 @@ pub struct Credential {
     pub(super) key_id: Option<Arc<str>>,
 }
 
+impl Credential {
+    /// Returns the credential of a token from this address.
+    ///
+    /// # Errors
+    /// When the text is no token of the authority.
+    pub(crate) fn of_token(keyring: &Keyring, token: &str, address: Option<IpAddr>) -> Authentication {
+        let token = Token::parse(token).map_err(|_malformed| UNKNOWN)?;
+        Ok(Self { digests: Some(keyring.digests(token).collect()), address, key_id: None })
+    }
+
+    /// Makes the credential of a session, which keeps the digests of a token that was presented before.
+    pub(crate) fn of_session(digests: Arc<[TokenDigest]>, address: Option<IpAddr>) -> Self {
+        Self { digests: Some(digests), address, key_id: None }
+    }
+
+    /// Returns the digests of the token under each version of the authority secret; `None` without a token.
+    pub(crate) fn digests(&self) -> Option<&Arc<[TokenDigest]>> {
+        self.digests.as_ref()
+    }
+}
+
 /// Where a caller presents its token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum CallerToken {
@@ -118,9 +139,8 @@ impl Authenticator {
             }
             Scheme::Basic => return Err(NOT_BEARER),
         };
-        let token = Token::parse(&token).map_err(|_malformed| UNKNOWN)?;
-        let digests = Some(self.keyring.digests(token).collect());
-        Ok(Credential { digests, address: self.address, key_id: key_id.map(Arc::from) })
+        let credential = Credential::of_token(&self.keyring, &token, self.address)?;
+        Ok(Credential { key_id: key_id.map(Arc::from), ..credential })
     }
 }
 

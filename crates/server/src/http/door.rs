@@ -50,6 +50,8 @@ pub(crate) struct DoorSettings {
     pub(crate) request_timeout: Duration,
     /// The networks of proxies whose `X-Forwarded-For` is believed.
     pub(crate) trusted_proxies: Vec<Network>,
+    /// The pages for people; `None` if they are off.
+    pub(crate) console: Option<Router>,
 }
 
 /// The door. Clones share one router.
@@ -64,7 +66,7 @@ impl Door {
     /// # Errors
     /// When the descriptor sets of the API do not decode.
     pub(crate) fn new(settings: DoorSettings) -> Result<Self, ApiError> {
-        let DoorSettings { calls, admin, verifier, metrics, tracer, request_timeout, trusted_proxies } = settings;
+        let DoorSettings { calls, admin, verifier, metrics, tracer, request_timeout, trusted_proxies, console } = settings;
         let misroutes = Misroutes::default();
         let shared = Arc::new(Shared { calls, admin, verifier, trusted_proxies, misroutes, tracer, request_timeout });
         let api = Api::read()?;
@@ -75,6 +77,7 @@ impl Door {
             .route("/forward-auth", any(forward_auth))
             .with_state(Arc::clone(&shared))
             .route("/openapi.json", get(async move || openapi::reply(document.clone())))
+            .merge(console.unwrap_or_default())
             .layer(from_fn_with_state(shared, limit))
             .merge(connect::routes(Arc::new(api)))
             .fallback(not_found)

@@ -142,7 +142,7 @@ fn refuse_caller(shared: &Shared, error: RpcError) -> Response {
 
 /// Returns the address of the visitor: the last one of `X-Forwarded-For` that is not a trusted proxy's, if the peer is
 /// one. An address that cannot be read hides those before it, which the visitor may have made up.
-fn visitor(headers: &HeaderMap, peer: Option<IpAddr>, trusted: &[Network]) -> Option<IpAddr> {
+pub(crate) fn visitor(headers: &HeaderMap, peer: Option<IpAddr>, trusted: &[Network]) -> Option<IpAddr> {
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
     peer.filter(|peer| is_trusted(*peer))?;
     let values: Vec<_> = headers.get_all("x-forwarded-for").iter().collect();

@@ -11,7 +11,7 @@ use tonic::Code;
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
 /// Returns the HTTP status for a gRPC status code, as the Connect protocol defines it.
-pub(super) fn status_of(code: Code) -> StatusCode {
+pub(crate) fn status_of(code: Code) -> StatusCode {
     let status = match code {
         Code::Cancelled => 499,
         Code::InvalidArgument | Code::FailedPrecondition => 400,

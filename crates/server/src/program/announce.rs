@@ -2,7 +2,7 @@
 //! can wait for it.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use key_authority_mcp_connect::shell::Shell;
 use key_authority_storage::StorageKind;
@@ -39,6 +39,9 @@ pub(crate) fn announce(config: &Config, addresses: &Addresses, storage: StorageK
     if let Some(api) = addresses.api {
         let scheme = if config.tls.is_some() { "https" } else { "http" };
         writeln!(out, "  API         {api} ({scheme}://{api}/openapi.json)")?;
+        if config.console {
+            writeln!(out, "  console     {scheme}://{}/console/", browsable(api))?;
+        }
     }
     writeln!(out, "  HTTP        {} (/metrics /livez /readyz)", addresses.http)?;
     writeln!(out, "  storage     {storage} {}", config.database.url)?;
@@ -58,6 +61,13 @@ pub(crate) fn known_as(address: SocketAddr) -> String {
     } else {
         address.to_string()
     }
+}
+
+/// Returns the address that a browser on this machine opens.
+fn browsable(address: SocketAddr) -> SocketAddr {
+    let loopback: IpAddr = if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+    let ip = if address.ip().is_unspecified() { loopback } else { address.ip() };
+    SocketAddr::new(ip, address.port())
 }
 
 /// Prints where the root token of the embedded default is, or how to make another when the file is missing.

@@ -83,6 +83,7 @@ pub struct DatabaseConfig {
 }
 
 /// The validated configuration of the server.
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The data folder. It may not exist yet.
@@ -99,6 +100,8 @@ pub struct Config {
     pub http_listen: SocketAddr,
     /// The HTTP door; `None` if it is off.
     pub api_listen: Option<SocketAddr>,
+    /// Whether the HTTP door has the console.
+    pub console: bool,
     /// The networks of proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Network>,
     /// The file of the authority secret; `None` only for [`ConfigMode::Maintain`].
@@ -175,6 +178,7 @@ impl Config {
             verify_listen,
             http_listen,
             api_listen,
+            console: !read.boolean("no-console", &settings.no_console),
             trusted_proxies: read.networks("trusted-proxies", &settings.trusted_proxies),
             secret_file,
             bootstrap_token_file: read.path("bootstrap-token-file", settings.bootstrap_token_file.as_deref()),

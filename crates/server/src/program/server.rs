@@ -17,6 +17,7 @@ use crate::admin::service::AdminService;
 use crate::auth::call::CallAuthorizer;
 use crate::auth::credential::{Authentication, Authenticator};
 use crate::auth::permit::Authorizer;
+use crate::console::{self, ConsoleSettings};
 #[cfg(feature = "ext-authz")]
 use crate::ext_authz::service::AuthorizationService;
 use crate::http::{ApiError, Door, DoorService, DoorSettings, Rpc, RpcFuture, Session};
@@ -37,6 +38,7 @@ pub(super) struct Server {
     raw: Arc<RawMethods<Authentication>>,
     policy: CallPolicy,
     keyring: Arc<Keyring>,
+    replica: Arc<ReplicaState>,
     authorizer: Arc<Authorizer>,
     pub(super) services: Services,
     admin: Arc<Admin>,
@@ -65,6 +67,7 @@ impl Server {
             raw: Arc::new(verify::methods::methods(&authorizer, &verifier)),
             policy: CallPolicy::new(metrics.calls(), Deadlines::new(config.request_timeout), tracer.clone()),
             keyring,
+            replica: Arc::clone(replica),
             authorizer,
             services: Services {
                 admin: AdminService::new(Arc::clone(&admin), calls.clone()),
@@ -106,6 +109,19 @@ impl Server {
         }
     }
 
+    /// Returns the pages for people.
+    fn console(&self, config: &Config) -> axum::Router {
+        console::routes(ConsoleSettings {
+            admin: self.services.admin.clone(),
+            calls: self.services.calls.clone(),
+            keyring: Arc::clone(&self.keyring),
+            replica: Arc::clone(&self.replica),
+            is_tls: config.tls.is_some(),
+            trusted_proxies: config.trusted_proxies.clone(),
+            request_timeout: config.request_timeout,
+        })
+    }
+
     /// Returns a function that makes the service of each connection of the HTTP door.
     ///
     /// # Errors
@@ -122,6 +138,7 @@ impl Server {
             tracer: self.tracer.clone(),
             request_timeout: config.request_timeout,
             trusted_proxies: config.trusted_proxies.clone(),
+            console: config.console.then(|| self.console(config)),
         })?;
         let (keyring, raw) = (Arc::clone(&self.keyring), Arc::clone(&self.raw));
         let connect = self.connections(self.services.api());

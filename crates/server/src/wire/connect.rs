@@ -77,6 +77,12 @@ const fn client_to_proto(client: Client) -> v1::ConnectClient {
     }
 }
 
+/// Returns the client that a message names; `None` for all of them.
+#[must_use]
+pub(crate) fn client_of_proto(wanted: v1::ConnectClient) -> Option<Client> {
+    Client::ALL.into_iter().find(|client| client_to_proto(*client) == wanted)
+}
+
 /// Converts an instruction.
 #[must_use]
 pub(crate) fn instruction_to_proto(instruction: Instruction) -> v1::ConnectInstruction {

@@ -9,6 +9,7 @@
 mod api;
 mod callers;
 mod connections;
+mod console;
 mod coverage;
 mod database_settings;
 mod door;

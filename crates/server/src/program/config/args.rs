@@ -185,11 +185,17 @@ pub struct Settings {
     /// Address of the HTTP listener: /metrics, /livez, /readyz; plain HTTP even with TLS
     #[arg(long, env = "KEY_AUTHORITY_HTTP_LISTEN", default_value = "127.0.0.1:9464", value_name = "ADDRESS")]
     pub http_listen: String,
-    /// Address of the HTTP door: the API as JSON, token introspection and forward-auth; empty: off
+    /// Address of the HTTP door: the API as JSON, token introspection, forward-auth and the console; empty: off
     #[arg(long, env = "KEY_AUTHORITY_API_LISTEN", default_value = "127.0.0.1:8051", value_name = "ADDRESS")]
     pub api_listen: String,
-    /// Networks of the proxies whose X-Forwarded-For is believed at /forward-auth, as 10.0.0.0/8,fd00::/8 [default:
-    /// none]
+    /// Leave out the console, the pages for people under /console/ of the HTTP door
+    #[arg(
+        long, env = "KEY_AUTHORITY_NO_CONSOLE", default_value = "false", value_name = "BOOL",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true"
+    )]
+    pub no_console: String,
+    /// Networks of the proxies whose X-Forwarded-For is believed at /forward-auth and by the console, as
+    /// 10.0.0.0/8,fd00::/8 [default: none]
     #[arg(
         long,
         env = "KEY_AUTHORITY_TRUSTED_PROXIES",

@@ -169,6 +169,7 @@ async fn help_names_every_setting_that_others_rely_on() {
         "verify-listen",
         "http-listen",
         "api-listen",
+        "no-console",
         "secret-file",
         "bootstrap-token-file",
         "lease",

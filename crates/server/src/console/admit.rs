@@ -1,0 +1,143 @@
+//! Admits requests: opens the session, authorizes its caller from memory, and checks that a change comes from a form of
+//! this session.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use tonic::Code;
+
+use super::arrival::{Arrival, checked_form, form};
+use super::failure::Failure;
+use super::fields::{Fields, query};
+use super::notice::Notice;
+use super::origin::is_from_elsewhere;
+use super::pages::errors;
+use super::session::{self, Session};
+use super::shared::Shared;
+use super::sign_in::{self, Prompt};
+use super::visit::Visit;
+use crate::auth::credential::{Authentication, Credential};
+use crate::auth::permit::Permit;
+use crate::http::Session as Connected;
+
+/// The header of requests by htmx.
+const BY_HTMX: HeaderName = HeaderName::from_static("hx-request");
+/// The header of responses that makes htmx open another page.
+const HTMX_REDIRECT: HeaderName = HeaderName::from_static("hx-redirect");
+
+/// Admits a request to the pages for people who are signed in.
+pub(super) async fn admit(
+    State(shared): State<Arc<Shared>>,
+    Extension(connected): Extension<Connected>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let arrival = Arrival::new(shared, connected, &parts.headers);
+    let session = arrival.session(&parts.headers);
+    let Some((session, digests)) = session.and_then(|session| Some((session.clone(), session.digests()?))) else {
+        return signed_out(&arrival, &parts, body, Prompt::Required).await;
+    };
+    let address = arrival.connected.connection.peer.address();
+    let authentication: Authentication = Ok(Credential::of_session(digests, address));
+    match arrival.authorize(&authentication) {
+        Ok(permit) => {
+            arrival.connected.connection.place.promote();
+            enter(arrival, (session, authentication, permit), parts, body, next).await
+        }
+        Err(error) if error.code().0 == Code::Unauthenticated => {
+            signed_out(&arrival, &parts, body, Prompt::Ended(Failure::from(error).sentence())).await
+        }
+        Err(error) => errors::bare(&error.into()),
+    }
+}
+
+/// Runs the handler of a visitor.
+async fn enter(
+    arrival: Arrival,
+    (mut session, authentication, permit): (Session, Authentication, Permit),
+    mut parts: Parts,
+    body: Body,
+    next: Next,
+) -> Response {
+    let is_renewed = session.touch(arrival.now);
+    let is_post = parts.method == Method::POST;
+    let fields = if is_post {
+        match checked_form(&session, &parts, body).await {
+            Ok(fields) => fields,
+            Err(failure) => return errors::bare(&failure),
+        }
+    } else {
+        Fields::parse(parts.uri.query().unwrap_or_default().as_bytes())
+    };
+    let notice = if is_post { None } else { Notice::open(&arrival.shared.keyring, &parts.headers) };
+    let wants_text = parts.headers.get(header::ACCEPT).is_some_and(|accepted| accepted == "text/plain");
+    let visit = Arc::new(Visit {
+        session,
+        method: parts.method.clone(),
+        path: parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
+        fields,
+        now: arrival.now,
+        notice,
+        is_secure: arrival.is_secure,
+        wants_text,
+        permit,
+        authentication,
+        deadline: arrival.deadline(),
+        connection: arrival.connected.connection.clone(),
+        shared: Arc::clone(&arrival.shared),
+    });
+    parts.extensions.insert(Arc::clone(&visit));
+    let mut response = next.run(Request::from_parts(parts.clone(), Body::empty())).await;
+    if let Some(failure) = response.extensions_mut().remove::<Failure>() {
+        if failure.is_unauthenticated() {
+            let kept = Body::from(visit.fields.encoded_without(&[]));
+            return signed_out(&arrival, &parts, kept, Prompt::Ended(failure.sentence())).await;
+        }
+        response = errors::page(&visit, &failure);
+    }
+    let headers = response.headers_mut();
+    if visit.notice.is_some() {
+        headers.append(header::SET_COOKIE, Notice::removal(visit.is_secure));
+    }
+    // A handler that ends the session sets the cookie itself.
+    if is_renewed
+        && !headers.contains_key(header::SET_COOKIE)
+        && let Ok(cookie) = visit.session.cookie(&visit.shared.keyring, visit.is_secure)
+    {
+        headers.append(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// Answers somebody who is not signed in.
+async fn signed_out(arrival: &Arrival, parts: &Parts, body: Body, prompt: Prompt) -> Response {
+    let path = parts.uri.path_and_query().map_or("/console/", |path| path.as_str());
+    let by_script = parts.headers.contains_key(&BY_HTMX);
+    if parts.method == Method::POST && !by_script {
+        // A form of another site must not be offered as one's own.
+        let is_own = parts.headers.get("sec-fetch-site").is_some_and(|site| site == "same-origin");
+        let kept = if is_own { form(body).await.unwrap_or_default() } else { Fields::default() };
+        return sign_in::keep(arrival, path, &kept, &prompt);
+    }
+    if is_from_elsewhere(&parts.headers) && matches!(prompt, Prompt::Required) {
+        return errors::again(path);
+    }
+    let why = if matches!(prompt, Prompt::Ended(_)) { "ended" } else { "" };
+    let to = format!("/console/sign-in?{}", query([("to", path), ("why", why)]));
+    let mut response = super::answer::redirect(&to);
+    if by_script {
+        *response.status_mut() = StatusCode::OK;
+        response.headers_mut().insert(HTMX_REDIRECT, HeaderValue::try_from(to).unwrap_or(HeaderValue::from_static("")));
+    }
+    if matches!(prompt, Prompt::Ended(_)) {
+        response.headers_mut().append(header::SET_COOKIE, session::removal(arrival.is_secure));
+    }
+    response
+}

@@ -1,0 +1,84 @@
+//! Responses: pages, and redirects to the next one.
+
+use askama::Template;
+use axum::body::Body;
+use axum::response::Response;
+use http::{HeaderValue, StatusCode, header};
+
+use super::failure::Failure;
+use super::notice::Notice;
+use super::visit::Visit;
+use crate::rpc::errors::RpcError;
+
+/// The response of a handler.
+pub(super) type Answer = Result<Response, Failure>;
+
+/// Returns a page.
+pub(super) fn page(template: &impl Template) -> Answer {
+    page_with(StatusCode::OK, template)
+}
+
+/// Returns a page with another status.
+pub(super) fn page_with(status: StatusCode, template: &impl Template) -> Answer {
+    let text = template.render().map_err(|error| {
+        tracing::error!(%error, "cannot render a page of the console");
+        Failure::from(tonic::Status::internal("internal error; see the server's log"))
+    })?;
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    Ok(response)
+}
+
+/// Returns a redirect to a page of the console.
+pub(super) fn redirect(to: &str) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    let to = HeaderValue::try_from(to).unwrap_or(HeaderValue::from_static("/console/"));
+    response.headers_mut().insert(header::LOCATION, to);
+    response
+}
+
+/// Returns a redirect to a page that says what a change did.
+pub(super) fn redirect_with(visit: &Visit, to: &str, notice: &Notice) -> Answer {
+    let mut response = redirect(to);
+    let cookie = notice.cookie(&visit.shared.keyring, visit.is_secure).map_err(RpcError::from)?;
+    response.headers_mut().append(header::SET_COOKIE, cookie);
+    Ok(response)
+}
+
+/// Ends a change: redirects to a page that says what it did, also if not every replica has confirmed it yet.
+pub(super) fn finish(
+    visit: &Visit,
+    to: &str,
+    what: &str,
+    outcome: Result<Option<key_authority_proto::v1::Propagation>, Failure>,
+) -> Answer {
+    let notice = match outcome {
+        Ok(propagation) => Notice::done(what, propagation.as_ref()),
+        Err(failure) => match Notice::pending(what, &failure) {
+            Some(notice) => notice,
+            None => return Err(failure),
+        },
+    };
+    redirect_with(visit, to, &notice)
+}
+
+/// Returns `to` if it is a path of the console, otherwise the first page.
+pub(super) fn local(to: &str) -> &str {
+    let is_local = to.starts_with("/console/") && to.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_local { to } else { "/console/" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::local;
+
+    #[test]
+    fn redirects_stay_in_the_console() {
+        assert_eq!(local("/console/keys/a?x=1"), "/console/keys/a?x=1");
+        for to in ["", "//evil.example", "https://evil.example/console/", "/console/a b", "/console/\r\nx", "/other"] {
+            assert_eq!(local(to), "/console/", "{to}");
+        }
+    }
+}

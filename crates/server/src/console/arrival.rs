@@ -1,0 +1,99 @@
+//! A request before its visitor is known, and the forms that it may contain.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName};
+use http_body_util::{BodyExt as _, Limited};
+use key_authority_domain::permission::Permission;
+use key_authority_domain::time::Timestamp;
+
+use super::failure::Failure;
+use super::fields::Fields;
+use super::origin::is_same_origin;
+use super::session::Session;
+use super::shared::Shared;
+use crate::auth::call::CallContext;
+use crate::auth::credential::Authentication;
+use crate::auth::permit::Permit;
+use crate::http::{Session as Connected, visitor};
+use crate::rpc::deadline::{Deadline, Deadlines};
+use crate::rpc::errors::RpcError;
+
+/// The largest form, in bytes: a key with every field at its limit fits.
+const FORM_BYTES_MAX: usize = 256 * 1024;
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// A request before its visitor is known.
+pub(super) struct Arrival {
+    pub(super) shared: Arc<Shared>,
+    pub(super) connected: Connected,
+    pub(super) now: Timestamp,
+    /// Whether the browser uses TLS.
+    pub(super) is_secure: bool,
+    /// The address that sign-ins are counted by.
+    pub(super) address: IpAddr,
+}
+
+impl Arrival {
+    pub(super) fn new(shared: Arc<Shared>, connected: Connected, headers: &HeaderMap) -> Self {
+        let peer = connected.connection.peer.address();
+        let trusts = |address: IpAddr| shared.trusted_proxies.iter().any(|network| network.contains(address));
+        let by_proxy =
+            peer.is_some_and(trusts) && headers.get(&FORWARDED_PROTO).is_some_and(|scheme| scheme == "https");
+        let address = visitor(headers, peer, &shared.trusted_proxies).or(peer);
+        let address = address.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
+        let (is_secure, now) = (shared.is_tls || by_proxy, shared.replica.time());
+        Self { shared, connected, now, is_secure, address }
+    }
+
+    /// Returns the session of the request.
+    pub(super) fn session(&self, headers: &HeaderMap) -> Option<Session> {
+        let session = Session::open(&self.shared.keyring, headers, self.is_secure, self.now)?;
+        (!self.shared.ended.contains(&session)).then_some(session)
+    }
+
+    /// Returns the session of the sign-in page.
+    pub(super) fn sign_in_session(&self, headers: &HeaderMap) -> Option<Session> {
+        Session::open_sign_in(&self.shared.keyring, headers, self.is_secure, self.now)
+    }
+
+    /// Authorizes a caller with any permission, by the state in memory.
+    pub(super) fn authorize(&self, authentication: &Authentication) -> Result<Permit, RpcError> {
+        let context = CallContext::new(authentication.clone(), &self.connected.connection);
+        Ok(self.shared.calls.authorize(&context, &Permission::ALL)?.permit)
+    }
+
+    /// Returns the deadline of the calls of this request.
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        Deadlines::new(self.shared.patience).of(&HeaderMap::new(), false).call
+    }
+}
+
+/// Returns the form of a request.
+///
+/// # Errors
+/// When it is too large or incomplete.
+pub(super) async fn form(body: Body) -> Result<Fields, Failure> {
+    let body = Limited::new(body, FORM_BYTES_MAX).collect().await;
+    let body = body.map_err(|_| tonic::Status::out_of_range("the form is larger than 256 KiB, or incomplete"))?;
+    Ok(Fields::parse(&body.to_bytes()))
+}
+
+/// Returns the form of a change, if it comes from this session.
+pub(super) async fn checked_form(session: &Session, parts: &Parts, body: Body) -> Result<Fields, Failure> {
+    let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+    let refused = || {
+        Failure::not_permitted(
+            "This form does not belong to your session, so nothing was changed. Open the page again, and repeat the \
+             change there.",
+        )
+    };
+    if !is_same_origin(&parts.headers, authority) {
+        return Err(refused());
+    }
+    let fields = form(body).await?;
+    if session.is_form_token(fields.get("form_token")) { Ok(fields) } else { Err(refused()) }
+}

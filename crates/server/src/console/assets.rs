@@ -1,0 +1,78 @@
+//! The stylesheet, the scripts and the icon. They are compiled into the program.
+
+use std::sync::LazyLock;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use axum::routing::get;
+use http::{HeaderValue, header};
+use tower_http::compression::CompressionLayer;
+
+/// A file that pages refer to.
+#[derive(Clone, Copy)]
+struct Asset {
+    path: &'static str,
+    media_type: &'static str,
+    content: &'static [u8],
+}
+
+const STYLE: Asset = Asset {
+    path: "/console/assets/style.css",
+    media_type: "text/css; charset=utf-8",
+    content: include_bytes!("../../assets/console/style.css"),
+};
+const SCRIPT: Asset = Asset {
+    path: "/console/assets/console.js",
+    media_type: "text/javascript; charset=utf-8",
+    content: include_bytes!("../../assets/console/console.js"),
+};
+/// htmx 2.0.11 (Zero-Clause BSD; `assets/console/htmx.LICENSE`).
+const HTMX: Asset = Asset {
+    path: "/console/assets/htmx.min.js",
+    media_type: "text/javascript; charset=utf-8",
+    content: include_bytes!("../../assets/console/htmx.min.js"),
+};
+const ICON: Asset = Asset {
+    path: "/console/assets/icon.svg",
+    media_type: "image/svg+xml",
+    content: include_bytes!("../../assets/console/icon.svg"),
+};
+
+/// The addresses of the files. Each contains a part of the digest of its file, so that browsers may keep it for ever.
+pub(super) struct Addresses {
+    pub(super) style: String,
+    pub(super) script: String,
+    pub(super) htmx: String,
+    pub(super) icon: String,
+}
+
+/// The addresses.
+pub(super) static ADDRESSES: LazyLock<Addresses> = LazyLock::new(|| Addresses {
+    style: address(&STYLE),
+    script: address(&SCRIPT),
+    htmx: address(&HTMX),
+    icon: address(&ICON),
+});
+
+fn address(asset: &Asset) -> String {
+    let digest = blake3::hash(asset.content).to_hex();
+    format!("{}?v={}", asset.path, digest.get(..12).unwrap_or_default())
+}
+
+/// Returns the routes of the files.
+pub(super) fn routes() -> Router {
+    let assets = [STYLE, SCRIPT, HTMX, ICON];
+    let router = assets
+        .into_iter()
+        .fold(Router::new(), |router, asset| router.route(asset.path, get(move || async move { reply(asset) })));
+    router.layer(CompressionLayer::new())
+}
+
+fn reply(asset: Asset) -> Response {
+    let mut response = Response::new(Body::from(asset.content));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(asset.media_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
+    response
+}

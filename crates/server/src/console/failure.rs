@@ -1,0 +1,119 @@
+//! A failed call, as pages show it.
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use crate::http::status_of;
+use crate::rpc::errors::RpcError;
+
+/// A failed call. A handler that returns it gets the page of its kind.
+#[derive(Debug, Clone)]
+pub(super) struct Failure {
+    pub(super) code: Code,
+    pub(super) reason: String,
+    pub(super) message: String,
+    /// The fields that violate a rule, as the API names them.
+    pub(super) violations: Vec<(String, String)>,
+    metadata: Vec<(String, String)>,
+}
+
+impl Failure {
+    /// The failure for a path that the console does not have.
+    pub(super) fn no_page() -> Self {
+        let message = "There is no such page.".to_owned();
+        let (violations, metadata) = (Vec::new(), Vec::new());
+        Self { code: Code::NotFound, reason: "NO_PAGE".to_owned(), message, violations, metadata }
+    }
+
+    /// The failure of a visitor who may not do something.
+    pub(super) fn not_permitted(message: &str) -> Self {
+        let (violations, metadata) = (Vec::new(), Vec::new());
+        let reason = "NOT_PERMITTED".to_owned();
+        Self { code: Code::PermissionDenied, reason, message: message.to_owned(), violations, metadata }
+    }
+
+    /// The failure of a form whose expiry cannot be read.
+    pub(super) fn wrong_expiry(message: &str) -> Self {
+        let (violations, metadata) = (Vec::new(), Vec::new());
+        let reason = "LIFETIME_NOT_ALLOWED".to_owned();
+        Self { code: Code::InvalidArgument, reason, message: message.to_owned(), violations, metadata }
+    }
+
+    /// Returns the HTTP status.
+    pub(super) fn status(&self) -> StatusCode {
+        status_of(self.code)
+    }
+
+    /// Whether the caller is no longer valid.
+    pub(super) fn is_unauthenticated(&self) -> bool {
+        self.code == Code::Unauthenticated
+    }
+
+    /// Whether the authority cannot decide right now.
+    pub(super) fn is_outage(&self) -> bool {
+        self.code == Code::Unavailable || (self.code == Code::DeadlineExceeded && self.pending_revision().is_none())
+    }
+
+    /// Returns the revision of a change that is committed, but not confirmed by every replica.
+    pub(super) fn pending_revision(&self) -> Option<u64> {
+        if self.reason != "PROPAGATION_PENDING" {
+            return None;
+        }
+        self.metadata("revision")?.parse().ok()
+    }
+
+    /// Returns a detail of the failure.
+    pub(super) fn metadata(&self, name: &str) -> Option<&str> {
+        self.metadata.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Returns the message as a sentence.
+    pub(super) fn sentence(&self) -> String {
+        sentence(&self.message)
+    }
+}
+
+/// Returns a text as a sentence: with a capital first letter and a full stop.
+pub(super) fn sentence(text: &str) -> String {
+    let mut characters = text.chars();
+    let Some(first) = characters.next() else { return String::new() };
+    let mut sentence: String = first.to_uppercase().chain(characters).collect();
+    if !sentence.ends_with(['.', '!', '?']) {
+        sentence.push('.');
+    }
+    sentence
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        let details = status.get_error_details();
+        let info = details.error_info();
+        let violations = details.bad_request().map(|request| request.field_violations.as_slice()).unwrap_or_default();
+        Self {
+            code: status.code(),
+            reason: info.map(|info| info.reason.clone()).unwrap_or_default(),
+            message: status.message().to_owned(),
+            violations: violations.iter().map(|found| (found.field.clone(), found.description.clone())).collect(),
+            metadata: info.map(|info| info.metadata.clone().into_iter().collect()).unwrap_or_default(),
+        }
+    }
+}
+
+impl From<RpcError> for Failure {
+    fn from(error: RpcError) -> Self {
+        Status::from(error).into()
+    }
+}
+
+impl IntoResponse for Failure {
+    /// The page is made where the frame of the visitor is known.
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = self.status();
+        response.extensions_mut().insert(self);
+        response
+    }
+}

@@ -1,0 +1,69 @@
+//! What all pages have in common.
+
+use key_authority_domain::permission::Permission;
+
+use super::assets::{ADDRESSES, Addresses};
+use super::notice::Notice;
+use super::session::Session;
+use super::visit::Visit;
+
+/// A link of the navigation.
+pub(super) struct Link {
+    pub(super) href: &'static str,
+    pub(super) label: &'static str,
+    pub(super) is_current: bool,
+}
+
+/// What all pages have in common.
+pub(super) struct Frame {
+    pub(super) title: String,
+    pub(super) links: Vec<Link>,
+    /// Who is signed in; empty for nobody.
+    pub(super) who: String,
+    /// The person of a product for whom the page is; empty for an operator.
+    pub(super) subject: String,
+    pub(super) form_token: String,
+    pub(super) notice: Option<Notice>,
+    /// The page, for forms that return to it.
+    pub(super) path: String,
+    pub(super) assets: &'static Addresses,
+}
+
+impl Frame {
+    /// The frame of a page for somebody who is signed in.
+    pub(super) fn new(visit: &Visit, title: impl Into<String>) -> Self {
+        let wanted = [
+            ("/console/accounts", "Accounts", visit.has(Permission::AccountsRead)),
+            ("/console/audit", "Audit", visit.has(Permission::AuditRead)),
+            ("/console/replicas", "Replicas", visit.has(Permission::Operate)),
+        ];
+        let links = wanted.into_iter().filter(|(_, _, may)| *may).map(|(href, label, _)| {
+            let path = visit.path.split('?').next().unwrap_or_default();
+            Link { href, label, is_current: path == href }
+        });
+        Self {
+            title: title.into(),
+            links: links.collect(),
+            who: visit.who(),
+            subject: String::new(),
+            form_token: visit.session.form_token(),
+            notice: visit.notice.clone(),
+            path: visit.path.clone(),
+            assets: &ADDRESSES,
+        }
+    }
+
+    /// The frame of a page for somebody who is not signed in.
+    pub(super) fn of_nobody(session: Option<&Session>, title: impl Into<String>) -> Self {
+        Self {
+            title: title.into(),
+            links: Vec::new(),
+            who: String::new(),
+            subject: String::new(),
+            form_token: session.map(Session::form_token).unwrap_or_default(),
+            notice: None,
+            path: String::new(),
+            assets: &ADDRESSES,
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Notices: what a change did, as the next page says it once.
+//!
+//! A notice is in a sealed cookie of one minute, so that nobody can make a link that says something.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use http::{HeaderMap, HeaderValue};
+use key_authority_domain::seal::SealContext;
+use key_authority_domain::secret::Keyring;
+use key_authority_proto::v1::{Propagation, PropagationState};
+use serde::{Deserialize, Serialize};
+
+use super::failure::Failure;
+use super::session::{cookie, set_cookie};
+use super::show;
+use crate::entropy::{self, EntropyError};
+
+const NAME: &str = "key-authority-notice";
+const SEALED: SealContext<'static> = SealContext::Console { purpose: "notice" };
+const AGE: Duration = Duration::from_mins(1);
+
+/// What a change did.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Notice {
+    pub(super) text: String,
+    /// The revision that is not confirmed by every replica yet.
+    pub(super) pending: Option<u64>,
+}
+
+impl Notice {
+    /// The notice of a change that every replica enforces.
+    pub(super) fn done(what: &str, propagation: Option<&Propagation>) -> Self {
+        let text = match propagation {
+            Some(propagation) => format!("{what} {}", enforced(propagation)),
+            None => format!("{what} Nothing had to change."),
+        };
+        Self { text, pending: None }
+    }
+
+    /// A notice without a change.
+    pub(super) fn plain(text: &str) -> Self {
+        Self { text: text.to_owned(), pending: None }
+    }
+
+    /// The notice of a change that is committed, but not confirmed; `None` for any other failure.
+    pub(super) fn pending(what: &str, failure: &Failure) -> Option<Self> {
+        let revision = failure.pending_revision()?;
+        let from = failure.metadata("safe_after").map(show::exact_of_text).unwrap_or_default();
+        let text = format!(
+            "{what} The change is committed as revision {}, but one or more replicas have not confirmed it yet. From \
+             {from} on, no replica answers without it.",
+            show::count(revision)
+        );
+        Some(Self { text, pending: Some(revision) })
+    }
+
+    /// Returns the header that keeps the notice for the next page.
+    pub(super) fn cookie(&self, keyring: &Keyring, is_secure: bool) -> Result<HeaderValue, EntropyError> {
+        let content = serde_json::to_vec(self).unwrap_or_default();
+        let sealed = BASE64_URL_SAFE_NO_PAD.encode(keyring.seal(SEALED, &content, entropy::bytes()?));
+        Ok(set_cookie(NAME, &sealed, is_secure, AGE))
+    }
+
+    /// Opens the notice of a request.
+    pub(super) fn open(keyring: &Keyring, headers: &HeaderMap) -> Option<Self> {
+        let sealed = BASE64_URL_SAFE_NO_PAD.decode(cookie(headers, NAME)?).ok()?;
+        serde_json::from_slice(&keyring.open(SEALED, &sealed).ok()?).ok()
+    }
+
+    /// Returns the header that removes the notice.
+    pub(super) fn removal(is_secure: bool) -> HeaderValue {
+        set_cookie(NAME, "", is_secure, Duration::ZERO)
+    }
+}
+
+/// Returns the line about the enforcement of a change.
+pub(super) fn enforced(propagation: &Propagation) -> String {
+    let waited = show::wait(propagation.waited.as_ref());
+    let replicas = match propagation.replicas {
+        1 => "1 of 1 replica".to_owned(),
+        all => format!("{} of {} replicas", show::count(all), show::count(all)),
+    };
+    match propagation.state() {
+        PropagationState::Lapsed => format!(
+            "Enforced by every replica that answers, after {waited}: at least one did not confirm, and was waited out \
+             until its lease had ended."
+        ),
+        _ => format!("Enforced by {replicas} after {waited}."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_says_how_many_replicas_enforce_a_change_and_when() {
+        let waited = prost_types::Duration { seconds: 0, nanos: 6_400_000 };
+        let confirmed = Propagation { revision: 7, state: 1, replicas: 3, waited: Some(waited) };
+        assert_eq!(enforced(&confirmed), "Enforced by 3 of 3 replicas after 6 ms.");
+        let alone = Propagation { replicas: 1, ..confirmed };
+        assert_eq!(Notice::done("Revoked.", Some(&alone)).text, "Revoked. Enforced by 1 of 1 replica after 6 ms.");
+        let seconds = prost_types::Duration { seconds: 10, nanos: 0 };
+        let lapsed = Propagation { state: 2, waited: Some(seconds), ..confirmed };
+        assert!(enforced(&lapsed).contains("after 10 s: at least one did not confirm"));
+    }
+}

@@ -1,0 +1,19 @@
+//! The pages: thin handlers, each with its template.
+
+pub(super) mod accounts;
+pub(super) mod audit;
+pub(super) mod connect;
+pub(super) mod create;
+mod created;
+pub(super) mod errors;
+mod events;
+mod expiry;
+mod instructions;
+pub(super) mod key;
+pub(super) mod key_actions;
+mod key_form;
+mod key_view;
+pub(super) mod keys;
+mod overlap;
+pub(super) mod renew;
+pub(super) mod replicas;

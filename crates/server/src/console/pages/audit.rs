@@ -1,0 +1,101 @@
+//! The audit log.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use askama::Template;
+use axum::Extension;
+use key_authority_proto::v1::key_authority_server::KeyAuthority as _;
+use key_authority_proto::v1::{Action, ListAuditEventsRequest};
+
+use super::events::{EventView, words};
+use crate::console::answer::{Answer, page};
+use crate::console::fields::query;
+use crate::console::frame::Frame;
+use crate::console::show;
+use crate::console::visit::Visit;
+
+/// The number of events on a page.
+const PAGE: i32 = 100;
+/// How far back the page goes unless a time is chosen.
+const RECENT: Duration = Duration::from_hours(24);
+
+/// An entry of the filter by action.
+struct ActionChoice {
+    value: &'static str,
+    label: String,
+    is_selected: bool,
+}
+
+#[derive(Template)]
+#[template(path = "console/audit.html")]
+struct AuditPage {
+    frame: Frame,
+    account: String,
+    key: String,
+    actor: String,
+    actions: Vec<ActionChoice>,
+    from: String,
+    until: String,
+    events: Vec<EventView>,
+    /// Whether the newest event is first.
+    is_newest_first: bool,
+    next: String,
+}
+
+/// `GET /console/audit`
+pub(in crate::console) async fn list(Extension(visit): Extension<Arc<Visit>>) -> Answer {
+    let typed = &visit.fields;
+    let (account, key, actor) = (typed.get("account").trim(), typed.get("key").trim(), typed.get("actor").trim());
+    let (action, until, page_token) = (typed.get("action"), typed.get("until"), typed.get("page"));
+    // Without a choice of time, an operator sees what happened lately.
+    let is_open = account.is_empty() && key.is_empty() && actor.is_empty() && action.is_empty();
+    let recent = if is_open { show::field_value(visit.now.before(RECENT)) } else { String::new() };
+    let from = if typed.has("from") { typed.get("from").to_owned() } else { recent };
+    let request = ListAuditEventsRequest {
+        account: account.to_owned(),
+        key_id: key.to_owned(),
+        actor: actor.to_owned(),
+        actions: Action::from_str_name(action).map(i32::from).into_iter().collect(),
+        start_time: show::field_time(&from),
+        end_time: show::field_time(until),
+        page_size: PAGE,
+        page_token: page_token.to_owned(),
+    };
+    let listed = visit.ask(visit.admin().list_audit_events(visit.request(request))).await?;
+    let mut events: Vec<_> = listed.events.iter().map(|event| EventView::new(event, visit.now)).collect();
+    let is_newest_first = page_token.is_empty() && listed.next_page_token.is_empty();
+    if is_newest_first {
+        events.reverse();
+    }
+    let next = query([
+        ("account", account),
+        ("key", key),
+        ("actor", actor),
+        ("action", action),
+        ("from", from.as_str()),
+        ("until", until),
+        ("page", listed.next_page_token.as_str()),
+    ]);
+    page(&AuditPage {
+        frame: Frame::new(&visit, "Audit"),
+        account: account.to_owned(),
+        key: key.to_owned(),
+        actor: actor.to_owned(),
+        actions: choices(action),
+        until: until.to_owned(),
+        events,
+        is_newest_first,
+        next: if listed.next_page_token.is_empty() { String::new() } else { format!("/console/audit?{next}") },
+        from,
+    })
+}
+
+fn choices(selected: &str) -> Vec<ActionChoice> {
+    let all = (1..).map_while(|number| Action::try_from(number).ok());
+    let choice = |action: Action| {
+        let value = action.as_str_name();
+        ActionChoice { value, label: words(action), is_selected: value == selected }
+    };
+    all.map(choice).collect()
+}

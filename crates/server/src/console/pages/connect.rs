@@ -1,0 +1,213 @@
+//! Connecting an AI client to an MCP server with a key of the account.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Extension;
+use axum::extract::Path;
+use axum::response::Response;
+use http::StatusCode;
+use key_authority_mcp_connect::{Endpoint, Instruction, ServerName};
+use key_authority_proto::v1::key_authority_server::KeyAuthority as _;
+use key_authority_proto::v1::{
+    Account, KeyState, ListKeysRequest, PrepareConnectionRequest, PrepareConnectionResponse, TokenSource,
+};
+
+use super::create::request_id;
+use super::instructions::{ClientChoice, InstructionView, chosen_client, client_choices};
+use super::key_form::Field;
+use super::key_view::KeyView;
+use crate::console::answer::{Answer, page_with, redirect};
+use crate::console::failure::{Failure, sentence};
+use crate::console::frame::Frame;
+use crate::console::notice::enforced;
+use crate::console::show;
+use crate::console::visit::{Ability, Visit};
+use crate::wire::connect::{client_of_proto, instruction_to_proto};
+
+/// The number of keys that can be chosen.
+const KEYS_MAX: i32 = 200;
+
+#[derive(Template)]
+#[template(path = "console/connect.html")]
+struct ConnectPage {
+    frame: Frame,
+    account: String,
+    account_href: String,
+    connect_href: String,
+    instructions_href: String,
+    create_href: String,
+    may_create: bool,
+    clients: Vec<ClientChoice>,
+    /// The active keys, the newest first.
+    keys: Vec<KeyView>,
+    chosen: String,
+    server_name: Field,
+    server_url: Field,
+    errors: Vec<String>,
+    request_id: String,
+    /// The new token that the instructions contain, where the page has one.
+    token: String,
+    instructions: Vec<InstructionView>,
+    /// What the instructions contain.
+    source: String,
+}
+
+impl ConnectPage {
+    async fn new(visit: &Visit, account: &Account) -> Result<Self, Failure> {
+        let request = ListKeysRequest {
+            account: account.id.clone(),
+            states: vec![KeyState::Active.into()],
+            page_size: KEYS_MAX,
+            ..Default::default()
+        };
+        let listed = visit.ask(visit.admin().list_keys(visit.request(request))).await?;
+        let typed = &visit.fields;
+        Ok(Self {
+            frame: Frame::new(visit, "Connect to an AI agent"),
+            account: account.id.clone(),
+            account_href: show::path(&["accounts", &account.id]),
+            connect_href: show::path(&["accounts", &account.id, "connect"]),
+            instructions_href: show::path(&["accounts", &account.id, "instructions"]),
+            create_href: show::path(&["accounts", &account.id, "create"]),
+            may_create: visit.may(Ability::Create),
+            clients: client_choices(typed.get("client")),
+            keys: listed.keys.iter().map(|key| KeyView::new(key, visit.now)).collect(),
+            chosen: typed.get("key").to_owned(),
+            server_name: Field::new(
+                typed.get("server_name"),
+                "What the client calls the server: letters, digits, - and _, such as my-server.",
+            ),
+            server_url: Field::new(typed.get("server_url"), "The address of the MCP server, such as https://…/mcp."),
+            errors: Vec::new(),
+            request_id: request_id()?,
+            token: String::new(),
+            instructions: Vec::new(),
+            source: String::new(),
+        })
+    }
+
+    /// Attributes an error to a field, by the name that the API has for it.
+    fn add(&mut self, field: &str, rule: &str) {
+        let field = match field {
+            "server_name" => &mut self.server_name,
+            "url" => &mut self.server_url,
+            _ => {
+                self.errors.push(sentence(rule));
+                return;
+            }
+        };
+        field.add_error(&sentence(rule));
+        self.server_name.is_first_error = !self.server_name.error.is_empty();
+        self.server_url.is_first_error = !self.server_name.is_first_error;
+    }
+
+    fn answer(self) -> Answer {
+        let is_wrong =
+            !self.errors.is_empty() || !self.server_name.error.is_empty() || !self.server_url.error.is_empty();
+        let status = if is_wrong { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+        page_with(status, &self)
+    }
+}
+
+/// `GET /console/accounts/{account}/connect`
+pub(in crate::console) async fn form(Extension(visit): Extension<Arc<Visit>>, Path(account): Path<String>) -> Answer {
+    let account = visit.account(&account).await?;
+    ConnectPage::new(&visit, &account).await?.answer()
+}
+
+/// `POST /console/accounts/{account}/connect`
+pub(in crate::console) async fn submit(Extension(visit): Extension<Arc<Visit>>, Path(account): Path<String>) -> Answer {
+    let account = visit.account(&account).await?;
+    let typed = &visit.fields;
+    let request = PrepareConnectionRequest {
+        account: account.id.clone(),
+        client: chosen_client(typed.get("client")).into(),
+        server_name: typed.get("server_name").trim().to_owned(),
+        url: typed.get("server_url").trim().to_owned(),
+        key_id: typed.get("key").to_owned(),
+        create_if_none: typed.get("create") == "yes",
+        request_id: typed.get("request_id").to_owned(),
+    };
+    let prepared = visit.ask(visit.admin().prepare_connection(visit.request(request))).await;
+    // After the call, the list of keys contains a new one.
+    let mut page = ConnectPage::new(&visit, &account).await?;
+    match prepared {
+        Ok(prepared) => {
+            page.source = source(&prepared);
+            page.instructions = prepared.instructions.iter().map(InstructionView::new).collect();
+            if prepared.token_source() == TokenSource::NoKey {
+                page.instructions.clear();
+            }
+        }
+        Err(failure) if failure.violations.is_empty() && failure.reason != "KEY_NOT_ACTIVE" => return Err(failure),
+        Err(failure) => {
+            for (field, rule) in &failure.violations {
+                page.add(field, rule);
+            }
+            if failure.violations.is_empty() {
+                page.errors.push(failure.sentence());
+            }
+        }
+    }
+    page.answer()
+}
+
+/// Returns what the instructions contain.
+fn source(prepared: &PrepareConnectionResponse) -> String {
+    let key = prepared.key.as_ref();
+    let name = key.map(|key| if key.display_name.is_empty() { &key.id } else { &key.display_name });
+    let name = name.map_or("", String::as_str);
+    let hint = key.map_or("", |key| key.token_hint.as_str());
+    let placeholder = &prepared.placeholder;
+    match prepared.token_source() {
+        TokenSource::Revealed => {
+            format!("This contains the token of the key “{name}”. The audit trail of the key records that.")
+        }
+        TokenSource::Created => {
+            let line = prepared.propagation.as_ref().map(enforced).unwrap_or_default();
+            format!("The key “{name}” was created. This contains its token, so copy it now. {line}")
+        }
+        TokenSource::NoKey => "The account has no active key.".to_owned(),
+        TokenSource::NotPermitted => {
+            format!("Replace {placeholder} by the token of the key “{name}”, which begins with {hint}.")
+        }
+        TokenSource::Repeated => {
+            format!("This form was sent before, and its token was shown then. Replace {placeholder} by it.")
+        }
+        TokenSource::NotKept | TokenSource::Unspecified => format!(
+            "The token of the key “{name}” is not stored. Replace {placeholder} by the token that you saved; it begins \
+             with {hint}."
+        ),
+    }
+}
+
+/// `POST /console/accounts/{account}/instructions`: instructions with a token that the page before has just shown.
+pub(in crate::console) async fn with_token(
+    Extension(visit): Extension<Arc<Visit>>,
+    Path(account): Path<String>,
+) -> Answer {
+    let account = visit.account(&account).await?;
+    let typed = &visit.fields;
+    let mut page = ConnectPage::new(&visit, &account).await?;
+    typed.get("token").clone_into(&mut page.token);
+    let name = ServerName::new(typed.get("server_name").trim());
+    let url = Endpoint::new(typed.get("server_url").trim());
+    if let Err(error) = &name {
+        page.add("server_name", error.as_str());
+    }
+    if let Err(error) = &url {
+        page.add("url", error.as_str());
+    }
+    if let (Ok(name), Ok(url), Some(client)) = (name, url, client_of_proto(chosen_client(typed.get("client")))) {
+        let instruction = instruction_to_proto(Instruction::new(client, &name, &url, &page.token));
+        page.instructions = vec![InstructionView::new(&instruction)];
+        "This contains the new token.".clone_into(&mut page.source);
+    }
+    page.answer()
+}
+
+/// `GET` of the same path, after a reload: there is no token any more.
+pub(in crate::console) async fn to_form(Path(account): Path<String>) -> Response {
+    redirect(&show::path(&["accounts", &account, "connect"]))
+}

@@ -1,0 +1,130 @@
+//! Pages for what cannot be shown or done.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Extension;
+use axum::body::Body;
+use axum::response::Response;
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use tonic::Code;
+
+use crate::console::answer::{Answer, page_with};
+use crate::console::failure::Failure;
+use crate::console::frame::Frame;
+use crate::console::notice::Notice;
+use crate::console::visit::Visit;
+
+/// A header that makes the browser load a page again by itself, without a script.
+const REFRESH: HeaderName = HeaderName::from_static("refresh");
+
+#[derive(Template)]
+#[template(path = "console/error.html")]
+struct ErrorPage {
+    frame: Frame,
+    message: String,
+    advice: &'static str,
+    /// Whether the page loads itself again.
+    is_retried: bool,
+    /// Where a form was sent to, to send it again; empty for no form.
+    path: String,
+    fields: Vec<(String, String)>,
+}
+
+/// Returns the title of a failure and what to do about it.
+fn words(failure: &Failure) -> (&'static str, &'static str) {
+    match failure.code {
+        Code::NotFound => ("Not found", "It may have been deleted, or your key may not cover its account."),
+        Code::PermissionDenied => ("Not permitted", ""),
+        Code::ResourceExhausted => ("Too many requests", ""),
+        Code::Unavailable => ("This replica cannot tell right now", "Nothing was decided. It usually takes seconds."),
+        Code::DeadlineExceeded if failure.pending_revision().is_some() => ("Not confirmed by every replica yet", ""),
+        Code::DeadlineExceeded => ("This took too long", "Repeating the form does not make a change twice."),
+        Code::Internal | Code::DataLoss | Code::Unknown => ("Something is wrong here", ""),
+        _ => ("That did not work", ""),
+    }
+}
+
+/// Returns the page of a failure for somebody who is signed in.
+pub(in crate::console) fn page(visit: &Visit, failure: &Failure) -> Response {
+    let is_form = visit.method == Method::POST;
+    let is_repeatable = failure.is_outage() && is_form;
+    let fields = visit.fields.pairs().filter(|(name, _)| *name != "form_token");
+    let (title, advice) = words(failure);
+    let mut frame = Frame::new(visit, title);
+    frame.notice = if is_form { Notice::pending("", failure).or(frame.notice) } else { frame.notice };
+    let path = visit.path.split('?').next().unwrap_or_default().to_owned();
+    if frame.notice.as_ref().is_some_and(|notice| notice.pending.is_some()) {
+        "/console/".clone_into(&mut frame.path);
+    }
+    render(
+        failure,
+        &ErrorPage {
+            frame,
+            message: failure.sentence(),
+            advice,
+            is_retried: failure.is_outage() && !is_form,
+            path: if is_repeatable { path } else { String::new() },
+            fields: if is_repeatable {
+                fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+            } else {
+                Vec::new()
+            },
+        },
+    )
+}
+
+/// Returns the page of a failure for somebody whose session is not known.
+pub(in crate::console) fn bare(failure: &Failure) -> Response {
+    let (title, advice) = words(failure);
+    render(
+        failure,
+        &ErrorPage {
+            frame: Frame::of_nobody(None, title),
+            message: failure.sentence(),
+            advice,
+            is_retried: failure.is_outage(),
+            path: String::new(),
+            fields: Vec::new(),
+        },
+    )
+}
+
+fn render(failure: &Failure, page: &ErrorPage) -> Response {
+    let is_retried = page.is_retried;
+    let mut response = page_with(failure.status(), page).unwrap_or_else(|_| {
+        let mut response = Response::new(Body::from("internal error; see the server's log"));
+        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        response
+    });
+    let headers = response.headers_mut();
+    if failure.is_outage() {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+    }
+    if is_retried {
+        headers.insert(REFRESH, HeaderValue::from_static("2"));
+    }
+    response
+}
+
+/// Returns a page that opens `path` from this site, so that the browser sends the cookie.
+pub(in crate::console) fn again(path: &str) -> Response {
+    #[derive(Template)]
+    #[template(path = "console/again.html")]
+    struct AgainPage {
+        frame: Frame,
+        path: String,
+    }
+
+    let page = AgainPage { frame: Frame::of_nobody(None, "Opening the console"), path: path.to_owned() };
+    let mut response = page_with(StatusCode::OK, &page).unwrap_or_else(|failure| bare(&failure));
+    if let Ok(refresh) = HeaderValue::try_from(format!("0; url={path}")) {
+        response.headers_mut().insert(REFRESH, refresh);
+    }
+    response
+}
+
+/// A path that the console does not have.
+pub(in crate::console) async fn no_page(_: Extension<Arc<Visit>>) -> Answer {
+    Err(Failure::no_page())
+}

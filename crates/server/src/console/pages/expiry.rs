@@ -1,0 +1,165 @@
+//! The menu of expiries that a policy allows.
+
+use std::time::Duration;
+
+use key_authority_proto::v1::KeyPolicy;
+use key_authority_proto::v1::create_key_request::Expiry;
+
+use crate::console::fields::Fields;
+use crate::console::show;
+
+const DAY: u64 = 24 * 3600;
+/// The lifetimes that the menu offers where the policy allows any.
+const COMMON: [u64; 5] = [7 * DAY, 30 * DAY, 90 * DAY, 180 * DAY, 365 * DAY];
+
+/// An entry of a menu.
+pub(super) struct Choice {
+    pub(super) value: String,
+    pub(super) label: String,
+    pub(super) is_selected: bool,
+}
+
+/// The menu of expiries.
+pub(super) struct ExpiryMenu {
+    pub(super) choices: Vec<Choice>,
+    /// Where there is only one: what it is.
+    pub(super) told: String,
+    /// The date, for the choice of one.
+    pub(super) date: String,
+    /// Whether a date may be chosen.
+    pub(super) has_date: bool,
+    pub(super) error: String,
+    pub(super) is_first_error: bool,
+}
+
+impl ExpiryMenu {
+    /// The menu of a new key. `typed` is what the form contained.
+    pub(super) fn new(policy: &KeyPolicy, typed: Option<&Fields>) -> Self {
+        let lifetimes: Vec<Duration> = policy.lifetimes.iter().map(show::duration).collect();
+        let default = policy.default_lifetime.as_ref().map(show::duration);
+        let is_free = lifetimes.is_empty();
+        let may_never = policy.may_never_expire.unwrap_or(is_free && default.is_none());
+        if let ([only], false) = (lifetimes.as_slice(), may_never) {
+            return Self::told(format!("A key of this account expires {} after it was created.", show::whole(*only)));
+        }
+        let mut offered = if is_free { COMMON.map(Duration::from_secs).to_vec() } else { lifetimes };
+        offered.extend(default);
+        offered.sort_unstable();
+        offered.dedup();
+        let standard = match default {
+            Some(default) => value(default),
+            None if may_never => "never".to_owned(),
+            None => String::new(),
+        };
+        let selected = typed.map_or(standard.as_str(), |typed| typed.get("expires"));
+        let choice = |value: String, label: String| Choice { is_selected: value == selected, value, label };
+        let mut choices: Vec<_> = offered
+            .into_iter()
+            .map(|lifetime| {
+                let note = if Some(lifetime) == default { " (the default)" } else { "" };
+                choice(value(lifetime), format!("After {}{note}", show::whole(lifetime)))
+            })
+            .collect();
+        if standard.is_empty() {
+            choices.insert(0, choice(String::new(), "Choose…".to_owned()));
+        }
+        if is_free {
+            choices.push(choice("date".to_owned(), "On a date".to_owned()));
+        }
+        if may_never {
+            choices.push(choice("never".to_owned(), "Never".to_owned()));
+        }
+        let date = typed.map(|typed| typed.get("expiry_date").to_owned()).unwrap_or_default();
+        Self { choices, told: String::new(), date, has_date: is_free, error: String::new(), is_first_error: false }
+    }
+
+    /// The menu of a renewal, which keeps the expiry unless another one is chosen.
+    pub(super) fn of_renewal(policy: &KeyPolicy, current: &str, typed: Option<&Fields>) -> Self {
+        let mut menu = Self::new(policy, typed);
+        menu.told = String::new();
+        let selected = typed.map_or("", |typed| typed.get("expires"));
+        for choice in &mut menu.choices {
+            choice.is_selected = choice.value == selected;
+            choice.label = choice.label.replace(" (the default)", "");
+        }
+        menu.choices.retain(|choice| !choice.value.is_empty());
+        let label = format!("As before: {current}");
+        menu.choices.insert(0, Choice { value: String::new(), label, is_selected: selected.is_empty() });
+        menu
+    }
+
+    fn told(told: String) -> Self {
+        let (choices, date, error) = (Vec::new(), String::new(), String::new());
+        Self { choices, told, date, has_date: false, error, is_first_error: false }
+    }
+
+    /// Reads the choice of a form; `None` for the policy's own.
+    ///
+    /// # Errors
+    /// What is wrong with the date.
+    pub(super) fn chosen(typed: &Fields) -> Result<Option<Expiry>, String> {
+        match typed.get("expires") {
+            "" => Ok(None),
+            "never" => Ok(Some(Expiry::NeverExpires(true))),
+            "date" => match show::field_time(typed.get("expiry_date")) {
+                Some(time) => Ok(Some(Expiry::ExpireTime(time))),
+                None => Err("Choose the date on which the key expires.".to_owned()),
+            },
+            seconds => match seconds.parse() {
+                Ok(seconds) => Ok(Some(Expiry::Lifetime(prost_types::Duration { seconds, nanos: 0 }))),
+                Err(_) => Err("Choose an entry of the menu.".to_owned()),
+            },
+        }
+    }
+}
+
+fn value(lifetime: Duration) -> String {
+    lifetime.as_secs().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn days(days: i64) -> prost_types::Duration {
+        prost_types::Duration { seconds: days * 86_400, nanos: 0 }
+    }
+
+    fn labels(menu: &ExpiryMenu) -> Vec<String> {
+        let marked = |choice: &Choice| format!("{}{}", if choice.is_selected { "> " } else { "" }, choice.label);
+        menu.choices.iter().map(marked).collect()
+    }
+
+    #[test]
+    fn a_menu_has_what_the_policy_allows() {
+        let mecha =
+            KeyPolicy { lifetimes: vec![days(7), days(30)], may_never_expire: Some(true), ..KeyPolicy::default() };
+        assert_eq!(labels(&ExpiryMenu::new(&mecha, None)), ["After 7 days", "After 30 days", "> Never"]);
+        let choosing = KeyPolicy { may_never_expire: None, ..mecha.clone() };
+        assert_eq!(labels(&ExpiryMenu::new(&choosing, None)), ["> Choose…", "After 7 days", "After 30 days"]);
+        let standard = KeyPolicy { default_lifetime: Some(days(30)), ..mecha };
+        let menu = ExpiryMenu::new(&standard, None);
+        assert_eq!(labels(&menu), ["After 7 days", "> After 30 days (the default)", "Never"]);
+        let typed = Fields::parse(b"expires=604800");
+        let menu = ExpiryMenu::new(&standard, Some(&typed));
+        assert_eq!(labels(&menu), ["> After 7 days", "After 30 days (the default)", "Never"]);
+    }
+
+    #[test]
+    fn a_single_lifetime_is_not_asked_for() {
+        let meko = KeyPolicy { lifetimes: vec![days(365)], ..KeyPolicy::default() };
+        let menu = ExpiryMenu::new(&meko, None);
+        assert!(menu.choices.is_empty());
+        assert_eq!(menu.told, "A key of this account expires 365 days after it was created.");
+    }
+
+    #[test]
+    fn a_choice_is_read() {
+        let chosen = |text: &str| ExpiryMenu::chosen(&Fields::parse(text.as_bytes()));
+        assert_eq!(chosen("expires="), Ok(None));
+        assert_eq!(chosen("expires=never"), Ok(Some(Expiry::NeverExpires(true))));
+        assert_eq!(chosen("expires=604800"), Ok(Some(Expiry::Lifetime(days(7)))));
+        assert!(matches!(chosen("expires=date&expiry_date=2027-01-01"), Ok(Some(Expiry::ExpireTime(_)))));
+        assert!(chosen("expires=date").is_err() && chosen("expires=soon").is_err());
+    }
+}

@@ -1,0 +1,363 @@
+//! The fields of a key that people edit: what they contain, their rules, and their errors.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use key_authority_domain::access::{NETWORKS_MAX, PROJECTS_MAX, SCOPES_MAX};
+use key_authority_domain::account::{self, NamePattern};
+use key_authority_domain::permission::Permission;
+use key_authority_proto::v1::key_authority_server::KeyAuthority as _;
+use key_authority_proto::v1::{Account, Key, KeyPolicy, ListKeysRequest, ProjectAccess, ProjectRule};
+
+use super::expiry::ExpiryMenu;
+use crate::console::failure::{Failure, sentence};
+use crate::console::fields::{Fields, lines};
+use crate::console::visit::Visit;
+
+/// The number of keys whose projects are offered.
+const OFFERED_KEYS: i32 = 200;
+/// The maximum number of projects that are offered.
+const OFFERED_PROJECTS: usize = 100;
+
+/// A field.
+#[derive(Default)]
+pub(super) struct Field {
+    pub(super) value: String,
+    pub(super) rule: String,
+    pub(super) error: String,
+    pub(super) is_first_error: bool,
+}
+
+impl Field {
+    pub(super) fn new(value: impl Into<String>, rule: impl Into<String>) -> Self {
+        Self { value: value.into(), rule: rule.into(), ..Self::default() }
+    }
+
+    pub(super) fn add_error(&mut self, error: &str) {
+        if !self.error.is_empty() {
+            self.error.push(' ');
+        }
+        self.error.push_str(error);
+    }
+}
+
+/// A project that is offered.
+pub(super) struct ProjectChoice {
+    pub(super) name: String,
+    pub(super) is_chosen: bool,
+}
+
+/// The choice of projects.
+#[expect(clippy::struct_excessive_bools, reason = "the template asks each question by its name")]
+#[derive(Default)]
+pub(super) struct Projects {
+    /// Whether the policy lets a key choose.
+    pub(super) is_fixed: bool,
+    /// Whether a key may cover all.
+    pub(super) may_be_all: bool,
+    pub(super) is_all: bool,
+    pub(super) offered: Vec<ProjectChoice>,
+    /// The chosen ones that are not offered, one in each line.
+    pub(super) others: String,
+    /// "project" or "account".
+    pub(super) noun: &'static str,
+    pub(super) rule: String,
+    pub(super) error: String,
+    pub(super) is_first_error: bool,
+}
+
+/// The fields of a key.
+#[derive(Default)]
+pub(super) struct KeyForm {
+    pub(super) name: Field,
+    /// The pattern of names, for the check before sending.
+    pub(super) pattern: String,
+    /// What the pattern demands.
+    pub(super) pattern_rule: String,
+    pub(super) description: Field,
+    pub(super) scopes: Field,
+    pub(super) networks: Field,
+    pub(super) labels: Field,
+    pub(super) projects: Projects,
+    /// Errors that belong to no field.
+    pub(super) errors: Vec<String>,
+}
+
+impl KeyForm {
+    /// The form of a key with these values, for a policy.
+    pub(super) fn of_key(key: &Key, policy: &KeyPolicy, offered: BTreeSet<String>) -> Self {
+        let labels: BTreeMap<_, _> = key.labels.iter().collect();
+        let labels: Vec<_> = labels.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let access = key.projects.clone().unwrap_or_default();
+        let is_system = key.account == "system";
+        let mut form = Self {
+            name: Field::new(&key.display_name, name_rule(policy)),
+            pattern: policy.display_name_pattern.clone(),
+            pattern_rule: pattern_rule(&policy.display_name_pattern),
+            description: Field::new(&key.description, "What the key is for, at most 2,000 characters."),
+            scopes: Field::new(key.scopes.join("\n"), scope_rule(is_system)),
+            networks: Field::new(
+                key.allowed_networks.join("\n"),
+                format!("One in each line, such as 192.0.2.0/24; at most {NETWORKS_MAX}. Empty: anywhere."),
+            ),
+            labels: Field::new(labels.join("\n"), "One in each line: name=value; at most 64."),
+            ..Self::default()
+        };
+        form.projects = projects(access, policy, offered, if is_system { "account" } else { "project" });
+        form
+    }
+
+    /// The form as somebody filled it in.
+    pub(super) fn of_fields(typed: &Fields, key: &Key, policy: &KeyPolicy, offered: BTreeSet<String>) -> Self {
+        let mut form = Self::of_key(&Key { account: key.account.clone(), ..Key::default() }, policy, offered.clone());
+        for (name, field) in [
+            ("name", &mut form.name),
+            ("description", &mut form.description),
+            ("scopes", &mut form.scopes),
+            ("networks", &mut form.networks),
+            ("labels", &mut form.labels),
+        ] {
+            typed.get(name).clone_into(&mut field.value);
+        }
+        let access = typed_projects(typed).unwrap_or_default();
+        form.projects = projects(access, policy, offered, form.projects.noun);
+        form
+    }
+
+    /// Checks the name by the policy. The API checks it after all other fields, and people want all errors at once.
+    pub(super) fn check_name(&mut self) {
+        let Ok(pattern) = NamePattern::stored(&self.pattern) else { return };
+        let policy = account::KeyPolicy { display_name_pattern: Some(pattern), ..account::KeyPolicy::default() };
+        if !self.pattern.is_empty()
+            && self.name.error.is_empty()
+            && policy.check_display_name(self.name.value.trim()).is_err()
+        {
+            self.name.add_error(&self.pattern_rule);
+        }
+    }
+
+    /// Whether the form limits what the key may do.
+    pub(super) fn has_access(&self) -> bool {
+        let is_set = |field: &Field| !field.value.is_empty();
+        let chosen = !self.projects.is_fixed && !self.projects.is_all;
+        chosen || [&self.scopes, &self.networks, &self.labels].into_iter().any(is_set)
+    }
+
+    /// Attributes a failed call to the fields. What belongs to none becomes an error of the form.
+    pub(super) fn place(&mut self, failure: &Failure, mut expiry: Option<&mut ExpiryMenu>) {
+        for (path, rule) in &failure.violations {
+            let path = path.strip_prefix("key.").unwrap_or(path);
+            let text = match path.rsplit_once('[').and_then(|(_, index)| index.strip_suffix(']')?.parse::<u64>().ok()) {
+                Some(index) => format!("Line {}: {}.", index + 1, rule.trim_end_matches('.')),
+                None => sentence(rule),
+            };
+            self.add(path, &text, expiry.as_deref_mut());
+        }
+        let message = failure.sentence();
+        match failure.reason.as_str() {
+            "FIELD_INVALID" if !failure.violations.is_empty() => {}
+            "LIFETIME_NOT_ALLOWED" => self.add("lifetime", &message, expiry.as_deref_mut()),
+            "PROJECTS_NOT_ALLOWED" => self.add("projects", &message, expiry.as_deref_mut()),
+            _ => self.errors.push(message),
+        }
+        self.mark_first(expiry);
+    }
+
+    /// Adds an error to a field, by the name that the API has for it.
+    pub(super) fn add(&mut self, path: &str, text: &str, expiry: Option<&mut ExpiryMenu>) {
+        let field = match path.split(['[', '.']).next().unwrap_or_default() {
+            // The pattern in words, where there are words for it.
+            "display_name" if !self.pattern.is_empty() && text.contains(&self.pattern) => {
+                self.name.add_error(&self.pattern_rule);
+                return;
+            }
+            "display_name" => &mut self.name,
+            "description" => &mut self.description,
+            "scopes" => &mut self.scopes,
+            "allowed_networks" => &mut self.networks,
+            "labels" => &mut self.labels,
+            "projects" => {
+                self.projects.error.push_str(text);
+                return;
+            }
+            "lifetime" | "expire_time" | "never_expires" => {
+                match expiry {
+                    Some(menu) => menu.error.push_str(text),
+                    None => self.errors.push(text.to_owned()),
+                }
+                return;
+            }
+            _ => {
+                self.errors.push(text.to_owned());
+                return;
+            }
+        };
+        field.add_error(text);
+    }
+
+    /// Marks the first field with an error: it gets the focus.
+    pub(super) fn mark_first(&mut self, expiry: Option<&mut ExpiryMenu>) {
+        let mut none = (String::new(), false);
+        let expiry = expiry.map_or((&mut none.0, &mut none.1), |menu| (&mut menu.error, &mut menu.is_first_error));
+        let fields = [
+            (&mut self.name.error, &mut self.name.is_first_error),
+            (&mut self.description.error, &mut self.description.is_first_error),
+            expiry,
+            (&mut self.scopes.error, &mut self.scopes.is_first_error),
+            (&mut self.projects.error, &mut self.projects.is_first_error),
+            (&mut self.networks.error, &mut self.networks.is_first_error),
+            (&mut self.labels.error, &mut self.labels.is_first_error),
+        ];
+        let mut is_found = false;
+        for (error, is_first) in fields {
+            *is_first = !is_found && !error.is_empty();
+            is_found |= *is_first;
+        }
+    }
+
+    /// Whether a field has an error.
+    pub(super) fn has_field_errors(&self) -> bool {
+        let fields = [&self.name, &self.description, &self.scopes, &self.networks, &self.labels];
+        fields.iter().any(|field| !field.error.is_empty()) || !self.projects.error.is_empty()
+    }
+}
+
+fn name_rule(policy: &KeyPolicy) -> String {
+    if policy.display_name_pattern.is_empty() {
+        return "A label for people, at most 200 characters.".to_owned();
+    }
+    format!("At most 200 characters. {}", pattern_rule(&policy.display_name_pattern))
+}
+
+/// Returns what a pattern of names demands: in words, for the patterns that policies usually have.
+fn pattern_rule(pattern: &str) -> String {
+    match pattern {
+        r"^\p{L}" | "^[A-Za-z]" | "^[a-zA-Z]" => "The name must begin with a letter.".to_owned(),
+        pattern => format!("The name must match the pattern {pattern}"),
+    }
+}
+
+fn scope_rule(is_system: bool) -> String {
+    if is_system {
+        return "The permissions of the caller, one in each line, such as keys.read.".to_owned();
+    }
+    format!("What the holder may do, one in each line; at most {SCOPES_MAX}.")
+}
+
+fn projects(access: ProjectAccess, policy: &KeyPolicy, offered: BTreeSet<String>, noun: &'static str) -> Projects {
+    let rule = policy.project_rule();
+    let mut offered = offered;
+    let chosen: BTreeSet<_> = access.only.into_iter().collect();
+    let others: Vec<_> = chosen.iter().filter(|name| !offered.contains(*name)).cloned().collect();
+    // A few are easier to see as choices.
+    let others = if others.len() + offered.len() <= OFFERED_PROJECTS {
+        offered.extend(others);
+        Vec::new()
+    } else {
+        others
+    };
+    let choice = |name: String| ProjectChoice { is_chosen: chosen.contains(&name), name };
+    Projects {
+        is_fixed: rule == ProjectRule::All,
+        may_be_all: rule == ProjectRule::Unspecified,
+        is_all: access.all,
+        offered: offered.into_iter().map(choice).collect(),
+        others: others.join("\n"),
+        noun,
+        rule: format!("At most {PROJECTS_MAX}. A key without any verifies nowhere."),
+        error: String::new(),
+        is_first_error: false,
+    }
+}
+
+/// Returns the projects that a form chose; `None` if it left the choice to the policy.
+pub(super) fn typed_projects(typed: &Fields) -> Option<ProjectAccess> {
+    if typed.get("project_access") == "all" {
+        return Some(ProjectAccess { all: true, only: Vec::new() });
+    }
+    typed.has("project_access").then(|| {
+        let others = lines(typed.get("other_projects"));
+        let only: BTreeSet<_> = typed.all("project").chain(others).map(str::to_owned).collect();
+        ProjectAccess { all: false, only: only.into_iter().collect() }
+    })
+}
+
+/// Returns the labels of a form.
+///
+/// # Errors
+/// The lines that are no label.
+pub(super) fn typed_labels(typed: &Fields) -> Result<BTreeMap<String, String>, String> {
+    let mut labels = BTreeMap::new();
+    let mut errors = Vec::new();
+    for (index, line) in typed.lines("labels").iter().enumerate() {
+        match line.split_once('=') {
+            Some((name, value)) if labels.contains_key(name.trim()) => {
+                errors.push(format!("Line {}: {} is there twice.", index + 1, name.trim()));
+                let _ = value;
+            }
+            Some((name, value)) => {
+                labels.insert(name.trim().to_owned(), value.trim().to_owned());
+            }
+            None => errors.push(format!("Line {}: write name=value.", index + 1)),
+        }
+    }
+    if errors.is_empty() { Ok(labels) } else { Err(errors.join(" ")) }
+}
+
+/// Returns the projects that other keys of the account have, to choose from. A visitor who may not list keys gets none.
+pub(super) async fn offered_projects(visit: &Visit, account: &str) -> BTreeSet<String> {
+    let request = ListKeysRequest { account: account.to_owned(), page_size: OFFERED_KEYS, ..Default::default() };
+    let Ok(listed) = visit.ask(visit.admin().list_keys(visit.request(request))).await else { return BTreeSet::new() };
+    let projects = listed.keys.into_iter().filter_map(|key| key.projects).flat_map(|projects| projects.only);
+    projects.collect::<BTreeSet<_>>().into_iter().take(OFFERED_PROJECTS).collect()
+}
+
+/// Returns the policy of an account.
+pub(super) fn policy(account: &Account) -> KeyPolicy {
+    account.policy.clone().unwrap_or_default()
+}
+
+/// Returns the policy of a key's account; the widest one for a visitor who may not read accounts.
+pub(super) async fn policy_of(visit: &Visit, key: &Key) -> Result<KeyPolicy, Failure> {
+    if !visit.has(Permission::AccountsRead) {
+        return Ok(KeyPolicy::default());
+    }
+    Ok(policy(&visit.account(&key.account).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_and_projects_are_read_from_lines() {
+        let typed = Fields::parse(
+            b"labels=team%3Dblue%0D%0Aenv+%3D+prod%3D1&project_access=only&project=a&other_projects=b%0Aa",
+        );
+        let labels = typed_labels(&typed).unwrap();
+        assert_eq!((labels["team"].as_str(), labels["env"].as_str()), ("blue", "prod=1"));
+        assert_eq!(typed_projects(&typed).unwrap().only, ["a", "b"]);
+        let wrong = typed_labels(&Fields::parse(b"labels=team%0Aa%3D1%0Aa%3D2")).unwrap_err();
+        assert_eq!(wrong, "Line 1: write name=value. Line 3: a is there twice.");
+        assert_eq!(typed_projects(&Fields::default()), None);
+    }
+
+    #[test]
+    fn violations_stand_beside_their_fields_and_the_first_gets_the_focus() {
+        let mut failure = Failure::not_permitted("invalid request");
+        failure.reason = "FIELD_INVALID".to_owned();
+        let rule = |field: &str, rule: &str| (field.to_owned(), rule.to_owned());
+        failure.violations = vec![
+            rule("key.scopes[3]", "must have no spaces"),
+            rule("allowed_networks[0]", "must be a network"),
+            rule("display_name", "must match the pattern"),
+            rule("unknown", "must be something"),
+        ];
+        let mut form = KeyForm::default();
+        form.place(&failure, None);
+        assert_eq!(form.scopes.error, "Line 4: must have no spaces.");
+        assert_eq!(form.networks.error, "Line 1: must be a network.");
+        assert_eq!(form.name.error, "Must match the pattern.");
+        assert_eq!(form.errors, ["Must be something."]);
+        assert!(form.name.is_first_error && !form.scopes.is_first_error);
+    }
+}

@@ -1,0 +1,96 @@
+//! A key, as pages show it.
+
+use key_authority_domain::time::Timestamp;
+use key_authority_proto::v1::{Key, KeyState};
+
+use crate::console::show::{self, When};
+
+/// A key, as pages show it.
+#[derive(Clone)]
+pub(super) struct KeyView {
+    pub(super) id: String,
+    pub(super) href: String,
+    pub(super) account: String,
+    /// The name, or the ID of a key without one.
+    pub(super) name: String,
+    pub(super) description: String,
+    pub(super) hint: String,
+    pub(super) state: &'static str,
+    pub(super) is_active: bool,
+    pub(super) is_disabled: bool,
+    pub(super) is_revoked: bool,
+    pub(super) scopes: Vec<String>,
+    /// The projects: a number, or "all".
+    pub(super) projects: String,
+    pub(super) last_used: Option<When>,
+    pub(super) uses: String,
+    pub(super) created: Option<When>,
+    pub(super) created_by: String,
+    pub(super) expires: Option<When>,
+    pub(super) revoked: Option<When>,
+    pub(super) revoke_reason: String,
+    pub(super) secrets: Vec<SecretView>,
+}
+
+/// One secret of a key.
+#[derive(Clone)]
+pub(super) struct SecretView {
+    pub(super) version: u32,
+    pub(super) hint: String,
+    pub(super) created: Option<When>,
+    pub(super) last_used: Option<When>,
+    pub(super) retires: Option<When>,
+}
+
+impl KeyView {
+    pub(super) fn new(key: &Key, now: Timestamp) -> Self {
+        let when = |time: Option<&prost_types::Timestamp>| When::of(time, now);
+        let projects = key.projects.clone().unwrap_or_default();
+        let name = if key.display_name.trim().is_empty() { &key.id } else { &key.display_name };
+        let secrets = key.secrets.iter().map(|secret| SecretView {
+            version: secret.version,
+            hint: masked(&secret.token_hint),
+            created: when(secret.create_time.as_ref()),
+            last_used: when(secret.last_used_time.as_ref()),
+            retires: when(secret.retire_time.as_ref()),
+        });
+        Self {
+            id: key.id.clone(),
+            href: show::path(&["keys", &key.id]),
+            account: key.account.clone(),
+            name: name.clone(),
+            description: key.description.clone(),
+            hint: masked(&key.token_hint),
+            state: state(key.state()),
+            is_active: key.state() == KeyState::Active,
+            is_disabled: key.state() == KeyState::Disabled,
+            is_revoked: key.state() == KeyState::Revoked,
+            scopes: key.scopes.clone(),
+            projects: if projects.all { "all".to_owned() } else { show::count(projects.only.len() as u64) },
+            last_used: when(key.last_used_time.as_ref()),
+            uses: show::count(key.use_count),
+            created: when(key.create_time.as_ref()),
+            created_by: key.created_by.clone(),
+            expires: when(key.expire_time.as_ref()),
+            revoked: when(key.revoke_time.as_ref()),
+            revoke_reason: key.revoke_reason.clone(),
+            secrets: secrets.collect(),
+        }
+    }
+}
+
+/// Returns the word for a state.
+pub(super) const fn state(state: KeyState) -> &'static str {
+    match state {
+        KeyState::Active => "Active",
+        KeyState::Disabled => "Disabled",
+        KeyState::Revoked => "Revoked",
+        KeyState::Expired => "Expired",
+        KeyState::Unspecified => "Unknown",
+    }
+}
+
+/// Returns a hint as the beginning of a masked token.
+fn masked(hint: &str) -> String {
+    if hint.is_empty() || hint.ends_with('…') { hint.to_owned() } else { format!("{hint}…") }
+}

@@ -1,0 +1,143 @@
+//! The keys of an account.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Extension;
+use axum::extract::Path;
+use key_authority_proto::v1::key_authority_server::KeyAuthority as _;
+use key_authority_proto::v1::{AccountState, KeyState, ListKeysRequest};
+
+use super::accounts::{Room, room};
+use super::key_form::policy;
+use super::key_view::KeyView;
+use crate::console::answer::{Answer, page};
+use crate::console::failure::Failure;
+use crate::console::fields::query;
+use crate::console::frame::Frame;
+use crate::console::show;
+use crate::console::visit::{Ability, Visit};
+
+/// The number of keys in a section.
+const PAGE: i32 = 50;
+
+/// A part of the list.
+#[derive(Clone, Copy)]
+struct Part {
+    id: &'static str,
+    title: &'static str,
+    states: &'static [KeyState],
+    empty: &'static str,
+}
+
+const PARTS: [Part; 3] = [
+    Part { id: "enabled", title: "Enabled", states: &[KeyState::Active], empty: "No key is enabled." },
+    Part { id: "disabled", title: "Disabled", states: &[KeyState::Disabled], empty: "No key is disabled." },
+    Part {
+        id: "ended",
+        title: "Ended",
+        states: &[KeyState::Revoked, KeyState::Expired],
+        empty: "No key was revoked or has expired.",
+    },
+];
+
+struct Section {
+    id: &'static str,
+    title: &'static str,
+    empty: &'static str,
+    rows: Vec<KeyView>,
+    next: String,
+}
+
+/// An entry of the filter by state.
+struct StateChoice {
+    value: &'static str,
+    label: &'static str,
+    is_selected: bool,
+}
+
+#[expect(clippy::struct_excessive_bools, reason = "the template asks each question by its name")]
+#[derive(Template)]
+#[template(path = "console/keys.html")]
+struct KeysPage {
+    frame: Frame,
+    account: String,
+    name: String,
+    is_suspended: bool,
+    room: Room,
+    create_href: String,
+    connect_href: String,
+    may_create: bool,
+    may_disable: bool,
+    /// Whether tokens can be shown again.
+    may_reveal: bool,
+    states: Vec<StateChoice>,
+    project: String,
+    is_filtered: bool,
+    /// Whether this is a later page.
+    is_continued: bool,
+    sections: Vec<Section>,
+}
+
+/// `GET /console/accounts/{account}`
+pub(in crate::console) async fn list(Extension(visit): Extension<Arc<Visit>>, Path(account): Path<String>) -> Answer {
+    let account = visit.account(&account).await?;
+    let room = room(&visit, &account).await?;
+    let (state, project) = (visit.fields.get("state"), visit.fields.get("project"));
+    let page_token = visit.fields.get("page");
+    let is_filtered = !state.is_empty() || !project.is_empty();
+    let mut sections = Vec::new();
+    for part in PARTS.into_iter().filter(|part| state.is_empty() || part.id == state) {
+        let section = section(&visit, &account.id, part, page_token).await?;
+        if !section.rows.is_empty() || part.id != "ended" || part.id == state {
+            sections.push(section);
+        }
+    }
+    let choice = |(value, label)| StateChoice { value, label, is_selected: value == state };
+    let states = [("", "Any state")].into_iter().chain(PARTS.map(|part| (part.id, part.title))).map(choice);
+    let title = if account.display_name.is_empty() { &account.id } else { &account.display_name };
+    page(&KeysPage {
+        frame: Frame::new(&visit, title),
+        name: title.clone(),
+        is_suspended: account.state() == AccountState::Suspended,
+        create_href: show::path(&["accounts", &account.id, "create"]),
+        connect_href: show::path(&["accounts", &account.id, "connect"]),
+        may_create: visit.may(Ability::Create),
+        may_disable: visit.may(Ability::Disable),
+        may_reveal: policy(&account).recoverable && visit.may(Ability::Reveal),
+        states: states.collect(),
+        project: project.to_owned(),
+        is_filtered,
+        is_continued: !page_token.is_empty(),
+        room,
+        sections,
+        account: account.id,
+    })
+}
+
+impl KeysPage {
+    fn has_keys(&self) -> bool {
+        self.sections.iter().any(|section| !section.rows.is_empty())
+    }
+}
+
+async fn section(visit: &Visit, account: &str, part: Part, page_token: &str) -> Result<Section, Failure> {
+    let project = visit.fields.get("project");
+    let request = ListKeysRequest {
+        account: account.to_owned(),
+        states: part.states.iter().map(|state| i32::from(*state)).collect(),
+        project: project.to_owned(),
+        page_size: PAGE,
+        page_token: page_token.to_owned(),
+    };
+    let listed = visit.ask(visit.admin().list_keys(visit.request(request))).await?;
+    let next = query([("state", part.id), ("project", project), ("page", listed.next_page_token.as_str())]);
+    let next = format!("{}?{next}", show::path(&["accounts", account]));
+    Ok(Section {
+        id: part.id,
+        title: part.title,
+        empty: part.empty,
+        rows: listed.keys.iter().map(|key| KeyView::new(key, visit.now)).collect(),
+        next: if listed.next_page_token.is_empty() { String::new() } else { next },
+    })
+}

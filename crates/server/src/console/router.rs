@@ -1,0 +1,64 @@
+//! The routes of the console, and the headers of its responses.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::{any, get, post};
+use http::{HeaderName, HeaderValue, header};
+
+use super::admit::admit;
+use super::answer::redirect;
+use super::pages::{accounts, audit, connect, create, errors, key, key_actions, keys, renew, replicas};
+use super::shared::{ConsoleSettings, Shared};
+use super::{assets, sign_in};
+
+/// What pages may load and do: nothing but what this console serves.
+const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; \
+     frame-ancestors 'none'; base-uri 'none'",
+);
+
+/// Returns the routes of the console.
+pub(crate) fn routes(settings: ConsoleSettings) -> Router {
+    let shared = Arc::new(Shared::new(settings));
+    let pages = Router::new()
+        .route("/console/", get(accounts::home))
+        .route("/console/sign-out", post(sign_in::sign_out))
+        .route("/console/accounts", get(accounts::list))
+        .route("/console/accounts/{account}", get(keys::list))
+        .route("/console/accounts/{account}/create", get(create::form).post(create::submit))
+        .route("/console/accounts/{account}/connect", get(connect::form).post(connect::submit))
+        .route("/console/accounts/{account}/instructions", post(connect::with_token).get(connect::to_form))
+        .route("/console/keys/{key}", get(key::show).post(key::save))
+        .route("/console/keys/{key}/disable", post(key_actions::disable).get(key::to_page))
+        .route("/console/keys/{key}/enable", post(key_actions::enable).get(key::to_page))
+        .route("/console/keys/{key}/revoke", post(key_actions::revoke).get(key::to_page))
+        .route("/console/keys/{key}/reveal", post(key_actions::reveal).get(key::to_page))
+        .route("/console/keys/{key}/renew", get(renew::ask).post(renew::submit))
+        .route("/console/keys/{key}/delete", get(key_actions::ask_delete).post(key_actions::delete))
+        .route("/console/audit", get(audit::list))
+        .route("/console/replicas", get(replicas::list))
+        .route("/console/wait", post(key_actions::wait))
+        .route("/console/{*path}", any(errors::no_page))
+        .layer(from_fn_with_state(Arc::clone(&shared), admit));
+    let open = Router::new()
+        .route("/console", get(async || redirect("/console/")))
+        .route("/console/sign-in", get(sign_in::ask).post(sign_in::submit))
+        .with_state(shared);
+    pages.merge(open).merge(assets::routes()).layer(from_fn(protect))
+}
+
+/// Adds the headers that every response of the console has.
+async fn protect(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    for name in ["cross-origin-opener-policy", "cross-origin-resource-policy"] {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static("same-origin"));
+    }
+    response
+}

@@ -1,0 +1,268 @@
+//! Sessions: sealed cookies, which no replica has to remember.
+//!
+//! A cookie holds the digests of the caller's token, never the token, and only the authority can read it. Every replica
+//! with the same authority secret accepts it. It ends after half an hour without a request, after twelve hours, or with
+//! the key of its caller.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use http::{HeaderMap, HeaderValue, header};
+use key_authority_domain::seal::SealContext;
+use key_authority_domain::secret::Keyring;
+use key_authority_domain::time::Timestamp;
+use key_authority_domain::token::TokenDigest;
+use serde::{Deserialize, Serialize};
+
+use crate::entropy::{self, EntropyError};
+
+/// The time after which a session without requests ends.
+const IDLE_MAX: Duration = Duration::from_mins(30);
+/// The time after which every session ends.
+pub(super) const AGE_MAX: Duration = Duration::from_hours(12);
+/// How old the time of the last request may become before the cookie is written again.
+const SEEN_STEP: Duration = Duration::from_mins(1);
+/// The context of sealed sessions.
+const SEALED: SealContext<'static> = SealContext::Console { purpose: "session" };
+/// The maximum number of sessions that are remembered as ended.
+const ENDED_MAX: usize = 10_000;
+/// The names of the cookie. The prefix binds it to this host, and to TLS.
+const NAME: Name = Name { plain: "key-authority", secure: "__Host-key-authority" };
+/// The names of the cookie of the sign-in page. It is another one, since a page of another site can lead there, which
+/// must not end a session.
+const SIGN_IN_NAME: Name = Name { plain: "key-authority-sign-in", secure: "__Host-key-authority-sign-in" };
+
+/// The name of a cookie without TLS and with it.
+#[derive(Debug, Clone, Copy)]
+struct Name {
+    plain: &'static str,
+    secure: &'static str,
+}
+
+impl Name {
+    const fn of(self, is_secure: bool) -> &'static str {
+        if is_secure { self.secure } else { self.plain }
+    }
+}
+
+/// A session.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Session {
+    id: [u8; 16],
+    form: [u8; 32],
+    begun: i64,
+    seen: i64,
+    who: Who,
+}
+
+/// Who signed in.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+enum Who {
+    /// Nobody yet: the session of the sign-in page.
+    Nobody,
+    /// The holder of the token with these digests, one for each version of the authority secret.
+    Operator(Vec<[u8; 32]>),
+}
+
+impl Session {
+    /// Begins the session of somebody who has not signed in.
+    pub(super) fn of_nobody(now: Timestamp) -> Result<Self, EntropyError> {
+        Self::begin(now, Who::Nobody)
+    }
+
+    /// Begins the session of a caller.
+    pub(super) fn of_operator(now: Timestamp, digests: &[TokenDigest]) -> Result<Self, EntropyError> {
+        Self::begin(now, Who::Operator(digests.iter().map(|digest| digest.0).collect()))
+    }
+
+    fn begin(now: Timestamp, who: Who) -> Result<Self, EntropyError> {
+        let now = now.micros();
+        Ok(Self { id: entropy::bytes()?, form: entropy::bytes()?, begun: now, seen: now, who })
+    }
+
+    /// Returns the digests of the caller's token; `None` if nobody has signed in.
+    pub(super) fn digests(&self) -> Option<Arc<[TokenDigest]>> {
+        match &self.who {
+            Who::Nobody => None,
+            Who::Operator(digests) => Some(digests.iter().copied().map(TokenDigest).collect()),
+        }
+    }
+
+    /// Returns the token that each form of the session contains.
+    pub(super) fn form_token(&self) -> String {
+        BASE64_URL_SAFE_NO_PAD.encode(self.form)
+    }
+
+    /// Whether a form contained the token. The comparison takes the same time for every wrong one.
+    pub(super) fn is_form_token(&self, presented: &str) -> bool {
+        let expected = blake3::hash(self.form_token().as_bytes());
+        blake3::hash(presented.as_bytes()) == expected
+    }
+
+    /// Whether the session is over at this time.
+    fn is_over(&self, now: Timestamp) -> bool {
+        let begun = Timestamp::from_micros(self.begun);
+        let seen = Timestamp::from_micros(self.seen);
+        now.is_past(Some(begun.after(AGE_MAX))) || now.is_past(Some(seen.after(IDLE_MAX)))
+    }
+
+    /// Records a request at this time. Returns whether the cookie has to be written again.
+    pub(super) fn touch(&mut self, now: Timestamp) -> bool {
+        let is_due = now.since(Timestamp::from_micros(self.seen)) >= SEEN_STEP;
+        if is_due {
+            self.seen = now.micros();
+        }
+        is_due
+    }
+
+    /// Opens the session of a request by somebody who has signed in.
+    pub(super) fn open(keyring: &Keyring, headers: &HeaderMap, is_secure: bool, now: Timestamp) -> Option<Self> {
+        let session = Self::open_by(NAME, keyring, headers, is_secure, now)?;
+        (!session.is_of_nobody()).then_some(session)
+    }
+
+    /// Opens the session of the sign-in page.
+    pub(super) fn open_sign_in(
+        keyring: &Keyring,
+        headers: &HeaderMap,
+        is_secure: bool,
+        now: Timestamp,
+    ) -> Option<Self> {
+        Self::open_by(SIGN_IN_NAME, keyring, headers, is_secure, now).filter(Self::is_of_nobody)
+    }
+
+    fn is_of_nobody(&self) -> bool {
+        matches!(self.who, Who::Nobody)
+    }
+
+    fn open_by(name: Name, keyring: &Keyring, headers: &HeaderMap, is_secure: bool, now: Timestamp) -> Option<Self> {
+        let sealed = cookie(headers, name.of(is_secure))?;
+        let sealed = BASE64_URL_SAFE_NO_PAD.decode(sealed).ok()?;
+        let opened = keyring.open(SEALED, &sealed).ok()?;
+        let session: Self = serde_json::from_slice(&opened).ok()?;
+        (!session.is_over(now)).then_some(session)
+    }
+
+    /// Returns the header that stores the session in the browser.
+    pub(super) fn cookie(&self, keyring: &Keyring, is_secure: bool) -> Result<HeaderValue, EntropyError> {
+        let content = serde_json::to_vec(self).unwrap_or_default();
+        let sealed = BASE64_URL_SAFE_NO_PAD.encode(keyring.seal(SEALED, &content, entropy::bytes()?));
+        let name = if self.is_of_nobody() { SIGN_IN_NAME } else { NAME };
+        Ok(set_cookie(name.of(is_secure), &sealed, is_secure, AGE_MAX))
+    }
+}
+
+/// Returns the header that removes the session from the browser.
+pub(super) fn removal(is_secure: bool) -> HeaderValue {
+    set_cookie(NAME.of(is_secure), "", is_secure, Duration::ZERO)
+}
+
+/// Returns the header that removes the session of the sign-in page.
+pub(super) fn sign_in_removal(is_secure: bool) -> HeaderValue {
+    set_cookie(SIGN_IN_NAME.of(is_secure), "", is_secure, Duration::ZERO)
+}
+
+/// Returns a header that sets a cookie of the console.
+pub(super) fn set_cookie(name: &str, value: &str, is_secure: bool, age: Duration) -> HeaderValue {
+    let place = if is_secure { "Path=/; Secure" } else { "Path=/console" };
+    let text = format!("{name}={value}; {place}; HttpOnly; SameSite=Strict; Max-Age={}", age.as_secs());
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// Returns the value of a cookie.
+pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let pairs = all.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.into_iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+}
+
+/// The sessions that somebody has signed out of. A copied cookie must not work after that.
+///
+/// Each replica remembers its own. Revoking the caller's key ends its sessions on all of them.
+#[derive(Debug, Default)]
+pub(super) struct EndedSessions(Mutex<BTreeMap<[u8; 16], i64>>);
+
+impl EndedSessions {
+    /// Ends a session.
+    pub(super) fn end(&self, session: &Session) {
+        let mut ended = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.retain(|_, begun| session.seen.saturating_sub(*begun) < micros(AGE_MAX));
+        if ended.len() >= ENDED_MAX
+            && let Some(oldest) = ended.iter().min_by_key(|(_, begun)| **begun).map(|(id, _)| *id)
+        {
+            ended.remove(&oldest);
+        }
+        ended.insert(session.id, session.begun);
+    }
+
+    /// Whether the session has ended.
+    pub(super) fn contains(&self, session: &Session) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&session.id)
+    }
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ring() -> Keyring {
+        Keyring::parse(&Keyring::file_text(&[7; 32])).unwrap()
+    }
+
+    fn headers(cookie: &HeaderValue) -> HeaderMap {
+        let pair = cookie.to_str().unwrap().split(';').next().unwrap();
+        [(header::COOKIE, HeaderValue::try_from(format!("other=1; {pair}")).unwrap())].into_iter().collect()
+    }
+
+    #[test]
+    fn a_session_ends_without_requests_and_at_its_greatest_age() {
+        let start = Timestamp::from_micros(1_000_000);
+        let mut session = Session::of_operator(start, &[TokenDigest([3; 32])]).unwrap();
+        let headers = headers(&session.cookie(&ring(), true).unwrap());
+        let open = |now| Session::open(&ring(), &headers, true, now);
+        assert_eq!(open(start).unwrap().digests().unwrap().len(), 1);
+        assert!(open(start.after(IDLE_MAX)).is_none());
+        assert!(!session.touch(start.after(Duration::from_secs(59))));
+        let mut now = start;
+        while now < start.after(AGE_MAX) {
+            assert!(!session.is_over(now));
+            now = now.after(Duration::from_mins(29));
+            assert!(session.touch(now));
+        }
+        assert!(session.is_over(now));
+    }
+
+    #[test]
+    fn an_altered_cookie_and_one_for_another_transport_open_nothing() {
+        let now = Timestamp::from_micros(1);
+        let session = Session::of_operator(now, &[TokenDigest([3; 32])]).unwrap();
+        let cookie = session.cookie(&ring(), false).unwrap();
+        assert!(Session::open(&ring(), &headers(&cookie), false, now).is_some());
+        assert!(Session::open(&ring(), &headers(&cookie), true, now).is_none());
+        let altered = HeaderValue::try_from(cookie.to_str().unwrap().replacen('A', "B", 1)).unwrap();
+        assert!(Session::open(&ring(), &headers(&altered), false, now).is_none());
+        assert!(cookie.to_str().unwrap().ends_with("; Path=/console; HttpOnly; SameSite=Strict; Max-Age=43200"));
+        let nobody = headers(&Session::of_nobody(now).unwrap().cookie(&ring(), false).unwrap());
+        assert!(Session::open(&ring(), &nobody, false, now).is_none());
+        assert!(Session::open_sign_in(&ring(), &nobody, false, now).is_some());
+        assert!(removal(true).to_str().unwrap().starts_with("__Host-key-authority=; Path=/; Secure; "));
+    }
+
+    #[test]
+    fn a_form_token_belongs_to_one_session() {
+        let now = Timestamp::from_micros(1);
+        let [mine, other] = [Session::of_nobody(now).unwrap(), Session::of_nobody(now).unwrap()];
+        assert!(mine.is_form_token(&mine.form_token()));
+        assert!(!mine.is_form_token(&other.form_token()) && !mine.is_form_token(""));
+        let ended = EndedSessions::default();
+        ended.end(&mine);
+        assert!(ended.contains(&mine) && !ended.contains(&other));
+    }
+}

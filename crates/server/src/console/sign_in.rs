@@ -1,0 +1,216 @@
+//! Signing in with the token of a key of account `system`, and signing out.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::{HeaderValue, StatusCode, header};
+use key_authority_replica::clock::boottime;
+use tonic::Code;
+
+use super::answer::{local, page_with, redirect};
+use super::arrival::{Arrival, checked_form};
+use super::failure::Failure;
+use super::fields::Fields;
+use super::frame::Frame;
+use super::pages::errors;
+use super::session::{self, Session};
+use super::shared::Shared;
+use super::show;
+use super::visit::Visit;
+use crate::auth::call::CallContext;
+use crate::auth::credential::Credential;
+use crate::http::Session as Connected;
+use crate::rpc::errors::RpcError;
+
+/// Why somebody is asked to sign in.
+pub(super) enum Prompt {
+    /// The page is for people who are signed in.
+    Required,
+    /// The caller's key has ended.
+    Ended(String),
+}
+
+#[derive(Template)]
+#[template(path = "console/sign_in.html")]
+struct SignInPage {
+    frame: Frame,
+    /// What went wrong; empty for nothing.
+    error: String,
+    /// Why the visitor is asked.
+    reason: String,
+    to: String,
+    kept_path: String,
+    kept: String,
+}
+
+#[derive(Template)]
+#[template(path = "console/kept.html")]
+struct KeptPage {
+    frame: Frame,
+    path: String,
+    fields: Vec<(String, String)>,
+}
+
+/// The fields of a form that are never kept.
+const NOT_KEPT: &[&str] = &["form_token", "token"];
+
+/// `GET /console/sign-in`
+pub(super) async fn ask(
+    State(shared): State<Arc<Shared>>,
+    Extension(connected): Extension<Connected>,
+    request: Request,
+) -> Response {
+    let arrival = Arrival::new(shared, connected, request.headers());
+    let query = Fields::parse(request.uri().query().unwrap_or_default().as_bytes());
+    let reason = match query.get("why") {
+        "ended" => "Your session has ended, because its key is not valid any more.",
+        "out" => "You are signed out.",
+        _ => "",
+    };
+    let session = arrival.sign_in_session(request.headers());
+    show_form(&arrival, session, |frame| SignInPage {
+        frame,
+        error: String::new(),
+        reason: reason.to_owned(),
+        to: local(query.get("to")).to_owned(),
+        kept_path: String::new(),
+        kept: String::new(),
+    })
+}
+
+/// Asks to sign in, and keeps the form that somebody sent without a session.
+pub(super) fn keep(arrival: &Arrival, path: &str, kept: &Fields, prompt: &Prompt) -> Response {
+    let reason = match prompt {
+        Prompt::Required => "Your session has ended. Sign in again; what you typed is kept.".to_owned(),
+        Prompt::Ended(why) => format!("{why} Sign in with another token; what you typed is kept."),
+    };
+    let kept = kept.encoded_without(NOT_KEPT);
+    let mut response = show_form(arrival, None, |frame| SignInPage {
+        frame,
+        error: String::new(),
+        reason,
+        to: local(path).to_owned(),
+        kept_path: if kept.is_empty() { String::new() } else { local(path).to_owned() },
+        kept,
+    });
+    *response.status_mut() = StatusCode::FORBIDDEN;
+    response
+}
+
+/// Shows the form, in a session for its form token.
+fn show_form(arrival: &Arrival, session: Option<Session>, page: impl FnOnce(Frame) -> SignInPage) -> Response {
+    let begun = session.map_or_else(|| Session::of_nobody(arrival.now), Ok);
+    let begun = begun.and_then(|session| Ok((session.cookie(&arrival.shared.keyring, arrival.is_secure)?, session)));
+    let (cookie, session) = match begun {
+        Ok(begun) => begun,
+        Err(error) => return errors::bare(&RpcError::from(error).into()),
+    };
+    let page = page(Frame::of_nobody(Some(&session), "Sign in"));
+    let status = if page.error.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
+    let mut response = page_with(status, &page).unwrap_or_else(|failure| errors::bare(&failure));
+    response.headers_mut().append(header::SET_COOKIE, cookie);
+    response
+}
+
+/// `POST /console/sign-in`
+pub(super) async fn submit(
+    State(shared): State<Arc<Shared>>,
+    Extension(connected): Extension<Connected>,
+    request: Request,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let arrival = Arrival::new(shared, connected, &parts.headers);
+    let wait = arrival.shared.failures.wait(arrival.address, boottime());
+    if !wait.is_zero() {
+        return too_many(wait.as_secs() + 1);
+    }
+    let Some(session) = arrival.sign_in_session(&parts.headers) else {
+        // The page was open for too long, or cookies are off.
+        return again(&arrival, None, &Fields::default(), "The page had expired, or cookies are off. Try again.");
+    };
+    let fields = match checked_form(&session, &parts, body).await {
+        Ok(fields) => fields,
+        Err(failure) => return errors::bare(&failure),
+    };
+    let connection = &arrival.connected.connection;
+    let token = fields.get("token").trim();
+    let authentication = Credential::of_token(&arrival.shared.keyring, token, connection.peer.address());
+    let context = CallContext::new(authentication.clone(), connection);
+    let digests = authentication.as_ref().ok().and_then(|credential| credential.digests().cloned());
+    match (arrival.authorize(&authentication), digests) {
+        (Ok(_permit), Some(digests)) => {
+            connection.place.promote();
+            enter(&arrival, &fields, &digests)
+        }
+        (Ok(_), None) => again(&arrival, Some(session), &fields, "Enter a token."),
+        (Err(error), _) => {
+            let (code, _) = error.code();
+            if code == Code::Unauthenticated {
+                arrival.shared.failures.fail(arrival.address, boottime());
+            }
+            let message = match &error {
+                RpcError::Unauthenticated(_) => "This is not a valid token of a key of account system.".to_owned(),
+                error => super::failure::sentence(&error.message()),
+            };
+            match arrival.shared.calls.answer(&context, Err::<(), _>(error)) {
+                Err(status) if code == Code::Unavailable => errors::bare(&status.into()),
+                _ => again(&arrival, Some(session), &fields, &message),
+            }
+        }
+    }
+}
+
+/// Begins the session, and returns to where the visitor was.
+fn enter(arrival: &Arrival, fields: &Fields, digests: &[key_authority_domain::token::TokenDigest]) -> Response {
+    let keyring = &arrival.shared.keyring;
+    let begun = Session::of_operator(arrival.now, digests)
+        .and_then(|session| Ok((session.cookie(keyring, arrival.is_secure)?, session)));
+    let (cookie, session) = match begun {
+        Ok(begun) => begun,
+        Err(error) => return errors::bare(&RpcError::from(error).into()),
+    };
+    let kept = Fields::parse(fields.get("kept").as_bytes());
+    let path = local(fields.get("kept_path"));
+    let mut response = if kept.pairs().next().is_some() {
+        let frame = Frame::of_nobody(Some(&session), "Continue");
+        let pairs = kept.pairs().filter(|(name, _)| !NOT_KEPT.contains(name));
+        let fields = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let page = page_with(StatusCode::OK, &KeptPage { frame, path: path.to_owned(), fields });
+        page.unwrap_or_else(|failure| errors::bare(&failure))
+    } else {
+        redirect(local(fields.get("to")))
+    };
+    response.headers_mut().append(header::SET_COOKIE, cookie);
+    response.headers_mut().append(header::SET_COOKIE, session::sign_in_removal(arrival.is_secure));
+    response
+}
+
+fn again(arrival: &Arrival, session: Option<Session>, fields: &Fields, error: &str) -> Response {
+    show_form(arrival, session, |frame| SignInPage {
+        frame,
+        error: error.to_owned(),
+        reason: String::new(),
+        to: local(fields.get("to")).to_owned(),
+        kept_path: fields.get("kept_path").to_owned(),
+        kept: fields.get("kept").to_owned(),
+    })
+}
+
+fn too_many(seconds: u64) -> Response {
+    let wait = show::plural(seconds, "second");
+    let message = format!("Too many sign-ins from your address have failed. Try again in {wait}.");
+    let mut response = errors::bare(&Failure::from(tonic::Status::resource_exhausted(message)));
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}
+
+/// `POST /console/sign-out`
+pub(super) async fn sign_out(Extension(visit): Extension<Arc<Visit>>) -> Response {
+    visit.shared.ended.end(&visit.session);
+    let mut response = redirect("/console/sign-in?why=out");
+    response.headers_mut().append(header::SET_COOKIE, session::removal(visit.is_secure));
+    response
+}

@@ -1,0 +1,122 @@
+//! A request of somebody who is signed in.
+
+use std::sync::Arc;
+
+use http::Method;
+use key_authority_domain::permission::Permission;
+use key_authority_domain::time::Timestamp;
+use key_authority_proto::v1::key_authority_server::KeyAuthority as _;
+use key_authority_proto::v1::{Account, GetAccountRequest, GetKeyRequest, Key};
+use tonic::{Response, Status};
+
+use super::failure::Failure;
+use super::fields::Fields;
+use super::notice::Notice;
+use super::session::Session;
+use super::shared::Shared;
+use crate::admin::service::AdminService;
+use crate::auth::credential::Authentication;
+use crate::auth::permit::{Permit, Rights as _};
+use crate::rpc::deadline::Deadline;
+use crate::rpc::errors::RpcError;
+use crate::transport::connection::ConnectionContext;
+
+/// What a visitor may do with keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ability {
+    Create,
+    Update,
+    Disable,
+    Renew,
+    Revoke,
+    Delete,
+    Reveal,
+}
+
+impl Ability {
+    /// Returns the permissions of which any is enough.
+    const fn permissions(self) -> &'static [Permission] {
+        match self {
+            Self::Create | Self::Update | Self::Disable | Self::Renew | Self::Delete => &[Permission::KeysWrite],
+            Self::Revoke => &[Permission::KeysWrite, Permission::KeysRevoke],
+            Self::Reveal => &[Permission::TokensReveal],
+        }
+    }
+}
+
+/// A request of somebody who is signed in.
+pub(super) struct Visit {
+    pub(super) shared: Arc<Shared>,
+    pub(super) session: Session,
+    pub(super) method: Method,
+    /// The path with the query.
+    pub(super) path: String,
+    /// The form of a POST; the query of any other request.
+    pub(super) fields: Fields,
+    /// The time of the authority.
+    pub(super) now: Timestamp,
+    /// What the last change did.
+    pub(super) notice: Option<Notice>,
+    pub(super) is_secure: bool,
+    /// Whether a script asks for the bare value.
+    pub(super) wants_text: bool,
+    pub(super) permit: Permit,
+    pub(super) authentication: Authentication,
+    pub(super) connection: ConnectionContext,
+    pub(super) deadline: Option<Deadline>,
+}
+
+impl Visit {
+    /// Returns the service that answers calls of the API.
+    pub(super) fn admin(&self) -> &AdminService {
+        &self.shared.admin
+    }
+
+    /// Makes a call of the API by the visitor, as the transport of gRPC does.
+    pub(super) fn request<T>(&self, message: T) -> tonic::Request<T> {
+        let mut request = tonic::Request::new(message);
+        let extensions = request.extensions_mut();
+        extensions.insert(self.authentication.clone());
+        extensions.insert(self.connection.clone());
+        if let Some(deadline) = self.deadline {
+            extensions.insert(deadline);
+        }
+        request
+    }
+
+    /// Waits for a call of the API, until its deadline.
+    pub(super) async fn ask<T>(&self, call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, Failure> {
+        let remaining = self.deadline.map_or(self.shared.patience, |deadline| deadline.remaining());
+        match tokio::time::timeout(remaining, call).await {
+            Ok(answer) => Ok(answer?.into_inner()),
+            Err(_elapsed) => Err(RpcError::DeadlineExceeded.into()),
+        }
+    }
+
+    /// Reads a key.
+    pub(super) async fn key(&self, id: &str) -> Result<Key, Failure> {
+        let request = GetKeyRequest { key_id: id.to_owned() };
+        self.ask(self.admin().get_key(self.request(request))).await
+    }
+
+    /// Reads an account.
+    pub(super) async fn account(&self, id: &str) -> Result<Account, Failure> {
+        let request = GetAccountRequest { account: id.to_owned() };
+        self.ask(self.admin().get_account(self.request(request))).await
+    }
+
+    /// Whether the visitor may do this, with keys that it may see. The call itself is authorized again.
+    pub(super) fn may(&self, ability: Ability) -> bool {
+        ability.permissions().iter().any(|permission| self.permit.has(*permission))
+    }
+
+    /// Whether the visitor has a permission.
+    pub(super) fn has(&self, permission: Permission) -> bool {
+        self.permit.has(permission)
+    }
+
+    /// Returns who the visitor is, for the page.
+    pub(super) fn who(&self) -> String {
+        self.permit.actor().map(|actor| actor.as_str().to_owned()).unwrap_or_default()
+    }
+}

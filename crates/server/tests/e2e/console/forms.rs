@@ -1,0 +1,271 @@
+//! What the forms do, and what they say when they cannot.
+
+use key_authority_proto::v1::*;
+
+use super::Visitor;
+use crate::support::client::{key_for, only};
+use crate::support::{Authority, Client, on_sqlite, seconds};
+
+async fn keys_of(client: &Client, account: &str) -> Vec<Key> {
+    client.list_keys(ListKeysRequest { account: account.into(), ..Default::default() }).await.unwrap().keys
+}
+
+async fn a_key_is_created_shown_once_and_revoked(authority: Authority) {
+    let root = authority.client();
+    root.new_account("acme", KeyPolicy { token_prefix: "acme_".into(), ..KeyPolicy::default() }).await;
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    let action = "/console/accounts/acme/create";
+    visitor.open(action).await;
+    let form =
+        visitor.filled_in(action, &[("name", "laptop/claude"), ("scopes", "read\r\nwrite"), ("expires", "604800")]);
+    visitor.post(action, &form).await;
+    visitor.sees("Key created. Enforced by 1 of 1 replica after");
+    let token = visitor.field("token");
+    assert!(token.starts_with("acme_"), "{token}");
+    visitor.sees(&format!("href=\"data:text/plain;charset=utf-8,{}%0A\"", token.replace('_', "%5F")));
+    visitor.sees("download=\"laptop-claude.txt\"");
+    assert_eq!(root.verdict(&token).await, Verdict::Valid);
+    // Sending the form twice makes one key, and shows no token again.
+    visitor.post(action, &form).await;
+    visitor.sees("This form was sent before");
+    visitor.does_not_see(&token);
+    let keys = keys_of(&root, "acme").await;
+    assert_eq!((keys.len(), keys[0].scopes.len()), (1, 2));
+    let page = format!("/console/keys/{}", keys[0].id);
+    visitor.open(&page).await;
+    visitor.does_not_see(&token);
+    let revoke = format!("{page}/revoke");
+    visitor.submit(&revoke, &[("confirm", "laptop"), ("reason", "lost")]).await;
+    assert_eq!(visitor.status, 422);
+    visitor.sees("Type the name of the key exactly");
+    visitor.sees("value=\"lost\"");
+    assert_eq!(root.verdict(&token).await, Verdict::Valid);
+    visitor.submit(&revoke, &[("confirm", "laptop/claude"), ("reason", "lost")]).await;
+    visitor.sees("Revoked. Enforced by 1 of 1 replica after");
+    visitor.sees(">Revoked</span>");
+    assert_eq!(root.verdict(&token).await, Verdict::Revoked);
+    visitor.open(&page).await;
+    visitor.does_not_see("Enforced by");
+}
+
+async fn all_errors_are_shown_at_once_and_nothing_typed_is_lost(authority: Authority) {
+    let root = authority.client();
+    let policy = KeyPolicy { display_name_pattern: "^[A-Za-z]".into(), ..KeyPolicy::default() };
+    root.new_account("acme", policy).await;
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    let action = "/console/accounts/acme/create";
+    visitor.open(action).await;
+    let typed = [
+        ("name", "1 <name>"),
+        ("description", "kept as it is"),
+        ("scopes", "fine\r\nnot fine"),
+        ("networks", "10.0.0.0/8\r\n10.0.0.1/8"),
+        ("labels", "team"),
+        ("expires", "date"),
+    ];
+    visitor.submit(action, &typed).await;
+    assert_eq!(visitor.status, 422);
+    for text in [
+        "The name must begin with a letter.</p>",
+        "Line 2: must be",
+        "Line 1: write name=value.",
+        "Choose the date on which the key expires.",
+        "value=\"1 &#60;name&#62;\"",
+        "kept as it is</textarea>",
+        "not fine</textarea>",
+        "10.0.0.1/8</textarea>",
+    ] {
+        visitor.sees(text);
+    }
+    assert_eq!(visitor.page.matches(" autofocus").count(), 1, "the first error has the focus");
+    assert!(visitor.page.split("id=\"name\"").nth(1).unwrap().split('>').next().unwrap().contains("autofocus"));
+    assert!(keys_of(&root, "acme").await.is_empty());
+    let mended =
+        [("name", "name"), ("scopes", "fine"), ("networks", ""), ("labels", "team=blue"), ("expires", "never")];
+    visitor.submit(action, &mended).await;
+    visitor.sees("<h1>Key created</h1>");
+    let key = &keys_of(&root, "acme").await[0];
+    assert_eq!((key.description.as_str(), key.labels["team"].as_str()), ("kept as it is", "blue"));
+}
+
+async fn the_second_of_two_editors_sees_what_changed(authority: Authority) {
+    let root = authority.client();
+    root.new_account("acme", KeyPolicy::default()).await;
+    let key = root.new_key(CreateKeyRequest { display_name: "old".into(), ..key_for("acme") }).await;
+    let page = format!("/console/keys/{}", key.id());
+    let mut first = Visitor::signed_in(&authority, &authority.root_token()).await;
+    let mut second = Visitor::signed_in(&authority, &authority.root_token()).await;
+    first.open(&page).await;
+    second.open(&page).await;
+    first.submit(&page, &[("name", "name of the first")]).await;
+    first.sees("Saved. Enforced by");
+    second.submit(&page, &[("name", "old"), ("description", "text of the second")]).await;
+    assert_eq!(second.status, 409);
+    second.sees("Somebody changed this key while you were editing it");
+    second.sees("<bdi>name of the first</bdi>");
+    second.sees("text of the second</textarea>");
+    second.submit(&page, &[]).await;
+    second.sees("Saved. Enforced by");
+    let key = root.get_key(GetKeyRequest { key_id: key.id() }).await.unwrap();
+    assert_eq!((key.display_name.as_str(), key.description.as_str()), ("old", "text of the second"));
+    second.open(&page).await;
+    second.submit(&page, &[]).await;
+    second.sees("Nothing was changed");
+}
+
+async fn a_key_is_disabled_enabled_and_given_projects(authority: Authority) {
+    let root = authority.client();
+    let policy = KeyPolicy { project_rule: ProjectRule::Chosen.into(), ..KeyPolicy::default() };
+    root.new_account("acme", policy).await;
+    let other = CreateKeyRequest { projects: only(&["known project"]), ..key_for("acme") };
+    root.new_key(other).await;
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    let action = "/console/accounts/acme/create";
+    visitor.open(action).await;
+    let inactive: Vec<_> =
+        visitor.filled_in(action, &[("name", "inactive")]).into_iter().filter(|(name, _)| name != "active").collect();
+    visitor.post(action, &inactive).await;
+    visitor.sees("The key is not active");
+    visitor.sees("The key has no projects yet");
+    let token = visitor.field("token");
+    let key = keys_of(&root, "acme").await.into_iter().find(|key| key.display_name == "inactive").unwrap();
+    assert_eq!(key.state(), KeyState::Disabled);
+    let page = format!("/console/keys/{}", key.id);
+    visitor.open(&page).await;
+    visitor.sees("value=\"known project\"");
+    visitor.submit(&page, &[("project", "known project"), ("other_projects", "new one")]).await;
+    visitor.sees("Saved. Enforced by");
+    visitor.submit(&format!("{page}/enable"), &[]).await;
+    visitor.sees("is enabled. Enforced by");
+    let ask = |project: &str| VerifyRequest { token: token.clone(), project: project.into(), ..Default::default() };
+    assert_eq!(root.verify(ask("new one")).await.unwrap().verdict(), Verdict::Valid);
+    assert_eq!(root.verify(ask("third")).await.unwrap().verdict(), Verdict::ProjectDenied);
+    visitor.open("/console/accounts/acme").await;
+    visitor.submit(&format!("{page}/disable"), &[]).await;
+    assert_eq!(visitor.path, "/console/accounts/acme");
+    visitor.sees("“inactive” is disabled. Enforced by");
+    assert_eq!(root.verify(ask("new one")).await.unwrap().verdict(), Verdict::Disabled);
+}
+
+async fn a_renewal_shows_the_new_token_once(authority: Authority) {
+    let root = authority.client();
+    root.new_account("acme", KeyPolicy { max_overlap: seconds(3600), ..KeyPolicy::default() }).await;
+    let key = root.key_in("acme").await;
+    let page = format!("/console/keys/{}", key.id());
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    visitor.open(&page).await;
+    visitor.sees("<option value=\"3600\">1 hour: both tokens work</option>");
+    visitor.does_not_see("<option value=\"86400\">");
+    visitor.open(&format!("{page}/renew?overlap=3600")).await;
+    visitor.submit(&format!("{page}/renew"), &[("overlap", "3600"), ("expires", "")]).await;
+    visitor.sees("Key renewed. Enforced by");
+    visitor.sees("The old token works until");
+    let second = visitor.field("token");
+    assert_eq!([root.verdict(&key.token).await, root.verdict(&second).await], [Verdict::Valid; 2]);
+    visitor.open(&format!("{page}/renew")).await;
+    visitor.submit(&format!("{page}/renew"), &[("overlap", "0")]).await;
+    visitor.sees("The old token has ended.");
+    assert_eq!(root.verdict(&second).await, Verdict::Expired);
+    assert_eq!(root.verdict(&visitor.field("token")).await, Verdict::Valid);
+}
+
+async fn a_full_account_says_how_to_make_room(authority: Authority) {
+    let root = authority.client();
+    for (id, counted, advice) in [
+        ("active", CountedStates::Active, "Revoke, disable or delete a key"),
+        ("all", CountedStates::All, "Keys in every state count. Delete one"),
+    ] {
+        root.new_account(id, KeyPolicy { max_keys: 1, counted_states: counted.into(), ..KeyPolicy::default() }).await;
+        root.key_in(id).await;
+        let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+        let action = format!("/console/accounts/{id}/create");
+        visitor.open(&action).await;
+        visitor.sees("The account has all the keys that it may have: 1 of 1");
+        visitor.submit(&action, &[("name", "second")]).await;
+        assert_eq!(visitor.status, 422);
+        visitor.sees(advice);
+        visitor.sees("value=\"second\"");
+    }
+}
+
+async fn a_deletion_of_a_used_key_has_to_be_insisted_on(authority: Authority) {
+    let root = authority.client();
+    root.new_account("acme", KeyPolicy { recently_used_window: seconds(86_400), ..KeyPolicy::default() }).await;
+    let key = root.key_in("acme").await;
+    assert_eq!(root.verdict(&key.token).await, Verdict::Valid);
+    let page = format!("/console/keys/{}/delete", key.id());
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    visitor.open(&page).await;
+    visitor.submit(&page, &[]).await;
+    assert_eq!(visitor.status, 409);
+    visitor.sees("Delete it although it was used recently");
+    visitor.submit(&page, &[("allow_recently_used", "yes")]).await;
+    visitor.sees("Deleted. Enforced by");
+    assert_eq!(visitor.path, "/console/accounts/acme");
+    assert_eq!(root.verdict(&key.token).await, Verdict::Unknown);
+}
+
+async fn a_stored_token_is_shown_again_and_recorded(authority: Authority) {
+    let root = authority.client();
+    root.new_account("open", KeyPolicy { recoverable: true, ..KeyPolicy::default() }).await;
+    root.new_account("closed", KeyPolicy::default()).await;
+    let [key, other] = [root.key_in("open").await, root.key_in("closed").await];
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    visitor.open("/console/accounts/closed").await;
+    visitor.does_not_see("/reveal");
+    visitor.open("/console/accounts/open").await;
+    let action = format!("/console/keys/{}/reveal", key.id());
+    let form = visitor.filled_in(&action, &[]);
+    visitor.submit(&action, &[]).await;
+    assert_eq!(visitor.field("token"), key.token);
+    // A script gets the bare token.
+    let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&form).finish();
+    let headers = [("sec-fetch-site", "same-origin"), ("accept", "text/plain")];
+    let answer = visitor.ask("POST", &action, &headers, body).await;
+    assert_eq!((answer.status, &answer.body[..]), (200, key.token.as_bytes()));
+    visitor.open(&format!("/console/keys/{}", key.id())).await;
+    assert_eq!(visitor.page.matches("Reveal token").count(), 2);
+    visitor.post(&format!("/console/keys/{}/reveal", other.id()), &form).await;
+    assert_eq!(visitor.status, 400);
+}
+
+async fn clients_are_connected_with_what_the_page_knows(authority: Authority) {
+    let root = authority.client();
+    root.new_account("acme", KeyPolicy { token_prefix: "acme_".into(), ..KeyPolicy::default() }).await;
+    let connect = "/console/accounts/acme/connect";
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    visitor.open(connect).await;
+    visitor.sees("The account has no active key.");
+    let server = [("client", "claude-code"), ("server_name", "acme"), ("server_url", "https://acme.example/mcp")];
+    visitor.submit(connect, &[("client", "codex"), ("server_name", "a b"), ("server_url", "ftp://x")]).await;
+    assert_eq!(visitor.status, 422);
+    visitor.sees("Must be an http or https URL.");
+    visitor.sees("value=\"a b\"");
+    visitor.submit(connect, &[&server[..], &[("create", "yes")]].concat()).await;
+    visitor.sees("The key “acme” was created.");
+    visitor.sees("claude mcp add --transport http");
+    visitor.sees("Bearer acme_");
+    visitor.open(connect).await;
+    visitor.submit(connect, &server).await;
+    visitor.sees("is not stored. Replace YOUR_API_KEY by the token that you saved; it begins with acme_");
+    // The page of a new key fills in its token.
+    let create = "/console/accounts/acme/create";
+    visitor.open(create).await;
+    visitor.submit(create, &[("name", "second")]).await;
+    let token = visitor.field("token");
+    visitor.submit("/console/accounts/acme/instructions", &server).await;
+    visitor.sees("This contains the new token.");
+    visitor.sees(&format!("Bearer {token}"));
+}
+
+on_sqlite! {
+    a_key_is_created_shown_once_and_revoked,
+    all_errors_are_shown_at_once_and_nothing_typed_is_lost,
+    the_second_of_two_editors_sees_what_changed,
+    a_key_is_disabled_enabled_and_given_projects,
+    a_renewal_shows_the_new_token_once,
+    a_full_account_says_how_to_make_room,
+    a_deletion_of_a_used_key_has_to_be_insisted_on,
+    a_stored_token_is_shown_again_and_recorded,
+    clients_are_connected_with_what_the_page_knows,
+}

@@ -1,0 +1,194 @@
+//! What the pages show, and to whom.
+
+use key_authority_proto::v1::*;
+
+use super::Visitor;
+use crate::support::client::{key_for, only};
+use crate::support::{Authority, on_sqlite, seconds};
+
+async fn keys_stand_in_sections_page_by_page(authority: Authority) {
+    let root = authority.client();
+    root.new_account("acme", KeyPolicy { max_keys: 100, ..KeyPolicy::default() }).await;
+    let mut keys = Vec::new();
+    for number in 0..60 {
+        let request = CreateKeyRequest { display_name: format!("key number {number}"), ..key_for("acme") };
+        keys.push(root.new_key(request).await);
+    }
+    root.disable_key(DisableKeyRequest { key_id: keys[58].id(), ..Default::default() }).await.unwrap();
+    root.revoke(&keys[59].id()).await;
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    visitor.open("/console/accounts").await;
+    visitor.sees("60 of 100 keys");
+    visitor.open("/console/accounts/acme").await;
+    let section = |page: &str, id: &str| {
+        let (_, rest) = page.split_once(&format!("id=\"part-{id}\">")).unwrap_or_else(|| panic!("no section {id}"));
+        rest.split("</tbody>").next().unwrap().to_owned()
+    };
+    assert!(section(&visitor.page, "disabled").contains("key number 58"));
+    assert!(section(&visitor.page, "ended").contains("key number 59"));
+    let enabled = section(&visitor.page, "enabled");
+    assert!(enabled.contains("key number 57") && !enabled.contains("key number 7<"), "{enabled}");
+    assert_eq!(enabled.matches("scope=\"row\"").count(), 50);
+    let next = enabled.split("<a href=\"").last().unwrap().split('"').next().unwrap().replace("&#38;", "&");
+    visitor.open(&next).await;
+    let rest = section(&visitor.page, "enabled");
+    assert_eq!(rest.matches("scope=\"row\"").count(), 8);
+    assert!(rest.contains("key number 7<"), "{rest}");
+    visitor.open("/console/accounts/acme?state=ended").await;
+    visitor.does_not_see("key number 57");
+}
+
+async fn an_account_without_keys_says_what_to_do(authority: Authority) {
+    authority.client().new_account("acme", KeyPolicy::default()).await;
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    visitor.open("/console/accounts/acme").await;
+    visitor.sees("This account has no keys yet.");
+    visitor.sees("/console/accounts/acme/create");
+    visitor.open("/console/accounts?q=ACM").await;
+    visitor.sees("/console/accounts/acme");
+    visitor.open("/console/accounts?q=nothing").await;
+    visitor.sees("No account has");
+}
+
+async fn a_visitor_sees_what_its_key_permits(authority: Authority) {
+    let root = authority.client();
+    for account in ["mine", "theirs"] {
+        root.new_account(account, KeyPolicy::default()).await;
+    }
+    let [mine, theirs] = [root.key_in("mine").await, root.key_in("theirs").await];
+    let (reader, _) = authority.new_caller(&["accounts.read", "keys.read"], Some(&["mine"])).await;
+    let mut visitor = Visitor::signed_in(&authority, &reader.token).await;
+    visitor.open("/console/accounts").await;
+    visitor.sees("/console/accounts/mine");
+    visitor.does_not_see("theirs");
+    for absent in ["/console/audit", "/console/replicas"] {
+        visitor.does_not_see(&format!("href=\"{absent}\""));
+        visitor.open(absent).await;
+        assert_eq!(visitor.status, 403, "{absent}");
+        visitor.sees("<h1>Not permitted</h1>");
+    }
+    visitor.open(&format!("/console/keys/{}", mine.id())).await;
+    assert_eq!(visitor.status, 200);
+    for button in [">Save<", ">Disable<", ">Renew<", ">Revoke<", ">Delete<"] {
+        visitor.does_not_see(button);
+    }
+    for path in
+        [format!("/console/keys/{}", theirs.id()), "/console/accounts/theirs".into(), "/console/keys/none".into()]
+    {
+        visitor.open(&path).await;
+        assert_eq!(visitor.status, 404, "{path}");
+        visitor.sees("<h1>Not found</h1>");
+    }
+    // What is not shown is refused as well.
+    let token =
+        visitor.page.split("name=\"form_token\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    for action in ["disable", "revoke", "delete", "renew", "reveal"] {
+        let fields = [("form_token".to_owned(), token.clone()), ("confirm".to_owned(), mine.id())];
+        visitor.post(&format!("/console/keys/{}/{action}", mine.id()), &fields).await;
+        assert_eq!(visitor.status, 403, "{action}");
+    }
+    let key = root.get_key(GetKeyRequest { key_id: mine.id() }).await.unwrap();
+    assert_eq!(key.state(), KeyState::Active);
+}
+
+async fn a_caller_without_pages_is_told_what_it_lacks(authority: Authority) {
+    let (verifier, _) = authority.new_caller(&["verify"], None).await;
+    let mut visitor = Visitor::new(&authority);
+    visitor.open("/console/").await;
+    visitor.submit("/console/sign-in", &[("token", &verifier.token)]).await;
+    assert_eq!(visitor.status, 403);
+    visitor.sees("none of the permissions accounts.read, audit.read and operate");
+}
+
+async fn names_are_text_and_never_markup(authority: Authority) {
+    let root = authority.client();
+    root.new_account("acme", KeyPolicy::default()).await;
+    let hostile = [
+        "<script>alert(1)</script>",
+        "\"><img src=x onerror=alert(1)>",
+        "' onmouseover='alert(1)",
+        "\u{202e}gnp.exe",
+        "{{ 7 * 7 }}",
+        &"😀".repeat(200),
+    ];
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    for name in hostile {
+        let request = CreateKeyRequest {
+            display_name: name.into(),
+            description: name.into(),
+            labels: [("label".to_owned(), name.to_owned())].into(),
+            projects: only(&[name]),
+            ..key_for("acme")
+        };
+        let key = root.new_key(request).await;
+        for path in [
+            "/console/accounts/acme".to_owned(),
+            format!("/console/keys/{}", key.id()),
+            format!("/console/keys/{}/renew", key.id()),
+            format!("/console/keys/{}/delete", key.id()),
+            "/console/accounts/acme/connect".to_owned(),
+            "/console/accounts/acme/create".to_owned(),
+            "/console/audit".to_owned(),
+        ] {
+            visitor.open(&path).await;
+            assert_eq!(visitor.status, 200, "{path}");
+            for markup in ["<script>alert", "<img src=x", "' onmouseover='"] {
+                visitor.does_not_see(markup);
+            }
+        }
+    }
+}
+
+async fn the_audit_log_is_filtered_and_shows_before_and_after(authority: Authority) {
+    let root = authority.client();
+    root.new_account("acme", KeyPolicy::default()).await;
+    let key = root.new_key(CreateKeyRequest { display_name: "first name".into(), ..key_for("acme") }).await;
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    visitor.open(&format!("/console/keys/{}", key.id())).await;
+    visitor.submit(&format!("/console/keys/{}", key.id()), &[("name", "second name")]).await;
+    visitor.sees("Saved. Enforced by 1 of 1 replica after");
+    visitor.sees("Update key");
+    visitor.open("/console/audit?action=ACTION_UPDATE_KEY").await;
+    visitor.sees("<bdi>first name</bdi></td><td class=\"lines\"><bdi>second name</bdi>");
+    visitor.does_not_see("<td data-label=\"Action\">Create key</td>");
+    visitor.open("/console/audit?account=acme&actor=nobody").await;
+    visitor.sees("No event matches.");
+}
+
+async fn the_replicas_page_shows_the_state_of_the_authority(authority: Authority) {
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    visitor.open("/console/replicas").await;
+    for text in ["Head of the log", "this page", "SQLite", authority.grpc()] {
+        visitor.sees(text);
+    }
+}
+
+async fn last_use_and_expiry_are_relative_with_the_exact_time(authority: Authority) {
+    let root = authority.client();
+    root.new_account("acme", KeyPolicy::default()).await;
+    let lifetime = Some(create_key_request::Expiry::Lifetime(seconds(3 * 86_400 + 60).unwrap()));
+    let key = root.new_key(CreateKeyRequest { expiry: lifetime, ..key_for("acme") }).await;
+    assert_eq!(root.verdict(&key.token).await, Verdict::Valid);
+    let id = key.id();
+    crate::support::eventually("the use is written", async || {
+        root.get_key(GetKeyRequest { key_id: id.clone() }).await.unwrap().last_used_time
+    })
+    .await;
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    visitor.open("/console/accounts/acme").await;
+    visitor.sees(">in 3 days</time>");
+    visitor.sees(" UTC\">");
+    visitor.open(&format!("/console/keys/{}/delete", key.id())).await;
+    visitor.sees("This key is in use.");
+}
+
+on_sqlite! {
+    keys_stand_in_sections_page_by_page,
+    an_account_without_keys_says_what_to_do,
+    a_visitor_sees_what_its_key_permits,
+    a_caller_without_pages_is_told_what_it_lacks,
+    names_are_text_and_never_markup,
+    the_audit_log_is_filtered_and_shows_before_and_after,
+    the_replicas_page_shows_the_state_of_the_authority,
+    last_use_and_expiry_are_relative_with_the_exact_time,
+}

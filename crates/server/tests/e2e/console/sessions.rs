@@ -1,0 +1,204 @@
+//! Signing in and out, and what a session is worth.
+
+use key_authority_proto::v1::*;
+
+use super::Visitor;
+use crate::support::http::{request, send};
+use crate::support::{Authority, Database, Setup, on_sqlite};
+
+async fn a_page_asks_to_sign_in_and_leads_back(authority: Authority) {
+    authority.client().new_account("acme", KeyPolicy::default()).await;
+    let mut visitor = Visitor::new(&authority);
+    visitor.open("/console/accounts/acme?state=disabled").await;
+    assert!(visitor.path.starts_with("/console/sign-in"), "{}", visitor.path);
+    visitor.sees("<h1>Sign in</h1>");
+    visitor.submit("/console/sign-in", &[("token", &authority.root_token())]).await;
+    assert_eq!((visitor.status, visitor.path.as_str()), (200, "/console/accounts/acme?state=disabled"));
+    // A page for people who are signed in leads nobody elsewhere.
+    let mut visitor = Visitor::new(&authority);
+    visitor.open("/console/sign-in?to=//evil.example/").await;
+    visitor.submit("/console/sign-in", &[("token", &authority.root_token())]).await;
+    assert_eq!(visitor.path, "/console/accounts");
+}
+
+async fn a_session_is_a_sealed_cookie_and_never_the_token(authority: Authority) {
+    let mut visitor = Visitor::new(&authority);
+    visitor.open("/console/sign-in").await;
+    let fields = visitor.filled_in("/console/sign-in", &[("token", &authority.root_token())]);
+    let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&fields).finish();
+    let answer = visitor.ask("POST", "/console/sign-in", &[("sec-fetch-site", "same-origin")], body).await;
+    let cookie = answer.header("set-cookie").unwrap().to_owned();
+    assert!(cookie.ends_with("; Path=/console; HttpOnly; SameSite=Strict; Max-Age=43200"), "{cookie}");
+    assert!(!cookie.contains(&authority.root_token()));
+    let before = visitor.cookies.clone();
+    visitor.open("/console/").await;
+    assert_eq!(visitor.status, 200);
+    visitor.does_not_see(&authority.root_token());
+    // A changed cookie is no session.
+    let (name, value) = before.iter().next().unwrap();
+    let last = if value.ends_with('A') { 'B' } else { 'A' };
+    visitor.cookies.insert(name.clone(), format!("{}{last}", &value[..value.len() - 1]));
+    visitor.open("/console/").await;
+    visitor.sees("<h1>Sign in</h1>");
+    assert!(!authority.output().contains(&authority.root_token()), "the log has the token");
+}
+
+async fn only_tokens_of_callers_sign_in_and_failures_are_bounded(authority: Authority) {
+    authority.client().new_account("acme", KeyPolicy::default()).await;
+    let customer = authority.client().key_in("acme").await;
+    let mut visitor = Visitor::new(&authority);
+    visitor.open("/console/sign-in").await;
+    for (token, message) in [
+        ("nonsense", "This is not a valid token of a key of account system."),
+        (customer.token.as_str(), "This is not a valid token of a key of account system."),
+    ] {
+        visitor.submit("/console/sign-in", &[("token", token)]).await;
+        assert_eq!(visitor.status, 422);
+        visitor.sees(message);
+        visitor.does_not_see(token);
+    }
+    for _ in 0..8 {
+        visitor.submit("/console/sign-in", &[("token", "nonsense")]).await;
+    }
+    let fields = visitor.filled_in("/console/sign-in", &[("token", &authority.root_token())]);
+    visitor.post("/console/sign-in", &fields).await;
+    assert_eq!(visitor.status, 429);
+    visitor.sees("Too many sign-ins from your address have failed.");
+}
+
+async fn a_revoked_caller_is_signed_out_at_once(authority: Authority) {
+    authority.client().new_account("acme", KeyPolicy::default()).await;
+    let (caller, _) = authority.new_caller(&["accounts.read", "keys.read", "keys.write"], None).await;
+    let mut visitor = Visitor::signed_in(&authority, &caller.token).await;
+    visitor.open("/console/accounts/acme/create").await;
+    let form = visitor.filled_in("/console/accounts/acme/create", &[("name", "too late")]);
+    authority.client().revoke(&caller.id()).await;
+    visitor.post("/console/accounts/acme/create", &form).await;
+    assert_eq!(visitor.status, 403);
+    visitor.sees("key is revoked");
+    visitor.open("/console/accounts").await;
+    visitor.sees("<h1>Sign in</h1>");
+    let keys = authority.client().list_keys(ListKeysRequest { account: "acme".into(), ..Default::default() }).await;
+    assert!(keys.unwrap().keys.is_empty(), "nothing was created");
+}
+
+async fn signing_out_ends_the_session_also_for_a_copied_cookie(authority: Authority) {
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    let mut thief = Visitor::new(&authority);
+    thief.cookies = visitor.cookies.clone();
+    thief.open("/console/accounts").await;
+    assert_eq!(thief.path, "/console/accounts");
+    visitor.submit("/console/sign-out", &[]).await;
+    visitor.sees("You are signed out.");
+    thief.open("/console/accounts").await;
+    thief.sees("<h1>Sign in</h1>");
+}
+
+async fn a_form_of_another_session_or_site_changes_nothing(authority: Authority) {
+    authority.client().new_account("acme", KeyPolicy::default()).await;
+    let action = "/console/accounts/acme/create";
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    let mut other = Visitor::signed_in(&authority, &authority.root_token()).await;
+    visitor.open(action).await;
+    other.open(action).await;
+    let own = visitor.filled_in(action, &[("name", "stolen")]);
+    let stolen = other.filled_in(action, &[("name", "stolen")]);
+    let encoded = |fields: &[(String, String)]| {
+        url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
+    };
+    let without: Vec<_> = own.iter().filter(|(name, _)| name != "form_token").cloned().collect();
+    for (fields, headers) in [
+        (&stolen, vec![("sec-fetch-site", "same-origin")]),
+        (&without, vec![("sec-fetch-site", "same-origin")]),
+        (&own, vec![("sec-fetch-site", "cross-site")]),
+        (&own, vec![("origin", "https://evil.example")]),
+    ] {
+        let answer = visitor.ask("POST", action, &headers, encoded(fields)).await;
+        assert_eq!(answer.status, 403, "{headers:?}");
+        visitor.sees("This form does not belong to your session");
+    }
+    let keys = ListKeysRequest { account: "acme".into(), ..Default::default() };
+    assert!(authority.client().list_keys(keys.clone()).await.unwrap().keys.is_empty());
+    // The same form works where it belongs.
+    visitor.post(action, &own).await;
+    visitor.sees("<h1>Key created</h1>");
+    assert_eq!(authority.client().list_keys(keys).await.unwrap().keys.len(), 1);
+}
+
+async fn a_form_that_outlived_its_session_is_kept(authority: Authority) {
+    authority.client().new_account("acme", KeyPolicy::default()).await;
+    let action = "/console/accounts/acme/create";
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    visitor.open(action).await;
+    let form = visitor.filled_in(action, &[("name", "typed <with> care"), ("description", "two\r\nlines")]);
+    visitor.cookies.clear();
+    visitor.post(action, &form).await;
+    visitor.sees("what you typed is kept");
+    visitor.submit("/console/sign-in", &[("token", &authority.root_token())]).await;
+    visitor.sees("<h1>You are signed in again</h1>");
+    visitor.sees("typed &#60;with&#62; care");
+    visitor.submit(action, &[]).await;
+    visitor.sees("<h1>Key created</h1>");
+    let keys = ListKeysRequest { account: "acme".into(), ..Default::default() };
+    let keys = authority.client().list_keys(keys).await.unwrap().keys;
+    assert_eq!((keys[0].display_name.as_str(), keys[0].description.as_str()), ("typed <with> care", "two\nlines"));
+}
+
+async fn every_response_has_the_headers_of_a_strict_page(authority: Authority) {
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    for path in ["/console/accounts", "/console/nothing", "/console/sign-in", "/console/assets/style.css", "/console"] {
+        let answer = visitor.ask("GET", path, &[], String::new()).await;
+        let policy = answer.header("content-security-policy").unwrap();
+        assert_eq!(
+            policy,
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action \
+             'self'; frame-ancestors 'none'; base-uri 'none'",
+        );
+        assert_eq!(answer.header("referrer-policy"), Some("no-referrer"), "{path}");
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
+        let is_asset = path.contains("assets");
+        assert_eq!(answer.header("cache-control") == Some("no-store"), !is_asset, "{path}");
+    }
+    for page in ["/console/accounts", "/console/audit", "/console/replicas"] {
+        visitor.open(page).await;
+        for forbidden in ["<style", " style=", "onclick", "<script>", "javascript:", "http://", "https://cdn"] {
+            visitor.does_not_see(forbidden);
+        }
+    }
+}
+
+async fn a_link_on_another_site_does_not_lose_the_session(authority: Authority) {
+    let mut visitor = Visitor::new(&authority);
+    // The browser keeps the cookie back, so the page opens itself once more from this site.
+    let answer = visitor.ask("GET", "/console/audit", &[("sec-fetch-site", "cross-site")], String::new()).await;
+    assert_eq!((answer.status, answer.header("refresh")), (200, Some("0; url=/console/audit")));
+}
+
+async fn the_console_can_be_left_out(database: Database) {
+    let authority = Setup::on(database).flags(["--no-console"]).start().await;
+    let answer = send(authority.api(), request("GET", "/console/", &[], "")).await;
+    assert_eq!((answer.status, answer.json()["code"].as_str()), (404, Some("not_found")));
+    assert!(!authority.output().contains("console"), "{}", authority.output());
+}
+
+async fn the_start_prints_where_the_console_is(authority: Authority) {
+    let line = format!("  console     http://{}/console/", authority.api());
+    crate::support::eventually("the address of the console is printed", async || {
+        authority.output().lines().any(|printed| printed == line).then_some(())
+    })
+    .await;
+}
+
+on_sqlite! {
+    a_page_asks_to_sign_in_and_leads_back,
+    a_session_is_a_sealed_cookie_and_never_the_token,
+    only_tokens_of_callers_sign_in_and_failures_are_bounded,
+    a_revoked_caller_is_signed_out_at_once,
+    signing_out_ends_the_session_also_for_a_copied_cookie,
+    a_form_of_another_session_or_site_changes_nothing,
+    a_form_that_outlived_its_session_is_kept,
+    every_response_has_the_headers_of_a_strict_page,
+    a_link_on_another_site_does_not_lose_the_session,
+    the_console_can_be_left_out,
+    the_start_prints_where_the_console_is,
+}
