@@ -66,7 +66,8 @@ impl Door {
     /// # Errors
     /// When the descriptor sets of the API do not decode.
     pub(crate) fn new(settings: DoorSettings) -> Result<Self, ApiError> {
-        let DoorSettings { calls, admin, verifier, metrics, tracer, request_timeout, trusted_proxies, console } = settings;
+        let DoorSettings { calls, admin, verifier, metrics, tracer, request_timeout, trusted_proxies, console } =
+            settings;
         let misroutes = Misroutes::default();
         let shared = Arc::new(Shared { calls, admin, verifier, trusted_proxies, misroutes, tracer, request_timeout });
         let api = Api::read()?;

@@ -13,7 +13,7 @@ use super::key_form::policy;
 use super::key_view::KeyView;
 use crate::console::answer::{Answer, page};
 use crate::console::failure::Failure;
-use crate::console::fields::query;
+use crate::console::fields::{Fields, query};
 use crate::console::frame::Frame;
 use crate::console::show;
 use crate::console::visit::{Ability, Visit};
@@ -41,6 +41,16 @@ const PARTS: [Part; 3] = [
     },
 ];
 
+/// The orders of the list, as the API names them.
+const ORDERS: [(&str, &str); 6] = [
+    ("", "Newest first"),
+    ("create_time", "Oldest first"),
+    ("display_name", "Name"),
+    ("last_used_time desc", "Last used first"),
+    ("last_used_time", "Longest unused first"),
+    ("expire_time", "Expires first"),
+];
+
 struct Section {
     id: &'static str,
     title: &'static str,
@@ -49,8 +59,8 @@ struct Section {
     next: String,
 }
 
-/// An entry of the filter by state.
-struct StateChoice {
+/// An entry of a menu of the filter.
+struct Choice {
     value: &'static str,
     label: &'static str,
     is_selected: bool,
@@ -71,8 +81,10 @@ struct KeysPage {
     may_disable: bool,
     /// Whether tokens can be shown again.
     may_reveal: bool,
-    states: Vec<StateChoice>,
+    search: String,
+    states: Vec<Choice>,
     project: String,
+    orders: Vec<Choice>,
     is_filtered: bool,
     /// Whether this is a later page.
     is_continued: bool,
@@ -83,18 +95,19 @@ struct KeysPage {
 pub(in crate::console) async fn list(Extension(visit): Extension<Arc<Visit>>, Path(account): Path<String>) -> Answer {
     let account = visit.account(&account).await?;
     let room = room(&visit, &account).await?;
-    let (state, project) = (visit.fields.get("state"), visit.fields.get("project"));
+    let filter = Filter::new(&visit.fields);
+    let Filter { search, state, project, order } = filter;
     let page_token = visit.fields.get("page");
-    let is_filtered = !state.is_empty() || !project.is_empty();
+    let is_filtered = [search, state, project].iter().any(|value| !value.is_empty());
     let mut sections = Vec::new();
     for part in PARTS.into_iter().filter(|part| state.is_empty() || part.id == state) {
-        let section = section(&visit, &account.id, part, page_token).await?;
+        let section = section(&visit, &account.id, part, filter, page_token).await?;
         if !section.rows.is_empty() || part.id != "ended" || part.id == state {
             sections.push(section);
         }
     }
-    let choice = |(value, label)| StateChoice { value, label, is_selected: value == state };
-    let states = [("", "Any state")].into_iter().chain(PARTS.map(|part| (part.id, part.title))).map(choice);
+    let choice = |(value, label), selected: &str| Choice { value, label, is_selected: value == selected };
+    let states = [("", "Any state")].into_iter().chain(PARTS.map(|part| (part.id, part.title)));
     let title = if account.display_name.is_empty() { &account.id } else { &account.display_name };
     page(&KeysPage {
         frame: Frame::new(&visit, title),
@@ -105,8 +118,10 @@ pub(in crate::console) async fn list(Extension(visit): Extension<Arc<Visit>>, Pa
         may_create: visit.may(Ability::Create),
         may_disable: visit.may(Ability::Disable),
         may_reveal: policy(&account).recoverable && visit.may(Ability::Reveal),
-        states: states.collect(),
+        search: search.to_owned(),
+        states: states.map(|pair| choice(pair, state)).collect(),
         project: project.to_owned(),
+        orders: ORDERS.map(|pair| choice(pair, order)).into(),
         is_filtered,
         is_continued: !page_token.is_empty(),
         room,
@@ -121,17 +136,53 @@ impl KeysPage {
     }
 }
 
-async fn section(visit: &Visit, account: &str, part: Part, page_token: &str) -> Result<Section, Failure> {
-    let project = visit.fields.get("project");
+/// What the list is filtered and sorted by.
+#[derive(Clone, Copy)]
+struct Filter<'a> {
+    search: &'a str,
+    state: &'a str,
+    project: &'a str,
+    order: &'a str,
+}
+
+impl<'a> Filter<'a> {
+    fn new(fields: &'a Fields) -> Self {
+        let order = ORDERS.into_iter().map(|(order, _)| order).find(|order| *order == fields.get("sort"));
+        Self {
+            search: fields.get("q").trim(),
+            state: fields.get("state"),
+            project: fields.get("project").trim(),
+            order: order.unwrap_or_default(),
+        }
+    }
+}
+
+async fn section(
+    visit: &Visit,
+    account: &str,
+    part: Part,
+    filter: Filter<'_>,
+    page_token: &str,
+) -> Result<Section, Failure> {
+    let Filter { search, project, order, .. } = filter;
     let request = ListKeysRequest {
         account: account.to_owned(),
         states: part.states.iter().map(|state| i32::from(*state)).collect(),
         project: project.to_owned(),
         page_size: PAGE,
         page_token: page_token.to_owned(),
+        query: search.to_owned(),
+        order_by: order.to_owned(),
+        ..Default::default()
     };
     let listed = visit.ask(visit.admin().list_keys(visit.request(request))).await?;
-    let next = query([("state", part.id), ("project", project), ("page", listed.next_page_token.as_str())]);
+    let next = query([
+        ("q", search),
+        ("state", part.id),
+        ("project", project),
+        ("sort", order),
+        ("page", listed.next_page_token.as_str()),
+    ]);
     let next = format!("{}?{next}", show::path(&["accounts", account]));
     Ok(Section {
         id: part.id,

@@ -99,6 +99,7 @@ pub(in crate::console) async fn submit(Extension(visit): Extension<Arc<Visit>>, 
             Expiry::NeverExpires(never) => RenewExpiry::NeverExpires(never),
         }),
         request_id: typed.get("request_id").to_owned(),
+        ..Default::default()
     };
     match visit.ask(visit.admin().renew_key(visit.request(request))).await {
         Ok(renewed) => {

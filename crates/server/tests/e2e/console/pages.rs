@@ -36,6 +36,15 @@ async fn keys_stand_in_sections_page_by_page(authority: Authority) {
     assert!(rest.contains("key number 7<"), "{rest}");
     visitor.open("/console/accounts/acme?state=ended").await;
     visitor.does_not_see("key number 57");
+    visitor.open("/console/accounts/acme?q=NUMBER+5").await;
+    assert_eq!(visitor.page.matches("scope=\"row\"").count(), 11, "5 and 50 to 59");
+    visitor.open("/console/accounts/acme?q=nothing").await;
+    visitor.sees("No key matches.");
+    visitor.open("/console/accounts/acme?sort=create_time&q=number").await;
+    assert!(section(&visitor.page, "enabled").contains("key number 0<"), "the oldest is first");
+    let next = visitor.page.split("<a href=\"").find(|link| link.contains("page=")).unwrap();
+    visitor.open(&next.split('"').next().unwrap().replace("&#38;", "&")).await;
+    assert!(section(&visitor.page, "enabled").contains("key number 57<"));
 }
 
 async fn an_account_without_keys_says_what_to_do(authority: Authority) {
