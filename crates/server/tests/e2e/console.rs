@@ -1,5 +1,6 @@
 //! The console: pages as a browser without scripts gets them. `browser` has the tests with a real one.
 
+mod browser;
 mod forms;
 mod pages;
 mod sessions;

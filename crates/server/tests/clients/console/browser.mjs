@@ -1,0 +1,99 @@
+// What the scenarios of the console share: a real browser, the API by JSON, and the steps that a person takes.
+//
+// Environment: BASE (the HTTP door), TOKEN (the root token), NODE_MODULES (where playwright-core and axe-core are), and
+// EXAMPLES (the folder of the products' policies).
+
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+
+export { assert };
+export const { BASE: base, TOKEN: rootToken } = process.env;
+const require = createRequire(`${process.env.NODE_MODULES}/`);
+const { chromium } = require("playwright-core");
+export const axeSource = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+
+/** Calls a method of the API. */
+export async function call(method, message, token = rootToken, at = base) {
+  const response = await fetch(`${at}/keyauthority.v1.KeyAuthority/${method}`, {
+    method: "POST",
+    headers: { "content-type": "application/json", authorization: `Bearer ${token}` },
+    body: JSON.stringify(message),
+  });
+  const answer = await response.json();
+  assert.ok(response.ok, `${method}: ${JSON.stringify(answer)}`);
+  return answer;
+}
+
+export const verdict = async (token, more = {}) => (await call("Verify", { token, ...more })).verdict;
+export const keysOf = async (account) => (await call("ListKeys", { account })).keys ?? [];
+
+/** Creates an account with the policy of a product, or with another one. */
+export async function newAccount(product, policy = {}) {
+  const id = `${product}-${randomUUID().slice(0, 8)}`;
+  const example = `${process.env.EXAMPLES}/${product}.json`;
+  const request = product === "plain" ? { account: {} } : JSON.parse(readFileSync(example, "utf8"));
+  const account = { ...request.account, id, policy: { ...request.account.policy, ...policy } };
+  await call("CreateAccount", { ...request, account, requestId: "" });
+  return id;
+}
+
+export const launch = () =>
+  chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
+
+/** Opens a window of a browser that nobody has signed in with. Every error on a page fails the scenario. */
+export async function newWindow(browser, { js = true, at = base, ...more } = {}) {
+  const context = await browser.newContext({ javaScriptEnabled: js, baseURL: at, ...more });
+  if (js) await context.grantPermissions(["clipboard-read", "clipboard-write"]);
+  context.setDefaultTimeout(15_000);
+  const page = await context.newPage();
+  page.problems = [];
+  page.on("pageerror", (error) => page.problems.push(error.message));
+  page.on("console", (message) => {
+    if (message.type() === "error" && !message.text().includes("status of")) page.problems.push(message.text());
+  });
+  return page;
+}
+
+/** Signs in with a token, and lands on the first page. */
+export async function signIn(page, token = rootToken, at = "/console/") {
+  await page.goto(at);
+  await page.getByRole("textbox", { name: "Token" }).fill(token);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("button", { name: "Sign out" }).waitFor();
+}
+
+/** Fails unless the page says that every replica enforces the change. */
+export async function enforced(page) {
+  await page.getByText(/Enforced by (\d+) of \1 replicas? after/).first().waitFor();
+}
+
+/** Creates a key on its form, and returns its token. */
+export async function createKey(page, account, name, fill = async () => {}) {
+  await page.goto(`/console/accounts/${account}`);
+  await page.getByRole("button", { name: "Create key" }).click();
+  await page.getByRole("textbox", { name: "Name" }).fill(name);
+  await fill(page);
+  await page.getByRole("button", { name: "Create", exact: true }).click();
+  await page.getByRole("heading", { name: "Key created" }).waitFor();
+  await enforced(page);
+  return page.getByRole("textbox", { name: "Token" }).inputValue();
+}
+
+/** Leaves a page that asks whether it may be left. */
+export function letGo(page) {
+  page.on("dialog", (dialog) => dialog.accept().catch(() => {}));
+}
+
+/** The row of a key in the list. */
+export const row = (page, name) => page.getByRole("table", { name: "Keys" }).getByRole("row").filter({ hasText: name });
+/** A part of the list. */
+export const part = (page, title) => page.getByRole("rowgroup", { name: title });
+
+/** Copies by a button, and returns what the clipboard has. */
+export async function copied(page, button) {
+  await button.click();
+  await page.getByText("Copied").first().waitFor();
+  return page.evaluate(() => navigator.clipboard.readText());
+}

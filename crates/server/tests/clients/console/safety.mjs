@@ -1,0 +1,259 @@
+// What protects the people who use the console, and whether everybody can use it.
+
+import { mkdirSync, writeFileSync } from "node:fs";
+
+import {
+  assert, axeSource, base, call, createKey, enforced, keysOf, letGo, newAccount, newWindow, part, rootToken,
+  signIn, verdict,
+} from "./browser.mjs";
+
+const HOSTILE = [
+  "<script>document.title = 'owned'</script>",
+  "\"><img src=x onerror=\"document.title = 'owned'\">",
+  "' autofocus onfocus='document.title = 1",
+  "\u202egnp.exe\u202c \u2066\u200b",
+  "😀".repeat(200),
+];
+
+/** Opens every page that the console has. `seen` gets the page with its name after each step. */
+async function everyPage(page, seen) {
+  const account = await newAccount("console");
+  const { key, token } = await call("CreateKey", { account, displayName: "shown", description: "with a text", scopes: ["read"] });
+  await call("CreateKey", { account, displayName: "off", disabled: true });
+  const { key: ended } = await call("CreateKey", { account, displayName: "ended" });
+  await call("RevokeKey", { keyId: ended.id, reason: "no longer needed" });
+  await verdict(token);
+  await call("RenewKey", { keyId: key.id, overlap: "3600s" });
+  const empty = await newAccount("mecha");
+  await page.goto("/console/sign-in");
+  await seen("sign-in");
+  await signIn(page);
+  const places = {
+    accounts: "/console/accounts",
+    "accounts-none": "/console/accounts?q=no-such-account",
+    keys: `/console/accounts/${account}`,
+    "keys-empty": `/console/accounts/${empty}`,
+    create: `/console/accounts/${account}/create`,
+    "create-mecha": `/console/accounts/${empty}/create`,
+    key: `/console/keys/${key.id}`,
+    "key-revoked": `/console/keys/${ended.id}`,
+    renew: `/console/keys/${key.id}/renew`,
+    delete: `/console/keys/${key.id}/delete`,
+    connect: `/console/accounts/${account}/connect`,
+    "connect-empty": `/console/accounts/${empty}/connect`,
+    audit: "/console/audit",
+    replicas: "/console/replicas",
+    "not-found": "/console/keys/no-such-key",
+  };
+  for (const [name, path] of Object.entries(places)) {
+    await page.goto(path);
+    await seen(name);
+  }
+  await page.goto(`/console/accounts/${empty}/create`);
+  await page.getByText("Scopes, projects, networks and labels").click();
+  await page.getByRole("textbox", { name: "Networks" }).fill("nowhere");
+  await page.getByRole("textbox", { name: "Labels" }).fill("label");
+  await page.getByRole("button", { name: "Create", exact: true }).click();
+  await page.getByRole("alert").waitFor();
+  await seen("create-errors");
+  letGo(page);
+  await createKey(page, account, "new");
+  await page.getByRole("textbox", { name: "Name of the server" }).fill("acme");
+  await page.getByRole("textbox", { name: "Address of the server" }).fill("https://mcp.example.com/mcp");
+  await page.getByRole("button", { name: "Show the instructions" }).click();
+  await page.getByText("This contains the new token.").waitFor();
+  await seen("created");
+  await page.goto(`/console/keys/${key.id}`);
+  await page.getByRole("button", { name: "Show the token" }).click();
+  await seen("revealed");
+}
+
+/** No violation of WCAG 2.2 AA, in light and in dark, wide and small. */
+export async function every_page_is_accessible(browser) {
+  const problems = [];
+  for (const [colorScheme, width] of [["light", 1280], ["dark", 1280], ["light", 360]]) {
+    const page = await newWindow(browser, { colorScheme, viewport: { width, height: 800 }, bypassCSP: true });
+    await everyPage(page, async (name) => {
+      await page.evaluate(axeSource);
+      const found = await page.evaluate(() => axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }));
+      for (const { id, nodes } of found.violations) problems.push(`${name} (${colorScheme}, ${width}): ${id}: ${nodes.map((node) => node.html).slice(0, 2).join(" ")}`);
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+      if (wide > 0) problems.push(`${name} (${width}): ${wide} px too wide`);
+    });
+    await page.context().close();
+  }
+  assert.deepEqual(problems, []);
+}
+
+/** Writes the HTML of every page, as the server sent it, to the folder PAGES for the HTML checker. */
+export async function every_page_is_written(browser) {
+  const folder = process.env.PAGES;
+  mkdirSync(folder, { recursive: true });
+  const page = await newWindow(browser, { js: false });
+  let html = "";
+  page.on("response", async (response) => {
+    if (response.request().isNavigationRequest() && response.headers()["content-type"]?.startsWith("text/html")) html = response.text();
+  });
+  await everyPage(page, async (name) => writeFileSync(`${folder}/${name}.html`, await html));
+}
+
+/** A page with everything that it loads has at most 60 KB. */
+export async function pages_are_light(browser) {
+  const account = await newAccount("console");
+  for (let number = 0; number < 10; number += 1) await call("CreateKey", { account, displayName: `key ${number}` });
+  const page = await newWindow(browser);
+  await signIn(page);
+  const fresh = await newWindow(browser);
+  await fresh.context().addCookies(await page.context().cookies());
+  let bytes = 0;
+  const client = await fresh.context().newCDPSession(fresh);
+  await client.send("Network.enable");
+  client.on("Network.loadingFinished", (event) => { bytes += event.encodedDataLength; });
+  await fresh.goto(`/console/accounts/${account}`, { waitUntil: "networkidle" });
+  console.log(`${bytes} bytes`);
+  assert.ok(bytes > 10_000 && bytes <= 60_000, `${bytes} bytes`);
+}
+
+/** Create, copy and revoke with the keyboard alone. */
+export async function the_keyboard_is_enough(browser) {
+  const account = await newAccount("meko");
+  const page = await newWindow(browser);
+  const focus = async (name, role) => {
+    for (let steps = 0; steps < 80; steps += 1) {
+      await page.keyboard.press("Tab");
+      const is = await page.evaluate(([name, role]) => {
+        const now = document.activeElement;
+        const label = now.getAttribute("aria-label") ?? now.labels?.[0]?.textContent ?? now.textContent;
+        return label.trim().startsWith(name) && (!role || now.matches(role));
+      }, [name, role]);
+      if (is) return;
+    }
+    throw new Error(`the keyboard does not reach ${name} at ${page.url()}`);
+  };
+  await page.goto(`/console/accounts/${account}`);
+  await page.keyboard.type(rootToken);
+  await page.keyboard.press("Enter");
+  await page.getByRole("button", { name: "Sign out" }).waitFor();
+  await focus("Create key");
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: "Create key" }).waitFor();
+  await focus("Name", "input");
+  await page.keyboard.type("by keyboard");
+  await focus("Create", "button");
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: "Key created" }).waitFor();
+  await focus("Copy", "button");
+  await page.keyboard.press("Enter");
+  await page.getByText("Copied").first().waitFor();
+  const token = await page.evaluate(() => navigator.clipboard.readText());
+  assert.equal(await verdict(token), "VERDICT_VALID");
+  await focus("The page of this key", "a");
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: "by keyboard", level: 1 }).waitFor();
+  await focus("Type the name of the key", "input");
+  await page.keyboard.type("by keyboard");
+  await focus("Revoke", "button");
+  await page.keyboard.press("Enter");
+  await enforced(page);
+  assert.equal(await verdict(token), "VERDICT_REVOKED");
+}
+
+/** Names with markup, quotes and direction marks stay text. */
+export async function hostile_names_stay_text(browser) {
+  const account = await newAccount("plain");
+  const page = await newWindow(browser);
+  await signIn(page);
+  for (const displayName of HOSTILE) {
+    const { key } = await call("CreateKey", { account, displayName, description: displayName, labels: { l: displayName.slice(0, 100) } });
+    for (const path of [`/console/accounts/${account}`, `/console/keys/${key.id}`, `/console/keys/${key.id}/delete`, `/console/accounts/${account}/connect`, "/console/audit"]) {
+      await page.goto(path);
+      assert.notEqual(await page.title(), "owned");
+      assert.equal(await page.evaluate(() => document.querySelectorAll("main script, main img, main [onfocus], main [onerror]").length), 0);
+    }
+    await page.goto(`/console/keys/${key.id}`);
+    assert.equal(await page.getByRole("textbox", { name: "Name", exact: true }).inputValue(), displayName);
+  }
+  assert.deepEqual(page.problems, []);
+}
+
+/** A form of another site, a frame and a script of another site change nothing. */
+export async function other_sites_can_do_nothing(browser) {
+  const account = await newAccount("plain");
+  const { key, token } = await call("CreateKey", { account, displayName: "target" });
+  const page = await newWindow(browser);
+  await signIn(page);
+  await page.goto(`/console/keys/${key.id}`);
+  const formToken = await page.locator("input[name=form_token]").first().inputValue();
+  const evil = await page.context().newPage();
+  // Another origin in the same browser: it has the cookie jar, but not the site.
+  await evil.route("http://evil.example/*", (route) => route.fulfill({
+    contentType: "text/html",
+    body: `<form method="post" action="${base}/console/keys/${key.id}/disable"><input name="form_token" value="${formToken}"><button>Go</button></form>
+      <iframe src="${base}/console/keys/${key.id}"></iframe>`,
+  }));
+  await evil.goto("http://evil.example/");
+  assert.match(evil.frames()[1].url(), /^chrome-error:/, "the console is in a frame");
+  await evil.getByRole("button", { name: "Go" }).click();
+  await evil.getByRole("heading").first().waitFor();
+  assert.equal(await verdict(token), "VERDICT_VALID");
+  assert.equal((await call("GetKey", { keyId: key.id })).state, "KEY_STATE_ACTIVE");
+  // A link leads in, although the browser keeps the cookie back at first.
+  await evil.goto("http://evil.example/");
+  await evil.evaluate((to) => { location.href = to; }, `${base}/console/keys/${key.id}`);
+  await evil.getByRole("heading", { level: 1, name: "target" }).waitFor();
+}
+
+/** Neither storage nor the history of the browser has a token. */
+export async function the_browser_keeps_no_token(browser) {
+  const account = await newAccount("plain");
+  const page = await newWindow(browser);
+  await signIn(page);
+  const token = await createKey(page, account, "kept nowhere");
+  const stored = await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, history.state]));
+  for (const secret of [token, rootToken]) assert.ok(!stored.includes(secret), stored);
+  const cookies = JSON.stringify(await page.context().cookies());
+  for (const secret of [token, rootToken]) assert.ok(!cookies.includes(secret));
+  assert.ok((await page.context().cookies()).every((cookie) => cookie.httpOnly && cookie.sameSite === "Strict"));
+}
+
+/** A double click makes one key, and its token is shown. */
+export async function a_double_click_makes_one_key(browser) {
+  const account = await newAccount("plain");
+  const page = await newWindow(browser);
+  await signIn(page);
+  await page.goto(`/console/accounts/${account}/create`);
+  await page.getByRole("textbox", { name: "Name" }).fill("twice");
+  await page.getByRole("button", { name: "Create", exact: true }).dblclick();
+  await page.getByRole("heading", { name: "Key created" }).waitFor();
+  const token = await page.getByRole("textbox", { name: "Token" }).inputValue();
+  assert.equal(await verdict(token), "VERDICT_VALID");
+  assert.equal((await keysOf(account)).length, 1);
+}
+
+/** Two browsers at two replicas: what one revokes, the other shows as revoked, and both deny it at once. */
+export async function two_browsers_at_two_replicas_agree(browser) {
+  const other = process.env.OTHER;
+  const account = await newAccount("meko");
+  const { key, token } = await call("CreateKey", { account, displayName: "shared" });
+  const [first, second] = [await newWindow(browser), await newWindow(browser, { at: other })];
+  await signIn(first);
+  await signIn(second, rootToken, `${other}/console/`);
+  await second.goto(`${other}/console/accounts/${account}`);
+  await part(second, "Enabled").getByRole("link", { name: "shared", exact: true }).waitFor();
+  await first.goto(`/console/keys/${key.id}`);
+  await first.getByRole("textbox", { name: "Type the name of the key" }).fill("shared");
+  await first.getByRole("button", { name: "Revoke" }).click();
+  await first.getByText("Enforced by 2 of 2 replicas after").waitFor();
+  for (const at of [base, other]) assert.equal((await call("Verify", { token }, rootToken, at)).verdict, "VERDICT_REVOKED");
+  await second.reload();
+  await part(second, "Ended").getByRole("link", { name: "shared", exact: true }).waitFor();
+  await second.goto(`${other}/console/replicas`);
+  assert.equal(await second.getByRole("table", { name: "Replicas" }).getByRole("row").count(), 3);
+  // A session of one replica is one of the other.
+  await second.context().clearCookies();
+  const cookies = (await first.context().cookies()).map((cookie) => ({ ...cookie, domain: new URL(other).hostname }));
+  await second.context().addCookies(cookies);
+  await second.goto(`${other}/console/accounts`);
+  await second.getByRole("heading", { name: "Accounts" }).waitFor();
+}
+
