@@ -62,7 +62,7 @@ impl Arrival {
 
     /// Authorizes a caller with any permission, by the state in memory.
     pub(super) fn authorize(&self, authentication: &Authentication) -> Result<Permit, RpcError> {
-        let context = CallContext::new(authentication.clone(), &self.connected.connection);
+        let context = CallContext::new(authentication.clone(), "/console/", &self.connected.connection);
         Ok(self.shared.calls.authorize(&context, &Permission::ALL)?.permit)
     }
 

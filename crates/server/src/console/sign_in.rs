@@ -138,7 +138,7 @@ pub(super) async fn submit(
     let connection = &arrival.connected.connection;
     let token = fields.get("token").trim();
     let authentication = Credential::of_token(&arrival.shared.keyring, token, connection.peer.address());
-    let context = CallContext::new(authentication.clone(), connection);
+    let context = CallContext::new(authentication.clone(), "/console/", connection);
     let digests = authentication.as_ref().ok().and_then(|credential| credential.digests().cloned());
     match (arrival.authorize(&authentication), digests) {
         (Ok(_permit), Some(digests)) => {

@@ -83,7 +83,6 @@ pub struct DatabaseConfig {
 }
 
 /// The validated configuration of the server.
-#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The data folder. It may not exist yet.
