@@ -4,12 +4,14 @@
 //! few, calls wait for their turn instead of failing.
 
 use super::config::Config;
-use super::startup::{self, StartupError};
+use super::startup::{self, SUBCOMMAND_CONNECTIONS, StartupError};
 
 /// One connection for the running change, the others for changes that wait for propagation.
 const CHANGES_MAX: u32 = 4;
 /// The replicator, a change and a read.
 const TOTAL_MIN: u32 = 3;
+/// What is left for the subcommands, if there is more than the minimum.
+const LEFT_FREE: u32 = SUBCOMMAND_CONNECTIONS;
 
 /// The connections of each part of the server. The replicator has one more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,12 +34,12 @@ impl ConnectionPlan {
     /// sessions.
     pub(super) async fn agree(config: &Config) -> Result<Self, StartupError> {
         let wanted = Self::full(config.database.connections, config.database.notify_url.is_some());
-        let free = startup::sessions(config, wanted.total()).await?;
-        let Some(plan) = wanted.within(free) else {
+        let free = startup::sessions(config, wanted.total() + LEFT_FREE).await?;
+        let Some(plan) = wanted.within(usable(free)) else {
             return Err(StartupError::TooFewConnections { free, needed: TOTAL_MIN });
         };
         if plan != wanted {
-            let wanted = wanted.total();
+            let wanted = wanted.total() + LEFT_FREE;
             tracing::warn!(free, wanted, "the database accepts few connections; calls may wait for their turn");
         }
         Ok(plan)
@@ -73,6 +75,11 @@ impl ConnectionPlan {
     }
 }
 
+/// How many of the free connections the server uses.
+fn usable(free: u32) -> u32 {
+    free.saturating_sub(LEFT_FREE).max(free.min(TOTAL_MIN))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,6 +95,11 @@ mod tests {
             }
             assert_eq!(wanted.within(wanted.total()), Some(wanted));
         }
+    }
+
+    #[test]
+    fn connections_are_left_for_subcommands_beyond_the_minimum() {
+        assert_eq!([0, 2, 3, 4, 5, 6, 19].map(usable), [0, 2, 3, 3, 3, 4, 17]);
     }
 
     #[test]

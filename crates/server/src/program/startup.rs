@@ -25,7 +25,7 @@ use crate::text_file;
 const CLAIM_INTERVAL: Duration = Duration::from_millis(100);
 const CLAIM_RETRIES: u32 = 10;
 /// The connections of a subcommand while it starts.
-const SUBCOMMAND_CONNECTIONS: u32 = 2;
+pub(crate) const SUBCOMMAND_CONNECTIONS: u32 = 2;
 
 /// Why the authority secret or the database cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -136,6 +136,9 @@ pub(crate) enum StartupError {
 
 fn advice(error: &StorageError) -> &'static str {
     match error {
+        StorageError::Unavailable(cause) if cause.to_string().contains("extra_float_digits") => {
+            " (PgBouncer: set ignore_startup_parameters = extra_float_digits)"
+        }
         StorageError::Unavailable(_) | StorageError::TimedOut => {
             " (is it running, and can this machine connect to it?)"
         }

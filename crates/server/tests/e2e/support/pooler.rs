@@ -17,6 +17,15 @@ pub(crate) struct Pooler {
 impl Pooler {
     /// Starts one that pools the sessions of `login` in this mode: `session`, `transaction` or `statement`.
     pub(crate) async fn start(mode: &str, login: &Login) -> Self {
+        Self::start_with(mode, login, "ignore_startup_parameters = extra_float_digits").await
+    }
+
+    /// Starts one as it is installed.
+    pub(crate) async fn start_without_ignored_parameters(login: &Login) -> Self {
+        Self::start_with("session", login, "").await
+    }
+
+    async fn start_with(mode: &str, login: &Login, setting: &str) -> Self {
         let home = tempfile::Builder::new().prefix("key-authority-pooler-").tempdir().unwrap();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let (users, config) = (home.path().join("users"), home.path().join("pgbouncer.ini"));
@@ -24,7 +33,7 @@ impl Pooler {
         let settings = format!(
             "[databases]\n* = host={} port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
              unix_socket_dir =\nauth_type = scram-sha-256\nauth_file = {}\npool_mode = {mode}\nlogfile = {}\n\
-             ignore_startup_parameters = extra_float_digits\n",
+             {setting}\n",
             login.host,
             login.port,
             users.display(),
