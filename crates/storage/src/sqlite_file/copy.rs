@@ -60,7 +60,10 @@ pub async fn back_up(store: &Store, to: &Path) -> Result<Head, SqliteFileError> 
 async fn copy_into(store: &Store, partial: &Path, to: &Path) -> Result<Head, SqliteFileError> {
     let name = partial.to_string_lossy().into_owned();
     let statement = Statement::from_sql_and_values(DbBackend::Sqlite, "VACUUM INTO ?", [name.into()]);
-    store.db.execute_raw(statement).await.map_err(StorageError::from)?;
+    store.db.execute_raw(statement).await.map_err(|error| match StorageError::from(error) {
+        source @ StorageError::CannotWrite(_) => SqliteFileError::NotCopied { path: to.to_owned(), source },
+        error => error.into(),
+    })?;
     let head = check_copy(partial, store.keyring(), Use::Keep).await?;
     File::open(partial).and_then(|file| file.sync_all()).map_err(failed(partial))?;
     // Unlike a renaming, it does not replace a file that another program has put there in the meantime.
@@ -76,6 +79,7 @@ async fn copy_into(store: &Store, partial: &Path, to: &Path) -> Result<Head, Sql
 /// [`SqliteFileError`]. The database file is unchanged then, unless a file could not be renamed.
 pub async fn restore(path: &Path, from: &Path, keyring: &Arc<Keyring>) -> Result<Restored, SqliteFileError> {
     let path = if path.exists() { path.canonicalize().map_err(failed(path))? } else { path.to_owned() };
+    let is_first = !exists(&beside(&path, LOCK_ENDING));
     let lock = lock_name(&path)?;
     let partial = beside(&path, ".restoring");
     remove_database(&partial)?;
@@ -83,6 +87,9 @@ pub async fn restore(path: &Path, from: &Path, keyring: &Arc<Keyring>) -> Result
         Ok(head) => head,
         Err(error) => {
             remove_database(&partial)?;
+            if is_first {
+                remove_if_present(&beside(&path, LOCK_ENDING))?;
+            }
             return Err(error);
         }
     };
@@ -103,7 +110,13 @@ async fn take_copy(from: &Path, partial: &Path, keyring: &Arc<Keyring>) -> Resul
     for ending in logs_of(from)? {
         copy(&beside(from, ending), &beside(partial, ending))?;
     }
-    let head = check_copy(partial, keyring, Use::Serve).await?;
+    let head = check_copy(partial, keyring, Use::Serve).await.map_err(|error| match error {
+        SqliteFileError::Damaged { finding, .. } => SqliteFileError::BadBackup { path: from.to_owned(), finding },
+        SqliteFileError::NoAuthority { .. } => {
+            SqliteFileError::BadBackup { path: from.to_owned(), finding: "contains no authority".to_owned() }
+        }
+        error => error,
+    })?;
     File::open(partial).and_then(|file| file.sync_all()).map_err(failed(partial))?;
     Ok(head)
 }

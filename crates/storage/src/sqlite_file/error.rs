@@ -24,7 +24,7 @@ pub enum SqliteFileError {
     /// The database file exists and contains no authority.
     #[error(
         "the SQLite file {path} contains no authority; a copy of the file alone, made while a server runs, can be \
-         empty: restore a backup (`key-authority restore`), or remove the file to begin a new authority"
+         empty: restore a backup (`key-authority restore`); to begin a new authority, use an empty folder"
     )]
     NoAuthority {
         /// The database file.
@@ -37,6 +37,22 @@ pub enum SqliteFileError {
         path: PathBuf,
         /// What is wrong.
         finding: String,
+    },
+    /// A backup has another format, is cut off, or contains no authority.
+    #[error("the backup {path} {finding}; nothing was changed; use another backup")]
+    BadBackup {
+        /// The backup.
+        path: PathBuf,
+        /// What is wrong.
+        finding: String,
+    },
+    /// A copy cannot be written.
+    #[error("cannot write {path}")]
+    NotCopied {
+        /// The copy.
+        path: PathBuf,
+        /// The cause.
+        source: StorageError,
     },
     /// The log of another database file is beside this one.
     #[error(
@@ -74,7 +90,8 @@ pub enum SqliteFileError {
     /// The database file has several names.
     #[error(
         "the SQLite file {path} has {names} names (hard links), and a part of its data would be beside one of them \
-         only; remove the other links, or use a copy"
+         only; remove the other links (`find / -xdev -samefile {path}` lists them), or use a copy; after an interrupted \
+         `key-authority restore`, repeat it"
     )]
     HardLinks {
         /// The database file.

@@ -137,6 +137,11 @@ async fn a_backup_moves_to_an_empty_machine(database: Database) {
     for name in ["authority.secret", "root.token"] {
         fs::copy(authority.folder().join(name), other.folder().join(name)).unwrap();
     }
+    let before = contents(other.folder());
+    let damaged = authority.folder().join("damaged");
+    fs::write(&damaged, "no backup").unwrap();
+    other.subcommand(&["restore", damaged.to_str().unwrap()], &[]).await.badly();
+    assert_eq!(contents(other.folder()), before, "nothing is left");
     other.subcommand(&restore, &[]).await.well();
     assert_restored(&mut other, &keys).await;
     let text = other.subcommand(&restore, &[]).await.badly().text();
@@ -173,7 +178,8 @@ async fn a_backup_overwrites_nothing_and_a_wrong_one_replaces_nothing(database: 
         (b"", "contains no authority"),
     ] {
         let text = restore(content).await;
-        assert!(text.contains(words), "{words}: {text}");
+        assert!(text.contains(words) && text.contains("nothing was changed; use another backup"), "{words}: {text}");
+        assert!(!text.contains(".restoring"), "{text}");
     }
     // One of another authority.
     let mut other = Setup::on(database).start().await;
