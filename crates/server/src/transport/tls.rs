@@ -128,6 +128,9 @@ impl Reloader {
             return Reload::Unchanged;
         }
         match content.server_config(&self.files) {
+            Ok(_) if self.is_worse(&content, UnixTime::now()) => {
+                Reload::Kept(TlsError::Expired { path: self.files.cert.clone() })
+            }
             Ok(config) => {
                 self.acceptor.0.store(Arc::new(Configs::new(&config)));
                 self.content = content;
@@ -135,6 +138,12 @@ impl Reloader {
             }
             Err(error) => Reload::Kept(error),
         }
+    }
+
+    /// Whether the certificate of `new` has expired, and the one in use has not.
+    fn is_worse(&self, new: &Content, now: UnixTime) -> bool {
+        let has_expired = |content: &Content| content.problems(now).contains(&CertificateProblem::Expired);
+        has_expired(new) && !has_expired(&self.content)
     }
 
     /// Logs why clients reject the certificate, each reason once. It may also expire while the server runs.

@@ -57,6 +57,12 @@ pub enum TlsError {
         /// What is wrong.
         source: PairError,
     },
+    /// The certificate has expired, and the one in use has not.
+    #[error("--tls-cert {path}: the certificate has expired")]
+    Expired {
+        /// The file.
+        path: PathBuf,
+    },
     /// rustls rejects the certificate or the key.
     #[error("--tls-cert {cert} and --tls-key {key}: not a usable certificate and key")]
     Unusable {
