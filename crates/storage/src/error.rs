@@ -217,6 +217,7 @@ fn kind_of_code(code: &str, message: &str) -> Kind {
         "08P01" if message.contains("no more connections allowed") => Kind::TooManyConnections,
         // PostgreSQL: connection exceptions, shutdown, cannot connect now, cancelled statement, lock not available.
         code if code.starts_with("08") => Kind::Unreachable,
+        "55000" if message.contains("not currently accepting connections") => Kind::Unreachable,
         "57P01" | "57P02" | "57P03" | "57P05" | "57014" | "55P03" => Kind::Unreachable,
         // Serialization failure and deadlock.
         "40001" | "40P01" => Kind::Conflict,
@@ -294,6 +295,8 @@ mod tests {
         assert!(matches!(kind_of_code("53300", ""), Kind::TooManyConnections));
         let pooler = "no more connections allowed (max_client_conn)";
         assert!(matches!(kind_of_code("08P01", pooler), Kind::TooManyConnections));
+        let closed = "database \"keys\" is not currently accepting connections";
+        assert!(matches!(kind_of_code("55000", closed), Kind::Unreachable));
         assert!(matches!(kind_of_code("42501", ""), Kind::NotPermitted));
         assert!(matches!(kind_of_code("28P01", ""), Kind::AuthenticationFailed));
         assert!(matches!(kind_of_code("3D000", ""), Kind::NoDatabase));

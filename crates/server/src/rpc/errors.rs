@@ -172,22 +172,10 @@ impl GrantExcess {
     }
 }
 
-/// Returns the message for a caller whose key lacks all of the `permissions`, of which any is enough.
-fn permission_message(permissions: &[Permission]) -> String {
-    let names: Vec<_> = permissions.iter().map(|permission| format!("`{permission}`")).collect();
-    match names.as_slice() {
-        [only] => format!("permission denied: the caller's key lacks the scope {only}"),
-        names => format!(
-            "permission denied: the caller's key lacks the scopes {}; any of them is enough",
-            names.join(" or ")
-        ),
-    }
-}
+/// The message about an error whose cause only the log has.
+const INTERNAL_ERROR: &str = "internal error; see the server's log";
 
-/// The message about an internal error, whose cause only the log has.
-const INTERNAL: &str = "internal error; see the server's log";
-
-/// Returns the message for the caller of a failed statement.
+/// Returns the message for a caller whose call the database failed.
 fn storage_message(error: &StorageError) -> String {
     match error {
         StorageError::OutcomeUnknown(_) => {
@@ -198,17 +186,34 @@ fn storage_message(error: &StorageError) -> String {
             "the database aborted the change in favour of others; nothing was changed; retry".into()
         }
         StorageError::Locked(_) => "another process holds the lock of the database; nothing was changed; retry".into(),
-        StorageError::CannotWrite(_) => "the database cannot write; nothing was changed".into(),
+        StorageError::CannotWrite(_) => "the database cannot write (is its disk full?); nothing was changed".into(),
         StorageError::Unavailable(_)
         | StorageError::TooManyConnections(_)
         | StorageError::TimedOut
         | StorageError::AuthenticationFailed(_)
         | StorageError::NoDatabase(_) => "the database cannot be reached; nothing was changed; retry".into(),
+        StorageError::NotPermitted(_) => "the server's database user lacks a privilege; nothing was changed".into(),
         StorageError::TooManyChanges { max } => format!(
-            "{max} changes of this caller wait for their turn already; nothing was changed; wait for some of them, then \
-             retry"
+            "{max} changes of this caller wait for their turn already; nothing was changed; wait for some of them, \
+                 then retry"
         ),
-        _ => INTERNAL.into(),
+        StorageError::Corrupt { .. }
+        | StorageError::Refused(_)
+        | StorageError::Damaged(_)
+        | StorageError::File(_)
+        | StorageError::Unaudited => INTERNAL_ERROR.into(),
+    }
+}
+
+/// Returns the message for a caller whose key lacks all of the `permissions`, of which any is enough.
+fn permission_message(permissions: &[Permission]) -> String {
+    let names: Vec<_> = permissions.iter().map(|permission| format!("`{permission}`")).collect();
+    match names.as_slice() {
+        [only] => format!("permission denied: the caller's key lacks the scope {only}"),
+        names => format!(
+            "permission denied: the caller's key lacks the scopes {}; any of them is enough",
+            names.join(" or ")
+        ),
     }
 }
 
@@ -278,11 +283,11 @@ impl RpcError {
                 | StorageError::Conflict(_)
                 | StorageError::CannotWrite(_)
                 | StorageError::AuthenticationFailed(_)
+                | StorageError::NotPermitted(_)
                 | StorageError::NoDatabase(_) => (Code::Unavailable, "STORAGE_UNAVAILABLE"),
                 StorageError::TooManyChanges { .. } => (Code::ResourceExhausted, "TOO_MANY_CHANGES"),
                 StorageError::Corrupt { .. } => (Code::DataLoss, "ROW_CORRUPT"),
-                StorageError::NotPermitted(_)
-                | StorageError::Refused(_)
+                StorageError::Refused(_)
                 | StorageError::Damaged(_)
                 | StorageError::File(_)
                 | StorageError::Unaudited => (Code::Internal, "STORAGE_FAULT"),
@@ -340,7 +345,7 @@ impl RpcError {
             Self::NoLease(error) => error.to_string(),
             Self::SecretMissing(error) => error.to_string(),
             Self::Storage(error) => storage_message(error),
-            Self::Entropy(_) | Self::UnsealFailed => INTERNAL.into(),
+            Self::Entropy(_) | Self::UnsealFailed => INTERNAL_ERROR.into(),
             Self::FailedAfterChanges { count, source } => format!(
                 "{count} keys were revoked, then the call failed ({}); repeat it with the same request_id to revoke the \
                  rest",

@@ -241,7 +241,7 @@ pub struct Settings {
     #[arg(long, env = "KEY_AUTHORITY_MAX_UNAUTHENTICATED_CONNECTIONS", default_value = "1024", value_name = "COUNT")]
     pub max_unauthenticated_connections: String,
     /// Maximum memory for incomplete requests and unread responses, in MiB, 192 to 65536; one connection may hold an
-    /// eighth of it for requests and a thirty-second for responses
+    /// eighth of it for requests and a sixty-fourth for responses
     #[arg(long, env = "KEY_AUTHORITY_MAX_HELD_MIB", default_value = "256", value_name = "MIB")]
     pub max_held_mib: String,
     /// Age at which a connection is closed gracefully, so that clients spread over the replicas; varied by 10 %, 1s to
