@@ -32,6 +32,8 @@ pub trait Ledger: Sync {
     fn keys_changed_by(&self, event: &FeedEvent) -> impl Future<Output = Answer<ChangedKeys>> + Send;
     /// Reads everything from one snapshot, in batches; returns the head of that snapshot.
     fn snapshot(&self, take: impl FnMut(ChangedRows) + Send) -> impl Future<Output = Answer<Head>> + Send;
+    /// Reads the hash of the first event of the log, by which an authority is known.
+    fn first_hash(&self) -> impl Future<Output = Answer<Option<ChainHash>>> + Send;
     /// Reads the acceptances of a restore in the log.
     fn acceptances(&self) -> impl Future<Output = Answer<BTreeSet<ChainHash>>> + Send;
     /// Writes the use of keys.
@@ -72,6 +74,10 @@ impl Ledger for Store {
 
     async fn snapshot(&self, take: impl FnMut(ChangedRows) + Send) -> Answer<Head> {
         Self::snapshot(self, take).await
+    }
+
+    async fn first_hash(&self) -> Answer<Option<ChainHash>> {
+        Self::first_hash(self).await
     }
 
     async fn acceptances(&self) -> Answer<BTreeSet<ChainHash>> {

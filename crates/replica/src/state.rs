@@ -213,9 +213,11 @@ impl ReplicaState {
         *self.me.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
     }
 
-    /// Publishes the state of the lease, and returns whether the database was seen to go back since the last call.
-    pub(crate) fn set_lease(&self, lease: &Lease) -> bool {
-        self.deadline.store(lease.deadline().0, Ordering::Release);
+    /// Publishes the state of the lease, and returns whether the database was seen to go back since the last call. Without
+    /// an authority in the index, there is no lease to answer under: every token would be unknown.
+    pub(crate) fn set_lease(&self, lease: &Lease, has_authority: bool) -> bool {
+        let deadline = if has_authority { lease.deadline() } else { Boottime(0) };
+        self.deadline.store(deadline.0, Ordering::Release);
         let applied_at = AppliedAt { revision: lease.applied().revision, at: lease.applied_as_of() };
         self.applied.store(applied_at.revision.0, Ordering::Release);
         self.applied_at.send_if_modified(|before| std::mem::replace(before, applied_at) != applied_at);

@@ -182,6 +182,21 @@ impl Store {
         ids.iter().flatten().map(|id| row.valid("key_id", KeyId::new(id))).collect()
     }
 
+    /// The hash of the first event of the log. `None` if the log is empty.
+    ///
+    /// # Errors
+    /// If the database did not answer.
+    pub async fn first_hash(&self) -> Result<Option<ChainHash>, StorageError> {
+        use audit_event::Column;
+        bounded(async {
+            let select = audit_event::Entity::find().filter(Column::Revision.eq(1)).select_only().column(Column::Hash);
+            let hash: Option<Vec<u8>> = select.into_tuple().one(&self.db).await?;
+            let row = RowContext { table: "audit_event", id: "1" };
+            hash.map(|hash| row.hash("hash", &hash)).transpose()
+        })
+        .await
+    }
+
     /// The hashes of the events with which operators accepted a restored database.
     ///
     /// # Errors

@@ -108,10 +108,12 @@ impl Tombstones {
         is_quarantined
     }
 
-    /// Releases all quarantined tokens.
+    /// Releases the tokens that are quarantined now. The others that have ended stay recorded: a second restore may show
+    /// them again.
     pub(crate) fn release(&mut self) -> impl Iterator<Item = TokenDigest> {
-        self.removed.clear();
-        self.oldest.clear();
+        for digest in &self.quarantined {
+            self.removed.remove(digest);
+        }
         self.quarantined.drain()
     }
 
@@ -156,6 +158,18 @@ mod tests {
         tombstones.record_removed(other(0), Revision(11));
         assert!(!has_come_back(&tombstones) && tombstones.has_forgotten, "it is the oldest one");
         assert_eq!(tombstones.removed.len(), TOMBSTONES_MAX);
+    }
+
+    #[test]
+    fn a_release_is_of_the_quarantined_tokens_alone() {
+        let (mut tombstones, digest) = (Tombstones::default(), key(1).secrets[0].digest);
+        for removed in [digest, other(1), other(2)] {
+            tombstones.record_removed(removed, Revision(9));
+        }
+        assert!(tombstones.quarantine(digest, &key(1), has_come_back(&tombstones)));
+        assert_eq!(tombstones.release().collect::<Vec<_>>(), [digest]);
+        assert!(!has_come_back(&tombstones) && tombstones.quarantined() == 0);
+        assert_eq!(tombstones.removed.len(), 2, "a second restore may show them");
     }
 
     #[test]

@@ -71,6 +71,12 @@ impl Writer {
         &self.index
     }
 
+    /// Whether there is an account with this ID.
+    #[must_use]
+    pub fn has_account(&self, id: &AccountId) -> bool {
+        self.accounts.contains_key(id)
+    }
+
     /// Applies the rows that a part of the log up to `to` names. The rows in `rows` are current; named rows that are
     /// missing were deleted.
     pub fn apply(&mut self, accounts: &BTreeSet<AccountId>, keys: &BTreeSet<KeyId>, rows: &ChangedRows, to: Revision) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use key_authority_domain::audit::{ChainHash, LOG_FORMAT_VERSION};
-use key_authority_domain::id::{ReplicaId, Revision};
+use key_authority_domain::id::{AccountId, ReplicaId, Revision};
 use key_authority_domain::time::Timestamp;
 use key_authority_storage::StorageError;
 use key_authority_storage::feed::{ChangedKeys, Feed};
@@ -25,6 +25,12 @@ use crate::state::ReplicaState;
 /// How often the registry is read, so that the start of a replica's silence is observed before a change needs it.
 const SCAN_INTERVAL: Duration = Duration::from_secs(1);
 
+/// As long as the account of the callers does not exist, nobody can have made anything.
+const EMPTY: &str =
+    "the database contains no authority; run `key-authority bootstrap` to begin one, or restore the database";
+const REPLACED: &str = "the database does not contain the authority that this replica has served; restore it, or restart \
+    the replica to serve what is there";
+
 const HEARTBEAT_FAILED: &str = "heartbeat failed; answering from memory until the lease expires";
 const HEARTBEAT_UNWRITTEN: &str = "cannot write the heartbeat; continuing as the only server of the SQLite file";
 
@@ -33,6 +39,9 @@ const HEARTBEAT_UNWRITTEN: &str = "cannot write the heartbeat; continuing as the
 enum StepError {
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The log begins with another event than before, or is empty.
+    #[error("the database contains another authority")]
+    OtherAuthority,
     /// It says nothing about the state of the database.
     #[error("cannot read random bytes")]
     Entropy(#[source] std::io::Error),
@@ -53,8 +62,14 @@ pub(super) struct Driver<L, T> {
     scanned: Option<Boottime>,
     /// The known acceptances of a restore; `None` before the first full reload.
     accepted: Option<BTreeSet<ChainHash>>,
+    /// The hash of the first event of the log; `None` until one was read. A log with another one is another authority.
+    first: Option<ChainHash>,
     /// The last corrupt row that was logged; each is logged once.
     corrupt: Option<String>,
+    /// What is wrong with the authority in the database, as it was logged last.
+    absence: Option<&'static str>,
+    /// Whether the last heartbeat was written, or needed not to be.
+    is_written: bool,
     failures: FailureLog,
     /// Heartbeats that the only server could not write.
     unwritten: FailureLog,
@@ -74,7 +89,10 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
             session: 0,
             scanned: None,
             accepted: None,
+            first: None,
             corrupt: None,
+            absence: None,
+            is_written: true,
             failures: FailureLog::default(),
             unwritten: FailureLog::default(),
         }
@@ -157,6 +175,12 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
     }
 
     async fn load(&mut self) -> Result<Head, StepError> {
+        let first = self.ledger.first_hash().await?;
+        if self.first.is_some() && first != self.first {
+            // Tokens of this authority would be unknown in the other one.
+            return Err(StepError::OtherAuthority);
+        }
+        self.first = first;
         let mut seen = self.writer.begin_reload(self.ledger.now().await?.max(self.state.time()));
         let head = self.ledger.snapshot(|rows| self.writer.reload(&mut seen, &rows)).await?;
         self.writer.finish_reload(&seen, head.revision);
@@ -208,6 +232,9 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
         }
         let to = feed.events.last().map_or(feed.head.revision, |event| event.revision);
         self.writer.apply(&accounts, &keys, &rows, to);
+        if let Some(event) = feed.events.first().filter(|event| event.revision == Revision(1)) {
+            self.first = Some(event.hash);
+        }
         let acceptances: Vec<_> = new().filter(|event| event.accepts_restore).map(|event| event.hash).collect();
         if !acceptances.is_empty() {
             self.release_quarantined();
@@ -239,11 +266,13 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
             // The only server of a database cannot be behind: no other server changes anything.
             Err(error @ (StorageError::CannotWrite(_) | StorageError::Locked(_))) if self.config.is_alone => {
                 self.unwritten.log(&error, HEARTBEAT_UNWRITTEN, self.timer.now());
+                self.is_written = false;
                 true
             }
             confirmed => {
                 let is_registered = confirmed?;
                 self.unwritten.end();
+                self.is_written = true;
                 is_registered
             }
         };
@@ -256,9 +285,13 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
         Ok(Event::Confirmed { is_registered })
     }
 
+    fn has_authority(&self) -> bool {
+        self.writer.has_account(&AccountId::system())
+    }
+
     /// Publishes the state of the lease to the tasks that answer calls.
     fn publish(&self) {
-        if self.state.set_lease(&self.lease) {
+        if self.state.set_lease(&self.lease, self.has_authority()) {
             tracing::error!(
                 applied = %self.lease.applied().revision,
                 "database history diverged from the applied log; reloading everything and quarantining ended tokens"
@@ -312,8 +345,21 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
     fn note_answers(&mut self) {
         self.corrupt = None;
         self.failures.end();
-        if self.state.set_storage_answers(true) {
+        self.note_absence((!self.has_authority()).then_some(EMPTY));
+        // If a heartbeat cannot be written, no change can.
+        if self.state.set_storage_answers(self.is_written) && self.is_written {
             tracing::info!("replicator connected to the database");
+        }
+    }
+
+    /// Records what is wrong with the authority in the database; it is logged once.
+    fn note_absence(&mut self, absence: Option<&'static str>) {
+        if std::mem::replace(&mut self.absence, absence) != absence {
+            if let Some(absence) = absence {
+                tracing::error!("{absence}");
+            } else {
+                tracing::info!("the database contains the authority again");
+            }
         }
     }
 
@@ -326,6 +372,7 @@ impl<L: Ledger, T: Timer> Driver<L, T> {
                 tracing::error!(?action, %cause, "cannot read random bytes; retrying");
                 return;
             }
+            StepError::OtherAuthority => return self.note_absence(Some(REPLACED)),
         };
         if let StorageError::Corrupt { .. } = error {
             let row = error.to_string();
@@ -352,7 +399,7 @@ mod tests {
     use super::*;
     use key_authority_domain::account::{Account, KeyPolicy};
     use key_authority_domain::audit::{Action as Change, AuditEvent};
-    use key_authority_domain::id::{AccountId, Actor};
+    use key_authority_domain::id::Actor;
     use key_authority_domain::secret::Keyring;
     use tempfile::TempDir;
     use tracing::Level;

@@ -1,6 +1,7 @@
 //! The database goes away and comes back: admin RPCs say so and heal by themselves, Verify goes on for its lease, and
 //! no outage is ever answered as a denial.
 
+mod empty;
 mod full;
 mod lock;
 

@@ -34,6 +34,7 @@ pub struct ReplicaMetrics {
     replicas: Gauge,
     held_tokens: Gauge,
     missing_secret_version: Gauge,
+    storage_ready: Gauge,
     refused: Counter,
     fenced: Counter,
     went_back: Counter,
@@ -60,6 +61,8 @@ impl ReplicaMetrics {
             "missing_secret_version",
             "Version of the authority secret that tokens have and the secret file of this replica lacks, or 0",
         );
+        let storage_ready =
+            gauge("storage_ready", "1 if the database answers and the last heartbeat could be written, else 0");
         let mut seconds = |name: &str, help: &str| {
             let gauge = SecondsGauge::default();
             registry.register(format!("keyauthority_{name}_seconds"), help, gauge.clone());
@@ -84,17 +87,7 @@ impl ReplicaMetrics {
         let went_back = counter("database_went_back", "Times that the database's log was found to have gone back");
         let clock_steps =
             counter("clock_steps", "Steps of the database's clock by more than a second, in either direction");
-        let propagation = Family::<OutcomeLabel, DurationHistogram>::default();
-        // Each series starts at 0: Prometheus sees no increase in a series that first appears at 1.
-        for outcome in OUTCOMES {
-            propagation.get_or_create_owned(&OutcomeLabel { outcome });
-        }
-        registry.register(
-            "keyauthority_propagation_seconds",
-            "Time from a commit until every replica enforced the change, by outcome: confirmed, lapsed, or pending at \
-             the caller's deadline",
-            propagation.clone(),
-        );
+        let propagation = register_propagation(registry);
         Self {
             resident_keys,
             revision,
@@ -105,6 +98,7 @@ impl ReplicaMetrics {
             replicas,
             held_tokens,
             missing_secret_version,
+            storage_ready,
             refused,
             fenced,
             went_back,
@@ -137,12 +131,28 @@ impl ReplicaMetrics {
         self.replicas.set(number(silences.len()));
         self.held_tokens.set(number(replica.index().quarantined()));
         self.missing_secret_version.set(replica.index().missing_secret().map_or(0, |missing| missing.version.into()));
+        self.storage_ready.set(replica.storage_answers().into());
         set(&self.refused, replica.refused());
         set(&self.fenced, replica.fenced());
         set(&self.went_back, replica.log_divergences());
         set(&self.clock_steps, replica.clock_steps());
         self.clock_ahead.set(replica.clock_ahead().as_secs_f64());
     }
+}
+
+fn register_propagation(registry: &mut Registry) -> Family<OutcomeLabel, DurationHistogram> {
+    let propagation = Family::<OutcomeLabel, DurationHistogram>::default();
+    // Each series starts at 0: Prometheus sees no increase in a series that first appears at 1.
+    for outcome in OUTCOMES {
+        propagation.get_or_create_owned(&OutcomeLabel { outcome });
+    }
+    registry.register(
+        "keyauthority_propagation_seconds",
+        "Time from a commit until every replica enforced the change, by outcome: confirmed, lapsed, or pending at \
+         the caller's deadline",
+        propagation.clone(),
+    );
+    propagation
 }
 
 fn number(count: usize) -> i64 {

@@ -6,7 +6,7 @@ use key_authority_proto::v1::*;
 use tonic::Code;
 use tonic_health::pb::health_check_response::ServingStatus;
 
-use crate::support::authority::VERIFY;
+use crate::support::authority::{STORAGE, VERIFY};
 use crate::support::client::{key_for, question};
 use crate::support::{Database, Setup, eventually, on_sqlite, refused};
 
@@ -35,12 +35,15 @@ async fn while_another_process_holds_the_lock_verify_goes_on_and_the_log_names_i
     }
     refused(change.await.unwrap(), Code::Unavailable, "STORAGE_UNAVAILABLE");
     assert_eq!(authority.health_of(VERIFY).await, ServingStatus::Serving);
+    assert_eq!(authority.health_of(STORAGE).await, ServingStatus::NotServing, "changes fail");
+    assert!(authority.metrics().await.contains("keyauthority_storage_ready 0"));
     let output = authority.output();
     let lines: Vec<_> = output.lines().filter(|line| line.contains("cannot write the heartbeat")).collect();
     assert_eq!(lines.len(), 1, "once an outage: {lines:#?}");
     assert!(lines[0].contains("WARN") && lines[0].contains("locked by another process"), "{}", lines[0]);
 
     drop(held);
+    authority.await_health(STORAGE, ServingStatus::Serving).await;
     eventually("changes are made again", async || client.create_key(key_for("acme")).await.ok()).await;
     assert_eq!(client.keys_of("acme").await.len(), 3, "what was refused is not there");
     client.revoke(&good.id()).await;

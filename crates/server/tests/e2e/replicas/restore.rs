@@ -76,6 +76,7 @@ async fn a_key_that_was_revoked_stays_refused_until_an_operator_accepts_the_rest
     assert_eq!(verdicts(&replicas, &deleted).await, [Verdict::Valid; 2]);
     assert_eq!(verdicts(&replicas, &renewed).await, [Verdict::Valid; 2]);
     assert_eq!((held(&replicas[0]).await, held(&replicas[1]).await), (0, 0));
+    assert_eq!(verdicts(&replicas, &later).await, [Verdict::Unknown; 2]);
     replicas[0].subcommand(&["audit", "verify"], &[]).await.well();
 }
 
