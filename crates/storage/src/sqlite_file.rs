@@ -8,7 +8,7 @@
 //! # Mark
 //!
 //! The file header has a number that SQLite leaves to the application (`user_version`). The server changes it with each
-//! checkpoint, and writes the values that the header may have into its lock file (`.serving`), as [`mark::Mark`]:
+//! checkpoint, and writes the values that the header may have into its lock file (`.serving`), as `mark::Mark`:
 //!
 //! - t0: the lock file says that a checkpoint from the value `v` to the value `w` runs.
 //! - t1: a transaction sets `w`. It is in the `-wal` only.
