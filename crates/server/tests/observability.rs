@@ -111,7 +111,7 @@ impl Asked {
                 continue;
             }
             let values = exported.get(metric).and_then(|labels| labels.get(label));
-            if !values.is_some_and(|values| values.contains(value)) {
+            if !values.is_some_and(|values| values.iter().any(|known| fits(known, value))) {
                 missing.push(format!("{metric}{{{label}=\"{value}\"}}"));
             }
         }
@@ -119,7 +119,13 @@ impl Asked {
     }
 }
 
-/// The `/metrics` of a server that has refused one call, since a reason is a series from its first refusal on.
+/// Whether a value of a label fits a pattern, in which a dot stands for any character.
+fn fits(value: &str, pattern: &str) -> bool {
+    value.len() == pattern.len() && value.bytes().zip(pattern.bytes()).all(|(byte, of)| byte == of || of == b'.')
+}
+
+/// The `/metrics` of a server that has refused one call and failed one request, since a reason and a status are series from
+/// their first time on.
 fn scrape() -> String {
     let (_head, body) = scrape_as("");
     String::from_utf8(body).unwrap()
@@ -146,7 +152,14 @@ fn scrape_as(headers: &str) -> (String, Vec<u8>) {
             break;
         }
     }
-    let answer = printed.get("gRPC").zip(printed.get("HTTP")).map(|(grpc, http)| {
+    let addresses = printed.get("gRPC").zip(printed.get("HTTP")).zip(printed.get("API"));
+    let answer = addresses.map(|((grpc, http), api)| {
+        // A proxy without a token of its own is misconfigured.
+        let mut stream = TcpStream::connect(api)?;
+        write!(stream, "GET /forward-auth HTTP/1.1\r\nHost: {api}\r\nConnection: close\r\n\r\n")?;
+        let mut failed = String::new();
+        stream.read_to_string(&mut failed)?;
+        assert!(failed.starts_with("HTTP/1.1 500"), "{failed}");
         let call = ["-plaintext", grpc, "keyauthority.v1.KeyAuthority/ListAccounts"];
         let refused = Command::new(tools().join("grpcurl")).args(call).output()?;
         let mut stream = TcpStream::connect(http)?;

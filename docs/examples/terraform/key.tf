@@ -52,7 +52,7 @@ resource "terraform_data" "key" {
       REVOKE = jsonencode({ keyId = self.input.key_id, reason = "destroyed by Terraform" })
     }
     command = <<-EOT
-      status=$(printf 'Authorization: Bearer %s' "$KEY_AUTHORITY_TOKEN" |
+      status=$(printf 'Authorization: Bearer %s' "$AUTHORITY_TOKEN" |
         curl -sS -o /dev/null -w '%%{http_code}' -H @- --json "$REVOKE" "$API/keyauthority.v1.KeyAuthority/RevokeKey")
       test "$status" = 200 || test "$status" = 404 || { echo "RevokeKey: status $status" >&2; exit 1; }
     EOT
@@ -73,7 +73,7 @@ resource "terraform_data" "token" {
     # The caller's token comes from the environment, and is in no list of processes.
     command = <<-EOT
       call() {
-        printf 'Authorization: Bearer %s' "$KEY_AUTHORITY_TOKEN" |
+        printf 'Authorization: Bearer %s' "$AUTHORITY_TOKEN" |
           curl -sS -o /dev/null -w '%%{http_code}' -H @- --json "$2" "$API/keyauthority.v1.KeyAuthority/$1"
       }
       status=$(call RenewKey "$RENEW")

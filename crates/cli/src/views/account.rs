@@ -61,6 +61,7 @@ fn max_keys(policy: &KeyPolicy) -> String {
 fn of_policy(policy: &KeyPolicy) -> Vec<(&'static str, String)> {
     let length = |length: &prost_types::Duration| exact(u64::try_from(length.seconds).unwrap_or_default());
     let lifetimes: Vec<_> = policy.lifetimes.iter().map(length).collect();
+    let if_true = |is_set: bool| if is_set { "true".to_owned() } else { String::new() };
     vec![
         ("token prefix", policy.token_prefix.clone()),
         ("name pattern", policy.display_name_pattern.clone()),
@@ -78,6 +79,9 @@ fn of_policy(policy: &KeyPolicy) -> Vec<(&'static str, String)> {
         ("recoverable", policy.recoverable.to_string()),
         ("deletion guard", policy.recently_used_window.as_ref().map(length).unwrap_or_default()),
         ("max overlap", policy.max_overlap.as_ref().map(length).unwrap_or_default()),
+        ("caller digests", if_true(policy.caller_digests)),
+        ("holder may revoke", if_true(policy.holder_may_revoke)),
+        ("holder may renew", if_true(policy.holder_may_renew)),
     ]
 }
 

@@ -190,7 +190,7 @@ impl Example<'_> {
             }
             Kind::Traefik => {
                 let mut command = Command::new(workspace().join(".venv/bin/traefik"));
-                command.arg(format!("--configFile={}", self.path("traefik.yaml"))).env("KEY_AUTHORITY_TOKEN", token);
+                command.arg(format!("--configFile={}", self.path("traefik.yaml"))).env("AUTHORITY_TOKEN", token);
                 command
             }
             Kind::Caddy => {
