@@ -39,11 +39,16 @@ pub(crate) enum PeerProblem {
          Trust the certificate of the present one"
     )]
     BadSignature,
-    #[error("the server requires a client certificate (mutual TLS)")]
+    #[error("the server requires a client certificate (mutual TLS): set --client-cert and --client-key")]
     ClientCertificateRequired,
-    #[error("the server rejected the client certificate: none of the CAs that it trusts for clients has signed it")]
+    #[error(
+        "the server rejected the client certificate (mutual TLS): none of the CAs that it trusts for clients has signed \
+         it; set --client-cert to one that such a CA has signed"
+    )]
     ClientCertificateRejected,
-    #[error("the server rejected the client certificate: it has expired")]
+    #[error(
+        "the server rejected the client certificate (mutual TLS): it has expired; set --client-cert to a renewed one"
+    )]
     ClientCertificateExpired,
     #[error("the server does not use TLS at this address")]
     PlainText,
