@@ -25,7 +25,7 @@ struct Counted {
 /// Runs the clients for some seconds; false if a call failed.
 pub(crate) async fn run(args: &Args, seconds: u64) -> Result<bool> {
     let options = Options { arguments: &["--max-connection-age", "1s"], ..Options::default() };
-    let subject = Subject::start(&args.program()?, options).await?;
+    let subject = Subject::start(&args.program()?, args.database_server.as_deref(), options).await?;
     // Without keys to revoke this takes less than a second, so that no connection of the rig itself comes of age.
     let stage = Stage::set(&subject, 0).await?;
     say!("{CLIENTS} clients for {seconds} s, connections end at an age of 1 s");

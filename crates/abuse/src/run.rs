@@ -50,6 +50,9 @@ pub(crate) struct Args {
     /// The server's executable [default: key-authority in the folder of this program]
     #[arg(long, value_name = "PATH")]
     pub(crate) server: Option<PathBuf>,
+    /// URL of a PostgreSQL, MySQL or MariaDB server, on which each server has a database [default: SQLite]
+    #[arg(long, env = "KEY_AUTHORITY_ABUSE_DATABASE_SERVER", hide_env_values = true, value_name = "URL")]
+    pub(crate) database_server: Option<String>,
     /// File for the figures as JSON, with memory over time [default: none]
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -106,7 +109,7 @@ pub(crate) async fn run(args: &Args) -> Result<bool> {
 
 async fn one(args: &Args, attack: &Attack) -> Result<Outcome> {
     let options = Options { arguments: attack.arguments, has_tls: attack.has_tls, is_log_unread: attack.is_log_unread };
-    let mut subject = Subject::start(&args.program()?, options).await?;
+    let mut subject = Subject::start(&args.program()?, args.database_server.as_deref(), options).await?;
     let stage = Arc::new(Stage::set(&subject, VICTIMS).await.context("cannot create accounts and keys")?);
     attack.prepare(&stage).await?;
     let pid = subject.server.process.pid().context("the server has exited")?;

@@ -1,10 +1,13 @@
 //! The server under attack, with a data folder of its own.
 
 use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use key_authority_testkit::database::Database;
 use key_authority_testkit::process::{self, command};
 use key_authority_testkit::server::Server;
 use rustix::fs::{CWD, Mode, mkfifoat};
@@ -34,11 +37,13 @@ pub(crate) struct Subject {
     /// Its standard error; a pipe that nobody reads if the log is unread.
     pub(crate) log: PathBuf,
     _unread_pipe: Option<File>,
+    _database: Option<Database>,
     _folder: TempDir,
 }
 
 impl Subject {
-    pub(crate) async fn start(program: &Path, options: Options) -> Result<Self> {
+    /// Starts a server on an empty database: of the database server at this URL, or else of SQLite.
+    pub(crate) async fn start(program: &Path, database_server: Option<&str>, options: Options) -> Result<Self> {
         let program = program.canonicalize().with_context(|| format!("no server at {}", program.display()))?;
         let folder = tempfile::Builder::new().prefix("key-authority-abuse-").tempdir();
         let folder = folder.context("cannot create a temporary folder")?;
@@ -46,18 +51,43 @@ impl Subject {
         let (mut command, unread_pipe) = if options.is_log_unread {
             let unread_pipe = unread_pipe(&pipe)?;
             let mut shell = command("sh");
-            shell.args(["-c", "exec \"$@\" 2>\"$0\""]).arg(&pipe).arg(program);
+            shell.args(["-c", "exec \"$@\" 2>\"$0\""]).arg(&pipe).arg(&program);
             (shell, Some(unread_pipe))
         } else {
-            (command(program), None)
+            (command(&program), None)
         };
         command.args(["serve", "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--api-listen", ""]);
         command.arg("--data-dir").arg(&data).args(options.arguments);
+        let database = database_server.map(|server| Database::create(server, "abuse")).transpose()?;
+        let token = match &database {
+            Some(database) => shared_database(&program, folder.path(), database, &mut command).await?,
+            None => data.join("root.token"),
+        };
         let ca = if options.has_tls { Some(certificates(folder.path(), &mut command).await?) } else { None };
         let server = Server::start("the server", command, &log, START_LIMIT).await?;
-        let root = std::fs::read_to_string(data.join("root.token")).context("cannot read the root token")?;
-        Ok(Self { server, root: root.trim().to_owned(), ca, log, _unread_pipe: unread_pipe, _folder: folder })
+        let root = std::fs::read_to_string(token).context("cannot read the root token")?.trim().to_owned();
+        Ok(Self { server, root, ca, log, _unread_pipe: unread_pipe, _database: database, _folder: folder })
     }
+}
+
+/// Leads the server to a database of a database server, and returns the file of its first root token.
+async fn shared_database(program: &Path, folder: &Path, database: &Database, server: &mut Command) -> Result<PathBuf> {
+    let file = |name: &str| folder.join(name);
+    for (subcommand, name) in [("generate-secret", "secret"), ("generate-token", "token")] {
+        let mut generate = command(program);
+        generate.arg(subcommand);
+        write_private(&file(name), &process::run(generate).await?)?;
+    }
+    write_private(&file("database.url"), database.url().as_str())?;
+    server.arg("--database-url-file").arg(file("database.url")).arg("--secret-file").arg(file("secret"));
+    server.arg("--bootstrap-token-file").arg(file("token"));
+    Ok(file("token"))
+}
+
+/// Writes a file that only this user can read.
+fn write_private(path: &Path, text: &str) -> Result<()> {
+    let file = File::options().write(true).create_new(true).mode(0o600).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes())).with_context(|| path.display().to_string())
 }
 
 /// A named pipe that is open for reading, so that the server can open it, and is never read.

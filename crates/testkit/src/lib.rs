@@ -3,6 +3,7 @@
 //! - [`rng`]: random numbers from a seed.
 //! - [`clock`]: the monotonic clock of a run.
 //! - [`process`]: child processes that never outlive their parent.
+//! - [`database`]: a database of a run's own, on a PostgreSQL or MariaDB server.
 //! - [`server`]: starting a server and reading the addresses that it announces.
 //! - [`port`]: free TCP ports.
 //! - [`plot`]: plots as SVG.
@@ -12,6 +13,7 @@
 //! Errors are [`anyhow`]'s: print them with `{error:#}`, which shows the whole chain.
 
 pub mod clock;
+pub mod database;
 pub mod interrupt;
 pub mod plot;
 pub mod port;

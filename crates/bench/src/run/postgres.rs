@@ -1,12 +1,12 @@
 //! Start-up on PostgreSQL, and Verify under mixed load: during changes, while a second replica loads every key, and
 //! beside a loaded second replica.
 
-use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Result, anyhow};
 use hdrhistogram::Histogram;
 use key_authority_testkit::clock::Clock;
+use key_authority_testkit::database::Database;
 use key_authority_testkit::say;
 
 use super::servers::{ours, target};
@@ -23,12 +23,6 @@ const RATE: f64 = 2_000.0;
 /// The tables that a server reads at its start.
 const TABLES: [&str; 2] = ["api_key", "api_key_secret"];
 
-/// A database. Dropping this value drops it.
-struct Database {
-    server: String,
-    name: String,
-}
-
 /// Measures all of it, if there is a PostgreSQL server.
 pub(super) async fn measure(bench: &mut Bench) -> Result<()> {
     let Some(server) = bench.args.postgres.clone() else {
@@ -36,11 +30,11 @@ pub(super) async fn measure(bench: &mut Bench) -> Result<()> {
         return Ok(());
     };
     let key_set = KeySet::new(bench.keys());
-    let database = Database::create(&server)?;
+    let database = Database::create(&server, "bench")?;
     let folder = bench.work.path().join("postgres");
-    let authority = Box::pin(Authority::make(&folder, Some(&database.url()), key_set)).await?;
+    let authority = Box::pin(Authority::make(&folder, Some(database.url().as_str()), key_set)).await?;
     database.run("VACUUM ANALYZE")?;
-    let copied = database.copy()?;
+    let copied = copy(&database)?;
     let first = ours(bench, &authority, "first").await?;
     let mut table =
         Table::new(START, "Both read the same columns on the same machine.", &["keys", "start, s", COPY, "ratio"]);
@@ -93,47 +87,11 @@ async fn beside_changes(target: &Target, plan: Plan) -> Result<(Measured, Histog
     Ok((measured, taken))
 }
 
-impl Database {
-    fn create(server: &str) -> Result<Self> {
-        let database = Self { server: server.to_owned(), name: format!("bench_{}", std::process::id()) };
-        psql(server, &format!("CREATE DATABASE {}", database.name))?;
-        Ok(database)
+/// How long psql takes to read the tables that a server reads at its start.
+fn copy(database: &Database) -> Result<Duration> {
+    let clock = Clock::start();
+    for table in TABLES {
+        database.run(&format!("\\copy {table} TO '/dev/null'"))?;
     }
-
-    fn url(&self) -> String {
-        let server = self.server.rsplit_once('/').map_or(self.server.as_str(), |(server, _)| server);
-        format!("{server}/{}", self.name)
-    }
-
-    fn run(&self, sql: &str) -> Result<()> {
-        psql(&self.url(), sql)
-    }
-
-    /// How long psql takes to read the tables that a server reads at its start.
-    fn copy(&self) -> Result<Duration> {
-        let clock = Clock::start();
-        for table in TABLES {
-            self.run(&format!("\\copy {table} TO '{}'", Path::new("/dev/null").display()))?;
-        }
-        Ok(clock.elapsed())
-    }
-}
-
-impl Drop for Database {
-    fn drop(&mut self) {
-        if let Err(error) = psql(&self.server, &format!("DROP DATABASE {} WITH (FORCE)", self.name)) {
-            say!("cannot drop the database: {error:#}");
-        }
-    }
-}
-
-/// Runs one statement with psql.
-fn psql(url: &str, sql: &str) -> Result<()> {
-    let mut psql = std::process::Command::new("psql");
-    psql.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--command", sql, url]);
-    let output = psql.output().context("cannot run psql; install it with scripts/install-tools")?;
-    if !output.status.success() {
-        bail!("psql: {}", String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(())
+    Ok(clock.elapsed())
 }

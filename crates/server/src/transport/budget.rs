@@ -92,12 +92,17 @@ impl ProcessBudget {
         self.0.held.load(Ordering::Relaxed)
     }
 
-    /// Cuts the connection that holds the most.
+    /// Cuts the connection that holds the most, unless those that are being cut give back enough.
     fn cut_largest(&self) {
         let mut charged = self.0.charged.lock().unwrap_or_else(PoisonError::into_inner);
         charged.retain(|account| account.strong_count() > 0);
-        let open = charged.iter().filter_map(Weak::upgrade).filter(|account| !account.cut.is_cancelled());
-        if let Some(largest) = open.max_by_key(|account| account.held()) {
+        let charged = charged.iter().filter_map(Weak::upgrade);
+        let (cut, open): (Vec<_>, Vec<_>) = charged.partition(|account| account.cut.is_cancelled());
+        let given_back: usize = cut.iter().map(|account| account.held()).sum();
+        if self.held().saturating_sub(given_back) <= self.0.bytes_max {
+            return;
+        }
+        if let Some(largest) = open.iter().max_by_key(|account| account.held()) {
             largest.cut.cancel();
         }
     }
@@ -358,6 +363,9 @@ mod tests {
         assert!(large.cut().now_or_never().is_none());
         let _over = small.charge_response(Bytes::from(vec![0; FREE_BYTES + 1]));
         assert!(large.cut().now_or_never().is_some() && small.cut().now_or_never().is_none());
+        // The cut connection still holds its bytes, but not for long.
+        let _more = small.charge_response(Bytes::from(vec![0; FREE_BYTES + 1]));
+        assert!(small.cut().now_or_never().is_none());
     }
 
     #[tokio::test(start_paused = true)]

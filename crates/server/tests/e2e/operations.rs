@@ -6,6 +6,7 @@ mod certificates;
 mod deadlines;
 mod ending;
 mod health;
+mod held;
 mod log_format;
 mod settings;
 mod signals;
