@@ -7,4 +7,3 @@
 pub(crate) mod call;
 pub(crate) mod credential;
 pub(crate) mod permit;
-mod refusal_log;

@@ -5,6 +5,7 @@ pub(crate) mod connection;
 pub(crate) mod deadline;
 pub(crate) mod decode_errors;
 pub(crate) mod errors;
+pub(crate) mod field_count;
 pub(crate) mod health;
 pub(crate) mod raw;
 pub(crate) mod trailers;

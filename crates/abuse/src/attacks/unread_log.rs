@@ -1,4 +1,4 @@
-//! Nobody reads the server's standard error, and calls are refused: a full pipe must stop nothing.
+//! Nobody reads the server's standard error, and each call is logged: a full pipe must stop nothing.
 
 use anyhow::Result;
 
@@ -18,6 +18,8 @@ pub(super) const ATTACK: Attack =
             hold().await
         })
     })
+    // The lines about strangers are limited at the default level.
+    .server_arguments(&["--log", "debug"])
     .log_unread();
 
 async fn connection(stage: &Stage) -> Result<()> {

@@ -11,7 +11,7 @@ use tonic::{Request, Status};
 
 use super::credential::{Authentication, MISSING};
 use super::permit::{Authorizer, Permit};
-use super::refusal_log::RefusalLog;
+use crate::observability::line_limit::LineLimit;
 use crate::observability::metrics::{CallSeries, SharedMetrics};
 use crate::rpc::deadline::Deadline;
 use crate::rpc::errors::RpcError;
@@ -79,17 +79,24 @@ pub(crate) struct Call {
     pub(crate) deadline: Option<Deadline>,
 }
 
+/// The maximum number of log lines about refused calls in a second: of those without a valid token.
+const STRANGERS_LINES: u32 = 10;
+/// The same of callers.
+const CALLERS_LINES: u32 = 100;
+
 /// Authorizes calls, and records refused ones. Clones share one state.
 #[derive(Clone)]
 pub(crate) struct CallAuthorizer {
     authorizer: Arc<Authorizer>,
     metrics: SharedMetrics,
-    strangers: Arc<RefusalLog>,
+    strangers: Arc<LineLimit>,
+    callers: Arc<LineLimit>,
 }
 
 impl CallAuthorizer {
     pub(crate) fn new(authorizer: Arc<Authorizer>, metrics: SharedMetrics) -> Self {
-        Self { authorizer, metrics, strangers: Arc::default() }
+        let (strangers, callers) = (LineLimit::new(STRANGERS_LINES), LineLimit::new(CALLERS_LINES));
+        Self { authorizer, metrics, strangers: strangers.into(), callers: callers.into() }
     }
 
     /// Authorizes a call for which any of the `permissions` is enough.
@@ -137,11 +144,10 @@ impl CallAuthorizer {
         let actor = context.authentication.as_ref().and_then(|caller| self.authorizer.presented_key(caller));
         let method = context.series.as_ref().and_then(CallSeries::method).map(|method| method.name.as_str());
         let method = method.or(context.path);
-        let left_out = match &actor {
-            Some(_) => Some(0),
-            None => self.strangers.admit(boottime()),
-        };
-        let Some(left_out) = left_out else { return };
+        // The key of a token that is revoked or expired is known, and its holder is a stranger.
+        let is_known = context.authentication.as_ref().is_some_and(|caller| self.authorizer.is_known(caller));
+        let limit = if is_known { &self.callers } else { &self.strangers };
+        let Some(left_out) = limit.admit(boottime()) else { return };
         let left_out = (left_out > 0).then_some(left_out);
         tracing::info!(left_out, method, ?code, reason, ?actor, peer = ?context.peer, "admin call refused");
     }

@@ -20,7 +20,6 @@ use tracing::Instrument as _;
 
 use super::connect::{self, Api, ApiError};
 use super::forward_auth::forward_auth;
-use super::held::Held;
 use super::introspect::introspect;
 use super::openapi;
 use super::reply::{method_not_allowed, not_found, rejected};
@@ -33,6 +32,7 @@ use crate::observability::metrics::{RequestMetrics, SharedMetrics};
 use crate::observability::telemetry::CallTracer;
 use crate::proxied::Misroutes;
 use crate::rpc::errors::RpcError;
+use crate::transport::budget::ChargedBody;
 use crate::transport::places::STRANGER_CALLS_MAX;
 use crate::verify::Verifier;
 
@@ -143,13 +143,14 @@ async fn limit(
         return rejected(StatusCode::TOO_MANY_REQUESTS, "resource_exhausted", &error.message());
     };
     let span = shared.tracer.request_span(request.headers(), request.method(), route(&request));
+    let budget = connection.budget.clone();
     let call = async {
         connection.budget.room().await;
         next.run(request).await
     };
     match timeout(shared.request_timeout, call.instrument(span)).await {
         // The request is in progress until its response ends.
-        Ok(response) => response.map(|body| Body::new(Held::new(body, in_progress))),
+        Ok(response) => response.map(|body| Body::new(ChargedBody::new(body, budget, in_progress).charge_first())),
         Err(_elapsed) => {
             rejected(StatusCode::REQUEST_TIMEOUT, "deadline_exceeded", "the request was not complete in time")
         }

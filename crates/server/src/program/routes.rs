@@ -164,14 +164,15 @@ async fn identify(
     }
 }
 
-/// Charges the bytes of incomplete messages to the connection.
+/// Charges the bytes of incomplete messages to the connection, and refuses messages of very many fields.
 fn charge(request: Request<Body>) -> Request<Body> {
     let Some(connection) = request.extensions().get::<ConnectionContext>() else { return request };
     let (mut charge, mut progress) = (connection.budget.request(), FrameProgress::default());
     request.map(|body| {
         Body::from_stream(body.into_data_stream().map(move |chunk| {
             let chunk = chunk.map_err(BoxError::from)?;
-            charge.set(progress.add(&chunk)).map_err(|error| Status::from(RpcError::from(error)))?;
+            let arrived = progress.add(&chunk).map_err(Status::from)?;
+            charge.set(arrived).map_err(|error| Status::from(RpcError::from(error)))?;
             Ok::<_, BoxError>(chunk)
         }))
     })

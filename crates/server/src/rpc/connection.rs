@@ -119,8 +119,13 @@ where
             CallKind::Raw(call) => ready!(Pin::new(call).poll(context)).map(EitherBody::Raw),
             CallKind::Tonic(call) => ready!(call.as_mut().poll(context))?.map(EitherBody::Tonic),
         };
+        let is_made = matches!(this.kind, CallKind::Tonic(_));
         Poll::Ready(Ok(response.map(|body| match this.charge.take() {
-            Some((budget, in_progress)) => ChargedBody::new(body, budget, in_progress),
+            Some((budget, in_progress)) => {
+                let body = ChargedBody::new(body, budget, in_progress);
+                // A raw method makes its response when the connection has room for it, a handler before that.
+                if is_made { body.charge_first() } else { body }
+            }
             None => ChargedBody::default(),
         })))
     }

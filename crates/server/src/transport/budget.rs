@@ -2,16 +2,17 @@
 //! has not read.
 //!
 //! hyper takes a chunk of a response before the peer has room for it, and keeps it outside of h2's limits. So the
-//! server counts what it hands to hyper: a chunk is charged when it is made, and its charge ends when hyper drops it. A
-//! connection over its budget gets no more responses until its peer reads. The connection is cut if the peer reads
-//! nothing for [`STALL_LIMIT`], or if it holds the most while the process is over its budget.
+//! server counts what it hands to hyper: a chunk is charged when it is made, in pieces, and the charge of a piece ends
+//! when hyper drops it. A connection over its budget gets no more responses until its peer reads. The connection is cut
+//! if the peer reads nothing for [`STALL_LIMIT`], or if it holds the most while the process is over its budget.
 //!
 //! Small chunks are not charged: the number of calls on a connection bounds them.
 
+use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,6 +25,8 @@ use super::places::Counted;
 
 /// The size up to which a chunk is not charged.
 const FREE_BYTES: usize = 2 * 1024;
+/// The maximum size of a piece of a chunk: a DATA frame. A peer that reads one within [`STALL_LIMIT`] is not cut.
+const PIECE_BYTES: usize = 16 * 1024;
 /// The share of the process's budget that the requests of one connection may use: a message of an import fits.
 const REQUEST_SHARE: usize = 8;
 /// The share of the process's budget that the responses of one connection may use.
@@ -41,8 +44,9 @@ pub struct ProcessBudget(Arc<Shared>);
 struct Shared {
     bytes_max: usize,
     held: AtomicUsize,
-    /// The connections that hold something, or have held something.
-    charged: Mutex<Vec<Weak<Account>>>,
+    next_number: AtomicU64,
+    /// The open connections that hold something, or have held something, by their numbers.
+    charged: Mutex<HashMap<u64, Weak<Account>>>,
 }
 
 /// The budget of one connection. Clones share it.
@@ -52,6 +56,7 @@ pub struct ConnectionBudget(Arc<Account>);
 #[derive(Debug)]
 struct Account {
     process: ProcessBudget,
+    number: u64,
     requests: AtomicUsize,
     responses: AtomicUsize,
     /// The number of charges of responses that have ended: it shows whether the peer reads.
@@ -68,7 +73,8 @@ impl ProcessBudget {
     /// Makes a budget of `bytes_max`.
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
-        Self(Arc::new(Shared { bytes_max, held: AtomicUsize::new(0), charged: Mutex::default() }))
+        let (held, next_number) = (AtomicUsize::new(0), AtomicU64::new(0));
+        Self(Arc::new(Shared { bytes_max, held, next_number, charged: Mutex::default() }))
     }
 
     /// Returns the budget of a new connection.
@@ -76,6 +82,7 @@ impl ProcessBudget {
     pub fn connection(&self) -> ConnectionBudget {
         ConnectionBudget(Arc::new(Account {
             process: self.clone(),
+            number: self.0.next_number.fetch_add(1, Ordering::Relaxed),
             requests: AtomicUsize::new(0),
             responses: AtomicUsize::new(0),
             ended: AtomicU64::new(0),
@@ -92,12 +99,17 @@ impl ProcessBudget {
         self.0.held.load(Ordering::Relaxed)
     }
 
+    fn charged(&self) -> MutexGuard<'_, HashMap<u64, Weak<Account>>> {
+        self.0.charged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Cuts the connection that holds the most, unless those that are being cut give back enough.
     fn cut_largest(&self) {
-        let mut charged = self.0.charged.lock().unwrap_or_else(PoisonError::into_inner);
-        charged.retain(|account| account.strong_count() > 0);
-        let charged = charged.iter().filter_map(Weak::upgrade);
-        let (cut, open): (Vec<_>, Vec<_>) = charged.partition(|account| account.cut.is_cancelled());
+        // Dropped after the lock is released: the last reference to an account takes it.
+        let accounts: Vec<Arc<Account>>;
+        let charged = self.charged();
+        accounts = charged.values().filter_map(Weak::upgrade).collect();
+        let (cut, open): (Vec<_>, Vec<_>) = accounts.iter().partition(|account| account.cut.is_cancelled());
         let given_back: usize = cut.iter().map(|account| account.held()).sum();
         if self.held().saturating_sub(given_back) <= self.0.bytes_max {
             return;
@@ -113,15 +125,23 @@ impl Account {
         self.requests.load(Ordering::Relaxed) + self.responses.load(Ordering::Relaxed)
     }
 
-    /// Counts bytes of the process, and lists this connection among those that may be cut for them.
+    /// Counts bytes of the process, which the connection holds already, and lists this connection among those that may
+    /// be cut for them.
     fn add_to_process(self: &Arc<Self>, bytes: usize) {
         if !self.is_listed.swap(true, Ordering::Relaxed) {
-            let mut charged = self.process.0.charged.lock().unwrap_or_else(PoisonError::into_inner);
-            charged.push(Arc::downgrade(self));
+            self.process.charged().insert(self.number, Arc::downgrade(self));
         }
         let held = self.process.0.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if held > self.process.0.bytes_max {
             self.process.cut_largest();
+        }
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        if *self.is_listed.get_mut() {
+            self.process.charged().remove(&self.number);
         }
     }
 }
@@ -157,17 +177,18 @@ impl ConnectionBudget {
         Arc::clone(&self.0.pages).acquire_owned().await.ok()
     }
 
-    /// Charges a chunk of a response, until it is dropped.
-    #[must_use]
-    pub fn charge_response(&self, chunk: Bytes) -> Bytes {
-        if chunk.len() <= FREE_BYTES {
-            return chunk;
-        }
-        self.0.add_to_process(chunk.len());
+    /// Charges a chunk of a response. Returns its pieces, each of which is charged until it is dropped.
+    fn charge_response(&self, mut chunk: Bytes) -> VecDeque<Bytes> {
         if self.0.responses.fetch_add(chunk.len(), Ordering::Relaxed) == 0 {
             self.0.changed.notify_waiters();
         }
-        Bytes::from_owner(ChargedChunk { account: Arc::clone(&self.0), chunk })
+        self.0.add_to_process(chunk.len());
+        let mut pieces = VecDeque::with_capacity(chunk.len().div_ceil(PIECE_BYTES));
+        while !chunk.is_empty() {
+            let piece = chunk.split_to(chunk.len().min(PIECE_BYTES));
+            pieces.push_back(Bytes::from_owner(ChargedPiece { account: Arc::clone(&self.0), piece }));
+        }
+        pieces
     }
 
     /// Returns a charge for a request, of nothing yet.
@@ -198,23 +219,24 @@ impl ConnectionBudget {
     }
 }
 
-/// A chunk of a response that the peer has not read.
-struct ChargedChunk {
+/// A piece of a response that the peer has not read.
+struct ChargedPiece {
     account: Arc<Account>,
-    chunk: Bytes,
+    piece: Bytes,
 }
 
-impl AsRef<[u8]> for ChargedChunk {
+impl AsRef<[u8]> for ChargedPiece {
     fn as_ref(&self) -> &[u8] {
-        &self.chunk
+        &self.piece
     }
 }
 
-impl Drop for ChargedChunk {
+impl Drop for ChargedPiece {
     fn drop(&mut self) {
         let Account { process, responses, ended, changed, .. } = &*self.account;
-        process.0.held.fetch_sub(self.chunk.len(), Ordering::Relaxed);
-        responses.fetch_sub(self.chunk.len(), Ordering::Relaxed);
+        // The process first: what the connections that are being cut hold must not be less than what they give back.
+        process.0.held.fetch_sub(self.piece.len(), Ordering::Relaxed);
+        responses.fetch_sub(self.piece.len(), Ordering::Relaxed);
         ended.fetch_add(1, Ordering::Relaxed);
         changed.notify_waiters();
     }
@@ -249,8 +271,8 @@ impl RequestCharge {
     fn release(&mut self, bytes: usize) {
         if bytes > 0 {
             self.charged -= bytes;
-            self.budget.0.requests.fetch_sub(bytes, Ordering::Relaxed);
             self.budget.0.process.0.held.fetch_sub(bytes, Ordering::Relaxed);
+            self.budget.0.requests.fetch_sub(bytes, Ordering::Relaxed);
         }
     }
 }
@@ -265,25 +287,52 @@ type Room = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 pin_project! {
     /// A response body whose chunks are charged. While the connection has no room, it makes none.
-    pub struct ChargedBody<B> {
+    pub struct ChargedBody<B: Body> {
         #[pin]
         inner: B,
         budget: Option<ConnectionBudget>,
         room: Option<Room>,
+        // What was made and charged, and is not handed over yet.
+        pieces: VecDeque<Bytes>,
+        after: Option<Result<Frame<Bytes>, B::Error>>,
         // The call is in progress until its response ends.
         _call: Option<Counted>,
     }
 }
 
-impl<B> ChargedBody<B> {
+impl<B: Body<Data = Bytes>> ChargedBody<B> {
+    /// Charges the response of a call to `budget`.
     pub(crate) fn new(inner: B, budget: ConnectionBudget, call: Counted) -> Self {
-        Self { inner, budget: Some(budget), room: None, _call: Some(call) }
+        let (pieces, after) = (VecDeque::new(), None);
+        Self { inner, budget: Some(budget), room: None, pieces, after, _call: Some(call) }
+    }
+
+    /// Charges what the body has already: a message that waits for its turn holds memory as well.
+    pub(crate) fn charge_first(mut self) -> Self
+    where
+        B: Unpin,
+    {
+        let Some(budget) = &self.budget else { return self };
+        let mut context = Context::from_waker(Waker::noop());
+        // Polled again by the connection, which takes the place of this waker.
+        match Pin::new(&mut self.inner).poll_frame(&mut context) {
+            Poll::Ready(Some(Ok(frame))) if is_charged(&frame) => {
+                self.pieces = budget.charge_response(frame.into_data().unwrap_or_default());
+            }
+            Poll::Ready(frame) => self.after = frame,
+            Poll::Pending => {}
+        }
+        self
     }
 }
 
-impl<B: Default> Default for ChargedBody<B> {
+fn is_charged(frame: &Frame<Bytes>) -> bool {
+    frame.data_ref().is_some_and(|chunk| chunk.len() > FREE_BYTES)
+}
+
+impl<B: Body + Default> Default for ChargedBody<B> {
     fn default() -> Self {
-        Self { inner: B::default(), budget: None, room: None, _call: None }
+        Self { inner: B::default(), budget: None, room: None, pieces: VecDeque::new(), after: None, _call: None }
     }
 }
 
@@ -294,22 +343,39 @@ impl<B: Body<Data = Bytes>> Body for ChargedBody<B> {
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.project();
         let Some(budget) = this.budget else { return this.inner.poll_frame(context) };
+        if let Some(piece) = this.pieces.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
+        if let Some(frame) = this.after.take() {
+            return Poll::Ready(Some(frame));
+        }
         if !budget.has_room() {
             let owned = budget.clone();
             let room = this.room.get_or_insert_with(|| Box::pin(async move { owned.room().await }));
             std::task::ready!(room.as_mut().poll(context));
         }
         *this.room = None;
-        let charge = |frame: Frame<Bytes>| frame.map_data(|chunk| budget.charge_response(chunk));
-        this.inner.poll_frame(context).map(|frame| frame.map(|frame| frame.map(charge)))
+        match std::task::ready!(this.inner.poll_frame(context)) {
+            Some(Ok(frame)) if is_charged(&frame) => {
+                *this.pieces = budget.charge_response(frame.into_data().unwrap_or_default());
+                Poll::Ready(this.pieces.pop_front().map(|piece| Ok(Frame::data(piece))))
+            }
+            frame => Poll::Ready(frame),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.pieces.is_empty() && self.after.is_none() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        let pieces = self.pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        let (inner, mut whole) = (self.inner.size_hint(), SizeHint::new());
+        whole.set_lower(inner.lower() + pieces);
+        if let Some(upper) = inner.upper() {
+            whole.set_upper(upper + pieces);
+        }
+        whole
     }
 }
 
@@ -328,10 +394,9 @@ mod tests {
     fn a_chunk_is_charged_until_it_is_dropped() {
         let process = ProcessBudget::new(CHUNK * RESPONSE_SHARE);
         let connection = process.connection();
-        let charged = connection.charge_response(chunk());
-        assert_eq!(charged, chunk());
-        let part = charged.slice(..10);
-        drop(charged);
+        let mut charged = connection.charge_response(chunk());
+        assert_eq!(charged, [chunk()]);
+        let part = charged.pop_front().unwrap().slice(..10);
         assert!(!connection.has_room() && connection.room().now_or_never().is_none());
         assert_eq!(process.held(), CHUNK);
         drop(part);
@@ -343,14 +408,14 @@ mod tests {
     fn small_chunks_and_requests_are_not_charged() {
         let process = ProcessBudget::new(0);
         let connection = process.connection();
-        let _chunk = connection.charge_response(Bytes::from_static(&[0; FREE_BYTES]));
+        let small = http_body_util::Full::new(Bytes::from_static(&[0; FREE_BYTES]));
+        let _body = ChargedBody::new(small, connection.clone(), Counted::default()).charge_first();
         let mut request = connection.request();
         assert_eq!(request.set(FREE_BYTES), Ok(()));
         assert_eq!(process.held(), 0);
         assert_eq!(request.set(FREE_BYTES + 1), Err(OverBudget { bytes_max: 0 }));
         assert_eq!(process.held(), FREE_BYTES + 1);
         assert_eq!(request.set(0), Ok(()));
-        assert_eq!(process.held(), 0);
         assert_eq!(process.held(), 0);
     }
 
@@ -366,6 +431,50 @@ mod tests {
         // The cut connection still holds its bytes, but not for long.
         let _more = small.charge_response(Bytes::from(vec![0; FREE_BYTES + 1]));
         assert!(small.cut().now_or_never().is_none());
+    }
+
+    #[test]
+    fn a_connection_that_has_ended_is_not_listed() {
+        let process = ProcessBudget::new(1 << 20);
+        let connection = process.connection();
+        drop(connection.charge_response(chunk()));
+        assert_eq!(process.charged().len(), 1);
+        drop(connection);
+        assert!(process.charged().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_reads_slowly_is_not_cut() {
+        let connection = ProcessBudget::new(1 << 30).connection();
+        let pieces = connection.charge_response(vec![0; 10 * PIECE_BYTES].into());
+        let reads = async {
+            for piece in pieces {
+                tokio::time::sleep(STALL_LIMIT / 2).await;
+                drop(piece);
+            }
+        };
+        tokio::select! {
+            () = connection.stalled() => panic!("the peer reads"),
+            () = reads => {}
+        }
+    }
+
+    #[tokio::test]
+    async fn a_message_that_waits_for_room_is_charged() {
+        let process = ProcessBudget::new(1 << 20);
+        let connection = process.connection();
+        let full = || http_body_util::Full::new(Bytes::from(vec![0; 40 * 1024]));
+        let bodies: Vec<_> =
+            (0..3).map(|_| ChargedBody::new(full(), connection.clone(), Counted::default()).charge_first()).collect();
+        assert!(!connection.has_room());
+        assert_eq!(process.held(), 3 * 40 * 1024);
+        for body in bodies {
+            assert_eq!(body.size_hint().exact(), Some(40 * 1024));
+            assert!(!body.is_end_stream());
+            let read = http_body_util::BodyExt::collect(body).now_or_never().unwrap().unwrap();
+            assert_eq!(read.to_bytes().len(), 40 * 1024);
+        }
+        assert_eq!(process.held(), 0);
     }
 
     #[tokio::test(start_paused = true)]

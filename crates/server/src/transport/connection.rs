@@ -14,6 +14,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::rt::TokioIo;
+use key_authority_replica::clock::boottime;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -32,6 +33,7 @@ use super::places::Place;
 use super::preface::{self, Protocol};
 use crate::entropy::jitter;
 use crate::observability::error_chain::whole;
+use crate::observability::line_limit::LineLimit;
 use crate::observability::metrics::{ConnectionCut, ConnectionRejected, SharedMetrics};
 use crate::transport::tls;
 
@@ -52,7 +54,12 @@ pub(super) struct Setup {
     pub(super) serves_http1: bool,
     pub(super) metrics: SharedMetrics,
     pub(super) stop: CancellationToken,
+    /// Limits the lines about connections that were cut.
+    pub(super) cut_lines: Arc<LineLimit>,
 }
+
+/// The maximum number of log lines about cut connections in a second, of one listener.
+pub(super) const CUT_LINES: u32 = 10;
 
 /// What the services of a connection know about it.
 #[derive(Debug, Clone)]
@@ -181,23 +188,24 @@ where
 {
     let closing = context.closing.clone();
     // No frame can flood the server: each request waits for the response to the one before it.
-    let end = reason_to_end(setup.limits, setup.stop.clone(), context.clone(), std::future::pending());
-    let mut served = pin!(http1::builder().serve_connection(TokioIo::new(io), connect(context)));
-    let reason = tokio::select! {
+    let (budget, no_flood) = (context.budget.clone(), std::future::pending);
+    let mut served = pin!(http1::builder().serve_connection(TokioIo::new(io), connect(context.clone())));
+    let end = reason_to_end(setup.limits, setup.stop.clone(), context, no_flood());
+    let leave = tokio::select! {
         ended = served.as_mut() => return log_end(address, ended),
-        reason = end => reason,
+        end = end => match end {
+            End::Leave(leave) => leave,
+            End::Cut(reason) => return log_cut(setup, address, reason),
+        },
     };
-    let grace = match reason {
-        End::InOrder(grace) => grace,
-        End::Cut(cut) => return log_cut(setup, address, cut),
-    };
+    leave.note(setup);
     served.as_mut().graceful_shutdown();
     closing.cancel();
-    match timeout(grace, served).await {
-        Ok(ended) => log_end(address, ended),
-        // A stranger without a call in progress is closed at once.
-        Err(_elapsed) if grace.is_zero() => {}
-        Err(_elapsed) => log_cut(setup, address, ConnectionCut::TooOld),
+    tokio::select! {
+        ended = served => log_end(address, ended),
+        // What may cut a connection may also cut one that is leaving.
+        reason = reason_to_cut(budget, no_flood()) => log_cut(setup, address, reason),
+        () = sleep(leave.grace()) => leave.log_late(setup, address),
     }
 }
 
@@ -212,7 +220,7 @@ where
     B::Error: Into<BoxError>,
 {
     let (control, closing) = (StreamControl::default(), context.closing.clone());
-    let calls = Calls::new(control.clone());
+    let (calls, budget) = (Calls::new(control.clone()), context.budget.clone());
     // The reasons to end are watched by a task of their own. The task of the connection, which each call wakes, waits
     // for one of them only.
     let end = AbortOnDropHandle::new(tokio::spawn(reason_to_end(
@@ -225,37 +233,45 @@ where
     let served = http2::builder(&setup.limits, calls.clone(), setup.serves_http1);
     let served = served.serve_connection(io, connect(context));
     let mut served = pin!(served);
-    let reason = tokio::select! {
+    let leave = tokio::select! {
         ended = calls.run(served.as_mut()) => return log_end(address, ended),
-        reason = end => reason.unwrap_or(End::Cut(ConnectionCut::NotRead)),
+        end = end => match end {
+            Ok(End::Leave(leave)) => leave,
+            Ok(End::Cut(reason)) => return log_cut(setup, address, reason),
+            Err(_panicked) => return,
+        },
     };
-    let grace = match reason {
-        End::InOrder(grace) => grace,
-        End::Cut(cut) => return log_cut(setup, address, cut),
-    };
+    leave.note(setup);
     control.send_goaway();
     // This poll sends the GOAWAY. Streams end after it, so that no client begins them again on this connection.
     if let Some(ended) = calls.run(served.as_mut()).now_or_never() {
         return log_end(address, ended);
     }
-    if grace.is_zero() {
+    if leave.grace().is_zero() {
         return;
     }
     closing.cancel();
-    let settled = timeout(SETTLE.min(grace), calls.run(served.as_mut())).await;
-    if let Ok(ended) = settled {
-        return log_end(address, ended);
-    }
-    served.as_mut().graceful_shutdown();
-    match timeout(grace, calls.run(served)).await {
-        Ok(ended) => log_end(address, ended),
-        Err(_elapsed) => log_cut(setup, address, ConnectionCut::TooOld),
+    // What may cut a connection may also cut one that is leaving.
+    let cut = AbortOnDropHandle::new(tokio::spawn(reason_to_cut(budget, control.flooded())));
+    let left = async {
+        if let Ok(ended) = timeout(SETTLE.min(leave.grace() / 2), calls.run(served.as_mut())).await {
+            return ended;
+        }
+        served.as_mut().graceful_shutdown();
+        calls.run(served).await
+    };
+    tokio::select! {
+        ended = left => log_end(address, ended),
+        reason = cut => log_cut(setup, address, reason.unwrap_or(ConnectionCut::NotRead)),
+        () = sleep(leave.grace()) => leave.log_late(setup, address),
     }
 }
 
 fn log_cut(setup: &Setup, address: SocketAddr, cut: ConnectionCut) {
     setup.metrics.connections.cut(cut);
-    tracing::info!(peer = %address, reason = cut.as_str(), "connection cut");
+    let Some(left_out) = setup.cut_lines.admit(boottime()) else { return };
+    let left_out = (left_out > 0).then_some(left_out);
+    tracing::info!(left_out, peer = %address, reason = cut.as_str(), "connection cut");
 }
 
 fn log_end(address: SocketAddr, ended: hyper::Result<()>) {
@@ -266,10 +282,49 @@ fn log_end(address: SocketAddr, ended: hyper::Result<()>) {
 
 /// Why the server ends a connection.
 enum End {
-    /// The peer gets a GOAWAY, and this time for the calls in flight.
-    InOrder(Duration),
-    /// The peer makes the server hold too much, so that there is no time.
+    /// The peer gets a GOAWAY, and some time for the calls in flight.
+    Leave(Leave),
+    /// There is no time: the peer makes the server hold too much, or floods it.
     Cut(ConnectionCut),
+}
+
+/// Why a peer is asked to leave.
+#[derive(Debug, Clone, Copy)]
+enum Leave {
+    /// The server stops. The listener drops the connection at the end of the drain.
+    Stop,
+    /// The connection has its age. The calls in flight have this time.
+    Age(Duration),
+    /// The connection makes room for another one.
+    Evicted { has_calls: bool },
+}
+
+impl Leave {
+    /// Returns the time for the calls in flight.
+    const fn grace(self) -> Duration {
+        match self {
+            Self::Stop => Duration::MAX,
+            Self::Age(grace) => grace,
+            Self::Evicted { has_calls: true } => EVICTION_GRACE,
+            // A stranger without a call in progress is closed at once.
+            Self::Evicted { has_calls: false } => Duration::ZERO,
+        }
+    }
+
+    /// Counts a connection that had to make room.
+    fn note(self, setup: &Setup) {
+        if let Self::Evicted { .. } = self {
+            setup.metrics.connections.rejected(ConnectionRejected::Evicted);
+        }
+    }
+
+    /// Logs and counts a connection whose calls did not complete in time.
+    fn log_late(self, setup: &Setup, address: SocketAddr) {
+        match self {
+            Self::Stop | Self::Age(_) => log_cut(setup, address, ConnectionCut::TooOld),
+            Self::Evicted { .. } => tracing::debug!(peer = %address, "evicted connection closed with its calls"),
+        }
+    }
 }
 
 async fn reason_to_end(
@@ -280,12 +335,19 @@ async fn reason_to_end(
 ) -> End {
     let ConnectionContext { place, budget, .. } = context;
     tokio::select! {
-        // The listener drops the connection at the end of the drain.
-        () = stop.cancelled() => End::InOrder(Duration::MAX),
-        () = sleep(jitter(limits.max_connection_age, AGE_SPREAD)) => End::InOrder(limits.max_connection_age_grace),
-        () = place.evicted() => End::InOrder(if place.has_calls() { EVICTION_GRACE } else { Duration::ZERO }),
-        () = budget.stalled() => End::Cut(ConnectionCut::NotRead),
-        () = budget.cut() => End::Cut(ConnectionCut::LargestHolder),
-        () = flooded => End::Cut(ConnectionCut::Flood),
+        () = stop.cancelled() => End::Leave(Leave::Stop),
+        () = sleep(jitter(limits.max_connection_age, AGE_SPREAD)) => {
+            End::Leave(Leave::Age(limits.max_connection_age_grace))
+        }
+        () = place.evicted() => End::Leave(Leave::Evicted { has_calls: place.has_stranger_calls() }),
+        reason = reason_to_cut(budget, flooded) => End::Cut(reason),
+    }
+}
+
+async fn reason_to_cut(budget: ConnectionBudget, flooded: impl Future<Output = ()>) -> ConnectionCut {
+    tokio::select! {
+        () = budget.stalled() => ConnectionCut::NotRead,
+        () = budget.cut() => ConnectionCut::LargestHolder,
+        () = flooded => ConnectionCut::Flood,
     }
 }

@@ -52,6 +52,8 @@ impl Calls {
             self.stream.begin_poll();
             loop {
                 if let Poll::Ready(ended) = connection.as_mut().poll(context) {
+                    // A call has this executor, so that calls that are never begun would keep each other.
+                    drop(std::mem::take(&mut *self.lock()));
                     return Poll::Ready(ended);
                 }
                 std::mem::swap(&mut arrived, &mut *self.lock());

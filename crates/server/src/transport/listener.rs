@@ -20,6 +20,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -36,6 +37,7 @@ use super::connection;
 use super::connection::ConnectionContext;
 use super::limits::{BoxError, Limits};
 use super::places::Places;
+use crate::observability::line_limit::LineLimit;
 use crate::observability::metrics::{ConnectionRejected, SharedMetrics};
 use crate::transport::tls;
 
@@ -61,6 +63,7 @@ pub struct Listener {
     serves_http1: bool,
     budget: ProcessBudget,
     metrics: SharedMetrics,
+    cut_lines: Arc<LineLimit>,
 }
 
 impl Listener {
@@ -78,7 +81,8 @@ impl Listener {
         let socket = TcpListener::bind(address).await?;
         let address = socket.local_addr()?;
         let places = Places::new(limits.places);
-        Ok(Self { socket, address, tls, limits, places, serves_http1: false, budget, metrics })
+        let cut_lines = Arc::new(LineLimit::new(connection::CUT_LINES));
+        Ok(Self { socket, address, tls, limits, places, serves_http1: false, budget, metrics, cut_lines })
     }
 
     /// Also serves HTTP/1.1.
@@ -164,6 +168,7 @@ impl Listener {
                 serves_http1: self.serves_http1,
                 metrics: self.metrics.clone(),
                 stop: stop.clone(),
+                cut_lines: Arc::clone(&self.cut_lines),
             },
             stream,
             peer,

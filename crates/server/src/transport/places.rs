@@ -170,9 +170,10 @@ impl Place {
         self.is_known.load(Ordering::Relaxed)
     }
 
-    /// Makes this the place of a known caller. A connection that was asked to leave before still leaves.
+    /// Makes this the place of a known caller. A connection that was asked to leave before still leaves, and stays a
+    /// stranger's.
     pub fn promote(&self) {
-        if self.is_known.swap(true, Ordering::Relaxed) {
+        if self.is_known() {
             return;
         }
         let mut state = self.shared.lock();
@@ -181,6 +182,7 @@ impl Place {
             here.known += 1;
             state.strangers -= 1;
             state.known += 1;
+            self.is_known.store(true, Ordering::Relaxed);
         }
     }
 
@@ -190,7 +192,7 @@ impl Place {
     }
 
     /// Whether a stranger's call is in progress.
-    pub(super) fn has_calls(&self) -> bool {
+    pub(super) fn has_stranger_calls(&self) -> bool {
         self.stranger_calls.0.load(Ordering::Relaxed) > 0
     }
 
@@ -216,7 +218,7 @@ impl Drop for Place {
         let Some(here) = state.by_address.get_mut(&self.address) else { return };
         if here.strangers.remove(&self.number).is_some() {
             state.strangers -= 1;
-        } else if *self.is_known.get_mut() && !self.evicted.is_cancelled() {
+        } else if *self.is_known.get_mut() {
             here.known -= 1;
             state.known -= 1;
         }

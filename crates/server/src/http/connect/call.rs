@@ -23,6 +23,8 @@ use crate::http::held::Held;
 use crate::http::reply::rejected;
 use crate::http::session::Session;
 use crate::rpc::errors::RpcError;
+use crate::transport::budget::ChargedBody;
+use crate::transport::places::Counted;
 use crate::wire::methods::path;
 
 const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("connect-protocol-version");
@@ -141,10 +143,11 @@ async fn answer(
 ) -> Result<Response, Status> {
     let (parts, mut body) = response.into_parts();
     let mut status = Status::from_header_map(&parts.headers);
-    let mut framed = BytesMut::new();
+    // These pieces are charged until the response of the door is made of them.
+    let mut pieces = Vec::new();
     while let Some(frame) = body.frame().await {
         match frame.map(http_body::Frame::into_data)? {
-            Ok(chunk) => framed.extend_from_slice(&chunk),
+            Ok(piece) => pieces.push(piece),
             // A raw method repeats its trailers for as long as it is polled.
             Err(frame) => {
                 status = frame.trailers_ref().and_then(Status::from_header_map);
@@ -154,30 +157,44 @@ async fn answer(
     }
     match status {
         Some(status) if status.code() != tonic::Code::Ok => return Err(status),
-        Some(_) if framed.len() >= PREFIX_BYTES => {}
+        Some(_) if pieces.iter().map(Bytes::len).sum::<usize>() >= PREFIX_BYTES => {}
         _ => return Err(Status::internal("the call ended without a response")),
     }
-    framed.advance(PREFIX_BYTES);
+    let is_large = pieces.iter().map(Bytes::len).sum::<usize>() > LARGE_BYTES;
     let (content_type, bytes) = match codec {
-        Codec::Proto => (PROTO, framed.freeze()),
-        Codec::Json => (JSON, json_of(api, method, &framed).await?),
+        Codec::Proto => (PROTO, message_of(&pieces)),
+        Codec::Json if is_large => {
+            // The semaphore is never closed.
+            let _turn = api.large_responses.acquire().await.ok();
+            (JSON, block_in_place(|| json_of(method, &message_of(&pieces)))?)
+        }
+        Codec::Json => (JSON, json_of(method, &message_of(&pieces))?),
     };
-    let bytes = session.connection.budget.charge_response(bytes);
     // The body of the service holds the turn of a page until the peer has read the response.
-    let mut response = Response::new(HttpBody::new(Held::new(Full::new(bytes), body)));
+    let body = Held::new(Full::new(bytes), body);
+    let body = ChargedBody::new(body, session.connection.budget.clone(), Counted::default()).charge_first();
+    drop(pieces);
+    let mut response = Response::new(HttpBody::new(body));
     response.headers_mut().insert(header::CONTENT_TYPE, content_type);
     Ok(response)
 }
 
-async fn json_of(api: &Api, method: &ApiMethod, message: &[u8]) -> Result<Bytes, Status> {
-    let convert = || json::text_of(method.output.clone(), message);
-    let text = if message.len() > LARGE_BYTES {
-        // The semaphore is never closed.
-        let _turn = api.large_responses.acquire().await.ok();
-        block_in_place(convert)
-    } else {
-        convert()
+/// Returns the message in the pieces of its frame.
+fn message_of(pieces: &[Bytes]) -> Bytes {
+    let mut framed = match pieces {
+        [whole] => whole.clone(),
+        pieces => {
+            let mut framed = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
+            pieces.iter().for_each(|piece| framed.extend_from_slice(piece));
+            framed.freeze()
+        }
     };
+    framed.advance(PREFIX_BYTES);
+    framed
+}
+
+fn json_of(method: &ApiMethod, message: &[u8]) -> Result<Bytes, Status> {
+    let text = json::text_of(method.output.clone(), message);
     text.map(Bytes::from).map_err(|_| Status::internal("the response cannot be converted to JSON"))
 }
 

@@ -6,6 +6,8 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use tonic::Status;
 
 use crate::rpc::decode_errors;
+use crate::rpc::errors::RpcError;
+use crate::rpc::field_count::{FIELDS_MAX, FieldCount};
 
 const HEADER_BYTES: usize = 5;
 
@@ -56,11 +58,15 @@ pub(crate) struct FrameProgress {
     /// The bytes of the message that have arrived, and those that have not.
     arrived: usize,
     missing: usize,
+    fields: FieldCount,
 }
 
 impl FrameProgress {
     /// Adds a chunk, and returns how many bytes of an incomplete message have arrived.
-    pub(crate) fn add(&mut self, mut chunk: &[u8]) -> usize {
+    ///
+    /// # Errors
+    /// When a message has too many fields.
+    pub(crate) fn add(&mut self, mut chunk: &[u8]) -> Result<usize, RpcError> {
         while !chunk.is_empty() {
             if self.header_len < HEADER_BYTES {
                 let count = chunk.len().min(HEADER_BYTES - self.header_len);
@@ -72,16 +78,19 @@ impl FrameProgress {
                 let [_, len @ ..] = self.header;
                 self.missing = usize::try_from(u32::from_be_bytes(len)).unwrap_or(usize::MAX);
             } else {
-                let count = chunk.len().min(self.missing);
-                self.arrived += count;
-                self.missing -= count;
-                chunk = chunk.get(count..).unwrap_or_default();
+                let (now, later) = chunk.split_at(chunk.len().min(self.missing));
+                if self.fields.add(now) > FIELDS_MAX {
+                    return Err(RpcError::invalid("request", &format!("must have at most {FIELDS_MAX} fields and elements of lists")));
+                }
+                self.arrived += now.len();
+                self.missing -= now.len();
+                chunk = later;
             }
             if self.header_len == HEADER_BYTES && self.missing == 0 {
                 *self = Self::default();
             }
         }
-        self.header_len + self.arrived
+        Ok(self.header_len + self.arrived)
     }
 }
 
@@ -142,11 +151,11 @@ mod tests {
         let body = [frame(3), frame(0), frame(20)].concat();
         for step in 1..=body.len() {
             let mut progress = FrameProgress::default();
-            let counts: Vec<_> = body.chunks(step).map(|chunk| progress.add(chunk)).collect();
+            let counts: Vec<_> = body.chunks(step).map(|chunk| progress.add(chunk).unwrap()).collect();
             assert_eq!(counts.last(), Some(&0), "{step}");
             assert!(counts.iter().all(|count| *count < 25), "{step}: {counts:?}");
         }
         let mut progress = FrameProgress::default();
-        assert_eq!(progress.add(&[&frame(3)[..], &frame(20)[..9]].concat()), 9);
+        assert_eq!(progress.add(&[&frame(3)[..], &frame(20)[..9]].concat()).unwrap(), 9);
     }
 }
