@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 /// Messages that carry a token in the clear, with what is declared in them. Their `Debug` is written by hand, so that no log
 /// can show one.
-const SECRET_BEARERS: [&str; 11] = [
+const SECRET_BEARERS: [&str; 12] = [
     ".envoy.service.auth.v3.AttributeContext.HttpRequest",
     ".envoy.service.auth.v3.HeaderValue",
     ".keyauthority.v1.VerifyRequest",
     ".keyauthority.v1.CreateKeyResponse",
+    ".keyauthority.v1.CreatePortalSessionResponse",
     ".keyauthority.v1.RenewKeyResponse",
     ".keyauthority.v1.RenewTokenRequest",
     ".keyauthority.v1.RenewTokenResponse",

@@ -1,7 +1,7 @@
 //! Schema migrations.
 //!
 //! A released migration is never edited. It contains names as literals instead of references to the entities, so that
-//! its effect never changes. To change the schema, add `m0005_<what>.rs` and list it last.
+//! its effect never changes. To change the schema, add `m0006_<what>.rs` and list it last.
 
 use sea_orm_migration::prelude::*;
 
@@ -11,6 +11,7 @@ mod m0001_initial;
 mod m0002_secret_scheme;
 mod m0003_retired_and_log_format;
 mod m0004_active_keys;
+mod m0005_subjects;
 
 /// The list of migrations, oldest first.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0002_secret_scheme::Migration),
             Box::new(m0003_retired_and_log_format::Migration),
             Box::new(m0004_active_keys::Migration),
+            Box::new(m0005_subjects::Migration),
         ]
     }
 }

@@ -119,6 +119,7 @@ impl Authority {
 fn fill_event(from: u64, to: u64) -> Result<AuditEvent> {
     Ok(AuditEvent {
         actor: Actor::bootstrap(),
+        subject: None,
         action: Action::CreateKey,
         account: AccountId::new("account-000").context("invalid ID")?,
         key_id: None,

@@ -201,6 +201,7 @@ fn bare_key(id: &str) -> Result<NewKey> {
         expiry: ExpiryChoice::Never,
         disabled: false,
         created_by: Actor::bootstrap(),
+        created_by_subject: None,
     })
 }
 

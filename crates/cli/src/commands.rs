@@ -13,6 +13,7 @@ mod audit;
 mod completions;
 mod connect;
 mod keys;
+mod portal;
 mod status;
 mod tokens;
 mod verify;
@@ -29,6 +30,9 @@ pub(crate) enum Command {
     /// Keys by a token that you have
     #[command(subcommand)]
     Tokens(Box<tokens::Tokens>),
+    /// Pages on which a user of a product manages the keys of an account
+    #[command(subcommand)]
+    Portal(portal::Portal),
     /// Verifies a token; exit code 0 if it is valid, 1 if not
     Verify(verify::Verify),
     /// Lists changes: what, by whom and when
@@ -82,6 +86,7 @@ pub(crate) async fn run(
         Command::Accounts(accounts) => accounts.run(&session).await,
         Command::Keys(keys) => keys.run(&session).await,
         Command::Tokens(tokens) => tokens.run(&session).await,
+        Command::Portal(portal) => portal.run(&session).await,
         Command::Verify(verify) => verify.run(&session).await,
         Command::Audit(audit) => audit.run(&session).await,
         Command::Status(status) => status.run(&session).await,

@@ -113,6 +113,7 @@ mod tests {
             time: Timestamp::from_micros(revision * 1_000_000),
             event: AuditEvent {
                 actor: Actor::new(actor).unwrap(),
+                subject: None,
                 action,
                 account: if key_id.is_some() { AccountId::system() } else { AccountId::new("acme").unwrap() },
                 key_id: key_id.map(|id| KeyId::new(id).unwrap()),

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::id::{AccountId, Actor, KeyId, RequestId, Revision};
+use crate::id::{AccountId, Actor, KeyId, RequestId, Revision, Subject};
 use crate::secret::{Keyring, SecretVersion, parse_hex};
 use crate::text::ValidationError;
 use crate::time::Timestamp;
@@ -81,12 +81,16 @@ actions! {
     RevokeToken = 19, "revoke_token";
     /// A key got a new secret by a caller that presented its token.
     RenewToken = 20, "renew_token";
+    /// A caller created the link to a portal session for a user of its product.
+    CreatePortalSession = 21, "create_portal_session";
+    /// The user of a product followed the link to a portal session.
+    StartPortalSession = 22, "start_portal_session";
 }
 
 /// The log format that this build understands. It is incremented for each kind of event that replicas of an older build
 /// would misread. 2: keys are imported. 3: the use of a key is recorded before its deletion. 4: keys are revoked
-/// together.
-pub const LOG_FORMAT_VERSION: u32 = 4;
+/// together. 5: events have the subject of a portal session.
+pub const LOG_FORMAT_VERSION: u32 = 5;
 
 impl Action {
     /// The minimum [`LOG_FORMAT_VERSION`] of a replica that applies an event of this kind correctly.
@@ -96,6 +100,7 @@ impl Action {
             Self::ImportKeys => 2,
             Self::PrepareDeleteKey => 3,
             Self::RevokeKeys => 4,
+            Self::CreatePortalSession | Self::StartPortalSession => 5,
             _ => 1,
         }
     }
@@ -137,6 +142,8 @@ impl fmt::Debug for ChainHash {
 pub struct AuditEvent {
     /// The author of the change.
     pub actor: Actor,
+    /// The user of the actor's product for whom the change was made, if it was made in a portal session.
+    pub subject: Option<Subject>,
     /// The action.
     pub action: Action,
     /// The account, or the account of the key.
@@ -203,6 +210,11 @@ impl Keyring {
         text(event.request.as_ref().map(|key| &key.digest[..]));
         text(event.before.as_deref().map(str::as_bytes));
         text(event.after.as_deref().map(str::as_bytes));
+        // Left out if absent, so that the hashes of earlier events stay the same. A further text makes the encoding
+        // longer than any without it, so it stays unambiguous.
+        if let Some(subject) = &event.subject {
+            text(Some(subject.as_str().as_bytes()));
+        }
         Some(ChainHash(*hasher.finalize().as_bytes()))
     }
 }
@@ -353,6 +365,7 @@ mod tests {
     fn event(action: Action, key_id: Option<&str>, before: Option<&str>, after: Option<&str>) -> AuditEvent {
         AuditEvent {
             actor: Actor::bootstrap(),
+            subject: None,
             action,
             account: AccountId::new("acme").unwrap(),
             key_id: key_id.map(|id| KeyId::new(id).unwrap()),
@@ -463,18 +476,26 @@ mod tests {
         assert_eq!(Action::from_number(0), None);
     }
 
+    /// What was before, what is after, and the subject.
+    fn texts() -> impl Strategy<Value = (Option<String>, Option<String>, Option<String>)> {
+        let text = || prop::option::of("[ab]{0,3}");
+        (text(), text(), prop::option::of("[ab]{1,3}"))
+    }
+
     proptest! {
         /// Moving bytes from one field to the next changes the hash.
         #[test]
         fn different_events_have_different_hashes(
-            a in prop::option::of("[ab]{0,3}"), b in prop::option::of("[ab]{0,3}"),
-            c in prop::option::of("[ab]{0,3}"), d in prop::option::of("[ab]{0,3}"),
+            a in texts(), b in texts(),
         ) {
-            let hash = |before: &Option<String>, after: &Option<String>| ring().chain(
-                ChainHash::default(), Revision(1), Timestamp::from_micros(1),
-                &event(Action::CreateKey, None, before.as_deref(), after.as_deref()), 1,
-            );
-            prop_assert_eq!(hash(&a, &b) == hash(&c, &d), (&a, &b) == (&c, &d));
+            let hash = |(before, after, subject): &(Option<String>, Option<String>, Option<String>)| {
+                let subject = subject.as_deref().map(|subject| Subject::new(subject).unwrap());
+                let event = event(Action::CreateKey, None, before.as_deref(), after.as_deref());
+                ring().chain(
+                    ChainHash::default(), Revision(1), Timestamp::from_micros(1), &AuditEvent { subject, ..event }, 1,
+                )
+            };
+            prop_assert_eq!(hash(&a) == hash(&b), a == b);
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Identifiers of accounts, keys, requests and replicas, and revisions.
+//! Identifiers of accounts, keys, requests, replicas and users of products, and revisions.
 
 use std::fmt;
 
 use compact_str::CompactString;
 
-use crate::text::ValidationError;
+use crate::text::{TextRule, ValidationError};
 
 /// Maximum length of an ID, in characters.
 pub const ID_LEN_MAX: usize = 64;
@@ -181,6 +181,34 @@ impl ReplicaId {
     }
 }
 
+/// Maximum length of a subject, in characters.
+pub const SUBJECT_LEN_MAX: usize = 128;
+
+/// The user of a product, as the product names it: 1 to 128 characters without control characters.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Subject(Box<str>);
+
+impl Subject {
+    /// Validates `value`.
+    ///
+    /// # Errors
+    /// The rule that `value` breaks.
+    pub fn new(value: &str) -> Result<Self, ValidationError> {
+        const RULE: TextRule = TextRule::line(SUBJECT_LEN_MAX).required();
+        RULE.check(value)?;
+        if value.trim().is_empty() {
+            return Err(ValidationError::new("must have a character other than white space"));
+        }
+        Ok(Self(value.into()))
+    }
+
+    /// The subject as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,5 +229,15 @@ mod tests {
         assert_eq!(ReplicaId::parse(&id.to_string()), Some(id));
         assert_eq!(ReplicaId::parse("07"), None);
         assert_eq!(ReplicaId::parse(&"zz".repeat(16)), None);
+    }
+
+    #[test]
+    fn a_subject_is_one_line_of_text() {
+        for subject in ["u", "Ada Lovelace <ada@example.org>", &"ü".repeat(128)] {
+            assert_eq!(Subject::new(subject).unwrap().as_str(), subject);
+        }
+        for subject in ["", " ", "a\nb", "a\0", &"u".repeat(129)] {
+            assert!(Subject::new(subject).is_err(), "{subject:?}");
+        }
     }
 }

@@ -21,7 +21,7 @@ pub use size::{KEY_BYTES_MAX, KeyTexts};
 
 use crate::access::Access;
 use crate::account::{Account, CountedKeys, ExpiryChoice};
-use crate::id::{AccountId, Actor, KeyId, Revision};
+use crate::id::{AccountId, Actor, KeyId, Revision, Subject};
 use crate::policy_error::{ChangeError, PolicyError};
 use crate::time::{LIFETIME_MAX, LIFETIME_MIN, Timestamp};
 
@@ -56,6 +56,8 @@ pub struct Key {
     pub update_time: Timestamp,
     /// The caller that created the key.
     pub created_by: Actor,
+    /// The user of that caller's product who created the key, if it was created in a portal session.
+    pub created_by_subject: Option<Subject>,
     /// The revision that created the key.
     pub create_revision: Revision,
     /// The revision that last changed the key. It is the etag.
@@ -130,6 +132,7 @@ impl Key {
             create_time: now,
             update_time: now,
             created_by: new.created_by,
+            created_by_subject: new.created_by_subject,
             create_revision: revision,
             revision,
             secrets: vec![minted.into_secret(1, now)],

@@ -14,6 +14,7 @@ pub mod id;
 pub mod key;
 pub mod permission;
 pub mod policy_error;
+pub mod portal;
 pub mod seal;
 pub mod secret;
 pub mod snapshot;

@@ -26,13 +26,15 @@ pub enum Permission {
     AccountsWrite,
     /// Read the audit log.
     AuditRead,
+    /// Create portal sessions, in which users of a product read the keys and the audit trail of an account.
+    PortalWrite,
     /// Read the status of the authority.
     Operate,
 }
 
 impl Permission {
     /// All permissions.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Verify,
         Self::KeysRead,
         Self::KeysWrite,
@@ -41,6 +43,7 @@ impl Permission {
         Self::AccountsRead,
         Self::AccountsWrite,
         Self::AuditRead,
+        Self::PortalWrite,
         Self::Operate,
     ];
 
@@ -56,6 +59,7 @@ impl Permission {
             Self::AccountsRead => "accounts.read",
             Self::AccountsWrite => "accounts.write",
             Self::AuditRead => "audit.read",
+            Self::PortalWrite => "portal.write",
             Self::Operate => "operate",
         }
     }

@@ -1,13 +1,16 @@
 //! Snapshots of a key or an account in the audit log, before and after a change: JSON with the field names of the API,
 //! without tokens, digests and sealed tokens. The hint of a token is included, because lists show it too.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use crate::access::ProjectAccess;
 use crate::account::{Account, CountedKeys, KeyPolicy, ProjectRule};
 use crate::audit::ChainHash;
-use crate::id::{AccountId, KeyId};
+use crate::id::{AccountId, KeyId, Subject};
 use crate::key::{Key, KeyState, Secret};
+use crate::portal::PortalAction;
 use crate::time::Timestamp;
 
 /// The snapshot of a key, in its state at `now`.
@@ -38,6 +41,7 @@ pub fn of_key(key: &Key, now: Timestamp) -> String {
         "revoke_time": key.revocation.as_ref().map(|revocation| time(revocation.time)),
         "revoke_reason": key.revocation.as_ref().map(|revocation| revocation.reason.as_str()),
         "created_by": key.created_by.as_str(),
+        "created_by_subject": key.created_by_subject.as_ref().map(Subject::as_str),
         "secrets": key.secrets.iter().map(secret).collect::<Vec<_>>(),
     }))
 }
@@ -96,6 +100,25 @@ pub fn revoked_ids(text: &str) -> Vec<String> {
 pub fn read_revocation(text: &str) -> Option<(u64, bool)> {
     let snapshot: Value = serde_json::from_str(text).ok()?;
     Some((snapshot.get("key_count")?.as_u64()?, snapshot.get("has_more")?.as_bool()?))
+}
+
+/// The snapshot of a portal session: who may do what in which account, and until when. `id` identifies the session.
+#[must_use]
+pub fn of_portal_session(
+    id: &str,
+    account: &AccountId,
+    subject: &Subject,
+    may: &BTreeSet<PortalAction>,
+    end: Timestamp,
+) -> String {
+    json!({
+        "session_id": id,
+        "account": account.as_str(),
+        "subject": subject.as_str(),
+        "may": may.iter().map(|action| action.as_str()).collect::<Vec<_>>(),
+        "expire_time": time(end),
+    })
+    .to_string()
 }
 
 /// The snapshot of an account.
@@ -201,6 +224,7 @@ mod tests {
             expiry: ExpiryChoice::Never,
             disabled: false,
             created_by: Actor::bootstrap(),
+            created_by_subject: None,
         };
         let sealed = Some(b"sealed".to_vec());
         let (digest, scheme) = (TokenDigest([0xab; 32]), Scheme::Own);

@@ -6,8 +6,8 @@ use crate::ext_authz::HeaderValue;
 use crate::ext_authz::attribute_context::HttpRequest;
 use crate::v1::imported_key::Secret;
 use crate::v1::{
-    ConnectInstruction, CreateKeyResponse, ImportedKey, RenewKeyResponse, RenewTokenRequest, RenewTokenResponse,
-    RevealTokenResponse, RevokeTokenRequest, VerifyRequest,
+    ConnectInstruction, CreateKeyResponse, CreatePortalSessionResponse, ImportedKey, RenewKeyResponse,
+    RenewTokenRequest, RenewTokenResponse, RevealTokenResponse, RevokeTokenRequest, VerifyRequest,
 };
 
 /// Stands for a token: whether there is one is shown, its text is not.
@@ -84,6 +84,16 @@ impl fmt::Debug for RevealTokenResponse {
     }
 }
 
+impl fmt::Debug for CreatePortalSessionResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CreatePortalSessionResponse")
+            .field("url", &redacted(&self.url))
+            .field("url_expire_time", &self.url_expire_time)
+            .field("expire_time", &self.expire_time)
+            .finish()
+    }
+}
+
 impl fmt::Debug for ConnectInstruction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConnectInstruction")
@@ -154,6 +164,7 @@ mod tests {
             format!("{:?}", RenewTokenResponse { token: token.clone(), ..Default::default() }),
             format!("{:?}", RevokeTokenRequest { token: token.clone(), ..Default::default() }),
             format!("{:?}", RevealTokenResponse { token: token.clone() }),
+            format!("{:?}", CreatePortalSessionResponse { url: token.clone(), ..Default::default() }),
             format!("{:?}", ConnectInstruction { posix_command: token.clone(), ..Default::default() }),
             format!("{:?}", ConnectInstruction { powershell_command: token.clone(), ..Default::default() }),
             format!("{:?}", ConnectInstruction { cmd_command: token.clone(), ..Default::default() }),

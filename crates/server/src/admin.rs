@@ -16,6 +16,7 @@ mod listing;
 mod mutate;
 mod operations;
 mod parts;
+pub(crate) mod portal;
 mod presented;
 mod replay;
 mod revoke_keys;

@@ -7,3 +7,4 @@
 pub(crate) mod call;
 pub(crate) mod credential;
 pub(crate) mod permit;
+pub(crate) mod portal;

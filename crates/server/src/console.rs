@@ -10,6 +10,8 @@
 //!   ends with the key of its caller.
 //! - A change needs a POST from this site with the form token of the session ([`origin`]).
 //!
+//! - A portal session ([`portal`]) is the same for one user of a product: its caller's rights, narrowed to one account.
+//!
 //! To add a page: a template, a module in `pages`, and its route in [`router`].
 
 mod admit;
@@ -22,6 +24,7 @@ mod frame;
 mod notice;
 mod origin;
 mod pages;
+mod portal;
 mod router;
 mod session;
 mod shared;

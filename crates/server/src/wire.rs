@@ -22,6 +22,7 @@ pub(crate) mod key;
 mod mask;
 pub(crate) mod methods;
 pub(crate) mod page;
+pub(crate) mod portal;
 pub(crate) mod propagation;
 pub(crate) mod revision;
 pub(crate) mod time;

@@ -85,6 +85,11 @@ mod sqlite {
     }
 
     #[test]
+    fn a_product_sends_its_users_to_a_portal_as_its_page_says() {
+        assert_right("docs/console.md", &marked(&read("docs/console.md"), "portal"));
+    }
+
+    #[test]
     fn a_client_in_python_is_written_as_its_page_says() {
         assert_right("docs/clients/python.md", &read("docs/clients/python.md"));
     }

@@ -77,11 +77,17 @@ fn table(events: &[AuditEvent], now: i64) -> Table {
             plain(name(event.action())),
             plain(&event.account),
             plain(&event.key_id),
-            plain(&event.actor),
+            plain(by(event)),
             plain(exactly_when(event.time.as_ref(), now)),
         ]);
     }
     table
+}
+
+/// The caller, and the user for whom it acted in a portal session.
+fn by(event: &AuditEvent) -> String {
+    let AuditEvent { actor, subject, .. } = event;
+    if subject.is_empty() { actor.clone() } else { format!("{actor} for {subject}") }
 }
 
 /// `ACTION_CREATE_KEY` is `create-key`.

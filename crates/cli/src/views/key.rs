@@ -48,7 +48,10 @@ pub(crate) fn record(key: &Key, now: i64) -> Table {
     let labels: Vec<_> = key.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
     table.pair("labels", plain(labels.join(" ")));
     table.pair("networks", plain(key.allowed_networks.join(" ")));
-    table.pair("created", plain(format!("{} by {}", exactly_when(key.create_time.as_ref(), now), key.created_by)));
+    let user =
+        if key.created_by_subject.is_empty() { String::new() } else { format!(" for {}", key.created_by_subject) };
+    let created = exactly_when(key.create_time.as_ref(), now);
+    table.pair("created", plain(format!("{created} by {}{user}", key.created_by)));
     table.pair("changed", plain(exactly_when(key.update_time.as_ref(), now)));
     table.pair("expires", expiry_exactly(key, now));
     table.pair("last used", plain(last_used(key, now)));

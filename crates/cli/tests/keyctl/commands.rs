@@ -174,6 +174,22 @@ fn a_key_is_revoked_and_renewed_by_its_token() {
 }
 
 #[test]
+fn a_link_to_a_portal_is_printed() {
+    let keyctl = Keyctl::start();
+    keyctl.key("ci");
+    let create = ["portal", "create", "--account", "acme", "--subject", "ada@example.com"];
+    let more = ["--may", "create,revoke", "--lifetime", "30m"];
+    let url = keyctl.value("url", &[&create[..], &more].concat());
+    assert!(url.contains("/console/enter?code="), "{url}");
+    let json = keyctl.run(&[&create[..], &["--output", "json"]].concat()).with(0).json();
+    assert!(json["url"].is_string() && json["urlExpireTime"].is_string() && json["expireTime"].is_string(), "{json}");
+    let audit = keyctl.done(&["audit", "--action", "create-portal-session"]);
+    assert!(audit.lines().nth(1).unwrap().contains(" for ada@example.com "), "{audit}");
+    keyctl.run(&[&create[..], &["--may", "everything"]].concat()).with(2).says("create, update");
+    keyctl.run(&[&create[..], &["--lifetime", "13h"]].concat()).with(2).says("lifetime");
+}
+
+#[test]
 fn a_key_is_created_with_the_digest_of_a_token() {
     let keyctl = Keyctl::start();
     keyctl.done(&["accounts", "create", "acme"]);

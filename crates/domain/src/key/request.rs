@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::labels::Labels;
 use crate::access::{Network, ProjectAccess, Scope};
 use crate::account::ExpiryChoice;
-use crate::id::{Actor, KeyId};
+use crate::id::{Actor, KeyId, Subject};
 use crate::time::Timestamp;
 
 /// The fields of a new key.
@@ -31,6 +31,8 @@ pub struct NewKey {
     pub disabled: bool,
     /// The caller that creates the key.
     pub created_by: Actor,
+    /// The user for whom the caller creates it, in a portal session.
+    pub created_by_subject: Option<Subject>,
 }
 
 /// A change to a key. A field that is None stays unchanged.

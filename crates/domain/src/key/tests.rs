@@ -40,6 +40,7 @@ fn new_key(expiry: ExpiryChoice) -> NewKey {
         expiry,
         disabled: false,
         created_by: Actor::bootstrap(),
+        created_by_subject: None,
     }
 }
 

@@ -301,6 +301,7 @@ pub(crate) mod tests {
             expiry: ExpiryChoice::Never,
             disabled: false,
             created_by: Actor::bootstrap(),
+            created_by_subject: None,
         };
         Key::create(&account(false), new, minted(byte), NOW, Revision(2)).unwrap()
     }

@@ -447,7 +447,16 @@ mod tests {
         };
         tx.insert_account(&account).await.unwrap();
         let (actor, action) = (Actor::bootstrap(), Change::CreateAccount);
-        let event = AuditEvent { actor, action, account: id, key_id: None, request: None, before: None, after: None };
+        let event = AuditEvent {
+            actor,
+            subject: None,
+            action,
+            account: id,
+            key_id: None,
+            request: None,
+            before: None,
+            after: None,
+        };
         tx.commit(event).await.unwrap();
     }
 

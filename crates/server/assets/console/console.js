@@ -62,6 +62,7 @@ const prepare = (root) => {
       form.dataset.sent = "yes";
     });
   }
+  for (const form of root.querySelectorAll("form[data-send]")) form.requestSubmit();
   for (const form of root.querySelectorAll("form[data-keeps]")) {
     form.addEventListener("submit", () => { form.dataset.leaving = "yes"; unsaved.leaving = true; });
   }

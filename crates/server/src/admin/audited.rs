@@ -2,7 +2,7 @@
 
 use key_authority_domain::account::Account;
 use key_authority_domain::audit::{Action, LoggedEvent};
-use key_authority_domain::id::{AccountId, KeyId};
+use key_authority_domain::id::{AccountId, KeyId, Subject};
 use key_authority_domain::key::Key;
 use key_authority_domain::snapshot;
 use key_authority_domain::time::Timestamp;
@@ -61,12 +61,14 @@ pub(super) struct AuditRecord {
     pub(super) is_preparation: bool,
     /// The action, if it differs from the action of the call.
     pub(super) action: Option<Action>,
+    /// The user for whom a portal session is. The user of a change is that of the session in which it is made.
+    pub(super) subject: Option<Subject>,
 }
 
 impl AuditRecord {
     /// A record of a change to an account, without snapshots.
     pub(super) fn of_account(account: AccountId) -> Self {
-        Self { account, key_id: None, before: None, after: None, is_preparation: false, action: None }
+        Self { account, key_id: None, before: None, after: None, is_preparation: false, action: None, subject: None }
     }
 
     fn of<T: Audited>(item: &T, before: Option<String>, after: Option<String>) -> Self {

@@ -32,15 +32,22 @@ pub(crate) struct Admin {
     pub(super) replica: Arc<ReplicaState>,
     pub(super) keyring: Arc<Keyring>,
     pub(super) imports: ImportQueue,
+    /// The address of the console, as browsers reach it, without a path; `None` without a console.
+    pub(super) console_url: Option<String>,
     metrics: SharedMetrics,
 }
 
 impl Admin {
     /// Makes the context of two stores of the same database: the first one for reads, the second one for changes.
     #[must_use]
-    pub(crate) fn new((store, changes): (Store, Store), replica: Arc<ReplicaState>, metrics: SharedMetrics) -> Self {
+    pub(crate) fn new(
+        (store, changes): (Store, Store),
+        replica: Arc<ReplicaState>,
+        console_url: Option<String>,
+        metrics: SharedMetrics,
+    ) -> Self {
         let keyring = Arc::clone(store.keyring());
-        Self { store, changes, replica, keyring, imports: ImportQueue::default(), metrics }
+        Self { store, changes, replica, keyring, imports: ImportQueue::default(), console_url, metrics }
     }
 
     /// Waits until every replica enforces a committed change, but only until shortly before the call's deadline.

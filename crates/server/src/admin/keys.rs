@@ -5,7 +5,7 @@ use std::time::Duration;
 use key_authority_domain::account::{Account, ExpiryChoice};
 use key_authority_domain::audit::{Action, IdempotencyKey, LoggedEvent};
 use key_authority_domain::id::{Actor, KeyId};
-use key_authority_domain::key::Key;
+use key_authority_domain::key::{Key, NewKey};
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::Token;
 use key_authority_proto::v1;
@@ -113,7 +113,9 @@ impl Admin {
             None => KeyId::generate(entropy::fill)?,
         };
         let NewSecret { token, secret } = self.new_secret(tx, account, &id, 1, spec.digest.as_ref()).await?;
-        let new = spec.into_new_key(id, permit.actor().clone());
+        let author = permit.author();
+        let created_by_subject = author.subject().cloned();
+        let new = NewKey { created_by_subject, ..spec.into_new_key(id, author.actor) };
         let key = Key::create(account, new, secret, tx.now(), tx.revision())?;
         permit.check_grant(&key)?;
         check_room(tx, account, None, &key).await?;

@@ -96,16 +96,20 @@ impl Admin {
             tx.commit_unchanged().await?;
             return Ok(Mutated { result, change: Some(of_event(&logged)) });
         }
-        let actor = permit.actor().clone();
+        let author = permit.author();
         let (tx, result, record) = change(tx, permit).await?;
         let Some(record) = record.into() else {
             tx.commit_unchanged().await?;
             return Ok(Mutated { result, change: None });
         };
-        let AuditRecord { account, key_id, before, after, is_preparation, action: other } = record;
+        let AuditRecord { account, key_id, before, after, is_preparation, action: other, subject } = record;
         let request = request_keys.first().filter(|_| !is_preparation).cloned();
         let action = other.unwrap_or(action);
-        let committed = tx.commit(AuditEvent { actor, action, account, key_id, request, before, after }).await?;
+        author.check_action(action)?;
+        let subject = author.subject().cloned().or(subject);
+        let actor = author.actor;
+        let event = AuditEvent { actor, subject, action, account, key_id, request, before, after };
+        let committed = tx.commit(event).await?;
         Ok(Mutated { result, change: Some(of_commit(&committed)) })
     }
 

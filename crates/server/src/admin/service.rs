@@ -17,7 +17,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::Stream;
+use key_authority_domain::account::Account;
 use key_authority_domain::permission::Permission;
+use key_authority_domain::portal::PortalAction;
 use key_authority_proto::v1;
 use key_authority_proto::v1::key_authority_server::KeyAuthority;
 use tonic::{Request, Response, Status, Streaming};
@@ -25,6 +27,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::context::Admin;
 use super::import_stream::ImportStream;
 use crate::auth::call::{CallAuthorizer, CallContext};
+use crate::auth::portal::PortalGrant;
 
 /// The service. Clones share one state.
 #[derive(Clone)]
@@ -37,6 +40,22 @@ impl AdminService {
     /// Serves `admin` to the callers that `calls` authorizes.
     pub(crate) fn new(admin: Arc<Admin>, calls: CallAuthorizer) -> Self {
         Self { admin, calls }
+    }
+
+    /// Starts the portal session of a code, whose credential is in `context`. Returns its account.
+    ///
+    /// # Errors
+    /// `ALREADY_EXISTS` if it has started before.
+    pub(crate) async fn start_portal_session(
+        &self,
+        context: &CallContext,
+        grant: &PortalGrant,
+    ) -> Result<Account, Status> {
+        let outcome = match self.calls.authorize(context, &PortalAction::READS) {
+            Ok(call) => self.admin.start_portal_session(&call, grant).await,
+            Err(error) => Err(error),
+        };
+        self.calls.answer(context, outcome)
     }
 }
 
@@ -233,6 +252,13 @@ impl KeyAuthority for AdminService {
         request: Request<v1::ListAuditEventsRequest>,
     ) -> Result<Response<v1::ListAuditEventsResponse>, Status> {
         admin!(self, request, [AuditRead], list_audit_events)
+    }
+
+    async fn create_portal_session(
+        &self,
+        request: Request<v1::CreatePortalSessionRequest>,
+    ) -> Result<Response<v1::CreatePortalSessionResponse>, Status> {
+        admin!(self, request, [PortalWrite], create_portal_session)
     }
 
     async fn await_revision(

@@ -10,6 +10,8 @@ use key_authority_domain::secret::Keyring;
 use key_authority_domain::token::{Token, TokenDigest};
 use key_authority_http_credential::{self as http_credential, Scheme};
 
+use super::portal::PortalGrant;
+
 /// The claimed identity of a caller. It can be authorized repeatedly: a stream authorizes it for every message.
 #[derive(Debug, Clone)]
 pub struct Credential {
@@ -19,6 +21,8 @@ pub struct Credential {
     pub(super) address: Option<IpAddr>,
     /// The key that the token must belong to, if the caller names one.
     pub(super) key_id: Option<Arc<str>>,
+    /// The portal session for which the caller's rights are narrowed.
+    pub(super) portal: Option<Arc<PortalGrant>>,
 }
 
 impl Credential {
@@ -28,12 +32,17 @@ impl Credential {
     /// When the text is no token of the authority.
     pub(crate) fn of_token(keyring: &Keyring, token: &str, address: Option<IpAddr>) -> Authentication {
         let token = Token::parse(token).map_err(|_malformed| UNKNOWN)?;
-        Ok(Self { digests: Some(keyring.digests(token).collect()), address, key_id: None })
+        Ok(Self { digests: Some(keyring.digests(token).collect()), address, key_id: None, portal: None })
     }
 
     /// Makes the credential of a session, which keeps the digests of a token that was presented before.
     pub(crate) fn of_session(digests: Arc<[TokenDigest]>, address: Option<IpAddr>) -> Self {
-        Self { digests: Some(digests), address, key_id: None }
+        Self { digests: Some(digests), address, key_id: None, portal: None }
+    }
+
+    /// Makes the credential of a portal session: that of its caller, narrowed.
+    pub(crate) fn of_portal(grant: Arc<PortalGrant>) -> Self {
+        Self { digests: Some(Arc::new([grant.caller])), address: grant.address, key_id: None, portal: Some(grant) }
     }
 
     /// Returns the digests of the token under each version of the authority secret; `None` without a token.
@@ -72,6 +81,8 @@ pub struct Unauthenticated(pub(crate) &'static str);
 
 /// The error for a token that belongs to no caller.
 pub(super) const UNKNOWN: Unauthenticated = Unauthenticated("the caller's token is not valid");
+/// The error for a portal session whose caller may not have it any more.
+pub(super) const PORTAL_ENDED: Unauthenticated = Unauthenticated("the portal session has ended");
 /// The error for a call without a token.
 pub(super) const MISSING: Unauthenticated = Unauthenticated("the authorization header is missing");
 const NOT_BEARER: Unauthenticated = Unauthenticated("the authorization header is not of the form Bearer <token>");
@@ -114,7 +125,7 @@ impl Authenticator {
     pub(crate) fn authenticate_by(&self, headers: &HeaderMap, place: CallerToken) -> Authentication {
         let mut values = headers.get_all(place.header()).iter();
         let Some(value) = values.next() else {
-            return Ok(Credential { digests: None, address: self.address, key_id: None });
+            return Ok(Credential { digests: None, address: self.address, key_id: None, portal: None });
         };
         if values.next().is_some() {
             return Err(SEVERAL);

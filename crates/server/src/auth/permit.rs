@@ -7,13 +7,16 @@
 //! something, by the transaction that does it. A caller that is revoked while its calls wait for the lock changes
 //! nothing.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use key_authority_domain::access::{Access, ProjectAccess};
-use key_authority_domain::id::{AccountId, Actor, SYSTEM_ACCOUNT};
+use key_authority_domain::audit::Action;
+use key_authority_domain::id::{AccountId, Actor, SYSTEM_ACCOUNT, Subject};
 use key_authority_domain::key::Key;
 use key_authority_domain::permission::Permission;
+use key_authority_domain::portal::PortalAction;
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::TokenDigest;
 use key_authority_domain::verdict::{KeyFacts, Question, Verdict, decide};
@@ -23,7 +26,8 @@ use key_authority_storage::caller_read::StoredCaller;
 use key_authority_storage::page::AccountScope;
 use key_authority_storage::read_tx::ReadTx;
 
-use super::credential::{Authentication, Credential, MISSING, UNKNOWN, Unauthenticated};
+use super::credential::{Authentication, Credential, MISSING, PORTAL_ENDED, UNKNOWN, Unauthenticated};
+use super::portal::PortalGrant;
 use crate::rpc::errors::{GrantExcess, RpcError};
 
 impl From<Unauthenticated> for RpcError {
@@ -40,6 +44,8 @@ pub struct Permit {
     /// The permissions of the call; any of them is enough.
     permissions: &'static [Permission],
     address: Option<IpAddr>,
+    /// The portal session, and what it leaves of the caller's access.
+    portal: Option<(Arc<PortalGrant>, Access)>,
 }
 
 impl Permit {
@@ -67,31 +73,88 @@ impl Permit {
     /// `UNAUTHENTICATED` or `PERMISSION_DENIED` if the caller's key has ended or has lost the permission.
     pub async fn authorize_in(&self, tx: &ReadTx) -> Result<TxPermit, RpcError> {
         let holder = self.holder.as_ref().ok_or(MISSING)?;
-        let caller = tx.caller(holder.digest()).await?.ok_or(UNKNOWN)?;
+        let mut caller = tx.caller(holder.digest()).await?.ok_or(UNKNOWN)?;
+        let portal = self.portal.as_ref().map(|(grant, _)| Arc::clone(grant));
+        if let Some(grant) = &portal {
+            caller.access = narrow(&caller.access, grant, tx.now())?;
+        }
         check_permissions(&caller.facts(), self.permissions, (None, self.address), tx.now())?;
-        Ok(TxPermit { actor: Actor::from(&caller.key_id), caller })
+        Ok(TxPermit { author: Author { actor: Actor::from(&caller.key_id), portal }, caller })
+    }
+
+    /// Returns the digest of the token that the caller presented, and its address.
+    ///
+    /// # Errors
+    /// When the caller is anonymous.
+    pub(crate) fn presented(&self) -> Result<(TokenDigest, Option<IpAddr>), RpcError> {
+        let holder = self.holder.as_ref().ok_or(MISSING)?;
+        Ok((*holder.digest(), self.address))
     }
 }
 
 impl Rights for Permit {
     /// `None` for an anonymous caller, which may only verify, on all accounts.
     fn access(&self) -> Option<&Access> {
-        self.holder.as_ref().map(|holder| holder.access())
+        match &self.portal {
+            Some((_, narrowed)) => Some(narrowed),
+            None => self.holder.as_ref().map(|holder| holder.access()),
+        }
     }
 }
 
 /// The right to do one thing, as decided inside a transaction. Only [`Permit::authorize_in`] makes one. Writing an
 /// event and checking a grant require it.
 pub struct TxPermit {
-    actor: Actor,
+    author: Author,
     caller: StoredCaller,
+}
+
+/// The author of an event: a caller, or a user for whom it acts in a portal session.
+#[derive(Debug, Clone)]
+pub(crate) struct Author {
+    pub(crate) actor: Actor,
+    portal: Option<Arc<PortalGrant>>,
+}
+
+impl Author {
+    /// Returns the user for whom the caller acts.
+    pub(crate) fn subject(&self) -> Option<&Subject> {
+        self.portal.as_ref().map(|grant| &grant.subject)
+    }
+
+    /// Checks that the author may leave an event of this kind in the log. For a portal session this is the rule, whatever
+    /// led here; for others, the permissions of the call are.
+    ///
+    /// # Errors
+    /// `PERMISSION_MISSING`.
+    pub(crate) fn check_action(&self, action: Action) -> Result<(), RpcError> {
+        match &self.portal {
+            Some(grant) if !PortalAction::allows(&grant.may, action) => Err(RpcError::PortalMayNot),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl TxPermit {
     /// Returns the caller, for the audit log.
     #[must_use]
     pub fn actor(&self) -> &Actor {
-        &self.actor
+        &self.author.actor
+    }
+
+    /// Returns the author of events that the permit allows.
+    pub(crate) fn author(&self) -> Author {
+        self.author.clone()
+    }
+
+    /// Checks that the caller may let a user do this, and returns the end of the presented token: a portal session is no
+    /// more than its caller, and does not outlive it.
+    ///
+    /// # Errors
+    /// `GRANT_EXCEEDS_CALLER`.
+    pub fn check_portal(&self, may: &BTreeSet<PortalAction>) -> Result<Option<Timestamp>, RpcError> {
+        let exceeding: Vec<_> = may.iter().copied().filter(|action| !action.is_held_by(&self.caller.access)).collect();
+        if exceeding.is_empty() { Ok(self.caller.token_end()) } else { Err(RpcError::PortalExceedsCaller(exceeding)) }
     }
 
     /// Checks that a key of account `system` has no more rights than the caller: before it is changed or ended, and
@@ -181,6 +244,12 @@ pub(crate) trait Rights {
     }
 }
 
+/// Returns the access of a portal session, as long as its caller may have it.
+fn narrow(held: &Access, grant: &PortalGrant, now: Timestamp) -> Result<Access, RpcError> {
+    let narrowed = PortalAction::narrow(held, &grant.account, &grant.may).filter(|_| !now.is_past(Some(grant.end)));
+    narrowed.ok_or_else(|| PORTAL_ENDED.into())
+}
+
 /// Decides whether a caller's key has any of the `permissions`; when it has none, the error lists them all. Both the
 /// check at arrival and the one inside a transaction use this function.
 fn check_permissions(
@@ -239,7 +308,7 @@ impl Authorizer {
     /// # Errors
     /// `UNAUTHENTICATED`, or [`RpcError::NoLease`].
     pub fn identify(&self, caller: &Authentication) -> Result<(), RpcError> {
-        let Credential { digests, address, key_id } = caller.as_ref().map_err(|error| *error)?;
+        let Credential { digests, address, key_id, portal: _ } = caller.as_ref().map_err(|error| *error)?;
         let Some(digests) = digests else {
             return if self.anonymous_verify { Ok(()) } else { Err(MISSING.into()) };
         };
@@ -293,18 +362,24 @@ impl Authorizer {
         caller: &Authentication,
         permissions: &'static [Permission],
     ) -> Result<Permit, RpcError> {
-        let &Credential { ref digests, address, ref key_id } = caller.as_ref().map_err(|error| *error)?;
+        let &Credential { ref digests, address, ref key_id, ref portal } = caller.as_ref().map_err(|error| *error)?;
         let Some(digests) = digests else {
             return if self.anonymous_verify && permissions == [Permission::Verify] {
-                Ok(Permit { holder: None, lease: self.replica.lease_proof()?, permissions, address })
+                Ok(Permit { holder: None, lease: self.replica.lease_proof()?, permissions, address, portal: None })
             } else {
                 Err(MISSING.into())
             };
         };
         let lease = self.replica.lease_proof()?;
         let key = self.find(lease, digests)?;
-        check_permissions(&key.facts(), permissions, (key_id.as_deref(), address), lease.now())?;
+        let narrow = |grant: &Arc<PortalGrant>| {
+            Ok::<_, RpcError>((Arc::clone(grant), narrow(key.access(), grant, lease.now())?))
+        };
+        let portal = portal.as_ref().map(narrow).transpose()?;
+        let access = portal.as_ref().map_or(key.access(), |(_, narrowed)| narrowed);
+        let facts = KeyFacts { access, ..key.facts() };
+        check_permissions(&facts, permissions, (key_id.as_deref(), address), lease.now())?;
         self.replica.note_use(&key, lease.now());
-        Ok(Permit { holder: Some(key), lease, permissions, address })
+        Ok(Permit { holder: Some(key), lease, permissions, address, portal })
     }
 }

@@ -7,7 +7,7 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use tonic::Code;
@@ -18,11 +18,12 @@ use super::fields::{Fields, query};
 use super::notice::Notice;
 use super::origin::is_from_elsewhere;
 use super::pages::errors;
+use super::portal;
 use super::session::{self, Session};
 use super::shared::Shared;
 use super::sign_in::{self, Prompt};
 use super::visit::Visit;
-use crate::auth::credential::{Authentication, Credential};
+use crate::auth::credential::Authentication;
 use crate::auth::permit::Permit;
 use crate::http::Session as Connected;
 
@@ -41,11 +42,12 @@ pub(super) async fn admit(
     let (parts, body) = request.into_parts();
     let arrival = Arrival::new(shared, connected, &parts.headers);
     let session = arrival.session(&parts.headers);
-    let Some((session, digests)) = session.and_then(|session| Some((session.clone(), session.digests()?))) else {
+    let address = arrival.connected.connection.peer.address();
+    let known = session.and_then(|session| session.credential(address).map(|credential| (session, credential)));
+    let Some((session, credential)) = known else {
         return signed_out(&arrival, &parts, body, Prompt::Required).await;
     };
-    let address = arrival.connected.connection.peer.address();
-    let authentication: Authentication = Ok(Credential::of_session(digests, address));
+    let authentication: Authentication = Ok(credential);
     match arrival.authorize(&authentication) {
         Ok(permit) => {
             arrival.connected.connection.place.promote();
@@ -94,7 +96,12 @@ async fn enter(
         shared: Arc::clone(&arrival.shared),
     });
     parts.extensions.insert(Arc::clone(&visit));
-    let mut response = next.run(Request::from_parts(parts.clone(), Body::empty())).await;
+    let is_shown = visit.session.portal().is_none() || is_for_portals(parts.uri.path());
+    let mut response = if is_shown {
+        next.run(Request::from_parts(parts.clone(), Body::empty())).await
+    } else {
+        Failure::no_page().into_response()
+    };
     if let Some(failure) = response.extensions_mut().remove::<Failure>() {
         if failure.is_unauthenticated() {
             let kept = Body::from(visit.fields.encoded_without(&[]));
@@ -116,10 +123,27 @@ async fn enter(
     response
 }
 
+/// Whether a portal session has this page. The calls behind the pages have the same limits; this leaves out what would
+/// only be empty.
+fn is_for_portals(path: &str) -> bool {
+    let is_below = |folder: &str| path.strip_prefix(folder).is_some_and(|rest| !rest.is_empty());
+    ["/console/", "/console/sign-out", "/console/wait"].contains(&path)
+        || is_below("/console/accounts/")
+        || is_below("/console/keys/")
+}
+
 /// Answers somebody who is not signed in.
 async fn signed_out(arrival: &Arrival, parts: &Parts, body: Body, prompt: Prompt) -> Response {
     let path = parts.uri.path_and_query().map_or("/console/", |path| path.as_str());
     let by_script = parts.headers.contains_key(&BY_HTMX);
+    if arrival.is_of_portal(&parts.headers) {
+        let mut response = portal::ended(arrival.is_secure);
+        if by_script {
+            *response.status_mut() = StatusCode::OK;
+            response.headers_mut().insert(HTMX_REDIRECT, HeaderValue::from_static(portal::LEFT_PATH));
+        }
+        return response;
+    }
     if parts.method == Method::POST && !by_script {
         // A form of another site must not be offered as one's own.
         let is_own = parts.headers.get("sec-fetch-site").is_some_and(|site| site == "same-origin");

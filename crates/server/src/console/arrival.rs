@@ -55,6 +55,11 @@ impl Arrival {
         (!self.shared.ended.contains(&session)).then_some(session)
     }
 
+    /// Whether the request is of a portal session, even of one that is over.
+    pub(super) fn is_of_portal(&self, headers: &HeaderMap) -> bool {
+        Session::is_of_portal(&self.shared.keyring, headers, self.is_secure)
+    }
+
     /// Returns the session of the sign-in page.
     pub(super) fn sign_in_session(&self, headers: &HeaderMap) -> Option<Session> {
         Session::open_sign_in(&self.shared.keyring, headers, self.is_secure, self.now)

@@ -57,6 +57,11 @@ impl Failure {
         self.code == Code::Unavailable || (self.code == Code::DeadlineExceeded && self.pending_revision().is_none())
     }
 
+    /// Whether the server or the database failed, and no refusal.
+    pub(super) fn is_fault(&self) -> bool {
+        matches!(self.code, Code::Internal | Code::DataLoss | Code::Unknown)
+    }
+
     /// Returns the revision of a change that is committed, but not confirmed by every replica.
     pub(super) fn pending_revision(&self) -> Option<u64> {
         if self.reason != "PROPAGATION_PENDING" {

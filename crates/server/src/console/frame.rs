@@ -20,8 +20,10 @@ pub(super) struct Frame {
     pub(super) links: Vec<Link>,
     /// Who is signed in; empty for nobody.
     pub(super) who: String,
-    /// The person of a product for whom the page is; empty for an operator.
+    /// The user of a product for whom the page is; empty for an operator.
     pub(super) subject: String,
+    /// What the account of that user is called.
+    pub(super) account_name: String,
     pub(super) form_token: String,
     pub(super) notice: Option<Notice>,
     /// The page, for forms that return to it.
@@ -32,12 +34,13 @@ pub(super) struct Frame {
 impl Frame {
     /// The frame of a page for somebody who is signed in.
     pub(super) fn new(visit: &Visit, title: impl Into<String>) -> Self {
+        let portal = visit.session.portal();
         let wanted = [
             ("/console/accounts", "Accounts", visit.has(Permission::AccountsRead)),
             ("/console/audit", "Audit", visit.has(Permission::AuditRead)),
             ("/console/replicas", "Replicas", visit.has(Permission::Operate)),
         ];
-        let links = wanted.into_iter().filter(|(_, _, may)| *may).map(|(href, label, _)| {
+        let links = wanted.into_iter().filter(|(_, _, may)| *may && portal.is_none()).map(|(href, label, _)| {
             let path = visit.path.split('?').next().unwrap_or_default();
             Link { href, label, is_current: path == href }
         });
@@ -45,7 +48,8 @@ impl Frame {
             title: title.into(),
             links: links.collect(),
             who: visit.who(),
-            subject: String::new(),
+            subject: portal.map(|portal| portal.grant.subject.as_str().to_owned()).unwrap_or_default(),
+            account_name: portal.map(|portal| portal.account_name.clone()).unwrap_or_default(),
             form_token: visit.session.form_token(),
             notice: visit.notice.clone(),
             path: visit.path.clone(),
@@ -60,6 +64,7 @@ impl Frame {
             links: Vec::new(),
             who: String::new(),
             subject: String::new(),
+            account_name: String::new(),
             form_token: session.map(Session::form_token).unwrap_or_default(),
             notice: None,
             path: String::new(),

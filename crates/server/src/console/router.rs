@@ -13,7 +13,8 @@ use super::admit::admit;
 use super::answer::redirect;
 use super::pages::{accounts, audit, connect, create, errors, key, key_actions, keys, renew, replicas};
 use super::shared::{ConsoleSettings, Shared};
-use super::{assets, sign_in};
+use super::{assets, portal, sign_in};
+use crate::admin::portal::ENTER_PATH;
 
 /// What pages may load and do: nothing but what this console serves.
 const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
@@ -47,6 +48,8 @@ pub(crate) fn routes(settings: ConsoleSettings) -> Router {
     let open = Router::new()
         .route("/console", get(async || redirect("/console/")))
         .route("/console/sign-in", get(sign_in::ask).post(sign_in::submit))
+        .route(ENTER_PATH, get(portal::ask).post(portal::submit))
+        .route(portal::LEFT_PATH, get(portal::left))
         .with_state(shared);
     pages.merge(open).merge(assets::routes()).layer(from_fn(protect))
 }

@@ -5,6 +5,7 @@
 //! the key of its caller.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,8 +18,12 @@ use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::TokenDigest;
 use serde::{Deserialize, Serialize};
 
+use crate::auth::credential::Credential;
+use crate::auth::portal::PortalGrant;
 use crate::entropy::{self, EntropyError};
 
+/// The first page, from which each visitor is led to the own one.
+pub(super) const HOME: &str = "/console/";
 /// The time after which a session without requests ends.
 const IDLE_MAX: Duration = Duration::from_mins(30);
 /// The time after which every session ends.
@@ -65,6 +70,16 @@ enum Who {
     Nobody,
     /// The holder of the token with these digests, one for each version of the authority secret.
     Operator(Vec<[u8; 32]>),
+    /// The user of a product.
+    Portal(Portal),
+}
+
+/// The user of a product, and what its backend allows it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Portal {
+    pub(super) grant: PortalGrant,
+    /// What the account was called when the session began.
+    pub(super) account_name: String,
 }
 
 impl Session {
@@ -78,17 +93,30 @@ impl Session {
         Self::begin(now, Who::Operator(digests.iter().map(|digest| digest.0).collect()))
     }
 
+    /// Begins the session of a user of a product.
+    pub(super) fn of_portal(now: Timestamp, grant: PortalGrant, account_name: &str) -> Result<Self, EntropyError> {
+        Self::begin(now, Who::Portal(Portal { grant, account_name: account_name.to_owned() }))
+    }
+
     fn begin(now: Timestamp, who: Who) -> Result<Self, EntropyError> {
         let now = now.micros();
         Ok(Self { id: entropy::bytes()?, form: entropy::bytes()?, begun: now, seen: now, who })
     }
 
-    /// Returns the digests of the caller's token; `None` if nobody has signed in.
-    pub(super) fn digests(&self) -> Option<Arc<[TokenDigest]>> {
+    /// Returns the credential of the caller, at this address; `None` if nobody has signed in.
+    pub(super) fn credential(&self, address: Option<IpAddr>) -> Option<Credential> {
         match &self.who {
             Who::Nobody => None,
-            Who::Operator(digests) => Some(digests.iter().copied().map(TokenDigest).collect()),
+            Who::Operator(digests) => {
+                Some(Credential::of_session(digests.iter().copied().map(TokenDigest).collect(), address))
+            }
+            Who::Portal(portal) => Some(Credential::of_portal(Arc::new(portal.grant.clone()))),
         }
+    }
+
+    /// Returns the user of a product, if this is a portal session.
+    pub(super) fn portal(&self) -> Option<&Portal> {
+        if let Who::Portal(portal) = &self.who { Some(portal) } else { None }
     }
 
     /// Returns the token that each form of the session contains.
@@ -106,7 +134,9 @@ impl Session {
     fn is_over(&self, now: Timestamp) -> bool {
         let begun = Timestamp::from_micros(self.begun);
         let seen = Timestamp::from_micros(self.seen);
-        now.is_past(Some(begun.after(AGE_MAX))) || now.is_past(Some(seen.after(IDLE_MAX)))
+        now.is_past(Some(begun.after(AGE_MAX)))
+            || now.is_past(Some(seen.after(IDLE_MAX)))
+            || now.is_past(self.portal().map(|portal| portal.grant.end))
     }
 
     /// Records a request at this time. Returns whether the cookie has to be written again.
@@ -120,8 +150,13 @@ impl Session {
 
     /// Opens the session of a request by somebody who has signed in.
     pub(super) fn open(keyring: &Keyring, headers: &HeaderMap, is_secure: bool, now: Timestamp) -> Option<Self> {
-        let session = Self::open_by(NAME, keyring, headers, is_secure, now)?;
-        (!session.is_of_nobody()).then_some(session)
+        let session = Self::open_by(NAME, keyring, headers, is_secure)?;
+        (!session.is_of_nobody() && !session.is_over(now)).then_some(session)
+    }
+
+    /// Whether a request is of a portal session, even of one that is over.
+    pub(super) fn is_of_portal(keyring: &Keyring, headers: &HeaderMap, is_secure: bool) -> bool {
+        Self::open_by(NAME, keyring, headers, is_secure).is_some_and(|session| session.portal().is_some())
     }
 
     /// Opens the session of the sign-in page.
@@ -131,19 +166,19 @@ impl Session {
         is_secure: bool,
         now: Timestamp,
     ) -> Option<Self> {
-        Self::open_by(SIGN_IN_NAME, keyring, headers, is_secure, now).filter(Self::is_of_nobody)
+        let session = Self::open_by(SIGN_IN_NAME, keyring, headers, is_secure)?;
+        (session.is_of_nobody() && !session.is_over(now)).then_some(session)
     }
 
     fn is_of_nobody(&self) -> bool {
         matches!(self.who, Who::Nobody)
     }
 
-    fn open_by(name: Name, keyring: &Keyring, headers: &HeaderMap, is_secure: bool, now: Timestamp) -> Option<Self> {
+    fn open_by(name: Name, keyring: &Keyring, headers: &HeaderMap, is_secure: bool) -> Option<Self> {
         let sealed = cookie(headers, name.of(is_secure))?;
         let sealed = BASE64_URL_SAFE_NO_PAD.decode(sealed).ok()?;
         let opened = keyring.open(SEALED, &sealed).ok()?;
-        let session: Self = serde_json::from_slice(&opened).ok()?;
-        (!session.is_over(now)).then_some(session)
+        serde_json::from_slice(&opened).ok()
     }
 
     /// Returns the header that stores the session in the browser.
@@ -227,7 +262,7 @@ mod tests {
         let mut session = Session::of_operator(start, &[TokenDigest([3; 32])]).unwrap();
         let headers = headers(&session.cookie(&ring(), true).unwrap());
         let open = |now| Session::open(&ring(), &headers, true, now);
-        assert_eq!(open(start).unwrap().digests().unwrap().len(), 1);
+        assert!(open(start).unwrap().credential(None).is_some());
         assert!(open(start.after(IDLE_MAX)).is_none());
         assert!(!session.touch(start.after(Duration::from_secs(59))));
         let mut now = start;

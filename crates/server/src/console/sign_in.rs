@@ -16,6 +16,7 @@ use super::failure::Failure;
 use super::fields::Fields;
 use super::frame::Frame;
 use super::pages::errors;
+use super::portal;
 use super::session::{self, Session};
 use super::shared::Shared;
 use super::show;
@@ -210,7 +211,8 @@ fn too_many(seconds: u64) -> Response {
 /// `POST /console/sign-out`
 pub(super) async fn sign_out(Extension(visit): Extension<Arc<Visit>>) -> Response {
     visit.shared.ended.end(&visit.session);
-    let mut response = redirect("/console/sign-in?why=out");
+    let is_portal = visit.session.portal().is_some();
+    let mut response = redirect(if is_portal { portal::LEFT_PATH } else { "/console/sign-in?why=out" });
     response.headers_mut().append(header::SET_COOKIE, session::removal(visit.is_secure));
     response
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::Method;
 use key_authority_domain::permission::Permission;
+pub(super) use key_authority_domain::portal::PortalAction as Ability;
 use key_authority_domain::time::Timestamp;
 use key_authority_proto::v1::key_authority_server::KeyAuthority as _;
 use key_authority_proto::v1::{Account, GetAccountRequest, GetKeyRequest, Key};
@@ -20,29 +21,6 @@ use crate::auth::permit::{Permit, Rights as _};
 use crate::rpc::deadline::Deadline;
 use crate::rpc::errors::RpcError;
 use crate::transport::connection::ConnectionContext;
-
-/// What a visitor may do with keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ability {
-    Create,
-    Update,
-    Disable,
-    Renew,
-    Revoke,
-    Delete,
-    Reveal,
-}
-
-impl Ability {
-    /// Returns the permissions of which any is enough.
-    const fn permissions(self) -> &'static [Permission] {
-        match self {
-            Self::Create | Self::Update | Self::Disable | Self::Renew | Self::Delete => &[Permission::KeysWrite],
-            Self::Revoke => &[Permission::KeysWrite, Permission::KeysRevoke],
-            Self::Reveal => &[Permission::TokensReveal],
-        }
-    }
-}
 
 /// A request of somebody who is signed in.
 pub(super) struct Visit {
@@ -107,7 +85,8 @@ impl Visit {
 
     /// Whether the visitor may do this, with keys that it may see. The call itself is authorized again.
     pub(super) fn may(&self, ability: Ability) -> bool {
-        ability.permissions().iter().any(|permission| self.permit.has(*permission))
+        let is_allowed = self.session.portal().is_none_or(|portal| portal.grant.may.contains(&ability));
+        is_allowed && ability.permissions().iter().any(|permission| self.permit.has(*permission))
     }
 
     /// Whether the visitor has a permission.

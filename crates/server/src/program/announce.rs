@@ -39,9 +39,9 @@ pub(crate) fn announce(config: &Config, addresses: &Addresses, storage: StorageK
     if let Some(api) = addresses.api {
         let scheme = if config.tls.is_some() { "https" } else { "http" };
         writeln!(out, "  API         {api} ({scheme}://{api}/openapi.json)")?;
-        if config.console {
-            writeln!(out, "  console     {scheme}://{}/console/", browsable(api))?;
-        }
+    }
+    if let Some(console) = console_url(config, addresses) {
+        writeln!(out, "  console     {console}/console/")?;
     }
     writeln!(out, "  HTTP        {} (/metrics /livez /readyz)", addresses.http)?;
     writeln!(out, "  storage     {storage} {}", config.database.url)?;
@@ -61,6 +61,14 @@ pub(crate) fn known_as(address: SocketAddr) -> String {
     } else {
         address.to_string()
     }
+}
+
+/// Returns the address at which browsers reach the console, without a path; `None` without a console.
+#[must_use]
+pub(crate) fn console_url(config: &Config, addresses: &Addresses) -> Option<String> {
+    let api = addresses.api.filter(|_| config.console)?;
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    Some(config.public_url.clone().unwrap_or_else(|| format!("{scheme}://{}", browsable(api))))
 }
 
 /// Returns the address that a browser on this machine opens.

@@ -176,6 +176,7 @@ async fn make_root_key(tx: WriteTx<'_>, store: &Store, token: &Token) -> Result<
     tx.insert_key(&key).await?;
     let event = AuditEvent {
         actor: Actor::bootstrap(),
+        subject: None,
         action: Action::Bootstrap,
         account: account.id.clone(),
         key_id: Some(key.id.clone()),
@@ -217,6 +218,7 @@ fn root_key() -> Result<NewKey, BootstrapError> {
         expiry: ExpiryChoice::Never,
         disabled: false,
         created_by: Actor::bootstrap(),
+        created_by_subject: None,
     })
 }
 

@@ -101,6 +101,8 @@ pub struct Config {
     pub api_listen: Option<SocketAddr>,
     /// Whether the HTTP door has the console.
     pub console: bool,
+    /// The address at which browsers reach the console, without a path.
+    pub public_url: Option<String>,
     /// The networks of proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Network>,
     /// The file of the authority secret; `None` only for [`ConfigMode::Maintain`].
@@ -178,6 +180,7 @@ impl Config {
             http_listen,
             api_listen,
             console: !read.boolean("no-console", &settings.no_console),
+            public_url: read.origin("public-url", settings.public_url.as_deref()),
             trusted_proxies: read.networks("trusted-proxies", &settings.trusted_proxies),
             secret_file,
             bootstrap_token_file: read.path("bootstrap-token-file", settings.bootstrap_token_file.as_deref()),

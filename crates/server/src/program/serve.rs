@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::announce::{Addresses, announce, known_as};
+use super::announce::{Addresses, announce, console_url, known_as};
 use super::background::{first_lease, keep_health, keep_usage};
 use super::config::Config;
 use super::resources::Resources;
@@ -67,8 +67,9 @@ pub(crate) async fn serve(config: Config, telemetry: &Telemetry, shutdown: Shutd
     let (stop_calls, ended) = (CancellationToken::new(), CancellationToken::new());
     let (health, health_service) = Health::new();
     let stores = (resources.store.clone(), resources.changes.clone());
-    let server =
-        Server::new(&config, &resources.keyring, stores, &replica, &metrics, telemetry.tracer(), health_service);
+    let console_url = console_url(&config, &addresses);
+    let parts = (&resources.keyring, stores, &replica);
+    let server = Server::new(&config, parts, console_url, &metrics, telemetry.tracer(), health_service);
     let mut serving = JoinSet::new();
     serve_calls(&mut serving, &config, &server, listeners.calls, &stop_calls)?;
     let (tasks, stop_usage) = (TaskTracker::new(), CancellationToken::new());

@@ -48,12 +48,12 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Makes the components. `stores` are those for reads and for changes.
+    /// Makes the components. `stores` are those for reads and for changes; `console_url` is where browsers find the
+    /// console, if there is one.
     pub(super) fn new(
         config: &Config,
-        keyring: &Arc<Keyring>,
-        stores: (Store, Store),
-        replica: &Arc<ReplicaState>,
+        (keyring, stores, replica): (&Arc<Keyring>, (Store, Store), &Arc<ReplicaState>),
+        console_url: Option<String>,
         metrics: &SharedMetrics,
         tracer: CallTracer,
         health: HealthService,
@@ -62,7 +62,7 @@ impl Server {
         let authorizer = Arc::new(Authorizer::new(Arc::clone(replica), config.anonymous_verify));
         let verifier = Arc::new(Verifier::new(Arc::clone(replica), Arc::clone(&keyring), metrics.clone()));
         let calls = CallAuthorizer::new(Arc::clone(&authorizer), metrics.clone());
-        let admin = Arc::new(Admin::new(stores, Arc::clone(replica), metrics.clone()));
+        let admin = Arc::new(Admin::new(stores, Arc::clone(replica), console_url, metrics.clone()));
         Self {
             raw: Arc::new(verify::methods::methods(&authorizer, &verifier)),
             policy: CallPolicy::new(metrics.calls(), Deadlines::new(config.request_timeout), tracer.clone()),

@@ -6,6 +6,7 @@
 use key_authority_domain::id::{AccountId, KeyId, Revision};
 use key_authority_domain::permission::Permission;
 use key_authority_domain::policy_error::{ChangeError, PolicyError};
+use key_authority_domain::portal::PortalAction;
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::verdict::Verdict;
 use key_authority_replica::NoLease;
@@ -46,6 +47,17 @@ pub enum RpcError {
     /// A key of account `system` would exceed the rights of the caller.
     #[error("the grant exceeds the caller's key")]
     GrantExceedsCaller(GrantExcess),
+    /// A portal session would exceed the rights of the caller.
+    #[error("the portal session exceeds the caller's key")]
+    PortalExceedsCaller(Vec<PortalAction>),
+    /// A portal session may not do this.
+    #[error("the portal session may not do this")]
+    PortalMayNot,
+    /// There is no console, so there are no portal sessions.
+    #[error(
+        "this server has no console, so it has no portal sessions; start it with --api-listen, without --no-console"
+    )]
+    ConsoleOff,
     /// There is no such key, or the caller may not see it.
     #[error("the key was not found")]
     KeyNotFound,
@@ -217,6 +229,16 @@ fn permission_message(permissions: &[Permission]) -> String {
     }
 }
 
+/// Returns the message for a caller that may not allow these actions.
+fn portal_message(actions: &[PortalAction]) -> String {
+    let lacks = |action: &PortalAction| {
+        let names: Vec<_> = action.permissions().iter().map(|permission| format!("`{permission}`")).collect();
+        format!("{} needs {}", action.as_str(), names.join(" or "))
+    };
+    let lacks: Vec<_> = actions.iter().map(lacks).collect();
+    format!("the portal session may do what the caller's key may not: {}", lacks.join(", "))
+}
+
 impl From<Violations> for RpcError {
     fn from(violations: Violations) -> Self {
         Self::Invalid(violations)
@@ -258,9 +280,12 @@ impl RpcError {
             Self::Invalid(_) => (Code::InvalidArgument, "FIELD_INVALID"),
             Self::Unauthenticated(_) | Self::CallerEnded(_) => (Code::Unauthenticated, "CALLER_UNKNOWN"),
             Self::CallerNetworkDenied => (Code::PermissionDenied, "CALLER_NETWORK_DENIED"),
-            Self::PermissionMissing(_) => (Code::PermissionDenied, "PERMISSION_MISSING"),
+            Self::PermissionMissing(_) | Self::PortalMayNot => (Code::PermissionDenied, "PERMISSION_MISSING"),
             Self::NoAccounts => (Code::PermissionDenied, "CALLER_COVERS_NO_ACCOUNT"),
-            Self::GrantExceedsCaller(_) => (Code::PermissionDenied, "GRANT_EXCEEDS_CALLER"),
+            Self::GrantExceedsCaller(_) | Self::PortalExceedsCaller(_) => {
+                (Code::PermissionDenied, "GRANT_EXCEEDS_CALLER")
+            }
+            Self::ConsoleOff => (Code::FailedPrecondition, "CONSOLE_OFF"),
             Self::KeyNotFound => (Code::NotFound, "KEY_NOT_FOUND"),
             Self::AccountNotFound => (Code::NotFound, "ACCOUNT_NOT_FOUND"),
             Self::KeyExists(_) => (Code::AlreadyExists, "KEY_EXISTS"),
@@ -331,6 +356,7 @@ impl RpcError {
             },
             Self::PermissionMissing(permissions) => permission_message(permissions),
             Self::GrantExceedsCaller(excess) => excess.message().into(),
+            Self::PortalExceedsCaller(actions) => portal_message(actions),
             Self::KeyNotFound => "there is no such key, or not in an account that the caller's key covers".into(),
             Self::AccountNotFound => "there is no such account, or not one that the caller's key covers".into(),
             Self::RequestIdReused => {
@@ -358,6 +384,8 @@ impl RpcError {
             | Self::TooManyBytes { .. }
             | Self::TooManyReflections { .. }
             | Self::CallerNetworkDenied
+            | Self::PortalMayNot
+            | Self::ConsoleOff
             | Self::NoAccounts
             | Self::KeyExists(_)
             | Self::TokenExists

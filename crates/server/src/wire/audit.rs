@@ -1,7 +1,7 @@
 //! The audit log: the filters of a listing, and the conversion of events to protobuf.
 
 use key_authority_domain::audit::{Action, LoggedEvent};
-use key_authority_domain::id::{AccountId, Actor, KeyId};
+use key_authority_domain::id::{AccountId, Actor, KeyId, Subject};
 use key_authority_domain::time::Timestamp;
 use key_authority_proto::v1;
 use prost_types::value::Kind;
@@ -78,6 +78,7 @@ pub(crate) fn event_to_proto(logged: &LoggedEvent) -> v1::AuditEvent {
         before: event.before.as_deref().and_then(document),
         after: event.after.as_deref().and_then(document),
         hash: logged.hash.0.to_vec(),
+        subject: event.subject.as_ref().map(Subject::as_str).unwrap_or_default().to_owned(),
     }
 }
 

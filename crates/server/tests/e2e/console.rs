@@ -3,6 +3,7 @@
 mod browser;
 mod forms;
 mod pages;
+mod portal;
 mod sessions;
 
 use std::collections::BTreeMap;

@@ -11,6 +11,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use crate::support::authority::{STORAGE, VERIFY};
 use crate::support::client::{key_for, question};
 use crate::support::database::DatabaseClock;
+use crate::support::http::{request, send};
 use crate::support::standby::Pair;
 use crate::support::{Authority, Client, Database, NewKey, Setup, eventually, on_database_servers, refused, seconds};
 
@@ -269,7 +270,40 @@ async fn a_synchronous_standby_that_is_promoted_has_every_acknowledged_change() 
     assert_eq!(second.client().verdict(&kept.token).await, Verdict::Revoked);
 }
 
+async fn a_portal_ends_by_the_clock_of_the_database(database: Database) {
+    let clock = DatabaseClock::new();
+    let authority = Setup::on(database).clocked().start().await;
+    authority.client().new_account("acme", KeyPolicy::default()).await;
+    let code = async || {
+        let request =
+            CreatePortalSessionRequest { account: "acme".into(), subject: "ada".into(), ..Default::default() };
+        let url = authority.client().create_portal_session(request).await.unwrap().url;
+        url.split_once("code=").unwrap().1.to_owned()
+    };
+    let enter = async |code: &str| {
+        let headers = [("content-type", "application/x-www-form-urlencoded")];
+        send(authority.api(), request("POST", "/console/enter", &headers, format!("code={code}"))).await
+    };
+    let (used, kept) = (code().await, code().await);
+    let entered = enter(&used).await;
+    assert_eq!((entered.status, entered.header("location")), (303, Some("/console/accounts/acme")));
+    let cookie = entered.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    let open = async || {
+        send(authority.api(), request("GET", "/console/accounts/acme", &[("cookie", &cookie)], "")).await.status
+    };
+    assert_eq!(open().await, 200);
+    for (steps, offset) in [(1, 61), (2, 3601)] {
+        clock.set_off(offset);
+        let noticed = async || (clock_steps(&authority.metrics().await) >= steps).then_some(());
+        eventually("the step is noticed", noticed).await;
+        assert_eq!(enter(&kept).await.status, 410, "a link ends after a minute");
+        // The default lifetime is an hour. Without requests, it ends after half of it.
+        assert_eq!(open().await, if offset < 1800 { 200 } else { 403 });
+    }
+}
+
 on_database_servers! {
+    a_portal_ends_by_the_clock_of_the_database,
     a_clock_that_steps_brings_no_token_back,
     a_database_that_becomes_read_only_is_an_outage_and_no_denial,
 }

@@ -26,6 +26,7 @@ pub struct Model {
     pub revision: i64,
     pub last_used_time: Option<i64>,
     pub use_count: i64,
+    pub created_by_subject: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

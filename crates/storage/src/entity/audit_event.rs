@@ -18,6 +18,7 @@ pub struct Model {
     pub after_json: Option<String>,
     pub secret_version: i32,
     pub hash: Vec<u8>,
+    pub subject: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -1,7 +1,7 @@
 //! Audit event rows.
 
 use key_authority_domain::audit::{Action, AuditEvent, IdempotencyKey, LoggedEvent};
-use key_authority_domain::id::{AccountId, Actor, KeyId, RequestId, Revision};
+use key_authority_domain::id::{AccountId, Actor, KeyId, RequestId, Revision, Subject};
 use key_authority_domain::time::Timestamp;
 use sea_orm::ActiveValue::Set;
 
@@ -25,6 +25,7 @@ pub(crate) fn to_domain(model: audit_event::Model) -> Result<LoggedEvent, Storag
         time: Timestamp::from_micros(model.event_time),
         event: AuditEvent {
             actor: row.valid("actor", Actor::new(&model.actor))?,
+            subject: row.valid("subject", model.subject.as_deref().map(Subject::new).transpose())?,
             action: Action::from_number(model.action).ok_or_else(|| row.corrupt("action"))?,
             account: row.valid("account", AccountId::new(&model.account))?,
             key_id: row.valid("key_id", model.key_id.as_deref().map(KeyId::new).transpose())?,
@@ -54,5 +55,6 @@ pub(crate) fn to_row(logged: LoggedEvent) -> Result<audit_event::ActiveModel, St
         after_json: Set(logged.event.after),
         secret_version: Set(row.number("secret_version", logged.secret_version)?),
         hash: Set(logged.hash.0.to_vec()),
+        subject: Set(logged.event.subject.map(|subject| subject.as_str().to_owned())),
     })
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use key_authority_domain::access::{Access, Network, Project, ProjectAccess, Scope};
 use key_authority_domain::foreign::Scheme;
-use key_authority_domain::id::{AccountId, Actor, KeyId, Revision};
+use key_authority_domain::id::{AccountId, Actor, KeyId, Revision, Subject};
 use key_authority_domain::key::{Key, Revocation, Secret, Usage};
 use key_authority_domain::text::ValidationError;
 use key_authority_domain::time::Timestamp;
@@ -104,6 +104,8 @@ fn to_domain(model: api_key::Model, mut secrets: Vec<api_key_secret::Model>) -> 
         access,
         labels: row.json("labels", &model.labels)?,
         created_by: row.valid("created_by", Actor::new(&model.created_by))?,
+        created_by_subject: row
+            .valid("created_by_subject", model.created_by_subject.as_deref().map(Subject::new).transpose())?,
         usage: Usage {
             last_used_time: model.last_used_time.map(Timestamp::from_micros),
             use_count: row.number("use_count", model.use_count)?,
@@ -167,6 +169,7 @@ pub(crate) fn to_row(key: &Key) -> api_key::ActiveModel {
         revision: Set(key.revision.0),
         last_used_time: NotSet,
         use_count: NotSet,
+        created_by_subject: Set(key.created_by_subject.as_ref().map(|subject| subject.as_str().to_owned())),
     }
 }
 

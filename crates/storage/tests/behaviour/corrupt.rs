@@ -67,6 +67,7 @@ async fn invalid_keys_are_corrupt(database: Database) {
         ("labels", "'{\"a\": 1}'"),
         ("labels", "''"),
         ("created_by", "'two words'"),
+        ("created_by_subject", "''"),
         ("use_count", "-1"),
     ]
     .into_iter()
@@ -154,6 +155,7 @@ async fn invalid_events_are_corrupt(database: Database) {
         ("action", "99"),
         ("action", "0"),
         ("actor", "'two words'"),
+        ("subject", "''"),
         ("account", "''"),
         ("key_id", "'can ary'"),
         ("secret_version", "-1"),

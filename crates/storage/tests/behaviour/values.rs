@@ -8,7 +8,7 @@ use key_authority_domain::account::{
     Account, CountedKeys, HolderRights, KeyPolicy, LifetimeRule, NamePattern, ProjectRule,
 };
 use key_authority_domain::audit::{Action, AuditEvent};
-use key_authority_domain::id::Revision;
+use key_authority_domain::id::{Revision, Subject};
 use key_authority_domain::key::{Key, Revocation, Secret};
 use key_authority_domain::text::{DESCRIPTION, DISPLAY_NAME, REASON};
 use key_authority_domain::time::{LIFETIME_MAX, Timestamp};
@@ -83,6 +83,7 @@ async fn the_longest_key_round_trips(database: Database) {
         labels: (0..64).map(|n| (format!("{n:02}{}", "l".repeat(61)), "🦀".repeat(256))).collect(),
         revocation: Some(Revocation { time: at(1), reason: "🦀".repeat(500) }),
         created_by: actor(&"a".repeat(64)),
+        created_by_subject: Some(Subject::new(&"ü".repeat(128)).unwrap()),
         secrets: secrets.collect(),
         ..key(&long_id, &long_account)
     };
@@ -190,6 +191,7 @@ async fn events_of_any_length_round_trip(database: Database) {
     let mut said = vec![event(Action::DeleteAccount, &"A".repeat(64), Some(&"K".repeat(64)))];
     said[0].actor = actor(&"a".repeat(64));
     said[0].after = Some("🦀".repeat(100_000));
+    said[0].subject = Some(Subject::new(&"🦀".repeat(128)).unwrap());
     for text in STRANGE {
         said.push(AuditEvent {
             before: Some(text.into()),

@@ -48,6 +48,9 @@ struct AccountsPage {
 
 /// `GET /console/`: the first page that the visitor may see.
 pub(in crate::console) async fn home(Extension(visit): Extension<Arc<Visit>>) -> Answer {
+    if let Some(portal) = visit.session.portal() {
+        return Ok(redirect(&show::path(&["accounts", portal.grant.account.as_str()])));
+    }
     let pages = [
         (Permission::AccountsRead, "/console/accounts"),
         (Permission::AuditRead, "/console/audit"),

@@ -50,7 +50,10 @@ pub(in crate::console) fn page(visit: &Visit, failure: &Failure) -> Response {
     let is_form = visit.method == Method::POST;
     let is_repeatable = failure.is_outage() && is_form;
     let fields = visit.fields.pairs().filter(|(name, _)| *name != "form_token");
-    let (title, advice) = words(failure);
+    let (title, mut advice) = words(failure);
+    if failure.code == Code::NotFound && visit.session.portal().is_some() {
+        advice = "It may have been deleted.";
+    }
     let mut frame = Frame::new(visit, title);
     frame.notice = if is_form { Notice::pending("", failure).or(frame.notice) } else { frame.notice };
     let path = visit.path.split('?').next().unwrap_or_default().to_owned();

@@ -45,7 +45,7 @@ impl EventView {
             revision: show::count(event.revision),
             time: When::of(event.time.as_ref(), now),
             actor: event.actor.clone(),
-            subject: String::new(),
+            subject: event.subject.clone(),
             action: words(event.action()),
             account: event.account.clone(),
             account_href: show::path(&["accounts", &event.account]),

@@ -26,6 +26,8 @@ pub(super) struct KeyView {
     pub(super) uses: String,
     pub(super) created: Option<When>,
     pub(super) created_by: String,
+    /// The user of a product who created it; empty for none.
+    pub(super) created_by_subject: String,
     pub(super) expires: Option<When>,
     pub(super) revoked: Option<When>,
     pub(super) revoke_reason: String,
@@ -71,6 +73,7 @@ impl KeyView {
             uses: show::count(key.use_count),
             created: when(key.create_time.as_ref()),
             created_by: key.created_by.clone(),
+            created_by_subject: key.created_by_subject.clone(),
             expires: when(key.expire_time.as_ref()),
             revoked: when(key.revoke_time.as_ref()),
             revoke_reason: key.revoke_reason.clone(),

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use http::uri::Authority;
 use key_authority_domain::access::Network;
 
 use super::error::{ConfigError, is_url};
@@ -47,6 +48,24 @@ impl Reader {
             // Port 0 conflicts with no other port.
             (Ipv4Addr::LOCALHOST, 0).into()
         })
+    }
+
+    /// Reads the address of a site: a scheme, a host and maybe a port.
+    pub(super) fn origin(&mut self, flag: &'static str, text: Option<&str>) -> Option<String> {
+        let text = text?;
+        let origin = text.strip_suffix('/').unwrap_or(text);
+        let authority = ["http://", "https://"].into_iter().find_map(|scheme| origin.strip_prefix(scheme));
+        let authority = authority.and_then(|text| text.parse::<Authority>().ok());
+        // Neither user and password nor a path: the pages of the console have fixed paths.
+        if authority.is_none_or(|parsed| parsed.host().is_empty() || parsed.as_str().contains('@')) {
+            // The value is left out: it may contain a password.
+            self.fail(
+                flag,
+                None,
+                "must be http:// or https://, a host and maybe a port, such as https://keys.example.com",
+            );
+        }
+        Some(origin.to_owned())
     }
 
     /// Reads networks between commas; there may be none.

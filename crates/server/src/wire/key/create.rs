@@ -68,6 +68,7 @@ impl KeySpec {
             expiry: self.expiry,
             disabled: self.disabled,
             created_by,
+            created_by_subject: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The conversion of keys to protobuf.
 
+use key_authority_domain::id::Subject;
 use key_authority_domain::key::{Key, KeyState, Secret};
 use key_authority_domain::time::Timestamp;
 use key_authority_proto::v1;
@@ -31,6 +32,7 @@ pub(crate) fn key_to_proto(key: &Key, now: Timestamp) -> v1::Key {
         revoke_time: revocation.map(|revocation| timestamp_to_proto(revocation.time)),
         revoke_reason: revocation.map(|revocation| revocation.reason.clone()).unwrap_or_default(),
         created_by: key.created_by.as_str().to_owned(),
+        created_by_subject: key.created_by_subject.as_ref().map(Subject::as_str).unwrap_or_default().to_owned(),
         secrets: key.secrets.iter().rev().map(secret_to_proto).collect(),
         etag: revision::etag(key.revision),
     }

@@ -48,6 +48,7 @@ export async function newWindow(browser, { js = true, at = base, ...more } = {})
   if (js) await context.grantPermissions(["clipboard-read", "clipboard-write"]);
   context.setDefaultTimeout(15_000);
   const page = await context.newPage();
+  page.hasScripts = js;
   page.problems = [];
   page.on("pageerror", (error) => page.problems.push(error.message));
   page.on("console", (message) => {
@@ -61,6 +62,27 @@ export async function signIn(page, token = rootToken, at = "/console/") {
   await page.goto(at);
   await page.getByRole("textbox", { name: "Token" }).fill(token);
   await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("button", { name: "Sign out" }).waitFor();
+}
+
+/** What a portal session may do. */
+const MAY = ["CREATE", "UPDATE", "DISABLE", "RENEW", "REVOKE", "DELETE", "REVEAL"].map((name) => `PORTAL_ACTION_${name}`);
+/** The user of a product whom portal sessions are for. */
+export const user = "ada@example.org";
+
+/** Creates the link to a portal session, as the backend of a product does. */
+export const portalUrl = async (account, more = {}) =>
+  (await call("CreatePortalSession", { account, subject: user, may: MAY, ...more })).url;
+
+/** Continues where a link to a portal session leads: a script does it by itself. */
+export async function continueToPortal(page) {
+  if (!page.hasScripts) await page.getByRole("button", { name: "Continue" }).click();
+}
+
+/** Follows a link to a portal session. */
+export async function enterPortal(page, url) {
+  await page.goto(url);
+  await continueToPortal(page);
   await page.getByRole("button", { name: "Sign out" }).waitFor();
 }
 

@@ -1,5 +1,5 @@
 // The portals of four products, line by line (`docs/products.md`): each function is one line. `visit` opens the account
-// as an operator or in a portal session; `js` says whether scripts run.
+// as an operator or in a portal session; `js` says whether scripts run, and `who` is how the audit log names the visitor.
 
 import { assert, call, copied, createKey, enforced, keysOf, letGo, newAccount, part, row, verdict } from "./browser.mjs";
 

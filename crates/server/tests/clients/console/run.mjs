@@ -1,28 +1,41 @@
-// Runs one scenario: `node run.mjs FILE NAME`. A scenario of a product runs with scripts and without them.
+// Runs one scenario: `node run.mjs FILE NAME`. A scenario of a product runs for an operator and in a portal session, with
+// scripts and without them.
 
-import { call, launch, newAccount, newWindow, signIn } from "./browser.mjs";
+import { call, enterPortal, launch, newAccount, newWindow, portalUrl, signIn, user } from "./browser.mjs";
 
 const [file, name] = process.argv.slice(2);
 const scenario = (await import(`./${file}.mjs`))[name];
 if (!scenario) throw new Error(`there is no scenario ${name} in ${file}.mjs`);
 
+/** Who visits: how they come to an account, and how the audit log names them. */
+const visitors = {
+  operator: async (page) => {
+    const [root] = (await call("ListKeys", { account: "system" })).keys;
+    let isSignedIn = false;
+    const enter = async () => {
+      if (!isSignedIn) await signIn(page);
+      isSignedIn = true;
+    };
+    return { enter, who: root.id };
+  },
+  portal: async (page) => ({ enter: async (account) => enterPortal(page, await portalUrl(account)), who: user }),
+};
+
 const browser = await launch();
 try {
   if (file === "products") {
-    for (const js of [true, false]) {
+    for (const [visitor, js] of Object.keys(visitors).flatMap((visitor) => [[visitor, true], [visitor, false]])) {
       const page = await newWindow(browser, { js });
-      let isSignedIn = false;
+      const { enter, who } = await visitors[visitor](page);
       const visit = async (product) => {
         const account = await newAccount(product);
-        if (!isSignedIn) await signIn(page);
-        isSignedIn = true;
+        await enter(account);
         return account;
       };
-      const [root] = (await call("ListKeys", { account: "system" })).keys;
       try {
-        await scenario({ page, visit, js, who: root.id });
+        await scenario({ page, visit, js, who });
       } catch (error) {
-        error.message = `${js ? "with" : "without"} scripts, at ${page.url()}: ${error.message}`;
+        error.message = `${visitor}, ${js ? "with" : "without"} scripts, at ${page.url()}: ${error.message}`;
         console.error(await page.locator("main").innerText().catch(() => ""));
         throw error;
       }

@@ -1,10 +1,12 @@
 // What protects the people who use the console, and whether everybody can use it.
 
+import { once } from "node:events";
 import { mkdirSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
 
 import {
-  assert, axeSource, base, call, createKey, enforced, keysOf, letGo, newAccount, newWindow, part, rootToken,
-  signIn, verdict,
+  assert, axeSource, base, call, continueToPortal, createKey, enforced, enterPortal, keysOf, letGo, newAccount,
+  newWindow, part, portalUrl, rootToken, signIn, user, verdict,
 } from "./browser.mjs";
 
 const HOSTILE = [
@@ -66,6 +68,27 @@ async function everyPage(page, seen) {
   await page.goto(`/console/keys/${key.id}`);
   await page.getByRole("button", { name: "Show the token" }).click();
   await seen("revealed");
+  // The link to a portal, in the browser of an operator.
+  const url = await portalUrl(account);
+  await page.goto(url);
+  if (!page.hasScripts) await seen("enter");
+  await continueToPortal(page);
+  await page.getByText("You are signed in as an operator").waitFor();
+  await seen("enter-as-operator");
+  await page.getByRole("button", { name: "Continue" }).click();
+  await page.getByText(user).first().waitFor();
+  await seen("portal-keys");
+  await page.goto(`/console/keys/${key.id}`);
+  await seen("portal-key");
+  await page.goto("/console/replicas");
+  await seen("portal-not-found");
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.getByRole("heading", { name: "Signed out" }).waitFor();
+  await seen("portal-left");
+  await page.goto(url);
+  await continueToPortal(page);
+  await page.getByRole("heading", { name: "This link is over" }).waitFor();
+  await seen("portal-over");
 }
 
 /** No violation of WCAG 2.2 AA, in light and in dark, wide and small. */
@@ -201,6 +224,83 @@ export async function other_sites_can_do_nothing(browser) {
   await evil.goto("http://evil.example/");
   await evil.evaluate((to) => { location.href = to; }, `${base}/console/keys/${key.id}`);
   await evil.getByRole("heading", { level: 1, name: "target" }).waitFor();
+}
+
+/** A product on another site redirects its user to a portal: the first page after the link has its session. */
+export async function a_portal_is_entered_from_another_site(browser) {
+  const account = await newAccount("meko");
+  const referrers = [];
+  const product = createServer(async (request, response) => {
+    if (request.url === "/keys") {
+      response.writeHead(303, { location: await portalUrl(account) }).end();
+    } else {
+      referrers.push(request.headers.referer);
+      response.writeHead(200, { "content-type": "text/html" }).end("<!doctype html><a href='/keys'>API keys</a>");
+    }
+  });
+  await once(product.listen(0, "127.0.0.1"), "listening");
+  try {
+    // Another host name is another site, so the browser treats each step as cross-site.
+    const site = `http://localhost:${product.address().port}/`;
+    assert.notEqual(new URL(site).hostname, new URL(base).hostname);
+    for (const js of [true, false]) {
+      const page = await newWindow(browser, { js });
+      await page.goto(site);
+      await page.getByRole("link", { name: "API keys" }).click();
+      await continueToPortal(page);
+      await page.getByRole("button", { name: "Sign out" }).waitFor();
+      assert.equal(new URL(page.url()).pathname, `/console/accounts/${account}`);
+      await page.getByText(user).waitFor();
+      const token = await createKey(page, account, `from another site ${js}`);
+      assert.equal(await verdict(token), "VERDICT_VALID");
+      letGo(page);
+      await page.goto(site);
+      const [cookie, ...others] = await page.context().cookies();
+      assert.deepEqual([others.length, cookie.httpOnly, cookie.sameSite], [0, true, "Strict"]);
+      assert.deepEqual(page.problems, []);
+    }
+    assert.ok(referrers.every((referrer) => !referrer?.includes("code=")), referrers.join(" "));
+  } finally {
+    product.close();
+  }
+}
+
+/** A link that somebody copied opens the keys once. */
+export async function a_copied_link_opens_once(browser) {
+  const account = await newAccount("meko");
+  for (const js of [true, false]) {
+    const [first, second] = [await newWindow(browser, { js }), await newWindow(browser, { js })];
+    const url = await portalUrl(account);
+    // A window that only looks at the page without sending its form uses nothing up.
+    const preview = await newWindow(browser, { js: false });
+    await preview.goto(url);
+    await enterPortal(first, url);
+    assert.equal(new URL(first.url()).pathname, `/console/accounts/${account}`);
+    await second.goto(url);
+    await continueToPortal(second);
+    await second.getByRole("heading", { name: "This link is over" }).waitFor();
+    await second.goto(`${base}/console/accounts/${account}`);
+    await second.getByRole("heading", { name: "Sign in" }).waitFor();
+    // Whoever has the session gets back to the keys by the same link.
+    await first.goto(url);
+    await first.getByRole("button", { name: "Sign out" }).waitFor();
+    assert.equal(new URL(first.url()).pathname, `/console/accounts/${account}`);
+  }
+}
+
+/** A name with markup in the header of a portal stays text. */
+export async function a_hostile_user_of_a_portal_stays_text(browser) {
+  const account = await newAccount("plain");
+  for (const subject of HOSTILE.map((name) => [...name].slice(0, 128).join(""))) {
+    const page = await newWindow(browser);
+    await enterPortal(page, await portalUrl(account, { subject }));
+    await createKey(page, account, "made by somebody");
+    assert.notEqual(await page.title(), "owned");
+    assert.equal(await page.evaluate(() => document.querySelectorAll("main script, header script, header img[onerror], [onfocus]").length), 0);
+    assert.ok((await page.locator("header").textContent()).includes(subject));
+    assert.deepEqual(page.problems, []);
+    await page.context().close();
+  }
 }
 
 /** Neither storage nor the history of the browser has a token. */

@@ -1,5 +1,6 @@
 //! The console in a real Chromium (`scripts/install-tools`). The scenarios are in `tests/clients/console`: those of four
-//! products' portals, each named after its line in `docs/products.md`, run with scripts and without them.
+//! products' portals, each named after its line in `docs/products.md`, run for an operator and in a portal session, with
+//! scripts and without them.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -96,6 +97,9 @@ mod safety {
         the_keyboard_is_enough,
         hostile_names_stay_text,
         other_sites_can_do_nothing,
+        a_portal_is_entered_from_another_site,
+        a_copied_link_opens_once,
+        a_hostile_user_of_a_portal_stays_text,
         the_browser_keeps_no_token,
         a_double_click_makes_one_key,
     } }

@@ -214,6 +214,11 @@ pub(crate) const TABLE: &[Case] = &[
     account_row!(ResumeAccount resume_account ResumeAccountRequest ["accounts.write"] Some(Action::ResumeAccount), SuspendedAccount),
     account_row!(DeleteAccount delete_account DeleteAccountRequest ["accounts.write"] Some(Action::DeleteAccount), Account),
     account_row!(ListAuditEvents list_audit_events ListAuditEventsRequest ["audit.read"] None, Key),
+    row!(CreatePortalSession ["portal.write"] ACCOUNT, Some(Action::CreatePortalSession), Account, |client, target| {
+        let request = CreatePortalSessionRequest { account: target.account, subject: "ada".into(), ..Default::default() };
+        client.create_portal_session(request).await?;
+        Ok(Outcome::Done)
+    }),
     row!(AwaitRevision ["keys.read"] Tenancy::OfTheWhole, None, Nothing, |client, _target| {
         client.await_revision(AwaitRevisionRequest { revision: 1 }).await?;
         Ok(Outcome::Done)

@@ -39,6 +39,7 @@ async fn an_altered_event_is_found(mut authority: Authority) {
     let database = authority.database();
     for (column, value) in [
         ("actor", "'somebody'"),
+        ("subject", "'somebody'"),
         ("action", "2"),
         ("account", "'other'"),
         ("key_id", "'other'"),

@@ -80,6 +80,7 @@ unary! {
     resume_account(ResumeAccountRequest) -> ResumeAccountResponse;
     delete_account(DeleteAccountRequest) -> DeleteAccountResponse;
     list_audit_events(ListAuditEventsRequest) -> ListAuditEventsResponse;
+    create_portal_session(CreatePortalSessionRequest) -> CreatePortalSessionResponse;
     await_revision(AwaitRevisionRequest) -> AwaitRevisionResponse;
     accept_restore(AcceptRestoreRequest) -> AcceptRestoreResponse;
     get_authority_status(GetAuthorityStatusRequest) -> GetAuthorityStatusResponse;
@@ -255,7 +256,7 @@ pub(crate) fn mask(paths: &[&str]) -> Option<prost_types::FieldMask> {
 }
 
 /// Every permission there is.
-pub(crate) const PERMISSIONS: [&str; 9] = [
+pub(crate) const PERMISSIONS: [&str; 10] = [
     "verify",
     "keys.read",
     "keys.write",
@@ -264,5 +265,6 @@ pub(crate) const PERMISSIONS: [&str; 9] = [
     "accounts.read",
     "accounts.write",
     "audit.read",
+    "portal.write",
     "operate",
 ];

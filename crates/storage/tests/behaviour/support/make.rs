@@ -94,6 +94,7 @@ pub(crate) fn key(id: &str, account: &str) -> Key {
         create_time: at(0),
         update_time: at(0),
         created_by: Actor::bootstrap(),
+        created_by_subject: None,
         create_revision: Revision(0),
         revision: Revision(0),
         secrets: vec![secret(id, 1)],
@@ -146,6 +147,7 @@ pub(crate) fn minted(key_id: &str, version: u32) -> MintedSecret {
 pub(crate) fn event(action: Action, account: &str, key: Option<&str>) -> AuditEvent {
     AuditEvent {
         actor: Actor::bootstrap(),
+        subject: None,
         action,
         account: account_id(account),
         key_id: key.map(key_id),

@@ -1,0 +1,178 @@
+//! The grant of a portal session, and the one-time code that stands for it in a link.
+//!
+//! Both are sealed with the authority secret, so each replica can open them and nobody else can. The grant names the
+//! token of the caller that gave it by its digest, never by its text, and [`super::permit`] judges that caller again for
+//! every request.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use key_authority_domain::id::{AccountId, Subject};
+use key_authority_domain::portal::PortalAction;
+use key_authority_domain::seal::{SealContext, UnsealError};
+use key_authority_domain::secret::{Keyring, SecretVersion};
+use key_authority_domain::text::ValidationError;
+use key_authority_domain::time::Timestamp;
+use key_authority_domain::token::TokenDigest;
+use serde::{Deserialize, Serialize};
+
+use crate::entropy::{self, EntropyError};
+
+/// How long the code in a link is valid.
+pub(crate) const CODE_AGE_MAX: Duration = Duration::from_mins(1);
+/// The longest code, in bytes. A code with every field at its limit has about 1,400.
+const CODE_LEN_MAX: usize = 4096;
+/// The context of sealed codes.
+const CODE: SealContext<'static> = SealContext::Console { purpose: "portal code" };
+
+/// What a caller allows one user of its product.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "Stored", into = "Stored")]
+pub(crate) struct PortalGrant {
+    /// A random number, which names the session in the audit log. A code is redeemed once for each.
+    pub(crate) id: [u8; 16],
+    /// The digest of the caller's token.
+    pub(crate) caller: TokenDigest,
+    /// The address from which the caller called. The networks of its key are compared with this one: the user's browser
+    /// never has the token.
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) account: AccountId,
+    pub(crate) subject: Subject,
+    pub(crate) may: BTreeSet<PortalAction>,
+    pub(crate) end: Timestamp,
+}
+
+/// Why a code opens no session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CodeError {
+    /// It is too old, or not a code of this authority.
+    Over,
+    /// This replica lacks the version of the authority secret that sealed it.
+    SecretMissing(SecretVersion),
+}
+
+impl PortalGrant {
+    /// Returns the ID of the session as text.
+    pub(crate) fn session_id(&self) -> String {
+        format!("{:032x}", u128::from_be_bytes(self.id))
+    }
+
+    /// Returns the code that stands for the grant before `until`.
+    pub(crate) fn seal_code(&self, keyring: &Keyring, until: Timestamp) -> Result<String, EntropyError> {
+        let content = serde_json::to_vec(&(self, until.micros())).unwrap_or_default();
+        Ok(BASE64_URL_SAFE_NO_PAD.encode(keyring.seal(CODE, &content, entropy::bytes()?)))
+    }
+
+    /// Returns the grant of a code.
+    ///
+    /// # Errors
+    /// [`CodeError`].
+    pub(crate) fn open_code(keyring: &Keyring, code: &str, now: Timestamp) -> Result<Self, CodeError> {
+        let (grant, until) = Self::open_any(keyring, code)?;
+        if now.is_past(Some(until)) { Err(CodeError::Over) } else { Ok(grant) }
+    }
+
+    /// Returns the ID of the session that a code stands for, even if the code is over.
+    pub(crate) fn id_of_code(keyring: &Keyring, code: &str) -> Option<[u8; 16]> {
+        Self::open_any(keyring, code).ok().map(|(grant, _)| grant.id)
+    }
+
+    fn open_any(keyring: &Keyring, code: &str) -> Result<(Self, Timestamp), CodeError> {
+        let code = Some(code).filter(|code| code.len() <= CODE_LEN_MAX);
+        let sealed = code.and_then(|code| BASE64_URL_SAFE_NO_PAD.decode(code).ok()).ok_or(CodeError::Over)?;
+        let opened = keyring.open(CODE, &sealed).map_err(|error| match error {
+            UnsealError::Altered => CodeError::Over,
+            UnsealError::SecretMissing(version) => CodeError::SecretMissing(version),
+        })?;
+        let (grant, until): (Self, i64) = serde_json::from_slice(&opened).map_err(|_| CodeError::Over)?;
+        Ok((grant, Timestamp::from_micros(until)))
+    }
+}
+
+/// A grant as it is sealed.
+#[derive(Clone, Serialize, Deserialize)]
+struct Stored {
+    id: [u8; 16],
+    caller: [u8; 32],
+    address: Option<IpAddr>,
+    account: String,
+    subject: String,
+    may: Vec<i32>,
+    end: i64,
+}
+
+impl From<PortalGrant> for Stored {
+    fn from(grant: PortalGrant) -> Self {
+        Self {
+            id: grant.id,
+            caller: grant.caller.0,
+            address: grant.address,
+            account: grant.account.as_str().to_owned(),
+            subject: grant.subject.as_str().to_owned(),
+            may: grant.may.into_iter().map(|action| action as i32).collect(),
+            end: grant.end.micros(),
+        }
+    }
+}
+
+impl TryFrom<Stored> for PortalGrant {
+    type Error = ValidationError;
+
+    fn try_from(stored: Stored) -> Result<Self, ValidationError> {
+        Ok(Self {
+            id: stored.id,
+            caller: TokenDigest(stored.caller),
+            address: stored.address,
+            account: AccountId::new(&stored.account)?,
+            subject: Subject::new(&stored.subject)?,
+            // An action that this build does not know is not allowed.
+            may: stored.may.into_iter().filter_map(PortalAction::from_number).collect(),
+            end: Timestamp::from_micros(stored.end),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant() -> PortalGrant {
+        PortalGrant {
+            id: [0xab; 16],
+            caller: TokenDigest([3; 32]),
+            address: Some([192, 0, 2, 1].into()),
+            account: AccountId::new(&"a".repeat(64)).unwrap(),
+            subject: Subject::new(&"\u{10ffff}".repeat(128)).unwrap(),
+            may: PortalAction::ALL.into(),
+            end: Timestamp::from_micros(9_000_000),
+        }
+    }
+
+    #[test]
+    fn a_code_is_valid_until_its_end_and_only_as_it_was_made() {
+        let ring = Keyring::parse(&"07".repeat(32)).unwrap();
+        let (start, end) = (Timestamp::from_micros(1), Timestamp::from_micros(60_000_001));
+        let code = grant().seal_code(&ring, end).unwrap();
+        let opened = PortalGrant::open_code(&ring, &code, start).unwrap();
+        assert_eq!(format!("{opened:?}"), format!("{:?}", grant()));
+        assert_eq!(opened.session_id(), "ab".repeat(16));
+        assert!(PortalGrant::open_code(&ring, &code, Timestamp::from_micros(60_000_000)).is_ok());
+        let open = |ring: &Keyring, code: &str, now| PortalGrant::open_code(ring, code, now).unwrap_err();
+        assert_eq!(open(&ring, &code, end), CodeError::Over);
+        for other in ["", "x", "%", &code[1..], &code.repeat(20)] {
+            assert_eq!(open(&ring, other, start), CodeError::Over, "{other}");
+        }
+        assert_eq!(open(&Keyring::parse(&"08".repeat(32)).unwrap(), &code, start), CodeError::Over);
+        let session = ring.seal(SealContext::Console { purpose: "session" }, b"[]", [9; 24]);
+        assert_eq!(open(&ring, &BASE64_URL_SAFE_NO_PAD.encode(session), start), CodeError::Over);
+        assert!(code.len() < 2000, "{}", code.len());
+    }
+
+    #[test]
+    fn a_grant_shows_no_digest() {
+        assert!(!format!("{:?}", grant()).contains("3, 3"));
+    }
+}
