@@ -20,6 +20,7 @@ mod unread;
 
 pub(crate) use connect::{ApiError, Rpc, RpcFuture};
 pub(crate) use door::{Door, DoorService, DoorSettings};
+pub(crate) use form::{CollectError, collect};
 pub(crate) use forward_auth::visitor;
 pub(crate) use reply::status_of;
 pub(crate) use session::Session;

@@ -76,8 +76,13 @@ impl Server {
     ) -> Self {
         let methods = MethodTable::from_descriptor_sets([FILE_DESCRIPTOR_SET]).unwrap();
         let metrics = Arc::new(Metrics::new("0", &methods, &[]));
-        let listener =
-            Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), tls, limits, ProcessBudget::new(1 << 28), metrics.clone());
+        let listener = Listener::bind(
+            (Ipv4Addr::LOCALHOST, 0).into(),
+            tls,
+            limits,
+            ProcessBudget::new(1 << 28, false),
+            metrics.clone(),
+        );
         let listener = listener.await.unwrap();
         // As `serve` wires it, with a header instead of a token and no raw method.
         let policy = CallPolicy::new(metrics.calls(), Deadlines::new(longest), CallTracer::default());

@@ -12,7 +12,7 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use tonic::Code;
 
-use super::arrival::{Arrival, checked_form, form};
+use super::arrival::{Arrival, KEPT_BYTES_MAX, checked_form, form};
 use super::failure::Failure;
 use super::fields::{Fields, query};
 use super::notice::Notice;
@@ -71,7 +71,7 @@ async fn enter(
     let is_renewed = session.touch(arrival.now);
     let is_post = parts.method == Method::POST;
     let fields = if is_post {
-        match checked_form(&session, &parts, body).await {
+        match checked_form(&arrival, &session, &parts, body).await {
             Ok(fields) => fields,
             Err(failure) => return errors::bare(&failure),
         }
@@ -147,7 +147,9 @@ async fn signed_out(arrival: &Arrival, parts: &Parts, body: Body, prompt: Prompt
     if parts.method == Method::POST && !by_script {
         // A form of another site must not be offered as one's own.
         let is_own = parts.headers.get("sec-fetch-site").is_some_and(|site| site == "same-origin");
-        let kept = if is_own { form(body).await.unwrap_or_default() } else { Fields::default() };
+        let connection = &arrival.connected.connection;
+        let kept =
+            if is_own { form(body, connection, KEPT_BYTES_MAX).await.unwrap_or_default() } else { Fields::default() };
         return sign_in::keep(arrival, path, &kept, &prompt);
     }
     if is_from_elsewhere(&parts.headers) && matches!(prompt, Prompt::Required) {

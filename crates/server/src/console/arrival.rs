@@ -6,7 +6,6 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
-use http_body_util::{BodyExt as _, Limited};
 use key_authority_domain::permission::Permission;
 use key_authority_domain::time::Timestamp;
 
@@ -18,12 +17,17 @@ use super::shared::Shared;
 use crate::auth::call::CallContext;
 use crate::auth::credential::Authentication;
 use crate::auth::permit::Permit;
-use crate::http::{Session as Connected, visitor};
+use crate::http::{CollectError, Session as Connected, collect, visitor};
 use crate::rpc::deadline::{Deadline, Deadlines};
 use crate::rpc::errors::RpcError;
+use crate::transport::connection::ConnectionContext;
 
 /// The largest form, in bytes: a key with every field at its limit fits.
 const FORM_BYTES_MAX: usize = 256 * 1024;
+/// The largest form of somebody who is not signed in, in bytes: a token, and a form that is kept.
+const SIGN_IN_BYTES_MAX: usize = 60 * 1024;
+/// The largest form that is kept while somebody signs in, in bytes. The sign-in form contains it encoded once more.
+pub(super) const KEPT_BYTES_MAX: usize = 16 * 1024;
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// A request before its visitor is known.
@@ -77,18 +81,26 @@ impl Arrival {
     }
 }
 
-/// Returns the form of a request.
+/// Returns the form of a request, of at most `bytes_max`.
 ///
 /// # Errors
-/// When it is too large or incomplete.
-pub(super) async fn form(body: Body) -> Result<Fields, Failure> {
-    let body = Limited::new(body, FORM_BYTES_MAX).collect().await;
-    let body = body.map_err(|_| tonic::Status::out_of_range("the form is larger than 256 KiB, or incomplete"))?;
-    Ok(Fields::parse(&body.to_bytes()))
+/// When it is too large or incomplete, or the connection holds too much.
+pub(super) async fn form(body: Body, connection: &ConnectionContext, bytes_max: usize) -> Result<Fields, Failure> {
+    let body = collect(body, connection.budget.request(), bytes_max).await.map_err(|error| match error {
+        CollectError::Incomplete => tonic::Status::cancelled("the form is incomplete"),
+        CollectError::TooLarge => tonic::Status::out_of_range(format!("the form is larger than {bytes_max} bytes")),
+        CollectError::OverBudget(over) => RpcError::from(over).into(),
+    })?;
+    Ok(Fields::parse(&body))
 }
 
 /// Returns the form of a change, if it comes from this session.
-pub(super) async fn checked_form(session: &Session, parts: &Parts, body: Body) -> Result<Fields, Failure> {
+pub(super) async fn checked_form(
+    arrival: &Arrival,
+    session: &Session,
+    parts: &Parts,
+    body: Body,
+) -> Result<Fields, Failure> {
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
     let refused = || {
         Failure::not_permitted(
@@ -99,6 +111,8 @@ pub(super) async fn checked_form(session: &Session, parts: &Parts, body: Body) -
     if !is_same_origin(&parts.headers, authority) {
         return Err(refused());
     }
-    let fields = form(body).await?;
+    let connection = &arrival.connected.connection;
+    let bytes_max = if connection.place.is_known() { FORM_BYTES_MAX } else { SIGN_IN_BYTES_MAX };
+    let fields = form(body, connection, bytes_max).await?;
     if session.is_form_token(fields.get("form_token")) { Ok(fields) } else { Err(refused()) }
 }

@@ -36,6 +36,9 @@ use crate::auth::portal::{CodeError, PortalGrant};
 use crate::http::Session as Connected;
 use crate::rpc::errors::RpcError;
 
+/// The largest form of the page behind a link, in bytes: it has the code.
+const CODE_BYTES_MAX: usize = 8 * 1024;
+
 /// Where signed-out users of a portal end.
 pub(super) const LEFT_PATH: &str = "/console/left";
 
@@ -91,7 +94,7 @@ pub(super) async fn submit(
     if !is_same_origin(&parts.headers, authority) {
         return errors::bare(&Failure::not_permitted("This form does not come from the console."));
     }
-    let fields = match form(body).await {
+    let fields = match form(body, &arrival.connected.connection, CODE_BYTES_MAX).await {
         Ok(fields) => fields,
         Err(failure) => return errors::bare(&failure),
     };

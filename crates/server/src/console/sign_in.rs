@@ -132,7 +132,7 @@ pub(super) async fn submit(
         // The page was open for too long, or cookies are off.
         return again(&arrival, None, &Fields::default(), "The page had expired, or cookies are off. Try again.");
     };
-    let fields = match checked_form(&session, &parts, body).await {
+    let fields = match checked_form(&arrival, &session, &parts, body).await {
         Ok(fields) => fields,
         Err(failure) => return errors::bare(&failure),
     };

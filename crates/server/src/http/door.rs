@@ -32,7 +32,7 @@ use crate::observability::metrics::{RequestMetrics, SharedMetrics};
 use crate::observability::telemetry::CallTracer;
 use crate::proxied::Misroutes;
 use crate::rpc::errors::RpcError;
-use crate::transport::budget::ChargedBody;
+use crate::transport::budget::{ChargedBody, headers_bytes};
 use crate::transport::places::STRANGER_CALLS_MAX;
 use crate::verify::Verifier;
 
@@ -83,6 +83,7 @@ impl Door {
             .merge(connect::routes(Arc::new(api)))
             .fallback(not_found)
             .method_not_allowed_fallback(method_not_allowed)
+            .layer(from_fn(charge_headers))
             .layer(from_fn_with_state(metrics.requests(), observe))
             .layer(from_fn(unread::drain));
         Ok(Self { router })
@@ -127,6 +128,16 @@ async fn observe(State(metrics): State<RequestMetrics>, request: Request, next: 
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// Charges the headers of a request to the connection until there is a response.
+async fn charge_headers(Extension(session): Extension<Session>, request: Request, next: Next) -> Response {
+    let mut charge = session.connection.budget.request();
+    if let Err(over) = charge.set(headers_bytes(request.headers())) {
+        let message = RpcError::from(over).message();
+        return rejected(StatusCode::TOO_MANY_REQUESTS, "resource_exhausted", &message);
+    }
+    next.run(request).await
 }
 
 /// Limits the number and the time of requests that are not calls of the API, and traces them. Calls have the limits and

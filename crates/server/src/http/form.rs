@@ -10,7 +10,7 @@ use http_body_util::BodyExt as _;
 use url::form_urlencoded;
 
 use super::caller::{oauth_failed, oauth_invalid};
-use crate::transport::budget::RequestCharge;
+use crate::transport::budget::{OverBudget, RequestCharge};
 
 /// The largest form, in bytes.
 const FORM_BYTES_MAX: usize = 64 * 1024;
@@ -44,7 +44,14 @@ impl Form {
         {
             return Err(oauth_invalid(StatusCode::UNSUPPORTED_MEDIA_TYPE, "compressed bodies are not supported"));
         }
-        let body = collect(body, charge).await?;
+        let body = collect(body, charge, FORM_BYTES_MAX).await.map_err(|error| match error {
+            CollectError::Incomplete => oauth_invalid(StatusCode::BAD_REQUEST, "the body is not complete"),
+            CollectError::TooLarge => {
+                let message = format!("the body is larger than {FORM_BYTES_MAX} bytes");
+                oauth_invalid(StatusCode::PAYLOAD_TOO_LARGE, &message)
+            }
+            CollectError::OverBudget(over) => oauth_failed(over.into()),
+        })?;
         Self::parse(&body, known).map_err(|message| oauth_invalid(StatusCode::BAD_REQUEST, &message))
     }
 
@@ -84,18 +91,33 @@ impl Form {
     }
 }
 
-/// Reads a body, and charges its bytes to the connection as it arrives.
-async fn collect(mut body: Body, mut charge: RequestCharge) -> Result<BytesMut, Response> {
+/// Why a body was not read.
+pub(crate) enum CollectError {
+    /// The peer did not send all of it.
+    Incomplete,
+    /// It has more bytes than the maximum.
+    TooLarge,
+    /// The connection holds too much.
+    OverBudget(OverBudget),
+}
+
+/// Reads a body of at most `bytes_max`, and charges its bytes to the connection as it arrives.
+///
+/// # Errors
+/// [`CollectError`].
+pub(crate) async fn collect(
+    mut body: Body,
+    mut charge: RequestCharge,
+    bytes_max: usize,
+) -> Result<BytesMut, CollectError> {
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let broken = |_| oauth_invalid(StatusCode::BAD_REQUEST, "the body is not complete");
-        let Ok(chunk) = frame.map_err(broken)?.into_data() else { continue };
-        if bytes.len() + chunk.len() > FORM_BYTES_MAX {
-            let message = format!("the body is larger than {FORM_BYTES_MAX} bytes");
-            return Err(oauth_invalid(StatusCode::PAYLOAD_TOO_LARGE, &message));
+        let Ok(chunk) = frame.map_err(|_| CollectError::Incomplete)?.into_data() else { continue };
+        if bytes.len() + chunk.len() > bytes_max {
+            return Err(CollectError::TooLarge);
         }
         bytes.extend_from_slice(&chunk);
-        charge.set(bytes.len()).map_err(|over| oauth_failed(over.into()))?;
+        charge.set(bytes.len()).map_err(CollectError::OverBudget)?;
     }
     Ok(bytes)
 }

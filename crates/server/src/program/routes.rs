@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
-use futures_util::StreamExt as _;
+use futures_util::stream::{StreamExt as _, iter};
 use http::Request;
 use http_body_util::BodyExt as _;
 use key_authority_proto::FILE_DESCRIPTOR_SET;
@@ -23,6 +23,7 @@ use crate::ext_authz::service::AuthorizationService;
 use crate::rpc::errors::RpcError;
 use crate::rpc::health::HealthService;
 use crate::rpc::raw::frame::FrameProgress;
+use crate::transport::budget::headers_bytes;
 use crate::transport::connection::ConnectionContext;
 use crate::transport::limits::BoxError;
 use crate::transport::places::REFLECTIONS_MAX;
@@ -168,13 +169,17 @@ async fn identify(
 fn charge(request: Request<Body>) -> Request<Body> {
     let Some(connection) = request.extensions().get::<ConnectionContext>() else { return request };
     let (mut charge, mut progress) = (connection.budget.request(), FrameProgress::default());
+    // The headers stay in memory for as long as the call waits for its message.
+    let headers = headers_bytes(request.headers());
+    let over = |error| BoxError::from(Status::from(RpcError::from(error)));
+    let refused = iter(charge.set(headers).map_err(over).err().map(Err));
     request.map(|body| {
-        Body::from_stream(body.into_data_stream().map(move |chunk| {
+        Body::from_stream(refused.chain(body.into_data_stream().map(move |chunk| {
             let chunk = chunk.map_err(BoxError::from)?;
             let arrived = progress.add(&chunk).map_err(Status::from)?;
-            charge.set(arrived).map_err(|error| Status::from(RpcError::from(error)))?;
-            Ok::<_, BoxError>(chunk)
-        }))
+            charge.set(headers + arrived).map_err(over)?;
+            Ok(chunk)
+        })))
     })
 }
 

@@ -52,7 +52,7 @@ pub(crate) async fn serve(config: Config, telemetry: &Telemetry, shutdown: Shutd
     warn_at_start(&config);
     let methods = MethodTable::from_descriptor_sets(routes::DESCRIPTOR_SETS.iter().copied())?;
     let metrics = SharedMetrics::new(Metrics::new(VERSION, &methods, &Verdict::ALL.map(Verdict::as_str)));
-    let budget = ProcessBudget::new(config.held_bytes_max);
+    let budget = ProcessBudget::new(config.held_bytes_max, config.anonymous_verify);
     // Waiting for a lock, or for the end of a lease, can take a minute.
     let opened = Box::pin(async {
         Ok::<_, ServeError>((Resources::open(&config).await?, Listeners::open(&config, &budget, &metrics).await?))

@@ -205,7 +205,7 @@ impl StreamMethod<()> for Echo {
 /// # Errors
 /// The code of the response.
 pub fn unary_body(chunks: Vec<Vec<u8>>, request_bytes_max: usize) -> Result<Vec<u8>, i32> {
-    let budget = ProcessBudget::new(usize::MAX).connection();
+    let budget = ProcessBudget::new(usize::MAX, true).connection(None);
     let mut call = UnaryCall::new(Chunks::of(chunks), Arc::new(Echo { request_bytes_max }), (), &budget);
     let mut context = Context::from_waker(Waker::noop());
     loop {
@@ -220,7 +220,9 @@ pub fn unary_body(chunks: Vec<Vec<u8>>, request_bytes_max: usize) -> Result<Vec<
 #[must_use]
 pub fn stream_body(chunks: Vec<Vec<u8>>, request_bytes_max: usize) -> (Vec<u8>, i32) {
     let closing = CancellationToken::new().cancelled_owned();
-    let mut stream = MessageStream::new(Chunks::of(chunks), Arc::new(Echo { request_bytes_max }), (), closing);
+    let budget = ProcessBudget::new(usize::MAX, true).connection(None);
+    let mut stream =
+        MessageStream::new(Chunks::of(chunks), Arc::new(Echo { request_bytes_max }), (), closing, budget.request());
     let mut context = Context::from_waker(Waker::noop());
     let mut messages = Vec::new();
     loop {

@@ -9,6 +9,7 @@
 //! Small chunks are not charged: the number of calls on a connection bounds them.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -16,12 +17,13 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::places::Counted;
+use super::places::{Counted, Place};
 
 /// The size up to which a chunk is not charged.
 const FREE_BYTES: usize = 2 * 1024;
@@ -31,10 +33,23 @@ const PIECE_BYTES: usize = 16 * 1024;
 const REQUEST_SHARE: usize = 8;
 /// The share of the process's budget that the responses of one connection may use.
 const RESPONSE_SHARE: usize = 64;
+/// The maximum number of bytes of requests that a stranger's connection may hold: the console's sign-in with a form that
+/// is kept fits. With as many strangers as there may be, these are 64 MiB.
+const STRANGER_REQUEST_BYTES: usize = 64 * 1024;
+/// The size of the unread responses from which a stranger's connection gets no more of them.
+const STRANGER_RESPONSE_BYTES: usize = 256 * 1024;
 /// The maximum number of pages that a connection has at a time, read from the database or not read by the peer.
 const PAGES_MAX: usize = 2;
 /// How long a peer may read nothing while responses wait for it.
 const STALL_LIMIT: Duration = Duration::from_secs(30);
+
+/// What a header field costs beside its name and value, in bytes.
+const HEADER_FIELD_BYTES: usize = 128;
+
+/// Returns the memory that headers hold. Many small fields hold several times their length.
+pub(crate) fn headers_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| HEADER_FIELD_BYTES + name.as_str().len() + value.len()).sum()
+}
 
 /// The budget of the process. Clones share it.
 #[derive(Debug, Clone)]
@@ -43,6 +58,8 @@ pub struct ProcessBudget(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     bytes_max: usize,
+    /// Whether strangers may only make calls that are small.
+    are_strangers_small: bool,
     held: AtomicUsize,
     next_number: AtomicU64,
     /// The open connections that hold something, or have held something, by their numbers.
@@ -57,6 +74,8 @@ pub struct ConnectionBudget(Arc<Account>);
 struct Account {
     process: ProcessBudget,
     number: u64,
+    /// The place of the connection; `None` stands for a known caller.
+    place: Option<Arc<Place>>,
     requests: AtomicUsize,
     responses: AtomicUsize,
     /// The number of charges of responses that have ended: it shows whether the peer reads.
@@ -70,19 +89,21 @@ struct Account {
 }
 
 impl ProcessBudget {
-    /// Makes a budget of `bytes_max`.
+    /// Makes a budget of `bytes_max`. If strangers may verify tokens, their connections have the share of known callers.
     #[must_use]
-    pub fn new(bytes_max: usize) -> Self {
+    pub fn new(bytes_max: usize, strangers_may_verify: bool) -> Self {
         let (held, next_number) = (AtomicUsize::new(0), AtomicU64::new(0));
-        Self(Arc::new(Shared { bytes_max, held, next_number, charged: Mutex::default() }))
+        let are_strangers_small = !strangers_may_verify;
+        Self(Arc::new(Shared { bytes_max, are_strangers_small, held, next_number, charged: Mutex::default() }))
     }
 
-    /// Returns the budget of a new connection.
+    /// Returns the budget of a new connection at `place`; without a place, of a known caller's.
     #[must_use]
-    pub fn connection(&self) -> ConnectionBudget {
+    pub fn connection(&self, place: Option<Arc<Place>>) -> ConnectionBudget {
         ConnectionBudget(Arc::new(Account {
             process: self.clone(),
             number: self.0.next_number.fetch_add(1, Ordering::Relaxed),
+            place,
             requests: AtomicUsize::new(0),
             responses: AtomicUsize::new(0),
             ended: AtomicU64::new(0),
@@ -103,7 +124,8 @@ impl ProcessBudget {
         self.0.charged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Cuts the connection that holds the most, unless those that are being cut give back enough.
+    /// Cuts the largest holder of the address whose connections hold the most together, unless those that are being cut
+    /// give back enough. So many small holders at one address cost no connection of another.
     fn cut_largest(&self) {
         // Dropped after the lock is released: the last reference to an account takes it.
         let accounts: Vec<Arc<Account>>;
@@ -114,13 +136,39 @@ impl ProcessBudget {
         if self.held().saturating_sub(given_back) <= self.0.bytes_max {
             return;
         }
-        if let Some(largest) = open.iter().max_by_key(|account| account.held()) {
+        let mut by_address: HashMap<Option<IpAddr>, usize> = HashMap::new();
+        for account in &open {
+            *by_address.entry(account.address()).or_default() += account.held();
+        }
+        let rank = |account: &Account| (by_address.get(&account.address()).copied(), account.held());
+        if let Some(largest) = open.iter().max_by_key(|account| rank(account)) {
             largest.cut.cancel();
         }
     }
 }
 
 impl Account {
+    /// Where the peer is.
+    fn address(&self) -> Option<IpAddr> {
+        self.place.as_ref().map(|place| place.address())
+    }
+
+    fn is_small(&self) -> bool {
+        self.process.0.are_strangers_small && self.place.as_ref().is_some_and(|place| !place.is_known())
+    }
+
+    /// Returns the maximum number of bytes of requests.
+    fn requests_max(&self) -> usize {
+        let share = self.process.0.bytes_max / REQUEST_SHARE;
+        if self.is_small() { STRANGER_REQUEST_BYTES.min(share) } else { share }
+    }
+
+    /// Returns the size of the unread responses from which there are no more.
+    fn responses_max(&self) -> usize {
+        let share = self.process.0.bytes_max / RESPONSE_SHARE;
+        if self.is_small() { STRANGER_RESPONSE_BYTES.min(share) } else { share }
+    }
+
     fn held(&self) -> usize {
         self.requests.load(Ordering::Relaxed) + self.responses.load(Ordering::Relaxed)
     }
@@ -157,7 +205,9 @@ impl ConnectionBudget {
     /// Whether a response may be made now.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.0.responses.load(Ordering::Relaxed) < self.0.process.0.bytes_max / RESPONSE_SHARE
+        let held = self.0.responses.load(Ordering::Relaxed);
+        // The usual connection holds nothing, and needs no comparison.
+        held == 0 || held < self.0.responses_max()
     }
 
     /// Waits until a response may be made.
@@ -261,7 +311,7 @@ impl RequestCharge {
             self.release(self.charged - bytes);
             return Ok(());
         }
-        let (new, bytes_max) = (bytes - self.charged, account.process.0.bytes_max / REQUEST_SHARE);
+        let (new, bytes_max) = (bytes - self.charged, account.requests_max());
         let before = account.requests.fetch_add(new, Ordering::Relaxed);
         self.charged = bytes;
         account.add_to_process(new);
@@ -369,7 +419,8 @@ impl<B: Body<Data = Bytes>> Body for ChargedBody<B> {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let pieces = self.pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        let after = self.after.iter().flatten().filter_map(Frame::data_ref);
+        let pieces = self.pieces.iter().chain(after).map(|piece| piece.len() as u64).sum::<u64>();
         let (inner, mut whole) = (self.inner.size_hint(), SizeHint::new());
         whole.set_lower(inner.lower() + pieces);
         if let Some(upper) = inner.upper() {
@@ -392,8 +443,8 @@ mod tests {
 
     #[test]
     fn a_chunk_is_charged_until_it_is_dropped() {
-        let process = ProcessBudget::new(CHUNK * RESPONSE_SHARE);
-        let connection = process.connection();
+        let process = ProcessBudget::new(CHUNK * RESPONSE_SHARE, false);
+        let connection = process.connection(None);
         let mut charged = connection.charge_response(chunk());
         assert_eq!(charged, [chunk()]);
         let part = charged.pop_front().unwrap().slice(..10);
@@ -406,8 +457,8 @@ mod tests {
 
     #[test]
     fn small_chunks_and_requests_are_not_charged() {
-        let process = ProcessBudget::new(0);
-        let connection = process.connection();
+        let process = ProcessBudget::new(0, false);
+        let connection = process.connection(None);
         let small = http_body_util::Full::new(Bytes::from_static(&[0; FREE_BYTES]));
         let _body = ChargedBody::new(small, connection.clone(), Counted::default()).charge_first();
         let mut request = connection.request();
@@ -421,8 +472,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_connection_that_holds_the_most_is_cut() {
-        let process = ProcessBudget::new(3 * CHUNK);
-        let (small, large) = (process.connection(), process.connection());
+        let process = ProcessBudget::new(3 * CHUNK, false);
+        let (small, large) = (process.connection(None), process.connection(None));
         let _one = small.charge_response(chunk());
         let _two: Vec<_> = (0..2).map(|_| large.charge_response(chunk())).collect();
         assert!(large.cut().now_or_never().is_none());
@@ -435,8 +486,8 @@ mod tests {
 
     #[test]
     fn a_connection_that_has_ended_is_not_listed() {
-        let process = ProcessBudget::new(1 << 20);
-        let connection = process.connection();
+        let process = ProcessBudget::new(1 << 20, false);
+        let connection = process.connection(None);
         drop(connection.charge_response(chunk()));
         assert_eq!(process.charged().len(), 1);
         drop(connection);
@@ -445,7 +496,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_reads_slowly_is_not_cut() {
-        let connection = ProcessBudget::new(1 << 30).connection();
+        let connection = ProcessBudget::new(1 << 30, false).connection(None);
         let pieces = connection.charge_response(vec![0; 10 * PIECE_BYTES].into());
         let reads = async {
             for piece in pieces {
@@ -461,25 +512,28 @@ mod tests {
 
     #[tokio::test]
     async fn a_message_that_waits_for_room_is_charged() {
-        let process = ProcessBudget::new(1 << 20);
-        let connection = process.connection();
+        let process = ProcessBudget::new(1 << 20, false);
+        let connection = process.connection(None);
         let full = || http_body_util::Full::new(Bytes::from(vec![0; 40 * 1024]));
         let bodies: Vec<_> =
             (0..3).map(|_| ChargedBody::new(full(), connection.clone(), Counted::default()).charge_first()).collect();
         assert!(!connection.has_room());
         assert_eq!(process.held(), 3 * 40 * 1024);
-        for body in bodies {
-            assert_eq!(body.size_hint().exact(), Some(40 * 1024));
+        drop(bodies);
+        for len in [FREE_BYTES, 40 * 1024] {
+            let body = http_body_util::Full::new(Bytes::from(vec![0; len]));
+            let body = ChargedBody::new(body, connection.clone(), Counted::default()).charge_first();
+            assert_eq!(body.size_hint().exact(), Some(len as u64));
             assert!(!body.is_end_stream());
             let read = http_body_util::BodyExt::collect(body).now_or_never().unwrap().unwrap();
-            assert_eq!(read.to_bytes().len(), 40 * 1024);
+            assert_eq!(read.to_bytes().len(), len);
         }
         assert_eq!(process.held(), 0);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_reads_nothing_is_detected() {
-        let connection = ProcessBudget::new(1 << 20).connection();
+        let connection = ProcessBudget::new(1 << 20, false).connection(None);
         let mut stalled = std::pin::pin!(connection.stalled());
         assert!(stalled.as_mut().now_or_never().is_none());
         let (one, _two) = (connection.charge_response(chunk()), connection.charge_response(chunk()));

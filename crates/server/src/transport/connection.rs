@@ -22,7 +22,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::budget::ConnectionBudget;
+use super::budget::{ConnectionBudget, ProcessBudget};
 use super::http1::{self, Rewound};
 use super::http2;
 use super::http2_stream::{Http2Stream, StreamControl};
@@ -91,7 +91,7 @@ pub(super) async fn run<C, S, B>(
     stream: TcpStream,
     address: SocketAddr,
     place: Place,
-    budget: ConnectionBudget,
+    process: ProcessBudget,
     connect: C,
 ) where
     C: Fn(ConnectionContext) -> S + Send + 'static,
@@ -109,7 +109,11 @@ pub(super) async fn run<C, S, B>(
         () = place.evicted() => return setup.metrics.connections.rejected(ConnectionRejected::Evicted),
         opened = timeout(setup.limits.preface_timeout, open(&setup, stream)) => opened,
     };
-    let context = |peer| ConnectionContext { peer, place: Arc::new(place), budget, closing: CancellationToken::new() };
+    let context = |peer| {
+        let place = Arc::new(place);
+        let budget = process.connection(Some(Arc::clone(&place)));
+        ConnectionContext { peer, place, budget, closing: CancellationToken::new() }
+    };
     match opened {
         Ok(Ok(Opened { io: Stream::Plain(io), peer, protocol })) => {
             drive(&setup, io, protocol, context(peer), connect, address).await;

@@ -18,7 +18,7 @@ const CONTINUATION: u8 = 0x9;
 const CREDIT_MAX: u32 = 10_000;
 /// What a `HEADERS` or `DATA` frame gives. For each call, clients send up to two `WINDOW_UPDATE`s, a `PING` that
 /// measures the bandwidth, and its acknowledgements.
-const CREDIT_PER_REQUEST: u32 = 8;
+const CREDIT_PER_REQUEST: u32 = 4;
 /// The credit that an idle connection gains in each of these.
 const GAIN_INTERVAL: Duration = Duration::from_millis(100);
 

@@ -173,7 +173,7 @@ impl Listener {
             stream,
             peer,
             place,
-            self.budget.connection(),
+            self.budget.clone(),
             connect.clone(),
         ));
     }

@@ -186,6 +186,11 @@ impl Place {
         }
     }
 
+    /// Returns the address of the peer, or its network.
+    pub(super) fn address(&self) -> IpAddr {
+        self.address
+    }
+
     /// Completes when the connection is asked to leave, to make room for another one.
     pub(crate) async fn evicted(&self) {
         self.evicted.cancelled().await;

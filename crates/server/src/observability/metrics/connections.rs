@@ -88,7 +88,11 @@ impl ConnectionMetrics {
         for reason in ConnectionCut::ALL {
             metrics.cut.get_or_create_owned(&ReasonLabel { reason: reason.as_str() });
         }
-        registry.register("keyauthority_connections", "Open connections of the gRPC listeners and of the HTTP door", metrics.open.clone());
+        registry.register(
+            "keyauthority_connections",
+            "Open connections of the gRPC listeners and of the HTTP door",
+            metrics.open.clone(),
+        );
         registry.register(
             "keyauthority_connections_refused",
             "Connections that got no place or lost it, by reason",

@@ -80,7 +80,10 @@ impl FrameProgress {
             } else {
                 let (now, later) = chunk.split_at(chunk.len().min(self.missing));
                 if self.fields.add(now) > FIELDS_MAX {
-                    return Err(RpcError::invalid("request", &format!("must have at most {FIELDS_MAX} fields and elements of lists")));
+                    return Err(RpcError::invalid(
+                        "request",
+                        &format!("must have at most {FIELDS_MAX} fields and elements of lists"),
+                    ));
                 }
                 self.arrived += now.len();
                 self.missing -= now.len();

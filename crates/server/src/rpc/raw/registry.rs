@@ -75,7 +75,13 @@ impl<C: Send + 'static> RawMethods<C> {
             RawMethod::Stream(method) => State::Answered(Some(match method.admit(&caller) {
                 Ok(()) => {
                     let closing = connection.closing.clone().cancelled_owned();
-                    streaming(MessageStream::new(body, Arc::clone(method), caller, closing))
+                    streaming(MessageStream::new(
+                        body,
+                        Arc::clone(method),
+                        caller,
+                        closing,
+                        connection.budget.request(),
+                    ))
                 }
                 Err(error) => failed(error.into()),
             })),

@@ -15,7 +15,9 @@ use tonic::Status;
 use super::frame::{self, BodyBuffer};
 use super::method::StreamMethod;
 use crate::rpc::decode_errors;
+use crate::rpc::errors::RpcError;
 use crate::rpc::trailers;
+use crate::transport::budget::RequestCharge;
 
 /// The size at which a chunk of responses is sent: a frame of HTTP/2.
 const CHUNK_BYTES: usize = 16 * 1024;
@@ -29,6 +31,7 @@ pub(crate) struct MessageStream<B, C> {
     caller: C,
     body: B,
     buffer: BodyBuffer,
+    charge: RequestCharge,
     /// Completes when the connection is to end, which ends the stream in order.
     closing: Pin<Box<WaitForCancellationFutureOwned>>,
     is_over: bool,
@@ -41,9 +44,10 @@ impl<B: Body<Data = Bytes> + Unpin, C: 'static> MessageStream<B, C> {
         method: Arc<dyn StreamMethod<C>>,
         caller: C,
         closing: WaitForCancellationFutureOwned,
+        charge: RequestCharge,
     ) -> Self {
         let buffer = BodyBuffer::default();
-        Self { method, caller, body, buffer, closing: Box::pin(closing), is_over: false, error: None }
+        Self { method, caller, body, buffer, charge, closing: Box::pin(closing), is_over: false, error: None }
     }
 
     /// Answers the messages that have arrived completely, until a chunk is full.
@@ -76,6 +80,7 @@ impl<B: Body<Data = Bytes> + Unpin, C: 'static> MessageStream<B, C> {
     fn fill(&mut self, context: &mut Context<'_>, out: &mut Vec<u8>) -> Result<(), Status> {
         loop {
             self.answer(out)?;
+            self.charge.set(self.buffer.bytes().len()).map_err(RpcError::from)?;
             if out.len() >= CHUNK_BYTES {
                 return Ok(());
             }

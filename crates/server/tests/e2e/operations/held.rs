@@ -73,7 +73,8 @@ async fn unfinished(authority: &Authority, calls: usize) -> (impl Sized, JoinHan
     let connection = tokio::spawn(async move { drop(connection.await) });
     for _ in 0..calls {
         let announced = u32::try_from(4 * MIB).unwrap().to_be_bytes();
-        let head = [&[0][..], &announced].concat().into();
+        // The beginning of the account, which has no end.
+        let head = [&[0][..], &announced, &[0x0a, 0x80, 0x80, 0x80, 0x02]].concat().into();
         let parts = iter([head, Bytes::from(vec![0; UNFINISHED])]).chain(pending());
         let body = StreamBody::new(parts.map(|part| Ok::<_, std::convert::Infallible>(Frame::data(part))));
         let request = Request::post(format!("http://{}/keyauthority.v1.KeyAuthority/CreateKey", authority.grpc()))
