@@ -95,6 +95,7 @@ fn step(reason: &str, metadata: &HashMap<String, String>, is_change: bool) -> Op
         "SECRET_LIMIT_REACHED" => "keyctl keys show KEY shows when the tokens end; without --overlap they end now",
         "PROJECTS_NOT_ALLOWED" => "keyctl accounts show ACCOUNT shows the rule for projects",
         "ACCOUNT_NOT_EMPTY" => "keyctl keys list ACCOUNT shows the keys; keyctl keys delete KEY deletes one",
+        "CONSOLE_OFF" => "use a server that has a console: with --api-listen, and without --no-console",
         "ACCOUNT_SUSPENDED" => "keyctl accounts resume ACCOUNT",
         "ANSWER_TOO_LARGE" => "request less at once",
         "TOO_MANY_CALLS" | "TOO_MANY_BYTES" => "wait for the calls in progress, then repeat the command",

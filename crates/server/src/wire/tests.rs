@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::violations::{VIOLATIONS_MAX, Violations};
-use super::{account, audit, connect, idempotency_key, import, key, page, revision};
+use super::{account, audit, connect, idempotency_key, import, key, page, portal, revision};
 use crate::verify::decode as verify;
 
 /// Bytes that are mostly a protobuf message: fields with the numbers of our own messages, which contain numbers, short
@@ -84,6 +84,7 @@ proptest! {
         check(account::resume_account(&read(&bytes)));
         check(account::delete_account(&read(&bytes)));
         check(audit::list_events(&read(&bytes)));
+        check(portal::create_portal_session(&read(&bytes)));
         check(revision::awaited(read(&bytes)));
         check(idempotency_key::from_request(&read::<v1::CreateKeyRequest>(&bytes)));
         check(page::list_accounts(&read(&bytes)));

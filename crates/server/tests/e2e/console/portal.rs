@@ -162,6 +162,14 @@ async fn what_may_lacks_is_not_shown_and_is_refused_when_posted(authority: Autho
     may_create.post(&format!("{page}/disable"), &token).await;
     assert_eq!(may_create.status, 403);
     assert_eq!(root.verdict(&key.token).await, Verdict::Valid);
+    // Nor does it by another way to the same change.
+    root.new_account("bare", KeyPolicy::default()).await;
+    let mut may_update = enter(&authority, &link(&backend, "bare", &[PortalAction::Update]).await).await;
+    may_update.open("/console/accounts/bare/connect").await;
+    let fields = [("server_name", "s"), ("server_url", "https://mcp.example/"), ("create", "yes")];
+    may_update.submit("/console/accounts/bare/connect", &fields).await;
+    may_update.sees("may not do this");
+    assert!(root.keys_of("bare").await.is_empty());
 }
 
 async fn each_change_names_the_user_and_the_caller(authority: Authority) {
