@@ -167,6 +167,7 @@ mod tests {
     fn an_event_is_converted_without_unreadable_snapshots() {
         let event = AuditEvent {
             actor: Actor::bootstrap(),
+            subject: Subject::new("ada").ok(),
             action: Action::UpdateKey,
             account: AccountId::new("acme").unwrap(),
             key_id: KeyId::new("key_1").ok(),
@@ -184,6 +185,7 @@ mod tests {
         };
         let shown = event_to_proto(&logged);
         assert_eq!((shown.revision, shown.action, shown.request_id.as_str()), (7, v1::Action::UpdateKey as i32, "r1"));
+        assert_eq!(shown.subject, "ada");
         assert_eq!((shown.key_id.as_str(), shown.before, shown.hash), ("key_1", None, vec![2; 32]));
         let Some(Kind::ListValue(list)) = shown.after.unwrap().fields["a"].kind.clone() else { panic!("a list") };
         assert_eq!(list.values[0].kind, Some(Kind::NumberValue(1.0)));
