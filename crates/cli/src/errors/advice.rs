@@ -65,9 +65,7 @@ fn step(reason: &str, metadata: &HashMap<String, String>, is_change: bool) -> Op
         "KEY_NOT_FOUND" => "keyctl keys list shows the existing keys",
         "ACCOUNT_NOT_FOUND" => "keyctl accounts list shows the existing accounts; keyctl accounts create creates one",
         "KEY_EXISTS" => "choose another --key-id, or none to generate one; keyctl keys show shows the existing key",
-        "TOKEN_EXISTS" => {
-            "keyctl verify shows which key has the token; remove it from the import, or make another token"
-        }
+        "TOKEN_EXISTS" => "keyctl verify shows which key has the token; do not import it, or make another token",
         "DIGEST_NOT_ALLOWED" => {
             "omit --sha256 and --blake3; keyctl accounts edit ACCOUNT --caller-digests true allows them"
         }
