@@ -63,6 +63,7 @@ mod tests {
         v1::CreatePortalSessionRequest { account: "acme".into(), subject: "ada".into(), ..Default::default() }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "as the field of the request has it")]
     fn seconds(seconds: i64) -> Option<prost_types::Duration> {
         Some(prost_types::Duration { seconds, nanos: 0 })
     }
