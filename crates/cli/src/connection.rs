@@ -135,7 +135,7 @@ fn is_local(endpoint: &Endpoint) -> bool {
 
 /// Reads a file of certificates, as PEM and parsed. tonic would accept a file without any, and then trust no server.
 fn read_certificates(path: &Path) -> Result<(Vec<u8>, Vec<CertificateDer<'static>>), Error> {
-    let pem = std::fs::read(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
+    let pem = text_file::read_bytes(path)?;
     let parsed = certificates(&pem).map_err(|source| Error::Pem { path: path.to_owned(), source })?;
     Ok((without_mark(&pem, path)?.to_vec(), parsed))
 }

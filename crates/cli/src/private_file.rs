@@ -1,15 +1,12 @@
 //! Files with secrets: they are read and created only with permissions for their owner alone.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::errors::Error;
 use crate::text_file;
-
-/// Maximum size, in bytes. Tokens and private keys are smaller.
-const BYTES_MAX: u64 = 64 * 1024;
 
 /// Reads a text file that is accessible only to its owner.
 pub(crate) fn read(path: &Path) -> Result<String, Error> {
@@ -19,18 +16,13 @@ pub(crate) fn read(path: &Path) -> Result<String, Error> {
 /// Reads a file that is accessible only to its owner.
 pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, Error> {
     let unusable = |source| Error::File { path: path.to_owned(), source };
-    let file = File::open(path).map_err(unusable)?;
+    let file = text_file::open(path).map_err(unusable)?;
     // Checked on the open file, because the path may be replaced.
     let mode = file.metadata().map_err(unusable)?.mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(Error::TooOpen { path: path.to_owned(), mode });
     }
-    let mut bytes = Vec::new();
-    file.take(BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unusable)?;
-    if bytes.len() as u64 > BYTES_MAX {
-        return Err(unusable(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 64 KiB")));
-    }
-    Ok(bytes)
+    text_file::read_all(file).map_err(unusable)
 }
 
 /// A file for a token. It is created before the token is requested, so that no token is created if the file cannot be.
@@ -93,21 +85,6 @@ mod tests {
                 Err(error) => assert!(!is_private && matches!(error, Error::TooOpen { .. }), "{mode:o}: {error}"),
             }
         }
-    }
-
-    #[test]
-    fn a_file_that_is_too_large_is_rejected_and_not_truncated() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("token");
-        let write = |bytes: u64| {
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).unwrap();
-            file.write_all(&vec![b'x'; bytes.try_into().unwrap()]).unwrap();
-        };
-        write(BYTES_MAX);
-        assert_eq!(read(&path).unwrap().len() as u64, BYTES_MAX);
-        write(BYTES_MAX + 1);
-        let Err(Error::File { source, .. }) = read(&path) else { panic!("it is read") };
-        assert_eq!(source.to_string(), "larger than 64 KiB");
     }
 
     #[test]

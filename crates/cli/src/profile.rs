@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::errors::Error;
-use crate::text_file;
 
 /// The content of the profile file.
 #[derive(Debug, Default, Deserialize)]
@@ -36,7 +35,7 @@ pub(crate) fn load(config: Option<&Path>, name: Option<&str>) -> Result<Profile,
     let Some(path) = config.map(Path::to_owned).or_else(|| default_path(home.as_deref())) else {
         return name.map_or_else(|| Ok(Profile::default()), |name| Err(no_profile(name, Path::new("~/.config"), &[])));
     };
-    let text = match std::fs::read(&path).and_then(text_file::decode) {
+    let text = match key_authority_text_io::read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && config.is_none() && name.is_none() => {
             return Ok(Profile::default());

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use key_authority_text_io::{MARK, decode};
+use key_authority_text_io::{MARK, read};
 use tonic::metadata::{Ascii, MetadataValue};
 use zeroize::Zeroizing;
 
@@ -26,7 +26,9 @@ impl TokenSource {
             Self::None => Ok(None),
             Self::Token(token) => bearer(token.expose()).map(Some),
             Self::File(path) => {
-                let text = tokio::fs::read(path).await.and_then(decode).map(Zeroizing::new);
+                let file = path.clone();
+                let text = tokio::task::spawn_blocking(move || read(&file).map(Zeroizing::new)).await;
+                let text = text.unwrap_or_else(|error| Err(error.into()));
                 bearer(&text.map_err(|source| SetupError::TokenFile { path: path.clone(), source })?).map(Some)
             }
         }

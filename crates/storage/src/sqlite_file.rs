@@ -36,10 +36,12 @@ mod error;
 mod header;
 mod integrity;
 mod locks;
+mod lost;
 mod mark;
 mod origin;
 
 pub use claim::{ClaimedFile, inspect};
-pub use copy::{Restored, back_up, restore};
+pub use copy::{Replaced, Restored, back_up, restore};
 pub use error::SqliteFileError;
+pub use lost::Lost;
 pub use origin::Origin;

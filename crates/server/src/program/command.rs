@@ -12,7 +12,7 @@ use key_authority_domain::secret::Keyring;
 use key_authority_storage::Store;
 use key_authority_storage::audit_read::LogProof;
 use key_authority_storage::settings::Head;
-use key_authority_storage::sqlite_file::{self, ClaimedFile, Restored, SqliteFileError};
+use key_authority_storage::sqlite_file::{self, ClaimedFile, Lost, Replaced, Restored, SqliteFileError};
 use key_authority_text_io::is_output_closed;
 use zeroize::Zeroizing;
 
@@ -227,9 +227,29 @@ async fn restore(config: &Config, from: &Path) -> Result<ExitCode, CommandError>
     let keyring = startup::keyring(config, false)?;
     let Restored { head: Head { revision, hash }, replaced } = sqlite_file::restore(&path, from, &keyring).await?;
     let done = format!("{}: restored up to revision {revision}, head {revision}:{hash}", path.display());
-    let replaced = replaced.map_or_else(String::new, |to| format!("the replaced database is {}\n", to.display()));
-    let advice = "keys that were revoked, disabled or deleted after the backup are valid again; end them again";
-    print_result(format!("{done}\n{replaced}{advice}"), format!("{done}; {advice}"))
+    let lost = replaced.as_ref().and_then(|replaced| replaced.lost);
+    let advice = if lost.is_some_and(|Lost { common, last, .. }| common == last) {
+        ""
+    } else {
+        "\nkeys that were revoked, disabled or deleted after the backup are valid again; end them again"
+    };
+    let replaced = replaced.map_or_else(String::new, |replaced| format!("\n{}", kept(&replaced)));
+    print_result(format!("{done}{replaced}{advice}"), format!("{done}{advice}"))
+}
+
+/// Where the replaced database is, and which of its changes are lost.
+fn kept(Replaced { path, lost }: &Replaced) -> String {
+    let lost = match lost {
+        None => "it cannot be read, so nothing shows which changes are lost".to_owned(),
+        Some(Lost { common, last, .. }) if common == last => "all of its changes are in the backup".to_owned(),
+        Some(Lost { common, last, time }) if common.next() == *last => {
+            format!("its revision {last} is lost; it is of {time}")
+        }
+        Some(Lost { common, last, time }) => {
+            format!("its revisions {} to {last} are lost; the last one is of {time}", common.next())
+        }
+    };
+    format!("the replaced database is {}\n{lost}", path.display())
 }
 
 async fn another_root_key(config: &Config) -> Result<ExitCode, CommandError> {

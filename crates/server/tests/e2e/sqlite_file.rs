@@ -5,6 +5,7 @@ mod backup;
 mod beginning;
 mod closing;
 mod damage;
+mod lost;
 mod names;
 mod restore;
 

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,10 +11,11 @@ use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
 use super::claim::lock_name;
 use super::error::{SqliteFileError, failed};
+use super::lost::{Lost, lost};
 use super::mark::Mark;
 use super::origin::judge;
 use crate::error::StorageError;
-use crate::exclusive_lock::LOCK_ENDING;
+use crate::exclusive_lock::{ExclusiveLock, LOCK_ENDING};
 use crate::migrate::SchemaError;
 use crate::paths::{beside, size, sync_folder};
 use crate::settings::Head;
@@ -30,8 +31,17 @@ const FILES: [&str; 4] = ["", "-wal", "-journal", "-shm"];
 pub struct Restored {
     /// The head of the restored log.
     pub head: Head,
-    /// Where the replaced database file is now. None if there was none.
-    pub replaced: Option<PathBuf>,
+    /// The replaced database. None if there was none.
+    pub replaced: Option<Replaced>,
+}
+
+/// What a restoration replaced.
+#[derive(Debug)]
+pub struct Replaced {
+    /// Where the database file is now.
+    pub path: PathBuf,
+    /// What was lost. None if it could not be read.
+    pub lost: Option<Lost>,
 }
 
 /// Copies the database to `to`, which must not exist, while servers may be running. Returns the head of the copied log.
@@ -67,13 +77,13 @@ async fn copy_into(store: &Store, partial: &Path, to: &Path) -> Result<Head, Sql
     let head = check_copy(partial, store.keyring(), Use::Keep).await?;
     File::open(partial).and_then(|file| file.sync_all()).map_err(failed(partial))?;
     // Unlike a renaming, it does not replace a file that another program has put there in the meantime.
-    std::fs::hard_link(partial, to).map_err(failed(to))?;
+    std::fs::hard_link(partial, to).map_err(unless_exists(to))?;
     Ok(head)
 }
 
 /// Replaces the database file at `path` by the backup `from`, while no server runs. The replaced file is kept, with its
-/// `-wal`. If this is interrupted, a server either finds the old file or the new one, or it does not start; a repeated
-/// restoration succeeds.
+/// `-wal`. The file belongs to the same user afterwards, also if root restores it. If this is interrupted, a server either
+/// finds the old file or the new one, or it does not start; a repeated restoration succeeds.
 ///
 /// # Errors
 /// [`SqliteFileError`]. The database file is unchanged then, unless a file could not be renamed.
@@ -83,7 +93,12 @@ pub async fn restore(path: &Path, from: &Path, keyring: &Arc<Keyring>) -> Result
     let lock = lock_name(&path)?;
     let partial = beside(&path, ".restoring");
     remove_database(&partial)?;
-    let head = match take_copy(from, &partial, keyring).await {
+    let taken = async {
+        let head = take_copy(from, &partial, keyring).await?;
+        give_to_owner(&path, is_first, &partial)?;
+        Ok(head)
+    };
+    let head = match taken.await {
         Ok(head) => head,
         Err(error) => {
             remove_database(&partial)?;
@@ -93,6 +108,7 @@ pub async fn restore(path: &Path, from: &Path, keyring: &Arc<Keyring>) -> Result
             return Err(error);
         }
     };
+    let is_readable = is_whole(&path, &lock);
     let replaced = keep_files(&path)?;
     // Until the logs are gone, the mark shows a server that they do not belong to the new file.
     std::fs::rename(&partial, &path).map_err(failed(&path))?;
@@ -100,11 +116,41 @@ pub async fn restore(path: &Path, from: &Path, keyring: &Arc<Keyring>) -> Result
     LOGS.iter().chain(&["-shm"]).try_for_each(|ending| remove_if_present(&beside(&path, ending)))?;
     sync_folder(&path).map_err(failed(&path))?;
     Mark::Adopted.write(lock.file()).map_err(failed(&path))?;
+    let replaced = match replaced {
+        Some(to) => Some(Replaced { lost: if is_readable { lost(&to, &path).await } else { None }, path: to }),
+        None => None,
+    };
     Ok(Restored { head, replaced })
+}
+
+/// Gives a new database file, and a new lock file, to the owner of the replaced one, or of the folder.
+fn give_to_owner(path: &Path, is_first: bool, new: &Path) -> Result<(), SqliteFileError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let model = if path.exists() { path } else { folder };
+    let owner = std::fs::metadata(model).map_err(failed(model))?;
+    let lock = is_first.then(|| beside(path, LOCK_ENDING));
+    for file in [Some(new), lock.as_deref()].into_iter().flatten() {
+        // The group has no access, so it does not matter.
+        if std::fs::metadata(file).map_err(failed(file))?.uid() != owner.uid() {
+            let given = std::os::unix::fs::chown(file, Some(owner.uid()), Some(owner.gid()));
+            given.map_err(|source| SqliteFileError::NotOwner { path: model.to_owned(), uid: owner.uid(), source })?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a database file and its `-wal` belong together.
+fn is_whole(path: &Path, lock: &ExclusiveLock) -> bool {
+    let judged = || judge(path, &File::open(path).ok()?, Mark::read(lock.file()).ok()?).ok();
+    judged().is_some()
 }
 
 /// Copies a backup with its logs, and checks the copy.
 async fn take_copy(from: &Path, partial: &Path, keyring: &Arc<Keyring>) -> Result<Head, SqliteFileError> {
+    if !std::fs::metadata(from).map_err(failed(from))?.is_file() {
+        let finding = "is not a regular file".to_owned();
+        return Err(SqliteFileError::BadBackup { path: from.to_owned(), finding });
+    }
     // The backup itself is not opened, since SQLite would change it.
     copy(from, partial)?;
     for ending in logs_of(from)? {
@@ -203,9 +249,17 @@ fn copy(from: &Path, to: &Path) -> Result<(), SqliteFileError> {
     io::copy(&mut source, &mut target).map(drop).map_err(failed(to))
 }
 
+/// Returns the error about a file that another program may have made in the meantime.
+fn unless_exists(path: &Path) -> impl FnOnce(io::Error) -> SqliteFileError {
+    move |error| match error.kind() {
+        io::ErrorKind::AlreadyExists => SqliteFileError::Exists { path: path.to_owned() },
+        _ => failed(path)(error),
+    }
+}
+
 /// Makes a file that only its owner may read and write.
 fn create(path: &Path) -> Result<File, SqliteFileError> {
-    File::options().write(true).create_new(true).mode(0o600).open(path).map_err(failed(path))
+    File::options().write(true).create_new(true).mode(0o600).open(path).map_err(unless_exists(path))
 }
 
 /// Whether there is such a name, also if it is a symbolic link that leads nowhere.

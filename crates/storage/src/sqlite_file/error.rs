@@ -126,10 +126,20 @@ pub enum SqliteFileError {
         what: &'static str,
     },
     /// A copy must not overwrite a file.
-    #[error("{path} exists already; choose another name, or remove it")]
+    #[error("{path} exists already; choose another name, or remove it unless another backup is being made")]
     Exists {
         /// The file.
         path: PathBuf,
+    },
+    /// The restored file would not belong to the user of the server.
+    #[error("cannot make a file for the owner of {path} (user ID {uid}); run `key-authority restore` as this user")]
+    NotOwner {
+        /// The file that is replaced, or its folder.
+        path: PathBuf,
+        /// Its owner.
+        uid: u32,
+        /// The cause.
+        source: std::io::Error,
     },
     /// A file cannot be read or written.
     #[error("cannot read and write {path}{}", advice(.source))]

@@ -21,6 +21,9 @@ pub struct DatabaseUrl {
 impl DatabaseUrl {
     /// Parses a URL. The scheme is normalized to the one that sea-orm knows (`postgres`, `mysql`, `sqlite`).
     pub(super) fn parse(text: &str) -> Result<Self, Cow<'static, str>> {
+        if text.contains(char::is_control) {
+            return Err("must be one line, without control characters".into());
+        }
         let (scheme, rest) = text.split_once(':').ok_or("must be a URL: postgres://…, mysql://… or sqlite://…")?;
         let (kind, scheme) = match scheme {
             "sqlite" => (DatabaseKind::Sqlite, "sqlite"),
@@ -38,6 +41,7 @@ impl DatabaseUrl {
             return Err("must not contain a '#'; in a password, write %23".into());
         }
         url_parameters::check(kind, rest)?;
+        let rest = if kind == DatabaseKind::MySql { url_parameters::with_whole_charset(rest) } else { rest.into() };
         let text = Zeroizing::new(format!("{scheme}:{rest}"));
         if !key_authority_storage::store::is_url(&text) {
             // The driver's own message would repeat the password.
@@ -177,6 +181,9 @@ mod tests {
         {
             assert!(DatabaseUrl::parse(url).is_err(), "{url}");
         }
+        // The driver would skip the line break.
+        let lines = "postgres://u:CANARY@h/db\npostgres://u:CANARY@i/db";
+        assert_eq!(DatabaseUrl::parse(lines).unwrap_err(), "must be one line, without control characters");
         for canary in ["postgres://u:CANARY@h:notaport/db", "postgres://u:CANARY@[::bad/db", "mysql://h/db#CANARY"] {
             let rule = DatabaseUrl::parse(canary).unwrap_err();
             assert!(!rule.contains("CANARY"), "{rule}");

@@ -106,7 +106,10 @@ const KEY: &str = "tls-key";
 const CLIENT_CA: &str = "client-ca";
 
 async fn read(flag: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
-    tokio::fs::read(path).await.map_err(|source| TlsError::Unreadable { flag, path: path.to_owned(), source })
+    let file = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || key_authority_text_io::read_bytes(&file)).await;
+    let read = read.unwrap_or_else(|error| Err(error.into()));
+    read.map_err(|source| TlsError::Unreadable { flag, path: path.to_owned(), source })
 }
 
 fn certificates(flag: &'static str, path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {

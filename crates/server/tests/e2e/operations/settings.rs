@@ -68,6 +68,23 @@ async fn check_config_reads_every_file_that_the_settings_name() {
 }
 
 #[tokio::test]
+async fn what_is_no_file_is_named_with_what_it_is() {
+    for (path, words) in [("/dev/zero", "larger than 1 MiB"), ("/", "Is a directory")] {
+        for name_of in ["check-config", "serve"] {
+            let text = subcommand([name_of, "--database-url-file", path]).await.badly().text();
+            assert!(text.contains("--database-url-file") && text.contains(words), "{text}");
+        }
+        let flags = ["secret-file", "bootstrap-token-file", "tls-cert", "tls-key", "client-ca"];
+        let words_of = flags.iter().flat_map(|flag| [format!("--{flag}"), path.to_owned()]);
+        let text = subcommand(["check-config".to_owned()].into_iter().chain(words_of)).await.badly().text();
+        for flag in flags {
+            let line = text.lines().find(|line| line.starts_with(&format!("--{flag}")));
+            assert!(line.is_some_and(|line| line.contains(words)), "{flag} in:\n{text}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn check_config_takes_files_that_are_right_and_leaves_the_folder_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name).display().to_string();
