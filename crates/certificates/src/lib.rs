@@ -14,7 +14,7 @@ pub use rustls::pki_types::CertificateDer;
 pub use pair::{PairError, check_pair};
 pub use peer::explain;
 pub use pem::{PemError, certificates, private_key};
-pub use server_certificate::{CertificateProblem, problems};
+pub use server_certificate::{CertificateProblem, expiry, problems};
 
 /// The commands that make a CA and a server certificate which every client accepts that trusts the CA. `NAME` stands for
 /// the host name by which clients connect.

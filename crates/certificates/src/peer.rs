@@ -5,23 +5,13 @@ use std::io;
 
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 
-use crate::CREATE_COMMANDS;
+use crate::server_certificate::CertificateProblem;
 
 /// Why a TLS connection to a server failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PeerProblem {
-    #[error(
-        "the server's certificate is a CA certificate, as `openssl req -x509` makes it. These commands make a CA to trust, \
-         and a certificate for the server: {} && {}",
-        CREATE_COMMANDS[0], CREATE_COMMANDS[1]
-    )]
-    Ca,
-    #[error("the server's certificate has expired (or the clock of this machine is ahead); renew it")]
-    Expired,
-    #[error("the server's certificate is not valid yet; is the clock of this machine right?")]
-    NotValidYet,
-    #[error("the server's certificate is not for servers: its extendedKeyUsage lacks serverAuth")]
-    NotForServers,
+    #[error("the server's certificate {0}")]
+    Certificate(CertificateProblem),
     #[error(
         "the server's certificate is not for {expected}, but for {}; connect by a name of the certificate, or issue it \
          with subjectAltName {expected}",
@@ -89,17 +79,12 @@ impl PeerProblem {
 
     fn of_certificate(error: &CertificateError) -> Option<Self> {
         Some(match error {
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotValidYet,
-            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => Self::NotForServers,
             CertificateError::NotValidForNameContext { expected, presented } => {
                 Self::Name { expected: expected.to_str().into_owned(), presented: presented.clone() }
             }
             CertificateError::UnknownIssuer => Self::UnknownIssuer,
             CertificateError::BadSignature => Self::BadSignature,
-            // The type is of another crate; its name is what rustls shows too.
-            CertificateError::Other(error) if format!("{error:?}").contains("CaUsedAsEndEntity") => Self::Ca,
-            _ => return None,
+            _ => return CertificateProblem::of(error).map(Self::Certificate),
         })
     }
 }

@@ -1,4 +1,6 @@
-//! What clients will reject in a server's certificate, whichever CA and name they expect.
+//! What clients reject in a server's certificate, whichever CA and name they expect.
+
+use std::time::Duration;
 
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::ring;
@@ -6,30 +8,42 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, Error, RootCertStore};
 
-use crate::peer::PeerProblem;
-
-/// Why clients reject a server's certificate.
+/// Why clients reject a server's certificate, as the end of a sentence that begins with the certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateProblem {
     /// It is the certificate of a CA.
     #[error(
-        "it is a CA certificate, as `openssl req -x509` makes it; some clients, keyctl among them, accept only a \
-         certificate that a CA has signed. These commands make both: {} && {}",
+        "is a CA certificate, as `openssl req -x509` makes it; clients such as keyctl accept only a certificate that a CA \
+         has signed. These commands make both: {} && {}",
         crate::CREATE_COMMANDS[0], crate::CREATE_COMMANDS[1]
     )]
     Ca,
     /// Its time is over.
-    #[error("it has expired; renew it")]
+    #[error("has expired (or the clock of this machine is ahead); renew it")]
     Expired,
     /// Its time has not come.
-    #[error("it is not valid yet; is the clock of this machine right?")]
+    #[error("is not valid yet; is the clock of this machine right?")]
     NotValidYet,
     /// Its extended key usage excludes servers.
-    #[error("it is not for servers: its extendedKeyUsage lacks serverAuth")]
+    #[error("is not for servers: its extendedKeyUsage lacks serverAuth")]
     NotForServers,
     /// It has no subject alternative name.
-    #[error("it has no subjectAltName; clients do not read the common name")]
+    #[error("has no subjectAltName; clients do not read the common name")]
     NoName,
+}
+
+impl CertificateProblem {
+    /// Returns the problem of an error, if there are words for it.
+    pub(crate) fn of(error: &CertificateError) -> Option<Self> {
+        Some(match error {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotValidYet,
+            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => Self::NotForServers,
+            // The type is of another crate; its name is what rustls shows too.
+            CertificateError::Other(error) if format!("{error:?}").contains("CaUsedAsEndEntity") => Self::Ca,
+            _ => return None,
+        })
+    }
 }
 
 /// Returns the problems of a server's own certificate at `now`. A certificate that cannot be parsed has none here: it
@@ -37,17 +51,28 @@ pub enum CertificateProblem {
 #[must_use]
 pub fn problems(certificate: &CertificateDer<'_>, now: UnixTime) -> Vec<CertificateProblem> {
     let Ok(parsed) = ParsedCertificate::try_from(certificate) else { return Vec::new() };
-    let algorithms = ring::default_provider().signature_verification_algorithms.all;
-    // Without a trusted CA, what is wrong with the certificate itself is found before its issuer is looked for.
-    let verified = verify_server_cert_signed_by_trust_anchor(&parsed, &RootCertStore::empty(), &[], now, algorithms);
-    let itself = verified.err().and_then(|error| match PeerProblem::of(&error)? {
-        PeerProblem::Ca => Some(CertificateProblem::Ca),
-        PeerProblem::Expired => Some(CertificateProblem::Expired),
-        PeerProblem::NotValidYet => Some(CertificateProblem::NotValidYet),
-        PeerProblem::NotForServers => Some(CertificateProblem::NotForServers),
-        _ => None,
-    });
+    let itself = rejection(&parsed, now).as_ref().and_then(CertificateProblem::of);
     itself.into_iter().chain(has_no_name(&parsed).then_some(CertificateProblem::NoName)).collect()
+}
+
+/// Returns the time from which a certificate is not valid any more.
+#[must_use]
+pub fn expiry(certificate: &CertificateDer<'_>) -> Option<UnixTime> {
+    let parsed = ParsedCertificate::try_from(certificate).ok()?;
+    // rustls shows the time only in the error about a certificate whose time is over.
+    match rejection(&parsed, UnixTime::since_unix_epoch(Duration::from_secs(u64::MAX)))? {
+        CertificateError::ExpiredContext { not_after, .. } => Some(not_after),
+        _ => None,
+    }
+}
+
+/// What is wrong with a certificate itself. Without a trusted CA, that is found before its issuer is looked for.
+fn rejection(parsed: &ParsedCertificate<'_>, now: UnixTime) -> Option<CertificateError> {
+    let algorithms = ring::default_provider().signature_verification_algorithms.all;
+    match verify_server_cert_signed_by_trust_anchor(parsed, &RootCertStore::empty(), &[], now, algorithms) {
+        Err(Error::InvalidCertificate(error)) => Some(error),
+        _ => None,
+    }
 }
 
 fn has_no_name(parsed: &ParsedCertificate<'_>) -> bool {

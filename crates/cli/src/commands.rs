@@ -14,6 +14,7 @@ mod completions;
 mod connect;
 mod keys;
 mod portal;
+mod restore;
 mod status;
 mod tokens;
 mod verify;
@@ -39,6 +40,9 @@ pub(crate) enum Command {
     Audit(audit::Audit),
     /// Shows the status of the authority and its replicas
     Status(status::Status),
+    /// A database that was restored to an earlier state
+    #[command(subcommand)]
+    Restore(restore::Restore),
     /// Finds or creates a key for a client; with --url shows how to connect the client
     Connect(connect::Connect),
     /// Prints shell completions
@@ -90,6 +94,7 @@ pub(crate) async fn run(
         Command::Verify(verify) => verify.run(&session).await,
         Command::Audit(audit) => audit.run(&session).await,
         Command::Status(status) => status.run(&session).await,
+        Command::Restore(restore) => restore.run(&session).await,
         Command::Connect(connect) => connect.run(&session).await,
         Command::Completions(_) => Ok(Exit::Done),
     }

@@ -25,6 +25,10 @@ type Cause = Box<dyn StdError + Send + Sync>;
 const CHECK_ENDPOINT: &str =
     "is the authority running, is --endpoint its gRPC address, and does it start with https:// if TLS is enabled?";
 
+/// The next step if there is no port in the endpoint either.
+const NAME_PORT: &str =
+    "the endpoint names no port, so that 80 or 443 is used; the gRPC port of an authority is 50051 by default";
+
 /// The error of a command.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -136,8 +140,9 @@ impl Error {
             Self::NoToken { .. } => "put one token of a key of account system there, and nothing else",
             Self::IncompleteIdentity => "set both --client-cert and --client-key, or neither",
             Self::TlsFilesWithoutTls(_) => "use https:// in the endpoint, or remove the certificates",
-            Self::Unreachable { source, .. } => {
-                return Some(explain(source.as_ref()).unwrap_or_else(|| CHECK_ENDPOINT.to_owned()));
+            Self::Unreachable { endpoint, source } => {
+                let step = if has_port(endpoint) { CHECK_ENDPOINT } else { NAME_PORT };
+                return Some(explain(source.as_ref()).unwrap_or_else(|| step.to_owned()));
             }
             Self::Endpoint { .. } => CHECK_ENDPOINT,
             Self::NoAnswer { is_change, .. } => advice::unanswered(*is_change),
@@ -190,6 +195,10 @@ impl Error {
     pub(crate) fn is_denied(&self) -> bool {
         matches!(self, Self::Refused { status, .. } if status.code() == Code::PermissionDenied)
     }
+}
+
+fn has_port(endpoint: &str) -> bool {
+    endpoint.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
 }
 
 fn available(others: &str) -> String {

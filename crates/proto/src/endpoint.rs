@@ -32,6 +32,7 @@ impl EndpointUrl {
         let is_tls = match scheme.to_ascii_lowercase().as_str() {
             "http" | "grpc" => false,
             "https" | "grpcs" => true,
+            "unix" => return Err(error(text, "is a socket file", either(""))),
             _ => return Err(error(text, "does not begin with http:// or https://", either(place_of(rest)))),
         };
         let scheme = if is_tls { "https" } else { "http" };
@@ -44,6 +45,12 @@ impl EndpointUrl {
         }
         if host.is_empty() || host.starts_with(':') {
             return Err(error(text, "names no host", format!("use {scheme}://HOST:PORT")));
+        }
+        let name_and_port = host.rsplit_once(':').filter(|(_, port)| !port.ends_with(']'));
+        if let Some((name, port)) = name_and_port
+            && !port.parse().is_ok_and(|port: u16| port > 0)
+        {
+            return Err(error(&url, "has no valid port", format!("use {scheme}://{name}:PORT")));
         }
         if place != rest {
             return Err(error(&url, "was given with a user or password", use_url()));
@@ -72,7 +79,7 @@ fn without_scheme(text: &str) -> EndpointError {
     // gRPC also writes `dns:HOST:PORT`. With `dns:PORT`, `dns` is a host.
     let place = match text.split_once(':') {
         Some(("dns" | "ipv4" | "ipv6", place)) if place.parse::<u16>().is_err() => place,
-        Some(("unix", _)) => "",
+        Some(("unix", _)) => return error(text, "is a socket file", either("")),
         _ => text,
     };
     error(text, "does not begin with http:// or https://", either(place_of(place)))
@@ -125,6 +132,7 @@ mod tests {
             (" HTTP://keys.example.com:50051/\r\n", "http://keys.example.com:50051"),
             ("grpc://keys:50051", "http://keys:50051"),
             ("GRPCS://keys", "https://keys"),
+            ("https://[::1]", "https://[::1]"),
             ("https://[::1]:50051", "https://[::1]:50051"),
         ] {
             let endpoint = EndpointUrl::parse(text).unwrap();
@@ -141,7 +149,12 @@ mod tests {
             ("dns://8.8.8.8/keys:50051", "does not begin with http:// or https://", either),
             ("dns:keys:50051", "does not begin with http:// or https://", either),
             ("tcp://keys:50051/", "does not begin with http:// or https://", either),
-            ("unix:/run/keys.sock", "does not begin with", "use http://HOST:PORT for plain"),
+            ("unix:/run/keys.sock", "is a socket file", "use http://HOST:PORT for plain"),
+            ("unix:///run/keys.sock", "is a socket file", "use http://HOST:PORT for plain"),
+            ("http://keys:grpc", "has no valid port", "use http://keys:PORT"),
+            ("https://keys:", "has no valid port", "use https://keys:PORT"),
+            ("http://[::1]:65536", "has no valid port", "use http://[::1]:PORT"),
+            ("http://keys:0", "has no valid port", "use http://keys:PORT"),
             ("", "does not begin with", "use http://HOST:PORT for plain"),
             ("http://keys:50051/v1", "has a path", "use http://keys:50051"),
             ("grpcs://keys:50051?x=y", "has a path", "use https://keys:50051"),

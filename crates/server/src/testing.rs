@@ -9,7 +9,7 @@ pub use crate::program::routes::DESCRIPTOR_SETS;
 pub use crate::rpc::call::CallPolicy;
 pub use crate::rpc::connection::ConnectionService;
 pub use crate::rpc::deadline::Deadlines;
-pub use crate::rpc::health::{Health, VERIFY_SERVICE};
+pub use crate::rpc::health::{Health, VERIFY_SERVICE, VerifyState};
 pub use crate::rpc::raw::RawMethods;
 pub use crate::transport::budget::ProcessBudget;
 pub use crate::transport::connection::ConnectionContext;

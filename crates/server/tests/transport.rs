@@ -12,7 +12,7 @@ mod places;
 use key_authority_server::testing::{
     CallPolicy, CallTracer, ConnectionContext, ConnectionRejected, ConnectionService, Deadlines, Drained, Format,
     Health, Limits, Listener, MethodTable, Metrics, PlaceLimits, ProcessBudget, RawMethods, SharedMetrics,
-    VERIFY_SERVICE, WithPeer,
+    VERIFY_SERVICE, VerifyState, WithPeer,
     tls::{self, Reload, TlsFiles},
 };
 use std::collections::HashSet;
@@ -171,7 +171,7 @@ async fn a_connection_that_speaks_another_protocol_is_closed_at_once() {
 #[tokio::test]
 async fn an_open_watch_ends_with_the_health_and_holds_nothing_up() {
     let server = Server::start(LIMITS, FOREVER, None).await;
-    server.health.set_verify(true);
+    server.health.set_verify(VerifyState::Ready);
     let mut watch = server.client().await.watch(of(VERIFY_SERVICE)).await.unwrap().into_inner();
     assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
     server.health.close();

@@ -78,7 +78,7 @@ pub enum StorageError {
     #[error("the database rejected a statement")]
     Refused(#[source] DriverError),
     /// A page of the SQLite file is not what it should be.
-    #[error("the SQLite file is damaged; restore a backup")]
+    #[error("the SQLite file is damaged; restore a backup (`key-authority restore`)")]
     Damaged(#[source] DriverError),
     /// A transaction wrote rows and was to end without an audit event; it was rolled back. This is a bug.
     #[error("a change without an audit event was rolled back")]

@@ -15,6 +15,7 @@ mod entity;
 mod mapping;
 mod row_size;
 mod schema_checks;
+mod server_options;
 mod session;
 mod timeout;
 mod writer_queue;

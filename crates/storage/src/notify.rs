@@ -1,10 +1,11 @@
 //! Commit notifications through PostgreSQL's LISTEN and NOTIFY. They are an optimization: a replica that misses one
 //! finds the change at its next poll of the log.
 
-use sea_orm::sqlx::postgres::PgListener;
+use sea_orm::sqlx::postgres::{PgListener, PgPoolOptions};
 use sea_orm::{DbErr, RuntimeErr};
 
 use crate::error::StorageError;
+use crate::server_options;
 use crate::session::connect_error;
 use crate::timeout::bounded;
 
@@ -23,7 +24,11 @@ impl CommitNotifications {
     /// If the database cannot be reached, or does not answer within the timeout.
     pub async fn connect(url: &str) -> Result<Self, StorageError> {
         let listening = bounded(async {
-            let mut listener = PgListener::connect(url).await.map_err(lost)?;
+            let options = server_options::postgres(url).map_err(lost)?;
+            let pool = PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
+            let pool = pool.connect_with(options).await.map_err(lost)?;
+            let mut listener = PgListener::connect_with(&pool).await.map_err(lost)?;
+            listener.ignore_pool_close_event(true);
             listener.listen(CHANNEL).await.map_err(lost)?;
             Ok(Self(listener))
         });

@@ -8,6 +8,7 @@ use sea_orm::{DbBackend, DbErr, RuntimeErr};
 use tokio::task::JoinSet;
 
 use crate::error::StorageError;
+use crate::server_options;
 use crate::session::{ACQUIRE_TIMEOUT, backend_of};
 use crate::store::RETRY_INTERVAL;
 use crate::timeout::bounded;
@@ -65,7 +66,7 @@ pub async fn probe(url: &str, wanted: u32) -> Result<Probe, StorageError> {
 async fn probe_once(url: &str, wanted: u32) -> Result<Probe, StorageError> {
     match backend_of(url) {
         Some(DbBackend::Postgres) => {
-            let mut opened = open::<PgConnection>(url, wanted).await?;
+            let mut opened = open::<PgConnection>(server_options::postgres(url), wanted).await?;
             let are_shared = match opened.as_mut_slice() {
                 [first, second, ..] => bounded(async { are_shared(first, second).await.map_err(of_driver) }).await?,
                 _ => false,
@@ -73,7 +74,7 @@ async fn probe_once(url: &str, wanted: u32) -> Result<Probe, StorageError> {
             Ok(Probe { sessions: close(opened).await, are_shared })
         }
         Some(DbBackend::MySql) => {
-            let opened = open::<MySqlConnection>(url, wanted).await?;
+            let opened = open::<MySqlConnection>(server_options::mysql(url), wanted).await?;
             Ok(Probe { sessions: close(opened).await, are_shared: false })
         }
         _ => Ok(Probe { sessions: wanted, are_shared: false }),
@@ -81,11 +82,15 @@ async fn probe_once(url: &str, wanted: u32) -> Result<Probe, StorageError> {
 }
 
 /// Opens at most `wanted` sessions. That there are too few is an error only if there is none.
-async fn open<C: Connection + 'static>(url: &str, wanted: u32) -> Result<Vec<C>, StorageError> {
+async fn open<C: Connection + 'static>(
+    options: Result<C::Options, Error>,
+    wanted: u32,
+) -> Result<Vec<C>, StorageError> {
+    let options = options.map_err(of_driver)?;
     let mut attempts = JoinSet::new();
     for _ in 0..wanted {
-        let url = url.to_owned();
-        attempts.spawn(bounded(async move { C::connect(&url).await.map_err(of_driver) }));
+        let options = options.clone();
+        attempts.spawn(bounded(async move { C::connect_with(&options).await.map_err(of_driver) }));
     }
     let (mut opened, mut refused) = (Vec::new(), None);
     for attempt in attempts.join_all().await {

@@ -17,6 +17,7 @@ use sea_orm::sqlx::{AssertSqlSafe, Connection, Error, Executor, MySqlConnection,
 use sea_orm::{ConnectOptions, DbBackend, DbErr, RuntimeErr};
 
 use crate::error::StorageError;
+use crate::server_options;
 
 /// Maximum time that a call waits for a connection.
 pub(crate) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -184,6 +185,8 @@ pub(crate) fn options(url: &str, mode: PoolMode, state: &Arc<SessionState>) -> C
         .sqlx_logging(false)
         .record_stmt_in_spans(false)
         .map_sqlx_sqlite_opts(move |sqlite| sqlite_options(sqlite, mode))
+        .map_sqlx_postgres_opts(server_options::postgres_with_address)
+        .map_sqlx_mysql_opts(server_options::mysql_with_address)
         // sea-orm's own `after_connect` is called once for the whole pool; these are called for each session.
         .map_sqlx_postgres_pool_opts(move |pool| postgres_pool(pool, &postgres_state, is_shared))
         .map_sqlx_sqlite_pool_opts(|pool| {
@@ -258,8 +261,10 @@ fn mysql_pool(pool: MySqlPoolOptions, state: &Arc<SessionState>, is_shared: bool
 pub(crate) async fn connect_error(url: &str) -> Option<StorageError> {
     let connected = async {
         match backend_of(url) {
-            Some(DbBackend::Postgres) => PgConnection::connect(url).await?.close().await,
-            Some(DbBackend::MySql) => MySqlConnection::connect(url).await?.close().await,
+            Some(DbBackend::Postgres) => {
+                PgConnection::connect_with(&server_options::postgres(url)?).await?.close().await
+            }
+            Some(DbBackend::MySql) => MySqlConnection::connect_with(&server_options::mysql(url)?).await?.close().await,
             _ => Ok(()),
         }
     };

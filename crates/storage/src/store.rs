@@ -203,9 +203,13 @@ pub fn names_database(url: &str) -> bool {
 /// The URL of an SQLite file that is created if it does not exist.
 #[must_use]
 pub fn url_of_file(path: &Path) -> String {
-    // These characters would end or alter the path of a URL.
-    let path = path.to_string_lossy().replace('%', "%25").replace('?', "%3F").replace('#', "%23");
-    format!("sqlite://{path}?mode=rwc")
+    // Other characters would end or alter the path of a URL, or begin a port, a user or an address.
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-~".contains(&byte);
+    let encoded = path.as_os_str().as_encoded_bytes().iter().map(|&byte| match byte {
+        byte if is_plain(byte) => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    });
+    format!("sqlite://{}?mode=rwc", encoded.collect::<String>())
 }
 
 /// The file of an SQLite database. None for other URLs.

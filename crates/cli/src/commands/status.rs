@@ -53,7 +53,7 @@ fn record(status: &GetAuthorityStatusResponse) -> Table {
     table.pair("lease", plain(lease.unwrap_or_default()));
     if status.held_tokens > 0 {
         let held =
-            format!("{}: the database was restored to an earlier state; see docs/coherence.md", status.held_tokens);
+            format!("{}: the database went back; see docs/coherence.md and keyctl restore accept", status.held_tokens);
         table.pair("quarantined tokens", toned(held, Tone::Bad));
     }
     table

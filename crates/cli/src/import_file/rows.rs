@@ -1,5 +1,5 @@
-//! Rows of a CSV file whose content may be broken: an invalid row does not affect the rows after it. The crate `csv`
-//! does not report a quote that is never closed, and reads the rest of the file as one cell.
+//! Rows of a CSV file whose content may be broken: an invalid row does not affect the rows after it. The usual readers
+//! take what follows a quote that is never closed for one cell, up to the end of the file.
 
 use std::io::{self, Read};
 

@@ -207,7 +207,11 @@ fn cells_are_accepted_as_databases_write_them() {
         assert_eq!(key("scopes", cell).unwrap().scopes, ["a", "b"], "{cell}");
         assert_eq!(key("projects", cell).unwrap().projects.unwrap().only, ["a", "b"], "{cell}");
     }
-    assert_eq!(key("projects", r#"{"a b","c\"d"}"#).unwrap().projects.unwrap().only, ["a b", "c\"d"]);
+    assert_eq!(key("projects", r#"{"a b","c\"d", e\,f}"#).unwrap().projects.unwrap().only, ["a b", "c\"d", "e,f"]);
+    assert_eq!(key("scopes", "{}").unwrap().scopes, [""; 0]);
+    for cell in [r#"{"a}"#, r"{a\}"] {
+        assert!(key("scopes", cell).is_err(), "{cell}");
+    }
     assert_eq!(key("projects", r#"{"only": ["a b"]}"#).unwrap().projects.unwrap().only, ["a b"]);
     for cell in ["team=shop;env=prod", "team=shop; env=prod;", r#"{"team": "shop", "env": "prod"}"#] {
         assert_eq!(key("labels", cell).unwrap().labels.len(), 2, "{cell}");

@@ -127,15 +127,25 @@ fn list(cell: &str) -> Result<Vec<String>, String> {
 
 /// The items of an array of PostgreSQL, in which a backslash precedes special characters. Absent items are left out.
 fn array(items: &str) -> Option<Vec<String>> {
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .double_quote(false)
-        .escape(Some(b'\\'))
-        .from_reader(items.as_bytes());
-    let mut record = csv::StringRecord::new();
-    reader.read_record(&mut record).ok()?;
-    let items = record.iter().map(str::trim).filter(|item| *item != "NULL");
-    Some(items.map(str::to_owned).collect())
+    let (mut found, mut item) = (Vec::new(), String::new());
+    let (mut is_open, mut is_quoted) = (false, false);
+    let mut rest = items.chars().chain((!items.is_empty()).then_some(','));
+    while let Some(c) = rest.next() {
+        match c {
+            '\\' => item.push(rest.next()?),
+            '"' => (is_open, is_quoted) = (!is_open, true),
+            ',' if !is_open => {
+                let text = item.trim();
+                if is_quoted || text != "NULL" {
+                    found.push(text.to_owned());
+                }
+                (is_quoted, item) = (false, String::new());
+            }
+            _ => item.push(c),
+        }
+    }
+    // Otherwise a backslash precedes the end.
+    (!is_open && item.is_empty()).then_some(found)
 }
 
 /// The digits of a digest without the prefixes of PostgreSQL (`\x`) and of other databases (`0x`). Base64 stays.

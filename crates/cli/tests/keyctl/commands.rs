@@ -50,6 +50,15 @@ fn a_key_goes_through_its_lifecycle() {
 }
 
 #[test]
+fn a_restore_is_accepted_after_a_confirmation() {
+    let keyctl = Keyctl::start();
+    keyctl.run(&["restore", "accept"]).with(7).says("0 quarantined tokens are valid from then on");
+    keyctl.run(&["restore", "accept", "--yes"]).with(0).says("restore accepted").says("confirmed by 1 replica");
+    let audit = keyctl.done(&["audit"]);
+    assert_eq!(audit.matches("accept-restore").count(), 1, "{audit}");
+}
+
+#[test]
 fn an_account_goes_through_its_lifecycle() {
     let keyctl = Keyctl::start();
     let policy = ["--token-prefix", "acme_", "--max-keys", "3", "--counted-states", "active", "--recoverable", "true"];

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use key_authority_domain::id::Revision;
 use key_authority_replica::ReplicaState;
 use key_authority_replica::clock::boottime;
 use key_authority_replica::usage::{FLUSH_INTERVAL, next_flush_delay};
@@ -14,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::entropy;
 use crate::observability::error_chain::whole;
-use crate::rpc::health::Health;
+use crate::rpc::health::{Health, VerifyState};
 
 /// How often health is updated. Calls themselves detect the end of a lease at once.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(50);
@@ -34,9 +35,18 @@ pub(super) async fn first_lease(replica: &ReplicaState) {
 }
 
 pub(super) async fn keep_health(health: Health, replica: Arc<ReplicaState>, ended: CancellationToken) {
+    let mut was_ready = false;
     loop {
-        // A replica that lacks a version of the secret cannot judge every token: others should get the calls.
-        health.set_verify(replica.has_lease() && replica.index().missing_secret().is_none());
+        let has_lease = replica.has_lease();
+        was_ready |= has_lease;
+        health.set_verify(match replica.index().missing_secret() {
+            _ if !has_lease && replica.applied() == Revision(0) => VerifyState::NoAuthority,
+            _ if !has_lease && !was_ready => VerifyState::Starting,
+            _ if !has_lease => VerifyState::NoLease,
+            // The replica cannot judge every token: others should get the calls.
+            Some(missing) => VerifyState::SecretVersionMissing(missing.version),
+            None => VerifyState::Ready,
+        });
         health.set_storage(replica.storage_answers());
         if ended.run_until_cancelled(sleep(HEALTH_INTERVAL)).await.is_none() {
             return;

@@ -59,7 +59,7 @@ async fn problems(settings: &Settings) -> Vec<ConfigError> {
         problems.extend(errors.iter().map(|error| ConfigError::Unusable { why: error_chain::whole(error) }));
         let rejected = files.problems(UnixTime::now()).await;
         problems.extend(
-            rejected.iter().map(|reason| problem("tls-cert", &files.cert.to_string_lossy(), reason.to_string())),
+            rejected.iter().map(|reason| problem("tls-cert", &files.cert.to_string_lossy(), format!("it {reason}"))),
         );
     }
     problems
@@ -79,7 +79,11 @@ fn problem(flag: &'static str, path: &str, rule: String) -> ConfigError {
 /// The secret of the embedded default is made together with its database, and only then.
 fn embedded_secret_problem(data_dir: &Path, given: Option<&str>) -> Option<ConfigError> {
     let path = given.map_or_else(|| data_dir.join(SECRET_FILE), Into::into);
-    if path.exists() || data_dir.join(EMBEDDED_FILE).exists() { secret_problem(&path.to_string_lossy()) } else { None }
+    if path.try_exists().unwrap_or(true) || data_dir.join(EMBEDDED_FILE).exists() {
+        secret_problem(&path.to_string_lossy())
+    } else {
+        None
+    }
 }
 
 fn secret_problem(path: &str) -> Option<ConfigError> {

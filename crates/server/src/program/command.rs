@@ -76,7 +76,10 @@ pub(crate) enum CommandError {
         /// The cause.
         source: std::io::Error,
     },
-    /// The console, the signal handlers or the runtime failed.
+    /// What was asked for cannot be written.
+    #[error("cannot write to standard output")]
+    Print(#[source] std::io::Error),
+    /// The signal handlers or the runtime failed.
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }
@@ -180,15 +183,14 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 
 fn print_line(line: impl Display) -> Result<ExitCode, CommandError> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}")?;
-    out.flush()?;
+    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(CommandError::Print)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Prints the result of a subcommand that has changed something. If that fails, the error says what was `done`.
 fn print_result(lines: impl Display, done: impl Display) -> Result<ExitCode, CommandError> {
     print_line(lines).map_err(|error| match error {
-        CommandError::Io(source) => CommandError::Output { done: done.to_string(), source },
+        CommandError::Print(source) => CommandError::Output { done: done.to_string(), source },
         error => error,
     })
 }
@@ -225,8 +227,13 @@ async fn back_up(config: &Config, to: &Path) -> Result<ExitCode, CommandError> {
 async fn restore(config: &Config, from: &Path) -> Result<ExitCode, CommandError> {
     let path = config.database.url.file().ok_or(CommandError::NotSqlite)?;
     let keyring = startup::keyring(config, false)?;
-    let Restored { head: Head { revision, hash }, replaced } = sqlite_file::restore(&path, from, &keyring).await?;
+    let Restored { head: Head { revision, hash }, replaced, other_owner } =
+        sqlite_file::restore(&path, from, &keyring).await?;
     let done = format!("{}: restored up to revision {revision}, head {revision}:{hash}", path.display());
+    let owner = other_owner.map_or_else(String::new, |uid| {
+        format!("\nthe file belonged to user ID {uid}, and now belongs to you; the server must run as the owner")
+    });
+    let done = done + &owner;
     let lost = replaced.as_ref().and_then(|replaced| replaced.lost);
     let advice = if lost.is_some_and(|Lost { common, last, .. }| common == last) {
         ""

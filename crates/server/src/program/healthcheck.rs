@@ -86,7 +86,7 @@ mod tests {
     use super::*;
     use crate::observability::metrics::Metrics;
     use crate::program::side_port::SidePort;
-    use crate::rpc::health::Health;
+    use crate::rpc::health::{Health, VerifyState};
     use crate::wire::methods::MethodTable;
     use std::sync::Arc;
     use tokio_util::sync::CancellationToken;
@@ -103,8 +103,8 @@ mod tests {
         let metrics = Arc::new(Metrics::new("0", &MethodTable::default(), &[]));
         tokio::spawn(side_port.serve(health.clone(), metrics, CancellationToken::new()));
         let error = run(&args).await.unwrap_err().to_string();
-        assert!(error.ends_with("is not ready: verify: not ready, storage: not ready"), "{error}");
-        health.set_verify(true);
+        assert!(error.contains("is not ready: verify: not ready: starting;"), "{error}");
+        health.set_verify(VerifyState::Ready);
         run(&args).await.unwrap();
     }
 

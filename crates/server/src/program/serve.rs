@@ -63,7 +63,7 @@ pub(crate) async fn serve(config: Config, telemetry: &Telemetry, shutdown: Shutd
 
     let replicator = Replicator::start(settings(&config, &resources, addresses.grpc))?;
     let replica = Arc::clone(replicator.state());
-    watch_metrics(&metrics, &replica, &resources, budget, telemetry.dropped_lines());
+    watch_metrics(&metrics, &replica, &resources, listeners.tls.clone(), budget, telemetry.dropped_lines());
     let (stop_calls, ended) = (CancellationToken::new(), CancellationToken::new());
     let (health, health_service) = Health::new();
     let stores = (resources.store.clone(), resources.changes.clone());
@@ -168,6 +168,7 @@ struct CallListeners {
 struct Listeners {
     calls: CallListeners,
     side_port: SidePort,
+    tls: Option<tls::Acceptor>,
     reloader: Option<tls::Reloader>,
 }
 
@@ -192,7 +193,7 @@ impl Listeners {
         let (flag, address) = ("http-listen", config.http_listen);
         let side_port = SidePort::bind(address).await.map_err(|source| ServeError::Bind { flag, address, source })?;
         let calls = CallListeners { grpc: bind("listen", config.listen).await?, verify, api };
-        Ok(Self { calls, side_port, reloader })
+        Ok(Self { calls, side_port, tls, reloader })
     }
 
     fn addresses(&self) -> Addresses {
@@ -225,6 +226,7 @@ fn watch_metrics(
     metrics: &SharedMetrics,
     replica: &Arc<ReplicaState>,
     resources: &Resources,
+    tls: Option<tls::Acceptor>,
     budget: ProcessBudget,
     dropped_lines: DroppedLines,
 ) {
@@ -237,6 +239,7 @@ fn watch_metrics(
         metrics.set_statements("usage", usage.statements());
         metrics.set_waiting_changes(changes.waiting_changes());
         metrics.connections.set_held_bytes(budget.held());
+        metrics.connections.set_certificate_expiry(tls.as_ref().and_then(tls::Acceptor::expiry));
         metrics.set_dropped_lines(dropped_lines.counts());
     });
 }

@@ -216,12 +216,13 @@ pub(crate) fn raise_open_files_limit() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rpc::health::VerifyState;
     use std::sync::Mutex;
 
     #[tokio::test]
     async fn the_shutdown_keeps_its_order_even_if_a_step_hangs() {
         let (health, _service) = Health::new();
-        health.set_verify(true);
+        health.set_verify(VerifyState::Ready);
         let order = Mutex::new(Vec::new());
         let stop_calls = CancellationToken::new();
         let mut listeners = JoinSet::new();
@@ -240,7 +241,7 @@ mod tests {
         };
         let leave = async {
             order.lock().unwrap().push("leave");
-            assert!(!health.state().verify && stop_calls.is_cancelled());
+            assert!(!health.state().is_verify_ready() && stop_calls.is_cancelled());
             std::future::pending::<()>().await;
         };
         let flush = async {

@@ -25,7 +25,7 @@ use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 
 use crate::observability::metrics::{Format, SharedMetrics};
-use crate::rpc::health::Health;
+use crate::rpc::health::{Health, HealthState, VerifyState};
 use crate::transport::places::{PlaceLimits, Places};
 
 /// The places for connections. Scrapers and probes are few and send their request at once, so that the oldest
@@ -140,13 +140,30 @@ async fn metrics_text(State(state): State<SidePortState>, headers: HeaderMap) ->
 /// Verify.
 async fn ready(State(state): State<SidePortState>) -> (StatusCode, String) {
     let state = state.health.state();
-    let code = if state.verify { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let word = |is_ready| if is_ready { "ready" } else { "not ready" };
-    let mut body = format!("verify: {}\nstorage: {}\n", word(state.verify), word(state.storage));
-    if state.ending {
-        body.push_str("shutting down\n");
-    }
-    (code, body)
+    let code = if state.is_verify_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, readiness(state))
+}
+
+/// A line for each component: whether it is ready, or why not.
+fn readiness(state: HealthState) -> String {
+    let verify = match state.verify {
+        VerifyState::Ready => "ready".to_owned(),
+        _ if state.ending => "not ready: the server is shutting down".to_owned(),
+        VerifyState::Starting => "not ready: starting; there is no lease yet".to_owned(),
+        VerifyState::NoAuthority => {
+            "not ready: the database contains no authority; run `key-authority bootstrap`".to_owned()
+        }
+        VerifyState::NoLease => "not ready: the lease has expired".to_owned(),
+        VerifyState::SecretVersionMissing(version) => {
+            format!("not ready: the secret file lacks version {version} of the authority secret")
+        }
+    };
+    let storage = match state {
+        HealthState { storage: true, .. } => "ready",
+        HealthState { ending: true, .. } => "not ready: the server is shutting down",
+        _ => "not ready: the database does not answer, or cannot be written",
+    };
+    format!("verify: {verify}\nstorage: {storage}\n")
 }
 
 #[cfg(test)]
@@ -196,12 +213,16 @@ mod tests {
 
         assert!(get(address, "/livez").await.starts_with("HTTP/1.1 200"));
         let answer = get(address, "/readyz").await;
-        assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("verify: not ready"), "{answer}");
-        health.set_verify(true);
+        assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("verify: not ready: starting;"), "{answer}");
+        health.set_verify(VerifyState::SecretVersionMissing(2));
+        assert!(get(address, "/readyz").await.contains("verify: not ready: the secret file lacks version 2 of"));
+        health.set_verify(VerifyState::Ready);
         let answer = get(address, "/readyz").await;
         assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("storage: not ready"), "{answer}");
         health.stop_serving();
-        assert!(get(address, "/readyz").await.ends_with("shutting down\n"));
+        let ending = "not ready: the server is shutting down";
+        let answer = get(address, "/readyz").await;
+        assert!(answer.ends_with(&format!("verify: {ending}\nstorage: {ending}\n")), "{answer}");
         let answer = get(address, "/metrics").await;
         assert!(answer.contains("text/plain; version=0.0.4") && answer.contains("keyauthority_build_info"), "{answer}");
         assert!(get(address, "/other").await.starts_with("HTTP/1.1 404"));

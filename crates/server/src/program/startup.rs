@@ -224,11 +224,15 @@ pub(crate) fn expect_database(config: &Config) -> Result<(), StartupError> {
 /// Checks that the file of an `SQLite` database exists. A connection or a claim would make it.
 ///
 /// # Errors
-/// [`StartupError::NoDatabase`].
+/// [`StartupError::NoDatabase`], or that this user may not look.
 pub(crate) fn expect_file(config: &Config) -> Result<(), StartupError> {
     match config.database.url.file() {
-        Some(path) if !path.exists() => Err(StartupError::NoDatabase { path }),
-        _ => Ok(()),
+        Some(path) => match path.try_exists() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(StartupError::NoDatabase { path }),
+            Err(source) => Err(SqliteFileError::File { path, source }.into()),
+        },
+        None => Ok(()),
     }
 }
 
@@ -238,7 +242,8 @@ pub(crate) fn expect_file(config: &Config) -> Result<(), StartupError> {
 /// [`StartupError`].
 pub(crate) fn keyring(config: &Config, is_new: bool) -> Result<Arc<Keyring>, StartupError> {
     let path = config.secret_file.as_deref().ok_or(StartupError::NoSecret)?;
-    if config.database.embedded && !path.exists() {
+    // A file that this user may not look at is not missing; reading it says so.
+    if config.database.embedded && !path.try_exists().unwrap_or(true) {
         if !is_new {
             return Err(StartupError::SecretLost { path: path.to_owned() });
         }

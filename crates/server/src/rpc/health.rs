@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use futures_util::stream::{Stream, unfold};
 use http::Extensions;
+use key_authority_domain::secret::SecretVersion;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
@@ -58,14 +59,30 @@ impl Service {
     }
 }
 
+/// Whether Verify can answer, or why not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum VerifyState {
+    /// The replica has never had a lease.
+    #[default]
+    Starting,
+    /// The database contains no authority yet.
+    NoAuthority,
+    /// The replica has its lease.
+    Ready,
+    /// The lease has ended.
+    NoLease,
+    /// Tokens may have a version of the authority secret that the replica lacks.
+    SecretVersionMissing(SecretVersion),
+}
+
 /// The health of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "the flags are independent of each other")]
 pub struct HealthState {
     /// The process has started and is not shutting down.
     pub alive: bool,
-    /// Verify can answer: the replica has its lease.
-    pub verify: bool,
+    /// Whether Verify can answer.
+    pub verify: VerifyState,
     /// Admin RPCs can work: the database answers.
     pub storage: bool,
     /// The process is shutting down; no flag becomes true any more.
@@ -75,10 +92,16 @@ pub struct HealthState {
 }
 
 impl HealthState {
+    /// Whether Verify can answer.
+    #[must_use]
+    pub fn is_verify_ready(&self) -> bool {
+        self.verify == VerifyState::Ready
+    }
+
     fn of(self, service: Service) -> Option<ServingStatus> {
         let serving = match service {
             Service::Process => self.alive,
-            Service::Verify => self.verify,
+            Service::Verify => self.is_verify_ready(),
             Service::Storage => self.storage,
             Service::Unknown => return None,
         };
@@ -120,7 +143,7 @@ impl Health {
     }
 
     /// Sets whether Verify can answer.
-    pub fn set_verify(&self, verify: bool) {
+    pub fn set_verify(&self, verify: VerifyState) {
         self.set(|state| state.verify = verify);
     }
 
@@ -247,10 +270,10 @@ mod tests {
         let mut verify = watch(&rpc, VERIFY_SERVICE).await;
         assert_eq!(next(&mut verify).await, Some(ServingStatus::NotServing));
         rpc.health.set_storage(true);
-        rpc.health.set_verify(true);
+        rpc.health.set_verify(VerifyState::Ready);
         assert_eq!(next(&mut verify).await, Some(ServingStatus::Serving));
         rpc.health.close();
-        rpc.health.set_verify(true);
+        rpc.health.set_verify(VerifyState::Ready);
         assert_eq!(next(&mut verify).await, Some(ServingStatus::NotServing));
         assert_eq!(next(&mut verify).await, None);
         assert_eq!(check(&rpc, VERIFY_SERVICE).await, Ok(ServingStatus::NotServing));

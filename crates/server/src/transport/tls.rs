@@ -40,16 +40,18 @@ const HTTP: &[&[u8]] = &[b"h2", b"http/1.1"];
 struct Configs {
     http2: Arc<ServerConfig>,
     http: Arc<ServerConfig>,
+    /// When the certificate expires, in seconds since the Unix epoch.
+    expiry: Option<u64>,
 }
 
 impl Configs {
-    fn new(config: &ServerConfig) -> Self {
+    fn new(config: &ServerConfig, content: &Content) -> Self {
         let offering = |protocols: &[&[u8]]| {
             let mut config = config.clone();
             config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
             Arc::new(config)
         };
-        Self { http2: offering(HTTP2), http: offering(HTTP) }
+        Self { http2: offering(HTTP2), http: offering(HTTP), expiry: content.expiry() }
     }
 }
 
@@ -72,6 +74,12 @@ impl Acceptor {
         let configs = self.0.load_full();
         let config = if serves_http1 { &configs.http } else { &configs.http2 };
         TlsAcceptor::from(Arc::clone(config)).accept(stream).await
+    }
+
+    /// Returns when the certificate in use expires, in seconds since the Unix epoch.
+    #[must_use]
+    pub fn expiry(&self) -> Option<u64> {
+        self.0.load().expiry
     }
 }
 
@@ -105,7 +113,7 @@ pub struct Reloader {
 /// `TlsError`, which names the file and the error.
 pub async fn load(files: TlsFiles) -> Result<(Acceptor, Reloader), TlsError> {
     let content = files.read().await?;
-    let acceptor = Acceptor(Arc::new(ArcSwap::from_pointee(Configs::new(&content.server_config(&files)?))));
+    let acceptor = Acceptor(Arc::new(ArcSwap::from_pointee(Configs::new(&content.server_config(&files)?, &content))));
     let (seen, problems) = (content.digest(), Vec::new());
     let reloader = Reloader { files, acceptor: acceptor.clone(), seen, content, problems };
     Ok((acceptor, reloader))
@@ -132,7 +140,7 @@ impl Reloader {
                 Reload::Kept(TlsError::Expired { path: self.files.cert.clone() })
             }
             Ok(config) => {
-                self.acceptor.0.store(Arc::new(Configs::new(&config)));
+                self.acceptor.0.store(Arc::new(Configs::new(&config, &content)));
                 self.content = content;
                 Reload::Replaced
             }
@@ -152,7 +160,7 @@ impl Reloader {
         let problems = self.content.problems(UnixTime::now());
         for problem in problems.iter().filter(|problem| !self.problems.contains(problem)) {
             let certificate = self.files.cert.display();
-            tracing::warn!(%certificate, reason = %problem, "clients may reject the TLS certificate");
+            tracing::warn!(%certificate, reason = format!("it {problem}"), "clients may reject the TLS certificate");
         }
         self.problems = problems;
     }

@@ -46,7 +46,8 @@ async fn when_the_database_is_cut_off_verify_goes_on_for_its_lease(database: Dat
     authority.await_health(STORAGE, ServingStatus::NotServing).await;
     assert_eq!(authority.health_of(VERIFY).await, ServingStatus::Serving, "Verify can still answer");
     assert_eq!(authority.health_of("").await, ServingStatus::Serving);
-    assert_eq!(http::get(authority.http(), "/readyz").await.0, 200);
+    let body = "verify: ready\nstorage: not ready: the database does not answer, or cannot be written\n";
+    assert_eq!(http::get(authority.http(), "/readyz").await, (200, body.to_owned()));
     assert_eq!(client.verdict(&good.token).await, Verdict::Valid);
     assert_away("GetKey", client.get_key(GetKeyRequest { key_id: good.id() })).await;
     assert_eq!(client.verdict(&good.token).await, Verdict::Valid, "a call that fails costs no lease");
@@ -64,7 +65,8 @@ async fn when_the_database_is_cut_off_verify_goes_on_for_its_lease(database: Dat
     refused(client.verify(question("no token")).await, Code::Unavailable, "LEASE_EXPIRED");
     refused(client.get_key(GetKeyRequest { key_id: good.id() }).await, Code::Unavailable, "LEASE_EXPIRED");
     authority.await_health(VERIFY, ServingStatus::NotServing).await;
-    assert_eq!(http::get(authority.http(), "/readyz").await.0, 503);
+    let (code, body) = http::get(authority.http(), "/readyz").await;
+    assert!(code == 503 && body.starts_with("verify: not ready: the lease has expired\n"), "{body}");
     assert_eq!(http::get(authority.http(), "/livez").await.0, 200, "it is no reason to kill it");
 
     authority.link().open();

@@ -33,6 +33,8 @@ pub struct Restored {
     pub head: Head,
     /// The replaced database. None if there was none.
     pub replaced: Option<Replaced>,
+    /// The user ID of the owner of the replaced file, if the new file could not be given to this user.
+    pub other_owner: Option<u32>,
 }
 
 /// What a restoration replaced.
@@ -82,8 +84,8 @@ async fn copy_into(store: &Store, partial: &Path, to: &Path) -> Result<Head, Sql
 }
 
 /// Replaces the database file at `path` by the backup `from`, while no server runs. The replaced file is kept, with its
-/// `-wal`. The file belongs to the same user afterwards, also if root restores it. If this is interrupted, a server either
-/// finds the old file or the new one, or it does not start; a repeated restoration succeeds.
+/// `-wal`. If root does this, the file belongs to the same user afterwards. If this is interrupted, a server either finds
+/// the old file or the new one, or it does not start; a repeated restoration succeeds.
 ///
 /// # Errors
 /// [`SqliteFileError`]. The database file is unchanged then, unless a file could not be renamed.
@@ -95,11 +97,10 @@ pub async fn restore(path: &Path, from: &Path, keyring: &Arc<Keyring>) -> Result
     remove_database(&partial)?;
     let taken = async {
         let head = take_copy(from, &partial, keyring).await?;
-        give_to_owner(&path, is_first, &partial)?;
-        Ok(head)
+        Ok((head, give_to_owner(&path, is_first, &partial)?))
     };
-    let head = match taken.await {
-        Ok(head) => head,
+    let (head, other_owner) = match taken.await {
+        Ok(taken) => taken,
         Err(error) => {
             remove_database(&partial)?;
             if is_first {
@@ -120,23 +121,27 @@ pub async fn restore(path: &Path, from: &Path, keyring: &Arc<Keyring>) -> Result
         Some(to) => Some(Replaced { lost: if is_readable { lost(&to, &path).await } else { None }, path: to }),
         None => None,
     };
-    Ok(Restored { head, replaced })
+    Ok(Restored { head, replaced, other_owner })
 }
 
-/// Gives a new database file, and a new lock file, to the owner of the replaced one, or of the folder.
-fn give_to_owner(path: &Path, is_first: bool, new: &Path) -> Result<(), SqliteFileError> {
+/// Gives a new database file, and a new lock file, to the owner of the replaced one, or of the folder. Only root may do so:
+/// for other users, it returns the owner of the replaced file.
+fn give_to_owner(path: &Path, is_first: bool, new: &Path) -> Result<Option<u32>, SqliteFileError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let model = if path.exists() { path } else { folder };
     let owner = std::fs::metadata(model).map_err(failed(model))?;
     let lock = is_first.then(|| beside(path, LOCK_ENDING));
+    let mut other = None;
     for file in [Some(new), lock.as_deref()].into_iter().flatten() {
         // The group has no access, so it does not matter.
         if std::fs::metadata(file).map_err(failed(file))?.uid() != owner.uid() {
-            let given = std::os::unix::fs::chown(file, Some(owner.uid()), Some(owner.gid()));
-            given.map_err(|source| SqliteFileError::NotOwner { path: model.to_owned(), uid: owner.uid(), source })?;
+            match std::os::unix::fs::chown(file, Some(owner.uid()), Some(owner.gid())) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => other = Some(owner.uid()),
+                given => given.map_err(failed(file))?,
+            }
         }
     }
-    Ok(())
+    Ok(other.filter(|_| model == path))
 }
 
 /// Whether a database file and its `-wal` belong together.

@@ -131,16 +131,6 @@ pub enum SqliteFileError {
         /// The file.
         path: PathBuf,
     },
-    /// The restored file would not belong to the user of the server.
-    #[error("cannot make a file for the owner of {path} (user ID {uid}); run `key-authority restore` as this user")]
-    NotOwner {
-        /// The file that is replaced, or its folder.
-        path: PathBuf,
-        /// Its owner.
-        uid: u32,
-        /// The cause.
-        source: std::io::Error,
-    },
     /// A file cannot be read or written.
     #[error("cannot read and write {path}{}", advice(.source))]
     File {

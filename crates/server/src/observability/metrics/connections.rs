@@ -71,6 +71,7 @@ pub struct ConnectionMetrics {
     rejected: Family<ReasonLabel, Counter>,
     cut: Family<ReasonLabel, Counter>,
     held_bytes: Gauge,
+    certificate_expiry: Gauge,
 }
 
 impl ConnectionMetrics {
@@ -80,6 +81,7 @@ impl ConnectionMetrics {
             rejected: Family::default(),
             cut: Family::default(),
             held_bytes: Gauge::default(),
+            certificate_expiry: Gauge::default(),
         };
         // Each series starts at 0: Prometheus sees no increase in a series that first appears at 1.
         for reason in ConnectionRejected::ALL {
@@ -109,6 +111,12 @@ impl ConnectionMetrics {
             Unit::Bytes,
             metrics.held_bytes.clone(),
         );
+        registry.register_with_unit(
+            "keyauthority_tls_certificate_expiry_timestamp",
+            "When the TLS certificate in use expires, since the Unix epoch; 0 without TLS",
+            Unit::Seconds,
+            metrics.certificate_expiry.clone(),
+        );
         metrics
     }
 
@@ -137,6 +145,11 @@ impl ConnectionMetrics {
     /// Sets the number of bytes that are held for peers.
     pub fn set_held_bytes(&self, bytes: usize) {
         self.held_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Sets when the TLS certificate in use expires, in seconds since the Unix epoch; `None` without TLS.
+    pub(crate) fn set_certificate_expiry(&self, seconds: Option<u64>) {
+        self.certificate_expiry.set(i64::try_from(seconds.unwrap_or_default()).unwrap_or(i64::MAX));
     }
 
     /// Counts a connection as open until the returned value is dropped.

@@ -6,10 +6,12 @@
 //! only where they cannot be credentials.
 //!
 //! The exporter reads its endpoint, headers and timeout, and the SDK reads the attributes of the resource and the limits
-//! of the batches; this module only checks what they would ignore.
+//! of the batches; this module only checks what they would ignore, or fail with.
 
 use std::collections::BTreeMap;
 
+use http::{HeaderName, HeaderValue};
+use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::trace::CallSampler;
@@ -40,6 +42,13 @@ const COMPRESSION: &[&str] = &["OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EX
 const TIMEOUT: &[&str] = &["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"];
 const HEADERS: &[&str] = &["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"];
 
+/// The limits of the batches that the SDK reads, with their largest values: the SDK allocates the queue at once.
+const BATCHES: [(&str, u64); 3] = [
+    ("OTEL_BSP_SCHEDULE_DELAY", 3_600_000),
+    ("OTEL_BSP_MAX_QUEUE_SIZE", 65_536),
+    ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 65_536),
+];
+
 /// Reads the variables; `None` if traces are not exported.
 ///
 /// # Errors
@@ -69,8 +78,13 @@ impl<'a> Reader<'a> {
         let protocol = self.one_of(PROTOCOL, &protocols).unwrap_or(TraceProtocol::Grpc);
         self.one_of(COMPRESSION, &[("gzip", ()), ("none", ())]);
         self.check(ENDPOINT, is_plain_http, "must be a URL that begins with http://; for TLS, run a local collector");
-        self.check(TIMEOUT, |value| value.parse::<u64>().is_ok(), "must be a whole number of milliseconds");
-        self.check(HEADERS, are_pairs, "must be pairs name=value, separated by commas");
+        self.check(TIMEOUT, |value| is_number(value, u64::MAX), "must be a whole number of milliseconds above 0");
+        self.check(HEADERS, are_headers, "must be pairs name=value of HTTP headers, separated by commas");
+        self.check(&["OTEL_RESOURCE_ATTRIBUTES"], are_pairs, "must be pairs name=value, separated by commas");
+        for (name, max) in BATCHES {
+            self.check(&[name], |value| is_number(value, max), &format!("must be a whole number from 1 to {max}"));
+        }
+        self.check(&["OTEL_BSP_EXPORT_TIMEOUT"], |_| false, "has no effect; set OTEL_EXPORTER_OTLP_TIMEOUT");
         let is_propagated = |value: &str| value.split(',').any(|name| name.trim() == "tracecontext");
         self.check(&["OTEL_PROPAGATORS"], is_propagated, "must contain tracecontext, which is the only one supported");
         Some(TraceConfig { protocol, sampler: self.sampler(), is_service_named: self.is_service_named() })
@@ -128,6 +142,19 @@ fn is_plain_http(text: &str) -> bool {
     Url::parse(text).is_ok_and(|url| url.scheme() == "http" && url.has_host())
 }
 
+fn is_number(text: &str, max: u64) -> bool {
+    text.parse().is_ok_and(|number: u64| (1..=max).contains(&number))
+}
+
+fn are_headers(text: &str) -> bool {
+    let is_header = |pair: &str| {
+        let Some((name, value)) = pair.split_once('=') else { return false };
+        let value: Vec<u8> = percent_decode_str(value.trim()).collect();
+        name.trim().parse::<HeaderName>().is_ok() && HeaderValue::from_bytes(&value).is_ok()
+    };
+    text.split_terminator(',').all(is_header)
+}
+
 fn are_pairs(text: &str) -> bool {
     text.split_terminator(',').all(|pair| pair.split_once('=').is_some_and(|(name, _)| !name.trim().is_empty()))
 }
@@ -182,6 +209,20 @@ mod tests {
     }
 
     #[test]
+    fn what_the_exporter_reads_is_accepted_as_the_specification_has_it() {
+        let variables = [
+            WITH_COLLECTOR,
+            ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=a%20b, X-Tenant = c"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "500"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "zone=a,host.name=b%2Cc"),
+            ("OTEL_BSP_SCHEDULE_DELAY", "1000"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "4096"),
+            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1024"),
+        ];
+        assert!(read(&variables).unwrap().is_some());
+    }
+
+    #[test]
     fn what_is_not_supported_is_rejected_by_name_without_credentials() {
         for (name, value) in [
             ("OTEL_SDK_DISABLED", "yes"),
@@ -193,7 +234,16 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "localhost:4317"),
             ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "0"),
             ("OTEL_EXPORTER_OTLP_HEADERS", "authorization: Bearer canary"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "a key=canary"),
+            ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "api-key=canary%0A"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment:canary"),
+            ("OTEL_BSP_SCHEDULE_DELAY", "5s"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "9999999999"),
+            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "-1"),
+            ("OTEL_BSP_EXPORT_TIMEOUT", "30000"),
             ("OTEL_PROPAGATORS", "b3"),
             ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
         ] {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io::ErrorKind::NotFound;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +25,9 @@ impl DatabaseUrl {
         if text.contains(char::is_control) {
             return Err("must be one line, without control characters".into());
         }
+        if text.starts_with(['"', '\'']) {
+            return Err("must not be in quotes: a shell removes them, but an environment file does not".into());
+        }
         let (scheme, rest) = text.split_once(':').ok_or("must be a URL: postgres://…, mysql://… or sqlite://…")?;
         let (kind, scheme) = match scheme {
             "sqlite" => (DatabaseKind::Sqlite, "sqlite"),
@@ -43,6 +47,16 @@ impl DatabaseUrl {
         url_parameters::check(kind, rest)?;
         let rest = if kind == DatabaseKind::MySql { url_parameters::with_whole_charset(rest) } else { rest.into() };
         let text = Zeroizing::new(format!("{scheme}:{rest}"));
+        if let Some(file) = key_authority_storage::store::file_of(&text) {
+            if file.as_os_str().is_empty() {
+                return Err("must name a file: sqlite://<path>".into());
+            }
+            // A path may have spaces and other characters that a URL must not have. With an `@`, the scheme may be wrong,
+            // and a password must stay recognizable.
+            if !rest.contains('@') {
+                return Ok(Self::of_file(&file));
+            }
+        }
         if !key_authority_storage::store::is_url(&text) {
             // The driver's own message would repeat the password.
             return Err("must be a URL that the driver understands: check host, port and options, and write special \
@@ -77,7 +91,10 @@ impl DatabaseUrl {
     #[must_use]
     pub fn missing_folder(&self) -> Option<PathBuf> {
         let folder = self.file()?.parent()?.to_owned();
-        (!folder.as_os_str().is_empty() && !folder.is_dir()).then_some(folder)
+        // A folder that this user may not look at exists.
+        let is_missing =
+            std::fs::metadata(&folder).map_or_else(|error| error.kind() == NotFound, |found| !found.is_dir());
+        (!folder.as_os_str().is_empty() && is_missing).then_some(folder)
     }
 
     /// Whether the database is on another host, and the connection does not verify its certificate.
@@ -176,11 +193,19 @@ mod tests {
 
     #[test]
     fn unsupported_databases_are_rejected() {
-        for url in
-            ["", "host/db", "http://host/db", "postgres:", "postgres://", "sqlite::memory:", "sqlite://a?mode=memory"]
-        {
+        for url in [
+            "",
+            "host/db",
+            "http://host/db",
+            "postgres:",
+            "postgres://",
+            "sqlite::memory:",
+            "sqlite://a?mode=memory",
+            "sqlite://?mode=rwc",
+        ] {
             assert!(DatabaseUrl::parse(url).is_err(), "{url}");
         }
+        assert!(DatabaseUrl::parse("\"postgres://u:CANARY@h/db\"").unwrap_err().contains("must not be in quotes"));
         // The driver would skip the line break.
         let lines = "postgres://u:CANARY@h/db\npostgres://u:CANARY@i/db";
         assert_eq!(DatabaseUrl::parse(lines).unwrap_err(), "must be one line, without control characters");
@@ -208,5 +233,14 @@ mod tests {
     fn a_path_with_the_characters_of_a_url_stays_a_path() {
         let url = DatabaseUrl::of_file(Path::new("/a?b#c%d/key-authority.db"));
         assert_eq!(url.expose(), "sqlite:///a%3Fb%23c%25d/key-authority.db?mode=rwc");
+        for path in ["my data/a.db", "my:1/a@b.db", "./ключ/[1].db", "/a%20b.db", "./data/key-authority.db"] {
+            let url = DatabaseUrl::of_file(Path::new(path));
+            assert!(Url::parse(url.expose()).is_ok(), "{url}");
+            assert_eq!(url.file().unwrap(), Path::new(path));
+            assert_eq!(DatabaseUrl::parse(url.expose()).unwrap(), url);
+        }
+        for text in ["sqlite://my data/a.db", "sqlite://my%20data/a.db?mode=rw"] {
+            assert_eq!(DatabaseUrl::parse(text).unwrap().expose(), "sqlite://my%20data/a.db?mode=rwc");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use key_authority_certificates::{CertificateProblem, PairError, PemError, check_pair, problems};
+use key_authority_certificates::{CertificateProblem, PairError, PemError, check_pair, expiry, problems};
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
@@ -168,6 +168,12 @@ impl Content {
     pub(super) fn problems(&self, now: UnixTime) -> Vec<CertificateProblem> {
         let chain = key_authority_certificates::certificates(&self.cert).unwrap_or_default();
         chain.first().map_or_else(Vec::new, |certificate| problems(certificate, now))
+    }
+
+    /// Returns when the server's certificate expires, in seconds since the Unix epoch.
+    pub(super) fn expiry(&self) -> Option<u64> {
+        let chain = key_authority_certificates::certificates(&self.cert).ok()?;
+        chain.first().and_then(expiry).map(|time| time.as_secs())
     }
 
     /// Returns a digest of the content. Each part is hashed with its length, so that bytes cannot move from one file to

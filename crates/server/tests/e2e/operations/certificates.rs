@@ -7,7 +7,7 @@ use tonic::transport::{Certificate, ClientTlsConfig};
 
 use crate::support::certificates::Certificates;
 use crate::support::process::{Ended, program, run};
-use crate::support::{Database, Setup, eventually, on_sqlite};
+use crate::support::{Database, Setup, eventually, http, on_sqlite};
 
 const NEW_KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
 
@@ -121,7 +121,30 @@ async fn a_certificate_that_is_rejected_does_not_replace_the_one_that_warnings_a
     assert!(!authority.output().contains(WARNING), "the certificate in use is right");
 }
 
+async fn the_end_of_the_certificate_in_use_is_a_metric(database: Database) {
+    const METRIC: &str = "keyauthority_tls_certificate_expiry_timestamp_seconds";
+    let certificates = Certificates::new();
+    let end = || {
+        let seconds = "date -d \"$(openssl x509 -in server.pem -noout -enddate | cut -d= -f2)\" +%s";
+        let output = Command::new("sh").args(["-c", seconds]).current_dir(certificates.path("")).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().parse::<f64>().unwrap()
+    };
+    let setup = Setup::on(database).flags(certificates.flags(false));
+    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(certificates.read("ca.pem")));
+    let authority = setup.tls(tls.domain_name("localhost")).start().await;
+    let shown = async || http::series(&authority.metrics().await, METRIC, &[]).unwrap();
+    let first = end();
+    assert!((shown().await - first).abs() < 0.5);
+    let issue =
+        "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 -extfile names -out server.pem";
+    openssl(&certificates.path(""), issue);
+    assert!(end() > first);
+    authority.signal(rustix::process::Signal::HUP);
+    eventually("the new certificate is in use", async || ((shown().await - end()).abs() < 0.5).then_some(())).await;
+}
+
 on_sqlite! {
+    the_end_of_the_certificate_in_use_is_a_metric,
     a_certificate_that_is_rejected_does_not_replace_the_one_that_warnings_are_about,
     files_with_other_content_are_named_with_what_they_contain,
     certificates_that_clients_reject_are_warned_of,

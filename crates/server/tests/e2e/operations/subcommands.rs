@@ -5,7 +5,7 @@ use std::process::Stdio;
 use key_authority_proto::v1::*;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-use crate::support::process::{Ended, program, run};
+use crate::support::process::{Ended, program, program_under, run};
 use crate::support::{
     Authority, Database, Setup, in_time, on_database_servers, on_every_database, on_sqlite, subcommand,
 };
@@ -242,9 +242,54 @@ async fn a_file_that_is_served_keeps_its_schema(database: Database) {
     }
 }
 
+async fn the_address_of_a_database_may_be_of_ipv6(database: Database) {
+    let authority = Setup::on(database).start().await;
+    let flags = authority.storage_flags().into_iter().map(|flag| flag.replace("127.0.0.1", "[::ffff:127.0.0.1]"));
+    let words = ["audit", "verify"].map(str::to_owned);
+    subcommand(words.into_iter().chain(flags)).await.well();
+}
+
+/// It needs the privileges of root.
+async fn a_subcommand_of_another_user_names_the_permissions(database: Database) {
+    let authority = Setup::on(database).start().await;
+    let backup = authority.folder().join("backup").display().to_string();
+    for words in [&["migrate"][..], &["bootstrap"], &["audit", "verify"], &["backup", &backup]] {
+        let mut command = program_under(&["setpriv", "--reuid", "65534", "--clear-groups"].map(str::to_owned));
+        command.args(words).args(authority.storage_flags());
+        let text = run(command).await.badly().text();
+        assert!(text.contains("key-authority.db") && text.contains("Permission denied"), "{words:?}: {text}");
+    }
+}
+
+async fn an_output_that_cannot_be_written_is_named(database: Database) {
+    let authority = Setup::on(database).start().await;
+    let mut command = program();
+    command.args(["audit", "verify"]).args(authority.storage_flags());
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let child = command.stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+    let output = child.wait_with_output().await.unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && text.contains("cannot write to standard output: No space"), "{text}");
+}
+
+async fn a_path_may_have_characters_that_a_url_has_not(_database: Database) {
+    let folder = tempfile::tempdir().unwrap();
+    for (flag, value, made) in [
+        ("--data-dir", "my data:1", "my data:1/key-authority.db"),
+        ("--database-url", "sqlite://a b.db", "a b.db"),
+        ("--database-url", "sqlite://c%20d.db", "c d.db"),
+    ] {
+        let mut command = program();
+        command.args(["migrate", flag, value]).current_dir(folder.path());
+        run(command).await.well();
+        assert!(folder.path().join(made).exists(), "{value}");
+    }
+}
+
 mod servers {
     use super::*;
     on_database_servers! {
+        the_address_of_a_database_may_be_of_ipv6,
         a_database_that_cannot_be_used_is_named_with_the_cause,
     }
 }
@@ -252,6 +297,9 @@ mod servers {
 mod once {
     use super::*;
     on_sqlite! {
+        a_path_may_have_characters_that_a_url_has_not,
+        a_subcommand_of_another_user_names_the_permissions,
+        an_output_that_cannot_be_written_is_named,
         a_file_that_is_served_keeps_its_schema,
         a_server_that_cannot_print_serves_all_the_same,
         what_keeps_a_server_from_starting_is_printed_with_its_cause,

@@ -108,7 +108,36 @@ async fn a_replica_that_was_cut_off_meanwhile_lets_go_of_what_was_accepted(datab
     assert_eq!(verdicts(&[first, cut_off], &key).await, [Verdict::Valid; 2]);
 }
 
+async fn a_second_restore_is_quarantined_and_accepted_as_the_first(database: Database) {
+    let authority = Setup::on(database).start().await;
+    let client = authority.client();
+    client.new_account("acme", KeyPolicy::default()).await;
+    let [one, other] = [client.key_in("acme").await, client.key_in("acme").await];
+    back_up(&authority);
+    let quarantined = async |count| {
+        eventually("tokens are quarantined", async || (held(&authority).await == count).then_some(())).await;
+    };
+    let verdicts = async || [client.verdict(&one.token).await, client.verdict(&other.token).await];
+
+    client.revoke(&one.id()).await;
+    restore(&authority);
+    quarantined(1).await;
+    assert_eq!(verdicts().await, [Verdict::Revoked, Verdict::Valid]);
+    client.accept_restore(AcceptRestoreRequest { request_id: "r1".into() }).await.unwrap();
+    assert_eq!(verdicts().await, [Verdict::Valid; 2]);
+
+    client.delete_key(DeleteKeyRequest { key_id: other.id(), ..Default::default() }).await.unwrap();
+    client.revoke(&one.id()).await;
+    restore(&authority);
+    quarantined(2).await;
+    assert_eq!(verdicts().await, [Verdict::Revoked; 2]);
+    client.accept_restore(AcceptRestoreRequest { request_id: "r2".into() }).await.unwrap();
+    assert_eq!(verdicts().await, [Verdict::Valid; 2]);
+    authority.subcommand(&["audit", "verify"], &[]).await.well();
+}
+
 on_database_servers! {
+    a_second_restore_is_quarantined_and_accepted_as_the_first,
     a_replica_that_was_cut_off_meanwhile_lets_go_of_what_was_accepted,
     a_key_that_was_revoked_stays_refused_until_an_operator_accepts_the_restore,
 }

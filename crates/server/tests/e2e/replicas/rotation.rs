@@ -181,7 +181,8 @@ async fn a_replica_that_lacks_a_version_says_so(database: Database) {
     assert_cannot_judge(&second, "sk-live/0123456789", &caller.token).await;
 
     second.await_health(VERIFY, ServingStatus::NotServing).await;
-    let not_ready = async || (http::get(second.http(), "/readyz").await.0 == 503).then_some(());
+    let reason = "verify: not ready: the secret file lacks version 2 of the authority secret\n";
+    let not_ready = async || http::get(second.http(), "/readyz").await.1.starts_with(reason).then_some(());
     eventually("it is not ready", not_ready).await;
     assert!(second.metrics().await.contains("keyauthority_missing_secret_version 2"));
     let output = second.output();

@@ -1,11 +1,12 @@
 //! What a backup and a restoration tell, and what they leave as it was.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 
 use key_authority_proto::v1::*;
 
 use super::{beside, contents, database_of};
+use crate::support::process::{program_under, run};
 use crate::support::{Database, Setup, on_sqlite};
 
 async fn a_restoration_tells_which_changes_are_lost(database: Database) {
@@ -62,6 +63,17 @@ async fn a_restoration_by_root_leaves_the_files_to_the_user_of_the_server(databa
     for file in [&path, &lock] {
         assert_eq!(fs::metadata(file).unwrap().uid(), USER, "{}", file.display());
     }
+    // A user who is neither root nor the owner cannot give files away.
+    chown(&path, Some(0), Some(0)).unwrap();
+    // Linux lets nobody link a file of another user without access to it.
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+    for name in ["backup", "authority.secret", "key-authority.db.serving"] {
+        chown(authority.folder().join(name), Some(USER), Some(USER)).unwrap();
+    }
+    let mut command = program_under(&["setpriv", "--reuid", "65534", "--clear-groups"].map(str::to_owned));
+    command.args(["restore", &backup]).args(authority.storage_flags());
+    let said = run(command).await.well().stdout;
+    assert!(said.contains("the file belonged to user ID 0, and now belongs to you"), "{said}");
 }
 
 async fn what_is_no_file_is_not_restored(database: Database) {
