@@ -6,6 +6,9 @@ const say = (text) => {
   if (said) said.textContent = text;
 };
 
+// A token, with the part that lists show in a group. No address of a page may contain the rest.
+const TOKEN = /^\s*([a-z][a-z0-9_]*_[0-9A-Za-z]{4})[0-9A-Za-z]{42}\s*$/;
+
 // A token that nobody has copied or saved yet.
 const unsaved = { token: document.querySelector("[data-unsaved]") !== null };
 
@@ -67,7 +70,11 @@ const prepare = (root) => {
     form.addEventListener("submit", () => { form.dataset.leaving = "yes"; unsaved.leaving = true; });
   }
   for (const field of root.querySelectorAll("input[data-pattern]")) check(field);
+  for (const field of root.querySelectorAll("input[type=search]")) {
+    field.addEventListener("input", () => { field.value = field.value.replace(TOKEN, "$1"); });
+  }
 };
+
 
 // The rule for names, before the form is sent. The server checks it again.
 const check = (field) => {
@@ -98,8 +105,8 @@ addEventListener("pageshow", (event) => { if (event.persisted) location.reload()
 prepare(document);
 document.body.addEventListener("htmx:afterSwap", (event) => {
   unsaved.leaving = false;
-  prepare(event.detail.target?.isConnected ? event.detail.target : document);
   prepare(document);
+  document.getElementById("instructions")?.focus();
 });
 document.body.addEventListener("htmx:beforeSwap", (event) => {
   // A form with errors is a page like any other.

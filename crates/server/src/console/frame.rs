@@ -37,6 +37,7 @@ impl Frame {
         let portal = visit.session.portal();
         let wanted = [
             ("/console/accounts", "Accounts", visit.has(Permission::AccountsRead)),
+            ("/console/keys", "Keys", visit.has(Permission::KeysRead)),
             ("/console/audit", "Audit", visit.has(Permission::AuditRead)),
             ("/console/replicas", "Replicas", visit.has(Permission::Operate)),
         ];

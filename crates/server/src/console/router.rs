@@ -8,10 +8,14 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{any, get, post};
 use http::{HeaderName, HeaderValue, header};
+use tower_http::compression::CompressionLayer;
 
 use super::admit::admit;
 use super::answer::redirect;
-use super::pages::{accounts, audit, connect, create, errors, key, key_actions, keys, renew, replicas};
+use super::origin::is_by_visitor;
+use super::pages::{
+    accounts, audit, connect, create, errors, find, key, key_actions, keys, new_account, renew, replicas,
+};
 use super::shared::{ConsoleSettings, Shared};
 use super::{assets, portal, sign_in};
 use crate::admin::portal::ENTER_PATH;
@@ -29,6 +33,8 @@ pub(crate) fn routes(settings: ConsoleSettings) -> Router {
         .route("/console/", get(accounts::home))
         .route("/console/sign-out", post(sign_in::sign_out))
         .route("/console/accounts", get(accounts::list))
+        .route("/console/create-account", get(new_account::form).post(new_account::submit))
+        .route("/console/keys", get(find::list))
         .route("/console/accounts/{account}", get(keys::list))
         .route("/console/accounts/{account}/create", get(create::form).post(create::submit))
         .route("/console/accounts/{account}/connect", get(connect::form).post(connect::submit))
@@ -51,7 +57,17 @@ pub(crate) fn routes(settings: ConsoleSettings) -> Router {
         .route(ENTER_PATH, get(portal::ask).post(portal::submit))
         .route(portal::LEFT_PATH, get(portal::left))
         .with_state(shared);
-    pages.merge(open).merge(assets::routes()).layer(from_fn(protect))
+    let compressed = pages.merge(open).layer(CompressionLayer::new()).layer(from_fn(compress_for_own));
+    compressed.merge(assets::routes()).layer(from_fn(protect))
+}
+
+/// Compresses pages for requests alone that the console's own pages or the visitor made. The length of a compressed page
+/// that repeats a part of its address could disclose a secret on it to another site that makes requests (BREACH).
+async fn compress_for_own(mut request: Request, next: Next) -> Response {
+    if !is_by_visitor(request.headers()) {
+        request.headers_mut().remove(header::ACCEPT_ENCODING);
+    }
+    next.run(request).await
 }
 
 /// Adds the headers that every response of the console has.

@@ -39,8 +39,8 @@ impl When {
         let seconds = if is_past { now.since(time) } else { time.since(now) }.as_secs();
         let relative = match (seconds, is_past) {
             (0, true) => "just now".to_owned(),
-            (seconds, true) => format!("{} ago", about(seconds)),
-            (seconds, false) => format!("in {}", about(seconds)),
+            (seconds, true) => format!("{} ago", about(seconds, u64::div_euclid)),
+            (seconds, false) => format!("in {}", about(seconds, nearest)),
         };
         Self { relative, exact: exact(time), machine: machine(time), is_past }
     }
@@ -56,8 +56,13 @@ pub(super) fn timestamp(time: &prost_types::Timestamp) -> Option<Timestamp> {
     Timestamp::from_parts(time.seconds, time.nanos).ok()
 }
 
+/// Divides, and rounds to the nearest number. Of a key that was just created for 30 days, 29.99 days are left.
+const fn nearest(number: u64, divisor: u64) -> u64 {
+    (number + divisor / 2) / divisor
+}
+
 /// Returns a duration in its largest unit.
-fn about(seconds: u64) -> String {
+fn about(seconds: u64, divide: fn(u64, u64) -> u64) -> String {
     for (unit, size, least) in [
         ("year", YEAR, 2 * YEAR),
         ("month", MONTH, 2 * MONTH),
@@ -66,7 +71,7 @@ fn about(seconds: u64) -> String {
         ("minute", MINUTE, MINUTE),
     ] {
         if seconds >= least {
-            return plural(seconds / size, unit);
+            return plural(divide(seconds, size), unit);
         }
     }
     plural(seconds, "second")
@@ -179,6 +184,10 @@ mod tests {
         assert_eq!(at(59 * DAY), "59 days ago");
         assert_eq!(at(61 * DAY), "2 months ago");
         assert_eq!(at(3 * YEAR), "3 years ago");
+        let left = |seconds| When::new(now.after(Duration::from_secs(seconds)), now).relative;
+        assert_eq!(left(30 * DAY - 1), "in 30 days");
+        assert_eq!(left(90 * DAY - 1), "in 3 months");
+        assert_eq!(left(HOUR - 1), "in 60 minutes");
         let future = When::new(now.after(Duration::from_secs(365 * DAY)), now);
         assert_eq!((future.relative.as_str(), future.is_past), ("in 12 months", false));
         assert_eq!(future.exact, "30 Nov 2027, 15:06:07 UTC");

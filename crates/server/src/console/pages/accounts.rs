@@ -44,6 +44,9 @@ struct AccountsPage {
     next: String,
     /// Whether the search ended before the last account.
     is_partial: bool,
+    may_create: bool,
+    /// Whether there is no account but the one of callers.
+    is_new: bool,
 }
 
 /// `GET /console/`: the first page that the visitor may see.
@@ -53,11 +56,13 @@ pub(in crate::console) async fn home(Extension(visit): Extension<Arc<Visit>>) ->
     }
     let pages = [
         (Permission::AccountsRead, "/console/accounts"),
+        (Permission::KeysRead, "/console/keys"),
         (Permission::AuditRead, "/console/audit"),
         (Permission::Operate, "/console/replicas"),
     ];
     let first = pages.into_iter().find(|(permission, _)| visit.has(*permission));
-    let none = "Your key has none of the permissions accounts.read, audit.read and operate, which the pages need.";
+    let none = "Your key has none of the permissions accounts.read, keys.read, audit.read and operate, which the pages \
+                need.";
     first.map(|(_, path)| redirect(path)).ok_or_else(|| Failure::not_permitted(none))
 }
 
@@ -92,6 +97,8 @@ pub(in crate::console) async fn list(Extension(visit): Extension<Arc<Visit>>) ->
     let next = query([("q", search.as_str()), ("page", page_token.as_str())]);
     page(&AccountsPage {
         frame: Frame::new(&visit, "Accounts"),
+        may_create: visit.has(Permission::AccountsWrite),
+        is_new: search.is_empty() && matches!(rows.as_slice(), [only] if only.id == "system"),
         is_partial: !search.is_empty() && !page_token.is_empty(),
         next: if page_token.is_empty() { String::new() } else { format!("/console/accounts?{next}") },
         search,
@@ -120,7 +127,7 @@ pub(super) async fn room(visit: &Visit, account: &Account) -> Result<Room, Failu
     let keys = if counts_active { "active keys" } else { "keys" };
     let max = policy.max_keys;
     if max == 0 {
-        return Ok(Room { text: "no limit on keys".to_owned(), is_full: false, counts_active });
+        return Ok(Room { text: "No limit on keys".to_owned(), is_full: false, counts_active });
     }
     if max > COUNTED_MAX || !visit.has(Permission::KeysRead) {
         return Ok(Room { text: format!("up to {} {keys}", show::count(max)), is_full: false, counts_active });

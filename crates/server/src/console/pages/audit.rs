@@ -17,8 +17,9 @@ use crate::console::visit::Visit;
 
 /// The number of events on a page.
 const PAGE: i32 = 100;
-/// How far back the page goes unless a time is chosen.
-const RECENT: Duration = Duration::from_hours(24);
+/// How far back the page goes unless a time is chosen, if one page cannot show all events: to the first of these times for
+/// which it can, so that the newest event is on it. In hours.
+const SPANS: [u64; 4] = [30 * 24, 7 * 24, 24, 1];
 
 /// An entry of the filter by action.
 struct ActionChoice {
@@ -40,6 +41,8 @@ struct AuditPage {
     events: Vec<EventView>,
     /// Whether the newest event is first.
     is_newest_first: bool,
+    /// The query without times, before another parameter.
+    all: String,
     next: String,
 }
 
@@ -48,35 +51,44 @@ pub(in crate::console) async fn list(Extension(visit): Extension<Arc<Visit>>) ->
     let typed = &visit.fields;
     let (account, key, actor) = (typed.get("account").trim(), typed.get("key").trim(), typed.get("actor").trim());
     let (action, until, page_token) = (typed.get("action"), typed.get("until"), typed.get("page"));
-    // Without a choice of time, an operator sees what happened lately.
-    let is_open = account.is_empty() && key.is_empty() && actor.is_empty() && action.is_empty();
-    let recent = if is_open { show::field_value(visit.now.before(RECENT)) } else { String::new() };
-    let from = if typed.has("from") { typed.get("from").to_owned() } else { recent };
-    let request = ListAuditEventsRequest {
+    let request = |from: &str| ListAuditEventsRequest {
         account: account.to_owned(),
         key_id: key.to_owned(),
         actor: actor.to_owned(),
         actions: Action::from_str_name(action).map(i32::from).into_iter().collect(),
-        start_time: show::field_time(&from),
+        start_time: show::field_time(from),
         end_time: show::field_time(until),
         page_size: PAGE,
         page_token: page_token.to_owned(),
     };
-    let listed = visit.ask(visit.admin().list_audit_events(visit.request(request))).await?;
+    let list = async |from: &str| visit.ask(visit.admin().list_audit_events(visit.request(request(from)))).await;
+    let mut from = typed.get("from").to_owned();
+    let mut listed = list(&from).await?;
+    if !typed.has("from") && until.is_empty() && page_token.is_empty() {
+        for hours in SPANS {
+            if listed.next_page_token.is_empty() {
+                break;
+            }
+            let recent = show::field_value(visit.now.before(Duration::from_hours(hours)));
+            let narrowed = list(&recent).await?;
+            if narrowed.events.is_empty() {
+                break;
+            }
+            (from, listed) = (recent, narrowed);
+        }
+    }
     let mut events: Vec<_> = listed.events.iter().map(|event| EventView::new(event, visit.now)).collect();
     let is_newest_first = page_token.is_empty() && listed.next_page_token.is_empty();
     if is_newest_first {
         events.reverse();
     }
-    let next = query([
-        ("account", account),
-        ("key", key),
-        ("actor", actor),
-        ("action", action),
+    let filters = [("account", account), ("key", key), ("actor", actor), ("action", action)];
+    let all = query(filters);
+    let next = query(filters.into_iter().chain([
         ("from", from.as_str()),
         ("until", until),
         ("page", listed.next_page_token.as_str()),
-    ]);
+    ]));
     page(&AuditPage {
         frame: Frame::new(&visit, "Audit"),
         account: account.to_owned(),
@@ -86,6 +98,7 @@ pub(in crate::console) async fn list(Extension(visit): Extension<Arc<Visit>>) ->
         until: until.to_owned(),
         events,
         is_newest_first,
+        all: if all.is_empty() { all } else { format!("{all}&") },
         next: if listed.next_page_token.is_empty() { String::new() } else { format!("/console/audit?{next}") },
         from,
     })

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use key_authority_domain::id::Actor;
 use key_authority_domain::permission::Permission;
 use key_authority_domain::time::Timestamp;
 use key_authority_proto::v1::key_authority_server::KeyAuthority as _;
@@ -13,8 +14,10 @@ use crate::console::failure::Failure;
 use crate::console::show::{self, When};
 use crate::console::visit::Visit;
 
-/// The number of events that the trail of a key reads.
+/// The number of events that the trail of a key reads at once.
 const TRAIL_READ: i32 = 1000;
+/// How often it reads. The newest events are the last ones.
+const TRAIL_READS_MAX: usize = 20;
 /// The number of events that it shows.
 const TRAIL_SHOWN: usize = 50;
 
@@ -30,6 +33,8 @@ pub(super) struct EventView {
     pub(super) revision: String,
     pub(super) time: Option<When>,
     pub(super) actor: String,
+    /// The page of the key that the actor is; empty for none.
+    pub(super) actor_href: String,
     pub(super) subject: String,
     pub(super) action: String,
     pub(super) account: String,
@@ -46,6 +51,7 @@ impl EventView {
             time: When::of(event.time.as_ref(), now),
             actor: event.actor.clone(),
             subject: event.subject.clone(),
+            actor_href: actor_href(&event.actor),
             action: words(event.action()),
             account: event.account.clone(),
             account_href: show::path(&["accounts", &event.account]),
@@ -54,6 +60,11 @@ impl EventView {
             changes: changes(event.before.as_ref(), event.after.as_ref()),
         }
     }
+}
+
+/// Returns the page of the key that made a change; empty for the bootstrap, which has none.
+pub(super) fn actor_href(actor: &str) -> String {
+    if actor == Actor::bootstrap().as_str() { String::new() } else { show::path(&["keys", actor]) }
 }
 
 /// Returns an action in words: "Renew key".
@@ -101,10 +112,20 @@ pub(super) async fn trail(visit: &Visit, key: &str) -> Result<Option<Trail>, Fai
     if !visit.has(Permission::AuditRead) {
         return Ok(None);
     }
-    let request = ListAuditEventsRequest { key_id: key.to_owned(), page_size: TRAIL_READ, ..Default::default() };
-    let listed = visit.ask(visit.admin().list_audit_events(visit.request(request))).await?;
-    let has_more = listed.events.len() > TRAIL_SHOWN || !listed.next_page_token.is_empty();
-    let newest = listed.events.iter().rev().take(TRAIL_SHOWN).map(|event| EventView::new(event, visit.now));
+    let mut request = ListAuditEventsRequest { key_id: key.to_owned(), page_size: TRAIL_READ, ..Default::default() };
+    let (mut events, mut has_more) = (Vec::new(), false);
+    for _ in 0..TRAIL_READS_MAX {
+        let listed = visit.ask(visit.admin().list_audit_events(visit.request(request.clone()))).await?;
+        events.extend(listed.events);
+        let surplus = events.len().saturating_sub(TRAIL_SHOWN);
+        events.drain(..surplus);
+        has_more |= surplus > 0;
+        request.page_token = listed.next_page_token;
+        if request.page_token.is_empty() {
+            break;
+        }
+    }
+    let newest = events.iter().rev().map(|event| EventView::new(event, visit.now));
     Ok(Some(Trail { events: newest.collect(), has_more }))
 }
 

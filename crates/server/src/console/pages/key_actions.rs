@@ -130,6 +130,8 @@ struct DeletePage {
     used: Option<When>,
     /// Whether the deletion has to be insisted on.
     is_guarded: bool,
+    /// Whether it was tried without that.
+    is_refused: bool,
     error: String,
 }
 
@@ -154,7 +156,8 @@ async fn delete_page(visit: &Visit, status: StatusCode, key: &Key, failure: Opti
             request_id: request_id()?,
             used: used.filter(|_| is_recent(window.max(RECENT)) || is_refused).map(|used| When::new(used, visit.now)),
             is_guarded: is_refused || is_recent(window),
-            error: failure.map(Failure::sentence).unwrap_or_default(),
+            error: failure.filter(|_| !is_refused).map(Failure::sentence).unwrap_or_default(),
+            is_refused,
             key: KeyView::new(key, visit.now),
         },
     )

@@ -11,6 +11,7 @@ use key_authority_proto::v1::{Account, Key, KeyPolicy, ListKeysRequest, ProjectA
 use super::expiry::ExpiryMenu;
 use crate::console::failure::{Failure, sentence};
 use crate::console::fields::{Fields, lines};
+use crate::console::show;
 use crate::console::visit::Visit;
 
 /// The number of keys whose projects are offered.
@@ -263,7 +264,7 @@ fn projects(access: ProjectAccess, policy: &KeyPolicy, offered: BTreeSet<String>
         offered: offered.into_iter().map(choice).collect(),
         others: others.join("\n"),
         noun,
-        rule: format!("At most {PROJECTS_MAX}. A key without any verifies nowhere."),
+        rule: format!("At most {}. A key without any is denied everywhere.", show::count(PROJECTS_MAX as u64)),
         error: String::new(),
         is_first_error: false,
     }

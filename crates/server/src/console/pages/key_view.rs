@@ -3,6 +3,7 @@
 use key_authority_domain::time::Timestamp;
 use key_authority_proto::v1::{Key, KeyState};
 
+use super::events::actor_href;
 use crate::console::show::{self, When};
 
 /// A key, as pages show it.
@@ -22,12 +23,18 @@ pub(super) struct KeyView {
     pub(super) scopes: Vec<String>,
     /// The projects: a number, or "all".
     pub(super) projects: String,
+    pub(super) project_names: Vec<String>,
+    pub(super) networks: Vec<String>,
+    /// Each as `name=value`.
+    pub(super) labels: Vec<String>,
     pub(super) last_used: Option<When>,
     pub(super) uses: String,
     pub(super) created: Option<When>,
     pub(super) created_by: String,
     /// The user of a product who created it; empty for none.
     pub(super) created_by_subject: String,
+    /// The page of the key that created this one; empty for none.
+    pub(super) created_by_href: String,
     pub(super) expires: Option<When>,
     pub(super) revoked: Option<When>,
     pub(super) revoke_reason: String,
@@ -49,6 +56,8 @@ impl KeyView {
         let when = |time: Option<&prost_types::Timestamp>| When::of(time, now);
         let projects = key.projects.clone().unwrap_or_default();
         let name = if key.display_name.trim().is_empty() { &key.id } else { &key.display_name };
+        let mut labels: Vec<_> = key.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        labels.sort_unstable();
         let secrets = key.secrets.iter().map(|secret| SecretView {
             version: secret.version,
             hint: masked(&secret.token_hint),
@@ -69,11 +78,15 @@ impl KeyView {
             is_revoked: key.state() == KeyState::Revoked,
             scopes: key.scopes.clone(),
             projects: if projects.all { "all".to_owned() } else { show::count(projects.only.len() as u64) },
+            project_names: projects.only,
+            networks: key.allowed_networks.clone(),
+            labels,
             last_used: when(key.last_used_time.as_ref()),
             uses: show::count(key.use_count),
             created: when(key.create_time.as_ref()),
             created_by: key.created_by.clone(),
             created_by_subject: key.created_by_subject.clone(),
+            created_by_href: actor_href(&key.created_by),
             expires: when(key.expire_time.as_ref()),
             revoked: when(key.revoke_time.as_ref()),
             revoke_reason: key.revoke_reason.clone(),

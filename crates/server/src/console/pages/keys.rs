@@ -11,7 +11,8 @@ use key_authority_proto::v1::{AccountState, KeyState, ListKeysRequest};
 use super::accounts::{Room, room};
 use super::key_form::policy;
 use super::key_view::KeyView;
-use crate::console::answer::{Answer, page};
+use super::search::searchable;
+use crate::console::answer::{Answer, page, redirect};
 use crate::console::failure::Failure;
 use crate::console::fields::{Fields, query};
 use crate::console::frame::Frame;
@@ -42,7 +43,7 @@ const PARTS: [Part; 3] = [
 ];
 
 /// The orders of the list, as the API names them.
-const ORDERS: [(&str, &str); 6] = [
+pub(super) const ORDERS: [(&str, &str); 6] = [
     ("", "Newest first"),
     ("create_time", "Oldest first"),
     ("display_name", "Name"),
@@ -60,10 +61,18 @@ struct Section {
 }
 
 /// An entry of a menu of the filter.
-struct Choice {
-    value: &'static str,
-    label: &'static str,
-    is_selected: bool,
+pub(super) struct Choice {
+    pub(super) value: &'static str,
+    pub(super) label: &'static str,
+    pub(super) is_selected: bool,
+}
+
+impl Choice {
+    /// Returns the entries of a menu.
+    pub(super) fn menu(entries: impl IntoIterator<Item = (&'static str, &'static str)>, selected: &str) -> Vec<Self> {
+        let entry = |(value, label)| Self { value, label, is_selected: value == selected };
+        entries.into_iter().map(entry).collect()
+    }
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "the template asks each question by its name")]
@@ -94,6 +103,13 @@ struct KeysPage {
 /// `GET /console/accounts/{account}`
 pub(in crate::console) async fn list(Extension(visit): Extension<Arc<Visit>>, Path(account): Path<String>) -> Answer {
     let account = visit.account(&account).await?;
+    let typed = visit.fields.get("q").trim();
+    let search = searchable(typed);
+    // No address of a page contains a token.
+    if search != typed {
+        let to = show::path(&["accounts", &account.id]);
+        return Ok(redirect(&format!("{to}?{}", query([("q", &*search)]))));
+    }
     let room = room(&visit, &account).await?;
     let filter = Filter::new(&visit.fields);
     let Filter { search, state, project, order } = filter;
@@ -106,7 +122,6 @@ pub(in crate::console) async fn list(Extension(visit): Extension<Arc<Visit>>, Pa
             sections.push(section);
         }
     }
-    let choice = |(value, label), selected: &str| Choice { value, label, is_selected: value == selected };
     let states = [("", "Any state")].into_iter().chain(PARTS.map(|part| (part.id, part.title)));
     let title = if account.display_name.is_empty() { &account.id } else { &account.display_name };
     page(&KeysPage {
@@ -119,9 +134,9 @@ pub(in crate::console) async fn list(Extension(visit): Extension<Arc<Visit>>, Pa
         may_disable: visit.may(Ability::Disable),
         may_reveal: policy(&account).recoverable && visit.may(Ability::Reveal),
         search: search.to_owned(),
-        states: states.map(|pair| choice(pair, state)).collect(),
+        states: Choice::menu(states, state),
         project: project.to_owned(),
-        orders: ORDERS.map(|pair| choice(pair, order)).into(),
+        orders: Choice::menu(ORDERS, order),
         is_filtered,
         is_continued: !page_token.is_empty(),
         room,

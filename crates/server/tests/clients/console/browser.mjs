@@ -1,17 +1,18 @@
 // What the scenarios of the console share: a real browser, the API by JSON, and the steps that a person takes.
 //
-// Environment: BASE (the HTTP door), TOKEN (the root token), NODE_MODULES (where playwright-core and axe-core are), and
+// Environment: BROWSER (chromium, unless it is firefox), BASE (the HTTP door), TOKEN (the root token), NODE_MODULES (where playwright-core and axe-core are), and
 // EXAMPLES (the folder of the products' policies).
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
 
 export { assert };
 export const { BASE: base, TOKEN: rootToken } = process.env;
 const require = createRequire(`${process.env.NODE_MODULES}/`);
-const { chromium } = require("playwright-core");
+const { chromium, firefox } = require("playwright-core");
 export const axeSource = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
 /** Calls a method of the API. */
@@ -29,21 +30,38 @@ export async function call(method, message, token = rootToken, at = base) {
 export const verdict = async (token, more = {}) => (await call("Verify", { token, ...more })).verdict;
 export const keysOf = async (account) => (await call("ListKeys", { account })).keys ?? [];
 
-/** Creates an account with the policy of a product, or with another one. */
-export async function newAccount(product, policy = {}) {
+/** Creates an account with the policy of a product, or with another one, and with `more` fields of its own. */
+export async function newAccount(product, policy = {}, more = {}) {
   const id = `${product}-${randomUUID().slice(0, 8)}`;
   const example = `${process.env.EXAMPLES}/${product}.json`;
   const request = product === "plain" ? { account: {} } : JSON.parse(readFileSync(example, "utf8"));
-  const account = { ...request.account, id, policy: { ...request.account.policy, ...policy } };
+  const account = { ...request.account, id, policy: { ...request.account.policy, ...policy }, ...more };
   await call("CreateAccount", { ...request, account, requestId: "" });
   return id;
 }
 
-export const launch = () =>
+export const isFirefox = process.env.BROWSER === "firefox";
+export const launch = () => (isFirefox ? launchFirefox() : launchChromium());
+
+const launchChromium = () =>
   chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
 
-/** Opens a window of a browser that nobody has signed in with. Every error on a page fails the scenario. */
-export async function newWindow(browser, { js = true, at = base, ...more } = {}) {
+/** Starts Debian's Firefox, by WebDriver BiDi. */
+function launchFirefox() {
+  const { ws } = require(join(dirname(require.resolve("playwright-core/package.json")), "lib/utilsBundle.js"));
+  const { send } = ws.prototype;
+  // Playwright wants to set the colour scheme by a command that this Firefox does not have.
+  ws.prototype.send = function (message, ...rest) {
+    const { id, method } = JSON.parse(message);
+    if (method !== "emulation.setMediaFeaturesOverride") return send.call(this, message, ...rest);
+    setImmediate(() => this.emit("message", Buffer.from(JSON.stringify({ type: "success", id, result: {} })), false));
+  };
+  const executablePath = process.env.FIREFOX ?? "/usr/bin/firefox-esr";
+  return firefox.launch({ channel: "moz-firefox", executablePath });
+}
+
+/** Opens a window of a browser that nobody has signed in with; `prepare` gets its page before anything is opened. */
+export async function newWindow(browser, { js = true, at = base, prepare = async () => {}, ...more } = {}) {
   const context = await browser.newContext({ javaScriptEnabled: js, baseURL: at, ...more });
   if (js) await context.grantPermissions(["clipboard-read", "clipboard-write"]);
   context.setDefaultTimeout(15_000);
@@ -54,6 +72,7 @@ export async function newWindow(browser, { js = true, at = base, ...more } = {})
   page.on("console", (message) => {
     if (message.type() === "error" && !message.text().includes("status of")) page.problems.push(message.text());
   });
+  await prepare(page);
   return page;
 }
 

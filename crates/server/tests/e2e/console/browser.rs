@@ -6,10 +6,15 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use key_authority_proto::v1::KeyPolicy;
 use tokio::process::Command;
 use tokio::time::timeout;
+use tonic_health::pb::health_check_response::ServingStatus;
 
-use crate::support::{Authority, on_database_servers, on_sqlite};
+use super::Visitor;
+use crate::support::authority::VERIFY;
+use crate::support::process::{Server, output, program};
+use crate::support::{Authority, Database, Setup, eventually, on_database_servers, on_sqlite};
 
 /// The time that one scenario may take, on a machine that runs many of them at once.
 const SCENARIO_MAX: Duration = Duration::from_mins(4);
@@ -27,9 +32,15 @@ fn node_modules() -> PathBuf {
 
 /// Runs a scenario against an authority.
 async fn scenario(authority: &Authority, file: &str, name: &str, variables: &[(&str, &str)]) {
+    let (base, token) = (format!("http://{}", authority.api()), authority.root_token());
+    let authority = [("BASE", base.as_str()), ("TOKEN", token.as_str())];
+    play(file, name, &[&authority, variables].concat()).await;
+}
+
+/// Runs a scenario in a browser.
+async fn play(file: &str, name: &str, variables: &[(&str, &str)]) {
     let mut command = Command::new("node");
     command.arg(package("tests/clients/console/run.mjs")).args([file, name]);
-    command.env("BASE", format!("http://{}", authority.api())).env("TOKEN", authority.root_token());
     command.env("NODE_MODULES", node_modules()).env("EXAMPLES", package("../../docs/examples"));
     command.envs(variables.iter().copied()).stdin(Stdio::null()).kill_on_drop(true);
     let ended = timeout(SCENARIO_MAX, command.output()).await;
@@ -92,9 +103,6 @@ mod safety {
     use super::*;
 
     scenarios! { "safety" {
-        every_page_is_accessible,
-        pages_are_light,
-        the_keyboard_is_enough,
         hostile_names_stay_text,
         other_sites_can_do_nothing,
         a_portal_is_entered_from_another_site,
@@ -106,8 +114,28 @@ mod safety {
 
     #[test]
     fn every_scenario_of_the_file_is_listed() {
-        // Those below need more than an authority.
-        super::compare("safety", &[NAMES, &["every_page_is_written", "two_browsers_at_two_replicas_agree"]].concat());
+        // The last one needs more than an authority.
+        super::compare("safety", &[NAMES, &["two_browsers_at_two_replicas_agree"]].concat());
+    }
+}
+
+mod access {
+    use super::*;
+
+    scenarios! { "access" {
+        every_page_is_accessible_when_small_and_light,
+        every_page_is_accessible_when_small_and_dark,
+        every_page_is_accessible_when_wide_and_light,
+        every_page_is_accessible_when_wide_and_dark,
+        every_page_is_light,
+        the_keyboard_is_enough,
+    } }
+
+    #[test]
+    fn every_scenario_of_the_file_is_listed() {
+        // The others need more than an authority.
+        let others: &[&str] = &["every_page_is_written", "pages_of_an_outage_are_accessible"];
+        super::compare("access", &[NAMES, others].concat());
     }
 }
 
@@ -125,12 +153,12 @@ fn compare(file: &str, names: &[&str]) {
 async fn every_page_is_valid_html(authority: Authority) {
     let pages = authority.folder().join("pages");
     let folder = pages.display().to_string();
-    scenario(&authority, "safety", "every_page_is_written", &[("PAGES", &folder)]).await;
+    scenario(&authority, "access", "every_page_is_written", &[("PAGES", &folder)]).await;
     let mut command = Command::new("java");
     command.arg("-jar").arg(node_modules().join("vnu-jar/build/dist/vnu.jar")).args(["--Werror", "--skip-non-html"]);
     command.arg(&pages).stdin(Stdio::null()).kill_on_drop(true);
     let ended = timeout(SCENARIO_MAX, command.output()).await.expect("the checker ends").expect("java runs");
-    assert!(std::fs::read_dir(&pages).unwrap().count() > 15, "the pages are written");
+    assert!(std::fs::read_dir(&pages).unwrap().count() > 50, "the pages are written");
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
 }
 
@@ -140,13 +168,62 @@ async fn two_browsers_at_two_replicas_agree(authority: Authority) {
     scenario(&authority, "safety", "two_browsers_at_two_replicas_agree", &[("OTHER", &address)]).await;
 }
 
+/// The cookies of somebody who has signed in, as the scenarios read them.
+async fn session(authority: &Authority) -> String {
+    let visitor = Visitor::signed_in(authority, &authority.root_token()).await;
+    serde_json::to_string(&visitor.cookies).unwrap()
+}
+
+async fn a_change_that_cannot_be_made_can_be_tried_again(authority: Authority) {
+    authority.client().new_account("acme", KeyPolicy::default()).await;
+    let session = session(&authority).await;
+    let _held = authority.database().hold_changes();
+    let variables = [("SESSION", session.as_str()), ("ACCOUNT", "acme")];
+    scenario(&authority, "access", "pages_of_an_outage_are_accessible", &variables).await;
+}
+
+async fn an_outage_is_shown_as_one(database: Database) {
+    let authority = Setup::on(database).linked().flags(["--lease", "5s"]).start().await;
+    let session = session(&authority).await;
+    authority.link().cut();
+    authority.await_health(VERIFY, ServingStatus::NotServing).await;
+    scenario(&authority, "access", "pages_of_an_outage_are_accessible", &[("SESSION", &session)]).await;
+}
+
+/// The program without a setting but that its ports are free ones, in an empty folder.
+async fn the_first_run_leads_from_the_printed_address_to_a_key(_: Database) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = program();
+    command.args(["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0"]);
+    command.current_dir(folder.path());
+    let server = Server::start(command, folder.path()).await;
+    let printed = async |label: &str| {
+        let value = |line: &str| Some(line.trim().strip_prefix(label)?.trim().to_owned());
+        eventually(label, async || output(folder.path()).lines().find_map(value)).await
+    };
+    let token_file = folder.path().join(printed("root token").await);
+    assert_eq!(token_file, folder.path().join("./data/root.token"), "as the README says");
+    let grpcurl = package("../../.venv/bin/grpcurl");
+    let variables = [
+        ("CONSOLE", printed("console").await),
+        ("GRPC", server.grpc.clone()),
+        ("GRPCURL", grpcurl.display().to_string()),
+        ("TOKEN_FILE", token_file.display().to_string()),
+    ];
+    let name = "the_first_run_leads_from_the_printed_address_to_a_key";
+    play("first_run", name, &variables.each_ref().map(|(name, value)| (*name, value.as_str()))).await;
+}
+
 on_sqlite! {
     every_page_is_valid_html,
+    the_first_run_leads_from_the_printed_address_to_a_key,
+    a_change_that_cannot_be_made_can_be_tried_again,
 }
 
 mod servers {
     use super::*;
     on_database_servers! {
+        an_outage_is_shown_as_one,
         two_browsers_at_two_replicas_agree,
     }
 }

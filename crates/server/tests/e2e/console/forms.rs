@@ -169,6 +169,34 @@ async fn a_renewal_shows_the_new_token_once(authority: Authority) {
     assert_eq!(root.verdict(&visitor.field("token")).await, Verdict::Valid);
 }
 
+async fn an_account_is_created_with_its_rules_beside_the_fields(authority: Authority) {
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    visitor.open("/console/accounts").await;
+    visitor.sees("There is no account for keys yet.");
+    let create = "/console/create-account";
+    visitor.open(create).await;
+    visitor.submit(create, &[("id", "a shop"), ("name", "The shop"), ("prefix", "Shop")]).await;
+    assert_eq!(visitor.status, 422);
+    visitor.sees("value=\"a shop\"");
+    visitor.sees("value=\"The shop\"");
+    assert_eq!(visitor.page.matches("aria-invalid").count(), 2, "{}", visitor.page);
+    visitor.submit(create, &[("id", "shop"), ("prefix", "shop_")]).await;
+    visitor.sees("Account created. Enforced by 1 of 1 replica after");
+    assert_eq!(visitor.path, "/console/accounts/shop");
+    visitor.sees("<h1><bdi>The shop</bdi></h1>");
+    visitor.open("/console/accounts").await;
+    visitor.does_not_see("There is no account for keys yet.");
+    visitor.open(create).await;
+    visitor.submit(create, &[("id", "shop")]).await;
+    assert_eq!(visitor.status, 422);
+    assert_eq!(visitor.page.matches("aria-invalid").count(), 1, "{}", visitor.page);
+    let (reader, _) = authority.new_caller(&["accounts.read"], None).await;
+    let mut visitor = Visitor::signed_in(&authority, &reader.token).await;
+    visitor.does_not_see(create);
+    visitor.open(create).await;
+    assert_eq!(visitor.status, 403);
+}
+
 async fn a_full_account_says_how_to_make_room(authority: Authority) {
     let root = authority.client();
     for (id, counted, advice) in [
@@ -264,6 +292,7 @@ on_sqlite! {
     the_second_of_two_editors_sees_what_changed,
     a_key_is_disabled_enabled_and_given_projects,
     a_renewal_shows_the_new_token_once,
+    an_account_is_created_with_its_rules_beside_the_fields,
     a_full_account_says_how_to_make_room,
     a_deletion_of_a_used_key_has_to_be_insisted_on,
     a_stored_token_is_shown_again_and_recorded,

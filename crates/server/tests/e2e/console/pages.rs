@@ -100,13 +100,56 @@ async fn a_visitor_sees_what_its_key_permits(authority: Authority) {
     assert_eq!(key.state(), KeyState::Active);
 }
 
+async fn a_key_is_found_by_its_token_in_every_account_that_the_visitor_covers(authority: Authority) {
+    let root = authority.client();
+    for account in ["mine", "theirs"] {
+        root.new_account(account, KeyPolicy { token_prefix: "shop_".into(), ..KeyPolicy::default() }).await;
+    }
+    let [mine, theirs] = [root.key_in("mine").await, root.key_in("theirs").await];
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    visitor.open("/console/keys").await;
+    for key in [&mine, &theirs] {
+        visitor.sees(&format!("href=\"/console/keys/{}\"", key.id()));
+    }
+    let token = &mine.token;
+    for search in [token.clone(), token[..20].to_owned(), format!("{}…", &token[.."shop_".len() + 4]), mine.id()] {
+        let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("q", &search).finish();
+        visitor.open(&format!("/console/keys?{query}")).await;
+        visitor.sees(&format!("href=\"/console/keys/{}\"", mine.id()));
+        visitor.does_not_see(&theirs.id());
+        visitor.does_not_see(token);
+        assert!(!visitor.path.contains(token), "{}", visitor.path);
+    }
+    visitor.open(&format!("/console/accounts/mine?q={token}")).await;
+    visitor.sees(&format!("href=\"/console/keys/{}\"", mine.id()));
+    assert!(!visitor.path.contains(token), "{}", visitor.path);
+    let (reader, _) = authority.new_caller(&["keys.read"], Some(&["theirs"])).await;
+    let visitor = Visitor::signed_in(&authority, &reader.token).await;
+    assert_eq!(visitor.path, "/console/keys");
+    visitor.sees(&theirs.id());
+    visitor.does_not_see(&mine.id());
+}
+
+async fn pages_are_compressed_for_requests_of_the_visitor_alone(authority: Authority) {
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    for (site, encoding) in
+        [("same-origin", Some("gzip")), ("none", Some("gzip")), ("same-site", None), ("cross-site", None)]
+    {
+        let headers = [("accept-encoding", "gzip"), ("sec-fetch-site", site)];
+        let answer = visitor.ask("GET", "/console/audit", &headers, String::new()).await;
+        assert_eq!((answer.status, answer.header("content-encoding")), (200, encoding), "{site}");
+    }
+    let answer = visitor.ask("GET", "/console/audit", &[("accept-encoding", "gzip")], String::new()).await;
+    assert_eq!(answer.header("content-encoding"), None);
+}
+
 async fn a_caller_without_pages_is_told_what_it_lacks(authority: Authority) {
     let (verifier, _) = authority.new_caller(&["verify"], None).await;
     let mut visitor = Visitor::new(&authority);
     visitor.open("/console/").await;
     visitor.submit("/console/sign-in", &[("token", &verifier.token)]).await;
     assert_eq!(visitor.status, 403);
-    visitor.sees("none of the permissions accounts.read, audit.read and operate");
+    visitor.sees("none of the permissions accounts.read, keys.read, audit.read and operate");
 }
 
 async fn names_are_text_and_never_markup(authority: Authority) {
@@ -195,6 +238,8 @@ on_sqlite! {
     keys_stand_in_sections_page_by_page,
     an_account_without_keys_says_what_to_do,
     a_visitor_sees_what_its_key_permits,
+    a_key_is_found_by_its_token_in_every_account_that_the_visitor_covers,
+    pages_are_compressed_for_requests_of_the_visitor_alone,
     a_caller_without_pages_is_told_what_it_lacks,
     names_are_text_and_never_markup,
     the_audit_log_is_filtered_and_shows_before_and_after,

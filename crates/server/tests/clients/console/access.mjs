@@ -1,0 +1,228 @@
+// Whether everybody can use the console: accessibility, the keyboard, valid HTML, and the weight of its pages.
+
+import { mkdirSync, writeFileSync } from "node:fs";
+
+import { assert, axeSource, base, call, enforced, newAccount, newWindow, rootToken, signIn, verdict } from "./browser.mjs";
+import { everyPage } from "./pages.mjs";
+
+const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
+/** The most that a page may weigh with all that it loads, in bytes as transferred. */
+const WEIGHT_MAX = 60_000;
+
+/** Checks a page: no violation of WCAG 2.2 AA, and nothing to scroll sideways. */
+async function violations(page) {
+  await page.evaluate(axeSource);
+  const { found, wide } = await page.evaluate(async (values) => {
+    const root = document.documentElement;
+    const { violations: found } = await axe.run({ runOnly: { type: "tag", values } });
+    return {
+      found: found.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).slice(0, 2).join(" ")}`),
+      wide: root.scrollWidth - root.clientWidth,
+    };
+  }, RULES);
+  return wide > 0 ? [...found, `${wide} px too wide`] : found;
+}
+
+async function accessible(browser, colorScheme, width) {
+  const problems = [];
+  await everyPage(browser, { colorScheme, viewport: { width, height: 800 }, bypassCSP: true }, async (name, page) => {
+    for (const problem of await violations(page)) problems.push(`${name}: ${problem}`);
+  });
+  assert.deepEqual(problems, []);
+}
+
+export async function every_page_is_accessible_when_small_and_light(browser) {
+  await accessible(browser, "light", 360);
+}
+
+export async function every_page_is_accessible_when_small_and_dark(browser) {
+  await accessible(browser, "dark", 360);
+}
+
+export async function every_page_is_accessible_when_wide_and_light(browser) {
+  await accessible(browser, "light", 1280);
+}
+
+export async function every_page_is_accessible_when_wide_and_dark(browser) {
+  await accessible(browser, "dark", 1280);
+}
+
+/**
+ * The pages of an authority that cannot decide. SESSION has the cookies of somebody who had signed in before. With
+ * ACCOUNT, pages can be read, and a change fails.
+ */
+export async function pages_of_an_outage_are_accessible(browser) {
+  for (const [colorScheme, width] of [["light", 1280], ["dark", 360]]) {
+    const page = await newWindow(browser, { colorScheme, viewport: { width, height: 800 }, bypassCSP: true });
+    const cookies = Object.entries(JSON.parse(process.env.SESSION));
+    await page.context().addCookies(cookies.map(([name, value]) => ({ name, value, url: `${base}/console` })));
+    if (process.env.ACCOUNT) {
+      await page.goto(`/console/accounts/${process.env.ACCOUNT}/create`);
+      await page.getByRole("textbox", { name: "Name" }).fill("too early");
+      await page.getByRole("button", { name: "Create", exact: true }).click();
+      await page.getByRole("button", { name: "Try again" }).waitFor();
+    } else {
+      // The page loads itself again, which would interrupt the check.
+      await page.route("**/console/accounts", async (route) => {
+        const response = await route.fetch();
+        const { refresh, ...headers } = response.headers();
+        assert.equal(refresh, "2");
+        await route.fulfill({ response, headers });
+      });
+      await page.goto("/console/accounts");
+      await page.getByText("This page tries again every two seconds.").waitFor();
+    }
+    await page.getByRole("heading", { level: 1, name: "This replica cannot tell right now" }).waitFor();
+    assert.deepEqual(await violations(page), []);
+  }
+}
+
+/** Writes the HTML of every page, as the server sent it, to the folder PAGES for the HTML checker. */
+export async function every_page_is_written(browser) {
+  const folder = process.env.PAGES;
+  mkdirSync(folder, { recursive: true });
+  const prepare = (page) => page.on("response", (response) => {
+    const isPage = response.request().isNavigationRequest() && response.headers()["content-type"]?.startsWith("text/html");
+    if (isPage) page.html = response.text();
+  });
+  await everyPage(browser, { js: false, prepare }, async (name, page) => writeFileSync(`${folder}/${name}.html`, await page.html));
+  const page = await newWindow(browser);
+  const again = await page.request.get("/console/audit", { headers: { "sec-fetch-site": "cross-site" } });
+  writeFileSync(`${folder}/opened-from-elsewhere.html`, await again.text());
+}
+
+/** Every page weighs little, with everything that a first visit loads. */
+export async function every_page_is_light(browser) {
+  const heavy = [];
+  let most = [0, "no page"];
+  const prepare = async (page) => {
+    const client = await page.context().newCDPSession(page);
+    await client.send("Network.enable");
+    await client.send("Network.setCacheDisabled", { cacheDisabled: true });
+    client.on("Network.requestWillBeSent", (event) => { if (event.type === "Document") page.bytes = 0; });
+    client.on("Network.loadingFinished", (event) => { page.bytes += event.encodedDataLength; });
+  };
+  const weigh = async (name, page) => {
+    await page.waitForLoadState("networkidle");
+    // A window without a screen loads no icon.
+    page.icon ??= await page.locator("link[rel=icon]").getAttribute("href");
+    const icon = (await (await page.request.get(page.icon)).body()).length;
+    const bytes = page.bytes + icon;
+    if (bytes > most[0]) most = [bytes, name];
+    if (bytes < 10_000 || bytes > WEIGHT_MAX) heavy.push(`${name}: ${bytes} bytes`);
+  };
+  await everyPage(browser, { prepare }, weigh);
+  // As many keys as a page shows.
+  const account = await newAccount("console");
+  for (let number = 1; number <= 150; number += 1) {
+    const { key } = await call("CreateKey", { account, displayName: `key ${number}`, description: "For a service.", scopes: ["read"], disabled: number > 50 });
+    if (number > 100) await call("RevokeKey", { keyId: key.id });
+  }
+  const page = await newWindow(browser, { prepare });
+  await signIn(page);
+  await page.goto(`/console/accounts/${account}`);
+  await weigh("keys-many", page);
+  console.log(`the heaviest is ${most[1]}: ${most[0]} bytes`);
+  assert.deepEqual(heavy, []);
+}
+
+/** What has the focus: its name, and whether a person sees that it has it. */
+const focused = (page) => page.evaluate(() => {
+  const now = document.activeElement;
+  const { outlineStyle, outlineWidth } = getComputedStyle(now);
+  const { top, left, bottom, right } = now.getBoundingClientRect();
+  return {
+    name: (now.getAttribute("aria-label") ?? now.labels?.[0]?.textContent ?? now.textContent).trim(),
+    is: now.matches("a") ? "a" : now.localName,
+    isOutlined: outlineStyle !== "none" && Number.parseFloat(outlineWidth) >= 2,
+    isInView: bottom > 0 && right > 0 && top < innerHeight && left < innerWidth && bottom > top,
+  };
+});
+
+/** Presses Tab until something has the focus. Everything on the way is visible, and in the order of the page. */
+async function tabTo(page, name, is) {
+  for (let steps = 0; steps < 80; steps += 1) {
+    const before = await page.evaluateHandle(() => document.activeElement);
+    await page.keyboard.press("Tab");
+    const now = await focused(page);
+    assert.ok(now.isOutlined && now.isInView, `the focus cannot be seen on ${JSON.stringify(now)} at ${page.url()}`);
+    const isAfter = await page.evaluate((before) => {
+      const place = before.compareDocumentPosition(document.activeElement);
+      return before === document.body || (place & Node.DOCUMENT_POSITION_FOLLOWING) !== 0;
+    }, before);
+    assert.ok(isAfter, `the focus goes back to ${now.name} at ${page.url()}`);
+    if (now.name.startsWith(name) && (!is || now.is === is)) return;
+  }
+  throw new Error(`the keyboard does not reach ${name} at ${page.url()}`);
+}
+
+/** Create, copy and revoke with the keyboard alone. */
+export async function the_keyboard_is_enough(browser) {
+  const account = await newAccount("mecha", { maxKeys: 10 });
+  const page = await newWindow(browser);
+  const { keyboard } = page;
+  const type = async (text) => {
+    await keyboard.press("ControlOrMeta+a");
+    await keyboard.type(text);
+  };
+  await page.goto(`/console/accounts/${account}`);
+  await keyboard.type(rootToken);
+  await keyboard.press("Enter");
+  await page.getByRole("button", { name: "Sign out" }).waitFor();
+  // The first stop leads past the navigation.
+  await tabTo(page, "Skip to the content", "a");
+  await keyboard.press("Enter");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "main");
+  await keyboard.press("Tab");
+  assert.equal((await focused(page)).name, "Accounts");
+  assert.ok(await page.evaluate(() => document.activeElement.closest("main") !== null));
+  await tabTo(page, "Create key");
+  await keyboard.press("Enter");
+  await page.getByRole("heading", { name: "Create key" }).waitFor();
+  // A form with errors has the focus on the first of them.
+  await tabTo(page, "Name", "input");
+  await type("by keyboard");
+  await tabTo(page, "Scopes, projects", "summary");
+  await keyboard.press("Enter");
+  await tabTo(page, "Networks", "textarea");
+  await type("nowhere");
+  await tabTo(page, "Labels", "textarea");
+  await type("label");
+  await tabTo(page, "Create", "button");
+  await keyboard.press("Enter");
+  await page.getByText("Some fields need a change.").waitFor();
+  const first = await focused(page);
+  assert.deepEqual([first.name, first.isOutlined, first.isInView], ["Networks", true, true]);
+  await type("192.0.2.0/24");
+  await tabTo(page, "Labels", "textarea");
+  await type("team=blue");
+  await tabTo(page, "Create", "button");
+  await keyboard.press("Enter");
+  await page.getByRole("heading", { name: "Key created" }).waitFor();
+  await tabTo(page, "Copy", "button");
+  await keyboard.press("Enter");
+  await page.getByText("Copied").first().waitFor();
+  const token = await page.evaluate(() => navigator.clipboard.readText());
+  assert.equal(await verdict(token, { clientIp: "192.0.2.1" }), "VERDICT_VALID");
+  // Instructions get the focus when they are there.
+  await tabTo(page, "Name of the server", "input");
+  await type("acme");
+  await tabTo(page, "Address of the server", "input");
+  await type("https://mcp.example.com/mcp");
+  await keyboard.press("Enter");
+  await page.getByText("This contains the new token.").waitFor();
+  await page.waitForFunction(() => document.activeElement.id === "instructions");
+  await tabTo(page, "The page of this key", "a");
+  await keyboard.press("Enter");
+  await page.getByRole("heading", { name: "by keyboard", level: 1 }).waitFor();
+  await tabTo(page, "Revoke", "button");
+  await keyboard.press("Enter");
+  await page.getByText("Type the name of the key exactly").waitFor();
+  const confirm = await focused(page);
+  assert.ok(confirm.name.startsWith("Type the name of the key") && confirm.isInView, JSON.stringify(confirm));
+  await type("by keyboard");
+  await tabTo(page, "Revoke", "button");
+  await keyboard.press("Enter");
+  await enforced(page);
+  assert.equal(await verdict(token), "VERDICT_REVOKED");
+}
