@@ -1,7 +1,9 @@
 // Every page of the console, in every state that a person can bring it into, with sample data. The checks of
 // accessibility, of HTML and of weight run on these pages, and the screenshots in `docs/console.md` show them.
 
-import { call, createKey, letGo, newAccount, newWindow, rootToken, signIn, verdict } from "./browser.mjs";
+import {
+  call, continueToPortal, createKey, letGo, newAccount, newWindow, portalUrl, rootToken, signIn, user, verdict,
+} from "./browser.mjs";
 
 const DAY = 86_400;
 const SAMPLES = [
