@@ -18,6 +18,7 @@ use super::key_view::KeyView;
 use super::overlap::{OverlapChoice, overlaps};
 use crate::console::answer::{Answer, finish, page_with, redirect, redirect_with};
 use crate::console::failure::Failure;
+use crate::console::fields::query;
 use crate::console::frame::Frame;
 use crate::console::notice::Notice;
 use crate::console::show;
@@ -38,6 +39,8 @@ struct KeyPage {
     key: KeyView,
     account_href: String,
     audit_href: String,
+    /// The events by the caller that this key is; empty for no caller.
+    caller_href: String,
     form: KeyForm,
     etag: String,
     request_id: String,
@@ -102,7 +105,12 @@ pub(super) async fn page_of(
         &KeyPage {
             frame: Frame::new(visit, &view.name),
             account_href: show::path(&["accounts", &key.account]),
-            audit_href: format!("/console/audit?{}", crate::console::fields::query([("key", key.id.as_str())])),
+            audit_href: format!("/console/audit?{}", query([("key", key.id.as_str())])),
+            caller_href: if key.account == "system" {
+                format!("/console/audit?{}", query([("actor", key.id.as_str())]))
+            } else {
+                String::new()
+            },
             form,
             etag: key.etag.clone(),
             request_id: request_id()?,

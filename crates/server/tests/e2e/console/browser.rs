@@ -109,6 +109,7 @@ mod safety {
         a_copied_link_opens_once,
         a_hostile_user_of_a_portal_stays_text,
         the_browser_keeps_no_token,
+        a_pasted_token_is_in_no_address,
         a_double_click_makes_one_key,
     } }
 

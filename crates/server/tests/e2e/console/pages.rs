@@ -205,6 +205,16 @@ async fn the_audit_log_is_filtered_and_shows_before_and_after(authority: Authori
     visitor.does_not_see("<td data-label=\"Action\">Create key</td>");
     visitor.open("/console/audit?account=acme&actor=nobody").await;
     visitor.sees("No event matches.");
+    // From who did it to all that they did.
+    let root_page = format!("/console/keys/{}", authority.root_id().await);
+    visitor.open(&format!("/console/keys/{}", key.id())).await;
+    visitor.sees(&format!("<a href=\"{root_page}\">"));
+    visitor.does_not_see("What this caller has changed");
+    visitor.open(&root_page).await;
+    let changed = format!("/console/audit?actor={}", authority.root_id().await);
+    visitor.sees(&format!("<a href=\"{changed}\">What this caller has changed</a>"));
+    visitor.open(&changed).await;
+    visitor.sees(&key.id());
 }
 
 async fn the_replicas_page_shows_the_state_of_the_authority(authority: Authority) {
