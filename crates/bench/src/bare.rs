@@ -32,8 +32,13 @@ pub(crate) async fn serve() -> Result<()> {
     let config = Config::from_args(&settings, ConfigMode::Serve, []).context("invalid server settings")?;
     let methods = MethodTable::from_descriptor_sets(DESCRIPTOR_SETS.iter().copied())?;
     let metrics = SharedMetrics::new(Metrics::new("bare", &methods, &[]));
-    let listener =
-        Listener::bind(config.listen, None, config.limits, ProcessBudget::new(config.held_bytes_max, config.anonymous_verify), metrics);
+    let listener = Listener::bind(
+        config.listen,
+        None,
+        config.limits,
+        ProcessBudget::new(config.held_bytes_max, config.anonymous_verify),
+        metrics,
+    );
     let listener = listener.await.context("cannot listen")?;
     let mut out = std::io::stdout();
     writeln!(out, "  gRPC        {}\n  HTTP        none", listener.address())?;

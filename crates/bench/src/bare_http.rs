@@ -26,8 +26,13 @@ pub(crate) async fn serve() -> Result<()> {
     let config = Config::from_args(&settings, ConfigMode::Serve, []).context("invalid server settings")?;
     let methods = MethodTable::from_descriptor_sets(DESCRIPTOR_SETS.iter().copied())?;
     let metrics = SharedMetrics::new(Metrics::new("bare", &methods, &[]));
-    let listener =
-        Listener::bind(config.listen, None, config.limits, ProcessBudget::new(config.held_bytes_max, config.anonymous_verify), metrics);
+    let listener = Listener::bind(
+        config.listen,
+        None,
+        config.limits,
+        ProcessBudget::new(config.held_bytes_max, config.anonymous_verify),
+        metrics,
+    );
     let listener = listener.await.context("cannot listen")?.with_http1();
     writeln!(std::io::stdout(), "  gRPC        {}\n  HTTP        none", listener.address())?;
     let headers = [("x-key-id", "bench_00000000"), ("x-key-account", "account-000"), ("x-key-scopes", "orders.read")];

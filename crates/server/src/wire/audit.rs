@@ -171,7 +171,6 @@ mod tests {
             action: Action::UpdateKey,
             account: AccountId::new("acme").unwrap(),
             key_id: KeyId::new("key_1").ok(),
-            subject: None,
             request: Some(IdempotencyKey { id: RequestId::new("r1").unwrap(), digest: [1; 32] }),
             before: Some("not JSON".into()),
             after: Some(r#"{"a":[1,null,true,{"b":"c"}]}"#.into()),
