@@ -91,7 +91,7 @@ mod tests {
         let found = create_portal_session(&request).unwrap_err();
         let fields: Vec<_> = found.iter().map(|violation| violation.field.as_str()).collect();
         assert_eq!(fields, ["account", "subject", "may[1]", "may[2]", "lifetime"]);
-        assert_eq!(found.iter().last().unwrap().rule, "must be 1 second to 12 hours");
+        assert_eq!(found.iter().next_back().unwrap().rule, "must be 1 second to 12 hours");
         for lifetime in [0, -1, i64::MAX] {
             let request = v1::CreatePortalSessionRequest { lifetime: seconds(lifetime), ..self::request() };
             assert!(create_portal_session(&request).is_err(), "{lifetime}");
