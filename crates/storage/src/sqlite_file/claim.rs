@@ -40,6 +40,9 @@ impl ClaimedFile {
     /// [`SqliteFileError`].
     pub fn claim(path: &Path, traces: &[PathBuf]) -> Result<&'static Self, SqliteFileError> {
         let path = resolved(path)?;
+        if path.is_dir() {
+            return Err(SqliteFileError::NotAFile { path });
+        }
         let lock = lock_name(&path)?;
         let mark = Mark::read(lock.file()).map_err(failed(&path))?;
         let (file, mark) = open(&path, mark, &lock, traces)?;
@@ -211,7 +214,6 @@ fn open(path: &Path, mark: Mark, lock: &ExclusiveLock, traces: &[PathBuf]) -> Re
             sync_folder(path).map_err(failed(path))?;
             Ok((made, Mark::New))
         }
-        Err(_) if path.is_dir() => Err(SqliteFileError::NotAFile { path: path.to_owned() }),
         opened => Ok((opened.map_err(failed(path))?, mark)),
     }
 }

@@ -68,6 +68,7 @@ async fn a_folder_in_place_of_the_file_is_named(database: Database) {
     fs::create_dir(database_of(&authority)).unwrap();
     let text = refusal(&authority).await.text();
     assert!(text.contains("is not a regular file"), "{text}");
+    assert!(!super::beside(&database_of(&authority), ".serving").exists(), "nothing is made");
 }
 
 on_sqlite! {
