@@ -512,7 +512,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_message_that_waits_for_room_is_charged() {
-        let process = ProcessBudget::new(1 << 20, false);
+        let process = ProcessBudget::new(1 << 22, false);
         let connection = process.connection(None);
         let full = || http_body_util::Full::new(Bytes::from(vec![0; 40 * 1024]));
         let bodies: Vec<_> =

@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::post;
 use axum::{Extension, Router};
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Buf as _, Bytes};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
@@ -183,11 +183,7 @@ async fn answer(
 fn message_of(pieces: &[Bytes]) -> Bytes {
     let mut framed = match pieces {
         [whole] => whole.clone(),
-        pieces => {
-            let mut framed = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
-            pieces.iter().for_each(|piece| framed.extend_from_slice(piece));
-            framed.freeze()
-        }
+        pieces => pieces.concat().into(),
     };
     framed.advance(PREFIX_BYTES);
     framed

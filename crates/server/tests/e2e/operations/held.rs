@@ -1,12 +1,16 @@
 //! What a connection makes the server hold, and the end of one that makes it hold too much.
 
+use std::convert::Infallible;
+use std::future;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{StreamExt as _, iter, pending};
-use http::Request;
+use http::{HeaderMap, Request};
 use http_body::Frame;
-use http_body_util::StreamBody;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use key_authority_proto::v1::*;
 use tokio::net::TcpStream;
@@ -62,42 +66,139 @@ async fn a_peer_that_reads_no_response_is_cut() {
     assert_serves(&authority).await;
 }
 
-/// Opens a connection with `calls` requests that are announced as a whole and end a little before. Returns its task, which
-/// ends when the server closes it.
-///
-/// Dropping the sender would close the connection too.
-async fn unfinished(authority: &Authority, calls: usize) -> (impl Sized, JoinHandle<()>) {
-    let stream = TcpStream::connect(authority.grpc()).await.unwrap();
-    let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
-    let (mut sender, connection) = handshake.await.unwrap();
-    let connection = tokio::spawn(async move { drop(connection.await) });
+/// A connection of HTTP/2 with requests whose bodies do not end.
+struct Unfinished {
+    address: String,
+    sender: SendRequest<UnsyncBoxBody<Bytes, Infallible>>,
+    connection: JoinHandle<()>,
+    /// The trailers of the responses, or the headers of those without.
+    answers: JoinSet<HeaderMap>,
+}
+
+impl Unfinished {
+    async fn open(address: &str) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+        let (sender, connection) = handshake.await.unwrap();
+        let connection = tokio::spawn(async move { drop(connection.await) });
+        Self { address: address.to_owned(), sender, connection, answers: JoinSet::new() }
+    }
+
+    /// Sends a request whose body begins with these parts.
+    async fn send(&mut self, path: &str, headers: &[(String, String)], parts: Vec<Bytes>) {
+        let parts = iter(parts).chain(pending()).map(|part| Ok(Frame::data(part)));
+        let mut request = Request::post(format!("http://{}{path}", self.address));
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        in_time("the connection is ready", self.sender.ready()).await.unwrap();
+        let request = request.body(StreamBody::new(parts).boxed_unsync()).unwrap();
+        let response = self.sender.send_request(request);
+        self.answers.spawn(async move {
+            // A connection that is cut gives no answer.
+            let Ok(response) = response.await else { return future::pending().await };
+            let headers = response.headers().clone();
+            let Ok(body) = response.into_body().collect().await else { return future::pending().await };
+            body.trailers().cloned().unwrap_or(headers)
+        });
+    }
+
+    /// The first answer.
+    async fn answer(&mut self) -> HeaderMap {
+        in_time("a call is answered", self.answers.join_next()).await.unwrap().unwrap()
+    }
+}
+
+/// The headers of a gRPC call.
+fn grpc(token: Option<&str>) -> Vec<(String, String)> {
+    let bearer = token.map(|token| ("authorization", format!("Bearer {token}")));
+    let usual = [("content-type", "application/grpc".to_owned()), ("te", "trailers".to_owned())];
+    usual.into_iter().chain(bearer).map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// Opens a connection with `calls` requests that are announced as a whole and end a little before.
+async fn unfinished(authority: &Authority, calls: usize) -> Unfinished {
+    let mut connection = Unfinished::open(authority.grpc()).await;
     for _ in 0..calls {
         let announced = u32::try_from(4 * MIB).unwrap().to_be_bytes();
         // The beginning of the account, which has no end.
         let head = [&[0][..], &announced, &[0x0a, 0x80, 0x80, 0x80, 0x02]].concat().into();
-        let parts = iter([head, Bytes::from(vec![0; UNFINISHED])]).chain(pending());
-        let body = StreamBody::new(parts.map(|part| Ok::<_, std::convert::Infallible>(Frame::data(part))));
-        let request = Request::post(format!("http://{}/keyauthority.v1.KeyAuthority/CreateKey", authority.grpc()))
-            .header("content-type", "application/grpc")
-            .header("te", "trailers")
-            .header("authorization", format!("Bearer {}", authority.root_token()));
-        in_time("the connection is ready", sender.ready()).await.unwrap();
-        tokio::spawn(sender.send_request(request.body(body).unwrap()));
+        let parts = vec![head, Bytes::from(vec![0; UNFINISHED])];
+        let headers = grpc(Some(&authority.root_token()));
+        connection.send("/keyauthority.v1.KeyAuthority/CreateKey", &headers, parts).await;
     }
-    (sender, connection)
+    connection
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_holds_few_bytes_of_forms() {
+    let authority = Setup::on(Database::Sqlite).start().await;
+    let mut connection = Unfinished::open(authority.api()).await;
+    let form = [("content-type", "application/x-www-form-urlencoded"), ("sec-fetch-site", "same-origin")];
+    let form = form.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    for _ in 0..8 {
+        connection.send("/console/accounts", &form, vec![Bytes::from(vec![b'a'; 15 * 1024])]).await;
+    }
+    // The form that is too much is not kept.
+    connection.answer().await;
+    assert_serves(&authority).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_headers_of_a_waiting_call_count() {
+    let authority = Setup::on(Database::Sqlite).start().await;
+    let mut connection = Unfinished::open(authority.grpc()).await;
+    let small = (0..400).map(|number| (format!("x{number}"), "1".to_owned()));
+    let headers: Vec<_> = grpc(None).into_iter().chain(small).collect();
+    for _ in 0..3 {
+        connection.send("/grpc.health.v1.Health/Check", &headers, vec![Bytes::from_static(&[0])]).await;
+    }
+    let refused = connection.answer().await;
+    assert_eq!(refused["grpc-status"], "8", "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn incomplete_messages_of_streams_count() {
+    let authority = Setup::on(Database::Sqlite).flags(["--max-held-mib", "192"]).start().await;
+    let mut connection = Unfinished::open(authority.grpc()).await;
+    let headers = grpc(Some(&authority.root_token()));
+    let announced = 65_000_u32.to_be_bytes();
+    for _ in 0..400 {
+        let head = [&[0][..], &announced].concat().into();
+        let parts = vec![head, Bytes::from(vec![0; 64_000])];
+        connection.send("/keyauthority.v1.KeyAuthority/VerifyStream", &headers, parts).await;
+    }
+    // All of them would be 24.4 MiB, more than an eighth of the budget.
+    let refused = connection.answer().await;
+    assert_eq!(refused["grpc-status"], "8", "{refused:?}");
+    assert_serves(&authority).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_of_very_many_fields_is_refused_before_it_is_decoded() {
+    let authority = Setup::on(Database::Sqlite).start().await;
+    let mut connection = Unfinished::open(authority.grpc()).await;
+    // Empty keys to import: each has two bytes, and would have hundreds in memory.
+    let keys = [0x12, 0].repeat(1 << 20);
+    let announced = u32::try_from(keys.len() + 2).unwrap().to_be_bytes();
+    let parts = vec![[&[0][..], &announced].concat().into(), Bytes::from(keys)];
+    connection.send("/keyauthority.v1.KeyAuthority/ImportKeys", &grpc(Some(&authority.root_token())), parts).await;
+    let refused = connection.answer().await;
+    assert_eq!(refused["grpc-status"], "3", "{refused:?}");
+    assert_serves(&authority).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_largest_holder_is_cut_when_the_process_is_over_its_budget() {
     let authority = Setup::on(Database::Sqlite).log("info").flags(["--max-held-mib", "192"]).start().await;
-    let (_sender, largest) = unfinished(&authority, 5).await;
+    let largest = unfinished(&authority, 5).await;
     let mut others = Vec::new();
     // Each of the others holds 16 MiB, so that eleven of them and the largest are over the budget.
     for _ in 0..11 {
         others.push(unfinished(&authority, 4).await);
     }
-    in_time("the largest holder is cut", largest).await.unwrap();
+    in_time("the largest holder is cut", largest.connection).await.unwrap();
     metric(&authority, r#"keyauthority_connections_cut_total{reason="largest_holder"} 1"#).await;
-    assert!(others.iter().all(|(_, other)| !other.is_finished()), "only the largest is cut");
+    assert!(others.iter().all(|other| !other.connection.is_finished()), "only the largest is cut");
     assert_serves(&authority).await;
 }
