@@ -173,7 +173,7 @@ fn texts(workspace: &Path) -> Vec<PathBuf> {
             // The secrets of somebody who tries the compose file.
             if path.is_dir() && !path.ends_with("deploy/compose/secrets") {
                 folders.push(path);
-            } else if path.is_file() {
+            } else if path.is_file() && path.extension().is_none_or(|extension| extension != "png") {
                 files.push(path);
             }
         }

@@ -245,10 +245,11 @@ async fn pending(db: &impl ConnectionTrait) -> Result<usize, SchemaError> {
 async fn has_migrations(db: &impl ConnectionTrait) -> Result<bool, sea_orm::DbErr> {
     let sql = match db.get_database_backend() {
         DbBackend::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'seaql_migrations'",
-        // Without a privilege on a schema, none is current, and the database rejects the name of one.
+        // Without a privilege on a schema, none is current. Not `to_regclass`: its cache may not have a table that
+        // another session has created during this transaction.
         DbBackend::Postgres => {
-            "SELECT 1 WHERE to_regclass(COALESCE(quote_ident(current_schema()), 'public') || '.seaql_migrations') \
-             IS NOT NULL"
+            "SELECT 1 FROM pg_catalog.pg_tables \
+             WHERE schemaname = COALESCE(current_schema(), 'public') AND tablename = 'seaql_migrations'"
         }
         _ => {
             return match db.execute_unprepared("SELECT 1 FROM seaql_migrations LIMIT 0").await {

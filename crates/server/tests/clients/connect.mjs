@@ -58,6 +58,9 @@ const table = [
   ['prepareConnection', (t) => ({ account: t.account, serverName: 'acme', url: 'https://mcp.example.com/mcp' }), (response) => {
     assert(response.instructions.length > 3);
   }],
+  ['createPortalSession', (t) => ({ account: t.account, subject: 'ada', may: [value('PortalAction', 'PORTAL_ACTION_RENEW')] }), (response) => {
+    assert(response.url.includes('/console/enter?code='), response.url);
+  }],
   ['renewKey', (t) => ({ keyId: t.keyId }), (response, t) => {
     assert.notEqual(response.token, t.token);
     t.token = response.token;

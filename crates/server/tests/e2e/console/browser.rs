@@ -124,10 +124,8 @@ mod access {
     use super::*;
 
     scenarios! { "access" {
-        every_page_is_accessible_when_small_and_light,
-        every_page_is_accessible_when_small_and_dark,
-        every_page_is_accessible_when_wide_and_light,
-        every_page_is_accessible_when_wide_and_dark,
+        every_page_is_accessible_when_small,
+        every_page_is_accessible_when_wide,
         every_page_is_light,
         the_keyboard_is_enough,
     } }

@@ -65,8 +65,12 @@ async fn an_authority_that_is_not_begun_denies_nobody(_: Database) {
     let log = || std::fs::read_to_string(file("log")).unwrap();
     let words = "the database contains no authority; run `key-authority bootstrap`";
     eventually("the log says what to do", async || log().contains(words).then_some(())).await;
-    let (code, body) = http::get(&http, "/readyz").await;
-    assert!(code == 503 && body.contains("verify: not ready: the database contains no authority; run"), "{body}");
+    let says_why = async || {
+        let (code, body) = http::get(&http, "/readyz").await;
+        assert_eq!(code, 503, "{body}");
+        body.contains("verify: not ready: the database contains no authority; run").then_some(())
+    };
+    eventually("/readyz says it too", says_why).await;
     let caller = format!("Bearer {}", subcommand(["generate-token"]).await.well().stdout.trim());
     let channel = crate::support::authority::connect(&grpc, None);
     let client = crate::support::Client::with_authorization(channel, Some(&caller));
