@@ -342,9 +342,8 @@ pin_project! {
         inner: B,
         budget: Option<ConnectionBudget>,
         room: Option<Room>,
-        // What was made and charged, and is not handed over yet.
-        pieces: VecDeque<Bytes>,
-        after: Option<Result<Frame<Bytes>, B::Error>>,
+        // What was made, and is not handed over yet. In a box, since most bodies have one small chunk.
+        made: Option<Box<Made<B::Error>>>,
         // The call is in progress until its response ends.
         _call: Option<Counted>,
     }
@@ -353,8 +352,7 @@ pin_project! {
 impl<B: Body<Data = Bytes>> ChargedBody<B> {
     /// Charges the response of a call to `budget`.
     pub(crate) fn new(inner: B, budget: ConnectionBudget, call: Counted) -> Self {
-        let (pieces, after) = (VecDeque::new(), None);
-        Self { inner, budget: Some(budget), room: None, pieces, after, _call: Some(call) }
+        Self { inner, budget: Some(budget), room: None, made: None, _call: Some(call) }
     }
 
     /// Charges what the body has already: a message that waits for its turn holds memory as well.
@@ -367,12 +365,41 @@ impl<B: Body<Data = Bytes>> ChargedBody<B> {
         // Polled again by the connection, which takes the place of this waker.
         match Pin::new(&mut self.inner).poll_frame(&mut context) {
             Poll::Ready(Some(Ok(frame))) if is_charged(&frame) => {
-                self.pieces = budget.charge_response(frame.into_data().unwrap_or_default());
+                self.made = Some(Box::new(Made::pieces(budget.charge_response(frame.into_data().unwrap_or_default()))));
             }
-            Poll::Ready(frame) => self.after = frame,
-            Poll::Pending => {}
+            Poll::Ready(Some(frame)) => {
+                self.made = Some(Box::new(Made { pieces: VecDeque::new(), after: Some(frame) }));
+            }
+            Poll::Ready(None) | Poll::Pending => {}
         }
         self
+    }
+}
+
+/// What a body has made, and not handed over yet.
+struct Made<E> {
+    /// The pieces of a charged chunk.
+    pieces: VecDeque<Bytes>,
+    /// A frame that is not charged.
+    after: Option<Result<Frame<Bytes>, E>>,
+}
+
+impl<E> Made<E> {
+    fn pieces(pieces: VecDeque<Bytes>) -> Self {
+        Self { pieces, after: None }
+    }
+
+    fn next(&mut self) -> Option<Result<Frame<Bytes>, E>> {
+        self.pieces.pop_front().map(|piece| Ok(Frame::data(piece))).or_else(|| self.after.take())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.pieces.is_empty() && self.after.is_none()
+    }
+
+    fn bytes(&self) -> u64 {
+        let after = self.after.iter().flatten().filter_map(Frame::data_ref);
+        self.pieces.iter().chain(after).map(|piece| piece.len() as u64).sum()
     }
 }
 
@@ -382,7 +409,7 @@ fn is_charged(frame: &Frame<Bytes>) -> bool {
 
 impl<B: Body + Default> Default for ChargedBody<B> {
     fn default() -> Self {
-        Self { inner: B::default(), budget: None, room: None, pieces: VecDeque::new(), after: None, _call: None }
+        Self { inner: B::default(), budget: None, room: None, made: None, _call: None }
     }
 }
 
@@ -393,12 +420,10 @@ impl<B: Body<Data = Bytes>> Body for ChargedBody<B> {
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.project();
         let Some(budget) = this.budget else { return this.inner.poll_frame(context) };
-        if let Some(piece) = this.pieces.pop_front() {
-            return Poll::Ready(Some(Ok(Frame::data(piece))));
-        }
-        if let Some(frame) = this.after.take() {
+        if let Some(frame) = this.made.as_mut().and_then(|made| made.next()) {
             return Poll::Ready(Some(frame));
         }
+        *this.made = None;
         if !budget.has_room() {
             let owned = budget.clone();
             let room = this.room.get_or_insert_with(|| Box::pin(async move { owned.room().await }));
@@ -407,20 +432,19 @@ impl<B: Body<Data = Bytes>> Body for ChargedBody<B> {
         *this.room = None;
         match std::task::ready!(this.inner.poll_frame(context)) {
             Some(Ok(frame)) if is_charged(&frame) => {
-                *this.pieces = budget.charge_response(frame.into_data().unwrap_or_default());
-                Poll::Ready(this.pieces.pop_front().map(|piece| Ok(Frame::data(piece))))
+                let made = Box::new(Made::pieces(budget.charge_response(frame.into_data().unwrap_or_default())));
+                Poll::Ready(this.made.insert(made).next())
             }
             frame => Poll::Ready(frame),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.pieces.is_empty() && self.after.is_none() && self.inner.is_end_stream()
+        self.made.as_ref().is_none_or(|made| made.is_empty()) && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let after = self.after.iter().flatten().filter_map(Frame::data_ref);
-        let pieces = self.pieces.iter().chain(after).map(|piece| piece.len() as u64).sum::<u64>();
+        let pieces = self.made.as_ref().map_or(0, |made| made.bytes());
         let (inner, mut whole) = (self.inner.size_hint(), SizeHint::new());
         whole.set_lower(inner.lower() + pieces);
         if let Some(upper) = inner.upper() {
