@@ -1,4 +1,5 @@
-//! A database of a run's own, on a PostgreSQL or MariaDB server. SQL goes through the server's own client, as a process.
+//! A database of a run's own, on a PostgreSQL or MariaDB server. SQL goes through the server's own client, as a
+//! process.
 
 use std::process::{Command, Output};
 

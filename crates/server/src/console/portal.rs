@@ -195,7 +195,7 @@ fn again(failure: &Failure, grant: Option<&PortalGrant>, code: String) -> Respon
         account: grant.map(|grant| grant.account.as_str().to_owned()).unwrap_or_default(),
         code,
         error: format!("The authority cannot tell right now ({}). Your link is not spent: try again.", failure.message),
-        // Whoever gets here was asked before.
+        // An operator was asked before this.
         replaces: true,
         is_sent_at_once: false,
     };

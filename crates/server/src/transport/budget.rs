@@ -33,8 +33,8 @@ const PIECE_BYTES: usize = 16 * 1024;
 const REQUEST_SHARE: usize = 8;
 /// The share of the process's budget that the responses of one connection may use.
 const RESPONSE_SHARE: usize = 64;
-/// The maximum number of bytes of requests that a stranger's connection may hold: the console's sign-in with a form that
-/// is kept fits. With as many strangers as there may be, these are 64 MiB.
+/// The maximum number of bytes of requests that a stranger's connection may hold: the console's sign-in fits, with a form
+/// that is kept. With as many strangers as there may be, these are 64 MiB.
 const STRANGER_REQUEST_BYTES: usize = 64 * 1024;
 /// The size of the unread responses from which a stranger's connection gets no more of them.
 const STRANGER_RESPONSE_BYTES: usize = 256 * 1024;
@@ -89,7 +89,8 @@ struct Account {
 }
 
 impl ProcessBudget {
-    /// Makes a budget of `bytes_max`. If strangers may verify tokens, their connections have the share of known callers.
+    /// Makes a budget of `bytes_max`. If strangers may verify tokens, their connections have the share of known
+    /// callers.
     #[must_use]
     pub fn new(bytes_max: usize, strangers_may_verify: bool) -> Self {
         let (held, next_number) = (AtomicUsize::new(0), AtomicU64::new(0));

@@ -1,4 +1,4 @@
-//! What a backup and a restoration tell, and what they leave as it was.
+//! The output of `backup` and `restore`, and the files that they do not change.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
