@@ -243,22 +243,31 @@ async fn pending(db: &impl ConnectionTrait) -> Result<usize, SchemaError> {
 /// Whether there is the table of the migrations. `information_schema` hides a table from a user without privileges on
 /// it.
 async fn has_migrations(db: &impl ConnectionTrait) -> Result<bool, sea_orm::DbErr> {
-    let sql = match db.get_database_backend() {
-        DbBackend::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'seaql_migrations'",
-        // Without a privilege on a schema, none is current. Not `to_regclass`: its cache may not have a table that
-        // another session has created during this transaction.
+    let backend = db.get_database_backend();
+    let row = |sql: &str| db.query_one_raw(Statement::from_string(backend, sql));
+    match backend {
+        DbBackend::Sqlite => {
+            let found = row("SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'seaql_migrations'");
+            Ok(found.await?.is_some())
+        }
         DbBackend::Postgres => {
-            "SELECT 1 FROM pg_catalog.pg_tables \
-             WHERE schemaname = COALESCE(current_schema(), 'public') AND tablename = 'seaql_migrations'"
+            // Without a privilege on a schema, none is current. Not `to_regclass`: its cache may not have a table that
+            // another session has created during this transaction.
+            let found = row("SELECT quote_ident(schemaname) FROM pg_catalog.pg_tables \
+                             WHERE schemaname = COALESCE(current_schema(), 'public') \
+                             AND tablename = 'seaql_migrations'");
+            let Some(found) = found.await? else { return Ok(false) };
+            // The catalog shows the table to every user. PostgreSQL reports that a user lacks a privilege on the
+            // schema, instead of that there is no table, only if a statement names the schema.
+            let schema: String = found.try_get_by_index(0)?;
+            let sql = format!("SELECT 1 FROM {schema}.seaql_migrations LIMIT 0");
+            db.execute_unprepared(&sql).await.map(|_| true)
         }
-        _ => {
-            return match db.execute_unprepared("SELECT 1 FROM seaql_migrations LIMIT 0").await {
-                Err(error) if is_missing_table(&error) => Ok(false),
-                found => found.map(|_| true),
-            };
-        }
-    };
-    Ok(db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await?.is_some())
+        _ => match db.execute_unprepared("SELECT 1 FROM seaql_migrations LIMIT 0").await {
+            Err(error) if is_missing_table(&error) => Ok(false),
+            found => found.map(|_| true),
+        },
+    }
 }
 
 enum SchemaLock {
