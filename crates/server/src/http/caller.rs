@@ -40,13 +40,13 @@ pub(super) fn authorize(
     permissions: &'static [Permission],
 ) -> Result<AuthorizedCaller, RpcError> {
     let authentication = session.authenticator.authenticate_by(headers, place);
-    let context = CallContext::new(authentication, path, &session.connection);
+    let context = CallContext::new(authentication.clone(), path, &session.connection);
     let call = shared
         .calls
         .authorize(&context, permissions)
         .inspect_err(|error| shared.calls.note_refusal(&context, error))?;
     if call.permit.actor().is_ok() {
-        session.connection.place.promote();
+        shared.calls.promote(&session.connection.place, &authentication);
     }
     let call = Call { deadline: Some(Deadline::after(shared.request_timeout)), ..call };
     Ok(AuthorizedCaller { call, context })

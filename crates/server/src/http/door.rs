@@ -70,7 +70,7 @@ impl Door {
             settings;
         let misroutes = Misroutes::default();
         let shared = Arc::new(Shared { calls, admin, verifier, trusted_proxies, misroutes, tracer, request_timeout });
-        let api = Api::read()?;
+        let api = Api::read(request_timeout)?;
         let document = openapi::document(api.pool());
         let router = Router::new()
             .route("/introspect", post(introspect))

@@ -249,7 +249,7 @@ impl ConnectionBudget {
     }
 
     /// Completes when the peer has read nothing for too long.
-    pub(super) async fn stalled(&self) {
+    pub(crate) async fn stalled(&self) {
         loop {
             let changed = self.0.changed.notified();
             if self.0.responses.load(Ordering::Relaxed) == 0 {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use key_authority_proto::FILE_DESCRIPTOR_SET;
 use key_authority_proto::v1::key_authority_server;
@@ -28,11 +29,13 @@ pub(in crate::http) struct Api {
     /// A decoded message can be many times as large as its text, so large requests are converted one at a time.
     pub(super) large_requests: Arc<Semaphore>,
     /// The same for responses, which do not wait for the requests of other callers.
-    pub(super) large_responses: Arc<Semaphore>,
+    pub(super) large_responses: Semaphore,
+    /// How long a response waits for its turn.
+    pub(super) request_timeout: Duration,
 }
 
 impl Api {
-    pub(in crate::http) fn read() -> Result<Self, ApiError> {
+    pub(in crate::http) fn read(request_timeout: Duration) -> Result<Self, ApiError> {
         let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET)?;
         let service = pool.get_service_by_name(key_authority_server::SERVICE_NAME);
         let methods = service.iter().flat_map(|service| service.methods().collect::<Vec<_>>()).map(|method| {
@@ -40,9 +43,15 @@ impl Api {
             let is_streaming = method.is_client_streaming() || method.is_server_streaming();
             (method.name().to_owned(), ApiMethod { input, output, is_streaming })
         });
-        let one = || Arc::new(Semaphore::new(1));
         let details = DescriptorPool::decode(tonic_types::pb::FILE_DESCRIPTOR_SET)?;
-        Ok(Self { methods: methods.collect(), pool, details, large_requests: one(), large_responses: one() })
+        Ok(Self {
+            methods: methods.collect(),
+            pool,
+            details,
+            large_requests: Arc::new(Semaphore::new(1)),
+            large_responses: Semaphore::new(1),
+            request_timeout,
+        })
     }
 
     /// Returns the descriptors of the API.

@@ -12,6 +12,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use tokio::task::block_in_place;
+use tokio::time::timeout;
 use tonic::Status;
 use tonic::body::Body as RpcBody;
 
@@ -23,7 +24,7 @@ use crate::http::held::Held;
 use crate::http::reply::rejected;
 use crate::http::session::Session;
 use crate::rpc::errors::RpcError;
-use crate::transport::budget::ChargedBody;
+use crate::transport::budget::{ChargedBody, RequestCharge};
 use crate::transport::places::Counted;
 use crate::wire::methods::path;
 
@@ -142,51 +143,50 @@ async fn answer(
     session: &Session,
 ) -> Result<Response, Status> {
     let (parts, mut body) = response.into_parts();
-    let mut status = Status::from_header_map(&parts.headers);
-    // These pieces are charged until the response of the door is made of them.
-    let mut pieces = Vec::new();
-    while let Some(frame) = body.frame().await {
-        match frame.map(http_body::Frame::into_data)? {
-            Ok(piece) => pieces.push(piece),
-            // A raw method repeats its trailers for as long as it is polled.
-            Err(frame) => {
-                status = frame.trailers_ref().and_then(Status::from_header_map);
-                break;
-            }
-        }
-    }
-    match status {
+    let mut charge = session.connection.budget.request();
+    let (framed, trailers) = read(&mut body, &mut charge).await?;
+    match trailers.or_else(|| Status::from_header_map(&parts.headers)) {
         Some(status) if status.code() != tonic::Code::Ok => return Err(status),
-        Some(_) if pieces.iter().map(Bytes::len).sum::<usize>() >= PREFIX_BYTES => {}
+        Some(_) if framed.len() >= PREFIX_BYTES => {}
         _ => return Err(Status::internal("the call ended without a response")),
     }
-    let is_large = pieces.iter().map(Bytes::len).sum::<usize>() > LARGE_BYTES;
+    let mut message = Bytes::from(framed);
+    message.advance(PREFIX_BYTES);
     let (content_type, bytes) = match codec {
-        Codec::Proto => (PROTO, message_of(&pieces)),
-        Codec::Json if is_large => {
-            // The semaphore is never closed.
-            let _turn = api.large_responses.acquire().await.ok();
-            (JSON, block_in_place(|| json_of(method, &message_of(&pieces)))?)
+        Codec::Proto => (PROTO, message),
+        Codec::Json if message.len() > LARGE_BYTES => {
+            let turn = timeout(api.request_timeout, api.large_responses.acquire()).await;
+            let _turn = turn.map_err(|_elapsed| RpcError::DeadlineExceeded)?;
+            (JSON, block_in_place(|| json_of(method, &message))?)
         }
-        Codec::Json => (JSON, json_of(method, &message_of(&pieces))?),
+        Codec::Json => (JSON, json_of(method, &message)?),
     };
     // The body of the service holds the turn of a page until the peer has read the response.
     let body = Held::new(Full::new(bytes), body);
     let body = ChargedBody::new(body, session.connection.budget.clone(), Counted::default()).charge_first();
-    drop(pieces);
+    drop(charge);
     let mut response = Response::new(HttpBody::new(body));
     response.headers_mut().insert(header::CONTENT_TYPE, content_type);
     Ok(response)
 }
 
-/// Returns the message in the pieces of its frame.
-fn message_of(pieces: &[Bytes]) -> Bytes {
-    let mut framed = match pieces {
-        [whole] => whole.clone(),
-        pieces => pieces.concat().into(),
-    };
-    framed.advance(PREFIX_BYTES);
-    framed
+/// Reads the body of a response of the service, and the status in its trailers.
+///
+/// The bytes are charged like those of a request: the peer cannot read them before the response of the door is made of
+/// them, so they do not show that it reads nothing.
+async fn read(body: &mut RpcBody, charge: &mut RequestCharge) -> Result<(Vec<u8>, Option<Status>), Status> {
+    let mut framed = Vec::new();
+    while let Some(frame) = body.frame().await {
+        match frame.map(http_body::Frame::into_data)? {
+            Ok(piece) => {
+                charge.set(framed.len() + piece.len()).map_err(RpcError::from)?;
+                framed.extend_from_slice(&piece);
+            }
+            // A raw method repeats its trailers for as long as it is polled.
+            Err(frame) => return Ok((framed, frame.trailers_ref().and_then(Status::from_header_map))),
+        }
+    }
+    Ok((framed, None))
 }
 
 fn json_of(method: &ApiMethod, message: &[u8]) -> Result<Bytes, Status> {
@@ -197,6 +197,23 @@ fn json_of(method: &ApiMethod, message: &[u8]) -> Result<Bytes, Status> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::budget::ProcessBudget;
+    use std::time::Duration;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_response_that_waits_for_its_conversion_is_held_and_not_unread() {
+        let process = ProcessBudget::new(1 << 30, false);
+        let budget = process.connection(None);
+        let made = Full::new(Bytes::from(vec![0; 100_000])).map_err(|never| match never {});
+        let made = ChargedBody::new(made, budget.clone(), Counted::default()).charge_first();
+        let (mut body, mut charge) = (RpcBody::new(made), budget.request());
+        let (framed, _) = read(&mut body, &mut charge).await.unwrap();
+        assert_eq!((framed.len(), process.held()), (100_000, 100_000));
+        let waits = tokio::time::timeout(Duration::from_mins(5), budget.stalled());
+        waits.await.expect_err("the peer is not cut");
+        drop(charge);
+        assert_eq!(process.held(), 0);
+    }
 
     #[test]
     fn a_timeout_of_connect_becomes_one_of_grpc() {
