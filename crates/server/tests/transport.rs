@@ -94,7 +94,7 @@ impl Server {
                 let place = Arc::clone(&connection.place);
                 let authenticate = move |headers: &HeaderMap| {
                     if headers.contains_key(KNOWN) {
-                        place.promote();
+                        place.promote(|| false);
                     }
                 };
                 ConnectionService::new(Arc::clone(&raw), policy.clone(), authenticate, tonic, connection)

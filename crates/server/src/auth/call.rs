@@ -16,6 +16,7 @@ use crate::observability::metrics::{CallSeries, SharedMetrics};
 use crate::rpc::deadline::Deadline;
 use crate::rpc::errors::RpcError;
 use crate::transport::connection::ConnectionContext;
+use crate::transport::places::Place;
 
 /// The part of a call beside its message.
 #[derive(Clone)]
@@ -123,6 +124,13 @@ impl CallAuthorizer {
             return Err(MISSING.into());
         }
         self.authorizer.identify(authentication)
+    }
+
+    /// Makes the place of a connection that of this caller, whose token was accepted.
+    pub(crate) fn promote(&self, place: &Place, caller: &Authentication) {
+        if !place.is_known() {
+            place.promote(self.authorizer.has_ended(caller));
+        }
     }
 
     /// Turns the outcome of a call into its answer, and records a refused call.

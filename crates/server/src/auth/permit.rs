@@ -25,6 +25,7 @@ use key_authority_replica::{LeaseProof, ReplicaState};
 use key_authority_storage::caller_read::StoredCaller;
 use key_authority_storage::page::AccountScope;
 use key_authority_storage::read_tx::ReadTx;
+use tonic::Code;
 
 use super::credential::{Authentication, Credential, MISSING, PORTAL_ENDED, UNKNOWN, Unauthenticated};
 use super::portal::PortalGrant;
@@ -335,6 +336,12 @@ impl Authorizer {
     #[must_use]
     pub fn is_known(&self, caller: &Authentication) -> bool {
         caller.as_ref().is_ok_and(|credential| credential.digests.is_some()) && self.identify(caller).is_ok()
+    }
+
+    /// Returns a function that reports whether the key of a caller has ended in the meantime. An outage ends no key.
+    pub(crate) fn has_ended(self: &Arc<Self>, caller: &Authentication) -> impl Fn() -> bool + Send + Sync + use<> {
+        let (authorizer, caller) = (Arc::clone(self), caller.clone());
+        move || authorizer.identify(&caller).is_err_and(|error| error.code().0 == Code::Unauthenticated)
     }
 
     /// Returns the key whose token the caller presented, for the log, even if the key is not accepted.

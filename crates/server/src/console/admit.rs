@@ -50,7 +50,7 @@ pub(super) async fn admit(
     let authentication: Authentication = Ok(credential);
     match arrival.authorize(&authentication) {
         Ok(permit) => {
-            arrival.connected.connection.place.promote();
+            arrival.shared.calls.promote(&arrival.connected.connection.place, &authentication);
             enter(arrival, (session, authentication, permit), parts, body, next).await
         }
         Err(error) if error.code().0 == Code::Unauthenticated => {

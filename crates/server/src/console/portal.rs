@@ -119,7 +119,8 @@ pub(super) async fn submit(
 async fn start(arrival: &Arrival, grant: PortalGrant, code: String) -> Response {
     let connection = &arrival.connected.connection;
     let shared = &arrival.shared;
-    let context = CallContext::new(Ok(Credential::of_portal(Arc::new(grant.clone()))), ENTER_PATH, connection);
+    let caller = Ok(Credential::of_portal(Arc::new(grant.clone())));
+    let context = CallContext::new(caller.clone(), ENTER_PATH, connection);
     let started = shared.admin.start_portal_session(&context, &grant);
     let started = tokio::time::timeout(shared.patience, started).await;
     let started =
@@ -133,7 +134,7 @@ async fn start(arrival: &Arrival, grant: PortalGrant, code: String) -> Response 
         Err(failure) if !failure.is_fault() => return over(),
         Err(failure) => return errors::bare(&failure),
     };
-    connection.place.promote();
+    shared.calls.promote(&connection.place, &caller);
     let name = if account.display_name.is_empty() { account.id.as_str() } else { &account.display_name };
     let session = Session::of_portal(arrival.now, grant, name);
     match session.and_then(|session| session.cookie(&shared.keyring, arrival.is_secure)) {

@@ -143,7 +143,7 @@ pub(super) async fn submit(
     let digests = authentication.as_ref().ok().and_then(|credential| credential.digests().cloned());
     match (arrival.authorize(&authentication), digests) {
         (Ok(_permit), Some(digests)) => {
-            connection.place.promote();
+            arrival.shared.calls.promote(&connection.place, &authentication);
             enter(&arrival, &fields, &digests)
         }
         (Ok(_), None) => again(&arrival, Some(session), &fields, "Enter a token."),

@@ -95,12 +95,12 @@ impl Server {
             let authenticator = Authenticator::new(Arc::clone(&keyring), connection.peer.address());
             let (place, authorizer) = (Arc::clone(&connection.place), Arc::clone(&authorizer));
             if connection.peer.is_verified() {
-                place.promote();
+                place.promote(|| false);
             }
             let authenticate: Authenticate = Box::new(move |headers| {
                 let caller = authenticator.authenticate(headers);
                 if !place.is_known() && authorizer.is_known(&caller) {
-                    place.promote();
+                    place.promote(authorizer.has_ended(&caller));
                 }
                 caller
             });

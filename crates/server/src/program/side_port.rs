@@ -7,6 +7,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -24,8 +25,9 @@ use tokio_util::sync::CancellationToken;
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 
-use crate::observability::metrics::{Format, SharedMetrics};
+use crate::observability::metrics::{ConnectionRejected, Format, SharedMetrics};
 use crate::rpc::health::{Health, HealthState, VerifyState};
+use crate::transport::connection::Lines;
 use crate::transport::places::{PlaceLimits, Places};
 
 /// The places for connections. Scrapers and probes are few and send their request at once, so that the oldest
@@ -73,6 +75,7 @@ impl SidePort {
     pub(crate) async fn serve(self, health: Health, metrics: SharedMetrics, stop: CancellationToken) {
         let router = router(SidePortState { health, metrics });
         let (mut connections, places) = (JoinSet::new(), Places::new(PLACES));
+        let lines = Arc::new(Lines::new(self.address));
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -81,10 +84,13 @@ impl SidePort {
                     Ok((stream, peer)) => {
                         // There are strangers only, so that there is always one to make room.
                         let Some(place) = places.enter(peer.ip()) else { continue };
-                        let router = router.clone();
+                        let (router, lines) = (router.clone(), Arc::clone(&lines));
                         connections.spawn(async move {
                             let served = timeout(CONNECTION_LIMIT, serve_one(stream, router));
-                            tokio::select! { _ = served => {}, () = place.evicted() => {} }
+                            tokio::select! {
+                                _ = served => {}
+                                () = place.evicted() => lines.refused(peer, ConnectionRejected::Evicted),
+                            }
                         });
                     }
                     Err(error) => {

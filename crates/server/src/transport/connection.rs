@@ -54,12 +54,41 @@ pub(super) struct Setup {
     pub(super) serves_http1: bool,
     pub(super) metrics: SharedMetrics,
     pub(super) stop: CancellationToken,
-    /// Limits the lines about connections that were cut.
-    pub(super) cut_lines: Arc<LineLimit>,
+    pub(super) lines: Arc<Lines>,
 }
 
-/// The maximum number of log lines about cut connections in a second, of one listener.
-pub(super) const CUT_LINES: u32 = 10;
+/// Limits the log lines about the connections of one listener.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    listener: SocketAddr,
+    cut: LineLimit,
+    refused: LineLimit,
+}
+
+/// The maximum number of log lines about cut connections in a second.
+const CUT_LINES: u32 = 10;
+/// The maximum number of log lines about refused connections in a second: enough to see who floods a listener.
+const REFUSED_LINES: u32 = 1;
+
+impl Lines {
+    pub(crate) fn new(listener: SocketAddr) -> Self {
+        Self { listener, cut: LineLimit::new(CUT_LINES), refused: LineLimit::new(REFUSED_LINES) }
+    }
+
+    /// Logs a connection that found no place, lost its place, or sent nothing.
+    pub(crate) fn refused(&self, address: SocketAddr, reason: ConnectionRejected) {
+        let Some(left_out) = self.refused.admit(boottime()) else { return };
+        let left_out = (left_out > 0).then_some(left_out);
+        tracing::info!(left_out, listener = %self.listener, peer = %address, reason = reason.as_str(), "connection refused");
+    }
+}
+
+impl Setup {
+    fn refuse(&self, address: SocketAddr, reason: ConnectionRejected) {
+        self.metrics.connections.rejected(reason);
+        self.lines.refused(address, reason);
+    }
+}
 
 /// What the services of a connection know about it.
 #[derive(Debug, Clone)]
@@ -106,7 +135,7 @@ pub(super) async fn run<C, S, B>(
         biased;
         // No call has arrived on this connection, so there is nothing to drain.
         () = setup.stop.cancelled() => return,
-        () = place.evicted() => return setup.metrics.connections.rejected(ConnectionRejected::Evicted),
+        () = place.evicted() => return setup.refuse(address, ConnectionRejected::Evicted),
         opened = timeout(setup.limits.preface_timeout, open(&setup, stream)) => opened,
     };
     let context = |peer| {
@@ -126,8 +155,7 @@ pub(super) async fn run<C, S, B>(
             tracing::debug!(peer = %address, ?reason, %error, "connection closed before its first call");
         }
         Err(_elapsed) => {
-            setup.metrics.connections.rejected(ConnectionRejected::TimedOut);
-            tracing::debug!(peer = %address, "connection closed: no first bytes in time");
+            setup.refuse(address, ConnectionRejected::TimedOut);
         }
     }
 }
@@ -202,7 +230,7 @@ where
             End::Cut(reason) => return log_cut(setup, address, reason),
         },
     };
-    leave.note(setup);
+    leave.note(setup, address);
     served.as_mut().graceful_shutdown();
     closing.cancel();
     tokio::select! {
@@ -245,7 +273,7 @@ where
             Err(_panicked) => return,
         },
     };
-    leave.note(setup);
+    leave.note(setup, address);
     control.send_goaway();
     // This poll sends the GOAWAY. Streams end after it, so that no client begins them again on this connection.
     if let Some(ended) = calls.run(served.as_mut()).now_or_never() {
@@ -273,7 +301,7 @@ where
 
 fn log_cut(setup: &Setup, address: SocketAddr, cut: ConnectionCut) {
     setup.metrics.connections.cut(cut);
-    let Some(left_out) = setup.cut_lines.admit(boottime()) else { return };
+    let Some(left_out) = setup.lines.cut.admit(boottime()) else { return };
     let left_out = (left_out > 0).then_some(left_out);
     tracing::info!(left_out, peer = %address, reason = cut.as_str(), "connection cut");
 }
@@ -315,10 +343,10 @@ impl Leave {
         }
     }
 
-    /// Counts a connection that had to make room.
-    fn note(self, setup: &Setup) {
+    /// Counts and logs a connection that had to make room.
+    fn note(self, setup: &Setup, address: SocketAddr) {
         if let Self::Evicted { .. } = self {
-            setup.metrics.connections.rejected(ConnectionRejected::Evicted);
+            setup.refuse(address, ConnectionRejected::Evicted);
         }
     }
 

@@ -29,21 +29,23 @@ use hyper::body::Incoming;
 use hyper::service::Service;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::budget::ProcessBudget;
 use super::connection;
-use super::connection::ConnectionContext;
+use super::connection::{ConnectionContext, Lines};
 use super::limits::{BoxError, Limits};
 use super::places::Places;
-use crate::observability::line_limit::LineLimit;
 use crate::observability::metrics::{ConnectionRejected, SharedMetrics};
 use crate::transport::tls;
 
 /// The pause of the accept loop after a failure, such as a process without file descriptors or memory. Without a pause
 /// it would spin, since the waiting connection stays in the queue.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The interval at which connections whose callers' keys have ended become strangers'.
+const DEMOTE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The result of a drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +65,7 @@ pub struct Listener {
     serves_http1: bool,
     budget: ProcessBudget,
     metrics: SharedMetrics,
-    cut_lines: Arc<LineLimit>,
+    lines: Arc<Lines>,
 }
 
 impl Listener {
@@ -81,8 +83,8 @@ impl Listener {
         let socket = TcpListener::bind(address).await?;
         let address = socket.local_addr()?;
         let places = Places::new(limits.places);
-        let cut_lines = Arc::new(LineLimit::new(connection::CUT_LINES));
-        Ok(Self { socket, address, tls, limits, places, serves_http1: false, budget, metrics, cut_lines })
+        let lines = Arc::new(Lines::new(address));
+        Ok(Self { socket, address, tls, limits, places, serves_http1: false, budget, metrics, lines })
     }
 
     /// Also serves HTTP/1.1.
@@ -113,10 +115,16 @@ impl Listener {
         let address = self.address;
         let mut connections = JoinSet::new();
         let listener = self;
+        let mut demote = interval(DEMOTE_INTERVAL);
+        demote.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let accepted = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                _ = demote.tick() => {
+                    listener.places.demote_ended();
+                    continue;
+                }
                 Some(_ended) = connections.join_next() => continue,
                 accepted = listener.socket.accept() => accepted,
             };
@@ -158,7 +166,7 @@ impl Listener {
     {
         let Some(place) = self.places.enter(peer.ip()) else {
             self.metrics.connections.rejected(ConnectionRejected::AtLimit);
-            tracing::debug!(%peer, "connection rejected: known callers have all places, in all or from this address");
+            self.lines.refused(peer, ConnectionRejected::AtLimit);
             return;
         };
         connections.spawn(connection::run(
@@ -168,7 +176,7 @@ impl Listener {
                 serves_http1: self.serves_http1,
                 metrics: self.metrics.clone(),
                 stop: stop.clone(),
-                cut_lines: Arc::clone(&self.cut_lines),
+                lines: Arc::clone(&self.lines),
             },
             stream,
             peer,

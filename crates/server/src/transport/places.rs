@@ -3,10 +3,11 @@
 //! A connection begins as a stranger's, and becomes a known caller's with the first call that authenticates. Strangers
 //! have few places. When those are taken, the oldest stranger makes room for a new one: a caller authenticates within
 //! its first round trip, so that it does not lose its place to a flood of idle connections. Known callers have places
-//! of their own, which strangers cannot take.
+//! of their own, which strangers cannot take. When the key of a known caller ends, its connection is a stranger's again.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -47,14 +48,41 @@ struct State {
 /// The connections from one address.
 #[derive(Debug, Default)]
 struct Occupants {
-    known: usize,
+    known: BTreeMap<u64, Known>,
     /// The oldest first. The token asks the connection to leave.
     strangers: BTreeMap<u64, CancellationToken>,
 }
 
+/// The connection of a known caller.
+struct Known {
+    evicted: CancellationToken,
+    /// Shared with the place.
+    is_known: Arc<AtomicBool>,
+    has_ended: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl fmt::Debug for Known {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Known").finish_non_exhaustive()
+    }
+}
+
 impl Occupants {
     fn len(&self) -> usize {
-        self.known + self.strangers.len()
+        self.known.len() + self.strangers.len()
+    }
+
+    /// Makes strangers of the known callers whose keys have ended. Returns their number.
+    fn demote_ended(&mut self) -> usize {
+        let ended: Vec<u64> =
+            self.known.iter().filter(|(_, known)| (known.has_ended)()).map(|(number, _)| *number).collect();
+        for number in &ended {
+            if let Some(known) = self.known.remove(number) {
+                known.is_known.store(false, Ordering::Relaxed);
+                self.strangers.insert(*number, known.evicted);
+            }
+        }
+        ended.len()
     }
 }
 
@@ -90,11 +118,31 @@ impl Places {
             address,
             number,
             evicted,
-            is_known: AtomicBool::new(false),
+            is_known: Arc::default(),
             stranger_calls: Counter::default(),
             reflections: Counter::default(),
             watches: Counter::default(),
         })
+    }
+
+    /// Makes the connections of callers whose keys have ended strangers' again. Of those, the oldest are asked to leave
+    /// if there are more strangers now than there may be.
+    pub(crate) fn demote_ended(&self) {
+        let limits = self.0.limits;
+        let mut state = self.0.lock();
+        let mut crowded = Vec::new();
+        let mut demoted = 0;
+        for (address, here) in &mut state.by_address {
+            demoted += here.demote_ended();
+            let surplus = here.strangers.len().saturating_sub(limits.strangers_per_address);
+            crowded.extend(std::iter::repeat_n(*address, surplus));
+        }
+        state.known -= demoted;
+        state.strangers += demoted;
+        for address in crowded {
+            state.evict_oldest_of(address);
+        }
+        while state.strangers > limits.strangers && state.evict_from_largest() {}
     }
 }
 
@@ -150,7 +198,7 @@ pub struct Place {
     address: IpAddr,
     number: u64,
     evicted: CancellationToken,
-    is_known: AtomicBool,
+    is_known: Arc<AtomicBool>,
     stranger_calls: Counter,
     reflections: Counter,
     watches: Counter,
@@ -164,22 +212,23 @@ pub(crate) const REFLECTIONS_MAX: usize = 4;
 const WATCHES_MAX: usize = 8;
 
 impl Place {
-    /// Whether a call on this connection was authenticated.
+    /// Whether a call on this connection was authenticated, by a key that has not ended.
     #[must_use]
     pub fn is_known(&self) -> bool {
         self.is_known.load(Ordering::Relaxed)
     }
 
-    /// Makes this the place of a known caller. A connection that was asked to leave before still leaves, and stays a
-    /// stranger's.
-    pub fn promote(&self) {
+    /// Makes this the place of a known caller, until `has_ended` returns true. A connection that was asked to leave
+    /// before still leaves, and stays a stranger's.
+    pub fn promote(&self, has_ended: impl Fn() -> bool + Send + Sync + 'static) {
         if self.is_known() {
             return;
         }
         let mut state = self.shared.lock();
         let Some(here) = state.by_address.get_mut(&self.address) else { return };
-        if here.strangers.remove(&self.number).is_some() {
-            here.known += 1;
+        if let Some(evicted) = here.strangers.remove(&self.number) {
+            let is_known = Arc::clone(&self.is_known);
+            here.known.insert(self.number, Known { evicted, is_known, has_ended: Box::new(has_ended) });
             state.strangers -= 1;
             state.known += 1;
             self.is_known.store(true, Ordering::Relaxed);
@@ -223,8 +272,7 @@ impl Drop for Place {
         let Some(here) = state.by_address.get_mut(&self.address) else { return };
         if here.strangers.remove(&self.number).is_some() {
             state.strangers -= 1;
-        } else if *self.is_known.get_mut() {
-            here.known -= 1;
+        } else if here.known.remove(&self.number).is_some() {
             state.known -= 1;
         }
         state.forget_if_empty(self.address);
@@ -271,6 +319,10 @@ mod tests {
         (state.known, state.strangers)
     }
 
+    fn promote(place: &Place) {
+        place.promote(|| false);
+    }
+
     fn is_evicted(place: &Place) -> bool {
         place.evicted.is_cancelled()
     }
@@ -305,7 +357,7 @@ mod tests {
     fn strangers_cannot_take_the_places_of_known_callers() {
         let places = Places::new(LIMITS);
         let known: Vec<_> = (1..=2).map(|host_number| places.enter(host(host_number)).unwrap()).collect();
-        known.iter().for_each(Place::promote);
+        known.iter().for_each(promote);
         let _flood: Vec<_> = (0..20).map(|_| places.enter(host(1)).unwrap()).collect();
         assert!(!known.iter().any(is_evicted));
         assert_eq!(counts(&places), (2, 3));
@@ -316,7 +368,7 @@ mod tests {
         let places = Places::new(LIMITS);
         let enter = || {
             let place = places.enter(host(1)).unwrap();
-            place.promote();
+            promote(&place);
             place
         };
         let mut known: Vec<_> = (0..4).map(|_| enter()).collect();
@@ -329,10 +381,38 @@ mod tests {
     }
 
     #[test]
+    fn the_connections_of_a_key_that_has_ended_are_strangers_again() {
+        let places = Places::new(LIMITS);
+        let has_ended = Arc::new(AtomicBool::new(false));
+        let (mut revoked, valid) = (Vec::new(), places.enter(host(1)).unwrap());
+        promote(&valid);
+        for last in [1, 1, 1, 2, 2] {
+            let place = places.enter(host(last)).unwrap();
+            let has_ended = Arc::clone(&has_ended);
+            place.promote(move || has_ended.load(Ordering::Relaxed));
+            revoked.push(place);
+        }
+        assert!(places.enter(host(3)).is_none(), "known callers have all places");
+        places.demote_ended();
+        assert_eq!(counts(&places), (6, 0));
+        has_ended.store(true, Ordering::Relaxed);
+        places.demote_ended();
+        assert!(valid.is_known() && !revoked.iter().any(Place::is_known));
+        // Five strangers are one too many, and host 1 has the most of them.
+        assert_eq!(revoked.iter().map(is_evicted).collect::<Vec<_>>(), [true, false, false, false, false]);
+        assert_eq!(counts(&places), (1, 4));
+        let _next = places.enter(host(3)).unwrap();
+        promote(&revoked[4]);
+        assert!(revoked[4].is_known());
+        drop((valid, revoked));
+        assert_eq!(counts(&places), (0, 1));
+    }
+
+    #[test]
     fn an_evicted_connection_gives_its_place_up_once() {
         let places = Places::new(LIMITS);
         let mut here: Vec<_> = (0..4).map(|_| places.enter(host(1)).unwrap()).collect();
-        here[0].promote();
+        promote(&here[0]);
         drop(here.remove(0));
         assert_eq!(counts(&places), (0, 3));
     }
@@ -352,7 +432,7 @@ mod tests {
         assert!(place.begin_call().is_none());
         calls.pop();
         assert!(place.begin_call().is_some());
-        place.promote();
+        promote(&place);
         assert!((0..1000).map(|_| place.begin_call()).all(|call| call.is_some()));
     }
 }

@@ -25,7 +25,9 @@ pub enum ConnectionRejected {
 impl ConnectionRejected {
     const ALL: [Self; 5] = [Self::AtLimit, Self::Evicted, Self::TimedOut, Self::Tls, Self::NotHttp2];
 
-    const fn as_str(self) -> &'static str {
+    /// Returns the label of the metric.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::AtLimit => "at_limit",
             Self::Evicted => "evicted",

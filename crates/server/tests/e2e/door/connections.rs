@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use super::path;
 use crate::support::certificates::Certificates;
 use crate::support::process::Server;
-use crate::support::{Authority, Database, Setup, in_time, on_sqlite};
+use crate::support::{Authority, Database, Setup, eventually, in_time, on_sqlite};
 
 /// A connection by HTTP/1.1 that is kept.
 struct Kept(TcpStream);
@@ -35,9 +35,14 @@ impl Kept {
         .await;
     }
 
-    /// Calls a method with an empty message, and returns the answer.
+    /// Calls a method with an empty message and the root token, and returns the answer.
     async fn call(&mut self, authority: &Authority) -> String {
-        self.begin(authority, &path("GetAuthorityStatus"), "application/json", 2).await;
+        self.call_with(&authority.root_token()).await
+    }
+
+    /// Calls a method with an empty message and this token, and returns the answer.
+    async fn call_with(&mut self, token: &str) -> String {
+        self.begin_with(token, &path("GetAuthorityStatus"), "application/json", 2).await;
         self.write("{}").await;
         self.answer().await
     }
@@ -90,16 +95,45 @@ async fn a_connection_that_sends_nothing_is_closed(database: Database) {
 
 async fn strangers_make_room_and_known_callers_stay(database: Database) {
     // One stranger from each address.
-    let authority = Setup::on(database).flags(["--max-unauthenticated-connections", "4"]).start().await;
+    let flags = ["--max-unauthenticated-connections", "4"];
+    let authority = Setup::on(database).log("info").flags(flags).start().await;
     let mut known = Kept::open(&authority).await;
     known.call(&authority).await;
     let mut first = Kept::open(&authority).await;
     first.write("GET /openapi.json HTTP/1.1\r\n").await;
     let mut second = Kept::open(&authority).await;
     first.closed().await;
+    let peer = format!("\"peer\":\"{}\",\"reason\":\"evicted\"", first.0.local_addr().unwrap());
+    let logged = async || authority.output().contains(&peer).then_some(());
+    eventually("the log names the connection", logged).await;
     second.write("GET /openapi.json HTTP/1.1\r\nhost: a\r\n\r\n").await;
     assert!(second.answer().await.starts_with("HTTP/1.1 200 OK"));
     assert!(known.call(&authority).await.starts_with("HTTP/1.1 200 OK"));
+}
+
+async fn the_connections_of_a_revoked_caller_are_strangers_again(database: Database) {
+    // One stranger from each address.
+    let authority = Setup::on(database).flags(["--max-unauthenticated-connections", "4"]).start().await;
+    let (caller, _) = authority.new_caller(&["operate"], None).await;
+    let mut kept = Vec::new();
+    for _ in 0..3 {
+        let mut connection = Kept::open(&authority).await;
+        assert!(connection.call_with(&caller.token).await.starts_with("HTTP/1.1 200 OK"));
+        kept.push(connection);
+    }
+    let mut root = Kept::open(&authority).await;
+    root.call(&authority).await;
+    authority.client().revoke(&caller.id()).await;
+    let newest = kept.pop();
+    for connection in &mut kept {
+        connection.closed().await;
+    }
+    let mut newest = newest.unwrap();
+    assert!(newest.call_with(&caller.token).await.starts_with("HTTP/1.1 401"));
+    let mut stranger = Kept::open(&authority).await;
+    newest.closed().await;
+    assert!(stranger.call(&authority).await.starts_with("HTTP/1.1 200 OK"));
+    assert!(root.call(&authority).await.starts_with("HTTP/1.1 200 OK"));
 }
 
 async fn a_body_that_does_not_come_has_a_deadline(database: Database) {
@@ -172,6 +206,7 @@ on_sqlite! {
     a_kept_connection_serves_many_calls_and_ends_with_the_server,
     a_connection_that_sends_nothing_is_closed,
     strangers_make_room_and_known_callers_stay,
+    the_connections_of_a_revoked_caller_are_strangers_again,
     a_body_that_does_not_come_has_a_deadline,
     with_certificates_it_speaks_tls,
 }
