@@ -1,5 +1,5 @@
-//! `audit_event.subject` and `api_key.created_by_subject`: the user of a product for whom a change was made, or a key was
-//! created, in a portal session.
+//! `audit_event.subject` and `api_key.created_by_subject`: the user of a product for whom a change was made, or a key
+//! was created, in a portal session.
 //!
 //! A server of the previous build may continue to run: its rows get no subject.
 

@@ -1,8 +1,8 @@
 //! Portal sessions: `CreatePortalSession`, and the start of a session when its link is followed.
 //!
-//! Nothing is stored for a session but the events of its creation and its start. The code in the link is sealed, and the
-//! start has an idempotency key that is made of the code's random number. So the audit log, which has each such key at
-//! most once, is what makes a code start one session over all replicas, and no code needs to be cleaned up.
+//! Nothing is stored for a session but the events of its creation and its start. The code in the link is sealed, and
+//! the start has an idempotency key that is made of the code's random number. So the audit log, which has each such key
+//! at most once, is what makes a code start one session over all replicas, and no code needs to be cleaned up.
 //!
 //! - t0: `CreatePortalSession` commits its event and returns the code.
 //! - t1: a browser brings the code to a replica, which opens it.

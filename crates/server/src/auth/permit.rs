@@ -123,8 +123,8 @@ impl Author {
         self.portal.as_ref().map(|grant| &grant.subject)
     }
 
-    /// Checks that the author may leave an event of this kind in the log. For a portal session this is the rule, whatever
-    /// led here; for others, the permissions of the call are.
+    /// Checks that the author may leave an event of this kind in the log. For a portal session this is the rule,
+    /// whatever led here; for others, the permissions of the call are.
     ///
     /// # Errors
     /// `PERMISSION_MISSING`.
@@ -148,8 +148,8 @@ impl TxPermit {
         self.author.clone()
     }
 
-    /// Checks that the caller may let a user do this, and returns the end of the presented token: a portal session is no
-    /// more than its caller, and does not outlive it.
+    /// Checks that the caller may let a user do this, and returns the end of the presented token: a portal session is
+    /// no more than its caller, and does not outlive it.
     ///
     /// # Errors
     /// `GRANT_EXCEEDS_CALLER`.

@@ -1,12 +1,12 @@
 //! The entrance and the exit of portal sessions.
 //!
-//! A product's backend gets a link from `CreatePortalSession`, and sends the browser of its user there. The link shows a
-//! page that sends its code by a form: a script does it at once, and without scripts there is a button.
+//! A product's backend gets a link from `CreatePortalSession`, and sends the browser of its user there. The link shows
+//! a page that sends its code by a form: a script does it at once, and without scripts there is a button.
 //!
 //! - Following the link must not use the code up, since browsers and mail programs follow links ahead of their users.
 //!   Only the POST does.
-//! - A cookie with `SameSite=Strict` is not sent along a chain of redirects that began on another site, so a redirect from
-//!   the product straight to the keys would arrive without its session. The form begins a chain on this site.
+//! - A cookie with `SameSite=Strict` is not sent along a chain of redirects that began on another site, so a redirect
+//!   from the product straight to the keys would arrive without its session. The form begins a chain on this site.
 //! - The code is in the address of that one page. Pages send no referrer, and neither logs nor traces have addresses.
 
 use std::sync::Arc;

@@ -19,8 +19,8 @@ fn every_rpc_is_in_the_table() {
     let tested: BTreeSet<_> = TABLE.iter().map(|case| case.method.to_owned()).collect();
     assert_eq!(tested.len(), TABLE.len(), "each once");
     assert_eq!(served, tested, "left: what the descriptor set has, right: what the table has");
-    // Each action is some RPC's, but for the first start, the first half of a guarded deletion, and the start of a portal
-    // session.
+    // Each action is some RPC's, but for the first start, the first half of a guarded deletion, and the start of a
+    // portal session.
     let left: Vec<_> = TABLE.iter().filter_map(|case| case.action).collect();
     let actions = (1..=22).map(|number| Action::try_from(number).unwrap()).filter(|action| !left.contains(action));
     assert_eq!(actions.collect::<Vec<_>>(), [Action::Bootstrap, Action::PrepareDeleteKey, Action::StartPortalSession]);

@@ -84,8 +84,8 @@ async fn copy_into(store: &Store, partial: &Path, to: &Path) -> Result<Head, Sql
 }
 
 /// Replaces the database file at `path` by the backup `from`, while no server runs. The replaced file is kept, with its
-/// `-wal`. If root does this, the file belongs to the same user afterwards. If this is interrupted, a server either finds
-/// the old file or the new one, or it does not start; a repeated restoration succeeds.
+/// `-wal`. If root does this, the file belongs to the same user afterwards. If this is interrupted, a server either
+/// finds the old file or the new one, or it does not start; a repeated restoration succeeds.
 ///
 /// # Errors
 /// [`SqliteFileError`]. The database file is unchanged then, unless a file could not be renamed.
@@ -124,8 +124,8 @@ pub async fn restore(path: &Path, from: &Path, keyring: &Arc<Keyring>) -> Result
     Ok(Restored { head, replaced, other_owner })
 }
 
-/// Gives a new database file, and a new lock file, to the owner of the replaced one, or of the folder. Only root may do so:
-/// for other users, it returns the owner of the replaced file.
+/// Gives a new database file, and a new lock file, to the owner of the replaced one, or of the folder. Only root may do
+/// so: for other users, it returns the owner of the replaced file.
 fn give_to_owner(path: &Path, is_first: bool, new: &Path) -> Result<Option<u32>, SqliteFileError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let model = if path.exists() { path } else { folder };

@@ -17,8 +17,8 @@ use crate::console::visit::Visit;
 
 /// The number of events on a page.
 const PAGE: i32 = 100;
-/// How far back the page goes unless a time is chosen, if one page cannot show all events: to the first of these times for
-/// which it can, so that the newest event is on it. In hours.
+/// How far back the page goes unless a time is chosen, if one page cannot show all events: to the first of these times
+/// for which it can, so that the newest event is on it. In hours.
 const SPANS: [u64; 4] = [30 * 24, 7 * 24, 24, 1];
 
 /// An entry of the filter by action.

@@ -194,8 +194,8 @@ pub struct Settings {
         num_args = 0..=1, require_equals = true, default_missing_value = "true"
     )]
     pub no_console: String,
-    /// Address at which browsers reach the console, such as https://keys.example.com; the links to portal sessions begin
-    /// with it [default: the address that the start prints]
+    /// Address at which browsers reach the console, such as https://keys.example.com; the links to portal sessions
+    /// begin with it [default: the address that the start prints]
     #[arg(long, env = "KEY_AUTHORITY_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<String>,
     /// Networks of the proxies whose X-Forwarded-For is believed at /forward-auth and by the console, as

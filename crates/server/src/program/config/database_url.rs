@@ -51,8 +51,8 @@ impl DatabaseUrl {
             if file.as_os_str().is_empty() {
                 return Err("must name a file: sqlite://<path>".into());
             }
-            // A path may have spaces and other characters that a URL must not have. With an `@`, the scheme may be wrong,
-            // and a password must stay recognizable.
+            // A path may have spaces and other characters that a URL must not have. With an `@`, the scheme may be
+            // wrong, and a password must stay recognizable.
             if !rest.contains('@') {
                 return Ok(Self::of_file(&file));
             }

@@ -1,6 +1,6 @@
 //! The parameters of a database URL. The driver ignores a parameter that it does not know, and logs its value, so such
-//! a parameter is rejected before the driver reads the URL. So is one with which the server would lose changes or misread
-//! them.
+//! a parameter is rejected before the driver reads the URL. So is one with which the server would lose changes or
+//! misread them.
 
 use std::borrow::Cow;
 

@@ -1,6 +1,6 @@
 //! The console in a real Chromium (`scripts/install-tools`). The scenarios are in `tests/clients/console`: those of four
-//! products' portals, each named after its line in `docs/products.md`, run for an operator and in a portal session, with
-//! scripts and without them.
+//! products' portals, each named after its line in `docs/products.md`, run for an operator and in a portal session,
+//! with scripts and without them.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
