@@ -15,6 +15,7 @@ mod console;
 mod entropy;
 #[cfg(feature = "ext-authz")]
 mod ext_authz;
+mod gzip;
 mod http;
 mod observability;
 mod program;

@@ -1,13 +1,17 @@
 //! The stylesheet, the scripts and the icon. They are compiled into the program.
 
+use std::future::ready;
 use std::sync::LazyLock;
 
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use axum::routing::get;
-use http::{HeaderValue, header};
-use tower_http::compression::CompressionLayer;
+use bytes::Bytes;
+use flate2::Compression;
+use http::{HeaderMap, HeaderValue, header};
+
+use crate::gzip;
 
 /// A file that pages refer to.
 #[derive(Clone, Copy)]
@@ -63,15 +67,22 @@ fn address(asset: &Asset) -> String {
 /// Returns the routes of the files.
 pub(super) fn routes() -> Router {
     let assets = [STYLE, SCRIPT, HTMX, ICON];
-    let router = assets
-        .into_iter()
-        .fold(Router::new(), |router, asset| router.route(asset.path, get(move || async move { reply(asset) })));
-    router.layer(CompressionLayer::new())
+    assets.into_iter().fold(Router::new(), |router, asset| {
+        // Compressed once: anybody may ask for them, as often as they like.
+        let compressed = gzip::gzip(asset.content, Compression::default());
+        router.route(asset.path, get(move |request: HeaderMap| ready(reply(asset, compressed.clone(), &request))))
+    })
 }
 
-fn reply(asset: Asset) -> Response {
-    let mut response = Response::new(Body::from(asset.content));
+fn reply(asset: Asset, compressed: Bytes, request: &HeaderMap) -> Response {
+    let is_compressed = gzip::is_accepted(request);
+    let body = if is_compressed { Body::from(compressed) } else { Body::from(asset.content) };
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
+    if is_compressed {
+        gzip::mark(headers);
+    }
+    headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(asset.media_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
     response

@@ -7,8 +7,8 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{any, get, post};
+use flate2::Compression;
 use http::{HeaderName, HeaderValue, header};
-use tower_http::compression::CompressionLayer;
 
 use super::admit::admit;
 use super::answer::redirect;
@@ -19,6 +19,7 @@ use super::pages::{
 use super::shared::{ConsoleSettings, Shared};
 use super::{assets, portal, sign_in};
 use crate::admin::portal::ENTER_PATH;
+use crate::gzip;
 
 /// What pages may load and do: nothing but what this console serves.
 const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
@@ -57,12 +58,13 @@ pub(crate) fn routes(settings: ConsoleSettings) -> Router {
         .route(ENTER_PATH, get(portal::ask).post(portal::submit))
         .route(portal::LEFT_PATH, get(portal::left))
         .with_state(shared);
-    let compressed = pages.merge(open).layer(CompressionLayer::new()).layer(from_fn(compress_for_own));
+    let compress = from_fn_with_state(Compression::default(), gzip::compress);
+    let compressed = pages.merge(open).layer(compress).layer(from_fn(compress_for_own));
     compressed.merge(assets::routes()).layer(from_fn(protect))
 }
 
-/// Compresses pages for requests alone that the console's own pages or the visitor made. The length of a compressed page
-/// that repeats a part of its address could disclose a secret on it to another site that makes requests (BREACH).
+/// Compresses pages for requests alone that the console's own pages or the visitor made. The length of a compressed
+/// page that repeats a part of its address could disclose a secret on it to another site that makes requests (BREACH).
 async fn compress_for_own(mut request: Request, next: Next) -> Response {
     if !is_by_visitor(request.headers()) {
         request.headers_mut().remove(header::ACCEPT_ENCODING);

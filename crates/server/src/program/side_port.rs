@@ -13,8 +13,10 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use flate2::Compression;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -22,9 +24,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tower_http::CompressionLevel;
-use tower_http::compression::CompressionLayer;
 
+use crate::gzip;
 use crate::observability::metrics::{ConnectionRejected, Format, SharedMetrics};
 use crate::rpc::health::{Health, HealthState, VerifyState};
 use crate::transport::connection::Lines;
@@ -118,7 +119,7 @@ async fn serve_one(stream: TcpStream, router: Router) {
 
 fn router(state: SidePortState) -> Router {
     Router::new()
-        .route("/metrics", get(metrics_text).layer(CompressionLayer::new().quality(CompressionLevel::Fastest)))
+        .route("/metrics", get(metrics_text).layer(from_fn_with_state(Compression::fast(), gzip::compress)))
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .with_state(state)
