@@ -12,6 +12,7 @@ use axum::routing::future::RouteFuture;
 use axum::routing::{any, get, post};
 use axum::{Extension, Router};
 use http::{HeaderValue, StatusCode, header};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use key_authority_domain::access::Network;
@@ -32,7 +33,7 @@ use crate::observability::metrics::{RequestMetrics, SharedMetrics};
 use crate::observability::telemetry::CallTracer;
 use crate::proxied::Misroutes;
 use crate::rpc::errors::RpcError;
-use crate::transport::budget::{ChargedBody, headers_bytes};
+use crate::transport::budget::{ChargedBody, OverBudget, headers_bytes};
 use crate::transport::places::STRANGER_CALLS_MAX;
 use crate::verify::Verifier;
 
@@ -134,10 +135,13 @@ async fn observe(State(metrics): State<RequestMetrics>, request: Request, next: 
 async fn charge_headers(Extension(session): Extension<Session>, request: Request, next: Next) -> Response {
     let mut charge = session.connection.budget.request();
     if let Err(over) = charge.set(headers_bytes(request.headers())) {
-        let message = RpcError::from(over).message();
-        return rejected(StatusCode::TOO_MANY_REQUESTS, "resource_exhausted", &message);
+        return over_budget(over);
     }
     next.run(request).await
+}
+
+fn over_budget(over: OverBudget) -> Response {
+    rejected(StatusCode::TOO_MANY_REQUESTS, "resource_exhausted", &RpcError::from(over).message())
 }
 
 /// Limits the number and the time of requests that are not calls of the API, and traces them. Calls have the limits and
@@ -156,8 +160,10 @@ async fn limit(
     let span = shared.tracer.request_span(request.headers(), request.method(), route(&request));
     let budget = connection.budget.clone();
     let call = async {
-        connection.budget.room().await;
-        next.run(request).await
+        match connection.budget.room_for(!request.body().is_end_stream()).await {
+            Ok(()) => next.run(request).await,
+            Err(over) => over_budget(over),
+        }
     };
     match timeout(shared.request_timeout, call.instrument(span)).await {
         // The request is in progress until its response ends.

@@ -78,7 +78,8 @@ impl Services {
 
     /// Returns the routes behind the HTTP door: admin calls. The door charges what their requests hold.
     pub(crate) fn api(&self) -> Routes {
-        Routes::default().into_axum_router().merge(self.admin_router()).into()
+        let router = Routes::default().into_axum_router().merge(self.admin_router());
+        router.layer(MapRequestLayer::new(count_fields)).into()
     }
 
     fn admin_router(&self) -> axum::Router {
@@ -180,6 +181,18 @@ fn charge(request: Request<Body>) -> Request<Body> {
             charge.set(headers + arrived).map_err(over)?;
             Ok(chunk)
         })))
+    })
+}
+
+/// Refuses messages of very many fields.
+fn count_fields(request: Request<Body>) -> Request<Body> {
+    let mut progress = FrameProgress::default();
+    request.map(|body| {
+        Body::from_stream(body.into_data_stream().map(move |chunk| {
+            let chunk = chunk.map_err(BoxError::from)?;
+            progress.add(&chunk).map_err(Status::from)?;
+            Ok::<_, BoxError>(chunk)
+        }))
     })
 }
 

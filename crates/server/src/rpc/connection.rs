@@ -79,7 +79,9 @@ where
             }
             let (tonic, budget) = (self.tonic.clone(), connection.budget.clone());
             CallKind::Tonic(Box::pin(async move {
-                budget.room().await;
+                if let Err(over) = budget.room_for(!request.body().is_end_stream()).await {
+                    return Ok(Status::from(RpcError::from(over)).into_http());
+                }
                 let response = tonic.oneshot(request).await.map_err(Into::into)?;
                 Ok(response.map(tonic::body::Body::new))
             }))

@@ -9,7 +9,7 @@ use futures_util::stream::{StreamExt as _, iter, pending};
 use http::{HeaderMap, Request};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, StreamBody};
+use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use key_authority_proto::v1::*;
@@ -18,6 +18,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tonic::transport::Endpoint;
 
 use crate::support::client::{Client, key_for, question};
+use crate::support::http::{request, send_http2, series};
 use crate::support::{Authority, Database, Setup, eventually, in_time};
 
 const MIB: usize = 1 << 20;
@@ -145,6 +146,34 @@ async fn a_stranger_holds_few_bytes_of_forms() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_that_does_not_read_may_not_send() {
+    let authority = Setup::on(Database::Sqlite).start().await;
+    let stream = TcpStream::connect(authority.api()).await.unwrap();
+    let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    let handshake = builder.initial_stream_window_size(0).handshake(TokioIo::new(stream));
+    let (mut sender, connection) = handshake.await.unwrap();
+    tokio::spawn(connection);
+    let url = |path| format!("http://{}{path}", authority.api());
+    let mut unread = JoinSet::new();
+    for _ in 0..16 {
+        let get = Request::get(url("/openapi.json")).body(Full::new(Bytes::new())).unwrap();
+        in_time("the connection is ready", sender.ready()).await.unwrap();
+        unread.spawn(sender.send_request(get));
+    }
+    let held = async || {
+        let metrics = authority.metrics().await;
+        series(&metrics, "keyauthority_held_bytes", &[]).filter(|bytes| *bytes >= 256.0 * 1024.0)
+    };
+    eventually("the connection has no room", held).await;
+    // HTTP/2 would keep what arrives of the body until there is room.
+    let post = Request::post(url("/console/sign-in")).body(Full::new(Bytes::from(vec![b'a'; 200 * 1024]))).unwrap();
+    in_time("the connection is ready", sender.ready()).await.unwrap();
+    let refused = in_time("a form is answered", sender.send_request(post)).await.unwrap();
+    assert_eq!(refused.status(), 429);
+    assert_serves(&authority).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_headers_of_a_waiting_call_count() {
     let authority = Setup::on(Database::Sqlite).start().await;
     let mut connection = Unfinished::open(authority.grpc()).await;
@@ -185,6 +214,23 @@ async fn a_message_of_very_many_fields_is_refused_before_it_is_decoded() {
     connection.send("/keyauthority.v1.KeyAuthority/ImportKeys", &grpc(Some(&authority.root_token())), parts).await;
     let refused = connection.answer().await;
     assert_eq!(refused["grpc-status"], "3", "{refused:?}");
+    assert_serves(&authority).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_of_very_many_fields_is_refused_at_the_door() {
+    let authority = Setup::on(Database::Sqlite).start().await;
+    let bearer = format!("Bearer {}", authority.root_token());
+    // Empty scopes: two bytes each, and some thirty in memory.
+    let proto = Bytes::from([0x2a, 0].repeat(2_000_000));
+    let json = serde_json::json!({ "scopes": vec![""; 300_000] }).to_string();
+    for (content_type, body) in [("application/proto", proto), ("application/json", json.into())] {
+        let headers = [("content-type", content_type), ("authorization", bearer.as_str())];
+        let create = request("POST", "/keyauthority.v1.KeyAuthority/CreateKey", &headers, body);
+        let refused = send_http2(authority.api(), create).await;
+        let text = String::from_utf8_lossy(&refused.body);
+        assert!(refused.status == 400 && text.contains("at most 20000 fields"), "{content_type}: {text}");
+    }
     assert_serves(&authority).await;
 }
 
