@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::service::Service;
 use tonic::Status;
@@ -19,6 +19,9 @@ use crate::transport::budget::{ChargedBody, ConnectionBudget};
 use crate::transport::connection::ConnectionContext;
 use crate::transport::limits::BoxError;
 use crate::transport::places::{Counted, STRANGER_CALLS_MAX};
+
+/// The content type of gRPC, without a suffix.
+const CONTENT_TYPE: &[u8] = b"application/grpc";
 
 /// The service of one connection. `authenticate` reads the caller of a call from its headers, once. A raw method gets
 /// it as an argument, a handler behind `tonic` as a request extension.
@@ -61,6 +64,9 @@ where
 
     fn call(&self, mut request: Request<R>) -> Self::Future {
         let started = self.policy.begin(&request);
+        if !is_grpc(request.headers()) {
+            return started.run(EitherCall { kind: CallKind::Refused(Some(unsupported())), charge: None });
+        }
         let caller = (self.authenticate)(request.headers());
         let connection = &self.connection;
         let Some(in_progress) = connection.place.begin_call() else {
@@ -90,6 +96,22 @@ where
     }
 }
 
+/// Whether the content type is that of gRPC: `application/grpc`, also with a suffix such as `+proto`. gRPC-Web frames
+/// its messages otherwise.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE).map_or(&[][..], |value| value.as_bytes());
+    content_type.split_at_checked(CONTENT_TYPE.len()).is_some_and(|(name, suffix)| {
+        name.eq_ignore_ascii_case(CONTENT_TYPE) && matches!(suffix.first(), None | Some(b'+' | b';'))
+    })
+}
+
+/// Returns the response to a request that is no call of gRPC. Other servers send the same.
+fn unsupported<B: Default>() -> Response<B> {
+    let mut response = Status::invalid_argument("the content type must be application/grpc").into_http();
+    *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    response
+}
+
 /// A call of a raw method or of tonic's routes.
 pub struct EitherCall<R, C> {
     kind: CallKind<R, C>,
@@ -98,7 +120,7 @@ pub struct EitherCall<R, C> {
 }
 
 enum CallKind<R, C> {
-    /// The connection has too many calls.
+    /// It is no call of gRPC, or the connection has too many.
     Refused(Option<Response<EitherBody<R, C>>>),
     /// A call of a raw method.
     Raw(RawCall<R, C>),

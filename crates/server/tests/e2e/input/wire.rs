@@ -10,6 +10,7 @@ use tonic::{Code, Request, Status};
 
 use crate::support::client::{caller_question, key_for, question};
 use crate::support::expect::methods;
+use crate::support::http::{request, send_http2};
 use crate::support::{Authority, Chance, in_time, on_sqlite, seed};
 
 /// Sends bytes as they are.
@@ -187,7 +188,32 @@ async fn what_is_no_method_is_unimplemented(authority: Authority) {
     assert_well(&authority).await;
 }
 
+async fn what_is_not_of_grpc_is_an_unsupported_media_type(authority: Authority) {
+    let bearer = format!("Bearer {}", authority.root_token());
+    let services = ["keyauthority.v1.KeyAuthority/Verify", "keyauthority.v1.KeyAuthority/ListKeys"];
+    for path in services.into_iter().chain(["grpc.health.v1.Health/Check"]) {
+        let status = async |content_type: Option<&str>| {
+            let mut headers = vec![("te", "trailers"), ("authorization", bearer.as_str())];
+            headers.extend(content_type.map(|value| ("content-type", value)));
+            let answer = send_http2(authority.grpc(), request("POST", &format!("/{path}"), &headers, vec![0; 5])).await;
+            let grpc = answer.headers.get("grpc-status").or_else(|| answer.trailers.get("grpc-status"));
+            (answer.status, grpc.map(|status| status.to_str().unwrap().to_owned()))
+        };
+        for content_type in ["application/grpc", "application/grpc+proto", "Application/gRPC;charset=utf-8"] {
+            let (code, grpc) = status(Some(content_type)).await;
+            assert!(code == 200 && grpc.is_some(), "{path} {content_type}: {code} {grpc:?}");
+        }
+        let web = ["application/grpc-web", "application/grpc-web+proto", "application/grpc-web-text"];
+        for content_type in web.into_iter().chain(["application/json", "application/grp", ""]).map(Some).chain([None]) {
+            let refused = (415, Some("3".to_owned()));
+            assert_eq!(status(content_type).await, refused, "{path} {content_type:?}");
+        }
+    }
+    assert_well(&authority).await;
+}
+
 on_sqlite! {
+    what_is_not_of_grpc_is_an_unsupported_media_type,
     text_that_is_not_utf_8_is_refused,
     an_oversize_message_is_refused,
     what_comes_behind_a_question_is_refused_before_it_ends,
