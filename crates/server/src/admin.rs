@@ -18,9 +18,10 @@ mod operations;
 mod parts;
 pub(crate) mod portal;
 mod presented;
+mod read_queue;
 mod replay;
 mod revoke_keys;
 mod secrets;
 pub(crate) mod service;
 
-pub(crate) use context::Admin;
+pub(crate) use context::{Admin, Stores};

@@ -15,6 +15,7 @@ use key_authority_storage::Store;
 
 use super::audited::visible;
 use super::import_queue::ImportQueue;
+use super::read_queue::ReadQueue;
 use crate::auth::call::Call;
 use crate::auth::permit::Rights;
 use crate::observability::metrics::SharedMetrics;
@@ -22,6 +23,16 @@ use crate::rpc::errors::RpcError;
 
 /// How long before a caller's deadline a wait for propagation ends, so that the response still arrives in time.
 const RESPONSE_TIME: Duration = Duration::from_millis(100);
+
+/// Two stores of the same database.
+pub(crate) struct Stores {
+    /// For reads.
+    pub(crate) reads: Store,
+    /// The number of its connections.
+    pub(crate) reads_max: u32,
+    /// For changes and the wait for their propagation.
+    pub(crate) changes: Store,
+}
 
 /// The shared context of the admin handlers.
 pub(crate) struct Admin {
@@ -32,22 +43,24 @@ pub(crate) struct Admin {
     pub(super) replica: Arc<ReplicaState>,
     pub(super) keyring: Arc<Keyring>,
     pub(super) imports: ImportQueue,
+    pub(super) reads: ReadQueue,
     /// The address of the console, as browsers reach it, without a path; `None` without a console.
     pub(super) console_url: Option<String>,
     metrics: SharedMetrics,
 }
 
 impl Admin {
-    /// Makes the context of two stores of the same database: the first one for reads, the second one for changes.
+    /// Makes the context.
     #[must_use]
     pub(crate) fn new(
-        (store, changes): (Store, Store),
+        Stores { reads: store, reads_max, changes }: Stores,
         replica: Arc<ReplicaState>,
         console_url: Option<String>,
         metrics: SharedMetrics,
     ) -> Self {
         let keyring = Arc::clone(store.keyring());
-        Self { store, changes, replica, keyring, imports: ImportQueue::default(), console_url, metrics }
+        let (imports, reads) = (ImportQueue::default(), ReadQueue::new(reads_max));
+        Self { store, changes, replica, keyring, imports, reads, console_url, metrics }
     }
 
     /// Waits until every replica enforces a committed change, but only until shortly before the call's deadline.

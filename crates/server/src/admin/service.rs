@@ -8,7 +8,7 @@
 //! 2. `wire/`: the rules of its fields, as one function that returns all violations at once, with a row in
 //!    `wire/tests.rs`.
 //! 3. A handler on [`Admin`] in the file of its subject. A read calls `self.store`; a change calls [`Admin::mutate`].
-//! 4. Its line below.
+//! 4. Its line below: `admin_read!` for a read, `admin!` for anything else.
 //! 5. `tests/e2e/coverage/table.rs`: its row, which tests permission, tenancy and event. Then tests of its behaviour in
 //!    `tests/e2e/api`, and of its bad input in `tests/e2e/input`.
 //! 6. `keyctl`, if people use it by hand: a command, its test, and `docs/keyctl.md`. Then `CHANGELOG.md`.
@@ -71,6 +71,23 @@ macro_rules! admin {
     }};
 }
 
+/// One admin RPC that reads from the database: the same, with a turn among the reads of its caller.
+macro_rules! admin_read {
+    ($self:ident, $request:ident, [$permission:ident], $handler:ident) => {{
+        let context = CallContext::of(&$request);
+        let _turn = match $self.calls.caller(&context) {
+            Some(caller) => Some($self.admin.reads.turn(caller).await),
+            None => None,
+        };
+        // Authorized after the wait, in which the caller may have ended.
+        let outcome = match $self.calls.authorize(&context, &[Permission::$permission]) {
+            Ok(call) => $self.admin.$handler(&call, $request.into_inner()).await,
+            Err(error) => Err(error),
+        };
+        $self.calls.answer(&context, outcome).map(Response::new)
+    }};
+}
+
 /// Returns the error of a method that the raw transport must intercept before tonic's routes.
 fn served_raw<T>() -> Result<T, Status> {
     Err(Status::unimplemented("this method is served by the raw transport"))
@@ -120,11 +137,11 @@ impl KeyAuthority for AdminService {
     }
 
     async fn get_key(&self, request: Request<v1::GetKeyRequest>) -> Result<Response<v1::Key>, Status> {
-        admin!(self, request, [KeysRead], get_key)
+        admin_read!(self, request, [KeysRead], get_key)
     }
 
     async fn list_keys(&self, request: Request<v1::ListKeysRequest>) -> Result<Response<v1::ListKeysResponse>, Status> {
-        admin!(self, request, [KeysRead], list_keys)
+        admin_read!(self, request, [KeysRead], list_keys)
     }
 
     async fn update_key(
@@ -198,7 +215,7 @@ impl KeyAuthority for AdminService {
         &self,
         request: Request<v1::PrepareConnectionRequest>,
     ) -> Result<Response<v1::PrepareConnectionResponse>, Status> {
-        admin!(self, request, [KeysRead], prepare_connection)
+        admin_read!(self, request, [KeysRead], prepare_connection)
     }
 
     async fn create_account(
@@ -209,14 +226,14 @@ impl KeyAuthority for AdminService {
     }
 
     async fn get_account(&self, request: Request<v1::GetAccountRequest>) -> Result<Response<v1::Account>, Status> {
-        admin!(self, request, [AccountsRead], get_account)
+        admin_read!(self, request, [AccountsRead], get_account)
     }
 
     async fn list_accounts(
         &self,
         request: Request<v1::ListAccountsRequest>,
     ) -> Result<Response<v1::ListAccountsResponse>, Status> {
-        admin!(self, request, [AccountsRead], list_accounts)
+        admin_read!(self, request, [AccountsRead], list_accounts)
     }
 
     async fn update_account(
@@ -251,7 +268,7 @@ impl KeyAuthority for AdminService {
         &self,
         request: Request<v1::ListAuditEventsRequest>,
     ) -> Result<Response<v1::ListAuditEventsResponse>, Status> {
-        admin!(self, request, [AuditRead], list_audit_events)
+        admin_read!(self, request, [AuditRead], list_audit_events)
     }
 
     async fn create_portal_session(
@@ -279,6 +296,6 @@ impl KeyAuthority for AdminService {
         &self,
         request: Request<v1::GetAuthorityStatusRequest>,
     ) -> Result<Response<v1::GetAuthorityStatusResponse>, Status> {
-        admin!(self, request, [Operate], get_authority_status)
+        admin_read!(self, request, [Operate], get_authority_status)
     }
 }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::Extensions;
+use key_authority_domain::id::Actor;
 use key_authority_domain::permission::Permission;
 use key_authority_replica::clock::boottime;
 use tokio_util::sync::CancellationToken;
@@ -113,6 +114,11 @@ impl CallAuthorizer {
         Ok(Call { permit, deadline: context.deadline })
     }
 
+    /// Returns the key whose token the caller presented, whether or not it is accepted.
+    pub(crate) fn caller(&self, context: &CallContext) -> Option<Actor> {
+        self.authorizer.presented_key(context.authentication.as_ref()?)
+    }
+
     /// Checks that the caller is known, with any permissions: enough to read its request. With `needs_token`, an
     /// anonymous caller is not.
     ///
@@ -149,7 +155,7 @@ impl CallAuthorizer {
         }
         let (code, reason) = error.code();
         self.metrics.admin_refused(reason);
-        let actor = context.authentication.as_ref().and_then(|caller| self.authorizer.presented_key(caller));
+        let actor = self.caller(context);
         let method = context.series.as_ref().and_then(CallSeries::method).map(|method| method.name.as_str());
         let method = method.or(context.path);
         // The key of a token that is revoked or expired is known, and its holder is a stranger.

@@ -21,6 +21,8 @@ use crate::observability::error_chain::whole;
 pub(super) struct Resources {
     pub(super) keyring: Arc<Keyring>,
     pub(super) store: Store,
+    /// The number of its connections.
+    pub(super) reads_max: u32,
     /// Separate connections for changes and their propagation: a flood of reads can use all connections of the other
     /// pool, and must not delay a revocation.
     pub(super) changes: Store,
@@ -62,7 +64,8 @@ impl Resources {
             file.complete_first_start().await.map_err(StartupError::from)?;
         }
         warn_of_open_files(config);
-        Ok(Self { keyring, store, changes, usage, listens: plan.listens, timings, file })
+        let (reads_max, listens) = (plan.reads, plan.listens);
+        Ok(Self { keyring, store, reads_max, changes, usage, listens, timings, file })
     }
 
     /// Makes the checkpoints of an `SQLite` file until `ended`. Returns an error if another program replaces the file.

@@ -33,6 +33,7 @@ use super::serve_error::ServeError;
 use super::server::Server;
 use super::shutdown::{Shutdown, WindDown, raise_open_files_limit, wind_down};
 use super::side_port::SidePort;
+use crate::admin::Stores;
 use crate::entropy;
 use crate::observability::error_chain::whole;
 use crate::observability::metrics::{Metrics, SharedMetrics};
@@ -66,7 +67,8 @@ pub(crate) async fn serve(config: Config, telemetry: &Telemetry, shutdown: Shutd
     watch_metrics(&metrics, &replica, &resources, listeners.tls.clone(), budget, telemetry.dropped_lines());
     let (stop_calls, ended) = (CancellationToken::new(), CancellationToken::new());
     let (health, health_service) = Health::new();
-    let stores = (resources.store.clone(), resources.changes.clone());
+    let (reads, changes) = (resources.store.clone(), resources.changes.clone());
+    let stores = Stores { reads, reads_max: resources.reads_max, changes };
     let console_url = console_url(&config, &addresses);
     let parts = (&resources.keyring, stores, &replica);
     let server = Server::new(&config, parts, console_url, &metrics, telemetry.tracer(), health_service);

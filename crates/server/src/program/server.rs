@@ -6,14 +6,13 @@ use http::HeaderMap;
 use hyper::service::Service as _;
 use key_authority_domain::secret::Keyring;
 use key_authority_replica::ReplicaState;
-use key_authority_storage::Store;
 use tonic::service::Routes;
 use tower::Layer as _;
 
 use super::config::Config;
 use super::routes::Services;
-use crate::admin::Admin;
 use crate::admin::service::AdminService;
+use crate::admin::{Admin, Stores};
 use crate::auth::call::CallAuthorizer;
 use crate::auth::credential::{Authentication, Authenticator};
 use crate::auth::permit::Authorizer;
@@ -52,7 +51,7 @@ impl Server {
     /// console, if there is one.
     pub(super) fn new(
         config: &Config,
-        (keyring, stores, replica): (&Arc<Keyring>, (Store, Store), &Arc<ReplicaState>),
+        (keyring, stores, replica): (&Arc<Keyring>, Stores, &Arc<ReplicaState>),
         console_url: Option<String>,
         metrics: &SharedMetrics,
         tracer: CallTracer,

@@ -8,6 +8,7 @@ mod keys;
 mod lists;
 mod presented;
 pub(crate) mod questions;
+mod reads;
 mod renewal;
 mod repeats;
 mod revoke_keys;
