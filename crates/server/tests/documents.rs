@@ -1,6 +1,6 @@
 //! The documents tell the truth: their commands run, and give the answers that stand below them.
 //!
-//! `documents/run.rs` has the rule.
+//! `documents/run.rs` has the rule, and `documents/limits.rs` compares the page about limits with the sources.
 
 #![expect(
     clippy::unwrap_used,
@@ -10,6 +10,8 @@
     reason = "a test that panics has failed, which is all that it should do"
 )]
 
+#[path = "documents/limits.rs"]
+mod limits;
 #[path = "documents/run.rs"]
 mod run;
 #[path = "clients/server.rs"]
