@@ -150,7 +150,8 @@ const LIMITS: &[(&str, &str, &str, &str)] = &[
     ("a page |", "1,000 items", "wire/page.rs", "PAGE_SIZE_MAX: u32 = 1000"),
     ("log lines about calls", "10 a second", "auth/call.rs", "STRANGERS_LINES: u32 = 10"),
     ("log lines about calls", "100;", "auth/call.rs", "CALLERS_LINES: u32 = 100"),
-    ("log lines about calls", "; 10)", "transport/connection.rs", "CUT_LINES: u32 = 10"),
+    ("log lines about calls", "; 10;", "transport/connection.rs", "CUT_LINES: u32 = 10"),
+    ("log lines about calls", "; 1)", "transport/connection.rs", "REFUSED_LINES: u32 = 1"),
     ("log lines that wait", "8,192", "observability/telemetry/log_writer.rs", "QUEUE_LINES: usize = 8_192"),
 ];
 
