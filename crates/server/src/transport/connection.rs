@@ -43,8 +43,8 @@ const AGE_SPREAD: f64 = 0.1;
 /// The time between the first GOAWAY and those of hyper: by then, all calls that the peer began before it read the
 /// first one have arrived.
 const SETTLE: Duration = Duration::from_secs(1);
-/// The time that a stranger has to end its calls after it was asked to leave; without calls, it has none. Connections
-/// that leave have no place, so that their number is not limited.
+/// The time that a stranger has to end its calls after it was asked to leave. Connections that leave have no place, so
+/// that their number is not limited: one without calls has no time, nor has one that makes the server hold bytes.
 const EVICTION_GRACE: Duration = Duration::from_millis(500);
 
 /// The parameters that a connection takes from its listener.
@@ -327,7 +327,7 @@ enum Leave {
     Stop,
     /// The connection has its age. The calls in flight have this time.
     Age(Duration),
-    /// The connection makes room for another one.
+    /// The connection makes room for another one. It may have calls that are small.
     Evicted { has_calls: bool },
 }
 
@@ -371,8 +371,10 @@ async fn reason_to_end(
         () = sleep(jitter(limits.max_connection_age, AGE_SPREAD)) => {
             End::Leave(Leave::Age(limits.max_connection_age_grace))
         }
-        () = place.evicted() => End::Leave(Leave::Evicted { has_calls: place.has_stranger_calls() }),
-        reason = reason_to_cut(budget, flooded) => End::Cut(reason),
+        () = place.evicted() => {
+            End::Leave(Leave::Evicted { has_calls: place.has_stranger_calls() && budget.holds_nothing() })
+        }
+        reason = reason_to_cut(budget.clone(), flooded) => End::Cut(reason),
     }
 }
 

@@ -22,8 +22,11 @@ const REQUEST_SHARE: usize = 8;
 /// The share of the process's budget that the responses of one connection may use.
 const RESPONSE_SHARE: usize = 64;
 /// The maximum number of bytes of requests that a stranger's connection may hold: the console's sign-in fits, with a
-/// form that is kept. With as many strangers as there may be, these are 64 MiB.
+/// form that is kept.
 const STRANGER_REQUEST_BYTES: usize = 64 * 1024;
+/// The share of the process's budget that the requests of all strangers may use together. Small ones, such as a sign-in,
+/// are not counted.
+const STRANGERS_REQUEST_SHARE: usize = 16;
 /// The size of the unread responses from which a stranger's connection gets no more of them.
 const STRANGER_RESPONSE_BYTES: usize = 256 * 1024;
 /// The maximum number of pages that a connection has at a time, read from the database or not read by the peer.
@@ -49,6 +52,8 @@ struct Shared {
     /// Whether strangers may only make calls that are small.
     are_strangers_small: bool,
     held: AtomicUsize,
+    /// The bytes of requests of strangers.
+    stranger_requests: AtomicUsize,
     next_number: AtomicU64,
     /// The open connections that hold something, or have held something, by their numbers.
     charged: Mutex<HashMap<u64, Weak<Account>>>,
@@ -81,9 +86,14 @@ impl ProcessBudget {
     /// callers.
     #[must_use]
     pub fn new(bytes_max: usize, strangers_may_verify: bool) -> Self {
-        let (held, next_number) = (AtomicUsize::new(0), AtomicU64::new(0));
-        let are_strangers_small = !strangers_may_verify;
-        Self(Arc::new(Shared { bytes_max, are_strangers_small, held, next_number, charged: Mutex::default() }))
+        Self(Arc::new(Shared {
+            bytes_max,
+            are_strangers_small: !strangers_may_verify,
+            held: AtomicUsize::new(0),
+            stranger_requests: AtomicUsize::new(0),
+            next_number: AtomicU64::new(0),
+            charged: Mutex::default(),
+        }))
     }
 
     /// Returns the budget of a new connection at `place`; without a place, of a known caller's.
@@ -199,6 +209,11 @@ impl ConnectionBudget {
         held == 0 || held < self.0.responses_max()
     }
 
+    /// Whether the connection holds no more than its calls themselves.
+    pub(crate) fn holds_nothing(&self) -> bool {
+        self.0.held() == 0
+    }
+
     /// Waits until a response may be made.
     pub async fn room(&self) {
         loop {
@@ -246,7 +261,7 @@ impl ConnectionBudget {
     /// Returns a charge for a request, of nothing yet.
     #[must_use]
     pub fn request(&self) -> RequestCharge {
-        RequestCharge { budget: self.clone(), charged: 0 }
+        RequestCharge { budget: self.clone(), charged: 0, of_stranger: 0 }
     }
 
     /// Completes when the peer has read nothing for too long.
@@ -299,6 +314,8 @@ impl Drop for ChargedPiece {
 pub struct RequestCharge {
     budget: ConnectionBudget,
     charged: usize,
+    /// The bytes that were charged before the caller was known.
+    of_stranger: usize,
 }
 
 impl RequestCharge {
@@ -317,12 +334,26 @@ impl RequestCharge {
         let before = account.requests.fetch_add(new, Ordering::Relaxed);
         self.charged = bytes;
         account.add_to_process(new);
-        if before + new > bytes_max { Err(OverBudget { bytes_max }) } else { Ok(()) }
+        if before + new > bytes_max {
+            return Err(OverBudget { bytes_max });
+        }
+        if account.is_small() {
+            let (shared, bytes_max) = (&account.process.0, account.process.0.bytes_max / STRANGERS_REQUEST_SHARE);
+            let before = shared.stranger_requests.fetch_add(new, Ordering::Relaxed);
+            self.of_stranger += new;
+            if before + new > bytes_max {
+                return Err(OverBudget { bytes_max });
+            }
+        }
+        Ok(())
     }
 
     fn release(&mut self, bytes: usize) {
         if bytes > 0 {
             self.charged -= bytes;
+            let of_stranger = bytes.min(self.of_stranger);
+            self.of_stranger -= of_stranger;
+            self.budget.0.process.0.stranger_requests.fetch_sub(of_stranger, Ordering::Relaxed);
             self.budget.0.process.0.held.fetch_sub(bytes, Ordering::Relaxed);
             self.budget.0.requests.fetch_sub(bytes, Ordering::Relaxed);
         }
@@ -338,6 +369,7 @@ impl Drop for RequestCharge {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::places::{PlaceLimits, Places};
     use futures_util::FutureExt as _;
 
     const CHUNK: usize = 16 * 1024;
@@ -372,6 +404,26 @@ mod tests {
         // The cut connection still holds its bytes, but not for long.
         let _more = small.charge_response(Bytes::from(vec![0; FREE_BYTES + 1]));
         assert!(small.cut().now_or_never().is_none());
+    }
+
+    #[test]
+    fn strangers_hold_few_bytes_of_requests_together_and_small_ones_do_not_count() {
+        let limits = PlaceLimits { total: 100, per_address: 100, strangers: 100, strangers_per_address: 100 };
+        let (process, places) = (ProcessBudget::new(1 << 20, false), Places::new(limits));
+        let connection = || process.connection(places.enter(IpAddr::from([10, 0, 0, 1])).map(Arc::new));
+        let mut charges: Vec<_> = (0..5).map(|_| connection().request()).collect();
+        let outcomes: Vec<_> = charges.iter_mut().map(|charge| charge.set(CHUNK).is_ok()).collect();
+        assert_eq!(outcomes, [true, true, true, true, false], "a sixteenth of a MiB");
+        assert!(!charges[0].budget.holds_nothing());
+        let mut small = connection().request();
+        assert!(small.set(FREE_BYTES).is_ok() && small.budget.holds_nothing());
+        let known = connection();
+        known.0.place.as_ref().unwrap().promote();
+        assert_eq!(known.request().set(CHUNK * 2), Ok(()));
+        // A connection whose caller authenticates meanwhile gives back what it took.
+        charges[0].budget.0.place.as_ref().unwrap().promote();
+        drop(charges);
+        assert_eq!((process.held(), process.0.stranger_requests.load(Ordering::Relaxed)), (0, 0));
     }
 
     #[test]
