@@ -7,7 +7,7 @@ use key_authority_proto::v1::*;
 use tokio::task::JoinSet;
 
 use crate::support::client::Client;
-use crate::support::{Authority, Database, Setup, eventually, in_time};
+use crate::support::{Database, Setup, eventually, in_time};
 
 /// The reads that a caller has in flight all the time.
 const IN_FLIGHT: usize = 300;
