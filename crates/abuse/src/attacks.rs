@@ -4,6 +4,10 @@ mod announced;
 mod check_hostile;
 mod continuation;
 mod data_floods;
+mod door_bombs;
+mod door_forms;
+mod door_guesses;
+mod door_unread;
 mod endless;
 mod finished_watches;
 mod frame_floods;
@@ -65,6 +69,20 @@ pub(crate) const ALL: &[&Attack] = &[
     &slow_connections::IDLE_OPERATIONS_SPREAD,
     &slow_connections::SLOW_OPERATIONS,
     &slow_connections::SLOW_OPERATIONS_SPREAD,
+    &slow_connections::IDLE_DOOR,
+    &slow_connections::SLOW_DOOR,
+    &slow_connections::SLOW_DOOR_SPREAD,
+    &slow_connections::KEPT_DOOR,
+    &door_forms::HTTP1,
+    &door_forms::HTTP1_SPREAD,
+    &door_forms::STREAMS,
+    &door_unread::HTTP1,
+    &door_unread::STRANGERS,
+    &door_unread::BODIES,
+    &door_unread::PAGES_0,
+    &door_unread::PAGES_1,
+    &door_bombs::ATTACK,
+    &door_guesses::ATTACK,
     &tls_stopped::ATTACK,
     &announced::ATTACK,
     &oversized::ATTACK,

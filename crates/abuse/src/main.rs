@@ -6,6 +6,7 @@
 //! - `attacks`: the attacks, one file each. To add one, add its file and its line in `attacks.rs`.
 //! - `stage`: the server under attack, with its accounts, keys and callers.
 //! - `peer`, `raw`, `frames`: HTTP/2 peers that do not behave.
+//! - `http1`, `sign_in`: requests by HTTP/1.1, and the sign-in of the console.
 //! - `observer`: the good client, the probes, the revocations and the memory.
 //! - `report`: the bounds, the table and the JSON.
 //! - `age`: connections that reach their age, with gRPC clients in Python.
@@ -18,6 +19,7 @@ mod client;
 mod effort;
 mod frames;
 mod grpc;
+mod http1;
 mod observer;
 mod peer;
 mod raw;
@@ -25,6 +27,7 @@ mod report;
 mod run;
 mod samples;
 mod server;
+mod sign_in;
 mod stage;
 
 use std::process::ExitCode;

@@ -8,8 +8,7 @@ use bytes::Bytes;
 use futures_util::future::poll_fn;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, TE};
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
@@ -47,30 +46,58 @@ pub(crate) struct Peer {
 impl Peer {
     /// Connects with this `INITIAL_WINDOW_SIZE`. With 0, the server can send headers and no data.
     pub(crate) async fn open(stage: &Stage, window: u32, token: Option<&str>) -> Result<Self> {
-        let socket = connect(stage.grpc, ATTACKER).await?;
+        let bearer = token.map(|token| format!("Bearer {token}"));
+        let headers = [("content-type", "application/grpc"), ("te", "trailers")];
+        let headers = headers.into_iter().chain(bearer.as_deref().map(|bearer| ("authorization", bearer)));
+        Self::open_to(stage, stage.grpc, ATTACKER, window, headers).await
+    }
+
+    /// Connects to the HTTP door. All requests have these headers.
+    pub(crate) async fn open_door(stage: &Stage, from: IpAddr, window: u32, headers: &[(&str, &str)]) -> Result<Self> {
+        Self::open_to(stage, stage.door, from, window, headers.iter().copied()).await
+    }
+
+    async fn open_to(
+        stage: &Stage,
+        to: SocketAddr,
+        from: IpAddr,
+        window: u32,
+        headers: impl IntoIterator<Item = (&str, &str)>,
+    ) -> Result<Self> {
+        let socket = connect(to, from).await?;
         let mut builder = h2::client::Builder::new();
         builder.initial_window_size(window).initial_connection_window_size(1 << 30).enable_push(false);
         // The window of the connection is large: the window of each stream is what holds the server back.
         let (send, connection) = builder.handshake::<_, Bytes>(socket).await.context("HTTP/2 handshake failed")?;
         // Every open call gets the error of the connection.
         tokio::spawn(async { drop(connection.await) });
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        headers.insert(TE, HeaderValue::from_static("trailers"));
-        if let Some(token) = token {
-            headers.insert(AUTHORIZATION, HeaderValue::try_from(format!("Bearer {token}")).context("invalid token")?);
-        }
-        Ok(Self { send, authority: stage.grpc.to_string(), headers, answers: stage.answers.clone() })
+        let headers = headers.into_iter().map(|(name, value)| {
+            let name = HeaderName::try_from(name).context("invalid header")?;
+            anyhow::Ok((name, HeaderValue::try_from(value).context("invalid header")?))
+        });
+        let headers = headers.collect::<Result<HeaderMap>>()?;
+        Ok(Self { send, authority: to.to_string(), headers, answers: stage.answers.clone() })
     }
 
     /// Opens a call.
     pub(crate) async fn call(&mut self, path: &str) -> Result<(SendStream<Bytes>, Answer)> {
+        self.request(Method::POST, path, false).await
+    }
+
+    /// Sends a `GET`, and counts the answer whenever it comes.
+    pub(crate) async fn get(&mut self, path: &str) -> Result<SendStream<Bytes>> {
+        let (sender, answer) = self.request(Method::GET, path, true).await?;
+        tokio::spawn(answer.count());
+        Ok(sender)
+    }
+
+    async fn request(&mut self, method: Method, path: &str, is_end: bool) -> Result<(SendStream<Bytes>, Answer)> {
         poll_fn(|context| self.send.poll_ready(context)).await.map_err(|error| self.refused(&error))?;
         let mut request = Request::new(());
-        *request.method_mut() = Method::POST;
+        *request.method_mut() = method;
         *request.uri_mut() = format!("http://{}{path}", self.authority).parse().context("invalid path")?;
         self.headers.clone_into(request.headers_mut());
-        let (response, sender) = self.send.send_request(request, false).map_err(|error| self.refused(&error))?;
+        let (response, sender) = self.send.send_request(request, is_end).map_err(|error| self.refused(&error))?;
         Ok((sender, Answer { response, pending: self.answers.expect() }))
     }
 

@@ -16,13 +16,15 @@ use crate::observer::{Observer, resident_mib};
 use crate::report::{Outcome, Report};
 use crate::samples::Phase;
 use crate::server::{Options, Subject};
-use crate::stage::{Stage, VICTIMS};
+use crate::stage::{Stage, VICTIMS, VICTIMS_MEMORY_ONLY};
 
 /// How long the good client is measured before an attack.
 const QUIET: Duration = Duration::from_secs(2);
+/// The same if no latency is judged: enough to know the memory before the attack.
+const QUIET_MEMORY_ONLY: Duration = Duration::from_millis(500);
 /// How long memory may take to fall after an attack.
 const AFTER: Duration = Duration::from_secs(10);
-/// The same with `--quick`, if there is little that could fall.
+/// The same with `--quick`, if there is little that could fall, or if only the largest memory is judged.
 const AFTER_LITTLE: Duration = Duration::from_secs(1);
 const LITTLE_MIB: f64 = 8.0;
 
@@ -110,11 +112,12 @@ pub(crate) async fn run(args: &Args) -> Result<bool> {
 async fn one(args: &Args, attack: &Attack) -> Result<Outcome> {
     let options = Options { arguments: attack.arguments, has_tls: attack.has_tls, is_log_unread: attack.is_log_unread };
     let mut subject = Subject::start(&args.program()?, args.database_server.as_deref(), options).await?;
-    let stage = Arc::new(Stage::set(&subject, VICTIMS).await.context("cannot create accounts and keys")?);
+    let (victims, quiet) = if args.memory_only { (VICTIMS_MEMORY_ONLY, QUIET_MEMORY_ONLY) } else { (VICTIMS, QUIET) };
+    let stage = Arc::new(Stage::set(&subject, victims).await.context("cannot create accounts and keys")?);
     attack.prepare(&stage).await?;
     let pid = subject.server.process.pid().context("the server has exited")?;
     let observer = Observer::start(&stage, pid)?;
-    sleep(QUIET).await;
+    sleep(quiet).await;
     let before = resident_mib(pid).unwrap_or_default();
     observer.samples.begin(Phase::Attack);
     if let Err(error) = attack.run(&stage, args.time()).await {
@@ -124,7 +127,7 @@ async fn one(args: &Args, attack: &Attack) -> Result<Outcome> {
     }
     observer.samples.begin(Phase::After);
     let is_little = resident_mib(pid).is_some_and(|now| now - before < LITTLE_MIB);
-    sleep(if args.quick && is_little { AFTER_LITTLE } else { AFTER }).await;
+    sleep(if args.quick && (is_little || args.memory_only) { AFTER_LITTLE } else { AFTER }).await;
     let (samples, memory) = observer.finish().await?;
     if !subject.server.process.is_running() {
         stage.note("the server was not running at the end");

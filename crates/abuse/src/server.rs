@@ -56,7 +56,10 @@ impl Subject {
         } else {
             (command(&program), None)
         };
-        command.args(["serve", "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--api-listen", ""]);
+        command.arg("serve");
+        for listener in ["--listen", "--http-listen", "--api-listen"] {
+            command.args([listener, "127.0.0.1:0"]);
+        }
         command.arg("--data-dir").arg(&data).args(options.arguments);
         let database = database_server.map(|server| Database::create(server, "abuse")).transpose()?;
         let token = match &database {

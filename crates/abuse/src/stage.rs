@@ -20,6 +20,8 @@ pub(crate) const TENANT_ACCOUNT: &str = "tenant";
 const GOOD_ACCOUNT: &str = "good";
 /// The number of keys to revoke: one each half second, for longer than any attack.
 pub(crate) const VICTIMS: usize = 300;
+/// The same if no latency is judged: each key takes time to create, and a few show that revocations still hold.
+pub(crate) const VICTIMS_MEMORY_ONLY: usize = 16;
 
 /// What a resident key of usual size may cost, in KiB.
 const KEY_KIB: f64 = 1.0;
@@ -35,6 +37,8 @@ pub(crate) struct IssuedKey {
 #[derive(Debug)]
 pub(crate) struct Stage {
     pub(crate) grpc: SocketAddr,
+    /// The HTTP door, with the console.
+    pub(crate) door: SocketAddr,
     /// The operations port.
     pub(crate) http: SocketAddr,
     pub(crate) ca: Option<Vec<u8>>,
@@ -63,6 +67,7 @@ impl Stage {
     pub(crate) async fn set(subject: &Subject, victims: usize) -> Result<Self> {
         let mut stage = Self {
             grpc: subject.server.grpc,
+            door: subject.server.api.context("the server announced no HTTP door")?,
             http: subject.server.http.context("the server announced no operations port")?,
             ca: subject.ca.clone(),
             log: subject.log.clone(),

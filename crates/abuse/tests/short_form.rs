@@ -15,23 +15,18 @@ fn run(attacks: &str) {
 }
 
 #[test]
-fn strangers_that_do_not_read_hold_little_memory() {
-    run("reflection-unread,finished-watches");
+fn strangers_hold_little_memory() {
+    run("reflection-unread,finished-watches,unfinished-watches");
 }
 
 #[test]
-fn strangers_that_do_not_finish_hold_little_memory() {
-    run("unfinished-watches");
+fn strangers_at_the_door_hold_little_memory() {
+    run("door-unread-streams");
 }
 
 #[test]
-fn callers_that_do_not_read_batches_hold_little_memory() {
-    run("batch-unread-0,batch-unread-1");
-}
-
-#[test]
-fn callers_that_do_not_read_streams_and_pages_hold_little_memory() {
-    run("stream-unread-0,list-unread-0");
+fn callers_that_do_not_read_hold_little_memory() {
+    run("batch-unread-1,stream-unread-0,list-unread-0");
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub struct Server {
     pub process: Process,
     /// Where it serves gRPC.
     pub grpc: SocketAddr,
+    /// Where its HTTP door is; None if it has none.
+    pub api: Option<SocketAddr>,
     /// Where it serves metrics; None if it does not.
     pub http: Option<SocketAddr>,
     /// The time from its start to its announcement.
@@ -36,21 +38,30 @@ impl Server {
         let (process, stdout) = Process::start_piped(name, command, log)?;
         let announced = timeout(limit, announcement(stdout)).await;
         let announced = announced.map_err(|_| process.failure(&format!("was not ready within {limit:?}")))?;
-        let (grpc, http) = announced.ok_or_else(|| process.failure("exited before it was ready"))?;
+        let Addresses { grpc, api, http } = announced.ok_or_else(|| process.failure("exited before it was ready"))?;
         let grpc = grpc.with_context(|| format!("{name} announced no gRPC address"))?;
-        Ok(Self { process, grpc, http, started_in: clock.elapsed() })
+        Ok(Self { process, grpc, api, http, started_in: clock.elapsed() })
     }
 }
 
-/// The addresses for gRPC and HTTP. The line `HTTP` comes last; None if the output ends before it.
-async fn announcement(stdout: ChildStdout) -> Option<(Option<SocketAddr>, Option<SocketAddr>)> {
+/// The addresses that a server announces.
+#[derive(Debug, Default)]
+struct Addresses {
+    grpc: Option<SocketAddr>,
+    api: Option<SocketAddr>,
+    http: Option<SocketAddr>,
+}
+
+/// The announced addresses. The line `HTTP` comes last; None if the output ends before it.
+async fn announcement(stdout: ChildStdout) -> Option<Addresses> {
     let mut lines = BufReader::new(stdout).lines();
-    let mut grpc = None;
+    let mut addresses = Addresses::default();
     while let Some(line) = lines.next_line().await.ok().flatten() {
         let mut words = line.split_whitespace();
         match (words.next(), words.next()) {
-            (Some("gRPC"), Some(address)) => grpc = address.parse().ok(),
-            (Some("HTTP"), Some(address)) => return Some((grpc, address.parse().ok())),
+            (Some("gRPC"), Some(address)) => addresses.grpc = address.parse().ok(),
+            (Some("API"), Some(address)) => addresses.api = address.parse().ok(),
+            (Some("HTTP"), Some(address)) => return Some(Addresses { http: address.parse().ok(), ..addresses }),
             _ => {}
         }
     }

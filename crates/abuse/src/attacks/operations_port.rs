@@ -10,7 +10,7 @@ use crate::stage::Stage;
 pub(super) const HALF_REQUESTS: Attack = Attack::new(
     "operations-half-requests",
     "1,200 connections to the operations port that send a request line and no more",
-    |stage| Box::pin(swarm(stage, 1_200, Behaviour::Once(b"GET /livez HTTP/1.1\r\n")).run()),
+    |stage| Box::pin(swarm(stage, 1_200, Behaviour::Once(b"GET /livez HTTP/1.1\r\n".to_vec())).run()),
 );
 
 pub(super) const SILENT: Attack =

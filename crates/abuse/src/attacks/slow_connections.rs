@@ -28,6 +28,8 @@ const BYTE_DELAY: Duration = Duration::from_secs(1);
 const BURST: usize = 100;
 const BURST_DELAY: Duration = Duration::from_millis(10);
 
+/// The bytes of a head that comes at once, a little less than the limit.
+const HEAD_BYTES: usize = 15 * 1024;
 const HALF_REQUEST: &[u8] = b"GET /livez HTTP/1.1\r\nhost: attacker.example\r\nx-slow: ";
 
 pub(super) const IDLE_GRPC: Attack =
@@ -55,6 +57,28 @@ pub(super) const SLOW_FRAMES: Attack = Attack::new(
 pub(super) const SLOW_FRAMES_SPREAD: Attack =
     Attack::new("slow-frames-spread", "the same from 250 addresses", |stage| grpc(stage, one_of_many, slow_frame()))
         .may_exclude_newcomers();
+
+pub(super) const IDLE_DOOR: Attack =
+    Attack::new("idle-door", "10,000 idle connections to the HTTP door from one address", |stage| {
+        door(stage, |_| ATTACKER, Behaviour::Silent)
+    });
+
+pub(super) const SLOW_DOOR: Attack =
+    Attack::new("slow-door", "10,000 connections to the HTTP door that send a head byte by byte", |stage| {
+        door(stage, |_| ATTACKER, Behaviour::ByteByByte(HALF_REQUEST.to_vec()))
+    });
+
+pub(super) const SLOW_DOOR_SPREAD: Attack =
+    Attack::new("slow-door-spread", "the same from 250 addresses, each with a head of almost 16 KiB", |stage| {
+        let half = [HALF_REQUEST, &vec![b'x'; HEAD_BYTES]].concat();
+        door(stage, one_of_many, Behaviour::ThenByteByByte(half, b"x".to_vec()))
+    });
+
+pub(super) const KEPT_DOOR: Attack = Attack::new(
+    "kept-door",
+    "10,000 connections to the HTTP door from 250 addresses that get the OpenAPI document and stay idle",
+    |stage| door(stage, one_of_many, Behaviour::Once(b"GET /openapi.json HTTP/1.1\r\nhost: a\r\n\r\n".to_vec())),
+);
 
 pub(super) const IDLE_OPERATIONS: Attack =
     Attack::new("idle-operations", "10,000 idle connections to the operations port from one address", |stage| {
@@ -89,6 +113,11 @@ fn grpc(stage: Arc<Stage>, from: fn(usize) -> IpAddr, behaviour: Behaviour) -> L
     Box::pin(Swarm { stage, to, connections: CONNECTIONS, from, behaviour }.run())
 }
 
+fn door(stage: Arc<Stage>, from: fn(usize) -> IpAddr, behaviour: Behaviour) -> LocalBoxFuture<'static, Result<()>> {
+    let to = stage.door;
+    Box::pin(Swarm { stage, to, connections: CONNECTIONS, from, behaviour }.run())
+}
+
 fn operations(
     stage: Arc<Stage>,
     from: fn(usize) -> IpAddr,
@@ -104,7 +133,9 @@ pub(super) enum Behaviour {
     /// Nothing.
     Silent,
     /// These bytes, and then nothing.
-    Once(&'static [u8]),
+    Once(Vec<u8>),
+    /// These requests over and over, without reading a response.
+    Unread(Vec<u8>),
     /// One byte after the other, and the last one over and over.
     ByteByByte(Vec<u8>),
     /// The first bytes at once, and the others as above.
@@ -158,8 +189,13 @@ async fn keep(stage: Arc<Stage>, to: SocketAddr, from: IpAddr, behaviour: Arc<Be
 
 /// Behaves until the server closes the connection; returns how it did.
 async fn until_closed(stream: &mut TcpStream, behaviour: &Behaviour) -> &'static str {
+    if let Behaviour::Unread(requests) = behaviour {
+        // Once the buffers of both systems are full, this waits for ever, or until the server cuts the connection.
+        while stream.write_all(requests).await.is_ok() {}
+        return "closed without reading";
+    }
     let (at_once, slowly): (&[u8], &[u8]) = match behaviour {
-        Behaviour::Silent => (&[], &[]),
+        Behaviour::Silent | Behaviour::Unread(_) => (&[], &[]),
         Behaviour::Once(bytes) => (bytes, &[]),
         Behaviour::ByteByByte(bytes) => (&[], bytes),
         Behaviour::ThenByteByByte(first, bytes) => (first, bytes),

@@ -12,7 +12,7 @@ pub(super) const ATTACK: Attack = Attack::new(
     "tls-stopped",
     "2,000 TLS handshakes that stop within the ClientHello; the good client has TLS",
     |stage| {
-        let (to, behaviour) = (stage.grpc, Behaviour::Once(HELLO));
+        let (to, behaviour) = (stage.grpc, Behaviour::Once(HELLO.to_vec()));
         Box::pin(Swarm { stage, to, connections: CONNECTIONS, from: |_| ATTACKER, behaviour }.run())
     },
 )

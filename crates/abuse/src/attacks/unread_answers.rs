@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
+use futures_util::stream::{StreamExt as _, TryStreamExt as _, iter};
 use key_authority_proto::v1;
 
 use crate::attack::{Attack, hold};
@@ -17,8 +18,8 @@ use crate::stage::{Stage, TENANT_ACCOUNT, create, large_key};
 const CALLS: usize = 300;
 /// Questions of a batch, and of a stream, about a key with many scopes and labels.
 const QUESTIONS: usize = 120;
-/// Large keys of the tenant, so that a page has some MiB.
-const KEYS: usize = 200;
+/// Large keys of the tenant, more than fit in a page of 3.5 MiB.
+const KEYS: usize = 120;
 /// Rows of an import, each with an error of its own.
 const ROWS: usize = 1_000;
 
@@ -39,7 +40,7 @@ pub(super) const STREAM_WINDOW_1: Attack =
     Attack::new("stream-unread-1", "the same with window 1", |stage| held(stage, stream, 1));
 
 pub(super) const LIST_WINDOW_0: Attack =
-    Attack::new("list-unread-0", "one tenant's caller, 300 ListKeys of 200 large keys, window 0", |stage| {
+    Attack::new("list-unread-0", "one tenant's caller, 300 ListKeys of 120 large keys, window 0", |stage| {
         held(stage, list, 0)
     })
     .prepared_by(large_keys);
@@ -103,9 +104,7 @@ fn import(stage: &Stage) -> Call {
 pub(super) fn large_keys(stage: Arc<Stage>) -> LocalBoxFuture<'static, Result<()>> {
     Box::pin(async move {
         let root = client(&stage, &stage.root, OPERATOR)?;
-        for _ in 0..KEYS {
-            create(root.clone(), large_key()).await?;
-        }
-        Ok(())
+        let keys = iter(0..KEYS).map(|_| create(root.clone(), large_key()));
+        keys.buffer_unordered(8).try_for_each(async |_| Ok(())).await
     })
 }

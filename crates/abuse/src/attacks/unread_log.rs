@@ -1,34 +1,71 @@
-//! Nobody reads the server's standard error, and each call is logged: a full pipe must stop nothing.
+//! Nobody reads the server's standard error, and each connection is logged: a full pipe must stop nothing.
+
+use std::time::Duration;
 
 use anyhow::Result;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::{interval, sleep};
 
-use crate::attack::{Attack, hold};
-use crate::grpc;
-use crate::peer::Peer;
+use crate::attack::Attack;
+use crate::client::PROBE;
+use crate::http1::metric;
+use crate::peer::{ATTACKER, connect};
 use crate::stage::Stage;
 
-const CONNECTIONS: usize = 4;
-const CALLS: usize = 20_000;
+/// The most connections. The pipe and the queue behind it have room for some 9,000 lines.
+const CONNECTIONS: usize = 30_000;
+const AT_ONCE: usize = 64;
+/// What the server takes for no HTTP/2, and logs. Lines about calls are limited, those about connections are not.
+const NO_PREFACE: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
+/// Counts the lines for which there was no room.
+const DROPPED: &str = "keyauthority_log_lines_dropped_total";
+const METRIC_INTERVAL: Duration = Duration::from_millis(100);
+/// How long the attack goes on once lines are dropped.
+const DROPPING_TIME: Duration = Duration::from_secs(2);
 
-pub(super) const ATTACK: Attack =
-    Attack::new("unread-log", "20,000 unauthenticated calls, while nobody reads standard error", |stage| {
-        Box::pin(async move {
-            let connections = (0..CONNECTIONS).map(|_| connection(&stage));
-            futures_util::future::try_join_all(connections).await?;
-            hold().await
-        })
-    })
-    // The lines about strangers are limited at the default level.
-    .server_arguments(&["--log", "debug"])
-    .log_unread();
+pub(super) const ATTACK: Attack = Attack::new(
+    "unread-log",
+    "connections that are not HTTP/2, until lines of the log are dropped, while nobody reads standard error",
+    |stage| Box::pin(async move { run(&stage).await }),
+)
+// A debug build on a busy machine takes long to fill the pipe and the queue behind it.
+.finite()
+// The lines about connections are not written at the default level.
+.server_arguments(&["--log", "debug"])
+.log_unread();
 
-async fn connection(stage: &Stage) -> Result<()> {
-    let mut peer = Peer::open(stage, 65_535, None).await?;
-    let (path, message) = (grpc::path("ListKeys"), grpc::frame_bytes(&[]));
-    for _ in 0..CALLS / CONNECTIONS {
-        let (mut sender, answer) = peer.call(&path).await?;
-        let _ = sender.send_data(message.clone(), true);
-        answer.read().await;
+async fn run(stage: &Stage) -> Result<()> {
+    let connections = (0..AT_ONCE).map(|_| connections(stage));
+    tokio::select! {
+        () = dropping(stage) => {}
+        connected = futures_util::future::try_join_all(connections) => {
+            connected?;
+            // Without dropped lines, the log was not full, and the attack shows nothing.
+            stage.broken(format!("{CONNECTIONS} connections filled no log: the attack did not happen"));
+        }
+    }
+    Ok(())
+}
+
+/// Completes a while after lines were dropped.
+async fn dropping(stage: &Stage) {
+    let mut ticks = interval(METRIC_INTERVAL);
+    loop {
+        ticks.tick().await;
+        if metric(stage.http, PROBE, DROPPED).await.is_ok_and(|dropped| dropped >= 1.0) {
+            sleep(DROPPING_TIME).await;
+            return;
+        }
+    }
+}
+
+async fn connections(stage: &Stage) -> Result<()> {
+    for _ in 0..CONNECTIONS / AT_ONCE {
+        let mut stream = connect(stage.grpc, ATTACKER).await?;
+        let _ = stream.write_all(NO_PREFACE).await;
+        // Until the server has closed the connection, and logged why.
+        let _ = stream.read(&mut [0; 64]).await;
+        stage.answers.count("closed");
     }
     Ok(())
 }
