@@ -418,10 +418,10 @@ mod tests {
         let mut small = connection().request();
         assert!(small.set(FREE_BYTES).is_ok() && small.budget.holds_nothing());
         let known = connection();
-        known.0.place.as_ref().unwrap().promote();
+        known.0.place.as_ref().unwrap().promote(|| false);
         assert_eq!(known.request().set(CHUNK * 2), Ok(()));
         // A connection whose caller authenticates meanwhile gives back what it took.
-        charges[0].budget.0.place.as_ref().unwrap().promote();
+        charges[0].budget.0.place.as_ref().unwrap().promote(|| false);
         drop(charges);
         assert_eq!((process.held(), process.0.stranger_requests.load(Ordering::Relaxed)), (0, 0));
     }
