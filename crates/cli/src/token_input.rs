@@ -17,7 +17,7 @@ pub(crate) async fn presented(place: String) -> Result<String, Error> {
     let path = PathBuf::from(&place);
     let line = tokio::task::spawn_blocking(move || {
         if place != "-" {
-            return first_line(File::open(place)?);
+            return first_line(File::open(place).map_err(explained)?);
         }
         if io::stdin().is_terminal() {
             prompt("Token: ")?;
@@ -26,6 +26,15 @@ pub(crate) async fn presented(place: String) -> Result<String, Error> {
     });
     let line = line.await.map_err(io::Error::other).and_then(|line| line);
     line.map_err(|source| Error::File { path: shortened(path), source })
+}
+
+/// Adds what the argument is. A token itself is a frequent mistake.
+fn explained(error: io::Error) -> io::Error {
+    if error.kind() != io::ErrorKind::NotFound {
+        return error;
+    }
+    let hint = "give the name of a file that contains the token, or - to read it from standard input";
+    io::Error::new(io::ErrorKind::NotFound, format!("{error}; {hint}"))
 }
 
 /// The path as it is shown in an error. A token that was typed in place of the path is not shown as a whole.
@@ -39,4 +48,19 @@ fn first_line(from: impl Read) -> io::Result<String> {
     let mut line = Vec::new();
     BufReader::new(from.take(BYTES_MAX)).read_until(b'\n', &mut line)?;
     Ok(text_file::decode(line)?.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_token_in_place_of_its_file_is_explained_and_not_repeated() {
+        let token = format!("shop_{}", "0".repeat(46));
+        let error = presented(token.clone()).await.unwrap_err();
+        let text =
+            format!("{error} {}", std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default());
+        assert!(text.contains("a file that contains the token, or - to read it from standard input"), "{text}");
+        assert!(!text.contains(&token), "{text}");
+    }
 }

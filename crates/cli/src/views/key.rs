@@ -117,7 +117,10 @@ fn expiry_tone(key: &Key, now: i64) -> Tone {
 
 fn last_used(key: &Key, now: i64) -> String {
     match &key.last_used_time {
-        Some(_) => format!("{}, {} times in total", exactly_when(key.last_used_time.as_ref(), now), key.use_count),
+        Some(_) => {
+            let times = if key.use_count == 1 { "time" } else { "times" };
+            format!("{}, {} {times} in total", exactly_when(key.last_used_time.as_ref(), now), key.use_count)
+        }
         None => "never".into(),
     }
 }
