@@ -163,6 +163,9 @@ impl CallAuthorizer {
         let limit = if is_known { &self.callers } else { &self.strangers };
         let Some(left_out) = limit.admit(boottime()) else { return };
         let left_out = (left_out > 0).then_some(left_out);
-        tracing::info!(left_out, method, ?code, reason, ?actor, peer = ?context.peer, "admin call refused");
+        // Debug output would write `Some(…)`.
+        let actor = actor.as_ref().map(Actor::as_str);
+        let peer = context.peer.map(tracing::field::display);
+        tracing::info!(left_out, method, ?code, reason, actor, peer, "admin call refused");
     }
 }

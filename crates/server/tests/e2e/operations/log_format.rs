@@ -1,9 +1,10 @@
-//! `--log-format json`: standard error has JSON lines only, also for failed starts.
+//! The lines of the log. With `--log-format json`, standard error has JSON lines only, also for failed starts.
 
+use key_authority_proto::v1::ListKeysRequest;
 use serde_json::Value;
 
 use crate::support::process::{Ended, program, run};
-use crate::support::subcommand;
+use crate::support::{Authority, eventually, on_sqlite, subcommand};
 
 /// The lines of standard error, each of which must be an object with a level, a time and a message.
 #[track_caller]
@@ -69,4 +70,19 @@ async fn a_panic_before_logs_are_set_up_is_logged_as_json() {
         messages.extend(lines(&ended).iter().map(|line| line["message"].as_str().unwrap().to_owned()));
     }
     assert!(["task panicked", "command failed"].iter().all(|message| messages.iter().any(|found| found == message)));
+}
+
+async fn a_refused_call_is_logged_with_its_actor_and_its_peer(authority: Authority) {
+    let (caller, client) = authority.new_caller(&["verify"], None).await;
+    client.list_keys(ListKeysRequest::default()).await.unwrap_err();
+    let line = eventually("the refused call is logged", async || {
+        authority.output().lines().find(|line| line.contains("admin call refused")).map(str::to_owned)
+    })
+    .await;
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&line["actor"], &line["peer"]), (&caller.id().into(), &"127.0.0.1".into()));
+}
+
+on_sqlite! {
+    a_refused_call_is_logged_with_its_actor_and_its_peer,
 }
