@@ -22,7 +22,7 @@ pub enum Client {
     Codex,
     /// VS Code, connected with a command.
     VsCode,
-    /// Cursor, connected with a link.
+    /// Cursor, connected with a link, or with settings when there is no token.
     Cursor,
     /// Claude Desktop, connected with the URL of a connector.
     ClaudeDesktop,
@@ -66,6 +66,8 @@ pub enum Form {
     },
     /// A link to open.
     Link(String),
+    /// JSON to add to the client's settings file, instead of a link that nobody could put a token into.
+    Settings(String),
     /// A URL to paste where the client asks for the server's URL.
     ConnectorUrl(String),
 }
@@ -79,6 +81,7 @@ const NOT_IN_POWERSHELL: &str =
     "PowerShell passes the URL to cmd, which interprets some of its characters: use the command for cmd";
 const NOT_ON_WINDOWS: &str = "cmd interprets some characters of the token: on Windows, add the server in the client's \
      settings, or renew the key first";
+const IN_SETTINGS: &str = "add this to the file ~/.cursor/mcp.json, with your token in place of YOUR_API_KEY";
 const TOKEN_HAS_VARIABLE: &str =
     "this client interprets ${ in the token as a variable and would send another token: renew the key first";
 
@@ -95,6 +98,7 @@ impl Instruction {
             Client::ClaudeCode => claude_code(name, url, token),
             Client::Codex => codex(name, url, token),
             Client::VsCode => vs_code(name, url, token),
+            Client::Cursor if token == PLACEHOLDER => cursor_settings(name, url),
             Client::Cursor => cursor(name, url, token),
             Client::ClaudeDesktop | Client::ChatGpt => Form::ConnectorUrl(endpoint.with_token(token)),
         };
@@ -105,6 +109,7 @@ impl Instruction {
             Some(Form::Command { cmd: None, .. }) => warnings.push(NOT_ON_WINDOWS),
             Some(Form::Command { powershell: None, .. }) => warnings.push(NOT_IN_POWERSHELL),
             Some(Form::ConnectorUrl(_)) => warnings.push(TOKEN_IN_URL),
+            Some(Form::Settings(_)) => warnings.push(IN_SETTINGS),
             Some(Form::Command { .. } | Form::Link(_)) => {}
         }
         if client == Client::Codex {
@@ -175,6 +180,12 @@ pub(super) fn vs_code(name: &str, url: &str, token: &str) -> Form {
         powershell: Some(line(Shell::PowerShell, &for_powershell)),
         cmd: Some(line(Shell::Cmd, &server)),
     }
+}
+
+/// The settings of Cursor with the placeholder. A link has its settings in base64, where nobody can replace it.
+fn cursor_settings(name: &str, url: &str) -> Form {
+    let server = serde_json::json!({ "url": url, "headers": { "Authorization": format!("Bearer {PLACEHOLDER}") } });
+    Form::Settings(format!("{:#}", serde_json::json!({ "mcpServers": { name: server } })))
 }
 
 pub(super) fn cursor(name: &str, url: &str, token: &str) -> Form {

@@ -247,3 +247,16 @@ fn a_server_name_is_valid_in_every_client() {
         assert!(ServerName::new(bad).is_err(), "{bad:?}");
     }
 }
+
+#[test]
+fn cursor_gets_settings_where_somebody_has_to_put_the_token_in() {
+    let Instruction { form: Some(Form::Settings(settings)), warning, .. } = example(Client::Cursor, URL, PLACEHOLDER)
+    else {
+        panic!("settings")
+    };
+    let settings: serde_json::Value = serde_json::from_str(&settings).unwrap();
+    let server = json!({"url": URL, "headers": {"Authorization": "Bearer YOUR_API_KEY"}});
+    assert_eq!(settings, json!({"mcpServers": {"acme": server}}));
+    assert!(warning.contains("~/.cursor/mcp.json"), "{warning}");
+    assert!(matches!(example(Client::Cursor, URL, TOKEN).form, Some(Form::Link(_))));
+}

@@ -104,6 +104,7 @@ impl fmt::Debug for ConnectInstruction {
             .field("link", &redacted(&self.link))
             .field("connector_url", &redacted(&self.connector_url))
             .field("warning", &self.warning)
+            .field("settings_json", &redacted(&self.settings_json))
             .finish()
     }
 }
@@ -170,6 +171,7 @@ mod tests {
             format!("{:?}", ConnectInstruction { cmd_command: token.clone(), ..Default::default() }),
             format!("{:?}", ConnectInstruction { link: token.clone(), ..Default::default() }),
             format!("{:?}", ConnectInstruction { connector_url: token.clone(), ..Default::default() }),
+            format!("{:?}", ConnectInstruction { settings_json: token.clone(), ..Default::default() }),
             format!("{:?}", HttpRequest { path: token.clone().into(), ..Default::default() }),
             format!("{:?}", in_headers(&token)),
             format!("{:?}", HeaderValue { value: token.clone(), ..Default::default() }),

@@ -99,6 +99,7 @@ pub(crate) fn instruction_to_proto(instruction: Instruction) -> v1::ConnectInstr
             ..common
         },
         Some(Form::Link(link)) => v1::ConnectInstruction { link, ..common },
+        Some(Form::Settings(settings_json)) => v1::ConnectInstruction { settings_json, ..common },
         Some(Form::ConnectorUrl(connector_url)) => v1::ConnectInstruction { connector_url, ..common },
         None => common,
     }

@@ -136,6 +136,7 @@ fn table(instructions: &[ConnectInstruction]) -> Table {
             ("PowerShell", &instruction.powershell_command),
             ("cmd", &instruction.cmd_command),
             ("link", &instruction.link),
+            ("settings", &instruction.settings_json),
             ("connector", &instruction.connector_url),
         ];
         // Each line is a separate row, so that it is easy to find.

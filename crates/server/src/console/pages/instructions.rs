@@ -60,6 +60,7 @@ impl InstructionView {
             ("PowerShell", "powershell", &instruction.powershell_command),
             ("Windows command prompt", "cmd", &instruction.cmd_command),
             ("Link", "link", &instruction.link),
+            ("Settings (mcp.json)", "settings", &instruction.settings_json),
             ("URL of the connector", "url", &instruction.connector_url),
         ];
         let set = texts.into_iter().filter(|(_, _, text)| !text.is_empty());

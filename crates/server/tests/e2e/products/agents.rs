@@ -17,9 +17,13 @@ async fn shown(client: &Client) -> Vec<String> {
 fn text(response: &PrepareConnectionResponse) -> String {
     let connector = &response.instructions.last().expect("a connector").connector_url;
     let text = connector.strip_prefix("https://mcp.example.com/mcp?api_key=").unwrap().to_owned();
+    let placeholder = &response.placeholder;
     let has_it = |response: &ConnectInstruction| {
         let commands = [&response.posix_command, &response.powershell_command, &response.cmd_command];
         match response.client() {
+            ConnectClient::Cursor if text == *placeholder => {
+                response.link.is_empty() && response.settings_json.contains(&text)
+            }
             ConnectClient::Cursor => response.link.starts_with("cursor://"),
             ConnectClient::ClaudeDesktop | ConnectClient::Chatgpt => response.connector_url.ends_with(&text),
             _ => commands.iter().all(|command| command.contains(&text)),
