@@ -4,9 +4,11 @@ use askama::Template;
 use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
+use key_authority_proto::v1::Propagation;
 
 use super::failure::Failure;
-use super::notice::Notice;
+use super::notice::{self, Notice};
+use super::show;
 use super::visit::Visit;
 use crate::rpc::errors::RpcError;
 
@@ -48,20 +50,35 @@ pub(super) fn redirect_with(visit: &Visit, to: &str, notice: &Notice) -> Answer 
 }
 
 /// Ends a change: redirects to a page that says what it did, also if not every replica has confirmed it yet.
-pub(super) fn finish(
-    visit: &Visit,
-    to: &str,
-    what: &str,
-    outcome: Result<Option<key_authority_proto::v1::Propagation>, Failure>,
-) -> Answer {
+pub(super) fn finish(visit: &Visit, to: &str, what: &str, outcome: Result<Option<Propagation>, Failure>) -> Answer {
     let notice = match outcome {
-        Ok(propagation) => Notice::done(what, propagation.as_ref()),
-        Err(failure) => match Notice::pending(what, &failure) {
+        Ok(Some(propagation)) => Notice::plain(&format!("{what} {}", enforced(visit, &propagation))),
+        Ok(None) => Notice::done(what, None),
+        Err(failure) => match pending(visit, what, &failure) {
             Some(notice) => notice,
             None => return Err(failure),
         },
     };
     redirect_with(visit, to, &notice)
+}
+
+/// Returns the line about the enforcement of a change. Users of a product know nothing of replicas.
+pub(super) fn enforced(visit: &Visit, propagation: &Propagation) -> String {
+    match visit.session.portal() {
+        Some(_) => "It is in force everywhere.".to_owned(),
+        None => notice::enforced(propagation),
+    }
+}
+
+/// Returns the notice of a change that is committed, but not confirmed; `None` for any other failure.
+pub(super) fn pending(visit: &Visit, what: &str, failure: &Failure) -> Option<Notice> {
+    let notice = Notice::pending(what, failure)?;
+    if visit.session.portal().is_none() {
+        return Some(notice);
+    }
+    let from = failure.metadata("safe_after").map(show::exact_of_text).unwrap_or_default();
+    let text = format!("{what} The change is saved. It is in force everywhere from {from} on, and maybe earlier.");
+    Some(Notice { text, ..notice })
 }
 
 /// Returns `to` if it is a path of the console, otherwise the first page.

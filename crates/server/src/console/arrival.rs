@@ -104,8 +104,9 @@ pub(super) async fn checked_form(
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
     let refused = || {
         Failure::not_permitted(
-            "This form does not belong to your session, so nothing was changed. Open the page again, and repeat the \
-             change there.",
+            "This form does not belong to your session, so nothing was changed. Maybe somebody else has signed in, or \
+             opened their keys, in this browser since you opened the page. Open the page again, and repeat the change \
+             there.",
         )
     };
     if !is_same_origin(&parts.headers, authority) {

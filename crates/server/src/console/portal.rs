@@ -220,7 +220,7 @@ pub(super) async fn left() -> Response {
 
 /// The page for a session that has ended. It has ended for good, so the browser forgets it.
 pub(super) fn ended(is_secure: bool) -> Response {
-    let message = "Your session has ended. What you did before is saved. To continue, go back to the page that led you \
+    let message = "Your session has ended. What you did before is saved; what you had typed into a form but not sent is not. To continue, go back to the page that led you \
                    here, and open your keys from there again.";
     let mut response = left_page(StatusCode::FORBIDDEN, "Your session has ended", message);
     response.headers_mut().append(header::SET_COOKIE, session::removal(is_secure));

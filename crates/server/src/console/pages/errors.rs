@@ -9,10 +9,9 @@ use axum::response::Response;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use tonic::Code;
 
-use crate::console::answer::{Answer, page_with};
+use crate::console::answer::{Answer, page_with, pending};
 use crate::console::failure::Failure;
 use crate::console::frame::Frame;
-use crate::console::notice::Notice;
 use crate::console::visit::Visit;
 
 /// A header that makes the browser load a page again by itself, without a script.
@@ -50,12 +49,26 @@ pub(in crate::console) fn page(visit: &Visit, failure: &Failure) -> Response {
     let is_form = visit.method == Method::POST;
     let is_repeatable = failure.is_outage() && is_form;
     let fields = visit.fields.pairs().filter(|(name, _)| *name != "form_token");
-    let (title, mut advice) = words(failure);
-    if failure.code == Code::NotFound && visit.session.portal().is_some() {
-        advice = "It may have been deleted.";
+    let (mut title, mut advice) = words(failure);
+    let mut message = failure.sentence();
+    if visit.session.portal().is_some() {
+        // Words about callers, their keys and replicas are for operators.
+        match failure.code {
+            Code::Unavailable => title = "This cannot be answered right now",
+            Code::DeadlineExceeded if failure.pending_revision().is_some() => title = "Not in force everywhere yet",
+            _ => {}
+        }
+        if failure.code == Code::NotFound {
+            advice = "It may have been deleted.";
+        }
+        match failure.reason.as_str() {
+            "KEY_NOT_FOUND" => "There is no such key.".clone_into(&mut message),
+            "ACCOUNT_NOT_FOUND" => "There is no such page.".clone_into(&mut message),
+            _ => {}
+        }
     }
     let mut frame = Frame::new(visit, title);
-    frame.notice = if is_form { Notice::pending("", failure).or(frame.notice) } else { frame.notice };
+    frame.notice = if is_form { pending(visit, "", failure).or(frame.notice) } else { frame.notice };
     let path = visit.path.split('?').next().unwrap_or_default().to_owned();
     if frame.notice.as_ref().is_some_and(|notice| notice.pending.is_some()) {
         "/console/".clone_into(&mut frame.path);
@@ -64,7 +77,7 @@ pub(in crate::console) fn page(visit: &Visit, failure: &Failure) -> Response {
         failure,
         &ErrorPage {
             frame,
-            message: failure.sentence(),
+            message,
             advice,
             is_retried: failure.is_outage() && !is_form,
             path: if is_repeatable { path } else { String::new() },

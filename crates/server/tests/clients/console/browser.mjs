@@ -107,7 +107,7 @@ export async function enterPortal(page, url) {
 
 /** Fails unless the page says that every replica enforces the change. */
 export async function enforced(page) {
-  await page.getByText(/Enforced by (\d+) of \1 replicas? after/).first().waitFor();
+  await page.getByText(/Enforced by (\d+) of \1 replicas? after|It is in force everywhere\./).first().waitFor();
 }
 
 /** Creates a key on its form, and returns its token. */
