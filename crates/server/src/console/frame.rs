@@ -58,6 +58,11 @@ impl Frame {
         }
     }
 
+    /// Whether the visitor is signed in with this key.
+    pub(super) fn is_signed_in_with(&self, key: &str) -> bool {
+        self.subject.is_empty() && !self.who.is_empty() && self.who == key
+    }
+
     /// The frame of a page for somebody who is not signed in.
     pub(super) fn of_nobody(session: Option<&Session>, title: impl Into<String>) -> Self {
         Self {

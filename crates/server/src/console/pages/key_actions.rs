@@ -38,9 +38,25 @@ fn back(visit: &Visit, key: &str) -> String {
     if back.is_empty() { show::path(&["keys", key]) } else { local(back).to_owned() }
 }
 
+/// Asks before somebody disables the key that the session needs.
+#[derive(Template)]
+#[template(path = "console/disable_own.html")]
+struct DisableOwnPage {
+    frame: Frame,
+    key: KeyView,
+    request_id: String,
+    back: String,
+}
+
 /// `POST /console/keys/{key}/disable`
 pub(in crate::console) async fn disable(Extension(visit): Extension<Arc<Visit>>, Path(id): Path<String>) -> Answer {
     check(&visit, Ability::Disable)?;
+    let frame = Frame::new(&visit, "Disable your own key");
+    if frame.is_signed_in_with(&id) && visit.fields.get("own") != "yes" {
+        let key = KeyView::new(&visit.key(&id).await?, visit.now);
+        let page = DisableOwnPage { frame, request_id: request_id()?, back: back(&visit, &id), key };
+        return page_with(StatusCode::CONFLICT, &page);
+    }
     let request_id = visit.fields.get("request_id").to_owned();
     let request = DisableKeyRequest { key_id: id.clone(), request_id };
     let done = visit.ask(visit.admin().disable_key(visit.request(request))).await;

@@ -82,6 +82,42 @@ async fn a_revoked_caller_is_signed_out_at_once(authority: Authority) {
     assert!(keys.unwrap().keys.is_empty(), "nothing was created");
 }
 
+async fn the_own_key_is_disabled_on_purpose_only(authority: Authority) {
+    let root = authority.client();
+    let (caller, _) = authority.new_caller(&["accounts.read", "keys.read", "keys.write"], None).await;
+    let mut visitor = Visitor::signed_in(&authority, &caller.token).await;
+    let (list, page) = ("/console/accounts/system", format!("/console/keys/{}", caller.id()));
+    let disable = format!("{page}/disable");
+    for from in [list, &page] {
+        visitor.open(from).await;
+        visitor.submit(&disable, &[]).await;
+        assert_eq!(visitor.status, 409);
+        visitor.sees("You are signed in with this key.");
+        visitor.sees("key-authority bootstrap");
+        assert_eq!(root.key(&caller.id()).await.state(), KeyState::Active);
+    }
+    visitor.open(&page).await;
+    visitor.sees("Revoking it signs you out at once");
+    visitor.sees("renewing it signs you out");
+    visitor.open(&format!("{page}/delete")).await;
+    visitor.sees("Deleting it signs you out at once");
+    visitor.open(list).await;
+    visitor.submit(&disable, &[]).await;
+    visitor.submit(&disable, &[]).await;
+    assert_eq!(root.key(&caller.id()).await.state(), KeyState::Disabled);
+    // The way out stands where the visitor lands.
+    visitor.sees("Your session has ended, because its key is not valid any more.");
+    visitor.sees("<code>key-authority bootstrap</code>");
+    // Another key is no question.
+    let other = authority.new_caller(&["verify"], None).await.0;
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    let page = format!("/console/keys/{}", other.id());
+    visitor.open(&page).await;
+    visitor.does_not_see("You are signed in with this key.");
+    visitor.submit(&format!("{page}/disable"), &[]).await;
+    visitor.sees("is disabled. Enforced by");
+}
+
 async fn signing_out_ends_the_session_also_for_a_copied_cookie(authority: Authority) {
     let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
     let mut thief = Visitor::new(&authority);
@@ -190,6 +226,7 @@ async fn the_start_prints_where_the_console_is(authority: Authority) {
 }
 
 on_sqlite! {
+    the_own_key_is_disabled_on_purpose_only,
     a_page_asks_to_sign_in_and_leads_back,
     a_session_is_a_sealed_cookie_and_never_the_token,
     only_tokens_of_callers_sign_in_and_failures_are_bounded,
