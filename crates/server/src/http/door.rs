@@ -11,7 +11,7 @@ use axum::response::Response;
 use axum::routing::future::RouteFuture;
 use axum::routing::{any, get, post};
 use axum::{Extension, Router};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::service::Service;
@@ -79,7 +79,7 @@ impl Door {
             .route("/forward-auth", any(forward_auth))
             .with_state(Arc::clone(&shared))
             .route("/openapi.json", get(async move || openapi::reply(document.clone())))
-            .merge(console.unwrap_or_default())
+            .merge(console.map(|console| console.route("/", any(root))).unwrap_or_default())
             .layer(from_fn_with_state(shared, limit))
             .merge(connect::routes(Arc::new(api)))
             .fallback(not_found)
@@ -112,6 +112,22 @@ impl Service<Request<Incoming>> for DoorService {
         request.extensions_mut().insert(self.session.clone());
         tower::Service::call(&mut self.router.clone(), request)
     }
+}
+
+/// `/`: leads people to the console. A program gets what every other unknown path gets.
+async fn root(request: Request) -> Response {
+    let accepts_pages = request
+        .headers()
+        .get_all(header::ACCEPT)
+        .iter()
+        .any(|accepted| accepted.to_str().is_ok_and(|accepted| accepted.contains("text/html")));
+    if !accepts_pages || !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return not_found().await;
+    }
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    response.headers_mut().insert(header::LOCATION, HeaderValue::from_static("/console/"));
+    response
 }
 
 /// Returns the route of a request.

@@ -118,6 +118,15 @@ async fn the_own_key_is_disabled_on_purpose_only(authority: Authority) {
     visitor.sees("is disabled. Enforced by");
 }
 
+async fn the_root_of_the_address_leads_people_to_the_console(authority: Authority) {
+    let ask = async |accept| send(authority.api(), request("GET", "/", &[("accept", accept)], "")).await;
+    let answer = ask("text/html,application/xhtml+xml;q=0.9,*/*;q=0.8").await;
+    assert_eq!((answer.status, answer.header("location")), (303, Some("/console/")));
+    for accept in ["*/*", "application/json"] {
+        assert_eq!(ask(accept).await.json()["code"].as_str(), Some("not_found"), "{accept}");
+    }
+}
+
 async fn signing_out_ends_the_session_also_for_a_copied_cookie(authority: Authority) {
     let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
     let mut thief = Visitor::new(&authority);
@@ -212,8 +221,10 @@ async fn a_link_on_another_site_does_not_lose_the_session(authority: Authority) 
 
 async fn the_console_can_be_left_out(database: Database) {
     let authority = Setup::on(database).flags(["--no-console"]).start().await;
-    let answer = send(authority.api(), request("GET", "/console/", &[], "")).await;
-    assert_eq!((answer.status, answer.json()["code"].as_str()), (404, Some("not_found")));
+    for path in ["/console/", "/"] {
+        let answer = send(authority.api(), request("GET", path, &[("accept", "text/html")], "")).await;
+        assert_eq!((answer.status, answer.json()["code"].as_str()), (404, Some("not_found")));
+    }
     assert!(!authority.output().contains("console"), "{}", authority.output());
 }
 
@@ -227,6 +238,7 @@ async fn the_start_prints_where_the_console_is(authority: Authority) {
 
 on_sqlite! {
     the_own_key_is_disabled_on_purpose_only,
+    the_root_of_the_address_leads_people_to_the_console,
     a_page_asks_to_sign_in_and_leads_back,
     a_session_is_a_sealed_cookie_and_never_the_token,
     only_tokens_of_callers_sign_in_and_failures_are_bounded,
