@@ -15,7 +15,7 @@ use key_authority_proto::v1::{Account, CreateKeyRequest, Key, ProjectAccess, Pro
 use super::accounts::{Room, room};
 use super::created::{self, Issued};
 use super::expiry::ExpiryMenu;
-use super::key_form::{KeyForm, offered_projects, policy, typed_labels, typed_projects};
+use super::key_form::{KeyForm, SYSTEM, offered_projects, policy, typed_labels, typed_projects, typed_scopes};
 use crate::console::answer::{Answer, page_with};
 use crate::console::failure::Failure;
 use crate::console::frame::Frame;
@@ -60,7 +60,7 @@ fn check_may_create(visit: &Visit) -> Result<(), Failure> {
 
 /// Returns the projects of a form that nobody has filled in.
 fn first_projects(account: &Account) -> ProjectAccess {
-    let all = policy(account).project_rule() != ProjectRule::Chosen && account.id != "system";
+    let all = policy(account).project_rule() != ProjectRule::Chosen && account.id != SYSTEM;
     ProjectAccess { all, only: Vec::new() }
 }
 
@@ -98,7 +98,7 @@ pub(in crate::console) async fn submit(Extension(visit): Extension<Arc<Visit>>, 
         account: account.id.clone(),
         display_name: typed.get("name").trim().to_owned(),
         description: typed.get("description").to_owned(),
-        scopes: typed.lines("scopes"),
+        scopes: typed_scopes(typed),
         projects: typed_projects(typed),
         labels: labels.clone().unwrap_or_default(),
         allowed_networks: typed.lines("networks"),
@@ -145,7 +145,7 @@ async fn check_rest(visit: &Visit, account: &Account) -> Option<Failure> {
         key_id: "!".to_owned(),
         display_name: typed.get("name").trim().to_owned(),
         description: typed.get("description").to_owned(),
-        scopes: typed.lines("scopes"),
+        scopes: typed_scopes(typed),
         projects: typed_projects(typed),
         allowed_networks: typed.lines("networks"),
         ..Default::default()

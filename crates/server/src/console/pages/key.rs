@@ -13,7 +13,9 @@ use prost_types::FieldMask;
 
 use super::create::request_id;
 use super::events::{Trail, trail};
-use super::key_form::{Field, KeyForm, offered_projects, policy_of, typed_labels, typed_projects};
+use super::key_form::{
+    Field, KeyForm, SYSTEM, offered_projects, policy_of, typed_labels, typed_projects, typed_scopes,
+};
 use super::key_view::KeyView;
 use super::overlap::{OverlapChoice, overlaps};
 use crate::console::answer::{Answer, finish, page_with, redirect, redirect_with};
@@ -106,7 +108,7 @@ pub(super) async fn page_of(
             frame: Frame::new(visit, &view.name),
             account_href: show::path(&["accounts", &key.account]),
             audit_href: format!("/console/audit?{}", query([("key", key.id.as_str())])),
-            caller_href: if key.account == "system" {
+            caller_href: if key.account == SYSTEM {
                 format!("/console/audit?{}", query([("actor", key.id.as_str())]))
             } else {
                 String::new()
@@ -146,7 +148,7 @@ pub(in crate::console) async fn save(Extension(visit): Extension<Arc<Visit>>, Pa
         id: current.id.clone(),
         display_name: typed.get("name").trim().to_owned(),
         description: typed.get("description").to_owned(),
-        scopes: typed.lines("scopes"),
+        scopes: typed_scopes(typed),
         projects: typed_projects(typed).or_else(|| current.projects.clone()),
         labels: labels.clone().unwrap_or_else(|_| current.labels.clone()),
         allowed_networks: typed.lines("networks"),
@@ -236,10 +238,15 @@ async fn conflict(visit: &Visit, current: &Key, policy: &KeyPolicy) -> Answer {
         let all = if form.projects.is_all { "all" } else { "" };
         [all].into_iter().chain(chosen).filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n")
     };
+    let scopes = |form: &KeyForm| {
+        let chosen = form.permissions.iter().filter(|choice| choice.is_chosen).map(|choice| choice.name);
+        let chosen = chosen.collect::<Vec<_>>().join("\n");
+        if chosen.is_empty() { form.scopes.value.clone() } else { chosen }
+    };
     let pairs = [
         ("Name", theirs.name.value.clone(), yours.name.value.clone()),
         ("Description", theirs.description.value.clone(), yours.description.value.clone()),
-        ("Scopes", theirs.scopes.value.clone(), yours.scopes.value.clone()),
+        ("Scopes", scopes(&theirs), scopes(&yours)),
         ("Projects", projects(&theirs), projects(&yours)),
         ("Networks", theirs.networks.value.clone(), yours.networks.value.clone()),
         ("Labels", theirs.labels.value.clone(), yours.labels.value.clone()),

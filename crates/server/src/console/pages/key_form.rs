@@ -6,7 +6,9 @@ use key_authority_domain::access::{NETWORKS_MAX, PROJECTS_MAX, SCOPES_MAX};
 use key_authority_domain::account::{self, NamePattern};
 use key_authority_domain::permission::Permission;
 use key_authority_proto::v1::key_authority_server::KeyAuthority as _;
-use key_authority_proto::v1::{Account, Key, KeyPolicy, ListKeysRequest, ProjectAccess, ProjectRule};
+use key_authority_proto::v1::{
+    Account, Key, KeyPolicy, ListAccountsRequest, ListKeysRequest, ProjectAccess, ProjectRule,
+};
 
 use super::expiry::ExpiryMenu;
 use crate::console::failure::{Failure, sentence};
@@ -16,8 +18,52 @@ use crate::console::visit::Visit;
 
 /// The number of keys whose projects are offered.
 const OFFERED_KEYS: i32 = 200;
+/// The number of accounts that are offered.
+const OFFERED_ACCOUNTS: i32 = 100;
 /// The maximum number of projects that are offered.
 const OFFERED_PROJECTS: usize = 100;
+
+/// The account of callers.
+pub(super) const SYSTEM: &str = "system";
+
+/// A permission that a caller can have.
+pub(super) struct PermissionChoice {
+    pub(super) name: &'static str,
+    pub(super) meaning: &'static str,
+    pub(super) is_chosen: bool,
+}
+
+/// Returns the choice of permissions.
+fn permissions(chosen: &[String]) -> Vec<PermissionChoice> {
+    let choice = |permission: Permission| PermissionChoice {
+        name: permission.as_str(),
+        meaning: meaning(permission),
+        is_chosen: chosen.iter().any(|scope| scope == permission.as_str()),
+    };
+    Permission::ALL.map(choice).into()
+}
+
+const fn meaning(permission: Permission) -> &'static str {
+    match permission {
+        Permission::Verify => "verify tokens",
+        Permission::KeysRead => "read keys",
+        Permission::KeysWrite => "create, change, disable, renew, revoke and delete keys",
+        Permission::KeysRevoke => "revoke keys, and nothing else with them",
+        Permission::TokensReveal => "show stored tokens",
+        Permission::AccountsRead => "read accounts",
+        Permission::AccountsWrite => "create, change, suspend and delete accounts",
+        Permission::AuditRead => "read the audit log",
+        Permission::PortalWrite => "open the pages of an account for users of a product",
+        Permission::Operate => "read the state of the authority and its replicas",
+    }
+}
+
+/// Returns the scopes of a form: from lines, and from checkboxes.
+pub(super) fn typed_scopes(typed: &Fields) -> Vec<String> {
+    let mut scopes = typed.lines("scopes");
+    scopes.extend(typed.all("scope").map(str::to_owned));
+    scopes
+}
 
 /// A field.
 #[derive(Default)]
@@ -76,6 +122,8 @@ pub(super) struct KeyForm {
     pub(super) pattern_rule: String,
     pub(super) description: Field,
     pub(super) scopes: Field,
+    /// Of a caller: the permissions to choose from, instead of the lines of `scopes`.
+    pub(super) permissions: Vec<PermissionChoice>,
     pub(super) networks: Field,
     pub(super) labels: Field,
     pub(super) projects: Projects,
@@ -89,7 +137,7 @@ impl KeyForm {
         let labels: BTreeMap<_, _> = key.labels.iter().collect();
         let labels: Vec<_> = labels.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
         let access = key.projects.clone().unwrap_or_default();
-        let is_system = key.account == "system";
+        let is_system = key.account == SYSTEM;
         let mut form = Self {
             name: Field::new(&key.display_name, name_rule(policy)),
             pattern: policy.display_name_pattern.clone(),
@@ -101,6 +149,7 @@ impl KeyForm {
                 format!("One in each line, such as 192.0.2.0/24; at most {NETWORKS_MAX}. Empty: anywhere."),
             ),
             labels: Field::new(labels.join("\n"), "One in each line: name=value; at most 64."),
+            permissions: if is_system { permissions(&key.scopes) } else { Vec::new() },
             ..Self::default()
         };
         form.projects = projects(access, policy, offered, if is_system { "account" } else { "project" });
@@ -118,6 +167,9 @@ impl KeyForm {
             ("labels", &mut form.labels),
         ] {
             typed.get(name).clone_into(&mut field.value);
+        }
+        if !form.permissions.is_empty() {
+            form.permissions = permissions(&typed_scopes(typed));
         }
         let access = typed_projects(typed).unwrap_or_default();
         form.projects = projects(access, policy, offered, form.projects.noun);
@@ -239,7 +291,7 @@ fn pattern_rule(pattern: &str) -> String {
 
 fn scope_rule(is_system: bool) -> String {
     if is_system {
-        return "The permissions of the caller, one in each line, such as keys.read.".to_owned();
+        return "A caller has at most the permissions of the key that you are signed in with.".to_owned();
     }
     format!("What the holder may do, one in each line; at most {SCOPES_MAX}.")
 }
@@ -304,12 +356,23 @@ pub(super) fn typed_labels(typed: &Fields) -> Result<BTreeMap<String, String>, S
     if errors.is_empty() { Ok(labels) } else { Err(errors.join(" ")) }
 }
 
-/// Returns the projects that other keys of the account have, to choose from. A visitor who may not list keys gets none.
+/// Returns the projects that other keys of the account have, to choose from; for callers, the first accounts as well. A
+/// visitor who may not list them gets none.
 pub(super) async fn offered_projects(visit: &Visit, account: &str) -> BTreeSet<String> {
+    let mut offered = projects_of_keys(visit, account).await;
+    if account == SYSTEM {
+        let request = ListAccountsRequest { page_size: OFFERED_ACCOUNTS, ..Default::default() };
+        let listed = visit.ask(visit.admin().list_accounts(visit.request(request))).await;
+        offered.extend(listed.map(|listed| listed.accounts).unwrap_or_default().into_iter().map(|account| account.id));
+    }
+    offered.into_iter().take(OFFERED_PROJECTS).collect()
+}
+
+async fn projects_of_keys(visit: &Visit, account: &str) -> BTreeSet<String> {
     let request = ListKeysRequest { account: account.to_owned(), page_size: OFFERED_KEYS, ..Default::default() };
     let Ok(listed) = visit.ask(visit.admin().list_keys(visit.request(request))).await else { return BTreeSet::new() };
     let projects = listed.keys.into_iter().filter_map(|key| key.projects).flat_map(|projects| projects.only);
-    projects.collect::<BTreeSet<_>>().into_iter().take(OFFERED_PROJECTS).collect()
+    projects.collect()
 }
 
 /// Returns the policy of an account.

@@ -286,7 +286,37 @@ async fn clients_are_connected_with_what_the_page_knows(authority: Authority) {
     visitor.sees(&format!("Bearer {token}"));
 }
 
+async fn a_caller_gets_permissions_and_accounts_by_checkboxes(authority: Authority) {
+    let root = authority.client();
+    root.new_account("acme", KeyPolicy::default()).await;
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    let action = "/console/accounts/system/create";
+    visitor.open(action).await;
+    visitor.sees("name=\"scope\" value=\"portal.write\"");
+    visitor.sees("name=\"project\" value=\"acme\"");
+    let covered = ("project_access", "only");
+    let chosen = [("name", "backend"), ("scope", "keys.read"), ("scope", "portal.write"), ("project", "acme"), covered];
+    visitor.submit(action, &[&chosen[..], &[("labels", "wrong")]].concat()).await;
+    visitor.sees("Line 1: write name=value.");
+    visitor.sees("value=\"portal.write\" checked");
+    visitor.does_not_see("value=\"operate\" checked");
+    visitor.submit(action, &[&chosen[..], &[("labels", "")]].concat()).await;
+    visitor.sees("<h1>Key created</h1>");
+    let key = keys_of(&root, "system").await.into_iter().find(|key| key.display_name == "backend").unwrap();
+    assert_eq!(key.scopes, ["keys.read", "portal.write"]);
+    assert_eq!(key.projects.clone().unwrap().only, ["acme"]);
+    // Saving the page without a change changes nothing.
+    let page = format!("/console/keys/{}", key.id);
+    visitor.open(&page).await;
+    visitor.submit(&page, &[covered]).await;
+    visitor.sees("Nothing was changed");
+    visitor.submit(&page, &[("scope", "keys.read"), covered]).await;
+    visitor.sees("Saved. Enforced by");
+    assert_eq!(root.key(&key.id).await.scopes, ["keys.read"]);
+}
+
 on_sqlite! {
+    a_caller_gets_permissions_and_accounts_by_checkboxes,
     a_key_is_created_shown_once_and_revoked,
     all_errors_are_shown_at_once_and_nothing_typed_is_lost,
     the_second_of_two_editors_sees_what_changed,
