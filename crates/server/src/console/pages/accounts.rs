@@ -90,7 +90,7 @@ pub(in crate::console) async fn list(Extension(visit): Extension<Arc<Visit>>) ->
             href: show::path(&["accounts", &account.id]),
             name: account.display_name.clone(),
             is_suspended: account.state() == AccountState::Suspended,
-            room: room(&visit, account).await?.text,
+            room: room(&visit, account).await.map(|room| format!("{}{}", room.text, room.note))?,
             created: When::of(account.create_time.as_ref(), visit.now),
         });
     }
@@ -115,6 +115,8 @@ fn matches(account: &Account, search: &str) -> bool {
 pub(super) struct Room {
     /// For the page: "3 of 10 active keys".
     pub(super) text: String,
+    /// Which keys count, where the text does not say it.
+    pub(super) note: &'static str,
     pub(super) is_full: bool,
     /// Whether only active keys count.
     pub(super) counts_active: bool,
@@ -125,12 +127,13 @@ pub(super) async fn room(visit: &Visit, account: &Account) -> Result<Room, Failu
     let policy = policy(account);
     let counts_active = policy.counted_states() == CountedStates::Active;
     let keys = if counts_active { "active keys" } else { "keys" };
+    let note = if counts_active { "" } else { ", revoked and expired ones included" };
     let max = policy.max_keys;
     if max == 0 {
-        return Ok(Room { text: "No limit on keys".to_owned(), is_full: false, counts_active });
+        return Ok(Room { text: "No limit on keys".to_owned(), note: "", is_full: false, counts_active });
     }
     if max > COUNTED_MAX || !visit.has(Permission::KeysRead) {
-        return Ok(Room { text: format!("up to {} {keys}", show::count(max)), is_full: false, counts_active });
+        return Ok(Room { text: format!("up to {} {keys}", show::count(max)), note, is_full: false, counts_active });
     }
     let states = if counts_active { vec![KeyState::Active.into()] } else { Vec::new() };
     let page_size = i32::try_from(max).unwrap_or(1);
@@ -140,5 +143,5 @@ pub(super) async fn room(visit: &Visit, account: &Account) -> Result<Room, Failu
     // A policy may be set below what an account has.
     let more = if listed.next_page_token.is_empty() { "" } else { "more than " };
     let text = format!("{more}{} of {} {keys}", show::count(used), show::count(max));
-    Ok(Room { text, is_full: used >= u64::from(max), counts_active })
+    Ok(Room { text, note, is_full: used >= u64::from(max), counts_active })
 }

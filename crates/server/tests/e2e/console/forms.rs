@@ -315,7 +315,30 @@ async fn a_caller_gets_permissions_and_accounts_by_checkboxes(authority: Authori
     assert_eq!(root.key(&key.id).await.scopes, ["keys.read"]);
 }
 
+async fn a_revoked_key_has_no_expiry_and_a_limit_says_what_counts(authority: Authority) {
+    let root = authority.client();
+    let policy = KeyPolicy { max_keys: 10, counted_states: CountedStates::All.into(), ..KeyPolicy::default() };
+    root.new_account("acme", policy).await;
+    let expiry = Some(create_key_request::Expiry::Lifetime(seconds(30 * 86_400).unwrap()));
+    let key = root.new_key(CreateKeyRequest { expiry, ..key_for("acme") }).await;
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    let (list, page) = ("/console/accounts/acme", format!("/console/keys/{}", key.id()));
+    visitor.open(list).await;
+    visitor.sees("in 30 days");
+    root.revoke_key(RevokeKeyRequest { key_id: key.id(), ..Default::default() }).await.unwrap();
+    for page in [list, &page, "/console/keys"] {
+        visitor.open(page).await;
+        visitor.sees("Revoked");
+        visitor.does_not_see("in 30 days");
+    }
+    for page in [list, "/console/accounts"] {
+        visitor.open(page).await;
+        visitor.sees("1 of 10 keys, revoked and expired ones included");
+    }
+}
+
 on_sqlite! {
+    a_revoked_key_has_no_expiry_and_a_limit_says_what_counts,
     a_caller_gets_permissions_and_accounts_by_checkboxes,
     a_key_is_created_shown_once_and_revoked,
     all_errors_are_shown_at_once_and_nothing_typed_is_lost,
