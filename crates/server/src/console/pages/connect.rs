@@ -10,17 +10,19 @@ use http::StatusCode;
 use key_authority_mcp_connect::{Endpoint, Instruction, ServerName};
 use key_authority_proto::v1::key_authority_server::KeyAuthority as _;
 use key_authority_proto::v1::{
-    Account, KeyState, ListKeysRequest, PrepareConnectionRequest, PrepareConnectionResponse, TokenSource,
+    Account, CreateKeyRequest, KeyState, ListKeysRequest, PrepareConnectionRequest, PrepareConnectionResponse,
+    TokenSource,
 };
 
 use super::create::request_id;
+use super::created::TokenCard;
+use super::expiry::ExpiryMenu;
 use super::instructions::{ClientChoice, InstructionView, chosen_client, client_choices};
-use super::key_form::Field;
+use super::key_form::{Field, SYSTEM, policy};
 use super::key_view::KeyView;
-use crate::console::answer::{Answer, page_with, redirect};
+use crate::console::answer::{Answer, enforced, page_with, redirect};
 use crate::console::failure::{Failure, sentence};
 use crate::console::frame::Frame;
-use crate::console::notice::enforced;
 use crate::console::show;
 use crate::console::visit::{Ability, Visit};
 use crate::wire::connect::{client_of_proto, instruction_to_proto};
@@ -42,12 +44,16 @@ struct ConnectPage {
     /// The active keys, the newest first.
     keys: Vec<KeyView>,
     chosen: String,
+    /// When a key expires that is created here; empty if somebody has to choose that.
+    expires: String,
     server_name: Field,
     server_url: Field,
     errors: Vec<String>,
     request_id: String,
     /// The new token that the instructions contain, where the page has one.
     token: String,
+    /// The key that this form has just created.
+    card: Option<TokenCard>,
     instructions: Vec<InstructionView>,
     /// What the instructions contain.
     source: String,
@@ -74,6 +80,7 @@ impl ConnectPage {
             clients: client_choices(typed.get("client")),
             keys: listed.keys.iter().map(|key| KeyView::new(key, visit.now)).collect(),
             chosen: typed.get("key").to_owned(),
+            expires: ExpiryMenu::unchosen(&policy(account)).unwrap_or_default(),
             server_name: Field::new(
                 typed.get("server_name"),
                 "What the client calls the server: letters, digits, - and _, such as my-server.",
@@ -82,15 +89,50 @@ impl ConnectPage {
             errors: Vec::new(),
             request_id: request_id()?,
             token: String::new(),
+            card: None,
             instructions: Vec::new(),
             source: String::new(),
         })
     }
 
+    /// Whether there is a key to connect with, or one can be created here.
+    const fn has_form(&self) -> bool {
+        let may_create_here = self.may_create && !self.expires.is_empty();
+        may_create_here || !self.keys.is_empty() || !self.token.is_empty()
+    }
+
+    /// Shows the instructions for the chosen client with the token of the page.
+    fn instruct(&mut self, visit: &Visit) {
+        let typed = &visit.fields;
+        let name = ServerName::new(typed.get("server_name").trim());
+        let url = Endpoint::new(typed.get("server_url").trim());
+        if let Err(error) = &name {
+            self.add("server_name", error.as_str());
+        }
+        if let Err(error) = &url {
+            self.add("url", error.as_str());
+        }
+        if let (Ok(name), Ok(url), Some(client)) = (name, url, client_of_proto(chosen_client(typed.get("client")))) {
+            let instruction = instruction_to_proto(Instruction::new(client, &name, &url, &self.token));
+            self.instructions = vec![InstructionView::new(&instruction)];
+        }
+    }
+
+    /// Attributes the errors of a failed call.
+    fn place(&mut self, failure: &Failure) {
+        for (field, rule) in &failure.violations {
+            self.add(field, rule);
+        }
+        if failure.violations.is_empty() {
+            self.errors.push(failure.sentence());
+        }
+    }
+
     /// Attributes an error to a field, by the name that the API has for it.
     fn add(&mut self, field: &str, rule: &str) {
         let field = match field {
-            "server_name" => &mut self.server_name,
+            // A new key is named after the server.
+            "server_name" | "display_name" => &mut self.server_name,
             "url" => &mut self.server_url,
             _ => {
                 self.errors.push(sentence(rule));
@@ -110,27 +152,41 @@ impl ConnectPage {
     }
 }
 
+/// Reads the account, unless its keys are for callers of this authority: nobody should give such a token to a server of
+/// somebody else.
+async fn connectable(visit: &Visit, account: &str) -> Result<Account, Failure> {
+    if account == SYSTEM {
+        let message = "The keys of account system are for callers of this authority. Connect an AI agent with a key of \
+                       another account.";
+        return Err(Failure::not_permitted(message));
+    }
+    visit.account(account).await
+}
+
 /// `GET /console/accounts/{account}/connect`
 pub(in crate::console) async fn form(Extension(visit): Extension<Arc<Visit>>, Path(account): Path<String>) -> Answer {
-    let account = visit.account(&account).await?;
+    let account = connectable(&visit, &account).await?;
     ConnectPage::new(&visit, &account).await?.answer()
 }
 
 /// `POST /console/accounts/{account}/connect`
 pub(in crate::console) async fn submit(Extension(visit): Extension<Arc<Visit>>, Path(account): Path<String>) -> Answer {
-    let account = visit.account(&account).await?;
+    let account = connectable(&visit, &account).await?;
     let typed = &visit.fields;
+    // A key is created by a call of its own, whose response has the token by itself.
     let request = PrepareConnectionRequest {
         account: account.id.clone(),
         client: chosen_client(typed.get("client")).into(),
         server_name: typed.get("server_name").trim().to_owned(),
         url: typed.get("server_url").trim().to_owned(),
         key_id: typed.get("key").to_owned(),
-        create_if_none: typed.get("create") == "yes",
-        request_id: typed.get("request_id").to_owned(),
+        ..Default::default()
     };
     let prepared = visit.ask(visit.admin().prepare_connection(visit.request(request))).await;
-    // After the call, the list of keys contains a new one.
+    let has_no_key = prepared.as_ref().is_ok_and(|prepared| prepared.token_source() == TokenSource::NoKey);
+    if has_no_key && typed.get("create") == "yes" {
+        return create(&visit, &account).await;
+    }
     let mut page = ConnectPage::new(&visit, &account).await?;
     match prepared {
         Ok(prepared) => {
@@ -141,14 +197,38 @@ pub(in crate::console) async fn submit(Extension(visit): Extension<Arc<Visit>>, 
             }
         }
         Err(failure) if failure.violations.is_empty() && failure.reason != "KEY_NOT_ACTIVE" => return Err(failure),
-        Err(failure) => {
-            for (field, rule) in &failure.violations {
-                page.add(field, rule);
-            }
-            if failure.violations.is_empty() {
-                page.errors.push(failure.sentence());
-            }
+        Err(failure) => page.place(&failure),
+    }
+    page.answer()
+}
+
+/// Creates a key that is named after the server, and shows its token and the instructions.
+async fn create(visit: &Visit, account: &Account) -> Answer {
+    let typed = &visit.fields;
+    let request = CreateKeyRequest {
+        account: account.id.clone(),
+        display_name: typed.get("server_name").trim().to_owned(),
+        request_id: typed.get("request_id").to_owned(),
+        ..Default::default()
+    };
+    let created = visit.ask(visit.admin().create_key(visit.request(request))).await;
+    // After the call, the list of keys contains the new one.
+    let mut page = ConnectPage::new(visit, account).await?;
+    match created {
+        Ok(created) if created.token.is_empty() => {
+            "This form was sent before, and the token was shown then. It is not shown again."
+                .clone_into(&mut page.source);
         }
+        Ok(created) => {
+            let key = KeyView::new(&created.key.unwrap_or_default(), visit.now);
+            let line = created.propagation.as_ref().map(|propagation| enforced(visit, propagation)).unwrap_or_default();
+            page.source = format!("The key “{}” was created. {line} This contains its token.", key.name);
+            page.token.clone_from(&created.token);
+            page.card = Some(TokenCard::new(key, created.token, policy(account).recoverable));
+            page.instruct(visit);
+        }
+        Err(failure) if failure.violations.is_empty() => return Err(failure),
+        Err(failure) => page.place(&failure),
     }
     page.answer()
 }
@@ -164,19 +244,13 @@ fn source(prepared: &PrepareConnectionResponse) -> String {
         TokenSource::Revealed => {
             format!("This contains the token of the key “{name}”. The audit trail of the key records that.")
         }
-        TokenSource::Created => {
-            let line = prepared.propagation.as_ref().map(enforced).unwrap_or_default();
-            format!("The key “{name}” was created. This contains its token, so copy it now. {line}")
-        }
-        TokenSource::NoKey => "The account has no active key.".to_owned(),
+        // The page around it says so.
+        TokenSource::NoKey => String::new(),
         TokenSource::NotPermitted => {
             format!("Replace {placeholder} by the token of the key “{name}”, which begins with {hint}.")
         }
-        TokenSource::Repeated => {
-            format!("This form was sent before, and its token was shown then. Replace {placeholder} by it.")
-        }
-        TokenSource::NotKept | TokenSource::Unspecified => format!(
-            "The token of the key “{name}” is not stored. Replace {placeholder} by the token that you saved; it begins \
+        TokenSource::NotKept | TokenSource::Created | TokenSource::Repeated | TokenSource::Unspecified => format!(
+            "The token of the key “{name}” was shown once, when it was created or renewed, and is not stored. Replace {placeholder} by the token that you saved; it begins \
              with {hint}."
         ),
     }
@@ -187,21 +261,11 @@ pub(in crate::console) async fn with_token(
     Extension(visit): Extension<Arc<Visit>>,
     Path(account): Path<String>,
 ) -> Answer {
-    let account = visit.account(&account).await?;
-    let typed = &visit.fields;
+    let account = connectable(&visit, &account).await?;
     let mut page = ConnectPage::new(&visit, &account).await?;
-    typed.get("token").clone_into(&mut page.token);
-    let name = ServerName::new(typed.get("server_name").trim());
-    let url = Endpoint::new(typed.get("server_url").trim());
-    if let Err(error) = &name {
-        page.add("server_name", error.as_str());
-    }
-    if let Err(error) = &url {
-        page.add("url", error.as_str());
-    }
-    if let (Ok(name), Ok(url), Some(client)) = (name, url, client_of_proto(chosen_client(typed.get("client")))) {
-        let instruction = instruction_to_proto(Instruction::new(client, &name, &url, &page.token));
-        page.instructions = vec![InstructionView::new(&instruction)];
+    visit.fields.get("token").clone_into(&mut page.token);
+    page.instruct(&visit);
+    if !page.instructions.is_empty() {
         "This contains the new token.".clone_into(&mut page.source);
     }
     page.answer()

@@ -5,10 +5,10 @@ use key_authority_proto::v1::{Key, Propagation};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::instructions::{ClientChoice, client_choices};
+use super::key_form::SYSTEM;
 use super::key_view::KeyView;
-use crate::console::answer::{Answer, page};
+use crate::console::answer::{Answer, enforced, page};
 use crate::console::frame::Frame;
-use crate::console::notice::enforced;
 use crate::console::show;
 use crate::console::visit::Visit;
 
@@ -34,37 +34,56 @@ struct CreatedPage {
     frame: Frame,
     title: &'static str,
     key: KeyView,
-    token: String,
+    /// Empty for a repeated request.
+    card: Option<TokenCard>,
     enforced: String,
     old_token: String,
-    is_recoverable: bool,
-    file_name: String,
-    file_href: String,
     account_href: String,
     instructions_href: String,
     clients: Vec<ClientChoice>,
-    has_no_projects: bool,
+    /// Whether keys of the account are for products, and not for callers of this authority.
+    may_connect: bool,
+}
+
+/// A new token, to copy or to download.
+pub(super) struct TokenCard {
+    pub(super) key: KeyView,
+    pub(super) token: String,
+    pub(super) is_recoverable: bool,
+    pub(super) file_name: String,
+    pub(super) file_href: String,
+    pub(super) has_no_projects: bool,
+}
+
+impl TokenCard {
+    pub(super) fn new(key: KeyView, token: String, is_recoverable: bool) -> Self {
+        let encoded = utf8_percent_encode(&token, NON_ALPHANUMERIC);
+        Self {
+            is_recoverable,
+            file_name: file_name(&key.name),
+            file_href: format!("data:text/plain;charset=utf-8,{encoded}%0A"),
+            has_no_projects: key.projects == "0",
+            key,
+            token,
+        }
+    }
 }
 
 /// Returns the page.
 pub(super) fn show(visit: &Visit, issued: Issued) -> Answer {
     let Issued { title, key, token, propagation, old_token, is_recoverable } = issued;
     let view = KeyView::new(&key, visit.now);
-    let file_href = format!("data:text/plain;charset=utf-8,{}%0A", utf8_percent_encode(&token, NON_ALPHANUMERIC));
     page(&CreatedPage {
         frame: Frame::new(visit, title),
         title,
-        enforced: propagation.as_ref().map(enforced).unwrap_or_default(),
+        enforced: propagation.as_ref().map(|propagation| enforced(visit, propagation)).unwrap_or_default(),
         old_token,
-        is_recoverable,
-        file_name: file_name(&view.name),
-        file_href,
+        card: (!token.is_empty()).then(|| TokenCard::new(view.clone(), token, is_recoverable)),
         account_href: show::path(&["accounts", &key.account]),
         instructions_href: show::path(&["accounts", &key.account, "instructions"]),
         clients: client_choices(""),
-        has_no_projects: view.projects == "0",
+        may_connect: key.account != SYSTEM,
         key: view,
-        token,
     })
 }
 

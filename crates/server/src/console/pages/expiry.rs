@@ -73,6 +73,16 @@ impl ExpiryMenu {
         Self { choices, told: String::new(), date, has_date: is_free, error: String::new(), is_first_error: false }
     }
 
+    /// Returns when a key expires for which nobody chooses that; `None` if the policy demands a choice.
+    pub(super) fn unchosen(policy: &KeyPolicy) -> Option<String> {
+        let only = if let [only] = policy.lifetimes.as_slice() { Some(only) } else { None };
+        if let Some(lifetime) = policy.default_lifetime.as_ref().or(only) {
+            return Some(format!("It expires {} after it was created.", show::whole(show::duration(lifetime))));
+        }
+        let may_never = policy.may_never_expire.unwrap_or(policy.lifetimes.is_empty());
+        may_never.then(|| "It never expires.".to_owned())
+    }
+
     /// The menu of a renewal, which keeps the expiry unless another one is chosen.
     pub(super) fn of_renewal(policy: &KeyPolicy, current: &str, typed: Option<&Fields>) -> Self {
         let mut menu = Self::new(policy, typed);
@@ -151,6 +161,17 @@ mod tests {
         let menu = ExpiryMenu::new(&meko, None);
         assert!(menu.choices.is_empty());
         assert_eq!(menu.told, "A key of this account expires 365 days after it was created.");
+        assert_eq!(ExpiryMenu::unchosen(&meko).as_deref(), Some("It expires 365 days after it was created."));
+    }
+
+    #[test]
+    fn a_page_without_the_menu_says_when_a_key_expires() {
+        let free = KeyPolicy::default();
+        assert_eq!(ExpiryMenu::unchosen(&free).as_deref(), Some("It never expires."));
+        let default = KeyPolicy { default_lifetime: Some(days(30)), ..KeyPolicy::default() };
+        assert_eq!(ExpiryMenu::unchosen(&default).as_deref(), Some("It expires 30 days after it was created."));
+        let choosing = KeyPolicy { lifetimes: vec![days(7), days(30)], ..KeyPolicy::default() };
+        assert_eq!(ExpiryMenu::unchosen(&choosing), None);
     }
 
     #[test]

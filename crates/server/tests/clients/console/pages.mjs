@@ -196,7 +196,7 @@ async function connecting(page, open, seen, account) {
   await page.getByRole("textbox", { name: "Name of the server" }).fill("acme");
   await page.getByRole("textbox", { name: "Address of the server" }).fill("https://mcp.example.com/mcp");
   await press(page, "Create a key and show the instructions");
-  await page.getByText("was created. This contains its token").waitFor();
+  await page.getByText("This contains its token.").waitFor();
   await seen("connect-with-a-new-key", page);
   await open("connect-with-a-saved-token", `/console/accounts/${empty}/connect`);
   await connectTo(page, "Claude Code");

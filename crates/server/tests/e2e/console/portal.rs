@@ -166,8 +166,12 @@ async fn what_may_lacks_is_not_shown_and_is_refused_when_posted(authority: Autho
     root.new_account("bare", KeyPolicy::default()).await;
     let mut may_update = enter(&authority, &link(&backend, "bare", &[PortalAction::Update]).await).await;
     may_update.open("/console/accounts/bare/connect").await;
+    may_update.sees("You may not create keys here. Ask the people whose product led you here");
+    may_update.does_not_see("name=\"server_name\"");
     let fields = [("server_name", "s"), ("server_url", "https://mcp.example/"), ("create", "yes")];
-    may_update.submit("/console/accounts/bare/connect", &fields).await;
+    let mut form = may_update.filled_in("/console/sign-out", &[]);
+    form.extend(fields.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    may_update.post("/console/accounts/bare/connect", &form).await;
     may_update.sees("may not do this");
     assert!(root.keys_of("bare").await.is_empty());
 }
@@ -186,7 +190,11 @@ async fn each_change_names_the_user_and_the_caller(authority: Authority) {
     visitor.open(&page).await;
     visitor.sees("<span class=\"quiet\"> for <bdi>ada</bdi></span>");
     visitor.submit(&format!("{page}/revoke"), &[("confirm", "laptop"), ("reason", "lost")]).await;
-    visitor.sees("Revoked.");
+    visitor.sees("Revoked. It is in force everywhere.");
+    visitor.does_not_see("replica");
+    visitor.open("/console/keys/of-somebody-else").await;
+    visitor.sees("There is no such key.");
+    visitor.does_not_see("caller");
     let filter = ListAuditEventsRequest { account: "acme".into(), actor: caller, ..Default::default() };
     let events = authority.client().events(filter).await;
     let actions: Vec<_> = events.iter().map(|event| (event.action(), event.subject.as_str())).collect();
