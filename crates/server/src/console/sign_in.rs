@@ -124,10 +124,6 @@ pub(super) async fn submit(
 ) -> Response {
     let (parts, body) = request.into_parts();
     let arrival = Arrival::new(shared, connected, &parts.headers);
-    let wait = arrival.shared.failures.wait(arrival.address, boottime());
-    if !wait.is_zero() {
-        return too_many(wait.as_secs() + 1);
-    }
     let Some(session) = arrival.sign_in_session(&parts.headers) else {
         // The page was open for too long, or cookies are off.
         return again(&arrival, None, &Fields::default(), "The page had expired, or cookies are off. Try again.");
@@ -149,8 +145,10 @@ pub(super) async fn submit(
         (Ok(_), None) => again(&arrival, Some(session), &fields, "Enter a token."),
         (Err(error), _) => {
             let (code, _) = error.code();
-            if code == Code::Unauthenticated {
-                arrival.shared.failures.fail(arrival.address, boottime());
+            if code == Code::Unauthenticated
+                && let Err(wait) = arrival.shared.failures.fail(arrival.address, boottime())
+            {
+                return too_many(wait.as_secs() + 1);
             }
             let message = match &error {
                 RpcError::Unauthenticated(_) => "This is not a valid token of a key of account system.".to_owned(),

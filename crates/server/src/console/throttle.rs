@@ -1,4 +1,8 @@
 //! Bounds the failed sign-ins from one address.
+//!
+//! A valid token always passes: several people may share an address, and wrong tokens of one must not keep the others
+//! out. A token has 238 random bits, so the number of guesses is not what protects it. The bound limits the log lines and
+//! pages that guesses cost, and who guesses learns nothing more from a refusal than from "not valid".
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -19,17 +23,19 @@ const ADDRESSES_MAX: usize = 10_000;
 pub(super) struct Throttle(Mutex<BTreeMap<IpAddr, u64>>);
 
 impl Throttle {
-    /// Returns how long an address has to wait before its next try; zero if it need not.
-    pub(super) fn wait(&self, address: IpAddr, now: Boottime) -> Duration {
-        let forgiven = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let until = forgiven.get(&bucket(address)).copied().unwrap_or(0);
-        let allowed = nanos(FORGIVEN_AFTER) * (FAILURES_MAX - 1);
-        Duration::from_nanos(until.saturating_sub(now.0).saturating_sub(allowed))
-    }
-
-    /// Records a failure.
-    pub(super) fn fail(&self, address: IpAddr, now: Boottime) {
+    /// Records a failure, unless the address has too many already.
+    ///
+    /// # Errors
+    /// The time after which the next failure is recorded again.
+    pub(super) fn fail(&self, address: IpAddr, now: Boottime) -> Result<(), Duration> {
         let mut forgiven = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let address = bucket(address);
+        let until = forgiven.get(&address).copied().unwrap_or(0).max(now.0);
+        let allowed = nanos(FORGIVEN_AFTER) * (FAILURES_MAX - 1);
+        let wait = Duration::from_nanos((until - now.0).saturating_sub(allowed));
+        if !wait.is_zero() {
+            return Err(wait);
+        }
         if forgiven.len() >= ADDRESSES_MAX {
             forgiven.retain(|_, until| *until > now.0);
         }
@@ -38,8 +44,8 @@ impl Throttle {
         {
             forgiven.remove(&first);
         }
-        let until = forgiven.entry(bucket(address)).or_insert(now.0);
-        *until = (*until).max(now.0) + nanos(FORGIVEN_AFTER);
+        forgiven.insert(address, until + nanos(FORGIVEN_AFTER));
+        Ok(())
     }
 }
 
@@ -68,23 +74,25 @@ mod tests {
         let (address, other): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
         let at = |seconds: u64| Boottime(seconds * 1_000_000_000);
         for _ in 0..10 {
-            assert_eq!(throttle.wait(address, at(100)), Duration::ZERO);
-            throttle.fail(address, at(100));
+            assert_eq!(throttle.fail(address, at(100)), Ok(()));
         }
-        assert_eq!(throttle.wait(address, at(100)), FORGIVEN_AFTER);
-        assert_eq!(throttle.wait(other, at(100)), Duration::ZERO);
-        assert_eq!(throttle.wait(address, at(106)), Duration::ZERO);
+        for _ in 0..3 {
+            assert_eq!(throttle.fail(address, at(100)), Err(FORGIVEN_AFTER), "a refused try does not prolong the wait");
+        }
+        assert_eq!(throttle.fail(other, at(100)), Ok(()));
+        assert_eq!(throttle.fail(address, at(106)), Ok(()));
+        assert_eq!(throttle.fail(address, at(106)), Err(FORGIVEN_AFTER));
     }
 
     #[test]
     fn the_hosts_of_an_ipv6_network_count_together_and_memory_is_bounded() {
         let throttle = Throttle::default();
         for host in 0..10_u16 {
-            throttle.fail(Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, host).into(), Boottime(0));
+            throttle.fail(Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, host).into(), Boottime(0)).unwrap();
         }
-        assert!(throttle.wait("2001:db8:0:1::ffff".parse().unwrap(), Boottime(0)) > Duration::ZERO);
+        assert!(throttle.fail("2001:db8:0:1::ffff".parse().unwrap(), Boottime(0)).is_err());
         for number in 0..20_000_u32 {
-            throttle.fail(IpAddr::V4(number.into()), Boottime(u64::from(number)));
+            throttle.fail(IpAddr::V4(number.into()), Boottime(u64::from(number))).unwrap();
         }
         assert!(throttle.0.lock().unwrap().len() <= ADDRESSES_MAX);
     }

@@ -60,10 +60,16 @@ async fn only_tokens_of_callers_sign_in_and_failures_are_bounded(authority: Auth
     for _ in 0..8 {
         visitor.submit("/console/sign-in", &[("token", "nonsense")]).await;
     }
-    let fields = visitor.filled_in("/console/sign-in", &[("token", &authority.root_token())]);
-    visitor.post("/console/sign-in", &fields).await;
-    assert_eq!(visitor.status, 429);
-    visitor.sees("Too many sign-ins from your address have failed.");
+    let form = |token: &str| visitor.filled_in("/console/sign-in", &[("token", token)]);
+    let (valid, wrong) = (form(&authority.root_token()), ["nonsense", &customer.token].map(form));
+    for wrong in wrong {
+        visitor.post("/console/sign-in", &wrong).await;
+        assert_eq!(visitor.status, 429);
+        visitor.sees("Too many sign-ins from your address have failed.");
+    }
+    // Wrong tokens of others at the same address keep nobody out.
+    visitor.post("/console/sign-in", &valid).await;
+    assert_eq!((visitor.status, visitor.path.as_str()), (200, "/console/accounts"));
 }
 
 async fn a_revoked_caller_is_signed_out_at_once(authority: Authority) {
