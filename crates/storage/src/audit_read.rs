@@ -6,8 +6,8 @@ use key_authority_domain::actor_check::ActorCheck;
 use key_authority_domain::audit::{Action, ChainCheck, ChainError, ChainHash, LoggedEvent};
 use key_authority_domain::id::{AccountId, Actor, KeyId, Revision};
 use key_authority_domain::time::Timestamp;
-use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::sea_query::{Expr, ExprTrait, Func};
+use sea_orm::{ColumnTrait, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect};
 
 use crate::entity::audit_event::{Column, Entity};
 use crate::error::StorageError;
@@ -23,7 +23,27 @@ const CHECK_BATCH: u64 = 2_000;
 /// Maximum number of reported errors, and of events that are read beyond the head.
 const ERRORS_MAX: u64 = 1_000;
 
-/// Which events to list.
+/// The order of a list of events: that of their revisions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventOrder {
+    /// The oldest event first.
+    Oldest,
+    /// The newest event first.
+    Newest,
+}
+
+impl EventOrder {
+    /// The cursor of the first page: a revision before all events in this order.
+    #[must_use]
+    pub const fn start(self) -> Revision {
+        match self {
+            Self::Oldest => Revision(0),
+            Self::Newest => Revision(i64::MAX),
+        }
+    }
+}
+
+/// Which events to list, and in which order.
 #[derive(Debug, Clone)]
 pub struct EventQuery {
     /// Events of these accounts.
@@ -38,6 +58,8 @@ pub struct EventQuery {
     pub start: Option<Timestamp>,
     /// Events before this time.
     pub end: Option<Timestamp>,
+    /// The order.
+    pub order: EventOrder,
 }
 
 impl EventQuery {
@@ -49,8 +71,8 @@ impl EventQuery {
 }
 
 impl Store {
-    /// A page of events in commit order, after a revision. It contains fewer than `size` events although more follow if
-    /// their rows are large.
+    /// A page of events, after a revision in the order of the query. It contains fewer than `size` events although more
+    /// follow if their rows are large.
     ///
     /// # Errors
     /// If the database did not answer.
@@ -61,16 +83,27 @@ impl Store {
         after: Revision,
     ) -> Result<Page<LoggedEvent, Revision>, StorageError> {
         let Some(span) = self.span(query, after).await? else { return Ok(Page { items: Vec::new(), next: None }) };
-        let mut select = Entity::find()
-            .filter(Column::Revision.gte(after.next().max(*span.start()).0))
-            .order_by_asc(Column::Revision)
-            .limit(u64::from(size) + 1);
-        if query.end.is_some() && !query.is_scoped() {
-            // Without an end, the condition would keep SQLite from the index of the account or key.
-            select = select.filter(Column::Revision.lte(span.end().0));
+        let (order, first, last) = match query.order {
+            EventOrder::Oldest => (Order::Asc, after.next().max(*span.start()), *span.end()),
+            EventOrder::Newest => (Order::Desc, *span.start(), (*span.end()).min(Revision(after.0.saturating_sub(1)))),
+        };
+        let mut select = Entity::find().order_by(Column::Revision, order.clone()).limit(u64::from(size) + 1);
+        // A condition on both ends would keep SQLite from the index of the account or key.
+        if query.order == EventOrder::Oldest || (query.start.is_some() && !query.is_scoped()) {
+            select = select.filter(Column::Revision.gte(first.0));
+        }
+        if query.order == EventOrder::Newest || (query.end.is_some() && !query.is_scoped()) {
+            select = select.filter(Column::Revision.lte(last.0));
         }
         if let AccountScope::Only(ids) = &query.accounts {
-            select = select.filter(Column::Account.is_in(ids.iter().map(AccountId::as_str)));
+            let ids = ids.iter().map(AccountId::as_str);
+            // The events of a key are fewer than those of its account: an expression keeps the database from the index
+            // of the account.
+            let of_account = match query.key_id {
+                Some(_) => Expr::expr(Func::coalesce([Expr::col(Column::Account), Expr::val("")])).is_in(ids),
+                None => Column::Account.is_in(ids),
+            };
+            select = select.filter(of_account);
         }
         if let Some(key_id) = &query.key_id {
             select = select.filter(Column::KeyId.eq(key_id.as_str()));
@@ -103,7 +136,7 @@ impl Store {
                 return Ok(Page { items: Vec::new(), next });
             }
             let rows = Entity::find().filter(Column::Revision.is_in(listed.iter().map(|(revision, _)| *revision)));
-            let rows = rows.order_by_asc(Column::Revision).all(&self.db).await?;
+            let rows = rows.order_by(Column::Revision, order).all(&self.db).await?;
             let items = rows.into_iter().map(to_domain).collect::<Result<Vec<_>, _>>()?;
             Ok(Page { items, next })
         })
@@ -122,7 +155,12 @@ impl Store {
         query: &EventQuery,
         after: Revision,
     ) -> Result<Option<RangeInclusive<Revision>>, StorageError> {
-        if query.is_scoped() || (query.end.is_none() && (query.start.is_none() || after.0 > 0)) {
+        // The side at which the list ends, the side at which it begins, and whether it has begun.
+        let (far, near) = match query.order {
+            EventOrder::Oldest => (query.end, query.start),
+            EventOrder::Newest => (query.start, query.end),
+        };
+        if query.is_scoped() || (far.is_none() && (near.is_none() || after != query.order.start())) {
             return Ok(Some(Revision(i64::MIN)..=Revision(i64::MAX)));
         }
         // An expression instead of the column: for the plain column, databases find the minimum and maximum with a scan

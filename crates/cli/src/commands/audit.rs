@@ -13,7 +13,7 @@ use crate::views::{exactly_when, word};
 /// Number of events in one request.
 const PAGE_SIZE: i32 = 500;
 
-/// Lists changes: what, by whom and when, oldest first
+/// Lists changes: what, by whom and when
 #[derive(Debug, Args)]
 pub(crate) struct Audit {
     /// Only changes of this account and its keys
@@ -37,6 +37,9 @@ pub(crate) struct Audit {
     /// Maximum number of changes
     #[arg(long, value_name = "COUNT", default_value_t = usize::MAX, hide_default_value = true)]
     limit: usize,
+    /// The newest change first, instead of the oldest
+    #[arg(long)]
+    newest_first: bool,
 }
 
 impl Audit {
@@ -51,6 +54,7 @@ impl Audit {
             end_time: self.until.map(|moment| moment.before(session.now)),
             page_size: PAGE_SIZE,
             page_token: String::new(),
+            order_by: if self.newest_first { "revision desc".to_owned() } else { String::new() },
         };
         let mut events = Vec::new();
         loop {

@@ -47,6 +47,10 @@ fn a_key_goes_through_its_lifecycle() {
     assert_eq!(actions.join(" "), expected);
     assert_eq!(keyctl.done(&["audit", "--key", "ci", "--limit", "2", "--since", "1h"]).lines().count(), 3);
     assert_eq!(keyctl.done(&["audit", "--key", "ci", "--until", "1h"]).lines().count(), 1);
+    let newest = keyctl.done(&["audit", "--key", "ci", "--newest-first", "--limit", "1"]);
+    // The columns are as wide as their widest value.
+    let revision = |line: Option<&str>| line.and_then(|line| line.split_whitespace().next()).map(str::to_owned);
+    assert_eq!(revision(newest.lines().nth(1)), revision(audit.lines().last()), "{newest}");
 }
 
 #[test]

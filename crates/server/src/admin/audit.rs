@@ -1,6 +1,5 @@
 //! RPCs on the audit log.
 
-use key_authority_domain::id::Revision;
 use key_authority_proto::v1;
 use key_authority_storage::audit_read::EventQuery;
 use key_authority_storage::page::AccountScope;
@@ -35,8 +34,10 @@ impl Admin {
             actions: filter.actions,
             start: filter.start,
             end: filter.end,
+            order: filter.order,
         };
-        let page = self.store.events(&query, filter.page_size, after.unwrap_or(Revision(0))).await?;
+        let after = after.unwrap_or(filter.order.start());
+        let page = self.store.events(&query, filter.page_size, after).await?;
         let (events, next) = listing::messages(page, wire::audit::event_to_proto, |logged| logged.revision);
         let next_page_token = cursor::seal(&self.keyring, caller.as_str(), &request, next.as_ref())?;
         Ok(v1::ListAuditEventsResponse { events, next_page_token })

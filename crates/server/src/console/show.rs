@@ -113,11 +113,6 @@ fn machine(time: Timestamp) -> String {
     instant(time).map_or_else(String::new, |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
-/// Returns a time as the value of a field for date and time.
-pub(super) fn field_value(time: Timestamp) -> String {
-    instant(time).map_or_else(String::new, |time| time.strftime("%Y-%m-%dT%H:%M").to_string())
-}
-
 /// Reads the value of a field for a date, or for date and time, in UTC.
 pub(super) fn field_time(text: &str) -> Option<prost_types::Timestamp> {
     let full = match text.len() {

@@ -2,8 +2,10 @@
 
 use key_authority_domain::audit::{Action, LoggedEvent};
 use key_authority_domain::id::{AccountId, Actor, KeyId, Subject};
+use key_authority_domain::text::ValidationError;
 use key_authority_domain::time::Timestamp;
 use key_authority_proto::v1;
+use key_authority_storage::audit_read::EventOrder;
 use prost_types::value::Kind;
 
 use super::check::Check;
@@ -27,6 +29,8 @@ pub(crate) struct AuditFilter {
     pub start: Option<Timestamp>,
     /// The time before which the events lie.
     pub end: Option<Timestamp>,
+    /// The order of the events.
+    pub order: EventOrder,
     /// The maximum number of events.
     pub page_size: u32,
 }
@@ -43,8 +47,20 @@ pub(crate) fn list_events(request: &v1::ListAuditEventsRequest) -> Result<AuditF
     let actions = actions(&mut check, &request.actions);
     let start = request.start_time.as_ref().and_then(|time| check.field("start_time", timestamp(time)));
     let end = request.end_time.as_ref().and_then(|time| check.field("end_time", timestamp(time)));
+    let order = check.field("order_by", order(&request.order_by));
     let page_size = check.field("page_size", page_size(request.page_size));
-    check.finish(|| Some(AuditFilter { account, key_id, actor, actions, start, end, page_size: page_size? }))
+    check.finish(|| {
+        let (order, page_size) = (order?, page_size?);
+        Some(AuditFilter { account, key_id, actor, actions, start, end, order, page_size })
+    })
+}
+
+fn order(text: &str) -> Result<EventOrder, ValidationError> {
+    match text {
+        "" | "revision" => Ok(EventOrder::Oldest),
+        "revision desc" => Ok(EventOrder::Newest),
+        _ => Err(ValidationError::new("must be `revision` or `revision desc`")),
+    }
 }
 
 fn actions(check: &mut Check, numbers: &[i32]) -> Vec<Action> {
@@ -125,7 +141,8 @@ mod tests {
     #[test]
     fn an_empty_filter_matches_everything() {
         let filter = list_events(&v1::ListAuditEventsRequest::default()).unwrap();
-        let AuditFilter { account, key_id, actor, actions, start, end, page_size } = filter;
+        let AuditFilter { account, key_id, actor, actions, start, end, order, page_size } = filter;
+        assert_eq!(order, EventOrder::Oldest);
         assert_eq!((account, key_id, actor, actions, start, end), (None, None, None, vec![], None, None));
         assert_eq!(page_size, 50);
     }
@@ -141,9 +158,20 @@ mod tests {
             end_time: Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 }),
             page_size: 1001,
             page_token: String::new(),
+            order_by: "time".into(),
         };
-        let fields = "account key_id actor actions[1] actions[3] actions[4] start_time end_time page_size";
+        let fields = "account key_id actor actions[1] actions[3] actions[4] start_time end_time order_by page_size";
         assert_eq!(wrong(&request), fields);
+    }
+
+    #[test]
+    fn the_order_is_that_of_revisions() {
+        let of = |order_by: &str| v1::ListAuditEventsRequest { order_by: order_by.into(), ..Default::default() };
+        assert_eq!(list_events(&of("revision")).unwrap().order, EventOrder::Oldest);
+        assert_eq!(list_events(&of("revision desc")).unwrap().order, EventOrder::Newest);
+        for order in ["revision asc", "REVISION", "revision  desc", " ", "time desc"] {
+            assert_eq!(wrong(&of(order)), "order_by");
+        }
     }
 
     #[test]

@@ -121,6 +121,14 @@ impl Visitor {
         attribute(input.unwrap_or_else(|| panic!("no field {id} in {}", self.page)), "value").unwrap_or_default()
     }
 
+    /// The address of the link with this text, without its fragment.
+    #[track_caller]
+    fn link(&self, text: &str) -> String {
+        let found = self.page.split("<a ").find(|link| link.contains(&format!(">{text}</a>")));
+        let found = found.unwrap_or_else(|| panic!("no link {text:?} on {}: {}", self.path, self.page));
+        attribute(found, "href").unwrap().split('#').next().unwrap().to_owned()
+    }
+
     #[track_caller]
     fn sees(&self, text: &str) {
         assert!(self.page.contains(text), "{text:?} is not on {} ({}): {}", self.path, self.status, self.page);

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use key_authority_domain::audit::{Action, AuditEvent, ChainError};
 use key_authority_domain::id::Revision;
 use key_authority_storage::Store;
-use key_authority_storage::audit_read::EventQuery;
+use key_authority_storage::audit_read::{EventOrder, EventQuery};
+use key_authority_storage::page::AccountScope;
 
 use crate::changes::every_event;
 use crate::support::make::{actor, at, event, key_id, note, only, ring_of};
@@ -79,6 +80,11 @@ async fn events_are_filtered_by_their_fields(database: Database) {
         let page = store.events(&query, 10, Revision(0)).await.unwrap();
         let revisions: Vec<_> = page.items.iter().map(|logged| logged.revision.0).collect();
         assert_eq!((revisions.as_slice(), page.next), (expected, None), "{query:?}");
+        let query = EventQuery { order: EventOrder::Newest, ..query };
+        let page = store.events(&query, 10, query.order.start()).await.unwrap();
+        let mut revisions: Vec<_> = page.items.iter().map(|logged| logged.revision.0).collect();
+        revisions.reverse();
+        assert_eq!((revisions.as_slice(), page.next), (expected, None), "{query:?}");
     }
 }
 
@@ -92,6 +98,14 @@ async fn events_are_listed_in_commit_order_on_pages_of_any_size(database: Databa
             after = page.next;
         }
         assert_eq!(revisions, [1, 2, 3, 4, 5, 6, 7], "pages of {size}");
+        let newest = EventQuery { order: EventOrder::Newest, ..every_event() };
+        let (mut revisions, mut after) = (Vec::new(), Some(newest.order.start()));
+        while let Some(from) = after {
+            let page = store.events(&newest, size, from).await.unwrap();
+            revisions.extend(page.items.iter().map(|logged| logged.revision.0));
+            after = page.next;
+        }
+        assert_eq!(revisions, [7, 6, 5, 4, 3, 2, 1], "pages of {size}");
     }
 }
 
@@ -134,6 +148,18 @@ async fn times_filter_the_events_of_an_account_whatever_the_clock_did(database: 
             after = page.next;
         }
         assert_eq!(revisions, expected, "{start:?} to {end:?}");
+        for accounts in [query.accounts.clone(), AccountScope::All] {
+            let query = EventQuery { order: EventOrder::Newest, accounts, ..query.clone() };
+            let (mut revisions, mut after) = (Vec::new(), Some(query.order.start()));
+            while let Some(from) = after {
+                let page = store.events(&query, 1, from).await.unwrap();
+                let of_acme = page.items.iter().filter(|logged| logged.event.account.as_str() == "acme");
+                revisions.extend(of_acme.map(|logged| logged.revision.0));
+                after = page.next;
+            }
+            revisions.reverse();
+            assert_eq!(revisions, expected, "{start:?} to {end:?}, the newest first");
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use key_authority_domain::account::{Account, CountedKeys, KeyPolicy};
 use key_authority_domain::audit::{Action, AuditEvent, ChainHash};
 use key_authority_domain::id::Revision;
-use key_authority_storage::audit_read::EventQuery;
+use key_authority_storage::audit_read::{EventOrder, EventQuery};
 use key_authority_storage::page::AccountScope;
 use key_authority_storage::read_tx::RequestIdReused;
 use key_authority_storage::{StorageError, Store};
@@ -30,7 +30,8 @@ on_every_database! {
 }
 
 pub(crate) fn every_event() -> EventQuery {
-    EventQuery { accounts: AccountScope::All, key_id: None, actor: None, actions: vec![], start: None, end: None }
+    let (accounts, order) = (AccountScope::All, EventOrder::Oldest);
+    EventQuery { accounts, key_id: None, actor: None, actions: vec![], start: None, end: None, order }
 }
 
 async fn a_change_commits_with_its_event_and_moves_the_head(database: Database) {

@@ -10,7 +10,7 @@ use key_authority_domain::audit::ChainHash;
 use key_authority_domain::id::Revision;
 use key_authority_domain::key::KeyState;
 use key_authority_storage::Store;
-use key_authority_storage::audit_read::EventQuery;
+use key_authority_storage::audit_read::{EventOrder, EventQuery};
 use key_authority_storage::feed::{FeedEvent, KeySet};
 use key_authority_storage::key_list::{KeyCursor, KeyOrder, RankValue};
 use key_authority_storage::key_query::KeyQuery;
@@ -79,6 +79,9 @@ const INDEXES: &[(&str, &[Index])] = &[
     ("events of an actor", &[Named("audit_event_actor"), Primary("audit_event")]),
     ("events of a time", &[Named("audit_event_time"), Primary("audit_event"), Primary("audit_event")]),
     ("events of a window", &[Named("audit_event_time"), Primary("audit_event"), Primary("audit_event")]),
+    ("newest events", &[Primary("audit_event"), Primary("audit_event")]),
+    ("newest events of a key in an account", &[Named("audit_event_key"), Primary("audit_event")]),
+    ("newest events of a window", &[Named("audit_event_time"), Primary("audit_event"), Primary("audit_event")]),
     ("event by request", &[Named("audit_event_request")]),
     ("registry", &[Primary("audit_event")]),
     ("confirm", &[Primary("replica")]),
@@ -162,6 +165,22 @@ impl Recorded {
             ("events of an actor", EventQuery { actor: Some(actor("rare")), ..every_event() }, 100),
             ("events of a time", EventQuery { start: Some(at(200)), ..every_event() }, 0),
             ("events of a window", EventQuery { start: Some(at(200)), end: Some(at(240)), ..every_event() }, 210),
+            ("newest events", EventQuery { order: EventOrder::Newest, ..every_event() }, i64::MAX),
+            (
+                "newest events of a key in an account",
+                EventQuery {
+                    accounts: only(&["acme"]),
+                    key_id: Some(key_id("key-7")),
+                    order: EventOrder::Newest,
+                    ..every_event()
+                },
+                i64::MAX,
+            ),
+            (
+                "newest events of a window",
+                EventQuery { start: Some(at(200)), end: Some(at(240)), order: EventOrder::Newest, ..every_event() },
+                i64::MAX,
+            ),
         ] {
             assert_eq!(store.events(&query, 2, Revision(after)).await.unwrap().items.len(), 2);
             recorded.push((name, taken()));

@@ -108,6 +108,19 @@ SELECT MIN(`revision` + ?) AS `first`, MAX(`revision` + ?) AS `last` FROM `audit
 SELECT `audit_event`.`revision`, CAST(COALESCE(OCTET_LENGTH(audit_event.before_json), 0) + COALESCE(OCTET_LENGTH(audit_event.after_json), 0) AS SIGNED) AS `bytes` FROM `audit_event` WHERE `audit_event`.`revision` >= ? AND `audit_event`.`revision` <= ? AND `audit_event`.`event_time` >= ? AND `audit_event`.`event_time` < ? ORDER BY `audit_event`.`revision` ASC LIMIT ?;
 SELECT `audit_event`.`revision`, `audit_event`.`event_time`, `audit_event`.`actor`, `audit_event`.`action`, `audit_event`.`account`, `audit_event`.`key_id`, `audit_event`.`request_id`, `audit_event`.`request_digest`, `audit_event`.`before_json`, `audit_event`.`after_json`, `audit_event`.`secret_version`, `audit_event`.`hash`, `audit_event`.`subject` FROM `audit_event` WHERE `audit_event`.`revision` IN (?, ?) ORDER BY `audit_event`.`revision` ASC;
 
+-- newest events
+SELECT `audit_event`.`revision`, CAST(COALESCE(OCTET_LENGTH(audit_event.before_json), 0) + COALESCE(OCTET_LENGTH(audit_event.after_json), 0) AS SIGNED) AS `bytes` FROM `audit_event` WHERE `audit_event`.`revision` <= ? ORDER BY `audit_event`.`revision` DESC LIMIT ?;
+SELECT `audit_event`.`revision`, `audit_event`.`event_time`, `audit_event`.`actor`, `audit_event`.`action`, `audit_event`.`account`, `audit_event`.`key_id`, `audit_event`.`request_id`, `audit_event`.`request_digest`, `audit_event`.`before_json`, `audit_event`.`after_json`, `audit_event`.`secret_version`, `audit_event`.`hash`, `audit_event`.`subject` FROM `audit_event` WHERE `audit_event`.`revision` IN (?, ?) ORDER BY `audit_event`.`revision` DESC;
+
+-- newest events of a key in an account
+SELECT `audit_event`.`revision`, CAST(COALESCE(OCTET_LENGTH(audit_event.before_json), 0) + COALESCE(OCTET_LENGTH(audit_event.after_json), 0) AS SIGNED) AS `bytes` FROM `audit_event` WHERE `audit_event`.`revision` <= ? AND COALESCE(`account`, ?) IN (?) AND `audit_event`.`key_id` = ? ORDER BY `audit_event`.`revision` DESC LIMIT ?;
+SELECT `audit_event`.`revision`, `audit_event`.`event_time`, `audit_event`.`actor`, `audit_event`.`action`, `audit_event`.`account`, `audit_event`.`key_id`, `audit_event`.`request_id`, `audit_event`.`request_digest`, `audit_event`.`before_json`, `audit_event`.`after_json`, `audit_event`.`secret_version`, `audit_event`.`hash`, `audit_event`.`subject` FROM `audit_event` WHERE `audit_event`.`revision` IN (?, ?) ORDER BY `audit_event`.`revision` DESC;
+
+-- newest events of a window
+SELECT MIN(`revision` + ?) AS `first`, MAX(`revision` + ?) AS `last` FROM `audit_event` WHERE `audit_event`.`event_time` >= ? AND `audit_event`.`event_time` < ? LIMIT ?;
+SELECT `audit_event`.`revision`, CAST(COALESCE(OCTET_LENGTH(audit_event.before_json), 0) + COALESCE(OCTET_LENGTH(audit_event.after_json), 0) AS SIGNED) AS `bytes` FROM `audit_event` WHERE `audit_event`.`revision` >= ? AND `audit_event`.`revision` <= ? AND `audit_event`.`event_time` >= ? AND `audit_event`.`event_time` < ? ORDER BY `audit_event`.`revision` DESC LIMIT ?;
+SELECT `audit_event`.`revision`, `audit_event`.`event_time`, `audit_event`.`actor`, `audit_event`.`action`, `audit_event`.`account`, `audit_event`.`key_id`, `audit_event`.`request_id`, `audit_event`.`request_digest`, `audit_event`.`before_json`, `audit_event`.`after_json`, `audit_event`.`secret_version`, `audit_event`.`hash`, `audit_event`.`subject` FROM `audit_event` WHERE `audit_event`.`revision` IN (?, ?) ORDER BY `audit_event`.`revision` DESC;
+
 -- used keys, locked
 SELECT `api_key`.`id` FROM `api_key` WHERE `api_key`.`id` IN (?) ORDER BY `api_key`.`id` ASC FOR UPDATE;
 

@@ -108,6 +108,19 @@ SELECT MIN("revision" + $1) AS "first", MAX("revision" + $2) AS "last" FROM "aud
 SELECT "audit_event"."revision", CAST(COALESCE(OCTET_LENGTH(audit_event.before_json), 0) + COALESCE(OCTET_LENGTH(audit_event.after_json), 0) AS BIGINT) AS "bytes" FROM "audit_event" WHERE "audit_event"."revision" >= $1 AND "audit_event"."revision" <= $2 AND "audit_event"."event_time" >= $3 AND "audit_event"."event_time" < $4 ORDER BY "audit_event"."revision" ASC LIMIT $5;
 SELECT "audit_event"."revision", "audit_event"."event_time", "audit_event"."actor", "audit_event"."action", "audit_event"."account", "audit_event"."key_id", "audit_event"."request_id", "audit_event"."request_digest", "audit_event"."before_json", "audit_event"."after_json", "audit_event"."secret_version", "audit_event"."hash", "audit_event"."subject" FROM "audit_event" WHERE "audit_event"."revision" IN ($1, $2) ORDER BY "audit_event"."revision" ASC;
 
+-- newest events
+SELECT "audit_event"."revision", CAST(COALESCE(OCTET_LENGTH(audit_event.before_json), 0) + COALESCE(OCTET_LENGTH(audit_event.after_json), 0) AS BIGINT) AS "bytes" FROM "audit_event" WHERE "audit_event"."revision" <= $1 ORDER BY "audit_event"."revision" DESC LIMIT $2;
+SELECT "audit_event"."revision", "audit_event"."event_time", "audit_event"."actor", "audit_event"."action", "audit_event"."account", "audit_event"."key_id", "audit_event"."request_id", "audit_event"."request_digest", "audit_event"."before_json", "audit_event"."after_json", "audit_event"."secret_version", "audit_event"."hash", "audit_event"."subject" FROM "audit_event" WHERE "audit_event"."revision" IN ($1, $2) ORDER BY "audit_event"."revision" DESC;
+
+-- newest events of a key in an account
+SELECT "audit_event"."revision", CAST(COALESCE(OCTET_LENGTH(audit_event.before_json), 0) + COALESCE(OCTET_LENGTH(audit_event.after_json), 0) AS BIGINT) AS "bytes" FROM "audit_event" WHERE "audit_event"."revision" <= $1 AND COALESCE("account", $2) IN ($3) AND "audit_event"."key_id" = $4 ORDER BY "audit_event"."revision" DESC LIMIT $5;
+SELECT "audit_event"."revision", "audit_event"."event_time", "audit_event"."actor", "audit_event"."action", "audit_event"."account", "audit_event"."key_id", "audit_event"."request_id", "audit_event"."request_digest", "audit_event"."before_json", "audit_event"."after_json", "audit_event"."secret_version", "audit_event"."hash", "audit_event"."subject" FROM "audit_event" WHERE "audit_event"."revision" IN ($1, $2) ORDER BY "audit_event"."revision" DESC;
+
+-- newest events of a window
+SELECT MIN("revision" + $1) AS "first", MAX("revision" + $2) AS "last" FROM "audit_event" WHERE "audit_event"."event_time" >= $3 AND "audit_event"."event_time" < $4 LIMIT $5;
+SELECT "audit_event"."revision", CAST(COALESCE(OCTET_LENGTH(audit_event.before_json), 0) + COALESCE(OCTET_LENGTH(audit_event.after_json), 0) AS BIGINT) AS "bytes" FROM "audit_event" WHERE "audit_event"."revision" >= $1 AND "audit_event"."revision" <= $2 AND "audit_event"."event_time" >= $3 AND "audit_event"."event_time" < $4 ORDER BY "audit_event"."revision" DESC LIMIT $5;
+SELECT "audit_event"."revision", "audit_event"."event_time", "audit_event"."actor", "audit_event"."action", "audit_event"."account", "audit_event"."key_id", "audit_event"."request_id", "audit_event"."request_digest", "audit_event"."before_json", "audit_event"."after_json", "audit_event"."secret_version", "audit_event"."hash", "audit_event"."subject" FROM "audit_event" WHERE "audit_event"."revision" IN ($1, $2) ORDER BY "audit_event"."revision" DESC;
+
 -- used keys, locked
 SELECT "api_key"."id" FROM "api_key" WHERE "api_key"."id" IN ($1) ORDER BY "api_key"."id" ASC FOR UPDATE;
 

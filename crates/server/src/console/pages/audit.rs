@@ -1,14 +1,13 @@
 //! The audit log.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use askama::Template;
 use axum::Extension;
 use key_authority_proto::v1::key_authority_server::KeyAuthority as _;
 use key_authority_proto::v1::{Action, ListAuditEventsRequest};
 
-use super::events::{EventView, words};
+use super::events::{EventView, NEWEST_FIRST, words};
 use crate::console::answer::{Answer, page};
 use crate::console::fields::query;
 use crate::console::frame::Frame;
@@ -17,10 +16,6 @@ use crate::console::visit::Visit;
 
 /// The number of events on a page.
 const PAGE: i32 = 100;
-/// How far back the page goes unless a time is chosen, if one page cannot show all events: to the first of these times
-/// for which it can, so that the newest event is on it. In hours.
-const SPANS: [u64; 4] = [30 * 24, 7 * 24, 24, 1];
-
 /// An entry of the filter by action.
 struct ActionChoice {
     value: &'static str,
@@ -39,8 +34,6 @@ struct AuditPage {
     from: String,
     until: String,
     events: Vec<EventView>,
-    /// Whether the newest event is first.
-    is_newest_first: bool,
     /// The query without times, before another parameter.
     all: String,
     next: String,
@@ -50,8 +43,8 @@ struct AuditPage {
 pub(in crate::console) async fn list(Extension(visit): Extension<Arc<Visit>>) -> Answer {
     let typed = &visit.fields;
     let (account, key, actor) = (typed.get("account").trim(), typed.get("key").trim(), typed.get("actor").trim());
-    let (action, until, page_token) = (typed.get("action"), typed.get("until"), typed.get("page"));
-    let request = |from: &str| ListAuditEventsRequest {
+    let (action, from, until) = (typed.get("action"), typed.get("from"), typed.get("until"));
+    let request = ListAuditEventsRequest {
         account: account.to_owned(),
         key_id: key.to_owned(),
         actor: actor.to_owned(),
@@ -59,48 +52,25 @@ pub(in crate::console) async fn list(Extension(visit): Extension<Arc<Visit>>) ->
         start_time: show::field_time(from),
         end_time: show::field_time(until),
         page_size: PAGE,
-        page_token: page_token.to_owned(),
+        page_token: typed.get("page").to_owned(),
+        order_by: NEWEST_FIRST.to_owned(),
     };
-    let list = async |from: &str| visit.ask(visit.admin().list_audit_events(visit.request(request(from)))).await;
-    let mut from = typed.get("from").to_owned();
-    let mut listed = list(&from).await?;
-    if !typed.has("from") && until.is_empty() && page_token.is_empty() {
-        for hours in SPANS {
-            if listed.next_page_token.is_empty() {
-                break;
-            }
-            let recent = show::field_value(visit.now.before(Duration::from_hours(hours)));
-            let narrowed = list(&recent).await?;
-            if narrowed.events.is_empty() {
-                break;
-            }
-            (from, listed) = (recent, narrowed);
-        }
-    }
-    let mut events: Vec<_> = listed.events.iter().map(|event| EventView::new(event, visit.now)).collect();
-    let is_newest_first = page_token.is_empty() && listed.next_page_token.is_empty();
-    if is_newest_first {
-        events.reverse();
-    }
+    let listed = visit.ask(visit.admin().list_audit_events(visit.request(request))).await?;
     let filters = [("account", account), ("key", key), ("actor", actor), ("action", action)];
     let all = query(filters);
-    let next = query(filters.into_iter().chain([
-        ("from", from.as_str()),
-        ("until", until),
-        ("page", listed.next_page_token.as_str()),
-    ]));
+    let next =
+        query(filters.into_iter().chain([("from", from), ("until", until), ("page", listed.next_page_token.as_str())]));
     page(&AuditPage {
         frame: Frame::new(&visit, "Audit"),
         account: account.to_owned(),
         key: key.to_owned(),
         actor: actor.to_owned(),
         actions: choices(action),
+        from: from.to_owned(),
         until: until.to_owned(),
-        events,
-        is_newest_first,
+        events: listed.events.iter().map(|event| EventView::new(event, visit.now)).collect(),
         all: if all.is_empty() { all } else { format!("{all}&") },
         next: if listed.next_page_token.is_empty() { String::new() } else { format!("/console/audit?{next}") },
-        from,
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use http::Method;
 use key_authority_domain::id::Actor;
 use key_authority_domain::permission::Permission;
 use key_authority_domain::time::Timestamp;
@@ -11,15 +12,15 @@ use prost_types::value::Kind;
 use prost_types::{Struct, Value};
 
 use crate::console::failure::Failure;
+use crate::console::fields::query;
 use crate::console::show::{self, When};
 use crate::console::visit::Visit;
 
-/// The number of events that the trail of a key reads at once.
-const TRAIL_READ: i32 = 1000;
-/// How often it reads. The newest events are the last ones.
-const TRAIL_READS_MAX: usize = 20;
-/// The number of events that it shows.
-const TRAIL_SHOWN: usize = 50;
+/// The order in which pages list events: the newest first. What was done last is what visitors look for, and nobody can
+/// push it off the page with changes that came before.
+pub(super) const NEWEST_FIRST: &str = "revision desc";
+/// The number of events on a page of the trail of a key.
+const TRAIL: i32 = 50;
 
 /// A field that an event changed.
 pub(super) struct Change {
@@ -99,34 +100,37 @@ fn text(value: &Value) -> String {
     }
 }
 
-/// The trail of one key.
+/// A part of the trail of one key.
 pub(super) struct Trail {
     /// The newest first.
     pub(super) events: Vec<EventView>,
-    /// Whether there are more events than are shown.
-    pub(super) has_more: bool,
+    /// The page of the key with the events before these; empty if there are none.
+    pub(super) older: String,
+    /// Whether these are not the newest events.
+    pub(super) is_continued: bool,
 }
 
-/// Returns the events of a key; `None` for a visitor who may not read the audit log.
+/// Returns events of a key, from where the visitor has read on; `None` for a visitor who may not read the audit log.
 pub(super) async fn trail(visit: &Visit, key: &str) -> Result<Option<Trail>, Failure> {
     if !visit.has(Permission::AuditRead) {
         return Ok(None);
     }
-    let mut request = ListAuditEventsRequest { key_id: key.to_owned(), page_size: TRAIL_READ, ..Default::default() };
-    let (mut events, mut has_more) = (Vec::new(), false);
-    for _ in 0..TRAIL_READS_MAX {
-        let listed = visit.ask(visit.admin().list_audit_events(visit.request(request.clone()))).await?;
-        events.extend(listed.events);
-        let surplus = events.len().saturating_sub(TRAIL_SHOWN);
-        events.drain(..surplus);
-        has_more |= surplus > 0;
-        request.page_token = listed.next_page_token;
-        if request.page_token.is_empty() {
-            break;
-        }
-    }
-    let newest = events.iter().rev().map(|event| EventView::new(event, visit.now));
-    Ok(Some(Trail { events: newest.collect(), has_more }))
+    let page_token = if visit.method == Method::POST { "" } else { visit.fields.get("trail") };
+    let request = ListAuditEventsRequest {
+        key_id: key.to_owned(),
+        page_size: TRAIL,
+        page_token: page_token.to_owned(),
+        order_by: NEWEST_FIRST.to_owned(),
+        ..Default::default()
+    };
+    let listed = visit.ask(visit.admin().list_audit_events(visit.request(request))).await?;
+    let next = listed.next_page_token.as_str();
+    let older = format!("{}?{}#trail-heading", show::path(&["keys", key]), query([("trail", next)]));
+    Ok(Some(Trail {
+        events: listed.events.iter().map(|event| EventView::new(event, visit.now)).collect(),
+        older: if next.is_empty() { String::new() } else { older },
+        is_continued: !page_token.is_empty(),
+    }))
 }
 
 #[cfg(test)]

@@ -76,6 +76,24 @@ fn assert_is_whole(events: &[AuditEvent]) {
     }
 }
 
+async fn the_newest_events_are_listed_first_if_asked(authority: Authority) {
+    let client = authority.client();
+    history(&authority).await;
+    let mut expected = client.events(all()).await;
+    expected.reverse();
+    let newest = ListAuditEventsRequest { order_by: "revision desc".into(), page_size: 4, ..all() };
+    let first = client.list_audit_events(newest.clone()).await.unwrap();
+    assert_eq!(first.events, expected[..4]);
+    let other = ListAuditEventsRequest { page_token: first.next_page_token, order_by: "revision".into(), ..all() };
+    invalid(client.list_audit_events(other).await, "page_token");
+    assert_eq!(client.events(newest).await, expected);
+    let of_key = ListAuditEventsRequest { key_id: "acme-key".into(), order_by: "revision desc".into(), ..all() };
+    expected.retain(|event| event.key_id == "acme-key");
+    assert_eq!(client.events(of_key).await, expected);
+    let wrong = ListAuditEventsRequest { order_by: "time".into(), ..all() };
+    assert_eq!(invalid(client.list_audit_events(wrong).await, "order_by"), "must be `revision` or `revision desc`");
+}
+
 /// Whether an event meets a filter.
 type Test<'a> = Box<dyn Fn(&AuditEvent) -> bool + 'a>;
 
@@ -197,6 +215,7 @@ on_every_database! {
     the_log_holds_every_change_in_the_order_of_commits,
     each_filter_narrows_the_log,
     pages_follow_the_commits_and_fit_their_query,
+    the_newest_events_are_listed_first_if_asked,
     a_limited_caller_sees_the_events_of_its_accounts,
     refused_calls_are_no_events,
 }

@@ -217,6 +217,42 @@ async fn the_audit_log_is_filtered_and_shows_before_and_after(authority: Authori
     visitor.sees(&key.id());
 }
 
+async fn the_newest_events_are_first_however_many_there_are(authority: Authority) {
+    let root = authority.client();
+    root.new_account("acme", KeyPolicy::default()).await;
+    let id = root.key_in("acme").await.id();
+    for _ in 0..60 {
+        root.disable_key(DisableKeyRequest { key_id: id.clone(), ..Default::default() }).await.unwrap();
+        root.enable_key(EnableKeyRequest { key_id: id.clone(), ..Default::default() }).await.unwrap();
+    }
+    root.revoke(&id).await;
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    let action = |visitor: &Visitor, nth: usize| {
+        let mut actions = visitor.page.split("<td data-label=\"Action\">").skip(1);
+        actions.nth(nth).map(|rest| rest.split('<').next().unwrap().to_owned())
+    };
+    visitor.open("/console/audit?account=acme").await;
+    assert_eq!(action(&visitor, 0).as_deref(), Some("Revoke key"));
+    visitor.sees("The newest event is first.");
+    visitor.open(&visitor.link("Next page")).await;
+    assert_eq!(action(&visitor, 22).as_deref(), Some("Create account"));
+    visitor.sees("The newest event is first.");
+    // The page of a key goes on to older events, also where there is no page of the audit log.
+    visitor.open(&format!("/console/keys/{id}")).await;
+    assert_eq!(action(&visitor, 0).as_deref(), Some("Revoke key"));
+    assert_eq!(action(&visitor, 50), None);
+    for _ in 0..2 {
+        visitor.open(&visitor.link("Older events")).await;
+    }
+    assert_eq!(action(&visitor, 21).as_deref(), Some("Create key"));
+    assert_eq!(action(&visitor, 22), None);
+    visitor.does_not_see("Older events");
+    visitor.open(&visitor.link("Newest events")).await;
+    assert_eq!(action(&visitor, 0).as_deref(), Some("Revoke key"));
+    visitor.open(&format!("/console/keys/{id}?trail=altered")).await;
+    assert_eq!(visitor.status, 400);
+}
+
 async fn the_replicas_page_shows_the_state_of_the_authority(authority: Authority) {
     let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
     visitor.open("/console/replicas").await;
@@ -253,6 +289,7 @@ on_sqlite! {
     a_caller_without_pages_is_told_what_it_lacks,
     names_are_text_and_never_markup,
     the_audit_log_is_filtered_and_shows_before_and_after,
+    the_newest_events_are_first_however_many_there_are,
     the_replicas_page_shows_the_state_of_the_authority,
     last_use_and_expiry_are_relative_with_the_exact_time,
 }
