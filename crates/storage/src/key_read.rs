@@ -13,6 +13,7 @@ use crate::entity::api_key_secret;
 use crate::error::StorageError;
 use crate::key_query::in_states;
 use crate::mapping::key::{KeyRows, to_domain_all};
+use crate::page::AccountScope;
 use crate::row_size;
 use crate::store::Store;
 use crate::timeout::bounded;
@@ -25,10 +26,32 @@ impl Store {
     pub async fn key(&self, id: &KeyId) -> Result<Option<Key>, StorageError> {
         bounded(find(&self.db, id)).await
     }
+
+    /// The key with this ID, if it belongs to one of the accounts.
+    ///
+    /// # Errors
+    /// If the database did not answer.
+    pub async fn key_of(&self, id: &KeyId, accounts: &AccountScope) -> Result<Option<Key>, StorageError> {
+        bounded(find_of(&self.db, id, accounts)).await
+    }
 }
 
 pub(crate) async fn find(db: &impl ConnectionTrait, id: &KeyId) -> Result<Option<Key>, StorageError> {
     Ok(with_secrets(db, api_key::Entity::find_by_id(id.as_str())).await?.pop())
+}
+
+/// The key, if it belongs to one of the accounts. The secrets of another key are not read: the time of the answer would
+/// tell that the key exists.
+pub(crate) async fn find_of(
+    db: &impl ConnectionTrait,
+    id: &KeyId,
+    accounts: &AccountScope,
+) -> Result<Option<Key>, StorageError> {
+    let mut select = api_key::Entity::find_by_id(id.as_str());
+    if let AccountScope::Only(ids) = accounts {
+        select = select.filter(Column::Account.is_in(ids.iter().map(AccountId::as_str)));
+    }
+    Ok(with_secrets(db, select).await?.pop())
 }
 
 /// The newest key of the account that is active at `now`.

@@ -19,6 +19,7 @@ use sea_orm::{
 use crate::entity::{audit_event, authority};
 use crate::error::StorageError;
 use crate::mapping::{self, AUTHORITY};
+use crate::page::AccountScope;
 use crate::registry::{self, ReplicaRow};
 use crate::store::{Store, now_expr};
 use crate::timeout::bounded;
@@ -117,6 +118,14 @@ impl ReadTx {
     /// If the database did not answer.
     pub async fn key(&self, id: &KeyId) -> Result<Option<Key>, StorageError> {
         bounded(key_read::find(&self.tx, id)).await
+    }
+
+    /// The key with this ID, if it belongs to one of the accounts.
+    ///
+    /// # Errors
+    /// If the database did not answer.
+    pub async fn key_of(&self, id: &KeyId, accounts: &AccountScope) -> Result<Option<Key>, StorageError> {
+        bounded(key_read::find_of(&self.tx, id, accounts)).await
     }
 
     /// All replicas. A joining replica takes the same lock as a change, so none joins before a change ends.

@@ -103,7 +103,8 @@ pub(super) fn visible<T>(found: Option<T>, may_see: impl Fn(&T) -> bool, missing
 
 /// Reads the key and its account within a transaction, if the caller may see the key.
 pub(super) async fn key_in(tx: &ReadTx, permit: &TxPermit, id: &KeyId) -> Result<(Key, Account), RpcError> {
-    let key = visible(tx.key(id).await?, |key| permit.covers(&key.account), RpcError::KeyNotFound)?;
+    let key =
+        visible(tx.key_of(id, &permit.accounts()).await?, |key| permit.covers(&key.account), RpcError::KeyNotFound)?;
     let account = tx.account(&key.account).await?.ok_or_else(|| StorageError::Corrupt {
         table: "api_key",
         column: "account",

@@ -81,7 +81,11 @@ impl Admin {
 
     /// Reads the key, if the caller may see it.
     pub(super) async fn visible_key(&self, permit: &impl Rights, id: &KeyId) -> Result<Key, RpcError> {
-        visible(self.store.key(id).await?, |key| permit.covers(&key.account), RpcError::KeyNotFound)
+        visible(
+            self.store.key_of(id, &permit.accounts()).await?,
+            |key| permit.covers(&key.account),
+            RpcError::KeyNotFound,
+        )
     }
 
     /// Reads the account, if the caller may see it.
