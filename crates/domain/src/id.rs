@@ -4,7 +4,7 @@ use std::fmt;
 
 use compact_str::CompactString;
 
-use crate::text::{TextRule, ValidationError};
+use crate::text::{TextRule, ValidationError, is_invisible};
 
 /// Maximum length of an ID, in characters.
 pub const ID_LEN_MAX: usize = 64;
@@ -196,8 +196,8 @@ impl Subject {
     pub fn new(value: &str) -> Result<Self, ValidationError> {
         const RULE: TextRule = TextRule::line(SUBJECT_LEN_MAX).required();
         RULE.check(value)?;
-        if value.trim().is_empty() {
-            return Err(ValidationError::new("must have a character other than white space"));
+        if is_invisible(value) {
+            return Err(ValidationError::new("must have a visible character"));
         }
         Ok(Self(value.into()))
     }

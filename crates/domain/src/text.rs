@@ -96,6 +96,21 @@ impl fmt::Display for TextRule {
     }
 }
 
+/// Whether a text shows nothing: white space, and characters without a form of their own (Unicode's
+/// `Default_Ignorable_Code_Point`, and the blank Braille pattern).
+#[must_use]
+pub fn is_invisible(text: &str) -> bool {
+    text.chars().all(|c| {
+        c.is_whitespace()
+            || matches!(c,
+                '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+                | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+                | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+                | '\u{e0000}'..='\u{e0fff}')
+    })
+}
+
 /// `display_name` of a key or an account.
 pub const DISPLAY_NAME: TextRule = TextRule::line(200);
 /// `description` of a key.
@@ -111,6 +126,16 @@ mod tests {
     fn the_limit_counts_characters_instead_of_bytes() {
         assert!(TextRule::line(3).check("äöü").is_ok());
         assert!(TextRule::line(3).check("abcd").is_err());
+    }
+
+    #[test]
+    fn a_text_without_a_visible_character_is_invisible() {
+        for text in ["", " \u{a0}", "\u{200b}", "\u{202e}\u{2069}", "\u{feff}\u{ad}", "\u{3164}\u{e0041}"] {
+            assert!(is_invisible(text), "{text:?}");
+        }
+        for text in [".", "\u{200b}a", "é", "अ\u{200d}"] {
+            assert!(!is_invisible(text), "{text:?}");
+        }
     }
 
     #[test]

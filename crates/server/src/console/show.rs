@@ -1,5 +1,6 @@
 //! Times, durations and numbers, as people write them.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use key_authority_domain::time::Timestamp;
@@ -22,6 +23,17 @@ pub(super) fn path(segments: &[&str]) -> String {
         path.extend(utf8_percent_encode(segment, SEGMENT));
     }
     path
+}
+
+/// Returns a text that changes the direction of no text around it: what people name may contain Arabic letters, or
+/// characters that turn the rest of the line around (U+202E). In HTML, `<bdi>` does the same for one element.
+pub(super) fn isolated(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return text.into();
+    }
+    // The characters that begin and end an isolate would end this one.
+    let inner: String = text.chars().filter(|character| !('\u{2066}'..='\u{2069}').contains(character)).collect();
+    format!("\u{2068}{inner}\u{2069}").into()
 }
 
 /// A time: relative to now, exact, and for programs.
@@ -187,6 +199,13 @@ mod tests {
         assert_eq!((future.relative.as_str(), future.is_past), ("in 12 months", false));
         assert_eq!(future.exact, "30 Nov 2027, 15:06:07 UTC");
         assert_eq!(future.machine, "2027-11-30T15:06:07Z");
+    }
+
+    #[test]
+    fn an_isolated_text_ends_where_it_ends() {
+        assert_eq!(isolated("keys.read"), "keys.read");
+        assert_eq!(isolated("a\u{202e}b"), "\u{2068}a\u{202e}b\u{2069}");
+        assert_eq!(isolated("\u{2069}\u{2067}ä"), "\u{2068}ä\u{2069}");
     }
 
     #[test]

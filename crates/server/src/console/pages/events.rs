@@ -85,6 +85,11 @@ fn changes(before: Option<&Struct>, after: Option<&Struct>) -> Vec<Change> {
     names.into_iter().map(change).filter(|change| change.before != change.after).collect()
 }
 
+/// Returns a value as text among others.
+fn isolated(value: &Value) -> String {
+    show::isolated(&text(value)).into_owned()
+}
+
 /// Returns a value as text.
 fn text(value: &Value) -> String {
     match &value.kind {
@@ -92,9 +97,11 @@ fn text(value: &Value) -> String {
         Some(Kind::StringValue(text)) => text.clone(),
         Some(Kind::BoolValue(value)) => if *value { "yes" } else { "no" }.to_owned(),
         Some(Kind::NumberValue(number)) => number.to_string(),
-        Some(Kind::ListValue(list)) => list.values.iter().map(text).collect::<Vec<_>>().join(", "),
+        Some(Kind::ListValue(list)) => list.values.iter().map(isolated).collect::<Vec<_>>().join(", "),
         Some(Kind::StructValue(fields)) => {
-            let pair = |(name, value): (&String, &Value)| format!("{}: {}", name.replace('_', " "), text(value));
+            let pair = |(name, value): (&String, &Value)| {
+                format!("{}: {}", show::isolated(&name.replace('_', " ")), isolated(value))
+            };
             fields.fields.iter().map(pair).collect::<Vec<_>>().join("; ")
         }
     }

@@ -105,7 +105,7 @@ pub(super) async fn page_of(
     page_with(
         status,
         &KeyPage {
-            frame: Frame::new(visit, &view.name),
+            frame: Frame::new(visit, show::isolated(&view.name)),
             account_href: show::path(&["accounts", &key.account]),
             audit_href: format!("/console/audit?{}", query([("key", key.id.as_str())])),
             caller_href: if key.account == SYSTEM {

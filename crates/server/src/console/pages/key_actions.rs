@@ -60,11 +60,10 @@ pub(in crate::console) async fn disable(Extension(visit): Extension<Arc<Visit>>,
     let request_id = visit.fields.get("request_id").to_owned();
     let request = DisableKeyRequest { key_id: id.clone(), request_id };
     let done = visit.ask(visit.admin().disable_key(visit.request(request))).await;
-    let what = done
-        .as_ref()
-        .ok()
-        .and_then(|done| done.key.as_ref())
-        .map_or_else(|| "Disabled.".to_owned(), |key| format!("“{}” is disabled.", KeyView::new(key, visit.now).name));
+    let what = done.as_ref().ok().and_then(|done| done.key.as_ref()).map_or_else(
+        || "Disabled.".to_owned(),
+        |key| format!("“{}” is disabled.", show::isolated(&KeyView::new(key, visit.now).name)),
+    );
     finish(&visit, &back(&visit, &id), &what, done.map(|done| done.propagation))
 }
 
@@ -74,11 +73,10 @@ pub(in crate::console) async fn enable(Extension(visit): Extension<Arc<Visit>>, 
     let request_id = visit.fields.get("request_id").to_owned();
     let request = EnableKeyRequest { key_id: id.clone(), request_id };
     let done = visit.ask(visit.admin().enable_key(visit.request(request))).await;
-    let what = done
-        .as_ref()
-        .ok()
-        .and_then(|done| done.key.as_ref())
-        .map_or_else(|| "Enabled.".to_owned(), |key| format!("“{}” is enabled.", KeyView::new(key, visit.now).name));
+    let what = done.as_ref().ok().and_then(|done| done.key.as_ref()).map_or_else(
+        || "Enabled.".to_owned(),
+        |key| format!("“{}” is enabled.", show::isolated(&KeyView::new(key, visit.now).name)),
+    );
     finish(&visit, &back(&visit, &id), &what, done.map(|done| done.propagation))
 }
 
@@ -132,7 +130,7 @@ pub(in crate::console) async fn reveal(Extension(visit): Extension<Arc<Visit>>, 
         return Ok(response);
     }
     let key = KeyView::new(&visit.key(&id).await?, visit.now);
-    page(&RevealedPage { frame: Frame::new(&visit, &key.name), key, token })
+    page(&RevealedPage { frame: Frame::new(&visit, show::isolated(&key.name)), key, token })
 }
 
 #[derive(Template)]

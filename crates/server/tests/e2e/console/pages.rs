@@ -191,6 +191,33 @@ async fn names_are_text_and_never_markup(authority: Authority) {
     }
 }
 
+async fn a_text_does_not_turn_its_neighbours_around(authority: Authority) {
+    let root = authority.client();
+    root.new_account("acme", KeyPolicy::default()).await;
+    let turned = "\u{202e}etirw";
+    let request = CreateKeyRequest {
+        display_name: turned.into(),
+        scopes: vec!["read".into(), turned.into()],
+        projects: only(&["\u{2069}", turned]),
+        labels: [("a".to_owned(), turned.to_owned()), ("b".to_owned(), "blue".to_owned())].into(),
+        ..key_for("acme")
+    };
+    let id = root.new_key(request).await.id();
+    let page = format!("/console/keys/{id}");
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    visitor.open(&page).await;
+    // Each begins with U+2068 and ends with U+2069.
+    visitor.sees(&format!("read, \u{2068}{turned}\u{2069}"));
+    visitor.sees(&format!("\u{2068}a={turned}\u{2069}, b=blue"));
+    visitor.sees(&format!("<title>\u{2068}{turned}\u{2069} · Key Authority</title>"));
+    visitor.sees(&format!("a: \u{2068}{turned}\u{2069}; b: blue"));
+    visitor.sees(", \u{2068}\u{2069}");
+    visitor.submit(&format!("{page}/disable"), &[]).await;
+    visitor.sees(&format!("“\u{2068}{turned}\u{2069}” is disabled."));
+    visitor.open("/console/accounts/acme").await;
+    visitor.sees(&format!("read, \u{2068}{turned}\u{2069}"));
+}
+
 async fn the_audit_log_is_filtered_and_shows_before_and_after(authority: Authority) {
     let root = authority.client();
     root.new_account("acme", KeyPolicy::default()).await;
@@ -288,6 +315,7 @@ on_sqlite! {
     pages_are_compressed_for_requests_of_the_visitor_alone,
     a_caller_without_pages_is_told_what_it_lacks,
     names_are_text_and_never_markup,
+    a_text_does_not_turn_its_neighbours_around,
     the_audit_log_is_filtered_and_shows_before_and_after,
     the_newest_events_are_first_however_many_there_are,
     the_replicas_page_shows_the_state_of_the_authority,
