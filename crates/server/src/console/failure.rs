@@ -9,6 +9,9 @@ use tonic_types::StatusExt as _;
 use crate::http::status_of;
 use crate::rpc::errors::RpcError;
 
+/// The reason of a failure for a method that a path does not have.
+const NO_METHOD: &str = "NO_METHOD";
+
 /// A failed call. A handler that returns it gets the page of its kind.
 #[derive(Debug, Clone)]
 pub(super) struct Failure {
@@ -42,9 +45,23 @@ impl Failure {
         Self { code: Code::InvalidArgument, reason, message: message.to_owned(), violations, metadata }
     }
 
+    /// The failure of a form or query with a field that cannot be read.
+    pub(super) fn wrong_field(rule: &str) -> Self {
+        let (violations, metadata) = (Vec::new(), Vec::new());
+        let reason = "FIELD_INVALID".to_owned();
+        Self { code: Code::InvalidArgument, reason, message: rule.to_owned(), violations, metadata }
+    }
+
+    /// The failure for a method that a path does not have.
+    pub(super) fn no_method() -> Self {
+        let message = "This page cannot be used in this way.".to_owned();
+        let (violations, metadata) = (Vec::new(), Vec::new());
+        Self { code: Code::Unimplemented, reason: NO_METHOD.to_owned(), message, violations, metadata }
+    }
+
     /// Returns the HTTP status.
     pub(super) fn status(&self) -> StatusCode {
-        status_of(self.code)
+        if self.reason == NO_METHOD { StatusCode::METHOD_NOT_ALLOWED } else { status_of(self.code) }
     }
 
     /// Whether the caller is no longer valid.

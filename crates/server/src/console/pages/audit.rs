@@ -9,6 +9,7 @@ use key_authority_proto::v1::{Action, ListAuditEventsRequest};
 
 use super::events::{EventView, NEWEST_FIRST, words};
 use crate::console::answer::{Answer, page};
+use crate::console::failure::Failure;
 use crate::console::fields::query;
 use crate::console::frame::Frame;
 use crate::console::show;
@@ -48,9 +49,9 @@ pub(in crate::console) async fn list(Extension(visit): Extension<Arc<Visit>>) ->
         account: account.to_owned(),
         key_id: key.to_owned(),
         actor: actor.to_owned(),
-        actions: Action::from_str_name(action).map(i32::from).into_iter().collect(),
-        start_time: show::field_time(from),
-        end_time: show::field_time(until),
+        actions: chosen_actions(action)?,
+        start_time: time(from)?,
+        end_time: time(until)?,
         page_size: PAGE,
         page_token: typed.get("page").to_owned(),
         order_by: NEWEST_FIRST.to_owned(),
@@ -72,6 +73,23 @@ pub(in crate::console) async fn list(Extension(visit): Extension<Arc<Visit>>) ->
         all: if all.is_empty() { all } else { format!("{all}&") },
         next: if listed.next_page_token.is_empty() { String::new() } else { format!("/console/audit?{next}") },
     })
+}
+
+/// Reads the filter by action. What cannot be read is an error: without it, the page would show more than was asked for.
+fn chosen_actions(name: &str) -> Result<Vec<i32>, Failure> {
+    if name.is_empty() {
+        return Ok(Vec::new());
+    }
+    let action = Action::from_str_name(name).map(i32::from);
+    action.map(|action| vec![action]).ok_or_else(|| Failure::wrong_field("The action must be an entry of the menu."))
+}
+
+fn time(text: &str) -> Result<Option<prost_types::Timestamp>, Failure> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let rule = "A time must be a date and a time of day, such as 2026-11-30T15:00.";
+    show::field_time(text).map(Some).ok_or_else(|| Failure::wrong_field(rule))
 }
 
 fn choices(selected: &str) -> Vec<ActionChoice> {

@@ -23,7 +23,7 @@ pub(super) struct Choice {
 pub(super) struct ExpiryMenu {
     pub(super) choices: Vec<Choice>,
     /// Where there is only one: what it is.
-    pub(super) told: String,
+    pub(super) fixed: String,
     /// The date, for the choice of one.
     pub(super) date: String,
     /// Whether a date may be chosen.
@@ -40,7 +40,7 @@ impl ExpiryMenu {
         let is_free = lifetimes.is_empty();
         let may_never = policy.may_never_expire.unwrap_or(is_free && default.is_none());
         if let ([only], false) = (lifetimes.as_slice(), may_never) {
-            return Self::told(format!("A key of this account expires {} after it was created.", show::whole(*only)));
+            return Self::fixed(format!("A key of this account expires {} after it was created.", show::whole(*only)));
         }
         let mut offered = if is_free { COMMON.map(Duration::from_secs).to_vec() } else { lifetimes };
         offered.extend(default);
@@ -70,7 +70,7 @@ impl ExpiryMenu {
             choices.push(choice("never".to_owned(), "Never".to_owned()));
         }
         let date = typed.map(|typed| typed.get("expiry_date").to_owned()).unwrap_or_default();
-        Self { choices, told: String::new(), date, has_date: is_free, error: String::new(), is_first_error: false }
+        Self { choices, fixed: String::new(), date, has_date: is_free, error: String::new(), is_first_error: false }
     }
 
     /// Returns when a key expires for which nobody chooses that; `None` if the policy demands a choice.
@@ -86,7 +86,7 @@ impl ExpiryMenu {
     /// The menu of a renewal, which keeps the expiry unless another one is chosen.
     pub(super) fn of_renewal(policy: &KeyPolicy, current: &str, typed: Option<&Fields>) -> Self {
         let mut menu = Self::new(policy, typed);
-        menu.told = String::new();
+        menu.fixed = String::new();
         let selected = typed.map_or("", |typed| typed.get("expires"));
         for choice in &mut menu.choices {
             choice.is_selected = choice.value == selected;
@@ -98,9 +98,9 @@ impl ExpiryMenu {
         menu
     }
 
-    fn told(told: String) -> Self {
+    fn fixed(fixed: String) -> Self {
         let (choices, date, error) = (Vec::new(), String::new(), String::new());
-        Self { choices, told, date, has_date: false, error, is_first_error: false }
+        Self { choices, fixed, date, has_date: false, error, is_first_error: false }
     }
 
     /// Reads the choice of a form; `None` for the policy's own.
@@ -160,7 +160,7 @@ mod tests {
         let meko = KeyPolicy { lifetimes: vec![days(365)], ..KeyPolicy::default() };
         let menu = ExpiryMenu::new(&meko, None);
         assert!(menu.choices.is_empty());
-        assert_eq!(menu.told, "A key of this account expires 365 days after it was created.");
+        assert_eq!(menu.fixed, "A key of this account expires 365 days after it was created.");
         assert_eq!(ExpiryMenu::unchosen(&meko).as_deref(), Some("It expires 365 days after it was created."));
     }
 

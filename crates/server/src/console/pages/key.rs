@@ -144,14 +144,21 @@ pub(in crate::console) async fn save(Extension(visit): Extension<Arc<Visit>>, Pa
         return conflict(&visit, &current, &policy).await;
     }
     let labels = typed_labels(typed);
+    // What a form lacks stays as it is: no networks would mean that the key may be used from everywhere.
+    let text =
+        |name: &str, current: &String| if typed.has(name) { typed.get(name).to_owned() } else { current.clone() };
+    let list = |name: &str, current: &[String]| if typed.has(name) { typed.lines(name) } else { current.to_vec() };
     let wanted = Key {
         id: current.id.clone(),
-        display_name: typed.get("name").trim().to_owned(),
-        description: typed.get("description").to_owned(),
-        scopes: typed_scopes(typed),
+        display_name: text("name", &current.display_name).trim().to_owned(),
+        description: text("description", &current.description),
+        scopes: if typed.has("scopes") { typed_scopes(typed) } else { current.scopes.clone() },
         projects: typed_projects(typed).or_else(|| current.projects.clone()),
-        labels: labels.clone().unwrap_or_else(|_| current.labels.clone()),
-        allowed_networks: typed.lines("networks"),
+        labels: match &labels {
+            Ok(labels) if typed.has("labels") => labels.clone(),
+            _ => current.labels.clone(),
+        },
+        allowed_networks: list("networks", &current.allowed_networks),
         ..Key::default()
     };
     let page = show::path(&["keys", &current.id]);

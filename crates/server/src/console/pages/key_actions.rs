@@ -201,7 +201,8 @@ pub(in crate::console) async fn delete(Extension(visit): Extension<Arc<Visit>>, 
 
 /// `POST /console/wait`: continues the wait for a change.
 pub(in crate::console) async fn wait(Extension(visit): Extension<Arc<Visit>>) -> Answer {
-    let revision = visit.fields.get("revision").parse().unwrap_or(0);
+    let revision = visit.fields.get("revision").parse();
+    let revision = revision.map_err(|_| Failure::wrong_field("The revision must be a number."))?;
     let request = visit.request(AwaitRevisionRequest { revision });
     let done = visit.ask(visit.admin().await_revision(request)).await;
     let what = format!("Revision {}.", show::count(revision));

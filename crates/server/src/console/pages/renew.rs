@@ -89,7 +89,12 @@ pub(in crate::console) async fn submit(Extension(visit): Extension<Arc<Visit>>, 
             return form(&visit, &visit.key(&id).await?, Some(&failure)).await;
         }
     };
-    let seconds = typed.get("overlap").parse().unwrap_or(0);
+    // No overlap ends the old token at once, so it must have been chosen.
+    let Ok(seconds) = typed.get("overlap").parse() else {
+        let failure =
+            Failure::wrong_field("The overlap must be an entry of the menu: how long the old token still works.");
+        return form(&visit, &visit.key(&id).await?, Some(&failure)).await;
+    };
     let request = RenewKeyRequest {
         key_id: id.clone(),
         overlap: Some(prost_types::Duration { seconds, nanos: 0 }),

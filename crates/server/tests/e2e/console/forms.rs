@@ -365,10 +365,55 @@ async fn a_revoked_key_has_no_expiry_and_a_limit_says_what_counts(authority: Aut
     }
 }
 
+async fn a_form_without_a_field_changes_nothing_by_it(authority: Authority) {
+    let root = authority.client();
+    root.new_account("acme", KeyPolicy::default()).await;
+    let request = CreateKeyRequest {
+        display_name: "old".into(),
+        description: "what it is for".into(),
+        scopes: vec!["read".into()],
+        labels: [("team".to_owned(), "blue".to_owned())].into(),
+        allowed_networks: vec!["192.0.2.0/24".into()],
+        ..key_for("acme")
+    };
+    let key = root.new_key(request).await;
+    let page = format!("/console/keys/{}", key.id());
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    visitor.open(&page).await;
+    let mut form = visitor.filled_in(&page, &[("name", "new")]);
+    form.retain(|(name, _)| ["form_token", "etag", "name"].contains(&name.as_str()));
+    let token = form[0].clone();
+    visitor.post(&page, &form).await;
+    visitor.sees("Saved.");
+    let saved = root.key(&key.id()).await;
+    let expected =
+        Key { display_name: "new".into(), etag: saved.etag.clone(), update_time: saved.update_time, ..key.key.clone() };
+    assert_eq!(saved, expected, "the other fields are as they were");
+    // No overlap would end the old token at once, so it must be said.
+    let renew = format!("{page}/renew");
+    for overlap in [None, Some(""), Some("1h"), Some("99999999999999999999"), Some("-1")] {
+        let fields = overlap.map(|overlap| ("overlap".to_owned(), overlap.to_owned())).into_iter();
+        visitor.post(&renew, &[token.clone()].into_iter().chain(fields).collect::<Vec<_>>()).await;
+        assert_eq!(visitor.status, 422, "{overlap:?}");
+        visitor.sees("verlap");
+        assert_eq!(root.key(&key.id()).await.secrets.len(), 1, "{overlap:?}: the old token is the newest one");
+    }
+    for revision in ["", "x", "-1"] {
+        let fields = [token.clone(), ("revision".to_owned(), revision.to_owned())];
+        visitor.post("/console/wait", &fields).await;
+        assert_eq!(visitor.status, 400, "{revision}");
+    }
+    for filter in ["from=yesterday", "until=2026-11-31T00:00", "action=DELETE"] {
+        visitor.open(&format!("/console/audit?{filter}")).await;
+        assert_eq!(visitor.status, 400, "{filter}: {}", visitor.page);
+    }
+}
+
 on_sqlite! {
     the_keys_of_callers_connect_no_agent,
     a_caller_gets_permissions_and_accounts_by_checkboxes,
     a_revoked_key_has_no_expiry_and_a_limit_says_what_counts,
+    a_form_without_a_field_changes_nothing_by_it,
     a_key_is_created_shown_once_and_revoked,
     all_errors_are_shown_at_once_and_nothing_typed_is_lost,
     the_second_of_two_editors_sees_what_changed,
