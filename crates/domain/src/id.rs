@@ -88,6 +88,31 @@ identifier!(
     is_resource_id
 );
 
+/// The beginning of the request IDs of the starts of portal sessions.
+const PORTAL_SESSION: &str = "portal-session:";
+
+impl RequestId {
+    /// Validates a request ID that a caller chose. Callers and the authority itself do not share request IDs: a caller
+    /// could use up that of a session that has not started yet.
+    ///
+    /// # Errors
+    /// The rule that `value` breaks.
+    pub fn of_caller(value: &str) -> Result<Self, ValidationError> {
+        if value.starts_with(PORTAL_SESSION) {
+            return Err(ValidationError::new("must not begin with `portal-session:`"));
+        }
+        Self::new(value)
+    }
+
+    /// The request ID of the start of a portal session: a code starts one session.
+    ///
+    /// # Errors
+    /// If the number of the session is too long.
+    pub fn of_portal_session(session_id: &str) -> Result<Self, ValidationError> {
+        Self::new(&format!("{PORTAL_SESSION}{session_id}"))
+    }
+}
+
 /// The reserved account whose keys authenticate callers of the authority.
 pub const SYSTEM_ACCOUNT: &str = "system";
 

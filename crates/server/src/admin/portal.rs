@@ -6,9 +6,10 @@
 //!
 //! - t0: `CreatePortalSession` commits its event and returns the code.
 //! - t1: a browser brings the code to a replica, which opens it.
-//! - t2: under the lock on the log, the caller that created the session is judged again.
+//! - t2: under the lock on the log, the caller that created the session is authorized again.
 //! - t3: an event with the same idempotency key ends the attempt: the code was used. Otherwise its event is committed.
-//! - t4: the session begins. If the database failed before t3, the code is not spent.
+//!   The key also has a secret of the browser: the browser that has used the code is answered as if it were new.
+//! - t4: the session begins. If the answer of t3 was lost, the browser tries again.
 
 use key_authority_domain::account::Account;
 use key_authority_domain::audit::{Action, IdempotencyKey, LoggedEvent};
@@ -48,9 +49,9 @@ impl Replay for Created {
 struct Started(Account);
 
 impl Replay for Started {
-    /// A code starts a session once.
-    async fn replay(_: &ReadTx, _: &TxPermit, _: &LoggedEvent) -> Result<Self, RpcError> {
-        Err(RpcError::RequestIdReused)
+    /// The same browser has started the session before, and did not learn of it.
+    async fn replay(tx: &ReadTx, permit: &TxPermit, logged: &LoggedEvent) -> Result<Self, RpcError> {
+        Ok(Self(account_in(tx, permit, &logged.event.account).await?))
     }
 }
 
@@ -96,14 +97,20 @@ impl Admin {
         })
     }
 
-    /// Records that the session of a code starts. Returns its account.
+    /// Records that the session of a code starts in the browser with this digest. Returns its account.
     ///
     /// # Errors
-    /// `REQUEST_ID_REUSED` if it has started before, on any replica.
-    pub(super) async fn start_portal_session(&self, call: &Call, grant: &PortalGrant) -> Result<Account, RpcError> {
-        let id = RequestId::new(&format!("portal-session:{}", grant.session_id()));
+    /// `REQUEST_ID_REUSED` if it has started before in another browser, on any replica.
+    pub(super) async fn start_portal_session(
+        &self,
+        call: &Call,
+        grant: &PortalGrant,
+        browser: &[u8; 32],
+    ) -> Result<Account, RpcError> {
+        let id = RequestId::of_portal_session(&grant.session_id());
         let id = id.map_err(|rule| RpcError::invalid("code", rule.as_str()))?;
-        let once = IdempotencyKey { id, digest: *blake3::hash(&grant.id).as_bytes() };
+        let digest = *blake3::Hasher::new().update(&grant.id).update(browser).finalize().as_bytes();
+        let once = IdempotencyKey { id, digest };
         let started = self
             .transact(call, Action::StartPortalSession, &[once], |tx, permit| async move {
                 let account = account_in(&tx, &permit, &grant.account).await?;

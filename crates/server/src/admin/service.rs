@@ -42,17 +42,19 @@ impl AdminService {
         Self { admin, calls }
     }
 
-    /// Starts the portal session of a code, whose credential is in `context`. Returns its account.
+    /// Starts the portal session of a code, whose credential is in `context`, in the browser with this digest. Returns
+    /// its account.
     ///
     /// # Errors
-    /// `ALREADY_EXISTS` if it has started before.
+    /// `ALREADY_EXISTS` if it has started before in another browser.
     pub(crate) async fn start_portal_session(
         &self,
         context: &CallContext,
         grant: &PortalGrant,
+        browser: &[u8; 32],
     ) -> Result<Account, Status> {
         let outcome = match self.calls.authorize(context, &PortalAction::READS) {
-            Ok(call) => self.admin.start_portal_session(&call, grant).await,
+            Ok(call) => self.admin.start_portal_session(&call, grant, browser).await,
             Err(error) => Err(error),
         };
         self.calls.answer(context, outcome)

@@ -12,6 +12,7 @@ use tonic::{Request, Status};
 
 use super::credential::{Authentication, MISSING};
 use super::permit::{Authorizer, Permit};
+use super::portal::PortalGrant;
 use crate::observability::line_limit::LineLimit;
 use crate::observability::metrics::{CallSeries, SharedMetrics};
 use crate::rpc::deadline::Deadline;
@@ -166,6 +167,10 @@ impl CallAuthorizer {
         // Debug output would write `Some(…)`.
         let actor = actor.as_ref().map(Actor::as_str);
         let peer = context.peer.map(tracing::field::display);
-        tracing::info!(left_out, method, ?code, reason, actor, peer, "admin call refused");
+        let grant = context.authentication.as_ref().and_then(|caller| caller.as_ref().ok()?.portal_grant());
+        let session = grant.map(PortalGrant::session_id);
+        let account = grant.map(|grant| grant.account.as_str());
+        let subject = grant.map(|grant| grant.subject.as_str());
+        tracing::info!(left_out, method, ?code, reason, actor, session, account, subject, peer, "admin call refused");
     }
 }

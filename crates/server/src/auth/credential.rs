@@ -45,6 +45,11 @@ impl Credential {
         Self { digests: Some(Arc::new([grant.caller])), address: grant.address, key_id: None, portal: Some(grant) }
     }
 
+    /// Returns the grant of a portal session; `None` for a caller itself.
+    pub(crate) fn portal_grant(&self) -> Option<&PortalGrant> {
+        self.portal.as_deref()
+    }
+
     /// Returns the digests of the token under each version of the authority secret; `None` without a token.
     pub(crate) fn digests(&self) -> Option<&Arc<[TokenDigest]>> {
         self.digests.as_ref()

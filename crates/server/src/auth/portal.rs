@@ -1,7 +1,7 @@
 //! The grant of a portal session, and the one-time code that stands for it in a link.
 //!
 //! Both are sealed with the authority secret, so each replica can open them and nobody else can. The grant names the
-//! token of the caller that gave it by its digest, never by its text, and [`super::permit`] judges that caller again
+//! token of the caller that gave it by its digest, never by its text, and [`super::permit`] authorizes that caller again
 //! for every request.
 
 use std::collections::BTreeSet;
@@ -75,9 +75,9 @@ impl PortalGrant {
         if now.is_past(Some(until)) { Err(CodeError::Over) } else { Ok(grant) }
     }
 
-    /// Returns the ID of the session that a code stands for, even if the code is over.
-    pub(crate) fn id_of_code(keyring: &Keyring, code: &str) -> Option<[u8; 16]> {
-        Self::open_any(keyring, code).ok().map(|(grant, _)| grant.id)
+    /// Returns the grant of a code, even if the code has expired. It must start no session.
+    pub(crate) fn of_code_at_any_time(keyring: &Keyring, code: &str) -> Option<Self> {
+        Self::open_any(keyring, code).ok().map(|(grant, _)| grant)
     }
 
     fn open_any(keyring: &Keyring, code: &str) -> Result<(Self, Timestamp), CodeError> {

@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use percent_encoding::percent_decode_str;
 use tonic::Code;
 
 use super::arrival::{Arrival, KEPT_BYTES_MAX, checked_form, form};
@@ -78,7 +79,7 @@ async fn enter(
     } else {
         Fields::parse(parts.uri.query().unwrap_or_default().as_bytes())
     };
-    let notice = if is_post { None } else { Notice::open(&arrival.shared.keyring, &parts.headers) };
+    let notice = if is_post { None } else { Notice::open(&arrival, &session, &parts.headers) };
     let wants_text = parts.headers.get(header::ACCEPT).is_some_and(|accepted| accepted == "text/plain");
     let visit = Arc::new(Visit {
         session,
@@ -96,7 +97,9 @@ async fn enter(
         shared: Arc::clone(&arrival.shared),
     });
     parts.extensions.insert(Arc::clone(&visit));
-    let is_shown = visit.session.portal().is_none() || is_for_portals(parts.uri.path());
+    // A handler would refuse a path that is not UTF-8 with a page of its own.
+    let is_text = percent_decode_str(parts.uri.path()).decode_utf8().is_ok();
+    let is_shown = is_text && (visit.session.portal().is_none() || is_for_portals(parts.uri.path()));
     let mut response = if is_shown {
         next.run(Request::from_parts(parts.clone(), Body::empty())).await
     } else {
@@ -113,9 +116,9 @@ async fn enter(
     if visit.notice.is_some() {
         headers.append(header::SET_COOKIE, Notice::removal(visit.is_secure));
     }
-    // A handler that ends the session sets the cookie itself.
+    // A handler that ends the session removes the cookie itself.
     if is_renewed
-        && !headers.contains_key(header::SET_COOKIE)
+        && !session::is_set_by(headers, visit.is_secure)
         && let Ok(cookie) = visit.session.cookie(&visit.shared.keyring, visit.is_secure)
     {
         headers.append(header::SET_COOKIE, cookie);

@@ -69,6 +69,11 @@ impl Arrival {
         Session::open_sign_in(&self.shared.keyring, headers, self.is_secure, self.now)
     }
 
+    /// Returns the session of the page behind a link to a portal.
+    pub(super) fn entrance_session(&self, headers: &HeaderMap) -> Option<Session> {
+        Session::open_entrance(&self.shared.keyring, headers, self.is_secure, self.now)
+    }
+
     /// Authorizes a caller with any permission, by the state in memory.
     pub(super) fn authorize(&self, authentication: &Authentication) -> Result<Permit, RpcError> {
         let context = CallContext::new(authentication.clone(), "/console/", &self.connected.connection);

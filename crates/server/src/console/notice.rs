@@ -1,6 +1,7 @@
 //! Notices: what a change did, as the next page says it once.
 //!
-//! A notice is in a sealed cookie of one minute, so that nobody can make a link that says something.
+//! A notice is in a sealed cookie of one minute, so that nobody can make a link that says something. It is bound to the
+//! session whose change it describes: a cookie that somebody moves to another browser shows nothing there.
 
 use std::time::Duration;
 
@@ -8,13 +9,15 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue};
 use key_authority_domain::seal::SealContext;
-use key_authority_domain::secret::Keyring;
+use key_authority_domain::time::Timestamp;
 use key_authority_proto::v1::{Propagation, PropagationState};
 use serde::{Deserialize, Serialize};
 
+use super::arrival::Arrival;
 use super::failure::Failure;
-use super::session::{cookie, set_cookie};
+use super::session::{Session, cookies, set_cookie};
 use super::show;
+use super::visit::Visit;
 use crate::entropy::{self, EntropyError};
 
 const NAME: &str = "key-authority-notice";
@@ -27,6 +30,16 @@ pub(super) struct Notice {
     pub(super) text: String,
     /// The revision that is not confirmed by every replica yet.
     pub(super) pending: Option<u64>,
+}
+
+/// A notice as it is sealed.
+#[derive(Serialize, Deserialize)]
+struct Sealed {
+    /// The session whose change it describes.
+    session: [u8; 16],
+    /// The time after which it is not shown, in microseconds.
+    end: i64,
+    notice: Notice,
 }
 
 impl Notice {
@@ -57,16 +70,21 @@ impl Notice {
     }
 
     /// Returns the header that keeps the notice for the next page.
-    pub(super) fn cookie(&self, keyring: &Keyring, is_secure: bool) -> Result<HeaderValue, EntropyError> {
-        let content = serde_json::to_vec(self).unwrap_or_default();
-        let sealed = BASE64_URL_SAFE_NO_PAD.encode(keyring.seal(SEALED, &content, entropy::bytes()?));
-        Ok(set_cookie(NAME, &sealed, is_secure, AGE))
+    pub(super) fn cookie(&self, visit: &Visit) -> Result<HeaderValue, EntropyError> {
+        let (session, end, notice) = (visit.session.id(), visit.now.after(AGE).micros(), self.clone());
+        let content = serde_json::to_vec(&Sealed { session, end, notice }).unwrap_or_default();
+        let sealed = BASE64_URL_SAFE_NO_PAD.encode(visit.shared.keyring.seal(SEALED, &content, entropy::bytes()?));
+        Ok(set_cookie(NAME, &sealed, visit.is_secure, AGE))
     }
 
-    /// Opens the notice of a request.
-    pub(super) fn open(keyring: &Keyring, headers: &HeaderMap) -> Option<Self> {
-        let sealed = BASE64_URL_SAFE_NO_PAD.decode(cookie(headers, NAME)?).ok()?;
-        serde_json::from_slice(&keyring.open(SEALED, &sealed).ok()?).ok()
+    /// Opens the notice of a request in this session.
+    pub(super) fn open(arrival: &Arrival, session: &Session, headers: &HeaderMap) -> Option<Self> {
+        cookies(headers, NAME).find_map(|sealed| {
+            let sealed = BASE64_URL_SAFE_NO_PAD.decode(sealed).ok()?;
+            let opened = arrival.shared.keyring.open(SEALED, &sealed).ok()?;
+            let Sealed { session: of, end, notice } = serde_json::from_slice(&opened).ok()?;
+            (of == session.id() && !arrival.now.is_past(Some(Timestamp::from_micros(end)))).then_some(notice)
+        })
     }
 
     /// Returns the header that removes the notice.

@@ -7,6 +7,9 @@
 //!   Only the POST does.
 //! - A cookie with `SameSite=Strict` is not sent along a chain of redirects that began on another site, so a redirect
 //!   from the product straight to the keys would arrive without its session. The form begins a chain on this site.
+//! - The form has a token, and the browser a cookie with it, so that only the browser that has opened the page can send
+//!   the code. A page of another site cannot, not even over clear text, where browsers do not say which site sends a
+//!   form. And if the answer is lost, this browser can repeat the form, and another one cannot.
 //! - The code is in the address of that one page. Pages send no referrer, and neither logs nor traces have addresses.
 
 use std::sync::Arc;
@@ -51,8 +54,11 @@ struct EnterPage {
     account: String,
     code: String,
     error: String,
-    /// Whether the form replaces the session of an operator.
+    /// Whether the form replaces the session of somebody else.
     replaces: bool,
+    /// Whose session it replaces; empty for an operator.
+    replaced_subject: String,
+    replaced_account: String,
     /// Whether a script may send the form at once.
     is_sent_at_once: bool,
 }
@@ -79,7 +85,8 @@ pub(super) async fn ask(
         Err(CodeError::Over) => return over(),
         Err(CodeError::SecretMissing(version)) => return errors::bare(&missing(version)),
     };
-    enter_page(StatusCode::OK, &grant, code, |page| page.is_sent_at_once = true)
+    let entrance = arrival.entrance_session(request.headers());
+    enter_page(&arrival, entrance, (StatusCode::OK, Some(&grant)), code, |page| page.is_sent_at_once = true)
 }
 
 /// `POST /console/enter`
@@ -102,49 +109,107 @@ pub(super) async fn submit(
     if is_in_session_of(&arrival, &parts.headers, &code) {
         return redirect(session::HOME);
     }
+    let replaces = fields.get("replace") == "yes";
+    let entrance = arrival.entrance_session(&parts.headers);
     let grant = match open(&arrival, &code) {
         Ok(grant) => grant,
-        Err(CodeError::Over) => return over(),
-        Err(CodeError::SecretMissing(version)) => return again(&missing(version), None, code),
+        Err(CodeError::Over) => {
+            note_late(&arrival, &code);
+            return forget_entrance(&arrival, over());
+        }
+        Err(CodeError::SecretMissing(version)) => {
+            return again(&arrival, entrance, &missing(version), None, (code, replaces));
+        }
     };
-    // A link of somebody else must not quietly replace the session of an operator.
-    let is_operator = arrival.session(&parts.headers).is_some_and(|session| session.portal().is_none());
-    if is_operator && fields.get("replace") != "yes" {
-        return enter_page(StatusCode::CONFLICT, &grant, code, |page| page.replaces = true);
+    // Without this, a page of another site could sign its visitor in to an account of its own: over clear text, browsers
+    // do not say where a form comes from.
+    let is_own = |entrance: &Session| entrance.is_form_token(fields.get("form_token"));
+    let Some(entrance) = entrance.filter(is_own) else {
+        return enter_page(&arrival, None, (StatusCode::FORBIDDEN, Some(&grant)), code, |page| {
+            "The page had expired, or cookies are off.".clone_into(&mut page.error);
+        });
+    };
+    let current = arrival.session(&parts.headers);
+    if let Some(current) = &current
+        && !replaces
+        && !is_of_same_user(current, &grant)
+    {
+        // A link of somebody else must not quietly replace a session.
+        return enter_page(&arrival, Some(entrance), (StatusCode::CONFLICT, Some(&grant)), code, |page| {
+            page.replaces = true;
+            if let Some(portal) = current.portal() {
+                portal.grant.subject.as_str().clone_into(&mut page.replaced_subject);
+                portal.account_name.clone_into(&mut page.replaced_account);
+            }
+        });
     }
-    start(&arrival, grant, code).await
+    start(&arrival, (entrance, current), grant, (code, replaces)).await
 }
 
-/// Starts the session of a code, unless it has started before.
-async fn start(arrival: &Arrival, grant: PortalGrant, code: String) -> Response {
+/// Whether a session is of the user and the account of a grant.
+fn is_of_same_user(session: &Session, grant: &PortalGrant) -> bool {
+    let user = |grant: &PortalGrant| (grant.account.clone(), grant.subject.clone());
+    session.portal().is_some_and(|portal| user(&portal.grant) == user(grant))
+}
+
+/// Starts the session of a code, unless it has started before in another browser.
+async fn start(
+    arrival: &Arrival,
+    (entrance, replaced): (Session, Option<Session>),
+    grant: PortalGrant,
+    (code, replaces): (String, bool),
+) -> Response {
     let connection = &arrival.connected.connection;
     let shared = &arrival.shared;
-    let caller = Ok(Credential::of_portal(Arc::new(grant.clone())));
-    let context = CallContext::new(caller.clone(), ENTER_PATH, connection);
-    let started = shared.admin.start_portal_session(&context, &grant);
+    let context = context(arrival, &grant);
+    let browser = entrance.form_digest();
+    let started = shared.admin.start_portal_session(&context, &grant, &browser);
     let started = tokio::time::timeout(shared.patience, started).await;
     let started =
         started.map_or_else(|_elapsed| Err(RpcError::DeadlineExceeded.into()), |done| done.map_err(Failure::from));
     let account = match started {
         Ok(account) => account,
         Err(failure) if failure.is_outage() || failure.code == Code::ResourceExhausted => {
-            return again(&failure, Some(&grant), code);
+            return again(arrival, Some(entrance), &failure, Some(&grant), (code, replaces));
         }
         // The caller may not have the session any more, or the code was used.
-        Err(failure) if !failure.is_fault() => return over(),
+        Err(failure) if !failure.is_fault() => return forget_entrance(arrival, over()),
         Err(failure) => return errors::bare(&failure),
     };
-    shared.calls.promote(&connection.place, &caller);
+    shared.calls.promote(&connection.place, &Ok(Credential::of_portal(Arc::new(grant.clone()))));
     let name = if account.display_name.is_empty() { account.id.as_str() } else { &account.display_name };
     let session = Session::of_portal(arrival.now, grant, name);
-    match session.and_then(|session| session.cookie(&shared.keyring, arrival.is_secure)) {
-        Ok(cookie) => {
-            let mut response = redirect(&show::path(&["accounts", account.id.as_str()]));
-            response.headers_mut().append(header::SET_COOKIE, cookie);
-            response
-        }
-        Err(error) => errors::bare(&RpcError::from(error).into()),
+    let cookie = match session.and_then(|session| session.cookie(&shared.keyring, arrival.is_secure)) {
+        Ok(cookie) => cookie,
+        Err(error) => return errors::bare(&RpcError::from(error).into()),
+    };
+    // The browser forgets the session that this one replaces. A copy of its cookie must not outlive it.
+    if let Some(replaced) = &replaced {
+        shared.ended.end(replaced);
     }
+    let mut response = redirect(&show::path(&["accounts", account.id.as_str()]));
+    response.headers_mut().append(header::SET_COOKIE, cookie);
+    forget_entrance(arrival, response)
+}
+
+/// Returns the context of a call by the user of a grant.
+fn context(arrival: &Arrival, grant: &PortalGrant) -> CallContext {
+    let credential = Credential::of_portal(Arc::new(grant.clone()));
+    CallContext::new(Ok(credential), ENTER_PATH, &arrival.connected.connection)
+}
+
+/// Logs that a code was presented after its end.
+fn note_late(arrival: &Arrival, code: &str) {
+    if let Some(grant) = PortalGrant::of_code_at_any_time(&arrival.shared.keyring, code) {
+        let late = RpcError::Unauthenticated("the link to the portal session has expired");
+        arrival.shared.calls.note_refusal(&context(arrival, &grant), &late);
+    }
+}
+
+/// Adds the removal of the entrance's cookie: the link was decided on.
+fn forget_entrance(arrival: &Arrival, mut response: Response) -> Response {
+    response.headers_mut().append(header::SET_COOKIE, session::entrance_removal(arrival.is_secure));
+    response
 }
 
 /// Opens a code. A version of the authority secret that nobody uses is made up.
@@ -164,43 +229,64 @@ fn open(arrival: &Arrival, code: &str) -> Result<PortalGrant, CodeError> {
 fn is_in_session_of(arrival: &Arrival, headers: &http::HeaderMap, code: &str) -> bool {
     let session = arrival.session(headers);
     let portal = session.as_ref().and_then(Session::portal);
-    let id = PortalGrant::id_of_code(&arrival.shared.keyring, code);
-    portal.is_some_and(|portal| Some(portal.grant.id) == id)
+    let grant = PortalGrant::of_code_at_any_time(&arrival.shared.keyring, code);
+    portal.zip(grant).is_some_and(|(portal, grant)| portal.grant.id == grant.id)
 }
 
 fn missing(version: u32) -> Failure {
     RpcError::from(SecretMissing { version }).into()
 }
 
-fn enter_page(status: StatusCode, grant: &PortalGrant, code: String, set: impl FnOnce(&mut EnterPage)) -> Response {
-    let mut page = EnterPage {
-        frame: Frame::of_nobody(None, "Open your keys"),
-        path: ENTER_PATH,
-        subject: grant.subject.as_str().to_owned(),
-        account: grant.account.as_str().to_owned(),
-        code,
-        error: String::new(),
-        replaces: false,
-        is_sent_at_once: false,
+/// Returns the page that sends a code, with a form of this browser alone.
+fn enter_page(
+    arrival: &Arrival,
+    entrance: Option<Session>,
+    (status, grant): (StatusCode, Option<&PortalGrant>),
+    code: String,
+    set: impl FnOnce(&mut EnterPage),
+) -> Response {
+    let entrance = entrance.map_or_else(|| Session::of_nobody(arrival.now), Ok);
+    let entrance = entrance
+        .and_then(|entrance| Ok((entrance.entrance_cookie(&arrival.shared.keyring, arrival.is_secure)?, entrance)));
+    let (cookie, entrance) = match entrance {
+        Ok(entrance) => entrance,
+        Err(error) => return errors::bare(&RpcError::from(error).into()),
     };
-    set(&mut page);
-    page_with(status, &page).unwrap_or_else(|failure| errors::bare(&failure))
-}
-
-/// Offers to try again: the code is not spent.
-fn again(failure: &Failure, grant: Option<&PortalGrant>, code: String) -> Response {
-    let page = EnterPage {
-        frame: Frame::of_nobody(None, "Not opened yet"),
+    let mut page = EnterPage {
+        frame: Frame::of_nobody(Some(&entrance), "Open your keys"),
         path: ENTER_PATH,
         subject: grant.map(|grant| grant.subject.as_str().to_owned()).unwrap_or_default(),
         account: grant.map(|grant| grant.account.as_str().to_owned()).unwrap_or_default(),
         code,
-        error: format!("The authority cannot tell right now ({}). Your link is not spent: try again.", failure.message),
-        // An operator was asked before this.
-        replaces: true,
+        error: String::new(),
+        replaces: false,
+        replaced_subject: String::new(),
+        replaced_account: String::new(),
         is_sent_at_once: false,
     };
-    let mut response = page_with(failure.status(), &page).unwrap_or_else(|failure| errors::bare(&failure));
+    set(&mut page);
+    let mut response = page_with(status, &page).unwrap_or_else(|failure| errors::bare(&failure));
+    response.headers_mut().append(header::SET_COOKIE, cookie);
+    response
+}
+
+/// Offers to try again. Whether the session has started is not known; if it has, this browser gets it all the same.
+fn again(
+    arrival: &Arrival,
+    entrance: Option<Session>,
+    failure: &Failure,
+    grant: Option<&PortalGrant>,
+    (code, replaces): (String, bool),
+) -> Response {
+    let mut response = enter_page(arrival, entrance, (failure.status(), grant), code, |page| {
+        "Not opened yet".clone_into(&mut page.frame.title);
+        page.error = format!(
+            "The authority cannot tell right now ({}). Try again: in this browser, the link works until it is a minute \
+             old.",
+            failure.message
+        );
+        page.replaces = replaces;
+    });
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
     response
 }

@@ -32,7 +32,8 @@ pub(crate) fn routes(settings: ConsoleSettings) -> Router {
     let shared = Arc::new(Shared::new(settings));
     let pages = Router::new()
         .route("/console/", get(accounts::home))
-        .route("/console/sign-out", post(sign_in::sign_out))
+        // Somebody who signs in is led to where a form of an ended session was sent to.
+        .route("/console/sign-out", post(sign_in::sign_out).get(accounts::home))
         .route("/console/accounts", get(accounts::list))
         .route("/console/create-account", get(new_account::form).post(new_account::submit))
         .route("/console/keys", get(find::list))
@@ -49,18 +50,21 @@ pub(crate) fn routes(settings: ConsoleSettings) -> Router {
         .route("/console/keys/{key}/delete", get(key_actions::ask_delete).post(key_actions::delete))
         .route("/console/audit", get(audit::list))
         .route("/console/replicas", get(replicas::list))
-        .route("/console/wait", post(key_actions::wait))
+        .route("/console/wait", post(key_actions::wait).get(accounts::home))
         .route("/console/{*path}", any(errors::no_page))
+        .method_not_allowed_fallback(errors::no_method)
         .layer(from_fn_with_state(Arc::clone(&shared), admit));
     let open = Router::new()
         .route("/console", get(async || redirect("/console/")))
         .route("/console/sign-in", get(sign_in::ask).post(sign_in::submit))
         .route(ENTER_PATH, get(portal::ask).post(portal::submit))
         .route(portal::LEFT_PATH, get(portal::left))
+        .method_not_allowed_fallback(errors::no_method_for_nobody)
         .with_state(shared);
     let compress = from_fn_with_state(Compression::default(), gzip::compress);
     let compressed = pages.merge(open).layer(compress).layer(from_fn(compress_for_own));
-    compressed.merge(assets::routes()).layer(from_fn(protect))
+    let files = assets::routes().method_not_allowed_fallback(errors::no_method_for_nobody);
+    compressed.merge(files).layer(from_fn(protect))
 }
 
 /// Compresses pages for requests alone that the console's own pages or the visitor made. The length of a compressed

@@ -22,7 +22,7 @@ use crate::auth::credential::Credential;
 use crate::auth::portal::PortalGrant;
 use crate::entropy::{self, EntropyError};
 
-/// The first page, from which each visitor is led to the own one.
+/// The first page. It redirects each visitor to the first page that the visitor may see.
 pub(super) const HOME: &str = "/console/";
 /// The time after which a session without requests ends.
 const IDLE_MAX: Duration = Duration::from_mins(30);
@@ -39,6 +39,8 @@ const NAME: Name = Name { plain: "key-authority", secure: "__Host-key-authority"
 /// The names of the cookie of the sign-in page. It is another one, since a page of another site can lead there, which
 /// must not end a session.
 const SIGN_IN_NAME: Name = Name { plain: "key-authority-sign-in", secure: "__Host-key-authority-sign-in" };
+/// The names of the cookie of the page behind a link to a portal. Its form is sent by the browser that opened the page.
+const ENTRANCE_NAME: Name = Name { plain: "key-authority-enter", secure: "__Host-key-authority-enter" };
 
 /// The name of a cookie without TLS and with it.
 #[derive(Debug, Clone, Copy)]
@@ -119,6 +121,16 @@ impl Session {
         if let Who::Portal(portal) = &self.who { Some(portal) } else { None }
     }
 
+    /// Returns the random number that names the session.
+    pub(super) const fn id(&self) -> [u8; 16] {
+        self.id
+    }
+
+    /// Returns a digest of the form token, which only this browser has.
+    pub(super) fn form_digest(&self) -> [u8; 32] {
+        *blake3::hash(&self.form).as_bytes()
+    }
+
     /// Returns the token that each form of the session contains.
     pub(super) fn form_token(&self) -> String {
         BASE64_URL_SAFE_NO_PAD.encode(self.form)
@@ -170,24 +182,54 @@ impl Session {
         (session.is_of_nobody() && !session.is_over(now)).then_some(session)
     }
 
+    /// Opens the session of the page behind a link.
+    pub(super) fn open_entrance(
+        keyring: &Keyring,
+        headers: &HeaderMap,
+        is_secure: bool,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let session = Self::open_by(ENTRANCE_NAME, keyring, headers, is_secure)?;
+        (session.is_of_nobody() && !session.is_over(now)).then_some(session)
+    }
+
     fn is_of_nobody(&self) -> bool {
         matches!(self.who, Who::Nobody)
     }
 
     fn open_by(name: Name, keyring: &Keyring, headers: &HeaderMap, is_secure: bool) -> Option<Self> {
-        let sealed = cookie(headers, name.of(is_secure))?;
-        let sealed = BASE64_URL_SAFE_NO_PAD.decode(sealed).ok()?;
-        let opened = keyring.open(SEALED, &sealed).ok()?;
-        serde_json::from_slice(&opened).ok()
+        // A neighbouring host or a page of clear text can add a cookie of the same name. It does not open.
+        cookies(headers, name.of(is_secure)).find_map(|sealed| {
+            let sealed = BASE64_URL_SAFE_NO_PAD.decode(sealed).ok()?;
+            let opened = keyring.open(SEALED, &sealed).ok()?;
+            serde_json::from_slice(&opened).ok()
+        })
     }
 
     /// Returns the header that stores the session in the browser.
     pub(super) fn cookie(&self, keyring: &Keyring, is_secure: bool) -> Result<HeaderValue, EntropyError> {
-        let content = serde_json::to_vec(self).unwrap_or_default();
-        let sealed = BASE64_URL_SAFE_NO_PAD.encode(keyring.seal(SEALED, &content, entropy::bytes()?));
         let name = if self.is_of_nobody() { SIGN_IN_NAME } else { NAME };
-        Ok(set_cookie(name.of(is_secure), &sealed, is_secure, AGE_MAX))
+        Ok(set_cookie(name.of(is_secure), &self.sealed(keyring)?, is_secure, AGE_MAX))
     }
+
+    /// Returns the header that stores the session of the page behind a link. Links lead there from other sites, and the
+    /// page must find the cookie again then (`Lax`); a form of another site is sent without it.
+    pub(super) fn entrance_cookie(&self, keyring: &Keyring, is_secure: bool) -> Result<HeaderValue, EntropyError> {
+        Ok(cookie_header(ENTRANCE_NAME.of(is_secure), &self.sealed(keyring)?, is_secure, IDLE_MAX, "Lax"))
+    }
+
+    fn sealed(&self, keyring: &Keyring) -> Result<String, EntropyError> {
+        let content = serde_json::to_vec(self).unwrap_or_default();
+        Ok(BASE64_URL_SAFE_NO_PAD.encode(keyring.seal(SEALED, &content, entropy::bytes()?)))
+    }
+}
+
+/// Whether a response stores or removes a session of somebody who is signed in.
+pub(super) fn is_set_by(headers: &HeaderMap, is_secure: bool) -> bool {
+    let name = NAME.of(is_secure).as_bytes();
+    let is_of_session =
+        |value: &HeaderValue| value.as_bytes().strip_prefix(name).is_some_and(|rest| rest.starts_with(b"="));
+    headers.get_all(header::SET_COOKIE).iter().any(is_of_session)
 }
 
 /// Returns the header that removes the session from the browser.
@@ -200,18 +242,27 @@ pub(super) fn sign_in_removal(is_secure: bool) -> HeaderValue {
     set_cookie(SIGN_IN_NAME.of(is_secure), "", is_secure, Duration::ZERO)
 }
 
+/// Returns the header that removes the session of the page behind a link.
+pub(super) fn entrance_removal(is_secure: bool) -> HeaderValue {
+    set_cookie(ENTRANCE_NAME.of(is_secure), "", is_secure, Duration::ZERO)
+}
+
 /// Returns a header that sets a cookie of the console.
 pub(super) fn set_cookie(name: &str, value: &str, is_secure: bool, age: Duration) -> HeaderValue {
+    cookie_header(name, value, is_secure, age, "Strict")
+}
+
+fn cookie_header(name: &str, value: &str, is_secure: bool, age: Duration, same_site: &str) -> HeaderValue {
     let place = if is_secure { "Path=/; Secure" } else { "Path=/console" };
-    let text = format!("{name}={value}; {place}; HttpOnly; SameSite=Strict; Max-Age={}", age.as_secs());
+    let text = format!("{name}={value}; {place}; HttpOnly; SameSite={same_site}; Max-Age={}", age.as_secs());
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
 }
 
-/// Returns the value of a cookie.
-pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+/// Returns the values of the cookies with this name.
+pub(super) fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
     let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let pairs = all.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.into_iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+    pairs.filter(move |(known, _)| *known == name).map(|(_, value)| value)
 }
 
 /// The sessions that somebody has signed out of. A copied cookie must not work after that.
@@ -287,6 +338,11 @@ mod tests {
         let nobody = headers(&Session::of_nobody(now).unwrap().cookie(&ring(), false).unwrap());
         assert!(Session::open(&ring(), &nobody, false, now).is_none());
         assert!(Session::open_sign_in(&ring(), &nobody, false, now).is_some());
+        // A cookie of the same name that does not open, in front of it, changes nothing.
+        let pair = headers(&cookie).remove(header::COOKIE).unwrap();
+        let both = format!("key-authority=planted; {}", pair.to_str().unwrap());
+        let both = [(header::COOKIE, HeaderValue::try_from(both).unwrap())].into_iter().collect();
+        assert!(Session::open(&ring(), &both, false, now).is_some());
         assert!(removal(true).to_str().unwrap().starts_with("__Host-key-authority=; Path=/; Secure; "));
     }
 

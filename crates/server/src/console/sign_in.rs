@@ -140,7 +140,12 @@ pub(super) async fn submit(
     match (arrival.authorize(&authentication), digests) {
         (Ok(_permit), Some(digests)) => {
             arrival.shared.calls.promote(&connection.place, &authentication);
-            enter(&arrival, &fields, &digests)
+            let response = enter(&arrival, &fields, &digests);
+            // The browser forgets the session that this one replaces. A copy of its cookie must not outlive it.
+            if let Some(replaced) = arrival.session(&parts.headers) {
+                arrival.shared.ended.end(&replaced);
+            }
+            response
         }
         (Ok(_), None) => again(&arrival, Some(session), &fields, "Enter a token."),
         (Err(error), _) => {

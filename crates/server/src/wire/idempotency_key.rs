@@ -68,7 +68,7 @@ mutations! {
 
 /// Returns the idempotency key of a request that is being validated.
 pub(crate) fn idempotency_key<R: Mutation>(check: &mut Check, request: &R) -> Option<IdempotencyKey> {
-    let id = check.optional("request_id", request.request_id(), RequestId::new)?;
+    let id = check.optional("request_id", request.request_id(), RequestId::of_caller)?;
     Some(IdempotencyKey { id, digest: request_digest(R::METHOD, request) })
 }
 

@@ -1,5 +1,6 @@
 //! What happens to a whole database server: its clock steps, it becomes read-only. On a server of their own, one at a time.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,9 +12,13 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use crate::support::authority::{STORAGE, VERIFY};
 use crate::support::client::{key_for, question};
 use crate::support::database::DatabaseClock;
-use crate::support::http::{request, send};
+use crate::support::http::{Answer, request, send};
 use crate::support::standby::Pair;
 use crate::support::{Authority, Client, Database, NewKey, Setup, eventually, on_database_servers, refused, seconds};
+
+const ENTER: &str = "/console/enter";
+/// The beginning of the header that stores a session.
+const SESSION: &[u8] = b"key-authority=";
 
 /// What must never be let pass again, and what must go on passing.
 struct Tokens {
@@ -280,12 +285,18 @@ async fn a_portal_ends_by_the_clock_of_the_database(database: Database) {
         let url = authority.client().create_portal_session(request).await.unwrap().url;
         url.split_once("code=").unwrap().1.to_owned()
     };
-    let enter = async |code: &str| {
-        let headers = [("content-type", "application/x-www-form-urlencoded")];
-        send(authority.api(), request("POST", "/console/enter", &headers, format!("code={code}"))).await
+    let opened =
+        async |code: &str| send(authority.api(), request("GET", &format!("{ENTER}?code={code}"), &[], "")).await;
+    let form = |opened: &Answer| {
+        let cookie = opened.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+        (cookie, form_token(opened))
+    };
+    let enter = async |code: &str, (cookie, token): (String, String)| {
+        let headers = [("content-type", "application/x-www-form-urlencoded"), ("cookie", &cookie)];
+        send(authority.api(), request("POST", ENTER, &headers, format!("code={code}&form_token={token}"))).await
     };
     let (used, kept) = (code().await, code().await);
-    let entered = enter(&used).await;
+    let entered = enter(&used, form(&opened(&used).await)).await;
     assert_eq!((entered.status, entered.header("location")), (303, Some("/console/accounts/acme")));
     let cookie = entered.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
     let open = async || {
@@ -293,20 +304,76 @@ async fn a_portal_ends_by_the_clock_of_the_database(database: Database) {
     };
     assert_eq!(open().await, 200);
     // Looking at a link does not use it up.
-    let look = async || {
-        let path = format!("/console/enter?code={kept}");
-        send(authority.api(), request("GET", &path, &[], "")).await.status
-    };
-    assert_eq!(look().await, 200);
+    let looked_at = opened(&kept).await;
+    assert_eq!(looked_at.status, 200);
     clock.set_off(61);
-    eventually("the link is over", async || (look().await == 410).then_some(())).await;
-    assert_eq!(enter(&kept).await.status, 410);
+    eventually("the link is over", async || (opened(&kept).await.status == 410).then_some(())).await;
+    assert_eq!(enter(&kept, form(&looked_at)).await.status, 410);
+    eventually("the late attempt is logged", async || {
+        let is_logged =
+            authority.output().lines().any(|line| line.contains("admin call refused") && line.contains("ada"));
+        is_logged.then_some(())
+    })
+    .await;
+    assert!(!authority.output().contains(&kept), "the log has the code");
     assert_eq!(open().await, 200, "the session lasts longer than its link");
     clock.set_off(3601);
     eventually("the session is over", async || (open().await == 403).then_some(())).await;
 }
 
+/// The token of the first form of a page.
+fn form_token(page: &Answer) -> String {
+    let page = String::from_utf8_lossy(&page.body).into_owned();
+    let (_, rest) = page.split_once("name=\"form_token\" value=\"").unwrap();
+    rest.split('"').next().unwrap().to_owned()
+}
+
+/// Each request is a change, whose response has a cookie of its own: the notice.
+async fn a_session_whose_requests_are_changes_does_not_end(database: Database) {
+    let clock = DatabaseClock::new();
+    let authority = Setup::on(database).clocked().start().await;
+    let root = authority.client();
+    root.new_account("acme", KeyPolicy::default()).await;
+    let id = root.key_in("acme").await.id();
+    let mut cookies = BTreeMap::new();
+    let ask = async |cookies: &BTreeMap<String, String>, method: &str, path: &str, body: String| {
+        let sent: Vec<_> = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let sent = sent.join("; ");
+        let headers = [("content-type", "application/x-www-form-urlencoded"), ("cookie", sent.as_str())];
+        send(authority.api(), request(method, path, &headers, body)).await
+    };
+    let keep = |cookies: &mut BTreeMap<String, String>, answer: &Answer| {
+        for cookie in answer.headers.get_all("set-cookie") {
+            let (name, rest) = cookie.to_str().unwrap().split_once('=').unwrap();
+            cookies.insert(name.to_owned(), rest.split(';').next().unwrap().to_owned());
+        }
+    };
+    let page = ask(&cookies, "GET", "/console/sign-in", String::new()).await;
+    keep(&mut cookies, &page);
+    let body = format!("form_token={}&token={}", form_token(&page), authority.root_token());
+    let signed_in = ask(&cookies, "POST", "/console/sign-in", body).await;
+    assert_eq!(signed_in.status, 303);
+    keep(&mut cookies, &signed_in);
+    let key = format!("/console/keys/{id}");
+    let page = ask(&cookies, "GET", &key, String::new()).await;
+    let body = format!("form_token={}", form_token(&page));
+    for (minutes, change) in [(20, "disable"), (40, "enable"), (60, "disable"), (80, "enable")] {
+        clock.set_off(minutes * 60);
+        eventually("the replica has the time", async || {
+            // Its response is not kept, so it does not prolong the session.
+            let probe = ask(&cookies, "GET", &key, String::new()).await;
+            let is_renewed = probe.headers.get_all("set-cookie").iter().any(|set| set.as_bytes().starts_with(SESSION));
+            (is_renewed || probe.status != 200).then_some(())
+        })
+        .await;
+        let changed = ask(&cookies, "POST", &format!("{key}/{change}"), body.clone()).await;
+        assert_eq!((changed.status, changed.header("location")), (303, Some(key.as_str())), "after {minutes} minutes");
+        keep(&mut cookies, &changed);
+    }
+}
+
 on_database_servers! {
+    a_session_whose_requests_are_changes_does_not_end,
     a_portal_ends_by_the_clock_of_the_database,
     a_clock_that_steps_brings_no_token_back,
     a_database_that_becomes_read_only_is_an_outage_and_no_denial,

@@ -50,7 +50,6 @@ pub(in crate::console) fn page(visit: &Visit, failure: &Failure) -> Response {
     let is_repeatable = failure.is_outage() && is_form;
     let fields = visit.fields.pairs().filter(|(name, _)| *name != "form_token");
     let (mut title, mut advice) = words(failure);
-    let mut message = failure.sentence();
     if visit.session.portal().is_some() {
         // Words about callers, their keys and replicas are for operators.
         match failure.code {
@@ -60,11 +59,6 @@ pub(in crate::console) fn page(visit: &Visit, failure: &Failure) -> Response {
         }
         if failure.code == Code::NotFound {
             advice = "It may have been deleted.";
-        }
-        match failure.reason.as_str() {
-            "KEY_NOT_FOUND" => "There is no such key.".clone_into(&mut message),
-            "ACCOUNT_NOT_FOUND" => "There is no such page.".clone_into(&mut message),
-            _ => {}
         }
     }
     let mut frame = Frame::new(visit, title);
@@ -77,7 +71,7 @@ pub(in crate::console) fn page(visit: &Visit, failure: &Failure) -> Response {
         failure,
         &ErrorPage {
             frame,
-            message,
+            message: message(visit, failure),
             advice,
             is_retried: failure.is_outage() && !is_form,
             path: if is_repeatable { path } else { String::new() },
@@ -88,6 +82,17 @@ pub(in crate::console) fn page(visit: &Visit, failure: &Failure) -> Response {
             },
         },
     )
+}
+
+/// Returns what is wrong. The user of a portal knows nothing of the key with which the backend of the product calls.
+fn message(visit: &Visit, failure: &Failure) -> String {
+    let of_portal = match failure.reason.as_str() {
+        "KEY_NOT_FOUND" => Some("There is no such key."),
+        "ACCOUNT_NOT_FOUND" => Some("There is no such account."),
+        "PERMISSION_MISSING" => Some("You may not do this here."),
+        _ => None,
+    };
+    of_portal.filter(|_| visit.session.portal().is_some()).map_or_else(|| failure.sentence(), str::to_owned)
 }
 
 /// Returns the page of a failure for somebody whose session is not known.
@@ -138,6 +143,16 @@ pub(in crate::console) fn again(path: &str) -> Response {
         response.headers_mut().insert(REFRESH, refresh);
     }
     response
+}
+
+/// A method that a page does not have.
+pub(in crate::console) async fn no_method(_: Extension<Arc<Visit>>) -> Answer {
+    Err(Failure::no_method())
+}
+
+/// A method that a page for everybody does not have.
+pub(in crate::console) async fn no_method_for_nobody() -> Response {
+    bare(&Failure::no_method())
 }
 
 /// A path that the console does not have.

@@ -98,11 +98,14 @@ export async function continueToPortal(page) {
   if (!page.hasScripts) await page.getByRole("button", { name: "Continue" }).click();
 }
 
-/** Follows a link to a portal session. */
+/** Follows a link to a portal session, and consents if it replaces that of another account. */
 export async function enterPortal(page, url) {
   await page.goto(url);
   await continueToPortal(page);
-  await page.getByRole("button", { name: "Sign out" }).waitFor();
+  const [signedIn, asked] = [page.getByRole("button", { name: "Sign out" }), page.getByText("You are signed in as")];
+  await signedIn.or(asked).first().waitFor();
+  if (await asked.isVisible()) await page.getByRole("button", { name: "Continue" }).click();
+  await signedIn.waitFor();
 }
 
 /** Fails unless the page says that every replica enforces the change. */

@@ -242,9 +242,57 @@ async fn the_start_prints_where_the_console_is(authority: Authority) {
     .await;
 }
 
+async fn a_notice_is_shown_in_its_own_session_alone(authority: Authority) {
+    let root = authority.client();
+    root.new_account("acme", KeyPolicy::default()).await;
+    let id = root.key_in("acme").await.id();
+    let page = format!("/console/keys/{id}");
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    let mut other = Visitor::signed_in(&authority, &authority.root_token()).await;
+    visitor.open(&page).await;
+    let form = visitor.filled_in(&format!("{page}/disable"), &[]);
+    let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&form).finish();
+    visitor.ask("POST", &format!("{page}/disable"), &[("sec-fetch-site", "same-origin")], body).await;
+    let notice = visitor.cookies["key-authority-notice"].clone();
+    other.cookies.insert("key-authority-notice".into(), notice);
+    other.open(&page).await;
+    other.does_not_see("is disabled.");
+    visitor.open(&page).await;
+    visitor.sees("is disabled. Enforced by");
+}
+
+async fn every_path_and_method_has_a_page(authority: Authority) {
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    for (method, path, status) in [
+        ("PUT", "/console/accounts", 405),
+        ("POST", "/console/audit", 403),
+        ("DELETE", "/console/sign-in", 405),
+        ("POST", "/console/left", 405),
+        ("PUT", "/console/enter", 405),
+        ("POST", "/console/assets/style.css", 405),
+        ("GET", "/console/keys/%ff", 404),
+        ("GET", "/console/accounts/%ff/create", 404),
+        ("GET", "/console/assets/nothing", 404),
+    ] {
+        let answer = visitor.ask(method, path, &[("sec-fetch-site", "same-origin")], String::new()).await;
+        assert_eq!(answer.status, status, "{method} {path}: {}", visitor.page);
+        assert!(answer.header("content-security-policy").is_some(), "{method} {path}");
+        visitor.sees("<!doctype html>");
+    }
+    // Whoever signs in is led to a page, also if a form brought them.
+    for path in ["/console/sign-out", "/console/wait"] {
+        let mut visitor = Visitor::new(&authority);
+        visitor.open(path).await;
+        visitor.submit("/console/sign-in", &[("token", &authority.root_token())]).await;
+        assert_eq!((visitor.status, visitor.path.as_str()), (200, "/console/accounts"), "{path}");
+    }
+}
+
 on_sqlite! {
     the_own_key_is_disabled_on_purpose_only,
     the_root_of_the_address_leads_people_to_the_console,
+    a_notice_is_shown_in_its_own_session_alone,
+    every_path_and_method_has_a_page,
     a_page_asks_to_sign_in_and_leads_back,
     a_session_is_a_sealed_cookie_and_never_the_token,
     only_tokens_of_callers_sign_in_and_failures_are_bounded,
