@@ -9,7 +9,7 @@ use crate::peer::{ATTACKER, Peer, send_all};
 use crate::stage::{Stage, TENANT_ACCOUNT};
 
 /// Callers, each with one request at a time.
-const CALLERS: usize = 16;
+const CALLERS: usize = 8;
 /// The size of a JSON text: a little less than the limit of 1 MiB.
 const JSON_BYTES: usize = 1_000_000;
 /// The size of a protobuf message: a little less than the limit of 4 MiB.
@@ -17,7 +17,7 @@ const PROTO_BYTES: usize = 4_000_000;
 
 pub(super) const ATTACK: Attack = Attack::new(
     "door-bombs",
-    "16 callers with JSON and protobuf of deep nesting, very many elements and very many fields",
+    "8 callers with JSON and protobuf of deep nesting, very many elements and very many fields",
     |stage| {
         Box::pin(async move {
             let callers = (0..CALLERS).map(|number| caller(&stage, number));

@@ -33,7 +33,7 @@ pub(super) fn text_of(output: MessageDescriptor, message: &[u8]) -> Result<Vec<u
 #[cfg(test)]
 mod tests {
     use super::*;
-    use key_authority_proto::v1::{CreateKeyRequest, VerifyRequest};
+    use key_authority_proto::v1::{BatchVerifyRequest, CreateKeyRequest, VerifyRequest};
     use prost::Name;
     use prost_reflect::DescriptorPool;
 
@@ -50,6 +50,24 @@ mod tests {
         let expected = VerifyRequest { client_ip: "10.0.0.1".into(), ..VerifyRequest::default() };
         assert_eq!(read(r#"{"clientIp": "10.0.0.1"}"#), Ok(expected.clone()));
         assert_eq!(read(r#"{"client_ip": "10.0.0.1", "token": null}"#), Ok(expected));
+    }
+
+    #[test]
+    fn a_text_of_very_many_values_is_refused_before_it_is_converted() {
+        use super::names::VALUES_MAX;
+
+        let scopes = |count: usize| format!(r#"{{"scopes":[{}""]}}"#, r#""","#.repeat(count - 1));
+        // The list itself is a field.
+        assert!(read::<CreateKeyRequest>(&scopes(VALUES_MAX - 1)).is_ok());
+        for text in [scopes(VALUES_MAX), format!(r#"{{"requests":[{}{{}}]}}"#, "{},".repeat(VALUES_MAX))] {
+            let read = if text.starts_with(r#"{"s"#) {
+                read::<CreateKeyRequest>(&text).map(drop)
+            } else {
+                read::<BatchVerifyRequest>(&text).map(drop)
+            };
+            let error = read.unwrap_err();
+            assert!(error.starts_with("body must have at most 100000 fields and elements of lists"), "{error}");
+        }
     }
 
     #[test]

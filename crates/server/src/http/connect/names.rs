@@ -1,10 +1,11 @@
-//! Checks the names in a JSON message: each is a field of its message, and stands there once.
+//! Checks the names in a JSON message: each is a field of its message, and stands there once. It also counts values: a
+//! short one becomes more than a hundred bytes when it is converted.
 //!
 //! The readers of JSON take the last one of repeated names, and a client that repeats a name expects otherwise. An
 //! unknown name is often a misspelled one: `scops` must not create a key without scopes.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::fmt;
 
@@ -15,14 +16,19 @@ use super::malformed::{BODY, malformed};
 use crate::rpc::errors::RpcError;
 use crate::wire::violations::{Violation, Violations};
 
+/// The maximum number of fields and elements of lists in a JSON text: a `BatchVerify` with a hundred for each
+/// question.
+pub(super) const VALUES_MAX: usize = 100_000;
+
 /// Checks a JSON text against the type of its message.
 ///
 /// # Errors
 /// `INVALID_ARGUMENT`, with the first name that is wrong, or that the text is no JSON.
 pub(super) fn check(input: &MessageDescriptor, text: &[u8]) -> Result<(), RpcError> {
-    let violation = RefCell::new(None);
+    let (violation, count) = (RefCell::new(None), Cell::new(0));
     let mut reader = serde_json::Deserializer::from_slice(text);
-    let root = Names { shape: Shape::Message(input.clone()), place: &Place::Root, violation: &violation };
+    let root =
+        Names { shape: Shape::Message(input.clone()), place: &Place::Root, violation: &violation, count: &count };
     let checked = root.deserialize(&mut reader).and_then(|()| reader.end());
     checked.map_err(|error| match violation.take() {
         Some(Violation { field, rule }) => {
@@ -89,12 +95,25 @@ struct Names<'a> {
     place: &'a Place<'a>,
     /// The violation that the error is about.
     violation: &'a RefCell<Option<Violation>>,
+    /// The values so far.
+    count: &'a Cell<usize>,
 }
 
 impl Names<'_> {
     fn fail<E: Error>(&self, place: &Place<'_>, rule: String) -> E {
         *self.violation.borrow_mut() = Some(Violation { field: place.to_string(), rule });
         E::custom("")
+    }
+
+    /// Counts a field or an element.
+    fn count<E: Error>(&self) -> Result<(), E> {
+        self.count.set(self.count.get() + 1);
+        if self.count.get() <= VALUES_MAX {
+            return Ok(());
+        }
+        let rule = format!("must have at most {VALUES_MAX} fields and elements of lists");
+        *self.violation.borrow_mut() = Some(Violation { field: BODY.to_owned(), rule });
+        Err(E::custom(""))
     }
 
     /// Returns the identity of a name within its object, and the shape of its value.
@@ -134,6 +153,7 @@ impl<'de> Visitor<'de> for Names<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut seen = HashSet::new();
         while let Some(name) = map.next_key::<Cow<'_, str>>()? {
+            self.count()?;
             let place = Place::Field(self.place, &name);
             let Some((member, shape)) = self.member(&name) else {
                 let Shape::Message(message) = &self.shape else { continue };
@@ -142,7 +162,7 @@ impl<'de> Visitor<'de> for Names<'_> {
             if !seen.insert(member) {
                 return Err(self.fail(&place, "must be set once".to_owned()));
             }
-            map.next_value_seed(Names { shape, place: &place, violation: self.violation })?;
+            map.next_value_seed(Names { shape, place: &place, violation: self.violation, count: self.count })?;
         }
         Ok(())
     }
@@ -151,16 +171,20 @@ impl<'de> Visitor<'de> for Names<'_> {
         self.expect_no_root()?;
         // Lists of numbers and texts have no names.
         if matches!(self.shape, Shape::Other) {
-            while list.next_element::<IgnoredAny>()?.is_some() {}
+            while list.next_element::<IgnoredAny>()?.is_some() {
+                self.count()?;
+            }
             return Ok(());
         }
         let mut index = 0;
         loop {
             let place = Place::Index(self.place, index);
-            let names = Names { shape: self.shape.clone(), place: &place, violation: self.violation };
+            let (shape, violation, count) = (self.shape.clone(), self.violation, self.count);
+            let names = Names { shape, place: &place, violation, count };
             if list.next_element_seed(names)?.is_none() {
                 return Ok(());
             }
+            self.count()?;
             index += 1;
         }
     }
