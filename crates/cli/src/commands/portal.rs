@@ -21,7 +21,7 @@ pub(crate) enum Portal {
 
 /// Prints a link that opens the pages once, within a minute
 ///
-/// Whoever opens the link first is the user. The audit log has the user and the caller.
+/// The link is a secret: anyone who opens it first gets the session. The audit log records the user and the caller.
 #[derive(Debug, Args)]
 pub(crate) struct Create {
     /// Account whose keys the user manages

@@ -3,9 +3,8 @@
 
 use std::sync::Arc;
 
-use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http::request::Parts;
@@ -21,12 +20,10 @@ use super::origin::is_from_elsewhere;
 use super::pages::errors;
 use super::portal;
 use super::session::{self, Session};
-use super::shared::Shared;
 use super::sign_in::{self, Prompt};
 use super::visit::Visit;
 use crate::auth::credential::Authentication;
 use crate::auth::permit::Permit;
-use crate::http::Session as Connected;
 
 /// The header of requests by htmx.
 const BY_HTMX: HeaderName = HeaderName::from_static("hx-request");
@@ -34,14 +31,8 @@ const BY_HTMX: HeaderName = HeaderName::from_static("hx-request");
 const HTMX_REDIRECT: HeaderName = HeaderName::from_static("hx-redirect");
 
 /// Admits a request to the pages for people who are signed in.
-pub(super) async fn admit(
-    State(shared): State<Arc<Shared>>,
-    Extension(connected): Extension<Connected>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn admit(arrival: Arrival, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    let arrival = Arrival::new(shared, connected, &parts.headers);
     let session = arrival.session(&parts.headers);
     let address = arrival.connected.connection.peer.address();
     let known = session.and_then(|session| session.credential(address).map(|credential| (session, credential)));

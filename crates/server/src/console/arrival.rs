@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Body;
+use axum::extract::FromRequestParts;
+use axum::extract::rejection::ExtensionRejection;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 use key_authority_domain::permission::Permission;
@@ -41,8 +44,17 @@ pub(super) struct Arrival {
     pub(super) address: IpAddr,
 }
 
+impl FromRequestParts<Arc<Shared>> for Arrival {
+    type Rejection = ExtensionRejection;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Self::Rejection> {
+        let Extension(connected) = Extension::from_request_parts(parts, shared).await?;
+        Ok(Self::new(Arc::clone(shared), connected, &parts.headers))
+    }
+}
+
 impl Arrival {
-    pub(super) fn new(shared: Arc<Shared>, connected: Connected, headers: &HeaderMap) -> Self {
+    fn new(shared: Arc<Shared>, connected: Connected, headers: &HeaderMap) -> Self {
         let peer = connected.connection.peer.address();
         let trusts = |address: IpAddr| shared.trusted_proxies.iter().any(|network| network.contains(address));
         let by_proxy =

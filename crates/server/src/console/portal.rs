@@ -15,8 +15,7 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::Extension;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
 use key_authority_replica::index::SecretMissing;
@@ -30,13 +29,11 @@ use super::frame::Frame;
 use super::origin::is_same_origin;
 use super::pages::errors;
 use super::session::{self, Session};
-use super::shared::Shared;
 use super::show;
 use crate::admin::portal::ENTER_PATH;
 use crate::auth::call::CallContext;
 use crate::auth::credential::Credential;
 use crate::auth::portal::{CodeError, PortalGrant};
-use crate::http::Session as Connected;
 use crate::rpc::errors::RpcError;
 
 /// The largest form of the page behind a link, in bytes: it has the code.
@@ -71,12 +68,7 @@ struct LeftPage {
 }
 
 /// `GET /console/enter`
-pub(super) async fn ask(
-    State(shared): State<Arc<Shared>>,
-    Extension(connected): Extension<Connected>,
-    request: Request,
-) -> Response {
-    let arrival = Arrival::new(shared, connected, request.headers());
+pub(super) async fn ask(arrival: Arrival, request: Request) -> Response {
     let code = Fields::parse(request.uri().query().unwrap_or_default().as_bytes()).get("code").to_owned();
     let grant = match open(&arrival, &code) {
         // Going back leads to this page, and its code was used.
@@ -90,13 +82,8 @@ pub(super) async fn ask(
 }
 
 /// `POST /console/enter`
-pub(super) async fn submit(
-    State(shared): State<Arc<Shared>>,
-    Extension(connected): Extension<Connected>,
-    request: Request,
-) -> Response {
+pub(super) async fn submit(arrival: Arrival, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let arrival = Arrival::new(shared, connected, &parts.headers);
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
     if !is_same_origin(&parts.headers, authority) {
         return errors::bare(&Failure::not_permitted("This form does not come from the console."));

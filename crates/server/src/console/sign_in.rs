@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Extension;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
 use key_authority_replica::clock::boottime;
@@ -18,12 +18,10 @@ use super::frame::Frame;
 use super::pages::errors;
 use super::portal;
 use super::session::{self, Session};
-use super::shared::Shared;
 use super::show;
 use super::visit::Visit;
 use crate::auth::call::CallContext;
 use crate::auth::credential::Credential;
-use crate::http::Session as Connected;
 use crate::rpc::errors::RpcError;
 
 /// Why somebody is asked to sign in.
@@ -59,12 +57,7 @@ struct KeptPage {
 const NOT_KEPT: &[&str] = &["form_token", "token"];
 
 /// `GET /console/sign-in`
-pub(super) async fn ask(
-    State(shared): State<Arc<Shared>>,
-    Extension(connected): Extension<Connected>,
-    request: Request,
-) -> Response {
-    let arrival = Arrival::new(shared, connected, request.headers());
+pub(super) async fn ask(arrival: Arrival, request: Request) -> Response {
     let query = Fields::parse(request.uri().query().unwrap_or_default().as_bytes());
     let reason = match query.get("why") {
         "ended" => "Your session has ended, because its key is not valid any more.",
@@ -117,13 +110,8 @@ fn show_form(arrival: &Arrival, session: Option<Session>, page: impl FnOnce(Fram
 }
 
 /// `POST /console/sign-in`
-pub(super) async fn submit(
-    State(shared): State<Arc<Shared>>,
-    Extension(connected): Extension<Connected>,
-    request: Request,
-) -> Response {
+pub(super) async fn submit(arrival: Arrival, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let arrival = Arrival::new(shared, connected, &parts.headers);
     let Some(session) = arrival.sign_in_session(&parts.headers) else {
         // The page was open for too long, or cookies are off.
         return again(&arrival, None, &Fields::default(), "The page had expired, or cookies are off. Try again.");
