@@ -124,9 +124,7 @@ mod access {
     use super::*;
 
     scenarios! { "access" {
-        every_page_is_accessible_when_small,
-        every_page_is_accessible_when_wide,
-        every_page_is_light,
+        every_page_is_accessible_and_light,
         the_keyboard_is_enough,
     } }
 
