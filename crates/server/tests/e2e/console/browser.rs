@@ -136,6 +136,20 @@ mod access {
     }
 }
 
+mod audit {
+    use super::*;
+
+    scenarios! { "audit" {
+        the_audit_log_is_narrowed,
+        the_next_page_of_the_audit_log_has_the_same_filters,
+    } }
+
+    #[test]
+    fn every_scenario_of_the_file_is_listed() {
+        super::compare("audit", NAMES);
+    }
+}
+
 /// Fails unless the scenarios that a file exports are those that run.
 fn compare(file: &str, names: &[&str]) {
     let text = std::fs::read_to_string(package(&format!("tests/clients/console/{file}.mjs"))).unwrap();
