@@ -142,7 +142,7 @@ fn is_of_same_user(session: &Session, grant: &PortalGrant) -> bool {
 /// Starts the session of a code, unless it has started before in another browser.
 async fn start(
     arrival: &Arrival,
-    (entrance, replaced): (Session, Option<Session>),
+    (entrance, current): (Session, Option<Session>),
     grant: PortalGrant,
     (code, replaces): (String, bool),
 ) -> Response {
@@ -171,8 +171,8 @@ async fn start(
         Err(error) => return errors::bare(&RpcError::from(error).into()),
     };
     // The browser forgets the session that this one replaces. A copy of its cookie must not outlive it.
-    if let Some(replaced) = &replaced {
-        shared.ended.end(replaced);
+    if let Some(current) = &current {
+        shared.ended.end(current);
     }
     let mut response = redirect(&show::path(&["accounts", account.id.as_str()]));
     response.headers_mut().append(header::SET_COOKIE, cookie);

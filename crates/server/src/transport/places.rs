@@ -56,8 +56,8 @@ struct Occupants {
 /// The connection of a known caller.
 struct Known {
     evicted: CancellationToken,
-    /// Shared with the place.
-    is_known: Arc<AtomicBool>,
+    /// The flag of the place.
+    flag: Arc<AtomicBool>,
     has_ended: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
@@ -78,7 +78,7 @@ impl Occupants {
             self.known.iter().filter(|(_, known)| (known.has_ended)()).map(|(number, _)| *number).collect();
         for number in &ended {
             if let Some(known) = self.known.remove(number) {
-                known.is_known.store(false, Ordering::Relaxed);
+                known.flag.store(false, Ordering::Relaxed);
                 self.strangers.insert(*number, known.evicted);
             }
         }
@@ -227,8 +227,8 @@ impl Place {
         let mut state = self.shared.lock();
         let Some(here) = state.by_address.get_mut(&self.address) else { return };
         if let Some(evicted) = here.strangers.remove(&self.number) {
-            let is_known = Arc::clone(&self.is_known);
-            here.known.insert(self.number, Known { evicted, is_known, has_ended: Box::new(has_ended) });
+            let flag = Arc::clone(&self.is_known);
+            here.known.insert(self.number, Known { evicted, flag, has_ended: Box::new(has_ended) });
             state.strangers -= 1;
             state.known += 1;
             self.is_known.store(true, Ordering::Relaxed);
