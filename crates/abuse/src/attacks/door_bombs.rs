@@ -35,7 +35,8 @@ fn bombs() -> Vec<Bomb> {
         text(method, [begin, &repeated.repeat(JSON_BYTES / repeated.len()), end].concat())
     };
     let account = format!(r#"{{"account":"{TENANT_ACCOUNT}","#);
-    let labels: String = (0..60_000).map(|number| format!(r#""l{number}":"","#)).collect();
+    let labels: Vec<_> = (0..60_000).map(|number| format!(r#""l{number}":"","#)).collect();
+    let labels = labels.concat();
     // Empty texts, of two bytes each.
     let scopes = grpc::field(5, b"").repeat(PROTO_BYTES / 2);
     vec![
