@@ -3,14 +3,16 @@
 use std::collections::HashMap;
 
 use key_authority_domain::key::Key;
-use sea_orm::sea_query::{Expr, ExprTrait, Func, Order, SimpleExpr};
+use sea_orm::sea_query::{BinOper, Expr, ExprTrait, Func, Order, SimpleExpr};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect, Select,
+    ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
+    QuerySelect, Select,
 };
 
 use crate::entity::api_key::{self, Column};
 use crate::error::StorageError;
 use crate::key_query::{KeyQuery, in_states};
+use crate::key_reach::Reach;
 use crate::key_read::with_secrets;
 use crate::page::Page;
 use crate::row_size;
@@ -80,26 +82,49 @@ impl KeyRank {
 }
 
 impl KeyOrder {
-    /// The keys after the cursor. The first condition is the start of the index range.
-    fn beyond(self, cursor: &KeyCursor) -> Condition {
-        let value = match &cursor.value {
-            RankValue::Number(number) => Expr::val(*number),
-            RankValue::Text(text) => Expr::val(text.as_str()),
-        };
-        let (rank, id) = (|| self.rank.expression(), cursor.id.as_str());
-        if self.is_descending {
-            let beyond = Condition::any().add(rank().lt(value.clone())).add(Column::Id.lt(id));
-            Condition::all().add(rank().lte(value)).add(beyond)
+    /// The keys after the cursor.
+    pub(crate) fn beyond(self, backend: DbBackend, cursor: &KeyCursor) -> Condition {
+        self.compared_with(backend, cursor, self.is_descending, false)
+    }
+
+    /// The keys up to the cursor, with its own key.
+    pub(crate) fn up_to(self, backend: DbBackend, cursor: &KeyCursor) -> Condition {
+        self.compared_with(backend, cursor, !self.is_descending, true)
+    }
+
+    /// The keys before or after the cursor in ascending order. The first condition is the end of the index range.
+    fn compared_with(self, backend: DbBackend, cursor: &KeyCursor, is_before: bool, with_own: bool) -> Condition {
+        let (rank, id) = (|| self.rank.expression(), || Expr::col((api_key::Entity, Column::Id)));
+        let (value, own_id) = (|| cursor.value.expression(), || Expr::val(cursor.id.as_str()));
+        let (strictly, at_most) = if is_before {
+            (BinOper::SmallerThan, BinOper::SmallerThanOrEqual)
         } else {
-            let beyond = Condition::any().add(rank().gt(value.clone())).add(Column::Id.gt(id));
-            Condition::all().add(rank().gte(value)).add(beyond)
+            (BinOper::GreaterThan, BinOper::GreaterThanOrEqual)
+        };
+        let of_id = if with_own { at_most } else { strictly };
+        let range = Condition::all().add(rank().binary(at_most, value()));
+        if backend == DbBackend::MySql {
+            // With an OR, MariaDB merges two indexes instead of reading the range of one.
+            let tuple = Expr::tuple([rank(), id()]).binary(of_id, Expr::tuple([value(), own_id()]));
+            return range.add(tuple);
+        }
+        range.add(Condition::any().add(rank().binary(strictly, value())).add(id().binary(of_id, own_id())))
+    }
+}
+
+impl RankValue {
+    fn expression(&self) -> Expr {
+        match self {
+            Self::Number(number) => Expr::val(*number),
+            Self::Text(text) => Expr::val(text.as_str()),
         }
     }
 }
 
 impl Store {
-    /// A page of keys, each with the cursor of the page after it. It contains fewer than `size` keys although more follow if their rows are large, or with a
-    /// project or labels. A key whose rank changes between two pages may be listed twice, or not at all.
+    /// A page of keys, each with the cursor of the page after it. It contains fewer than `size` keys, or none, although
+    /// more follow, if their rows are large, with a project or labels, or if it looked at
+    /// [`KeyQuery::scanned_max`] keys. A key whose rank changes between two pages may be listed twice, or not at all.
     ///
     /// # Errors
     /// If the database did not answer.
@@ -110,10 +135,16 @@ impl Store {
         size: u32,
         after: Option<&KeyCursor>,
     ) -> Result<Page<(Key, KeyCursor), KeyCursor>, StorageError> {
+        let reach = self.reach(query, order, after).await?;
+        if reach.is_empty() {
+            return Ok(Page { items: Vec::new(), next: None });
+        }
         let direction = if order.is_descending { Order::Desc } else { Order::Asc };
+        let backend = self.db.get_database_backend();
         let select = api_key::Entity::find()
-            .filter(query.condition(self.db.get_database_backend()))
-            .filter(after.map_or_else(Condition::all, |cursor| order.beyond(cursor)))
+            .filter(query.condition(backend))
+            .filter(after.map_or_else(Condition::all, |cursor| order.beyond(backend, cursor)))
+            .filter(reach.condition(backend, order))
             .order_by(order.rank.expression(), direction.clone())
             .order_by(Column::Id, direction)
             .limit(u64::from(size) + 1);
@@ -121,7 +152,10 @@ impl Store {
         let count = row_size::fitting(listed.iter().map(|row| row.bytes)).min(size as usize);
         let has_more = listed.len() > count;
         listed.truncate(count);
-        let next = listed.last().filter(|_| has_more).map(|row| row.cursor(order.rank));
+        let next = match reach {
+            Reach::UpTo(last) if !has_more => Some(last),
+            _ => listed.last().filter(|_| has_more).map(|row| row.cursor(order.rank)),
+        };
         if listed.is_empty() {
             return Ok(Page { items: Vec::new(), next });
         }

@@ -8,6 +8,7 @@ use sea_orm::{ColumnTrait, Condition, DbBackend, EntityTrait, QueryFilter, Query
 
 use crate::entity::api_key::{self, Column};
 use crate::entity::api_key_secret;
+use crate::key_reach::KEYS_SCANNED_MAX;
 use crate::page::AccountScope;
 
 /// Which keys a statement is about: those that match every field that is set.
@@ -35,6 +36,8 @@ pub struct KeyQuery {
     pub unused_since: Option<Timestamp>,
     /// The instant at which states are computed.
     pub now: Timestamp,
+    /// Maximum number of keys that a page looks at.
+    pub scanned_max: u64,
 }
 
 impl KeyQuery {
@@ -53,6 +56,7 @@ impl KeyQuery {
             expires_before: None,
             unused_since: None,
             now,
+            scanned_max: KEYS_SCANNED_MAX,
         }
     }
 

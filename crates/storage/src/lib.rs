@@ -30,6 +30,7 @@ pub mod feed;
 pub mod holders;
 pub mod key_list;
 pub mod key_query;
+pub mod key_reach;
 pub mod key_read;
 pub mod migrate;
 pub mod notify;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use askama::Template;
 use axum::Extension;
 use axum::extract::Path;
+use key_authority_domain::time::Timestamp;
 use key_authority_proto::v1::key_authority_server::KeyAuthority as _;
-use key_authority_proto::v1::{AccountState, KeyState, ListKeysRequest};
+use key_authority_proto::v1::{AccountState, Key, KeyState, ListKeysRequest};
 
 use super::accounts::{Room, room};
 use super::key_form::policy;
@@ -98,6 +99,8 @@ struct KeysPage {
     /// Whether this is a later page.
     is_continued: bool,
     sections: Vec<Section>,
+    /// The next page of a search; empty for none.
+    next: String,
 }
 
 /// `GET /console/accounts/{account}`
@@ -114,14 +117,11 @@ pub(in crate::console) async fn list(Extension(visit): Extension<Arc<Visit>>, Pa
     let filter = Filter::new(&visit.fields);
     let Filter { search, state, project, order } = filter;
     let page_token = visit.fields.get("page");
-    let is_filtered = [search, state, project].iter().any(|value| !value.is_empty());
-    let mut sections = Vec::new();
-    for part in PARTS.into_iter().filter(|part| state.is_empty() || part.id == state) {
-        let section = section(&visit, &account.id, part, filter, page_token).await?;
-        if !section.rows.is_empty() || part.id != "ended" || part.id == state {
-            sections.push(section);
-        }
-    }
+    let (sections, next) = if search.is_empty() && project.is_empty() {
+        (sections(&visit, &account.id, filter, page_token).await?, String::new())
+    } else {
+        found(&visit, &account.id, filter, page_token).await?
+    };
     let states = [("", "Any state")].into_iter().chain(PARTS.map(|part| (part.id, part.title)));
     let title = if account.display_name.is_empty() { &account.id } else { &account.display_name };
     page(&KeysPage {
@@ -137,17 +137,18 @@ pub(in crate::console) async fn list(Extension(visit): Extension<Arc<Visit>>, Pa
         states: Choice::menu(states, state),
         project: project.to_owned(),
         orders: Choice::menu(ORDERS, order),
-        is_filtered,
+        is_filtered: [search, state, project].iter().any(|value| !value.is_empty()),
         is_continued: !page_token.is_empty(),
         room,
         sections,
+        next,
         account: account.id,
     })
 }
 
 impl KeysPage {
     fn has_keys(&self) -> bool {
-        self.sections.iter().any(|section| !section.rows.is_empty())
+        self.sections.iter().any(|section| !section.rows.is_empty() || !section.next.is_empty())
     }
 }
 
@@ -170,40 +171,83 @@ impl<'a> Filter<'a> {
             order: order.unwrap_or_default(),
         }
     }
+
+    /// The parts of the list that are shown.
+    fn parts(self) -> impl Iterator<Item = Part> + use<'a> {
+        PARTS.into_iter().filter(move |part| self.state.is_empty() || part.id == self.state)
+    }
+
+    /// The address of the next page; empty for none.
+    fn next(self, account: &str, state: &str, page_token: &str) -> String {
+        if page_token.is_empty() {
+            return String::new();
+        }
+        let Self { search, project, order, .. } = self;
+        let pairs = [("q", search), ("state", state), ("project", project), ("sort", order), ("page", page_token)];
+        format!("{}?{}", show::path(&["accounts", account]), query(pairs))
+    }
 }
 
-async fn section(
+impl Part {
+    fn section(self, keys: &[Key], next: String, now: Timestamp) -> Section {
+        let rows = keys.iter().map(|key| KeyView::new(key, now)).collect();
+        // A page looks at a limited number of keys.
+        let empty = if next.is_empty() { self.empty } else { "None of the keys that this page looked at." };
+        Section { id: self.id, title: self.title, empty, rows, next }
+    }
+}
+
+/// Returns the sections of the list, each with its own pages.
+async fn sections(visit: &Visit, account: &str, filter: Filter<'_>, page_token: &str) -> Result<Vec<Section>, Failure> {
+    let mut sections = Vec::new();
+    for part in filter.parts() {
+        let (keys, next) = ask(visit, account, part.states, filter, page_token).await?;
+        let next = filter.next(account, part.id, &next);
+        if !keys.is_empty() || !next.is_empty() || part.id != "ended" || part.id == filter.state {
+            sections.push(part.section(&keys, next, visit.now));
+        }
+    }
+    Ok(sections)
+}
+
+/// Returns what a search found, and the address of the page after it. A search looks through the keys once, and not once
+/// for each section, because no index helps it.
+async fn found(
     visit: &Visit,
     account: &str,
-    part: Part,
     filter: Filter<'_>,
     page_token: &str,
-) -> Result<Section, Failure> {
-    let Filter { search, project, order, .. } = filter;
+) -> Result<(Vec<Section>, String), Failure> {
+    let parts: Vec<_> = filter.parts().collect();
+    let states: Vec<_> = parts.iter().flat_map(|part| part.states).copied().collect();
+    // Without a filter, a key is not compared with each state.
+    let states = if filter.state.is_empty() { &[] } else { states.as_slice() };
+    let (keys, next) = ask(visit, account, states, filter, page_token).await?;
+    let section = |part: Part| {
+        let keys: Vec<_> = keys.iter().filter(|key| part.states.contains(&key.state())).cloned().collect();
+        (!keys.is_empty()).then(|| part.section(&keys, String::new(), visit.now))
+    };
+    Ok((parts.into_iter().filter_map(section).collect(), filter.next(account, filter.state, &next)))
+}
+
+/// Returns a page of keys, and the token of the page after it.
+async fn ask(
+    visit: &Visit,
+    account: &str,
+    states: &[KeyState],
+    filter: Filter<'_>,
+    page_token: &str,
+) -> Result<(Vec<Key>, String), Failure> {
     let request = ListKeysRequest {
         account: account.to_owned(),
-        states: part.states.iter().map(|state| i32::from(*state)).collect(),
-        project: project.to_owned(),
+        states: states.iter().map(|state| i32::from(*state)).collect(),
+        project: filter.project.to_owned(),
         page_size: PAGE,
         page_token: page_token.to_owned(),
-        query: search.to_owned(),
-        order_by: order.to_owned(),
+        query: filter.search.to_owned(),
+        order_by: filter.order.to_owned(),
         ..Default::default()
     };
     let listed = visit.ask(visit.admin().list_keys(visit.request(request))).await?;
-    let next = query([
-        ("q", search),
-        ("state", part.id),
-        ("project", project),
-        ("sort", order),
-        ("page", listed.next_page_token.as_str()),
-    ]);
-    let next = format!("{}?{next}", show::path(&["accounts", account]));
-    Ok(Section {
-        id: part.id,
-        title: part.title,
-        empty: part.empty,
-        rows: listed.keys.iter().map(|key| KeyView::new(key, visit.now)).collect(),
-        next: if listed.next_page_token.is_empty() { String::new() } else { next },
-    })
+    Ok((listed.keys, listed.next_page_token))
 }
