@@ -12,6 +12,9 @@ use crate::rpc::errors::RpcError;
 /// The reason of a failure for a method that a path does not have.
 const NO_METHOD: &str = "NO_METHOD";
 
+/// The reason of a failure that no call has.
+const NO_PAGE: &str = "NO_PAGE";
+
 /// A failed call. A handler that returns it gets the page of its kind.
 #[derive(Debug, Clone)]
 pub(super) struct Failure {
@@ -28,7 +31,12 @@ impl Failure {
     pub(super) fn no_page() -> Self {
         let message = "There is no such page.".to_owned();
         let (violations, metadata) = (Vec::new(), Vec::new());
-        Self { code: Code::NotFound, reason: "NO_PAGE".to_owned(), message, violations, metadata }
+        Self { code: Code::NotFound, reason: NO_PAGE.to_owned(), message, violations, metadata }
+    }
+
+    /// Whether the console does not have the path.
+    pub(super) fn is_no_page(&self) -> bool {
+        self.reason == NO_PAGE
     }
 
     /// The failure of a visitor who may not do something.

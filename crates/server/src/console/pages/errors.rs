@@ -21,7 +21,7 @@ const REFRESH: HeaderName = HeaderName::from_static("refresh");
 #[template(path = "console/error.html")]
 struct ErrorPage {
     frame: Frame,
-    message: String,
+    message: Vec<Piece>,
     advice: &'static str,
     /// Whether the page loads itself again.
     is_retried: bool,
@@ -30,10 +30,27 @@ struct ErrorPage {
     fields: Vec<(String, String)>,
 }
 
+/// A piece of a message.
+struct Piece {
+    text: String,
+    /// Whether the message has it in backticks: it is a name of the API.
+    is_code: bool,
+}
+
+/// Returns the pieces of a message.
+fn pieces(message: String) -> Vec<Piece> {
+    if message.matches('`').count() % 2 != 0 {
+        return vec![Piece { text: message, is_code: false }];
+    }
+    let piece = |(number, text): (usize, &str)| Piece { text: text.to_owned(), is_code: number % 2 == 1 };
+    message.split('`').enumerate().map(piece).collect()
+}
+
 /// Returns the title of a failure and what to do about it.
 fn words(failure: &Failure) -> (&'static str, &'static str) {
     match failure.code {
-        Code::NotFound => ("Not found", "It may have been deleted, or your key may not cover its account."),
+        Code::NotFound if failure.is_no_page() => ("Not found", ""),
+        Code::NotFound => ("Not found", "It may have been deleted."),
         Code::PermissionDenied => ("Not permitted", ""),
         Code::ResourceExhausted => ("Too many requests", ""),
         Code::Unavailable => ("This replica cannot tell right now", "Nothing was decided. It usually takes seconds."),
@@ -49,16 +66,13 @@ pub(in crate::console) fn page(visit: &Visit, failure: &Failure) -> Response {
     let is_form = visit.method == Method::POST;
     let is_repeatable = failure.is_outage() && is_form;
     let fields = visit.fields.pairs().filter(|(name, _)| *name != "form_token");
-    let (mut title, mut advice) = words(failure);
+    let (mut title, advice) = words(failure);
     if visit.session.portal().is_some() {
-        // Words about callers, their keys and replicas are for operators.
+        // Words about replicas are for operators.
         match failure.code {
             Code::Unavailable => title = "This cannot be answered right now",
             Code::DeadlineExceeded if failure.pending_revision().is_some() => title = "Not in force everywhere yet",
             _ => {}
-        }
-        if failure.code == Code::NotFound {
-            advice = "It may have been deleted.";
         }
     }
     let mut frame = Frame::new(visit, title);
@@ -71,7 +85,7 @@ pub(in crate::console) fn page(visit: &Visit, failure: &Failure) -> Response {
         failure,
         &ErrorPage {
             frame,
-            message: message(visit, failure),
+            message: pieces(message(visit, failure)),
             advice,
             is_retried: failure.is_outage() && !is_form,
             path: if is_repeatable { path } else { String::new() },
@@ -102,7 +116,7 @@ pub(in crate::console) fn bare(failure: &Failure) -> Response {
         failure,
         &ErrorPage {
             frame: Frame::of_nobody(None, title),
-            message: failure.sentence(),
+            message: pieces(failure.sentence()),
             advice,
             is_retried: failure.is_outage(),
             path: String::new(),

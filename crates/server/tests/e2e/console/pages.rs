@@ -75,6 +75,7 @@ async fn a_visitor_sees_what_its_key_permits(authority: Authority) {
         visitor.open(absent).await;
         assert_eq!(visitor.status, 403, "{absent}");
         visitor.sees("<h1>Not permitted</h1>");
+        visitor.sees("lacks the scope <span class=\"code\">");
     }
     visitor.open(&format!("/console/keys/{}", mine.id())).await;
     assert_eq!(visitor.status, 200);
@@ -87,7 +88,11 @@ async fn a_visitor_sees_what_its_key_permits(authority: Authority) {
         visitor.open(&path).await;
         assert_eq!(visitor.status, 404, "{path}");
         visitor.sees("<h1>Not found</h1>");
+        visitor.sees("It may have been deleted.");
     }
+    visitor.open("/console/no-such-page").await;
+    visitor.sees("There is no such page.");
+    visitor.does_not_see("deleted");
     // What is not shown is refused as well.
     let token =
         visitor.page.split("name=\"form_token\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
