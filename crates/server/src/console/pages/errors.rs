@@ -39,7 +39,7 @@ struct Piece {
 
 /// Returns the pieces of a message.
 fn pieces(message: String) -> Vec<Piece> {
-    if message.matches('`').count() % 2 != 0 {
+    if !message.matches('`').count().is_multiple_of(2) {
         return vec![Piece { text: message, is_code: false }];
     }
     let piece = |(number, text): (usize, &str)| Piece { text: text.to_owned(), is_code: number % 2 == 1 };
