@@ -147,6 +147,26 @@ export async function pages_of_an_outage_are_accessible(browser) {
   }
 }
 
+/**
+ * The pages of a change that is committed, and not confirmed by every replica. SESSION has the cookies of somebody who has
+ * signed in, and KEY the ID of a key.
+ */
+export async function pages_of_an_unfinished_change_are_accessible(browser) {
+  const page = await newWindow(browser, { bypassCSP: true });
+  await enterSession(page);
+  await page.goto(`/console/keys/${process.env.KEY}`);
+  await page.getByRole("button", { name: "Disable" }).click();
+  await page.getByText("have not confirmed it yet").waitFor();
+  const wait = page.getByRole("button", { name: "Keep waiting" });
+  assert.deepEqual(await violationsInEachView(page), []);
+  assert.ok((await page.getByRole("status").allTextContents()).some((text) => text.includes("no replica answers without it")));
+  // The other replica is still silent.
+  await Promise.all([page.waitForEvent("load"), wait.click()]);
+  await page.getByText("have not confirmed it yet").waitFor();
+  await wait.waitFor();
+  assert.deepEqual(await violationsInEachView(page), []);
+}
+
 /** Writes the HTML of every page, as the server sent it, to the folder PAGES for the HTML checker. */
 export async function every_page_is_written(browser) {
   const folder = process.env.PAGES;

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use key_authority_proto::v1::KeyPolicy;
+use rustix::process::Signal;
 use tokio::process::Command;
 use tokio::time::timeout;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -131,7 +132,11 @@ mod access {
     #[test]
     fn every_scenario_of_the_file_is_listed() {
         // The others need more than an authority.
-        let others: &[&str] = &["every_page_is_written", "pages_of_an_outage_are_accessible"];
+        let others: &[&str] = &[
+            "every_page_is_written",
+            "pages_of_an_outage_are_accessible",
+            "pages_of_an_unfinished_change_are_accessible",
+        ];
         super::compare("access", &[NAMES, others].concat());
     }
 }
@@ -201,6 +206,20 @@ async fn an_outage_is_shown_as_one(database: Database) {
     scenario(&authority, "access", "pages_of_an_outage_are_accessible", &[("SESSION", &session)]).await;
 }
 
+/// A replica is frozen, so a change is committed and not confirmed until the lease of that replica has ended, which is long
+/// after the browser has started.
+async fn a_change_that_is_not_confirmed_yet_is_shown_as_one(database: Database) {
+    let authority = Setup::on(database).flags(["--lease", "60s", "--request-timeout", "5s"]).start().await;
+    let frozen = authority.another(|setup| setup).await;
+    authority.client().new_account("acme", KeyPolicy::default()).await;
+    let key = authority.client().key_in("acme").await.id();
+    let session = session(&authority).await;
+    frozen.signal(Signal::STOP);
+    let variables = [("SESSION", session.as_str()), ("KEY", key.as_str())];
+    scenario(&authority, "access", "pages_of_an_unfinished_change_are_accessible", &variables).await;
+    frozen.signal(Signal::CONT);
+}
+
 /// The program without a setting but that its ports are free ones, in an empty folder.
 async fn the_first_run_leads_from_the_printed_address_to_a_key(_: Database) {
     let folder = tempfile::tempdir().unwrap();
@@ -235,6 +254,7 @@ mod servers {
     use super::*;
     on_database_servers! {
         an_outage_is_shown_as_one,
+        a_change_that_is_not_confirmed_yet_is_shown_as_one,
         two_browsers_at_two_replicas_agree,
     }
 }
