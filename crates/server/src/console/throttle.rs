@@ -1,8 +1,8 @@
 //! Bounds the failed sign-ins from one address.
 //!
 //! A valid token always passes: several people may share an address, and wrong tokens of one must not keep the others
-//! out. A token has 238 random bits, so the number of guesses is not what protects it. The bound limits the log lines and
-//! pages that guesses cost, and who guesses learns nothing more from a refusal than from "not valid".
+//! out. A token has 238 random bits, so the number of guesses is not what protects it. The bound limits the log lines
+//! and pages that guesses cost, and who guesses learns nothing more from a refusal than from "not valid".
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};

@@ -210,8 +210,8 @@ async fn sections(visit: &Visit, account: &str, filter: Filter<'_>, page_token: 
     Ok(sections)
 }
 
-/// Returns what a search found, and the address of the page after it. A search looks through the keys once, and not once
-/// for each section, because no index helps it.
+/// Returns what a search found, and the address of the page after it. A search looks through the keys once, and not
+/// once for each section, because no index helps it.
 async fn found(
     visit: &Visit,
     account: &str,
