@@ -556,8 +556,8 @@ async fn refused_calls_of_a_portal_name_its_session_and_user_in_the_log(authorit
     eventually("the refusal is logged", async || {
         let output = authority.output();
         let of_session = |line: &&str| line.contains("admin call refused") && line.contains(&session);
-        let line = output.lines().find(of_session)?;
-        (line.contains("acme") && line.contains("grace")).then_some(())
+        let refusal = output.lines().find(of_session)?;
+        (refusal.contains("acme") && refusal.contains("grace")).then_some(())
     })
     .await;
     assert!(!authority.output().contains(link.split_once("code=").unwrap().1));
