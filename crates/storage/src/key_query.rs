@@ -8,8 +8,10 @@ use sea_orm::{ColumnTrait, Condition, DbBackend, EntityTrait, QueryFilter, Query
 
 use crate::entity::api_key::{self, Column};
 use crate::entity::api_key_secret;
-use crate::key_reach::KEYS_SCANNED_MAX;
 use crate::page::AccountScope;
+
+/// Maximum number of keys that a page of a filtered list looks at.
+pub const KEYS_SCANNED_MAX: u64 = 20_000;
 
 /// Which keys a statement is about: those that match every field that is set.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! How many keys a page of a list looks at.
 //!
 //! A filter that no index serves, such as a text, can match nothing for a long time. A page therefore ends after
-//! [`KEYS_SCANNED_MAX`] keys, also if it has found none, and the next page goes on there. Other orders than that of
+//! [`KeyQuery::scanned_max`] keys, also if it has found none, and the next page goes on there. Other orders than that of
 //! creation have no index: to sort them, the database reads all keys anyway.
 
 use key_authority_domain::id::AccountId;
@@ -11,14 +11,12 @@ use sea_orm::{ColumnTrait, Condition, DbBackend, EntityTrait, QueryFilter, Query
 
 use crate::entity::api_key::{self, Column};
 use crate::error::StorageError;
-use crate::key_list::{KeyCursor, KeyOrder, KeyRank, RankValue};
+use crate::key_order::{KeyCursor, KeyOrder, KeyRank, RankValue};
 use crate::key_query::{KeyQuery, in_states};
 use crate::page::AccountScope;
 use crate::store::Store;
 use crate::timeout::bounded;
 
-/// Maximum number of keys that a page of a filtered list looks at.
-pub const KEYS_SCANNED_MAX: u64 = 20_000;
 /// Maximum number of keys in some states that are found by the index of the states, and sorted afterwards.
 const SORTED_MAX: u64 = 1_000;
 

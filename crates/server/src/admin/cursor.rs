@@ -2,7 +2,7 @@
 
 use key_authority_domain::id::Revision;
 use key_authority_domain::secret::Keyring;
-use key_authority_storage::key_list::{KeyCursor, RankValue};
+use key_authority_storage::key_order::{KeyCursor, RankValue};
 use key_authority_storage::page::Newest;
 
 use crate::entropy;

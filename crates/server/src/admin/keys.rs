@@ -9,7 +9,7 @@ use key_authority_domain::key::{Key, NewKey};
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::Token;
 use key_authority_proto::v1;
-use key_authority_storage::key_list::KeyCursor;
+use key_authority_storage::key_order::KeyCursor;
 use key_authority_storage::key_query::KeyQuery;
 use key_authority_storage::page::AccountScope;
 use key_authority_storage::read_tx::ReadTx;

@@ -44,7 +44,8 @@ pub(super) fn redirect(to: &str) -> Response {
 /// Returns a redirect to a page that says what a change did.
 pub(super) fn redirect_with(visit: &Visit, to: &str, notice: &Notice) -> Answer {
     let mut response = redirect(to);
-    let cookie = notice.cookie(visit).map_err(RpcError::from)?;
+    let cookie = notice.cookie(&visit.shared.keyring, &visit.session, visit.now, visit.is_secure);
+    let cookie = cookie.map_err(RpcError::from)?;
     response.headers_mut().append(header::SET_COOKIE, cookie);
     Ok(response)
 }

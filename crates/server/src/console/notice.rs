@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue};
 use key_authority_domain::seal::SealContext;
+use key_authority_domain::secret::Keyring;
 use key_authority_domain::time::Timestamp;
 use key_authority_proto::v1::{Propagation, PropagationState};
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,6 @@ use super::arrival::Arrival;
 use super::failure::Failure;
 use super::session::{Session, cookies, set_cookie};
 use super::show;
-use super::visit::Visit;
 use crate::entropy::{self, EntropyError};
 
 const NAME: &str = "key-authority-notice";
@@ -70,11 +70,17 @@ impl Notice {
     }
 
     /// Returns the header that keeps the notice for the next page.
-    pub(super) fn cookie(&self, visit: &Visit) -> Result<HeaderValue, EntropyError> {
-        let (session, end, notice) = (visit.session.id(), visit.now.after(AGE).micros(), self.clone());
+    pub(super) fn cookie(
+        &self,
+        keyring: &Keyring,
+        session: &Session,
+        now: Timestamp,
+        is_secure: bool,
+    ) -> Result<HeaderValue, EntropyError> {
+        let (session, end, notice) = (session.id(), now.after(AGE).micros(), self.clone());
         let content = serde_json::to_vec(&Sealed { session, end, notice }).unwrap_or_default();
-        let sealed = BASE64_URL_SAFE_NO_PAD.encode(visit.shared.keyring.seal(SEALED, &content, entropy::bytes()?));
-        Ok(set_cookie(NAME, &sealed, visit.is_secure, AGE))
+        let sealed = BASE64_URL_SAFE_NO_PAD.encode(keyring.seal(SEALED, &content, entropy::bytes()?));
+        Ok(set_cookie(NAME, &sealed, is_secure, AGE))
     }
 
     /// Opens the notice of a request in this session.

@@ -14,7 +14,7 @@ use key_authority_domain::secret::Keyring;
 #[cfg(feature = "ext-authz")]
 use key_authority_proto::ext_authz::{CheckRequest, CheckResponse};
 use key_authority_proto::v1;
-use key_authority_storage::key_list::{KeyCursor, RankValue};
+use key_authority_storage::key_order::{KeyCursor, RankValue};
 use key_authority_storage::page::Newest;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};

@@ -4,7 +4,7 @@
 use key_authority_domain::audit::Action;
 use key_authority_domain::id::{AccountId, KeyId, Revision};
 use key_authority_storage::audit_read::EventQuery;
-use key_authority_storage::key_list::KeyOrder;
+use key_authority_storage::key_order::KeyOrder;
 use key_authority_storage::key_query::KeyQuery;
 use key_authority_storage::page::AccountScope;
 use key_authority_storage::settings::SettingsError;

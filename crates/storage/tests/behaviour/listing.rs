@@ -7,7 +7,7 @@ use key_authority_domain::account::CountedKeys;
 use key_authority_domain::key::{Key, KeyState, Revocation};
 use key_authority_domain::time::Timestamp;
 use key_authority_storage::Store;
-use key_authority_storage::key_list::{KeyOrder, KeyRank};
+use key_authority_storage::key_order::{KeyOrder, KeyRank};
 use key_authority_storage::key_query::KeyQuery;
 use key_authority_storage::page::AccountScope;
 

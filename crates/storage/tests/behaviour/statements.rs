@@ -12,7 +12,7 @@ use key_authority_domain::key::KeyState;
 use key_authority_storage::Store;
 use key_authority_storage::audit_read::{EventOrder, EventQuery};
 use key_authority_storage::feed::{FeedEvent, KeySet};
-use key_authority_storage::key_list::{KeyCursor, KeyOrder, RankValue};
+use key_authority_storage::key_order::{KeyCursor, KeyOrder, RankValue};
 use key_authority_storage::key_query::KeyQuery;
 use key_authority_storage::page::{AccountScope, Newest};
 use key_authority_storage::settings::Head;

@@ -6,7 +6,7 @@ use key_authority_domain::key::{KeyState, Labels};
 use key_authority_domain::text::{DISPLAY_NAME, TextRule, ValidationError};
 use key_authority_domain::time::Timestamp;
 use key_authority_proto::v1;
-use key_authority_storage::key_list::{KeyOrder, KeyRank};
+use key_authority_storage::key_order::{KeyOrder, KeyRank};
 
 use crate::wire::access::labels;
 use crate::wire::check::Check;
