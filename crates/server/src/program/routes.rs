@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
+use bytes::Bytes;
 use futures_util::stream::{StreamExt as _, iter};
 use http::Request;
 use http_body_util::BodyExt as _;
@@ -136,10 +137,32 @@ fn pages(admin: &KeyAuthorityServer<AdminService>) -> axum::Router {
     router.layer(from_fn(take_turn))
 }
 
+/// Reads a request and waits for its turn: a request that does not end takes no turn, and what waits is charged.
 async fn take_turn(request: Request<Body>, next: Next) -> Response {
     let Some(connection) = request.extensions().get::<ConnectionContext>() else { return next.run(request).await };
-    let turn = connection.budget.clone().page().await;
-    hold(turn, next.run(request).await)
+    let budget = connection.budget.clone();
+    let (parts, body) = request.into_parts();
+    let (bytes, body) = read(body, REQUEST_BYTES_MAX).await;
+    let mut waiting = budget.request();
+    if let Err(over) = waiting.set(bytes) {
+        return Status::from(RpcError::from(over)).into_http();
+    }
+    let turn = budget.page().await;
+    hold(turn, next.run(Request::from_parts(parts, body)).await)
+}
+
+/// Reads a body to its end, its first error, or more than `bytes_max`. Returns the number of bytes, and the whole body.
+async fn read(body: Body, bytes_max: usize) -> (usize, Body) {
+    let mut chunks = body.into_data_stream();
+    let (mut read, mut failed) = (Vec::new(), None);
+    while read.len() <= bytes_max && failed.is_none() {
+        match chunks.next().await {
+            Some(Ok(chunk)) => read.extend_from_slice(&chunk),
+            Some(Err(error)) => failed = Some(Err(error)),
+            None => break,
+        }
+    }
+    (read.len(), Body::from_stream(iter([Ok(Bytes::from(read))]).chain(iter(failed)).chain(chunks)))
 }
 
 /// Keeps `guard` until the response ends.

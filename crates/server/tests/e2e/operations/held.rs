@@ -88,12 +88,16 @@ impl Unfinished {
     /// Sends a request whose body begins with these parts.
     async fn send(&mut self, path: &str, headers: &[(String, String)], parts: Vec<Bytes>) {
         let parts = iter(parts).chain(pending()).map(|part| Ok(Frame::data(part)));
+        self.send_body(path, headers, StreamBody::new(parts).boxed_unsync()).await;
+    }
+
+    async fn send_body(&mut self, path: &str, headers: &[(String, String)], body: UnsyncBoxBody<Bytes, Infallible>) {
         let mut request = Request::post(format!("http://{}{path}", self.address));
         for (name, value) in headers {
             request = request.header(name, value);
         }
         in_time("the connection is ready", self.sender.ready()).await.unwrap();
-        let request = request.body(StreamBody::new(parts).boxed_unsync()).unwrap();
+        let request = request.body(body).unwrap();
         let response = self.sender.send_request(request);
         self.answers.spawn(async move {
             // A connection that is cut gives no answer.
@@ -201,6 +205,20 @@ async fn incomplete_messages_of_streams_count() {
     let (_, refused) = connection.answer().await;
     assert_eq!(refused["grpc-status"], "8", "{refused:?}");
     assert_serves(&authority).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_does_not_end_takes_no_turn_of_a_page() {
+    let authority = Setup::on(Database::Sqlite).start().await;
+    let mut connection = Unfinished::open(authority.grpc()).await;
+    let headers = grpc(Some(&authority.root_token()));
+    for _ in 0..2 {
+        connection.send("/keyauthority.v1.KeyAuthority/ListKeys", &headers, vec![Bytes::from_static(&[0])]).await;
+    }
+    let whole = Full::new(Bytes::from_static(&[0; 5])).boxed_unsync();
+    connection.send_body("/keyauthority.v1.KeyAuthority/ListAccounts", &headers, whole).await;
+    let (_, answered) = connection.answer().await;
+    assert_eq!(answered["grpc-status"], "0", "{answered:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
