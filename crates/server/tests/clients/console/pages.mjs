@@ -262,6 +262,16 @@ async function others(browser, options, page, open, seen, account, key) {
   await reader.goto("/console/audit");
   await seen("not-permitted", reader);
   await reader.context().close();
+  const manager = await newWindow(browser, options);
+  const scopes = ["accounts.read", "keys.read", "keys.write"];
+  const own = await call("CreateKey", { account: "system", displayName: "key manager", scopes });
+  await signIn(manager, own.token);
+  await manager.goto(`/console/keys/${own.key.id}`);
+  await seen("key-own", manager);
+  await press(manager, "Disable");
+  await manager.getByRole("heading", { name: "Disable “key manager”?" }).waitFor();
+  await seen("disable-own", manager);
+  await manager.context().close();
   const nobody = await newWindow(browser, options);
   await signIn(nobody, await caller("new product", ["accounts.read", "keys.read"], ["not-yet"]));
   await seen("accounts-empty", nobody);
