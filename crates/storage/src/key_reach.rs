@@ -1,8 +1,8 @@
 //! How many keys a page of a list looks at.
 //!
 //! A filter that no index serves, such as a text, can match nothing for a long time. A page therefore ends after
-//! [`KeyQuery::scanned_max`] keys, also if it has found none, and the next page goes on there. Other orders than that of
-//! creation have no index: to sort them, the database reads all keys anyway.
+//! [`KeyQuery::scanned_max`] keys, also if it has found none, and the next page goes on there. Other orders than that
+//! of creation have no index: to sort them, the database reads all keys anyway.
 
 use key_authority_domain::id::AccountId;
 use key_authority_domain::key::KeyState;
@@ -65,8 +65,8 @@ impl Store {
             .filter(after.map_or_else(Condition::all, |cursor| order.beyond(self.db.get_database_backend(), cursor)))
             .order_by(Column::CreateRevision, direction.clone())
             .order_by(Column::Id, direction);
-        if let Some(account) = query.one_account() {
-            select = select.filter(Column::Account.eq(account.as_str()));
+        if let AccountScope::Only(accounts) = &query.accounts {
+            select = select.filter(Column::Account.is_in(accounts.iter().map(AccountId::as_str)));
         }
         // The key after it tells whether there are more.
         let select = select.offset(query.scanned_max.saturating_sub(1)).limit(2).into_tuple();

@@ -121,7 +121,7 @@ pub(super) async fn account_in(tx: &ReadTx, permit: &TxPermit, id: &AccountId) -
 impl Replay for Key {
     async fn replay(tx: &ReadTx, permit: &TxPermit, logged: &LoggedEvent) -> Result<Self, RpcError> {
         let id = logged.event.key_id.as_ref().ok_or(RpcError::KeyNotFound)?;
-        visible(tx.key(id).await?, |key| permit.covers(&key.account), RpcError::KeyNotFound)
+        visible(tx.key_of(id, &permit.accounts()).await?, |key| permit.covers(&key.account), RpcError::KeyNotFound)
     }
 }
 

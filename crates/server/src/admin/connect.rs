@@ -122,7 +122,7 @@ impl Admin {
     async fn connect_step(&self, tx: &ReadTx, permit: &TxPermit, spec: &ConnectSpec) -> Result<Step, RpcError> {
         let account = account_in(tx, permit, &spec.account).await?;
         let key = match &spec.key_id {
-            Some(id) => Some(usable(tx.key(id).await?, &account, tx.now())?),
+            Some(id) => Some(usable(tx.key_of(id, &permit.accounts()).await?, &account, tx.now())?),
             None => tx.newest_active_key(&account.id).await?,
         };
         let Some(key) = key else {

@@ -217,7 +217,7 @@ impl KeyAuthority for AdminService {
         &self,
         request: Request<v1::PrepareConnectionRequest>,
     ) -> Result<Response<v1::PrepareConnectionResponse>, Status> {
-        admin_read!(self, request, [KeysRead], prepare_connection)
+        admin!(self, request, [KeysRead], prepare_connection)
     }
 
     async fn create_account(

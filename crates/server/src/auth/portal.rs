@@ -1,8 +1,8 @@
 //! The grant of a portal session, and the one-time code that stands for it in a link.
 //!
 //! Both are sealed with the authority secret, so each replica can open them and nobody else can. The grant names the
-//! token of the caller that gave it by its digest, never by its text, and [`super::permit`] authorizes that caller again
-//! for every request.
+//! token of the caller that gave it by its digest, never by its text, and [`super::permit`] authorizes that caller
+//! again for every request.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

@@ -20,6 +20,7 @@ use super::shared::Shared;
 use crate::auth::call::CallContext;
 use crate::auth::credential::Authentication;
 use crate::auth::permit::Permit;
+use crate::entropy::EntropyError;
 use crate::http::{CollectError, Session as Connected, collect, visitor};
 use crate::rpc::deadline::{Deadline, Deadlines};
 use crate::rpc::errors::RpcError;
@@ -79,6 +80,17 @@ impl Arrival {
     /// Returns the session of the sign-in page.
     pub(super) fn sign_in_session(&self, headers: &HeaderMap) -> Option<Session> {
         Session::open_sign_in(&self.shared.keyring, headers, self.is_secure, self.now)
+    }
+
+    /// Returns a session of nobody for a page that is shown now: the one that the browser has, or a new one.
+    pub(super) fn begun(&self, session: Option<Session>) -> Result<Session, EntropyError> {
+        session.map_or_else(
+            || Session::of_nobody(self.now),
+            |mut session| {
+                session.touch(self.now);
+                Ok(session)
+            },
+        )
     }
 
     /// Returns the session of the page behind a link to a portal.

@@ -108,8 +108,8 @@ pub(super) async fn submit(arrival: Arrival, request: Request) -> Response {
             return again(&arrival, entrance, &missing(version), None, (code, replaces));
         }
     };
-    // Without this, a page of another site could sign its visitor in to an account of its own: over clear text, browsers
-    // do not say where a form comes from.
+    // Without this, a page of another site could sign its visitor in to an account of its own: over clear text,
+    // browsers do not say where a form comes from.
     let is_own = |entrance: &Session| entrance.is_form_token(fields.get("form_token"));
     let Some(entrance) = entrance.filter(is_own) else {
         return enter_page(&arrival, None, (StatusCode::FORBIDDEN, Some(&grant)), code, |page| {
@@ -174,9 +174,10 @@ async fn start(
     if let Some(current) = &current {
         shared.ended.end(current);
     }
+    // The session of the link's page stays: another tab may have the page of another link.
     let mut response = redirect(&show::path(&["accounts", account.id.as_str()]));
     response.headers_mut().append(header::SET_COOKIE, cookie);
-    forget_entrance(arrival, response)
+    response
 }
 
 /// Returns the context of a call by the user of a grant.
@@ -232,7 +233,7 @@ fn enter_page(
     code: String,
     set: impl FnOnce(&mut EnterPage),
 ) -> Response {
-    let entrance = entrance.map_or_else(|| Session::of_nobody(arrival.now), Ok);
+    let entrance = arrival.begun(entrance);
     let entrance = entrance
         .and_then(|entrance| Ok((entrance.entrance_cookie(&arrival.shared.keyring, arrival.is_secure)?, entrance)));
     let (cookie, entrance) = match entrance {
@@ -293,8 +294,8 @@ pub(super) async fn left() -> Response {
 
 /// The page for a session that has ended. It has ended for good, so the browser forgets it.
 pub(super) fn ended(is_secure: bool) -> Response {
-    let message = "Your session has ended. What you did before is saved; what you had typed into a form but not sent is not. To continue, go back to the page that led you \
-                   here, and open your keys from there again.";
+    let message = "Your session has ended. What you did before is saved; what you had typed into a form but not sent \
+                   is not. To continue, go back to the page that led you here, and open your keys from there again.";
     let mut response = left_page(StatusCode::FORBIDDEN, "Your session has ended", message);
     response.headers_mut().append(header::SET_COOKIE, session::removal(is_secure));
     response

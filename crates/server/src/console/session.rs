@@ -198,7 +198,8 @@ impl Session {
     }
 
     fn open_by(name: Name, keyring: &Keyring, headers: &HeaderMap, is_secure: bool) -> Option<Self> {
-        // A neighbouring host or a page of clear text can add a cookie of the same name. It does not open.
+        // A neighbouring host or a page of clear text can add a cookie of the same name that does not open. It can also
+        // add a session of nobody that it got from this server; under TLS, browsers prevent that (`__Host-`).
         cookies(headers, name.of(is_secure)).find_map(|sealed| {
             let sealed = BASE64_URL_SAFE_NO_PAD.decode(sealed).ok()?;
             let opened = keyring.open(SEALED, &sealed).ok()?;
@@ -265,7 +266,8 @@ pub(super) fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterato
     pairs.filter(move |(known, _)| *known == name).map(|(_, value)| value)
 }
 
-/// The sessions that somebody has signed out of. A copied cookie must not work after that.
+/// The sessions that ended before their time: somebody has signed out, or in anew. A copied cookie must not work after
+/// that.
 ///
 /// Each replica remembers its own. Revoking the caller's key ends its sessions on all of them.
 #[derive(Debug, Default)]

@@ -96,8 +96,9 @@ pub(super) fn keep(arrival: &Arrival, path: &str, kept: &Fields, prompt: &Prompt
 
 /// Shows the form, in a session for its form token.
 fn show_form(arrival: &Arrival, session: Option<Session>, page: impl FnOnce(Frame) -> SignInPage) -> Response {
-    let begun = session.map_or_else(|| Session::of_nobody(arrival.now), Ok);
-    let begun = begun.and_then(|session| Ok((session.cookie(&arrival.shared.keyring, arrival.is_secure)?, session)));
+    let begun = arrival
+        .begun(session)
+        .and_then(|session| Ok((session.cookie(&arrival.shared.keyring, arrival.is_secure)?, session)));
     let (cookie, session) = match begun {
         Ok(begun) => begun,
         Err(error) => return errors::bare(&RpcError::from(error).into()),

@@ -74,7 +74,7 @@ impl SidePort {
 
     /// Serves until `stop` is cancelled; then open connections are dropped.
     pub(crate) async fn serve(self, health: Health, metrics: SharedMetrics, stop: CancellationToken) {
-        let router = router(SidePortState { health, metrics });
+        let router = router(SidePortState { health, metrics: metrics.clone() });
         let (mut connections, places) = (JoinSet::new(), Places::new(PLACES));
         let lines = Arc::new(Lines::new(self.address));
         loop {
@@ -85,12 +85,15 @@ impl SidePort {
                     Ok((stream, peer)) => {
                         // There are strangers only, so that there is always one to make room.
                         let Some(place) = places.enter(peer.ip()) else { continue };
-                        let (router, lines) = (router.clone(), Arc::clone(&lines));
+                        let (router, lines, metrics) = (router.clone(), Arc::clone(&lines), metrics.clone());
                         connections.spawn(async move {
                             let served = timeout(CONNECTION_LIMIT, serve_one(stream, router));
                             tokio::select! {
                                 _ = served => {}
-                                () = place.evicted() => lines.refused(peer, ConnectionRejected::Evicted),
+                                () = place.evicted() => {
+                                    metrics.connections.rejected(ConnectionRejected::Evicted);
+                                    lines.refused(peer, ConnectionRejected::Evicted);
+                                }
                             }
                         });
                     }

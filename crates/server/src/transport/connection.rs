@@ -79,7 +79,8 @@ impl Lines {
     pub(crate) fn refused(&self, address: SocketAddr, reason: ConnectionRejected) {
         let Some(left_out) = self.refused.admit(boottime()) else { return };
         let left_out = (left_out > 0).then_some(left_out);
-        tracing::info!(left_out, listener = %self.listener, peer = %address, reason = reason.as_str(), "connection refused");
+        let (listener, reason) = (self.listener, reason.as_str());
+        tracing::info!(left_out, %listener, peer = %address, reason, "connection refused");
     }
 }
 

@@ -3,7 +3,8 @@
 //! A connection begins as a stranger's, and becomes a known caller's with the first call that authenticates. Strangers
 //! have few places. When those are taken, the oldest stranger makes room for a new one: a caller authenticates within
 //! its first round trip, so that it does not lose its place to a flood of idle connections. Known callers have places
-//! of their own, which strangers cannot take. When the key of a known caller ends, its connection is a stranger's again.
+//! of their own, which strangers cannot take. When the key of a known caller ends, its connection is a stranger's
+//! again.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};

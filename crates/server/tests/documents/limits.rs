@@ -172,7 +172,6 @@ const NO_LIMITS: &[(&str, &str)] = &[
     ("KEYS_MAX", "how many keys a page of the console offers"),
     ("COUNTED_MAX", "how far a page of the console counts"),
     ("SEARCHED_MAX", "how far a search of the console goes"),
-    ("TRAIL_READS_MAX", "how far a page of the console reads back"),
     ("FILE_NAME_MAX", "the name of a downloaded file"),
     ("IDS_MAX", "how many IDs a response of RevokeKeys has"),
 ];

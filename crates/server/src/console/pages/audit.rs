@@ -75,7 +75,8 @@ pub(in crate::console) async fn list(Extension(visit): Extension<Arc<Visit>>) ->
     })
 }
 
-/// Reads the filter by action. What cannot be read is an error: without it, the page would show more than was asked for.
+/// Reads the filter by action. What cannot be read is an error: without it, the page would show more than was asked
+/// for.
 fn chosen_actions(name: &str) -> Result<Vec<i32>, Failure> {
     if name.is_empty() {
         return Ok(Vec::new());

@@ -250,8 +250,8 @@ fn source(prepared: &PrepareConnectionResponse) -> String {
             format!("Replace {placeholder} by the token of the key “{name}”, which begins with {hint}.")
         }
         TokenSource::NotKept | TokenSource::Created | TokenSource::Repeated | TokenSource::Unspecified => format!(
-            "The token of the key “{name}” was shown once, when it was created or renewed, and is not stored. Replace {placeholder} by the token that you saved; it begins \
-             with {hint}."
+            "The token of the key “{name}” was shown once, when it was created or renewed, and is not stored. Replace \
+             {placeholder} by the token that you saved; it begins with {hint}."
         ),
     }
 }

@@ -56,10 +56,8 @@ impl KeyView {
         let when = |time: Option<&prost_types::Timestamp>| When::of(time, now);
         let projects = key.projects.clone().unwrap_or_default();
         let name = if key.display_name.trim().is_empty() { &key.id } else { &key.display_name };
-        let isolated = |text: &String| show::isolated(text).into_owned();
         let mut labels: Vec<_> = key.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
         labels.sort_unstable();
-        let labels = labels.iter().map(isolated).collect();
         let secrets = key.secrets.iter().map(|secret| SecretView {
             version: secret.version,
             hint: masked(&secret.token_hint),
@@ -78,9 +76,9 @@ impl KeyView {
             is_active: key.state() == KeyState::Active,
             is_disabled: key.state() == KeyState::Disabled,
             is_revoked: key.state() == KeyState::Revoked,
-            scopes: key.scopes.iter().map(isolated).collect(),
+            scopes: key.scopes.clone(),
             projects: if projects.all { "all".to_owned() } else { show::count(projects.only.len() as u64) },
-            project_names: projects.only.iter().map(isolated).collect(),
+            project_names: projects.only.clone(),
             networks: key.allowed_networks.clone(),
             labels,
             last_used: when(key.last_used_time.as_ref()),

@@ -173,13 +173,13 @@ async fn answer(
 /// Reads the body of a response of the service, and the status in its trailers.
 ///
 /// The bytes are charged like those of a request: the peer cannot read them before the response of the door is made of
-/// them, so they do not show that it reads nothing.
+/// them, so they do not show that it reads nothing. They are never refused: the call may have changed something.
 async fn read(body: &mut RpcBody, charge: &mut RequestCharge) -> Result<(Vec<u8>, Option<Status>), Status> {
     let mut framed = Vec::new();
     while let Some(frame) = body.frame().await {
         match frame.map(http_body::Frame::into_data)? {
             Ok(piece) => {
-                charge.set(framed.len() + piece.len()).map_err(RpcError::from)?;
+                charge.hold(piece.len());
                 framed.extend_from_slice(&piece);
             }
             // A raw method repeats its trailers for as long as it is polled.

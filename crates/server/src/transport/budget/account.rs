@@ -24,8 +24,8 @@ const RESPONSE_SHARE: usize = 64;
 /// The maximum number of bytes of requests that a stranger's connection may hold: the console's sign-in fits, with a
 /// form that is kept.
 const STRANGER_REQUEST_BYTES: usize = 64 * 1024;
-/// The share of the process's budget that the requests of all strangers may use together. Small ones, such as a sign-in,
-/// are not counted.
+/// The share of the process's budget that the requests of all strangers may use together. Beyond it, the largest
+/// stranger is cut: to refuse requests instead would keep honest newcomers out during a flood.
 const STRANGERS_REQUEST_SHARE: usize = 16;
 /// The size of the unread responses from which a stranger's connection gets no more of them.
 const STRANGER_RESPONSE_BYTES: usize = 256 * 1024;
@@ -124,22 +124,23 @@ impl ProcessBudget {
     }
 
     /// Cuts the largest holder of the address whose connections hold the most together, unless those that are being cut
-    /// give back enough. So many small holders at one address cost no connection of another.
-    fn cut_largest(&self) {
+    /// give back enough of `total`. So many small holders at one address cost no connection of another. `held` is what
+    /// a connection holds of `total`.
+    fn cut_largest(&self, total: &AtomicUsize, bytes_max: usize, held: impl Fn(&Account) -> usize) {
         // Dropped after the lock is released: the last reference to an account takes it.
         let accounts: Vec<Arc<Account>>;
         let charged = self.charged();
         accounts = charged.values().filter_map(Weak::upgrade).collect();
         let (cut, open): (Vec<_>, Vec<_>) = accounts.iter().partition(|account| account.cut.is_cancelled());
-        let given_back: usize = cut.iter().map(|account| account.held()).sum();
-        if self.held().saturating_sub(given_back) <= self.0.bytes_max {
+        let given_back: usize = cut.iter().map(|account| held(account)).sum();
+        if total.load(Ordering::Relaxed).saturating_sub(given_back) <= bytes_max {
             return;
         }
         let mut by_address: HashMap<Option<IpAddr>, usize> = HashMap::new();
         for account in &open {
-            *by_address.entry(account.address()).or_default() += account.held();
+            *by_address.entry(account.address()).or_default() += held(account);
         }
-        let rank = |account: &Account| (by_address.get(&account.address()).copied(), account.held());
+        let rank = |account: &Account| (by_address.get(&account.address()).copied(), held(account));
         if let Some(largest) = open.iter().max_by_key(|account| rank(account)) {
             largest.cut.cancel();
         }
@@ -178,9 +179,22 @@ impl Account {
         if !self.is_listed.swap(true, Ordering::Relaxed) {
             self.process.charged().insert(self.number, Arc::downgrade(self));
         }
-        let held = self.process.0.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if held > self.process.0.bytes_max {
-            self.process.cut_largest();
+        let shared = &self.process.0;
+        let held = shared.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if held > shared.bytes_max {
+            self.process.cut_largest(&shared.held, shared.bytes_max, Self::held);
+        }
+    }
+
+    /// Counts bytes of requests of strangers, which this connection holds already.
+    fn add_to_strangers(&self, bytes: usize) {
+        let shared = &self.process.0;
+        let bytes_max = shared.bytes_max / STRANGERS_REQUEST_SHARE;
+        let held = shared.stranger_requests.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if held > bytes_max {
+            let of_stranger =
+                |account: &Self| if account.is_small() { account.requests.load(Ordering::Relaxed) } else { 0 };
+            self.process.cut_largest(&shared.stranger_requests, bytes_max, of_stranger);
         }
     }
 }
@@ -330,22 +344,22 @@ impl RequestCharge {
             self.release(self.charged - bytes);
             return Ok(());
         }
-        let (new, bytes_max) = (bytes - self.charged, account.requests_max());
-        let before = account.requests.fetch_add(new, Ordering::Relaxed);
-        self.charged = bytes;
-        account.add_to_process(new);
-        if before + new > bytes_max {
-            return Err(OverBudget { bytes_max });
-        }
+        let bytes_max = account.requests_max();
+        let held = self.hold(bytes - self.charged);
+        if held > bytes_max { Err(OverBudget { bytes_max }) } else { Ok(()) }
+    }
+
+    /// Counts further bytes, without a limit of the connection. Returns what its requests hold now.
+    pub(crate) fn hold(&mut self, bytes: usize) -> usize {
+        let account = &self.budget.0;
+        let held = account.requests.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.charged += bytes;
+        account.add_to_process(bytes);
         if account.is_small() {
-            let (shared, bytes_max) = (&account.process.0, account.process.0.bytes_max / STRANGERS_REQUEST_SHARE);
-            let before = shared.stranger_requests.fetch_add(new, Ordering::Relaxed);
-            self.of_stranger += new;
-            if before + new > bytes_max {
-                return Err(OverBudget { bytes_max });
-            }
+            self.of_stranger += bytes;
+            account.add_to_strangers(bytes);
         }
-        Ok(())
+        held
     }
 
     fn release(&mut self, bytes: usize) {
@@ -406,15 +420,22 @@ mod tests {
         assert!(small.cut().now_or_never().is_none());
     }
 
-    #[test]
-    fn strangers_hold_few_bytes_of_requests_together_and_small_ones_do_not_count() {
+    #[tokio::test]
+    async fn strangers_hold_few_bytes_of_requests_together_and_small_ones_do_not_count() {
         let limits = PlaceLimits { total: 100, per_address: 100, strangers: 100, strangers_per_address: 100 };
         let (process, places) = (ProcessBudget::new(1 << 20, false), Places::new(limits));
         let connection = || process.connection(places.enter(IpAddr::from([10, 0, 0, 1])).map(Arc::new));
-        let mut charges: Vec<_> = (0..5).map(|_| connection().request()).collect();
-        let outcomes: Vec<_> = charges.iter_mut().map(|charge| charge.set(CHUNK).is_ok()).collect();
-        assert_eq!(outcomes, [true, true, true, true, false], "a sixteenth of a MiB");
+        let other = process.connection(places.enter(IpAddr::from([10, 0, 0, 2])).map(Arc::new));
+        let mut charges: Vec<_> = (0..4).map(|_| connection().request()).collect();
+        assert!(charges.iter_mut().all(|charge| charge.set(CHUNK).is_ok()), "a sixteenth of a MiB");
         assert!(!charges[0].budget.holds_nothing());
+        let is_cut = |budget: &ConnectionBudget| budget.0.cut.is_cancelled();
+        assert!(!charges.iter().any(|charge| is_cut(&charge.budget)));
+        // One more byte is too much, and not the fault of the newcomer.
+        let mut newcomer = other.request();
+        assert!(newcomer.set(FREE_BYTES + 1).is_ok());
+        assert_eq!(charges.iter().filter(|charge| is_cut(&charge.budget)).count(), 1);
+        assert!(!is_cut(&other));
         let mut small = connection().request();
         assert!(small.set(FREE_BYTES).is_ok() && small.budget.holds_nothing());
         let known = connection();
@@ -422,7 +443,7 @@ mod tests {
         assert_eq!(known.request().set(CHUNK * 2), Ok(()));
         // A connection whose caller authenticates meanwhile gives back what it took.
         charges[0].budget.0.place.as_ref().unwrap().promote(|| false);
-        drop(charges);
+        drop((charges, newcomer));
         assert_eq!((process.held(), process.0.stranger_requests.load(Ordering::Relaxed)), (0, 0));
     }
 

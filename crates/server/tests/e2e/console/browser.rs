@@ -206,8 +206,8 @@ async fn an_outage_is_shown_as_one(database: Database) {
     scenario(&authority, "access", "pages_of_an_outage_are_accessible", &[("SESSION", &session)]).await;
 }
 
-/// A replica is frozen, so a change is committed and not confirmed until the lease of that replica has ended, which is long
-/// after the browser has started.
+/// A replica is frozen, so a change is committed and not confirmed until the lease of that replica has ended, which is
+/// long after the browser has started.
 async fn a_change_that_is_not_confirmed_yet_is_shown_as_one(database: Database) {
     let authority = Setup::on(database).flags(["--lease", "60s", "--request-timeout", "5s"]).start().await;
     let frozen = authority.another(|setup| setup).await;

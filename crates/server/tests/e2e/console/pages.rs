@@ -211,16 +211,16 @@ async fn a_text_does_not_turn_its_neighbours_around(authority: Authority) {
     let page = format!("/console/keys/{id}");
     let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
     visitor.open(&page).await;
-    // Each begins with U+2068 and ends with U+2069.
-    visitor.sees(&format!("read, \u{2068}{turned}\u{2069}"));
-    visitor.sees(&format!("\u{2068}a={turned}\u{2069}, b=blue"));
+    visitor.sees(&format!("<bdi>read</bdi>, <bdi>{turned}</bdi>"));
+    visitor.sees(&format!("<bdi>a={turned}</bdi>, <bdi>b=blue</bdi>"));
+    // In plain text, each begins with U+2068 and ends with U+2069.
     visitor.sees(&format!("<title>\u{2068}{turned}\u{2069} · Key Authority</title>"));
     visitor.sees(&format!("a: \u{2068}{turned}\u{2069}; b: blue"));
-    visitor.sees(", \u{2068}\u{2069}");
+    visitor.sees("<bdi>\u{2069}</bdi>");
     visitor.submit(&format!("{page}/disable"), &[]).await;
     visitor.sees(&format!("“\u{2068}{turned}\u{2069}” is disabled."));
     visitor.open("/console/accounts/acme").await;
-    visitor.sees(&format!("read, \u{2068}{turned}\u{2069}"));
+    visitor.sees(&format!("<bdi>read</bdi>, <bdi>{turned}</bdi>"));
 }
 
 async fn the_audit_log_is_filtered_and_shows_before_and_after(authority: Authority) {
