@@ -85,7 +85,7 @@ export async function the_next_page_of_the_audit_log_has_the_same_filters(browse
   const page = await newWindow(browser);
   await signIn(page);
   await narrow(page, { account, action: "Create key" });
-  await page.getByText("The oldest event is first.").waitFor();
+  await page.getByText("The newest event is first.").waitFor();
   assert.equal(await rows(page).count(), 100);
   await page.getByRole("link", { name: "Next page" }).click();
   await page.waitForURL(/[?&]page=/);
