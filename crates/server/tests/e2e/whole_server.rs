@@ -84,12 +84,13 @@ async fn a_clock_that_steps_brings_no_token_back(database: Database) {
     let tokens = tokens(&client).await;
     let is_over = Arc::new(AtomicBool::new(false));
     let askers = [&first, &second].map(|replica| keep_asking(replica.client(), &tokens, &is_over));
-    for (steps, offset) in (1..).zip([-30, 0, -DAY, 0, 30, DAY, 0]) {
+    let mut steps = [0, 0];
+    for offset in [-30, 0, -DAY, 0, 30, DAY, 0] {
         clock.set_off(offset);
-        for replica in [&first, &second] {
-            let noticed = async || (clock_steps(&replica.metrics().await) >= steps).then_some(());
-            eventually("the step is noticed", noticed).await;
-            assert_eq!(clock_steps(&replica.metrics().await), steps, "once");
+        for (replica, before) in [&first, &second].into_iter().zip(&mut steps) {
+            // While it steps, the simulated clock of a busy server may show both times in turn: several steps.
+            let noticed = async || Some(clock_steps(&replica.metrics().await)).filter(|steps| steps > before);
+            *before = eventually("the step is noticed", noticed).await;
         }
         assert_verdicts(&[&first, &second], &tokens).await;
         // Changes go on, and what they make lives and ends as ever.
@@ -105,7 +106,8 @@ async fn a_clock_that_steps_brings_no_token_back(database: Database) {
     for asker in askers {
         assert!(asker.await.unwrap() > 100);
     }
-    assert_eq!(first.output().matches("the database's clock stepped").count(), 7, "one line a step");
+    let lines = first.output().matches("the database's clock stepped").count() as u64;
+    assert_eq!(lines, clock_steps(&first.metrics().await), "one line a step");
     // A replica that starts behind a step back knows the time of the newest event.
     clock.set_off(-DAY);
     assert!(first.stop().await.success());
