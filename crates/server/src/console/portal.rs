@@ -174,7 +174,7 @@ async fn start(
     if let Some(current) = &current {
         shared.ended.end(current);
     }
-    // The session of the link's page stays: another tab may have the page of another link.
+    // The session of the link's page stays until the user signs out: another tab may have the page of another link.
     let mut response = redirect(&show::path(&["accounts", account.id.as_str()]));
     response.headers_mut().append(header::SET_COOKIE, cookie);
     response
@@ -298,6 +298,7 @@ pub(super) fn ended(is_secure: bool) -> Response {
                    is not. To continue, go back to the page that led you here, and open your keys from there again.";
     let mut response = left_page(StatusCode::FORBIDDEN, "Your session has ended", message);
     response.headers_mut().append(header::SET_COOKIE, session::removal(is_secure));
+    response.headers_mut().append(header::SET_COOKIE, session::entrance_removal(is_secure));
     response
 }
 

@@ -206,5 +206,9 @@ pub(super) async fn sign_out(Extension(visit): Extension<Arc<Visit>>) -> Respons
     let is_portal = visit.session.portal().is_some();
     let mut response = redirect(if is_portal { portal::LEFT_PATH } else { "/console/sign-in?why=out" });
     response.headers_mut().append(header::SET_COOKIE, session::removal(visit.is_secure));
+    if is_portal {
+        // With it, this browser could start the session of the same link once more.
+        response.headers_mut().append(header::SET_COOKIE, session::entrance_removal(visit.is_secure));
+    }
     response
 }

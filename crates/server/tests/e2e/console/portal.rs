@@ -270,7 +270,7 @@ async fn signing_out_ends_the_session_and_leads_back_to_the_product(authority: A
     visitor.submit("/console/sign-out", &[]).await;
     assert_eq!(visitor.status, 200);
     visitor.sees("go back to the page that led you here");
-    assert!(!visitor.cookies.contains_key("key-authority"), "{:?}", visitor.cookies);
+    assert!(visitor.cookies.is_empty(), "{:?}", visitor.cookies);
     thief.open("/console/accounts/acme").await;
     thief.sees("<h1>Your session has ended</h1>");
     thief.does_not_see("name=\"token\"");
@@ -318,7 +318,7 @@ async fn a_session_ends_at_once_with_its_caller(authority: Authority) {
         visitor.post("/console/accounts/acme/create", &form).await;
         assert_eq!(visitor.status, 403, "{how}");
         visitor.sees("<h1>Your session has ended</h1>");
-        assert!(!visitor.cookies.contains_key("key-authority"), "{how}");
+        assert!(visitor.cookies.is_empty(), "{how}");
         let late = enter(&authority, &late).await;
         assert_eq!(late.status, 410, "{how}: a link is worth no more");
     }
