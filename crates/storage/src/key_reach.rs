@@ -65,7 +65,9 @@ impl Store {
             .filter(after.map_or_else(Condition::all, |cursor| order.beyond(self.db.get_database_backend(), cursor)))
             .order_by(Column::CreateRevision, direction.clone())
             .order_by(Column::Id, direction);
-        if let AccountScope::Only(accounts) = &query.accounts {
+        if let Some(account) = query.one_account() {
+            select = select.filter(Column::Account.eq(account.as_str()));
+        } else if let AccountScope::Only(accounts) = &query.accounts {
             select = select.filter(Column::Account.is_in(accounts.iter().map(AccountId::as_str)));
         }
         // The key after it tells whether there are more.
