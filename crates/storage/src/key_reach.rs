@@ -70,7 +70,7 @@ impl Store {
         } else if let AccountScope::Only(accounts) = &query.accounts {
             select = select.filter(Column::Account.is_in(accounts.iter().map(AccountId::as_str)));
         }
-        // The key after it tells whether there are more.
+        // The key after it shows whether there are more.
         let select = select.offset(query.scanned_max.saturating_sub(1)).limit(2).into_tuple();
         let last: Vec<(i64, String)> = bounded(async { Ok(select.all(&self.db).await?) }).await?;
         let [(revision, id), _] = last.as_slice() else { return Ok(None) };

@@ -41,7 +41,7 @@ pub(crate) async fn find(db: &impl ConnectionTrait, id: &KeyId) -> Result<Option
 }
 
 /// The key, if it belongs to one of the accounts. The secrets of another key are not read: the time of the answer would
-/// tell that the key exists.
+/// show that the key exists.
 pub(crate) async fn find_of(
     db: &impl ConnectionTrait,
     id: &KeyId,

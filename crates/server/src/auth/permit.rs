@@ -123,8 +123,8 @@ impl Author {
         self.portal.as_ref().map(|grant| &grant.subject)
     }
 
-    /// Checks that the author may leave an event of this kind in the log. For a portal session this is the rule,
-    /// whatever led here; for others, the permissions of the call are.
+    /// Checks that the author may make a change whose event has this action. It limits portal sessions; other callers
+    /// are limited by the permissions of the call.
     ///
     /// # Errors
     /// `PERMISSION_MISSING`.

@@ -269,8 +269,7 @@ fn again(
     let mut response = enter_page(arrival, entrance, (failure.status(), grant), code, |page| {
         "Not opened yet".clone_into(&mut page.frame.title);
         page.error = format!(
-            "The authority cannot tell right now ({}). Try again: in this browser, the link works until it is a minute \
-             old.",
+            "The authority cannot answer now ({}). Try again: in this browser, the link works until it is a minute old.",
             failure.message
         );
         page.replaces = replaces;

@@ -117,7 +117,7 @@ export async function a_copied_link_opens_once(browser) {
     await second.getByRole("heading", { name: "This link is over" }).waitFor();
     await second.goto(`${base}/console/accounts/${account}`);
     await second.getByRole("heading", { name: "Sign in" }).waitFor();
-    // Whoever has the session gets back to the keys by the same link.
+    // The same link leads a browser that has the session back to the keys.
     await first.goto(url);
     await first.getByRole("button", { name: "Sign out" }).waitFor();
     assert.equal(new URL(first.url()).pathname, `/console/accounts/${account}`);

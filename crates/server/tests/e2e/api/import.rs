@@ -500,7 +500,8 @@ async fn nothing_is_imported_beside_a_replica_that_would_not_learn_of_it(databas
     let marked = ImportKeysRequest { request_id: "r-1".into(), ..into("acme", vec![named("before")]) };
     let first = client.import(marked.clone()).await.unwrap();
     let another = "id, applied_revision, applied_hash, nonce, build, address, join_time, seen_time";
-    let like = "REPLACE(id, SUBSTRING(id, 1, 4), 'ffff'), applied_revision, applied_hash, nonce, REPLACE(build, '+log5', ''), address, join_time, seen_time";
+    let like = "REPLACE(id, SUBSTRING(id, 1, 4), 'ffff'), applied_revision, applied_hash, nonce, \
+                REPLACE(build, '+log5', ''), address, join_time, seen_time";
     authority.database().sql(&format!("INSERT INTO replica ({another}) SELECT {like} FROM replica"));
     refused(client.import(into("acme", vec![named("a")])).await, Code::FailedPrecondition, "REPLICAS_DIFFER");
     let again = client.import(marked).await.unwrap();

@@ -219,7 +219,8 @@ async fn beside_a_replica_of_an_older_build_it_is_refused(database: Database) {
     let client = with_account(&authority).await;
     let key = client.key_in("acme").await;
     let another = "id, applied_revision, applied_hash, nonce, build, address, join_time, seen_time";
-    let like = "REPLACE(id, SUBSTRING(id, 1, 4), 'ffff'), applied_revision, applied_hash, nonce, REPLACE(build, '+log5', '+log3'), address, join_time, seen_time";
+    let like = "REPLACE(id, SUBSTRING(id, 1, 4), 'ffff'), applied_revision, applied_hash, nonce, \
+                REPLACE(build, '+log5', '+log3'), address, join_time, seen_time";
     authority.database().sql(&format!("INSERT INTO replica ({another}) SELECT {like} FROM replica"));
     refused(client.revoke_keys(of("acme")).await, Code::FailedPrecondition, "REPLICAS_DIFFER");
     assert_eq!(client.verdict(&key.token).await, Verdict::Valid);

@@ -279,7 +279,7 @@ async fn every_path_and_method_has_a_page(authority: Authority) {
         assert!(answer.header("content-security-policy").is_some(), "{method} {path}");
         visitor.sees("<!doctype html>");
     }
-    // Whoever signs in is led to a page, also if a form brought them.
+    // After the sign-in, a page follows, also if a form led to it.
     for path in ["/console/sign-out", "/console/wait"] {
         let mut visitor = Visitor::new(&authority);
         visitor.open(path).await;

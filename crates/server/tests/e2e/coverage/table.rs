@@ -215,7 +215,8 @@ pub(crate) const TABLE: &[Case] = &[
     account_row!(DeleteAccount delete_account DeleteAccountRequest ["accounts.write"] Some(Action::DeleteAccount), Account),
     account_row!(ListAuditEvents list_audit_events ListAuditEventsRequest ["audit.read"] None, Key),
     row!(CreatePortalSession ["portal.write"] ACCOUNT, Some(Action::CreatePortalSession), Account, |client, target| {
-        let request = CreatePortalSessionRequest { account: target.account, subject: "ada".into(), ..Default::default() };
+        let (account, subject) = (target.account, "ada".into());
+        let request = CreatePortalSessionRequest { account, subject, ..Default::default() };
         client.create_portal_session(request).await?;
         Ok(Outcome::Done)
     }),

@@ -38,6 +38,7 @@ async fn a_replica_does_not_go_over_to_another_authority(database: Database) {
     eventually("the lease ends", async || ask().await.then_some(())).await;
     // Somebody begins a new authority.
     authority.subcommand(&["bootstrap"], &[]).await.well();
+    // What must not happen has no event to await, so this looks for three seconds.
     for _ in 0..30 {
         assert!(ask().await, "it does not answer for the new authority");
         tokio::time::sleep(Duration::from_millis(100)).await;
