@@ -46,7 +46,7 @@ impl Store {
             .order_by(order.rank.expression(), direction.clone())
             .order_by(Column::Id, direction)
             .limit(u64::from(size) + 1);
-        let mut listed = bounded(list(&self.db, select)).await?;
+        let mut listed = bounded(list(&self.db, reach.walk(query, order, select))).await?;
         let count = row_size::fitting(listed.iter().map(|row| row.bytes)).min(size as usize);
         let has_more = listed.len() > count;
         listed.truncate(count);

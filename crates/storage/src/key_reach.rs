@@ -7,7 +7,10 @@
 use key_authority_domain::id::AccountId;
 use key_authority_domain::key::KeyState;
 use sea_orm::sea_query::Order;
-use sea_orm::{ColumnTrait, Condition, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::sea_query::extension::mysql::{IndexHintScope, MySqlSelectStatementExt as _};
+use sea_orm::{
+    ColumnTrait, Condition, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select,
+};
 
 use crate::entity::api_key::{self, Column};
 use crate::error::StorageError;
@@ -71,7 +74,7 @@ impl Store {
             select = select.filter(Column::Account.is_in(accounts.iter().map(AccountId::as_str)));
         }
         // The key after it shows whether there are more.
-        let select = select.offset(query.scanned_max.saturating_sub(1)).limit(2).into_tuple();
+        let select = query.by_creation(select).offset(query.scanned_max.saturating_sub(1)).limit(2).into_tuple();
         let last: Vec<(i64, String)> = bounded(async { Ok(select.all(&self.db).await?) }).await?;
         let [(revision, id), _] = last.as_slice() else { return Ok(None) };
         Ok(Some(KeyCursor { value: RankValue::Number(*revision), id: id.clone() }))
@@ -110,6 +113,19 @@ impl Reach {
         }
     }
 
+    /// Makes a statement of the list read only the range of its page, where an index has the order of the list.
+    pub(crate) fn walk(
+        &self,
+        query: &KeyQuery,
+        order: KeyOrder,
+        select: Select<api_key::Entity>,
+    ) -> Select<api_key::Entity> {
+        match self {
+            Self::All | Self::UpTo(_) if order.rank == KeyRank::Created => query.by_creation(select),
+            _ => select,
+        }
+    }
+
     /// Whether no key can match.
     pub(crate) fn is_empty(&self) -> bool {
         matches!(self, Self::Only(ids) if ids.is_empty())
@@ -117,6 +133,16 @@ impl Reach {
 }
 
 impl KeyQuery {
+    /// Makes a statement in the order of creation read only the range of its page. For one account, MariaDB prefers to
+    /// read all keys of the account (`ref`), also those of the pages before, unless this index is the only one. The
+    /// other databases ignore the hint.
+    pub(crate) fn by_creation(&self, mut select: Select<api_key::Entity>) -> Select<api_key::Entity> {
+        if self.one_account().is_some() && self.ids.is_empty() {
+            QueryTrait::query(&mut select).force_index("api_key_account_newest", IndexHintScope::All);
+        }
+        select
+    }
+
     /// The account, if the query is about one.
     fn one_account(&self) -> Option<&AccountId> {
         match &self.accounts {

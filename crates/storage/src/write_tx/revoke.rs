@@ -106,7 +106,8 @@ impl ReadTx {
         let backend = self.tx.get_database_backend();
         // As an expression, so that no database prefers an index on `revoke_time` and sorts all keys for each step.
         let is_unrevoked = Expr::expr(Func::coalesce([Expr::col(Column::RevokeTime), Expr::val(0_i64)])).eq(0_i64);
-        let mut select = api_key::Entity::find()
+        let mut select = query
+            .by_creation(api_key::Entity::find())
             .filter(query.condition(backend))
             .filter(is_unrevoked)
             .order_by_asc(Column::CreateRevision)

@@ -12,6 +12,7 @@ mod changes;
 mod corrupt;
 mod edges;
 mod feed;
+mod large_account;
 mod listing;
 mod lost_commit;
 mod outage;

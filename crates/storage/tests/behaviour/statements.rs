@@ -343,7 +343,7 @@ impl Index {
 
 /// A line of a plan.
 #[derive(Debug)]
-struct Step {
+pub(crate) struct Step {
     /// The access method, as the database names it.
     access: String,
     /// The index, if the database reports it separately.
@@ -370,7 +370,7 @@ impl Step {
     }
 
     /// Whether the scan starts at the page instead of the end of the index.
-    fn begins_within(&self) -> bool {
+    pub(crate) fn begins_within(&self) -> bool {
         let is_range = |bound: &str| self.access.contains(bound) && self.access.contains("create_revision");
         is_range("SEARCH ") || is_range("Index Cond: ") || self.access.starts_with("range ")
     }
@@ -380,7 +380,7 @@ impl Step {
     }
 }
 
-async fn plan(session: &DatabaseConnection, kind: Kind, statement: &Statement) -> Vec<Step> {
+pub(crate) async fn plan(session: &DatabaseConnection, kind: Kind, statement: &Statement) -> Vec<Step> {
     let explain = if kind == Kind::Sqlite { "EXPLAIN QUERY PLAN" } else { "EXPLAIN" };
     let rows = query(session, format!("{explain} {statement}")).await;
     let rows = rows.iter().map(|row| match kind {
