@@ -20,15 +20,15 @@ impl FailureLog {
     /// Logs a failure.
     pub(crate) fn log(&mut self, error: &dyn Error, message: &str, now: Boottime) {
         let cause = error.source().map(ToString::to_string);
-        if self.is_due(now) {
+        if self.note(now) {
             tracing::warn!(error = %error, cause, "{message}");
         } else {
             tracing::debug!(error = %error, cause, "{message}");
         }
     }
 
-    /// Records that the work fails, and returns whether that is to be logged at `warn` now.
-    pub(crate) fn is_due(&mut self, now: Boottime) -> bool {
+    /// Records a failure, and returns whether to log it at `warn`.
+    pub(crate) fn note(&mut self, now: Boottime) -> bool {
         let is_due = self.logged.is_none_or(|logged| now.since(logged) >= REPEAT_INTERVAL);
         if is_due {
             self.logged = Some(now);

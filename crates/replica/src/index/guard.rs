@@ -31,8 +31,8 @@ impl Hasher for DigestHasher {
     }
 }
 
-/// The key of the map: the digest inside the record, so that it is in memory once. After a
-/// record was replaced, this may still be the replaced one: both have the same digest.
+/// The key of the map: the digest inside the record, so that it is in memory once. After a record was replaced, this
+/// may still be the replaced one: both have the same digest.
 #[derive(Debug)]
 pub(super) struct ByDigest(pub(super) SharedKeyRecord);
 

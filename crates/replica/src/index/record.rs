@@ -259,9 +259,7 @@ impl KeyRecord {
     pub(super) fn release(&self) {
         self.is_quarantined.store(false, Ordering::Release);
     }
-}
 
-impl KeyRecord {
     /// Returns the time of the last use without a count; the count is flushed separately.
     pub(crate) fn last_use(&self) -> Option<UsageDelta> {
         let last_used_time = self.last_used_time()?;

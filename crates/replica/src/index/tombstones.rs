@@ -3,8 +3,8 @@
 //!
 //! In the order of the log, no ended token becomes valid again. When a full reload shows one that is valid, the
 //! database has gone back, by a restore or by a failover that lost changes. The token is quarantined: it is rejected as
-//! revoked until it is ended again, or until an operator accepts the database as it is. The API calls such
-//! tokens held. A replica does not know what ended before it started.
+//! revoked until it is ended again, or until an operator accepts the database as it is. The API calls such tokens held.
+//! A replica does not know what ended before it started.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -91,7 +91,7 @@ impl Tombstones {
     /// Decides whether the token of a key that was read is quarantined from now on. The token of a revoked key need not
     /// be. A token that is not quarantined is valid by the order of the log, no matter how it ended before; its
     /// tombstone is removed, and its entry in the queue becomes stale.
-    pub(crate) fn quarantine(&mut self, digest: TokenDigest, key: &Key, has_come_back: bool) -> bool {
+    pub(crate) fn decide_quarantine(&mut self, digest: TokenDigest, key: &Key, has_come_back: bool) -> bool {
         if key.revocation.is_some() {
             self.quarantined.remove(&digest);
         } else if has_come_back && self.quarantined.insert(digest) {
@@ -144,7 +144,7 @@ mod tests {
     fn removed_twice() -> (Tombstones, TokenDigest) {
         let (mut tombstones, digest) = (Tombstones::default(), key(1).secrets[0].digest);
         tombstones.record_removed(digest, Revision(9));
-        assert!(!tombstones.quarantine(digest, &key(1), false));
+        assert!(!tombstones.decide_quarantine(digest, &key(1), false));
         assert!(!has_come_back(&tombstones), "the token is valid by the order of the log");
         tombstones.record_removed(digest, Revision(9));
         (tombstones, digest)
@@ -166,7 +166,7 @@ mod tests {
         for removed in [digest, other(1), other(2)] {
             tombstones.record_removed(removed, Revision(9));
         }
-        assert!(tombstones.quarantine(digest, &key(1), has_come_back(&tombstones)));
+        assert!(tombstones.decide_quarantine(digest, &key(1), has_come_back(&tombstones)));
         assert_eq!(tombstones.release().collect::<Vec<_>>(), [digest]);
         assert!(!has_come_back(&tombstones) && tombstones.quarantined() == 0);
         assert_eq!(tombstones.removed.len(), 2, "a second restore may show them");
@@ -176,7 +176,7 @@ mod tests {
     fn a_token_that_comes_and_goes_does_not_fill_the_queue() {
         let (mut tombstones, digest) = removed_twice();
         for _ in 0..10 * STALE_MAX {
-            tombstones.quarantine(digest, &key(1), false);
+            tombstones.decide_quarantine(digest, &key(1), false);
             tombstones.record_removed(digest, Revision(12));
         }
         assert!(tombstones.oldest.len() <= STALE_MAX + 2, "{}", tombstones.oldest.len());

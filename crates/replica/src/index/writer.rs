@@ -189,7 +189,7 @@ impl Writer {
                     self.tombstones.has_come_back(before, key, secret, now)
                 }
             };
-            let is_quarantined = self.tombstones.quarantine(secret.digest, key, has_come_back);
+            let is_quarantined = self.tombstones.decide_quarantine(secret.digest, key, has_come_back);
             versions.push(SharedKeyRecord::new(KeyRecord::new(
                 key,
                 secret,

@@ -104,7 +104,8 @@ impl PollSchedule {
                         };
                         health.is_notified.store(false, Ordering::Relaxed);
                         tracing::warn!(error = lost, "LISTEN connection lost; polling until it is back");
-                        failures.is_due(boottime());
+                        // Failures to reconnect follow this line, so they are repetitions.
+                        failures.note(boottime());
                     }
                     Err(error) => failures.log(&error, "cannot LISTEN; polling until it succeeds", boottime()),
                 }
