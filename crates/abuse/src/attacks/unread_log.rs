@@ -1,5 +1,6 @@
 //! Nobody reads the server's standard error, and each connection is logged: a full pipe must stop nothing.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -12,8 +13,6 @@ use crate::http1::metric;
 use crate::peer::{ATTACKER, connect};
 use crate::stage::Stage;
 
-/// The most connections. The pipe and the queue behind it have room for some 9,000 lines.
-const CONNECTIONS: usize = 30_000;
 const AT_ONCE: usize = 64;
 /// What the server takes for no HTTP/2, and logs. Lines about calls are limited, those about connections are not.
 const NO_PREFACE: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
@@ -28,7 +27,8 @@ pub(super) const ATTACK: Attack = Attack::new(
     "connections that are not HTTP/2, until lines of the log are dropped, while nobody reads standard error",
     |stage| Box::pin(async move { run(&stage).await }),
 )
-// A debug build on a busy machine takes long to fill the pipe and the queue behind it.
+// The pipe and the queue behind it have room for some 9,000 lines, which a debug build on a busy machine takes long to
+// fill. Without dropped lines, the attack has no end, which the report says.
 .finite()
 // The lines about connections are not written at the default level.
 .server_arguments(&["--log", "debug"])
@@ -38,11 +38,7 @@ async fn run(stage: &Stage) -> Result<()> {
     let connections = (0..AT_ONCE).map(|_| connections(stage));
     tokio::select! {
         () = dropping(stage) => {}
-        connected = futures_util::future::try_join_all(connections) => {
-            connected?;
-            // Without dropped lines, the log was not full, and the attack shows nothing.
-            stage.broken(format!("{CONNECTIONS} connections filled no log: the attack did not happen"));
-        }
+        Err(error) = futures_util::future::try_join_all(connections) => return Err(error),
     }
     Ok(())
 }
@@ -59,13 +55,12 @@ async fn dropping(stage: &Stage) {
     }
 }
 
-async fn connections(stage: &Stage) -> Result<()> {
-    for _ in 0..CONNECTIONS / AT_ONCE {
+async fn connections(stage: &Stage) -> Result<Infallible> {
+    loop {
         let mut stream = connect(stage.grpc, ATTACKER).await?;
         let _ = stream.write_all(NO_PREFACE).await;
         // Until the server has closed the connection, and logged why.
         let _ = stream.read_to_end(&mut Vec::new()).await;
         stage.answers.count("closed");
     }
-    Ok(())
 }

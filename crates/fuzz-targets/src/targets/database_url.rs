@@ -31,17 +31,19 @@ pub(crate) static TARGET: Target = Target {
 
 const SCHEMES: [&str; 6] = ["postgres", "postgresql", "mysql", "mariadb", "sqlite", "http"];
 
-/// Makes a URL with a password: the place of the password, and what stands around and in it, are the input's.
-fn url(mut input: Input<'_>) -> String {
+/// Makes a URL with a password: the place of the password, and what stands around and in it, are the input's. `None` if
+/// the canary is also where no secret is.
+fn url(mut input: Input<'_>) -> Option<String> {
     let (scheme, place) = (usize::from(input.byte()), input.byte());
     let scheme = SCHEMES.get(scheme % SCHEMES.len()).copied().unwrap_or_default();
     let (user, before, after) = (input.line(), input.line(), input.line());
     let rest = String::from_utf8_lossy(input.rest());
-    match place % 4 {
+    let is_elsewhere = user.contains(CANARY) || rest.contains(CANARY);
+    (!is_elsewhere).then(|| match place % 4 {
         0 | 1 => format!("{scheme}://{user}:{before}{CANARY}{after}@{rest}"),
         2 => format!("{scheme}://{user}@{rest}?password={before}{CANARY}{after}"),
         _ => format!("{scheme}://{user}@{rest}?sslmode=disable&sslpassword={before}{CANARY}{after}"),
-    }
+    })
 }
 
 /// Returns the settings of a command line without arguments.
@@ -54,7 +56,7 @@ fn run(input: &[u8]) {
     let Some(defaults) = DEFAULTS.get_or_init(settings) else { return };
     let mut input = Input::new(input);
     let setting = input.byte();
-    let url = url(input);
+    let Some(url) = url(input) else { return };
     let mut settings = defaults.settings.clone();
     settings.secret_file = Some("authority.secret".into());
     match setting % 4 {
