@@ -1,120 +1,28 @@
-//! The bare framework: the baseline for the cost of the real server. It has the same listener, limits and messages, but
-//! uses tonic's general codec and returns a constant answer.
+//! The baselines: the listener and the limits of the real server, with a constant answer behind them.
 
-use key_authority_server::testing::{
-    Cli, Config, ConfigMode, ConnectionContext, DESCRIPTOR_SETS, Listener, MethodTable, Metrics, ProcessBudget,
-    SharedMetrics, WithPeer,
-};
-use std::convert::Infallible;
+pub(crate) mod grpc;
+pub(crate) mod http;
+
 use std::io::Write as _;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Parser as _;
-use futures_util::StreamExt as _;
-use hyper_util::service::TowerToHyperService;
-use key_authority_proto::v1;
-use tokio_util::sync::CancellationToken;
-use tonic::body::Body;
-use tonic::server::{Grpc, NamedService};
-use tonic::service::Routes;
-use tonic::{Request, Response, Status, Streaming};
-use tonic_prost::ProstCodec;
-use tower::{Service, service_fn};
+use key_authority_server::testing::{
+    Cli, Config, ConfigMode, DESCRIPTOR_SETS, Listener, MethodTable, Metrics, ProcessBudget, SharedMetrics,
+};
 
-/// Serves on a port that the kernel chooses, and announces it as the real server does. It runs until it is killed.
-pub(crate) async fn serve() -> Result<()> {
+/// Binds a port that the kernel chooses, and announces it as the real server does. Returns also the time for calls in
+/// flight.
+fn bind() -> Result<(Listener, Duration)> {
     // The defaults of the real server.
     let settings =
         Cli::parse_from(["key-authority", "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]).settings;
     let config = Config::from_args(&settings, ConfigMode::Serve, []).context("invalid server settings")?;
     let methods = MethodTable::from_descriptor_sets(DESCRIPTOR_SETS.iter().copied())?;
     let metrics = SharedMetrics::new(Metrics::new("bare", &methods, &[]));
-    let listener = Listener::bind(
-        config.listen,
-        None,
-        config.limits,
-        ProcessBudget::new(config.held_bytes_max, config.anonymous_verify),
-        metrics,
-    );
-    let listener = listener.await.context("cannot listen")?;
-    let mut out = std::io::stdout();
-    writeln!(out, "  gRPC        {}\n  HTTP        none", listener.address())?;
-    let routes = Routes::new(Bare { answer: Arc::new(answer()) }).prepare();
-    let connect =
-        move |connection: ConnectionContext| TowerToHyperService::new(WithPeer::new(routes.clone(), connection.peer));
-    listener.serve(connect, CancellationToken::new(), config.drain_timeout).await;
-    Ok(())
-}
-
-/// An answer of the same length as a real one.
-fn answer() -> v1::VerifyResponse {
-    v1::VerifyResponse {
-        verdict: v1::Verdict::Valid.into(),
-        key_id: "bench_00000000".into(),
-        account: "account-000".into(),
-        scopes: crate::key_set::SCOPES.map(str::to_owned).to_vec(),
-        revision: 1_000,
-        expire_time: Some(prost_types::Timestamp { seconds: 1_800_000_000, nanos: 123_456_000 }),
-        labels: [("plan".to_owned(), "basic".to_owned()), ("team".to_owned(), "team-00".to_owned())].into(),
-        missing_scopes: Vec::new(),
-    }
-}
-
-#[derive(Debug, Clone)]
-struct Bare {
-    answer: Arc<v1::VerifyResponse>,
-}
-
-impl NamedService for Bare {
-    const NAME: &'static str = "keyauthority.v1.KeyAuthority";
-}
-
-type Answer = Pin<Box<dyn Future<Output = Result<http::Response<Body>, Infallible>> + Send>>;
-
-impl Service<http::Request<Body>> for Bare {
-    type Response = http::Response<Body>;
-    type Error = Infallible;
-    type Future = Answer;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    /// Dispatches as the generated code of a service does.
-    fn call(&mut self, request: http::Request<Body>) -> Answer {
-        let answer = Arc::clone(&self.answer);
-        match request.uri().path() {
-            "/keyauthority.v1.KeyAuthority/Verify" => Box::pin(async move {
-                let verify = service_fn(move |_: Request<v1::VerifyRequest>| {
-                    let answer = v1::VerifyResponse::clone(&answer);
-                    async { Ok::<_, Status>(Response::new(answer)) }
-                });
-                Ok(Grpc::new(ProstCodec::default()).unary(verify, request).await)
-            }),
-            "/keyauthority.v1.KeyAuthority/BatchVerify" => Box::pin(async move {
-                let verify = service_fn(move |request: Request<v1::BatchVerifyRequest>| {
-                    let responses = vec![v1::VerifyResponse::clone(&answer); request.get_ref().requests.len()];
-                    async { Ok::<_, Status>(Response::new(v1::BatchVerifyResponse { responses })) }
-                });
-                Ok(Grpc::new(ProstCodec::default()).unary(verify, request).await)
-            }),
-            _ => Box::pin(async move {
-                let verify = service_fn(move |request: Request<Streaming<v1::VerifyStreamRequest>>| {
-                    let answers = request.into_inner().map({
-                        let answer = Arc::clone(&answer);
-                        move |request| {
-                            let outcome =
-                                v1::verify_stream_response::Outcome::Response(v1::VerifyResponse::clone(&answer));
-                            Ok::<_, Status>(v1::VerifyStreamResponse { id: request?.id, outcome: Some(outcome) })
-                        }
-                    });
-                    async { Ok::<_, Status>(Response::new(answers)) }
-                });
-                Ok(Grpc::new(ProstCodec::default()).streaming(verify, request).await)
-            }),
-        }
-    }
+    let budget = ProcessBudget::new(config.held_bytes_max, config.anonymous_verify);
+    let listener = Listener::bind(config.listen, None, config.limits, budget, metrics).context("cannot listen")?;
+    writeln!(std::io::stdout(), "  gRPC        {}\n  HTTP        none", listener.address())?;
+    Ok((listener, config.drain_timeout))
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use key_authority_testkit::interrupt::until_interrupted;
 
-use crate::{bare, bare_http, run};
+use crate::{bare, run};
 
 /// Measures what Verify costs, beside the bare framework and beside Redis.
 #[derive(Debug, Parser)]
@@ -34,8 +34,8 @@ enum Form {
 /// When a measurement cannot be made. A figure that misses its goal is a result, not an error.
 pub fn run(cli: Cli) -> Result<ExitCode> {
     match cli.form {
-        Form::Bare => serve(bare::serve()),
-        Form::BareHttp => serve(bare_http::serve()),
+        Form::Bare => serve(bare::grpc::serve()),
+        Form::BareHttp => serve(bare::http::serve()),
         // One thread: child processes are bound to the thread that spawns them, and this one lives as long as the run.
         Form::Run(args) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -12,7 +12,6 @@
 //! - `run`: the measurements and the report.
 
 mod bare;
-mod bare_http;
 mod clock;
 pub mod command;
 pub mod fill;

@@ -44,6 +44,13 @@ impl Console {
         }
     }
 
+    /// Says on standard error that a table has a header only.
+    pub(crate) fn note_empty(self, text: &str) {
+        if self.format == Format::Table {
+            note(text);
+        }
+    }
+
     /// Prints a table.
     pub(crate) fn table(self, table: Table) -> Result<(), Error> {
         print(&table.render(self.is_coloured))

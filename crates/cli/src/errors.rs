@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use key_authority_certificates::{PairError, PemError, explain};
 use key_authority_proto::EndpointError;
+use key_authority_text_io::error_chain::whole;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -109,7 +110,7 @@ pub(crate) enum Error {
 impl Error {
     /// The full text for people: the error with its causes, and the next step.
     pub(crate) fn report(&self) -> String {
-        let mut text = format!("keyctl: {}", chain(self));
+        let mut text = format!("keyctl: {}", whole(self));
         if let Some(step) = self.next_step() {
             let _ = write!(text, "\n  next: {step}");
         }
@@ -225,23 +226,7 @@ fn describe(status: &Status) -> String {
 /// The message of a status. For a connection error it is the chain of causes, because the status itself says little.
 pub(crate) fn message(status: &Status) -> String {
     match status.source() {
-        Some(source) => chain(source),
+        Some(source) => whole(source),
         None => one_line(status.message()),
     }
-}
-
-/// Joins an error and its causes. A message that repeats the end of the previous one is skipped.
-pub(crate) fn chain(error: &dyn StdError) -> String {
-    let mut text = String::new();
-    for error in std::iter::successors(Some(error), |&error| error.source()) {
-        let part = error.to_string();
-        if text.ends_with(&part) {
-            continue;
-        }
-        if !text.is_empty() {
-            text.push_str(": ");
-        }
-        text.push_str(&part);
-    }
-    text
 }

@@ -59,7 +59,7 @@ impl EndpointTask {
         #[cfg(feature = "tracing")]
         tracing::debug!(
             endpoint = %self.endpoint.uri(),
-            error = crate::error::chain(&error),
+            error = key_authority_text_io::error_chain::whole(&error),
             "verify stream failed; reconnecting after a pause"
         );
         self.pool.record_error(self.index, error);

@@ -155,33 +155,17 @@ pub enum SetupError {
     InvalidToken,
 }
 
-/// Joins an error and its causes for a log line. Some libraries repeat their cause in their own text; it is written
-/// once.
-#[cfg(any(feature = "tracing", test))]
-pub(crate) fn chain(error: &dyn StdError) -> String {
-    let mut text = String::new();
-    for error in std::iter::successors(Some(error), |&error| error.source()) {
-        let part = error.to_string();
-        if text.ends_with(&part) {
-            continue;
-        }
-        if !text.is_empty() {
-            text.push_str(": ");
-        }
-        text.push_str(&part);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
+    use key_authority_text_io::error_chain::whole;
+
     use super::*;
 
     #[test]
     fn the_causes_of_an_outage_are_its_sources() {
         let cause: SharedError = Arc::new(std::io::Error::other("broken pipe"));
         let error = Error::Unavailable { deadline: Duration::from_secs(5), last_error: Some(cause) };
-        assert_eq!(chain(&error), "no verdict within 5s: broken pipe");
+        assert_eq!(whole(&error), "no verdict within 5s: broken pipe");
     }
 
     #[test]

@@ -242,7 +242,7 @@ mod tests {
     fn a_recorded_error_names_its_endpoint() {
         let pool = Pool::new(vec!["http://a".to_owned(), "http://b".to_owned()]);
         pool.record_error(1, ReplicaError::NotServing);
-        let text = crate::error::chain(&pool.last_error().unwrap());
+        let text = key_authority_text_io::error_chain::whole(&pool.last_error().unwrap());
         assert_eq!(text, "replica http://b failed: health status is not SERVING");
     }
 }

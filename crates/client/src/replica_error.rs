@@ -87,13 +87,13 @@ impl StdError for StatusError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::chain;
+    use key_authority_text_io::error_chain::whole;
 
     #[test]
     fn a_status_is_written_once() {
-        let rejected = chain(&ReplicaError::from(Status::unauthenticated("unknown caller")));
+        let rejected = whole(&ReplicaError::from(Status::unauthenticated("unknown caller")));
         assert_eq!(rejected, "The request does not have valid authentication credentials: unknown caller");
         let broken = Status::from_error(Box::new(std::io::Error::other("broken pipe")));
-        assert_eq!(chain(&ReplicaError::from(broken)), "Unknown error: broken pipe");
+        assert_eq!(whole(&ReplicaError::from(broken)), "Unknown error: broken pipe");
     }
 }

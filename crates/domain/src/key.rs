@@ -302,4 +302,4 @@ fn check_expiry(choice: ExpiryChoice, now: Timestamp) -> Result<ExpiryChoice, Ch
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

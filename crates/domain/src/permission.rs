@@ -99,11 +99,11 @@ impl fmt::Display for Permission {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::access::{Network, Project, ProjectAccess};
 
-    fn access(scopes: &[&str], projects: Option<&[&str]>) -> Access {
+    pub(crate) fn access(scopes: &[&str], projects: Option<&[&str]>) -> Access {
         Access {
             scopes: scopes.iter().map(|s| Scope::new(s).unwrap()).collect(),
             projects: projects.map_or(ProjectAccess::All, |names| {

@@ -127,16 +127,7 @@ impl PortalAction {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn access(scopes: &[&str], projects: Option<&[&str]>) -> Access {
-        Access {
-            scopes: scopes.iter().map(|scope| Scope::new(scope).unwrap()).collect(),
-            projects: projects.map_or(ProjectAccess::All, |names| {
-                ProjectAccess::Only(names.iter().map(|name| Project::new(name).unwrap()).collect())
-            }),
-            networks: [].into(),
-        }
-    }
+    use crate::permission::tests::access;
 
     #[test]
     fn a_session_has_no_more_than_its_caller_and_its_actions() {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use crate::access::ProjectAccess;
+use crate::access::{ProjectAccess, Scope};
 use crate::account::{Account, CountedKeys, KeyPolicy, ProjectRule};
 use crate::audit::ChainHash;
 use crate::id::{AccountId, KeyId, Subject};
@@ -102,23 +102,25 @@ pub fn read_revocation(text: &str) -> Option<(u64, bool)> {
     Some((snapshot.get("key_count")?.as_u64()?, snapshot.get("has_more")?.as_bool()?))
 }
 
-/// The snapshot of a portal session: who may do what in which account, and until when. `id` identifies the session.
+/// The snapshot of a portal session: who may do what in which account, which scopes keys may get (None: any), and until
+/// when. `id` identifies the session.
 #[must_use]
 pub fn of_portal_session(
     id: &str,
     account: &AccountId,
     subject: &Subject,
     may: &BTreeSet<PortalAction>,
+    allowed_scopes: Option<&BTreeSet<Scope>>,
     end: Timestamp,
 ) -> String {
-    json!({
+    without_nulls(json!({
         "session_id": id,
         "account": account.as_str(),
         "subject": subject.as_str(),
         "may": may.iter().map(|action| action.as_str()).collect::<Vec<_>>(),
+        "allowed_scopes": allowed_scopes.map(|only| json!({ "only": texts(only) })),
         "expire_time": time(end),
-    })
-    .to_string()
+    }))
 }
 
 /// The snapshot of an account.
@@ -195,47 +197,21 @@ fn without_nulls(value: Value) -> String {
 mod tests {
     use super::*;
     use crate::account::ExpiryChoice;
-    use crate::foreign::Scheme;
-    use crate::id::{Actor, Revision};
-    use crate::key::{Labels, MintedSecret, NewKey};
-    use crate::token::TokenDigest;
+    use crate::id::Revision;
+    use crate::key::MintedSecret;
+    use crate::key::tests::{NOW, account, minted, new_key};
 
     #[test]
     fn a_snapshot_contains_no_secret_and_no_null() {
-        let now = Timestamp::from_micros(0);
-        let account = Account {
-            id: AccountId::new("acme").unwrap(),
-            display_name: "Acme".into(),
-            suspended: false,
-            policy: KeyPolicy::default(),
-            create_time: now,
-            update_time: now,
-            create_revision: Revision(1),
-            revision: Revision(1),
-        };
-        let new = NewKey {
-            id: KeyId::new("key_1").unwrap(),
-            display_name: "ci".into(),
-            description: String::new(),
-            scopes: [].into(),
-            projects: None,
-            networks: [].into(),
-            labels: Labels::new(),
-            expiry: ExpiryChoice::Never,
-            disabled: false,
-            created_by: Actor::bootstrap(),
-            created_by_subject: None,
-        };
-        let sealed = Some(b"sealed".to_vec());
-        let (digest, scheme) = (TokenDigest([0xab; 32]), Scheme::Own);
-        let minted = MintedSecret { digest, scheme, secret_version: 1, hint: "key_aaaa".into(), sealed };
-        let key = Key::create(&account, new, minted, now, Revision(2)).unwrap();
-        let text = of_key(&key, now);
+        let account = account(KeyPolicy::default());
+        let minted = MintedSecret { sealed: Some(b"sealed".to_vec()), ..minted(0xab) };
+        let key = Key::create(&account, new_key(ExpiryChoice::Never), minted, NOW, Revision(2)).unwrap();
+        let text = of_key(&key, NOW);
         assert!(
             !text.contains("null") && !text.contains("digest") && !text.contains("sealed") && !text.contains("171")
         );
         assert!(text.contains("\"token_hint\":\"key_aaaa\"") && text.contains("KEY_STATE_ACTIVE"), "{text}");
-        let import = |keys: &[Key]| of_import(&account.id, keys, now);
+        let import = |keys: &[Key]| of_import(&account.id, keys, NOW);
         let other = Key { disabled: true, ..key.clone() };
         let of_one = import(std::slice::from_ref(&key));
         assert!(of_one.contains("\"key_count\":1") && !of_one.contains("key_1"), "{of_one}");

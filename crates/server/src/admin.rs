@@ -18,7 +18,6 @@ mod operations;
 mod parts;
 pub(crate) mod portal;
 mod presented;
-mod read_queue;
 mod replay;
 mod revoke_keys;
 mod secrets;

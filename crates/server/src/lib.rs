@@ -17,6 +17,7 @@ mod entropy;
 mod ext_authz;
 mod gzip;
 mod http;
+mod keyed_semaphore;
 mod observability;
 mod program;
 mod proxied;

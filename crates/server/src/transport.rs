@@ -13,4 +13,5 @@ pub(crate) mod listener;
 pub(crate) mod peer;
 pub(crate) mod places;
 mod preface;
+pub(crate) mod socket;
 pub(crate) mod tls;

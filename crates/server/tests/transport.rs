@@ -61,12 +61,12 @@ struct Server {
 }
 
 impl Server {
-    async fn start(limits: Limits, drain: Duration, tls: Option<tls::Acceptor>) -> Self {
+    fn start(limits: Limits, drain: Duration, tls: Option<tls::Acceptor>) -> Self {
         let (health, service) = Health::new();
-        Self::start_with(Routes::new(service), health, limits, FOREVER, drain, tls).await
+        Self::start_with(Routes::new(service), health, limits, FOREVER, drain, tls)
     }
 
-    async fn start_with(
+    fn start_with(
         routes: Routes,
         health: Health,
         limits: Limits,
@@ -83,7 +83,7 @@ impl Server {
             ProcessBudget::new(1 << 28, false),
             metrics.clone(),
         );
-        let listener = listener.await.unwrap();
+        let listener = listener.unwrap();
         // As `serve` wires it, with a header instead of a token and no raw method.
         let policy = CallPolicy::new(metrics.calls(), Deadlines::new(longest), CallTracer::default());
         let (raw, tonic) = (Arc::new(RawMethods::new(Vec::new())), routes.prepare());
@@ -145,7 +145,7 @@ async fn closed(stream: &mut TcpStream) -> Vec<u8> {
 #[tokio::test]
 async fn a_connection_that_says_nothing_is_closed() {
     let limits = Limits { preface_timeout: Duration::from_millis(20), ..LIMITS };
-    let server = Server::start(limits, FOREVER, None).await;
+    let server = Server::start(limits, FOREVER, None);
     let mut silent = server.connect().await;
     assert!(closed(&mut silent).await.is_empty());
     let mut slow = server.connect().await;
@@ -161,7 +161,7 @@ async fn a_connection_that_says_nothing_is_closed() {
 
 #[tokio::test]
 async fn a_connection_that_speaks_another_protocol_is_closed_at_once() {
-    let server = Server::start(LIMITS, FOREVER, None).await;
+    let server = Server::start(LIMITS, FOREVER, None);
     let mut browser = server.connect().await;
     browser.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     assert!(closed(&mut browser).await.is_empty());
@@ -170,7 +170,7 @@ async fn a_connection_that_speaks_another_protocol_is_closed_at_once() {
 
 #[tokio::test]
 async fn an_open_watch_ends_with_the_health_and_holds_nothing_up() {
-    let server = Server::start(LIMITS, FOREVER, None).await;
+    let server = Server::start(LIMITS, FOREVER, None);
     server.health.set_verify(VerifyState::Ready);
     let mut watch = server.client().await.watch(of(VERIFY_SERVICE)).await.unwrap().into_inner();
     assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
@@ -185,7 +185,7 @@ async fn a_call_that_does_not_end_is_cut_when_the_drain_time_is_over() {
     let noting = Noting::default();
     let routes = Routes::new(HealthServer::new(noting.clone()));
     let drain = Duration::from_millis(50);
-    let server = Server::start_with(routes, Health::new().0, LIMITS, FOREVER, drain, None).await;
+    let server = Server::start_with(routes, Health::new().0, LIMITS, FOREVER, drain, None);
     let mut client = server.client().await;
     let slow = tokio::spawn(async move { client.check(of("slow")).await });
     noting.waiting.notified().await;
@@ -195,7 +195,7 @@ async fn a_call_that_does_not_end_is_cut_when_the_drain_time_is_over() {
 
 #[tokio::test]
 async fn connections_without_a_call_end_at_once_at_shutdown() {
-    let server = Server::start(LIMITS, FOREVER, None).await;
+    let server = Server::start(LIMITS, FOREVER, None);
     let mut silent = server.connect().await;
     // Answered, so both connections have been accepted: they are, in order.
     let mut idle = server.client().await;
@@ -234,16 +234,16 @@ impl HealthRpc for Noting {
     }
 }
 
-async fn noting(limits: Limits, longest: Duration, tls: Option<tls::Acceptor>) -> (Noting, Server) {
+fn noting(limits: Limits, longest: Duration, tls: Option<tls::Acceptor>) -> (Noting, Server) {
     let noting = Noting::default();
     let routes = Routes::new(HealthServer::new(noting.clone()));
-    (noting, Server::start_with(routes, Health::new().0, limits, longest, FOREVER, tls).await)
+    (noting, Server::start_with(routes, Health::new().0, limits, longest, FOREVER, tls))
 }
 
 #[tokio::test]
 async fn an_aged_connection_ends_its_calls_while_new_ones_go_to_another() {
     let limits = Limits { max_connection_age: Duration::from_millis(50), ..LIMITS };
-    let (noting, server) = noting(limits, FOREVER, None).await;
+    let (noting, server) = noting(limits, FOREVER, None);
     let mut client = server.client().await;
     let mut other = client.clone();
     let slow = tokio::spawn(async move { other.check(of("slow")).await });
@@ -261,7 +261,7 @@ async fn an_aged_connection_ends_its_calls_while_new_ones_go_to_another() {
 
 #[tokio::test]
 async fn a_call_in_flight_ends_well_at_shutdown() {
-    let (noting, server) = noting(LIMITS, FOREVER, None).await;
+    let (noting, server) = noting(LIMITS, FOREVER, None);
     let mut client = server.client().await;
     let slow = tokio::spawn(async move { client.check(of("slow")).await });
     noting.waiting.notified().await;
@@ -273,7 +273,7 @@ async fn a_call_in_flight_ends_well_at_shutdown() {
 
 #[tokio::test]
 async fn a_call_that_takes_too_long_is_told_so_and_counted() {
-    let (noting, server) = noting(LIMITS, Duration::from_secs(1), None).await;
+    let (noting, server) = noting(LIMITS, Duration::from_secs(1), None);
     let mut client = server.client().await;
     let status = in_time("the deadline", client.check(of("slow"))).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
@@ -326,7 +326,7 @@ async fn a_new_certificate_is_taken_up_and_a_bad_one_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let files = files(folder.path(), None);
     let (acceptor, mut reloader) = tls::load(files.clone()).await.unwrap();
-    let (_, server) = noting(LIMITS, FOREVER, Some(acceptor)).await;
+    let (_, server) = noting(LIMITS, FOREVER, Some(acceptor));
     assert!(call_tls(&server, FIRST_PEM, None).await);
     assert!(!call_tls(&server, SECOND_PEM, None).await);
     assert!(matches!(reloader.check().await, Reload::Unchanged));
@@ -351,7 +351,7 @@ async fn a_new_certificate_is_taken_up_and_a_bad_one_is_not() {
 async fn with_a_client_ca_only_clients_with_its_certificate_come_in() {
     let folder = tempfile::tempdir().unwrap();
     let (acceptor, _) = tls::load(files(folder.path(), Some(SECOND_PEM))).await.unwrap();
-    let (noting, server) = noting(LIMITS, FOREVER, Some(acceptor)).await;
+    let (noting, server) = noting(LIMITS, FOREVER, Some(acceptor));
     assert!(!call_tls(&server, FIRST_PEM, None).await);
     let stranger = Identity::from_pem(FIRST_PEM, FIRST_KEY);
     assert!(!call_tls(&server, FIRST_PEM, Some(stranger)).await);

@@ -1,5 +1,5 @@
 //! Text files as editors and shells write them: UTF-8, with or without a byte order mark. And a standard output that is
-//! closed.
+//! closed, and errors with their causes ([`error_chain`]).
 //!
 //! The server, keyctl and the client library use this one reader, so that a file that one of them accepts is accepted by
 //! all, and a mistake has the same words everywhere. No message contains the content of a file, because it may be a
@@ -7,6 +7,8 @@
 //!
 //! A path may lead to something else than a file: a pipe that nobody writes to, or a device without an end. Reading
 //! therefore has a limit of bytes and of time. The pipe of a process substitution (`<(command)`) can be read.
+
+pub mod error_chain;
 
 use std::fmt;
 use std::fs::File;

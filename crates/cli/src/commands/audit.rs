@@ -69,6 +69,9 @@ impl Audit {
         events.truncate(limit);
         let answer = ListAuditEventsResponse { events, next_page_token: String::new() };
         session.console.show(&answer, || table(&answer.events, session.now))?;
+        if answer.events.is_empty() {
+            session.console.note_empty("no change matches");
+        }
         Ok(Exit::Done)
     }
 }

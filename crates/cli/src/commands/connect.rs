@@ -29,8 +29,8 @@ use instructions::Wanted;
 pub(crate) struct Connect {
     /// Account whose key the client uses
     account: String,
-    /// Create a key if there is no active one, without confirmation
-    #[arg(long, visible_alias = "create")]
+    /// Create a key without confirmation if there is no active one; an active key is used as it is
+    #[arg(long, alias = "create")]
     create_if_none: bool,
     #[command(flatten)]
     wanted: Wanted,

@@ -2,7 +2,7 @@
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, Subcommand};
-use key_authority_proto::v1::{CreatePortalSessionRequest, PortalAction};
+use key_authority_proto::v1::{AllowedScopes, CreatePortalSessionRequest, PortalAction};
 use prost_types::Duration;
 
 use super::Session;
@@ -33,16 +33,39 @@ pub(crate) struct Create {
     /// What the user may do, beside reading: one or more, as in --may create,revoke
     #[arg(long, value_delimiter = ',', value_parser = PossibleValuesParser::new(names()).map(|name| by_name(&name)))]
     may: Vec<PortalAction>,
+    #[command(flatten)]
+    scopes: ScopeLimit,
     /// How long the session lasts at most, up to 12h [default: 1h]
     #[arg(long, value_name = "LENGTH", value_parser = fields::duration)]
     lifetime: Option<Duration>,
 }
 
+/// The scopes that the user may give to keys.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+struct ScopeLimit {
+    /// Scope that the user may give to keys; may be repeated [default: any scope]
+    #[arg(long, value_name = "SCOPE")]
+    allowed_scope: Vec<String>,
+    /// The user may give no scope to keys
+    #[arg(long)]
+    no_scopes: bool,
+}
+
+impl ScopeLimit {
+    /// The scopes. None: any.
+    fn allowed(self) -> Option<AllowedScopes> {
+        let is_set = self.no_scopes || !self.allowed_scope.is_empty();
+        is_set.then_some(AllowedScopes { only: self.allowed_scope })
+    }
+}
+
 impl Portal {
     pub(super) async fn run(self, session: &Session) -> Result<Exit, Error> {
-        let Self::Create(Create { account, subject, may, lifetime }) = self;
+        let Self::Create(Create { account, subject, may, scopes, lifetime }) = self;
         let may = may.into_iter().map(Into::into).collect();
-        let request = CreatePortalSessionRequest { account, subject, may, lifetime };
+        let allowed_scopes = scopes.allowed();
+        let request = CreatePortalSessionRequest { account, subject, may, lifetime, allowed_scopes };
         let rpc = |mut api: Api, request| async move { api.create_portal_session(request).await };
         let answer = session.client.ask(request, rpc).await?;
         session.console.show(&answer, || {

@@ -4,10 +4,14 @@ use clap::Args;
 use key_authority_proto::v1::{Verdict, VerifyRequest, VerifyResponse};
 
 use super::Session;
+use crate::console::note;
 use crate::errors::{Error, Exit};
 use crate::table::{Table, Tone, plain, toned};
 use crate::token_input::presented;
 use crate::views::{exactly_when, word};
+
+/// The prefix of callers' tokens, unless the policy of account `system` sets another one.
+const CALLER_PREFIX: &str = "ka_sys_";
 
 /// Verifies a token; exit code 0 if it is valid, 1 if not
 ///
@@ -38,10 +42,14 @@ impl Verify {
     pub(crate) async fn run(self, session: &Session) -> Result<Exit, Error> {
         let Self { token, scope: scopes, project, account, key_id, client_ip } = self;
         let token = presented(token).await?;
+        let is_unnamed_caller = token.starts_with(CALLER_PREFIX) && account.is_empty();
         let request = VerifyRequest { token, project, scopes, client_ip, account, key_id };
         let rpc = |mut api: crate::client::Api, request| async move { api.verify(request).await };
         let answer = session.client.ask(request, rpc).await?;
         session.console.show(&answer, || record(&answer, session.now))?;
+        if let Some(step) = next_step(answer.verdict(), is_unnamed_caller) {
+            note(&format!("  next: {step}"));
+        }
         Ok(if answer.verdict() == Verdict::Valid { Exit::Done } else { Exit::No })
     }
 }
@@ -79,5 +87,18 @@ fn meaning(verdict: Verdict) -> &'static str {
         Verdict::ScopeDenied => "the key lacks required scopes",
         Verdict::NetworkDenied => "the key is not valid from this address, or no address was given (--client-ip)",
         Verdict::Unspecified => "a verdict that this keyctl does not know; treat it as a denial",
+    }
+}
+
+/// The next step after a verdict, if there is one.
+fn next_step(verdict: Verdict, is_unnamed_caller: bool) -> Option<&'static str> {
+    match verdict {
+        Verdict::Unknown if is_unnamed_caller => {
+            Some("the token begins like that of a caller: repeat with --account system")
+        }
+        Verdict::Malformed => {
+            Some("keyctl keys list --query BEGINNING finds a key by the prefix of its token and the next 4 characters")
+        }
+        _ => None,
     }
 }

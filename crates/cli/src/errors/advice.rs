@@ -62,6 +62,7 @@ fn step(reason: &str, metadata: &HashMap<String, String>, is_change: bool) -> Op
             "ask an administrator to give the caller's key accounts: keyctl keys edit KEY --project ACCOUNT"
         }
         "GRANT_EXCEEDS_CALLER" => "call with a key that has at least the granted scopes, projects, networks and expiry",
+        "SCOPES_NOT_ALLOWED" => "choose scopes out of those that the portal session allows",
         "KEY_NOT_FOUND" => "keyctl keys list shows the existing keys",
         "ACCOUNT_NOT_FOUND" => "keyctl accounts list shows the existing accounts; keyctl accounts create creates one",
         "KEY_EXISTS" => "choose another --key-id, or none to generate one; keyctl keys show shows the existing key",

@@ -1,5 +1,7 @@
 //! What each command does.
 
+use serde_json::json;
+
 use crate::support::{Keyctl, Terminal, run};
 
 #[test]
@@ -29,7 +31,8 @@ fn a_key_goes_through_its_lifecycle() {
 
     assert!(keyctl.done(&["keys", "disable", "ci"]).contains("disabled"));
     assert_eq!(keyctl.verdict(&token), "VERDICT_DISABLED");
-    assert_eq!(keyctl.done(&["keys", "list", "acme", "--state", "active"]).lines().count(), 1, "only a header");
+    let listed = keyctl.run(&["keys", "list", "acme", "--state", "active"]).with(0).says("no key matches");
+    assert_eq!(listed.stdout.lines().count(), 1, "only a header");
     assert!(keyctl.done(&["keys", "enable", "ci"]).contains("active"));
 
     let renewed = keyctl.value("token", &["keys", "renew", "ci", "--overlap", "1h", "--lifetime", "36h"]);
@@ -46,7 +49,8 @@ fn a_key_goes_through_its_lifecycle() {
     let expected = "create-key update-key update-key disable-key enable-key renew-key revoke-key delete-key";
     assert_eq!(actions.join(" "), expected);
     assert_eq!(keyctl.done(&["audit", "--key", "ci", "--limit", "2", "--since", "1h"]).lines().count(), 3);
-    assert_eq!(keyctl.done(&["audit", "--key", "ci", "--until", "1h"]).lines().count(), 1);
+    let earlier = keyctl.run(&["audit", "--key", "ci", "--until", "1h"]).with(0).says("no change matches");
+    assert_eq!(earlier.stdout.lines().count(), 1, "only a header");
     let newest = keyctl.done(&["audit", "--key", "ci", "--newest-first", "--limit", "1"]);
     // The columns are as wide as their widest value.
     let revision = |line: Option<&str>| line.and_then(|line| line.split_whitespace().next()).map(str::to_owned);
@@ -102,6 +106,19 @@ fn verify_prints_the_verdict_and_the_reason() {
     let ended = run(keyctl.command(&["verify", "-", "--client-ip", "192.0.2.1"]).stdin(by_input.0));
     assert!(ended.with(0).stdout.contains("valid"));
     keyctl.run(&["verify", "nothing"]).with(8).says("nothing cannot be used");
+}
+
+#[test]
+fn verdicts_about_unknown_tokens_have_a_next_step() {
+    let keyctl = Keyctl::start();
+    let token = keyctl.key("ci");
+    std::fs::write(keyctl.file("beginning"), &token[..token.len() - 1]).unwrap();
+    keyctl.run(&["verify", "beginning"]).with(1).says("next: keyctl keys list --query");
+    assert!(keyctl.done(&["keys", "list", "--query", &token[.."acme_".len() + 4]]).contains("ci"));
+
+    let root = keyctl.server.root_token_file.display().to_string();
+    keyctl.run(&["verify", &root]).with(1).says("next: ").says("--account system");
+    keyctl.run(&["verify", &root, "--account", "system"]).with(0);
 }
 
 #[test]
@@ -198,6 +215,13 @@ fn a_link_to_a_portal_is_printed() {
     assert!(json["url"].is_string() && json["urlExpireTime"].is_string() && json["expireTime"].is_string(), "{json}");
     let audit = keyctl.done(&["audit", "--action", "create-portal-session"]);
     assert!(audit.lines().nth(1).unwrap().contains(" for ada@example.com "), "{audit}");
+    let scopes = ["--allowed-scope", "read", "--allowed-scope", "write"];
+    keyctl.run(&[&create[..], &scopes].concat()).with(0);
+    keyctl.run(&[&create[..], &["--no-scopes"]].concat()).with(0);
+    let audit = keyctl.run(&["audit", "--newest-first", "--output", "json"]).with(0).json();
+    assert_eq!(audit["events"][0]["after"]["allowed_scopes"]["only"], json!([]), "{audit}");
+    assert_eq!(audit["events"][1]["after"]["allowed_scopes"]["only"], json!(["read", "write"]), "{audit}");
+    keyctl.run(&[&create[..], &scopes, &["--no-scopes"]].concat()).with(2).says("--no-scopes");
     keyctl.run(&[&create[..], &["--may", "everything"]].concat()).with(2).says("create, update");
     keyctl.run(&[&create[..], &["--lifetime", "13h"]].concat()).with(2).says("lifetime");
 }

@@ -9,7 +9,7 @@ use crate::server::{Server, workspace};
 #[test]
 fn the_first_session_of_the_readme_works() {
     let readme = std::fs::read_to_string(workspace().join("README.md")).unwrap();
-    let build = format!("cargo build --release --package key-authority-server --package {}\n", env!("CARGO_PKG_NAME"));
+    let build = format!("cargo build --release --package {}\n", env!("CARGO_PKG_NAME"));
     assert!(readme.contains(&build), "{build}");
     let server = Server::start();
     // A folder with the layout of the workspace, in which the commands may create files.

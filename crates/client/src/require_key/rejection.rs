@@ -35,7 +35,7 @@ impl Rejection {
         }
         #[cfg(feature = "tracing")]
         tracing::warn!(
-            error = crate::error::chain(error),
+            error = key_authority_text_io::error_chain::whole(error),
             is_retryable = error.is_retryable(),
             "cannot verify an API key; responding 503 (gRPC: UNAVAILABLE)"
         );

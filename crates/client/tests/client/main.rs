@@ -18,12 +18,13 @@ mod require_key;
 mod tls;
 mod verdicts;
 
-#[path = "../../../server/tests/e2e/support/certificates.rs"]
-mod certificates;
-
-#[path = "../../../server/tests/e2e/support/database.rs"]
-#[expect(dead_code, reason = "these tests only create databases")]
-mod database;
+/// What these tests share with the scenarios of the server.
+#[path = "../../../server/tests/e2e/support"]
+mod support {
+    pub(crate) mod certificates;
+    #[expect(dead_code, unused_imports, reason = "these tests only create databases")]
+    pub(crate) mod database;
+}
 
 /// The path of a program of this workspace, which is built with the tests.
 fn built(name: &str) -> std::path::PathBuf {

@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::authority::{Authority, Operator, program};
-use crate::database::{Database, DatabaseServer, Provisioned};
 use crate::http::Http;
+use crate::support::database::{Database, DatabaseServer, Provisioned};
 
 /// Writes a file that only its owner can read, as the server requires for secrets, and returns its path.
 fn secret_file(folder: &Path, name: &str, text: impl AsRef<[u8]>) -> String {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use key_authority_client::{Error, Question, SetupError, Verdict, Verifier, VerifierBuilder};
 
 use crate::authority::Authority;
-use crate::certificates::Certificates;
 use crate::chain;
+use crate::support::certificates::Certificates;
 
 /// A builder with a TLS endpoint, which trusts the system's certificates.
 fn builder(authority: &Authority) -> VerifierBuilder {

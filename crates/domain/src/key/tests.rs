@@ -7,10 +7,10 @@ use crate::foreign::Scheme;
 use crate::text::DISPLAY_NAME;
 use crate::token::TokenDigest;
 
-const NOW: Timestamp = Timestamp::from_micros(1_000_000_000);
+pub(crate) const NOW: Timestamp = Timestamp::from_micros(1_000_000_000);
 const HOUR: Duration = Duration::from_hours(1);
 
-fn account(policy: KeyPolicy) -> Account {
+pub(crate) fn account(policy: KeyPolicy) -> Account {
     Account {
         id: AccountId::new("acme").unwrap(),
         display_name: String::new(),
@@ -23,12 +23,12 @@ fn account(policy: KeyPolicy) -> Account {
     }
 }
 
-fn minted(byte: u8) -> MintedSecret {
+pub(crate) fn minted(byte: u8) -> MintedSecret {
     let (digest, scheme) = (TokenDigest([byte; 32]), Scheme::Own);
     MintedSecret { digest, scheme, secret_version: 1, hint: "key_aaaa".into(), sealed: None }
 }
 
-fn new_key(expiry: ExpiryChoice) -> NewKey {
+pub(crate) fn new_key(expiry: ExpiryChoice) -> NewKey {
     NewKey {
         id: KeyId::new("key_1").unwrap(),
         display_name: "ci".into(),

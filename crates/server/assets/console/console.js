@@ -6,8 +6,9 @@ const say = (text) => {
   if (said) said.textContent = text;
 };
 
-// A token, with the part that lists show in a group. No address of a page may contain the rest.
-const TOKEN = /^\s*([a-z][a-z0-9_]*_[0-9A-Za-z]{4})[0-9A-Za-z]{42}\s*$/;
+// A token wherever it stands in a text, with the part that lists show in a group. No address of a page may contain the
+// rest.
+const TOKEN = /(?:^|[^a-z])([a-z][a-z0-9_]*_[0-9A-Za-z]{4})[0-9A-Za-z]{42}/;
 
 // A token that nobody has copied or saved yet.
 const unsaved = { token: document.querySelector("[data-unsaved]") !== null };
@@ -71,7 +72,7 @@ const prepare = (root) => {
   }
   for (const field of root.querySelectorAll("input[data-pattern]")) check(field);
   for (const field of root.querySelectorAll("input[type=search]")) {
-    field.addEventListener("input", () => { field.value = field.value.replace(TOKEN, "$1"); });
+    field.addEventListener("input", () => { field.value = TOKEN.exec(field.value)?.[1] ?? field.value; });
   }
 };
 

@@ -14,8 +14,8 @@ use super::listing;
 use crate::auth::call::Call;
 use crate::auth::permit::{Rights, TxPermit};
 use crate::rpc::errors::RpcError;
+use crate::wire;
 use crate::wire::account::account_to_proto;
-use crate::wire::{self, propagation::propagation_to_proto};
 
 impl Admin {
     /// `CreateAccount`.
@@ -43,10 +43,7 @@ impl Admin {
                 Ok((tx, account, record))
             })
             .await?;
-        Ok(v1::CreateAccountResponse {
-            account: Some(account_to_proto(&account)),
-            propagation: propagation.as_ref().map(propagation_to_proto),
-        })
+        Ok(v1::CreateAccountResponse { account: Some(account_to_proto(&account)), propagation })
     }
 
     /// `GetAccount`.
@@ -89,7 +86,7 @@ impl Admin {
             Ok(spec.change.clone().apply(account)?)
         };
         let (account, propagation) =
-            self.change_account(call, Action::UpdateAccount, spec.request.as_ref(), &spec.id, update).await?;
+            self.change_account(call, Action::UpdateAccount, spec.request.as_slice(), &spec.id, update).await?;
         Ok(v1::UpdateAccountResponse { account: Some(account), propagation })
     }
 
@@ -108,7 +105,7 @@ impl Admin {
             Ok(())
         };
         let (account, propagation) =
-            self.change_account(call, Action::SuspendAccount, spec.request.as_ref(), &spec.account, suspend).await?;
+            self.change_account(call, Action::SuspendAccount, spec.request.as_slice(), &spec.account, suspend).await?;
         Ok(v1::SuspendAccountResponse { account: Some(account), propagation })
     }
 
@@ -124,7 +121,7 @@ impl Admin {
             Ok(())
         };
         let (account, propagation) =
-            self.change_account(call, Action::ResumeAccount, spec.request.as_ref(), &spec.account, resume).await?;
+            self.change_account(call, Action::ResumeAccount, spec.request.as_slice(), &spec.account, resume).await?;
         Ok(v1::ResumeAccountResponse { account: Some(account), propagation })
     }
 
@@ -149,7 +146,7 @@ impl Admin {
                 Ok((tx, (), record))
             })
             .await?;
-        Ok(v1::DeleteAccountResponse { propagation: propagation.as_ref().map(propagation_to_proto) })
+        Ok(v1::DeleteAccountResponse { propagation })
     }
 
     /// Changes an account by `change`, unless the same request was made before.
@@ -157,13 +154,13 @@ impl Admin {
         &self,
         call: &Call,
         action: Action,
-        request: Option<&IdempotencyKey>,
+        request_keys: &[IdempotencyKey],
         id: &AccountId,
         change: impl Fn(&mut Account, &TxPermit) -> Result<(), RpcError>,
     ) -> Result<(v1::Account, Option<v1::Propagation>), RpcError> {
         let change = &change;
         let (account, propagation) = self
-            .mutate(call, action, request.map_or(&[], std::slice::from_ref), |tx, permit| async move {
+            .mutate(call, action, request_keys, |tx, permit| async move {
                 let mut account = account_in(&tx, &permit, id).await?;
                 let before = account.clone();
                 change(&mut account, &permit)?;
@@ -172,7 +169,7 @@ impl Admin {
                 Ok((tx, account, record))
             })
             .await?;
-        Ok((account_to_proto(&account), propagation.as_ref().map(propagation_to_proto)))
+        Ok((account_to_proto(&account), propagation))
     }
 }
 

@@ -1,5 +1,8 @@
 //! The audit records of changes, and reads of their subjects within a transaction.
 
+use std::collections::BTreeSet;
+
+use key_authority_domain::access::Scope;
 use key_authority_domain::account::Account;
 use key_authority_domain::audit::{Action, LoggedEvent};
 use key_authority_domain::id::{AccountId, KeyId, Subject};
@@ -19,6 +22,8 @@ pub(super) trait Audited {
     fn account(&self) -> &AccountId;
     /// Returns the ID of a key; `None` for an account.
     fn key_id(&self) -> Option<&KeyId>;
+    /// Returns the scopes of a key; `None` for an account.
+    fn scopes(&self) -> Option<&BTreeSet<Scope>>;
     /// Returns the snapshot that the log keeps, without secrets.
     fn snapshot(&self, now: Timestamp) -> String;
 }
@@ -30,6 +35,10 @@ impl Audited for Key {
 
     fn key_id(&self) -> Option<&KeyId> {
         Some(&self.id)
+    }
+
+    fn scopes(&self) -> Option<&BTreeSet<Scope>> {
+        Some(&self.access.scopes)
     }
 
     fn snapshot(&self, now: Timestamp) -> String {
@@ -46,6 +55,10 @@ impl Audited for Account {
         None
     }
 
+    fn scopes(&self) -> Option<&BTreeSet<Scope>> {
+        None
+    }
+
     fn snapshot(&self, _: Timestamp) -> String {
         snapshot::of_account(self)
     }
@@ -57,6 +70,8 @@ pub(super) struct AuditRecord {
     pub(super) key_id: Option<KeyId>,
     pub(super) before: Option<String>,
     pub(super) after: Option<String>,
+    /// The scopes that a key has after the change, and did not have before it.
+    pub(super) added_scopes: BTreeSet<Scope>,
     /// Whether this event only prepares the change: a repeated request is not answered from it.
     pub(super) is_preparation: bool,
     /// The action, if it differs from the action of the call.
@@ -68,7 +83,16 @@ pub(super) struct AuditRecord {
 impl AuditRecord {
     /// A record of a change to an account, without snapshots.
     pub(super) fn of_account(account: AccountId) -> Self {
-        Self { account, key_id: None, before: None, after: None, is_preparation: false, action: None, subject: None }
+        Self {
+            account,
+            key_id: None,
+            before: None,
+            after: None,
+            added_scopes: BTreeSet::new(),
+            is_preparation: false,
+            action: None,
+            subject: None,
+        }
     }
 
     fn of<T: Audited>(item: &T, before: Option<String>, after: Option<String>) -> Self {
@@ -77,12 +101,15 @@ impl AuditRecord {
 
     /// A record of a creation.
     pub(super) fn created<T: Audited>(item: &T, now: Timestamp) -> Self {
-        Self::of(item, None, Some(item.snapshot(now)))
+        let added_scopes = item.scopes().cloned().unwrap_or_default();
+        Self { added_scopes, ..Self::of(item, None, Some(item.snapshot(now))) }
     }
 
     /// A record of a change, or of a read that is audited.
     pub(super) fn changed<T: Audited>(before: &T, after: &T, now: Timestamp) -> Self {
-        Self::of(after, Some(before.snapshot(now)), Some(after.snapshot(now)))
+        let added_scopes =
+            before.scopes().zip(after.scopes()).map(|(before, after)| after - before).unwrap_or_default();
+        Self { added_scopes, ..Self::of(after, Some(before.snapshot(now)), Some(after.snapshot(now))) }
     }
 
     /// A record of a deletion.

@@ -33,15 +33,15 @@ struct PreparedConnection {
 }
 
 impl PreparedConnection {
-    /// A connection with a key whose token is not shown, or without a key.
-    fn unshown(key: Option<Key>, source: TokenSource) -> Self {
+    /// A connection with a key whose token the response does not contain, or without a key.
+    fn without_token(key: Option<Key>, source: TokenSource) -> Self {
         Self { key, token: None, source, propagation: None }
     }
 }
 
 impl Replay for PreparedConnection {
     async fn replay(tx: &ReadTx, permit: &TxPermit, logged: &LoggedEvent) -> Result<Self, RpcError> {
-        Ok(Self::unshown(Some(Key::replay(tx, permit, logged).await?), TokenSource::Repeated))
+        Ok(Self::without_token(Some(Key::replay(tx, permit, logged).await?), TokenSource::Repeated))
     }
 }
 
@@ -72,8 +72,7 @@ impl Admin {
 
     /// Answers a request that changes nothing, without waiting in the queue of changes.
     async fn connect_unchanged(&self, call: &Call, spec: &ConnectSpec) -> Result<Option<PreparedConnection>, RpcError> {
-        let tx = self.store.begin_reading().await?.not_before(self.replica.time());
-        let permit = call.permit.authorize_in(&tx).await?;
+        let (tx, permit) = self.begin_reading(call).await?;
         if replayed(&tx, &permit, spec.request.as_slice()).await?.is_some() {
             return Ok(None);
         }
@@ -93,17 +92,12 @@ impl Admin {
                         let Issued { key, token } =
                             self.create_in(&tx, &permit, &account, key_spec).await.map_err(with_server_name_field)?;
                         let record = AuditRecord::created(&key, tx.now());
-                        (
-                            PreparedConnection {
-                                token,
-                                ..PreparedConnection::unshown(Some(key), TokenSource::Created)
-                            },
-                            Some(record),
-                        )
+                        let found = PreparedConnection::without_token(Some(key), TokenSource::Created);
+                        (PreparedConnection { token, ..found }, Some(record))
                     }
                     Step::Reveal(key, token) => {
                         let record = AuditRecord::changed(&key, &key, tx.now()).with_action(Action::RevealToken);
-                        let found = PreparedConnection::unshown(Some(key), TokenSource::Revealed);
+                        let found = PreparedConnection::without_token(Some(key), TokenSource::Revealed);
                         (PreparedConnection { token: Some(token), ..found }, Some(record))
                     }
                 };
@@ -127,18 +121,18 @@ impl Admin {
         };
         let Some(key) = key else {
             if !spec.create_if_none {
-                return Ok(Step::Answer(PreparedConnection::unshown(None, TokenSource::NoKey)));
+                return Ok(Step::Answer(PreparedConnection::without_token(None, TokenSource::NoKey)));
             }
             check_may_create(permit)?;
             return Ok(Step::Create(account));
         };
         if !permit.has(Permission::TokensReveal) {
-            return Ok(Step::Answer(PreparedConnection::unshown(Some(key), TokenSource::NotPermitted)));
+            return Ok(Step::Answer(PreparedConnection::without_token(Some(key), TokenSource::NotPermitted)));
         }
         match self.reveal_sealed_token(permit, &key, &account) {
             Ok(token) => Ok(Step::Reveal(key, token)),
             Err(RpcError::Policy(PolicyError::NotRecoverable)) => {
-                Ok(Step::Answer(PreparedConnection::unshown(Some(key), TokenSource::NotKept)))
+                Ok(Step::Answer(PreparedConnection::without_token(Some(key), TokenSource::NotKept)))
             }
             Err(error) => Err(error),
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use key_authority_domain::account::Account;
-use key_authority_domain::id::{AccountId, KeyId};
+use key_authority_domain::id::{AccountId, Actor, KeyId};
 use key_authority_domain::key::Key;
 use key_authority_domain::secret::Keyring;
 use key_authority_replica::ReplicaState;
@@ -12,17 +12,21 @@ use key_authority_replica::clock::boottime;
 use key_authority_replica::ledger::SystemTimer;
 use key_authority_replica::protocol::wait::{CommittedChange, Propagation};
 use key_authority_storage::Store;
+use key_authority_storage::read_tx::ReadTx;
 
 use super::audited::visible;
 use super::import_queue::ImportQueue;
-use super::read_queue::ReadQueue;
 use crate::auth::call::Call;
-use crate::auth::permit::Rights;
+use crate::auth::permit::{Rights, TxPermit};
+use crate::keyed_semaphore::KeyedSemaphore;
 use crate::observability::metrics::SharedMetrics;
 use crate::rpc::errors::RpcError;
 
 /// How long before a caller's deadline a wait for propagation ends, so that the response still arrives in time.
 const RESPONSE_TIME: Duration = Duration::from_millis(100);
+/// The reads of one caller may use this share of the connections for reads at a time: half of them. A caller with many
+/// connections could otherwise use all, and the reads of other callers would wait behind all of its own.
+const CALLER_SHARE: u32 = 2;
 
 /// Two stores of the same database.
 pub(crate) struct Stores {
@@ -43,7 +47,8 @@ pub(crate) struct Admin {
     pub(super) replica: Arc<ReplicaState>,
     pub(super) keyring: Arc<Keyring>,
     pub(super) imports: ImportQueue,
-    pub(super) reads: ReadQueue,
+    /// The reads of each caller.
+    pub(super) reads: KeyedSemaphore<Actor>,
     /// The address of the console, as browsers reach it, without a path; `None` without a console.
     pub(super) console_url: Option<String>,
     metrics: SharedMetrics,
@@ -59,7 +64,7 @@ impl Admin {
         metrics: SharedMetrics,
     ) -> Self {
         let keyring = Arc::clone(store.keyring());
-        let (imports, reads) = (ImportQueue::default(), ReadQueue::new(reads_max));
+        let (imports, reads) = (ImportQueue::default(), KeyedSemaphore::new(reads_of_caller(reads_max), usize::MAX));
         Self { store, changes, replica, keyring, imports, reads, console_url, metrics }
     }
 
@@ -79,6 +84,16 @@ impl Admin {
         propagation.ok_or(RpcError::PropagationPending { revision: change.revision, safe_after })
     }
 
+    /// Begins a transaction that only reads, and authorizes the caller in it.
+    ///
+    /// # Errors
+    /// As [`Permit::authorize_in`](crate::auth::permit::Permit::authorize_in).
+    pub(super) async fn begin_reading(&self, call: &Call) -> Result<(ReadTx, TxPermit), RpcError> {
+        let tx = self.store.begin_reading().await?.not_before(self.replica.time());
+        let permit = call.permit.authorize_in(&tx).await?;
+        Ok((tx, permit))
+    }
+
     /// Reads the key, if the caller may see it.
     pub(super) async fn visible_key(&self, permit: &impl Rights, id: &KeyId) -> Result<Key, RpcError> {
         visible(
@@ -91,5 +106,20 @@ impl Admin {
     /// Reads the account, if the caller may see it.
     pub(super) async fn visible_account(&self, permit: &impl Rights, id: &AccountId) -> Result<Account, RpcError> {
         visible(self.store.account(id).await?, |account| permit.covers(&account.id), RpcError::AccountNotFound)
+    }
+}
+
+/// Returns the number of reads that one caller may have at a time.
+fn reads_of_caller(connections: u32) -> usize {
+    usize::try_from(connections / CALLER_SHARE).unwrap_or(1).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_may_use_half_of_the_connections_and_at_least_one() {
+        assert_eq!([0, 1, 2, 3, 10].map(reads_of_caller), [1, 1, 1, 1, 5]);
     }
 }

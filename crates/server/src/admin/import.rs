@@ -131,8 +131,7 @@ impl Admin {
         if !spec.dry_run && message.request_keys.is_empty() {
             return Ok(Progress::FirstParts(Vec::new()));
         }
-        let tx = self.store.begin_reading().await?.not_before(self.replica.time());
-        let permit = call.permit.authorize_in(&tx).await?;
+        let (tx, permit) = self.begin_reading(call).await?;
         if spec.dry_run {
             let account = importable_account(&tx, &permit, &spec.account).await?;
             let plan = self.plan(&tx, &permit, account, message, &message.all(), Mode::New(&HashSet::new())).await?;
@@ -175,8 +174,7 @@ impl Admin {
         part: &Range<usize>,
         logged: Option<&LoggedEvent>,
     ) -> Result<(ImportPlan, Option<CommittedChange>), RpcError> {
-        let tx = self.store.begin_reading().await?.not_before(self.replica.time());
-        let permit = call.permit.authorize_in(&tx).await?;
+        let (tx, permit) = self.begin_reading(call).await?;
         let account = account_in(&tx, &permit, &message.spec.account).await?;
         let plan = self.plan(&tx, &permit, account, message, part, Mode::Repeated).await?;
         drop(tx);

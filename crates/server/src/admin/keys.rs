@@ -25,8 +25,8 @@ use crate::auth::call::Call;
 use crate::auth::permit::{Rights, TxPermit};
 use crate::entropy;
 use crate::rpc::errors::RpcError;
+use crate::wire;
 use crate::wire::key::{CallerDigest, KeySpec};
-use crate::wire::{self, propagation::propagation_to_proto};
 
 /// A key with a new token. A repeated request gets the key without the token: a token is shown once.
 pub(super) struct Issued {
@@ -92,11 +92,7 @@ impl Admin {
                 Ok((tx, issued, record))
             })
             .await?;
-        Ok(v1::CreateKeyResponse {
-            key: Some(self.key_to_proto(&issued.key)),
-            token: issued.token(),
-            propagation: propagation.as_ref().map(propagation_to_proto),
-        })
+        Ok(v1::CreateKeyResponse { key: Some(self.key_to_proto(&issued.key)), token: issued.token(), propagation })
     }
 
     /// Creates a key within a transaction.
@@ -180,7 +176,7 @@ impl Admin {
             permit.check_grant(key)
         };
         let (key, propagation) =
-            self.change_key(call, Action::UpdateKey, spec.request.as_ref(), &spec.key_id, update).await?;
+            self.change_key(call, Action::UpdateKey, spec.request.as_slice(), &spec.key_id, update).await?;
         Ok(v1::UpdateKeyResponse { key: Some(key), propagation })
     }
 
@@ -196,7 +192,7 @@ impl Admin {
             Ok(key.disable()?)
         };
         let (key, propagation) =
-            self.change_key(call, Action::DisableKey, spec.request.as_ref(), &spec.key_id, disable).await?;
+            self.change_key(call, Action::DisableKey, spec.request.as_slice(), &spec.key_id, disable).await?;
         Ok(v1::DisableKeyResponse { key: Some(key), propagation })
     }
 
@@ -212,7 +208,7 @@ impl Admin {
             Ok(key.enable()?)
         };
         let (key, propagation) =
-            self.change_key(call, Action::EnableKey, spec.request.as_ref(), &spec.key_id, enable).await?;
+            self.change_key(call, Action::EnableKey, spec.request.as_slice(), &spec.key_id, enable).await?;
         Ok(v1::EnableKeyResponse { key: Some(key), propagation })
     }
 
@@ -228,7 +224,7 @@ impl Admin {
             Ok(())
         };
         let (key, propagation) =
-            self.change_key(call, Action::RevokeKey, spec.request.as_ref(), &spec.key_id, revoke).await?;
+            self.change_key(call, Action::RevokeKey, spec.request.as_slice(), &spec.key_id, revoke).await?;
         Ok(v1::RevokeKeyResponse { key: Some(key), propagation })
     }
 
@@ -247,11 +243,7 @@ impl Admin {
                 Ok((tx, issued, record))
             })
             .await?;
-        Ok(v1::RenewKeyResponse {
-            key: Some(self.key_to_proto(&issued.key)),
-            token: issued.token(),
-            propagation: propagation.as_ref().map(propagation_to_proto),
-        })
+        Ok(v1::RenewKeyResponse { key: Some(self.key_to_proto(&issued.key)), token: issued.token(), propagation })
     }
 
     /// Renews a key within a transaction.
@@ -280,13 +272,13 @@ impl Admin {
         &self,
         call: &Call,
         action: Action,
-        request: Option<&IdempotencyKey>,
+        request_keys: &[IdempotencyKey],
         id: &KeyId,
         change: impl Fn(&mut Key, &Account, &TxPermit, Timestamp) -> Result<(), RpcError>,
     ) -> Result<(v1::Key, Option<v1::Propagation>), RpcError> {
         let change = &change;
         let (key, propagation) = self
-            .mutate(call, action, request.map_or(&[], std::slice::from_ref), |tx, permit| async move {
+            .mutate(call, action, request_keys, |tx, permit| async move {
                 let (mut key, account) = key_in(&tx, &permit, id).await?;
                 let before = key.clone();
                 change(&mut key, &account, &permit, tx.now())?;
@@ -296,7 +288,7 @@ impl Admin {
                 Ok((tx, key, record))
             })
             .await?;
-        Ok((self.key_to_proto(&key), propagation.as_ref().map(propagation_to_proto)))
+        Ok((self.key_to_proto(&key), propagation))
     }
 
     pub(super) fn key_to_proto(&self, key: &Key) -> v1::Key {

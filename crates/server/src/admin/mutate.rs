@@ -14,7 +14,8 @@
 use std::time::Duration;
 
 use key_authority_domain::audit::{Action, AuditEvent, IdempotencyKey, LoggedEvent};
-use key_authority_replica::protocol::wait::{CommittedChange, Propagation};
+use key_authority_proto::v1;
+use key_authority_replica::protocol::wait::CommittedChange;
 use key_authority_storage::read_tx::{ReadTx, RequestIdReused};
 use key_authority_storage::write_tx::{Committed, WriteTx};
 use key_authority_storage::{StorageError, Urgency};
@@ -25,6 +26,7 @@ use super::replay::Replay;
 use crate::auth::call::Call;
 use crate::auth::permit::TxPermit;
 use crate::rpc::errors::RpcError;
+use crate::wire::propagation::propagation_to_proto;
 
 /// How often an aborted transaction is retried. The caller's deadline may end the retries earlier.
 const CONFLICT_RETRIES: u32 = 20;
@@ -102,10 +104,11 @@ impl Admin {
             tx.commit_unchanged().await?;
             return Ok(Mutated { result, change: None });
         };
-        let AuditRecord { account, key_id, before, after, is_preparation, action: other, subject } = record;
+        let AuditRecord { account, key_id, before, after, added_scopes, is_preparation, action: other, subject } =
+            record;
         let request = request_keys.first().filter(|_| !is_preparation).cloned();
         let action = other.unwrap_or(action);
-        author.check_action(action)?;
+        author.check_change(action, &added_scopes)?;
         let subject = author.subject().cloned().or(subject);
         let actor = author.actor;
         let event = AuditEvent { actor, subject, action, account, key_id, request, before, after };
@@ -124,14 +127,14 @@ impl Admin {
         action: Action,
         request_keys: &[IdempotencyKey],
         change: impl Fn(WriteTx<'s>, TxPermit) -> F,
-    ) -> Result<(R, Option<Propagation>), RpcError>
+    ) -> Result<(R, Option<v1::Propagation>), RpcError>
     where
         R: Replay,
         F: Future<Output = ChangeResult<'s, R, AuditRecord>>,
     {
         let Mutated { result, change } = self.transact(call, action, request_keys, change).await?;
         let propagation = match change {
-            Some(change) => Some(self.wait(call, change).await?),
+            Some(change) => Some(propagation_to_proto(&self.wait(call, change).await?)),
             None => None,
         };
         Ok((result, propagation))

@@ -44,7 +44,7 @@ impl Admin {
                 Ok((tx, (), AuditRecord::of_account(AccountId::system())))
             })
             .await?;
-        Ok(v1::AcceptRestoreResponse { propagation: propagation.as_ref().map(wire::propagation::propagation_to_proto) })
+        Ok(v1::AcceptRestoreResponse { propagation })
     }
 
     /// `GetAuthorityStatus`.

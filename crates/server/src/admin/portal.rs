@@ -81,6 +81,7 @@ impl Admin {
                     account,
                     subject: spec.subject.clone(),
                     may: spec.may.clone(),
+                    allowed_scopes: spec.allowed_scopes.clone(),
                     end: caller_end.map_or(end, |caller_end| caller_end.min(end)),
                 };
                 let (now, record) = (tx.now(), record(&grant));
@@ -124,9 +125,10 @@ impl Admin {
 
 /// The audit record of a session: the same for its creation and its start.
 fn record(grant: &PortalGrant) -> AuditRecord {
-    let PortalGrant { account, subject, may, end, .. } = grant;
+    let PortalGrant { account, subject, may, allowed_scopes, end, .. } = grant;
+    let (id, allowed_scopes) = (grant.session_id(), allowed_scopes.as_ref());
     AuditRecord {
-        after: Some(snapshot::of_portal_session(&grant.session_id(), account, subject, may, *end)),
+        after: Some(snapshot::of_portal_session(&id, account, subject, may, allowed_scopes, *end)),
         subject: Some(subject.clone()),
         ..AuditRecord::of_account(account.clone())
     }

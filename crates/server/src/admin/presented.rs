@@ -125,11 +125,7 @@ impl Admin {
                 Ok((tx, issued, record))
             })
             .await?;
-        Ok(v1::RenewTokenResponse {
-            key: Some(self.key_to_proto(&issued.key)),
-            token: issued.token(),
-            propagation: propagation.as_ref().map(propagation_to_proto),
-        })
+        Ok(v1::RenewTokenResponse { key: Some(self.key_to_proto(&issued.key)), token: issued.token(), propagation })
     }
 
     /// Returns the digests under which a token may be stored.
@@ -153,8 +149,7 @@ impl Admin {
         token: &PresentedToken,
         check: impl Fn(&TxPermit, &Presented) -> Result<(), RpcError>,
     ) -> Result<(), RpcError> {
-        let tx = self.store.begin_reading().await?.not_before(self.replica.time());
-        let permit = call.permit.authorize_in(&tx).await?;
+        let (tx, permit) = self.begin_reading(call).await?;
         if replayed(&tx, &permit, request_keys).await?.is_some() {
             return Ok(());
         }

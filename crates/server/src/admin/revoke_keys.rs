@@ -98,20 +98,19 @@ impl Admin {
         if spec.dry_run {
             return self.report_matching(call, &spec).await;
         }
-        let mut total = Total::default();
-        for number in 0.. {
+        let (mut total, mut number) = (Total::default(), 0);
+        loop {
             let revoked = self.revoke_part(call, &spec, number).await;
             let Mutated { result: part, change } = revoked.map_err(|error| total.failed(error))?;
             total.add(&part, change.as_ref());
-            if part.has_more {
-                continue;
+            if !part.has_more {
+                // If no key was left, the keys may have been revoked by a change that not every replica enforces yet.
+                let newest = change.unwrap_or(CommittedChange { revision: part.previous, hash: None });
+                let propagation = self.wait(call, newest).await?;
+                return Ok(total.response(Some(propagation_to_proto(&propagation))));
             }
-            // If no key was left, the keys may have been revoked by a change that not every replica enforces yet.
-            let newest = change.unwrap_or(CommittedChange { revision: part.previous, hash: None });
-            let propagation = self.wait(call, newest).await?;
-            return Ok(total.response(Some(propagation_to_proto(&propagation))));
+            number += 1;
         }
-        Ok(total.response(None))
     }
 
     /// Revokes the first keys that match, in a transaction of its own.
@@ -147,8 +146,7 @@ impl Admin {
 
     /// Reports which keys match, without a change.
     async fn report_matching(&self, call: &Call, spec: &RevokeKeysSpec) -> Result<v1::RevokeKeysResponse, RpcError> {
-        let tx = self.store.begin_reading().await?.not_before(self.replica.time());
-        let permit = call.permit.authorize_in(&tx).await?;
+        let (tx, permit) = self.begin_reading(call).await?;
         account_in(&tx, &permit, &spec.account).await?;
         let mut total = Total::default();
         let count = |key: MatchingKey| {

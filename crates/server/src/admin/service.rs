@@ -8,7 +8,7 @@
 //! 2. `wire/`: the rules of its fields, as one function that returns all violations at once, with a row in
 //!    `wire/tests.rs`.
 //! 3. A handler on [`Admin`] in the file of its subject. A read calls `self.store`; a change calls [`Admin::mutate`].
-//! 4. Its line below: `admin_read!` for a read, `admin!` for anything else.
+//! 4. Its line below: `self.read` for a read, `self.call` for anything else.
 //! 5. `tests/e2e/coverage/table.rs`: its row, which tests permission, tenancy and event. Then tests of its behaviour in
 //!    `tests/e2e/api`, and of its bad input in `tests/e2e/input`.
 //! 6. `keyctl`, if people use it by hand: a command, its test, and `docs/keyctl.md`. Then `CHANGELOG.md`.
@@ -26,8 +26,9 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::context::Admin;
 use super::import_stream::ImportStream;
-use crate::auth::call::{CallAuthorizer, CallContext};
+use crate::auth::call::{Call, CallAuthorizer, CallContext};
 use crate::auth::portal::PortalGrant;
+use crate::rpc::errors::RpcError;
 
 /// The service. Clones share one state.
 #[derive(Clone)]
@@ -53,41 +54,52 @@ impl AdminService {
         grant: &PortalGrant,
         browser: &[u8; 32],
     ) -> Result<Account, Status> {
-        let outcome = match self.calls.authorize(context, &PortalAction::READS) {
-            Ok(call) => self.admin.start_portal_session(&call, grant, browser).await,
+        self.answer(context, &PortalAction::READS, async |admin, call| {
+            admin.start_portal_session(call, grant, browser).await
+        })
+        .await
+    }
+
+    /// Answers an admin RPC by its handler, if the caller has any of the `permissions`.
+    async fn call<Q, R>(
+        &self,
+        request: Request<Q>,
+        permissions: &'static [Permission],
+        handler: impl AsyncFnOnce(&Admin, &Call, Q) -> Result<R, RpcError>,
+    ) -> Result<Response<R>, Status> {
+        let context = CallContext::of(&request);
+        let handle = async |admin: &Admin, call: &Call| handler(admin, call, request.into_inner()).await;
+        self.answer(&context, permissions, handle).await.map(Response::new)
+    }
+
+    /// Answers an admin RPC that reads from the database, in its turn among the reads of its caller.
+    async fn read<Q, R>(
+        &self,
+        request: Request<Q>,
+        permissions: &'static [Permission],
+        handler: impl AsyncFnOnce(&Admin, &Call, Q) -> Result<R, RpcError>,
+    ) -> Result<Response<R>, Status> {
+        let _turn = match self.calls.caller(&CallContext::of(&request)) {
+            Some(caller) => self.admin.reads.acquire(caller).await,
+            None => None,
+        };
+        // Authorized after the wait, in which the caller may have ended.
+        self.call(request, permissions, handler).await
+    }
+
+    async fn answer<R>(
+        &self,
+        context: &CallContext,
+        permissions: &'static [Permission],
+        handler: impl AsyncFnOnce(&Admin, &Call) -> Result<R, RpcError>,
+    ) -> Result<R, Status> {
+        let outcome = match self.calls.authorize(context, permissions) {
+            // Boxed, since the futures of some handlers have 16 KiB.
+            Ok(call) => Box::pin(handler(&self.admin, &call)).await,
             Err(error) => Err(error),
         };
         self.calls.answer(context, outcome)
     }
-}
-
-/// One admin RPC: its permissions, of which any is enough, and its handler.
-macro_rules! admin {
-    ($self:ident, $request:ident, [$($permission:ident),+], $handler:ident) => {{
-        let context = CallContext::of(&$request);
-        let outcome = match $self.calls.authorize(&context, &[$(Permission::$permission),+]) {
-            Ok(call) => $self.admin.$handler(&call, $request.into_inner()).await,
-            Err(error) => Err(error),
-        };
-        $self.calls.answer(&context, outcome).map(Response::new)
-    }};
-}
-
-/// One admin RPC that reads from the database: the same, with a turn among the reads of its caller.
-macro_rules! admin_read {
-    ($self:ident, $request:ident, [$permission:ident], $handler:ident) => {{
-        let context = CallContext::of(&$request);
-        let _turn = match $self.calls.caller(&context) {
-            Some(caller) => Some($self.admin.reads.turn(caller).await),
-            None => None,
-        };
-        // Authorized after the wait, in which the caller may have ended.
-        let outcome = match $self.calls.authorize(&context, &[Permission::$permission]) {
-            Ok(call) => $self.admin.$handler(&call, $request.into_inner()).await,
-            Err(error) => Err(error),
-        };
-        $self.calls.answer(&context, outcome).map(Response::new)
-    }};
 }
 
 /// Returns the error of a method that the raw transport must intercept before tonic's routes.
@@ -121,7 +133,7 @@ impl KeyAuthority for AdminService {
         &self,
         request: Request<v1::CreateKeyRequest>,
     ) -> Result<Response<v1::CreateKeyResponse>, Status> {
-        admin!(self, request, [KeysWrite], create_key)
+        self.call(request, &[Permission::KeysWrite], Admin::create_key).await
     }
 
     type ImportKeysStream = Pin<Box<dyn Stream<Item = Result<v1::ImportKeysResponse, Status>> + Send>>;
@@ -139,165 +151,165 @@ impl KeyAuthority for AdminService {
     }
 
     async fn get_key(&self, request: Request<v1::GetKeyRequest>) -> Result<Response<v1::Key>, Status> {
-        admin_read!(self, request, [KeysRead], get_key)
+        self.read(request, &[Permission::KeysRead], Admin::get_key).await
     }
 
     async fn list_keys(&self, request: Request<v1::ListKeysRequest>) -> Result<Response<v1::ListKeysResponse>, Status> {
-        admin_read!(self, request, [KeysRead], list_keys)
+        self.read(request, &[Permission::KeysRead], Admin::list_keys).await
     }
 
     async fn update_key(
         &self,
         request: Request<v1::UpdateKeyRequest>,
     ) -> Result<Response<v1::UpdateKeyResponse>, Status> {
-        admin!(self, request, [KeysWrite], update_key)
+        self.call(request, &[Permission::KeysWrite], Admin::update_key).await
     }
 
     async fn disable_key(
         &self,
         request: Request<v1::DisableKeyRequest>,
     ) -> Result<Response<v1::DisableKeyResponse>, Status> {
-        admin!(self, request, [KeysWrite], disable_key)
+        self.call(request, &[Permission::KeysWrite], Admin::disable_key).await
     }
 
     async fn enable_key(
         &self,
         request: Request<v1::EnableKeyRequest>,
     ) -> Result<Response<v1::EnableKeyResponse>, Status> {
-        admin!(self, request, [KeysWrite], enable_key)
+        self.call(request, &[Permission::KeysWrite], Admin::enable_key).await
     }
 
     async fn revoke_key(
         &self,
         request: Request<v1::RevokeKeyRequest>,
     ) -> Result<Response<v1::RevokeKeyResponse>, Status> {
-        admin!(self, request, [KeysWrite, KeysRevoke], revoke_key)
+        self.call(request, &[Permission::KeysWrite, Permission::KeysRevoke], Admin::revoke_key).await
     }
 
     async fn revoke_keys(
         &self,
         request: Request<v1::RevokeKeysRequest>,
     ) -> Result<Response<v1::RevokeKeysResponse>, Status> {
-        admin!(self, request, [KeysRevoke], revoke_keys)
+        self.call(request, &[Permission::KeysRevoke], Admin::revoke_keys).await
     }
 
     async fn revoke_token(
         &self,
         request: Request<v1::RevokeTokenRequest>,
     ) -> Result<Response<v1::RevokeTokenResponse>, Status> {
-        admin!(self, request, [KeysRevoke, Verify], revoke_token)
+        self.call(request, &[Permission::KeysRevoke, Permission::Verify], Admin::revoke_token).await
     }
 
     async fn renew_key(&self, request: Request<v1::RenewKeyRequest>) -> Result<Response<v1::RenewKeyResponse>, Status> {
-        admin!(self, request, [KeysWrite], renew_key)
+        self.call(request, &[Permission::KeysWrite], Admin::renew_key).await
     }
 
     async fn renew_token(
         &self,
         request: Request<v1::RenewTokenRequest>,
     ) -> Result<Response<v1::RenewTokenResponse>, Status> {
-        admin!(self, request, [Verify], renew_token)
+        self.call(request, &[Permission::Verify], Admin::renew_token).await
     }
 
     async fn delete_key(
         &self,
         request: Request<v1::DeleteKeyRequest>,
     ) -> Result<Response<v1::DeleteKeyResponse>, Status> {
-        admin!(self, request, [KeysWrite], delete_key)
+        self.call(request, &[Permission::KeysWrite], Admin::delete_key).await
     }
 
     async fn reveal_token(
         &self,
         request: Request<v1::RevealTokenRequest>,
     ) -> Result<Response<v1::RevealTokenResponse>, Status> {
-        admin!(self, request, [TokensReveal], reveal_token)
+        self.call(request, &[Permission::TokensReveal], Admin::reveal_token).await
     }
 
     async fn prepare_connection(
         &self,
         request: Request<v1::PrepareConnectionRequest>,
     ) -> Result<Response<v1::PrepareConnectionResponse>, Status> {
-        admin!(self, request, [KeysRead], prepare_connection)
+        self.call(request, &[Permission::KeysRead], Admin::prepare_connection).await
     }
 
     async fn create_account(
         &self,
         request: Request<v1::CreateAccountRequest>,
     ) -> Result<Response<v1::CreateAccountResponse>, Status> {
-        admin!(self, request, [AccountsWrite], create_account)
+        self.call(request, &[Permission::AccountsWrite], Admin::create_account).await
     }
 
     async fn get_account(&self, request: Request<v1::GetAccountRequest>) -> Result<Response<v1::Account>, Status> {
-        admin_read!(self, request, [AccountsRead], get_account)
+        self.read(request, &[Permission::AccountsRead], Admin::get_account).await
     }
 
     async fn list_accounts(
         &self,
         request: Request<v1::ListAccountsRequest>,
     ) -> Result<Response<v1::ListAccountsResponse>, Status> {
-        admin_read!(self, request, [AccountsRead], list_accounts)
+        self.read(request, &[Permission::AccountsRead], Admin::list_accounts).await
     }
 
     async fn update_account(
         &self,
         request: Request<v1::UpdateAccountRequest>,
     ) -> Result<Response<v1::UpdateAccountResponse>, Status> {
-        admin!(self, request, [AccountsWrite], update_account)
+        self.call(request, &[Permission::AccountsWrite], Admin::update_account).await
     }
 
     async fn suspend_account(
         &self,
         request: Request<v1::SuspendAccountRequest>,
     ) -> Result<Response<v1::SuspendAccountResponse>, Status> {
-        admin!(self, request, [AccountsWrite], suspend_account)
+        self.call(request, &[Permission::AccountsWrite], Admin::suspend_account).await
     }
 
     async fn resume_account(
         &self,
         request: Request<v1::ResumeAccountRequest>,
     ) -> Result<Response<v1::ResumeAccountResponse>, Status> {
-        admin!(self, request, [AccountsWrite], resume_account)
+        self.call(request, &[Permission::AccountsWrite], Admin::resume_account).await
     }
 
     async fn delete_account(
         &self,
         request: Request<v1::DeleteAccountRequest>,
     ) -> Result<Response<v1::DeleteAccountResponse>, Status> {
-        admin!(self, request, [AccountsWrite], delete_account)
+        self.call(request, &[Permission::AccountsWrite], Admin::delete_account).await
     }
 
     async fn list_audit_events(
         &self,
         request: Request<v1::ListAuditEventsRequest>,
     ) -> Result<Response<v1::ListAuditEventsResponse>, Status> {
-        admin_read!(self, request, [AuditRead], list_audit_events)
+        self.read(request, &[Permission::AuditRead], Admin::list_audit_events).await
     }
 
     async fn create_portal_session(
         &self,
         request: Request<v1::CreatePortalSessionRequest>,
     ) -> Result<Response<v1::CreatePortalSessionResponse>, Status> {
-        admin!(self, request, [PortalWrite], create_portal_session)
+        self.call(request, &[Permission::PortalWrite], Admin::create_portal_session).await
     }
 
     async fn await_revision(
         &self,
         request: Request<v1::AwaitRevisionRequest>,
     ) -> Result<Response<v1::AwaitRevisionResponse>, Status> {
-        admin!(self, request, [KeysRead], await_revision)
+        self.call(request, &[Permission::KeysRead], Admin::await_revision).await
     }
 
     async fn accept_restore(
         &self,
         request: Request<v1::AcceptRestoreRequest>,
     ) -> Result<Response<v1::AcceptRestoreResponse>, Status> {
-        admin!(self, request, [Operate], accept_restore)
+        self.call(request, &[Permission::Operate], Admin::accept_restore).await
     }
 
     async fn get_authority_status(
         &self,
         request: Request<v1::GetAuthorityStatusRequest>,
     ) -> Result<Response<v1::GetAuthorityStatusResponse>, Status> {
-        admin_read!(self, request, [Operate], get_authority_status)
+        self.read(request, &[Permission::Operate], Admin::get_authority_status).await
     }
 }

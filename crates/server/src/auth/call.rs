@@ -82,9 +82,9 @@ pub(crate) struct Call {
     pub(crate) deadline: Option<Deadline>,
 }
 
-/// The maximum number of log lines about refused calls in a second: of those without a valid token.
+/// The maximum number of log lines in a second about refused calls without a valid token.
 const STRANGERS_LINES: u32 = 10;
-/// The same of callers.
+/// The maximum number of log lines in a second about refused calls with a valid token.
 const CALLERS_LINES: u32 = 100;
 
 /// Authorizes calls, and records refused ones. Clones share one state.

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use key_authority_domain::access::{Access, ProjectAccess};
+use key_authority_domain::access::{Access, ProjectAccess, Scope};
 use key_authority_domain::audit::Action;
 use key_authority_domain::id::{AccountId, Actor, SYSTEM_ACCOUNT, Subject};
 use key_authority_domain::key::Key;
@@ -79,7 +79,7 @@ impl Permit {
         if let Some(grant) = &portal {
             caller.access = narrow(&caller.access, grant, tx.now())?;
         }
-        check_permissions(&caller.facts(), self.permissions, (None, self.address), tx.now())?;
+        check_permissions(&caller.facts(), self.permissions, None, self.address, tx.now())?;
         Ok(TxPermit { author: Author { actor: Actor::from(&caller.key_id), portal }, caller })
     }
 
@@ -123,16 +123,18 @@ impl Author {
         self.portal.as_ref().map(|grant| &grant.subject)
     }
 
-    /// Checks that the author may make a change whose event has this action. It limits portal sessions; other callers
-    /// are limited by the permissions of the call.
+    /// Checks that the author may make a change whose event has this action, and which adds these scopes to a key. It
+    /// limits portal sessions; other callers are limited by the permissions of the call.
     ///
     /// # Errors
-    /// `PERMISSION_MISSING`.
-    pub(crate) fn check_action(&self, action: Action) -> Result<(), RpcError> {
-        match &self.portal {
-            Some(grant) if !PortalAction::allows(&grant.may, action) => Err(RpcError::PortalMayNot),
-            _ => Ok(()),
+    /// `PERMISSION_MISSING` or `SCOPES_NOT_ALLOWED`.
+    pub(crate) fn check_change(&self, action: Action, added_scopes: &BTreeSet<Scope>) -> Result<(), RpcError> {
+        let Some(grant) = &self.portal else { return Ok(()) };
+        if !PortalAction::allows(&grant.may, action) {
+            return Err(RpcError::PortalMayNot);
         }
+        let excess = grant.excess_scopes(added_scopes);
+        if excess.is_empty() { Ok(()) } else { Err(RpcError::ScopesNotAllowed(excess)) }
     }
 }
 
@@ -256,7 +258,8 @@ fn narrow(held: &Access, grant: &PortalGrant, now: Timestamp) -> Result<Access, 
 fn check_permissions(
     facts: &KeyFacts<'_>,
     permissions: &'static [Permission],
-    (key_id, address): (Option<&str>, Option<IpAddr>),
+    key_id: Option<&str>,
+    address: Option<IpAddr>,
     now: Timestamp,
 ) -> Result<(), RpcError> {
     let mut lacks_scope = false;
@@ -385,7 +388,7 @@ impl Authorizer {
         let portal = portal.as_ref().map(narrow).transpose()?;
         let access = portal.as_ref().map_or(key.access(), |(_, narrowed)| narrowed);
         let facts = KeyFacts { access, ..key.facts() };
-        check_permissions(&facts, permissions, (key_id.as_deref(), address), lease.now())?;
+        check_permissions(&facts, permissions, key_id.as_deref(), address, lease.now())?;
         self.replica.note_use(&key, lease.now());
         Ok(Permit { holder: Some(key), lease, permissions, address, portal })
     }

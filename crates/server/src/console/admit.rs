@@ -8,8 +8,9 @@ use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use percent_encoding::percent_decode_str;
+use tokio::time::timeout;
 use tonic::Code;
 
 use super::arrival::{Arrival, KEPT_BYTES_MAX, checked_form, form};
@@ -18,44 +19,85 @@ use super::fields::{Fields, query};
 use super::notice::Notice;
 use super::origin::is_from_elsewhere;
 use super::pages::errors;
+use super::pages::search::searchable;
 use super::portal;
 use super::session::{self, Session};
 use super::sign_in::{self, Prompt};
 use super::visit::Visit;
 use crate::auth::credential::Authentication;
 use crate::auth::permit::Permit;
+use crate::auth::portal::PortalUser;
 
+/// The path that ends a session.
+const SIGN_OUT: &str = "/console/sign-out";
 /// The header of requests by htmx.
 const BY_HTMX: HeaderName = HeaderName::from_static("hx-request");
 /// The header of responses that makes htmx open another page.
 const HTMX_REDIRECT: HeaderName = HeaderName::from_static("hx-redirect");
 
+/// Who makes a request to the pages for people who are signed in.
+type Visitor = (Session, Authentication, Permit);
+
+/// Why a request is not admitted.
+enum Refusal {
+    SignedOut(Prompt),
+    Failed(Failure),
+}
+
 /// Admits a request to the pages for people who are signed in.
-pub(super) async fn admit(arrival: Arrival, request: Request, next: Next) -> Response {
+pub(super) async fn admit(mut arrival: Arrival, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    let session = arrival.session(&parts.headers);
-    let address = arrival.connected.connection.peer.address();
-    let known = session.and_then(|session| session.credential(address).map(|credential| (session, credential)));
-    let Some((session, credential)) = known else {
-        return signed_out(&arrival, &parts, body, Prompt::Required).await;
+    let visitor = match identify(&arrival, &parts.headers) {
+        Ok(visitor) => visitor,
+        Err(refusal) => return refuse(&arrival, &parts, body, refusal).await,
     };
+    let (session, authentication, _) = &visitor;
+    arrival.shared.calls.promote(&arrival.connected.connection.place, authentication);
+    let Some(user) = waiting_user(session, &parts) else { return enter(arrival, visitor, parts, body, next).await };
+    let shared = Arc::clone(&arrival.shared);
+    let waited = timeout(shared.patience, shared.portal_requests.acquire(user)).await;
+    let Ok(Some(_in_progress)) = waited else { return errors::bare(&Failure::too_many_requests()) };
+    // Once more, since the session may have ended meanwhile.
+    arrival.now = shared.replica.time();
+    match identify(&arrival, &parts.headers) {
+        Ok(visitor) => enter(arrival, visitor, parts, body, next).await,
+        Err(refusal) => refuse(&arrival, &parts, body, refusal).await,
+    }
+}
+
+/// Opens the session of a request, and authorizes its caller.
+fn identify(arrival: &Arrival, headers: &HeaderMap) -> Result<Visitor, Refusal> {
+    let address = arrival.connected.connection.peer.address();
+    let known = arrival.session(headers).and_then(|session| Some((session.credential(address)?, session)));
+    let (credential, session) = known.ok_or(Refusal::SignedOut(Prompt::Required))?;
     let authentication: Authentication = Ok(credential);
     match arrival.authorize(&authentication) {
-        Ok(permit) => {
-            arrival.shared.calls.promote(&arrival.connected.connection.place, &authentication);
-            enter(arrival, (session, authentication, permit), parts, body, next).await
-        }
+        Ok(permit) => Ok((session, authentication, permit)),
         Err(error) if error.code().0 == Code::Unauthenticated => {
-            signed_out(&arrival, &parts, body, Prompt::Ended(Failure::from(error).sentence())).await
+            Err(Refusal::SignedOut(Prompt::Ended(Failure::from(error).sentence())))
         }
-        Err(error) => errors::bare(&error.into()),
+        Err(error) => Err(Refusal::Failed(error.into())),
     }
+}
+
+async fn refuse(arrival: &Arrival, parts: &Parts, body: Body, refusal: Refusal) -> Response {
+    match refusal {
+        Refusal::SignedOut(prompt) => signed_out(arrival, parts, body, prompt).await,
+        Refusal::Failed(failure) => errors::bare(&failure),
+    }
+}
+
+/// Returns the portal user whose other requests this one may have to wait for, before its form is read. Signing out
+/// does not wait.
+fn waiting_user(session: &Session, parts: &Parts) -> Option<PortalUser> {
+    let portal = session.portal().filter(|_| parts.uri.path() != SIGN_OUT);
+    portal.map(|portal| portal.grant.user())
 }
 
 /// Runs the handler of a visitor.
 async fn enter(
     arrival: Arrival,
-    (mut session, authentication, permit): (Session, Authentication, Permit),
+    (mut session, authentication, permit): Visitor,
     mut parts: Parts,
     body: Body,
     next: Next,
@@ -121,14 +163,26 @@ async fn enter(
 /// only be empty.
 fn is_for_portals(path: &str) -> bool {
     let is_below = |folder: &str| path.strip_prefix(folder).is_some_and(|rest| !rest.is_empty());
-    ["/console/", "/console/sign-out", "/console/wait"].contains(&path)
+    ["/console/", SIGN_OUT, "/console/wait"].contains(&path)
         || is_below("/console/accounts/")
         || is_below("/console/keys/")
 }
 
+/// Returns where somebody wanted to go, without the token that a search may contain.
+fn destination(parts: &Parts) -> String {
+    let fields = Fields::parse(parts.uri.query().unwrap_or_default().as_bytes());
+    let search = fields.get("q");
+    if searchable(search) == search {
+        return parts.uri.path_and_query().map_or("/console/", |path| path.as_str()).to_owned();
+    }
+    let shortened = fields.pairs().map(|(name, value)| (name, if name == "q" { searchable(value) } else { value }));
+    format!("{}?{}", parts.uri.path(), query(shortened))
+}
+
 /// Answers somebody who is not signed in.
 async fn signed_out(arrival: &Arrival, parts: &Parts, body: Body, prompt: Prompt) -> Response {
-    let path = parts.uri.path_and_query().map_or("/console/", |path| path.as_str());
+    let destination = destination(parts);
+    let path = destination.as_str();
     let by_script = parts.headers.contains_key(&BY_HTMX);
     if arrival.is_of_portal(&parts.headers) {
         let mut response = portal::ended(arrival.is_secure);
@@ -157,7 +211,7 @@ async fn signed_out(arrival: &Arrival, parts: &Parts, body: Body, prompt: Prompt
         response.headers_mut().insert(HTMX_REDIRECT, HeaderValue::try_from(to).unwrap_or(HeaderValue::from_static("")));
     }
     if matches!(prompt, Prompt::Ended(_)) {
-        response.headers_mut().append(header::SET_COOKIE, session::removal(arrival.is_secure));
+        response.headers_mut().append(header::SET_COOKIE, session::SESSION_COOKIE.removal(arrival.is_secure));
     }
     response
 }

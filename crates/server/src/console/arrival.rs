@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Extension;
 use axum::body::Body;
@@ -15,7 +16,7 @@ use key_authority_domain::time::Timestamp;
 use super::failure::Failure;
 use super::fields::Fields;
 use super::origin::is_same_origin;
-use super::session::Session;
+use super::session::{Cookie, ENTRANCE_COOKIE, SIGN_IN_COOKIE, Session};
 use super::shared::Shared;
 use crate::auth::call::CallContext;
 use crate::auth::credential::Authentication;
@@ -32,6 +33,8 @@ const FORM_BYTES_MAX: usize = 256 * 1024;
 const SIGN_IN_BYTES_MAX: usize = 60 * 1024;
 /// The largest form that is kept while somebody signs in, in bytes. The sign-in form contains it encoded once more.
 pub(super) const KEPT_BYTES_MAX: usize = 16 * 1024;
+/// The share of the remaining time of a request that is left for its page.
+const PAGE_SHARE: u32 = 10;
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// A request before its visitor is known.
@@ -39,6 +42,8 @@ pub(super) struct Arrival {
     pub(super) shared: Arc<Shared>,
     pub(super) connected: Connected,
     pub(super) now: Timestamp,
+    /// When the door ends the request.
+    end: Option<Deadline>,
     /// Whether the browser uses TLS.
     pub(super) is_secure: bool,
     /// The address that sign-ins are counted by.
@@ -63,7 +68,8 @@ impl Arrival {
         let address = visitor(headers, peer, &shared.trusted_proxies).or(peer);
         let address = address.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
         let (is_secure, now) = (shared.is_tls || by_proxy, shared.replica.time());
-        Self { shared, connected, now, is_secure, address }
+        let end = deadline_in(shared.request_timeout);
+        Self { shared, connected, now, end, is_secure, address }
     }
 
     /// Returns the session of the request.
@@ -79,7 +85,16 @@ impl Arrival {
 
     /// Returns the session of the sign-in page.
     pub(super) fn sign_in_session(&self, headers: &HeaderMap) -> Option<Session> {
-        Session::open_sign_in(&self.shared.keyring, headers, self.is_secure, self.now)
+        self.session_of_nobody(SIGN_IN_COOKIE, headers)
+    }
+
+    /// Returns the session of the page behind a link to a portal.
+    pub(super) fn entrance_session(&self, headers: &HeaderMap) -> Option<Session> {
+        self.session_of_nobody(ENTRANCE_COOKIE, headers)
+    }
+
+    fn session_of_nobody(&self, cookie: Cookie, headers: &HeaderMap) -> Option<Session> {
+        Session::open_of_nobody(cookie, &self.shared.keyring, headers, self.is_secure, self.now)
     }
 
     /// Returns a session of nobody for a page that is shown now: the one that the browser has, or a new one.
@@ -93,21 +108,22 @@ impl Arrival {
         )
     }
 
-    /// Returns the session of the page behind a link to a portal.
-    pub(super) fn entrance_session(&self, headers: &HeaderMap) -> Option<Session> {
-        Session::open_entrance(&self.shared.keyring, headers, self.is_secure, self.now)
-    }
-
     /// Authorizes a caller with any permission, by the state in memory.
     pub(super) fn authorize(&self, authentication: &Authentication) -> Result<Permit, RpcError> {
         let context = CallContext::new(authentication.clone(), "/console/", &self.connected.connection);
         Ok(self.shared.calls.authorize(&context, &Permission::ALL)?.permit)
     }
 
-    /// Returns the deadline of the calls of this request.
+    /// Returns the deadline of the calls that this request makes from now on. It leaves time for the page, which
+    /// says whether a change is committed.
     pub(super) fn deadline(&self) -> Option<Deadline> {
-        Deadlines::new(self.shared.patience).of(&HeaderMap::new(), false).call
+        let remaining = self.end.map_or(Duration::MAX, |end| end.remaining());
+        deadline_in(self.shared.patience.min(remaining.saturating_sub(remaining / PAGE_SHARE)))
     }
+}
+
+fn deadline_in(time: Duration) -> Option<Deadline> {
+    Deadlines::new(time).of(&HeaderMap::new(), false).call
 }
 
 /// Returns the form of a request, of at most `bytes_max`.

@@ -27,44 +27,47 @@ pub(super) struct Failure {
 }
 
 impl Failure {
+    /// A failure that no call has caused.
+    fn new(code: Code, reason: &str, message: &str) -> Self {
+        let (violations, metadata) = (Vec::new(), Vec::new());
+        Self { code, reason: reason.to_owned(), message: message.to_owned(), violations, metadata }
+    }
+
     /// The failure for a path that the console does not have.
     pub(super) fn no_page() -> Self {
-        let message = "There is no such page.".to_owned();
-        let (violations, metadata) = (Vec::new(), Vec::new());
-        Self { code: Code::NotFound, reason: NO_PAGE.to_owned(), message, violations, metadata }
+        Self::new(Code::NotFound, NO_PAGE, "There is no such page.")
+    }
+
+    /// The failure for a method that a path does not have.
+    pub(super) fn no_method() -> Self {
+        Self::new(Code::Unimplemented, NO_METHOD, "This page cannot be used in this way.")
+    }
+
+    /// The failure of a visitor who may not do something.
+    pub(super) fn not_permitted(message: &str) -> Self {
+        Self::new(Code::PermissionDenied, "NOT_PERMITTED", message)
+    }
+
+    /// The failure of a user whose other requests take too long.
+    pub(super) fn too_many_requests() -> Self {
+        let message = "Other pages or changes of yours are still in progress. Nothing was changed. Go back, where a \
+                       form is kept, and try again.";
+        Self::new(Code::ResourceExhausted, "TOO_MANY_CALLS", message)
+    }
+
+    /// The failure of a form whose expiry cannot be read.
+    pub(super) fn wrong_expiry(message: &str) -> Self {
+        Self::new(Code::InvalidArgument, "LIFETIME_NOT_ALLOWED", message)
+    }
+
+    /// The failure of a form or query with a field that cannot be read.
+    pub(super) fn wrong_field(rule: &str) -> Self {
+        Self::new(Code::InvalidArgument, "FIELD_INVALID", rule)
     }
 
     /// Whether the console does not have the path.
     pub(super) fn is_no_page(&self) -> bool {
         self.reason == NO_PAGE
-    }
-
-    /// The failure of a visitor who may not do something.
-    pub(super) fn not_permitted(message: &str) -> Self {
-        let (violations, metadata) = (Vec::new(), Vec::new());
-        let reason = "NOT_PERMITTED".to_owned();
-        Self { code: Code::PermissionDenied, reason, message: message.to_owned(), violations, metadata }
-    }
-
-    /// The failure of a form whose expiry cannot be read.
-    pub(super) fn wrong_expiry(message: &str) -> Self {
-        let (violations, metadata) = (Vec::new(), Vec::new());
-        let reason = "LIFETIME_NOT_ALLOWED".to_owned();
-        Self { code: Code::InvalidArgument, reason, message: message.to_owned(), violations, metadata }
-    }
-
-    /// The failure of a form or query with a field that cannot be read.
-    pub(super) fn wrong_field(rule: &str) -> Self {
-        let (violations, metadata) = (Vec::new(), Vec::new());
-        let reason = "FIELD_INVALID".to_owned();
-        Self { code: Code::InvalidArgument, reason, message: rule.to_owned(), violations, metadata }
-    }
-
-    /// The failure for a method that a path does not have.
-    pub(super) fn no_method() -> Self {
-        let message = "This page cannot be used in this way.".to_owned();
-        let (violations, metadata) = (Vec::new(), Vec::new());
-        Self { code: Code::Unimplemented, reason: NO_METHOD.to_owned(), message, violations, metadata }
     }
 
     /// Returns the HTTP status.

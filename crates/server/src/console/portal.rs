@@ -74,7 +74,7 @@ pub(super) async fn ask(arrival: Arrival, request: Request) -> Response {
         // Going back leads to this page, and its code was used.
         _ if is_in_session_of(&arrival, request.headers(), &code) => return redirect(session::HOME),
         Ok(grant) => grant,
-        Err(CodeError::Over) => return over(),
+        Err(CodeError::Invalid) => return invalid_link(),
         Err(CodeError::SecretMissing(version)) => return errors::bare(&missing(version)),
     };
     let entrance = arrival.entrance_session(request.headers());
@@ -100,9 +100,9 @@ pub(super) async fn submit(arrival: Arrival, request: Request) -> Response {
     let entrance = arrival.entrance_session(&parts.headers);
     let grant = match open(&arrival, &code) {
         Ok(grant) => grant,
-        Err(CodeError::Over) => {
+        Err(CodeError::Invalid) => {
             note_late(&arrival, &code);
-            return forget_entrance(&arrival, over());
+            return forget_entrance(&arrival, invalid_link());
         }
         Err(CodeError::SecretMissing(version)) => {
             return again(&arrival, entrance, &missing(version), None, (code, replaces));
@@ -160,7 +160,7 @@ async fn start(
             return again(arrival, Some(entrance), &failure, Some(&grant), (code, replaces));
         }
         // The caller may not have the session any more, or the code was used.
-        Err(failure) if !failure.is_fault() => return forget_entrance(arrival, over()),
+        Err(failure) if !failure.is_fault() => return forget_entrance(arrival, invalid_link()),
         Err(failure) => return errors::bare(&failure),
     };
     shared.calls.promote(&connection.place, &Ok(Credential::of_portal(Arc::new(grant.clone()))));
@@ -188,7 +188,7 @@ fn context(arrival: &Arrival, grant: &PortalGrant) -> CallContext {
 
 /// Logs that a code was presented after its end.
 fn note_late(arrival: &Arrival, code: &str) {
-    if let Some(grant) = PortalGrant::of_code_at_any_time(&arrival.shared.keyring, code) {
+    if let Some(grant) = PortalGrant::open_code_ignoring_expiry(&arrival.shared.keyring, code) {
         let late = RpcError::Unauthenticated("the link to the portal session has expired");
         arrival.shared.calls.note_refusal(&context(arrival, &grant), &late);
     }
@@ -196,7 +196,7 @@ fn note_late(arrival: &Arrival, code: &str) {
 
 /// Adds the removal of the entrance's cookie: the link was decided on.
 fn forget_entrance(arrival: &Arrival, mut response: Response) -> Response {
-    response.headers_mut().append(header::SET_COOKIE, session::entrance_removal(arrival.is_secure));
+    response.headers_mut().append(header::SET_COOKIE, session::ENTRANCE_COOKIE.removal(arrival.is_secure));
     response
 }
 
@@ -207,7 +207,7 @@ fn open(arrival: &Arrival, code: &str) -> Result<PortalGrant, CodeError> {
         Err(CodeError::SecretMissing(version))
             if shared.replica.index().missing_secret() != Some(SecretMissing { version }) =>
         {
-            Err(CodeError::Over)
+            Err(CodeError::Invalid)
         }
         opened => opened,
     }
@@ -217,7 +217,7 @@ fn open(arrival: &Arrival, code: &str) -> Result<PortalGrant, CodeError> {
 fn is_in_session_of(arrival: &Arrival, headers: &http::HeaderMap, code: &str) -> bool {
     let session = arrival.session(headers);
     let portal = session.as_ref().and_then(Session::portal);
-    let grant = PortalGrant::of_code_at_any_time(&arrival.shared.keyring, code);
+    let grant = PortalGrant::open_code_ignoring_expiry(&arrival.shared.keyring, code);
     portal.zip(grant).is_some_and(|(portal, grant)| portal.grant.id == grant.id)
 }
 
@@ -267,9 +267,10 @@ fn again(
     (code, replaces): (String, bool),
 ) -> Response {
     let mut response = enter_page(arrival, entrance, (failure.status(), grant), code, |page| {
-        "Not opened yet".clone_into(&mut page.frame.title);
+        "Your keys could not be opened yet".clone_into(&mut page.frame.title);
         page.error = format!(
-            "The authority cannot answer now ({}). Try again: in this browser, the link works until it is a minute old.",
+            "The authority cannot answer now ({}). Try again: in this browser, the link works until it is a minute \
+             old.",
             failure.message
         );
         page.replaces = replaces;
@@ -279,10 +280,10 @@ fn again(
 }
 
 /// The page for a link that starts no session.
-fn over() -> Response {
+fn invalid_link() -> Response {
     let message = "This link was used before, or it is older than a minute. Go back to the page that led you here, and \
                    open your keys from there again.";
-    left_page(StatusCode::GONE, "This link is over", message)
+    left_page(StatusCode::GONE, "This link no longer works", message)
 }
 
 /// `GET /console/left`
@@ -296,8 +297,8 @@ pub(super) fn ended(is_secure: bool) -> Response {
     let message = "Your session has ended. What you did before is saved; what you had typed into a form but not sent \
                    is not. To continue, go back to the page that led you here, and open your keys from there again.";
     let mut response = left_page(StatusCode::FORBIDDEN, "Your session has ended", message);
-    response.headers_mut().append(header::SET_COOKIE, session::removal(is_secure));
-    response.headers_mut().append(header::SET_COOKIE, session::entrance_removal(is_secure));
+    response.headers_mut().append(header::SET_COOKIE, session::SESSION_COOKIE.removal(is_secure));
+    response.headers_mut().append(header::SET_COOKIE, session::ENTRANCE_COOKIE.removal(is_secure));
     response
 }
 

@@ -34,24 +34,31 @@ const SEEN_STEP: Duration = Duration::from_mins(1);
 const SEALED: SealContext<'static> = SealContext::Console { purpose: "session" };
 /// The maximum number of sessions that are remembered as ended.
 const ENDED_MAX: usize = 10_000;
-/// The names of the cookie. The prefix binds it to this host, and to TLS.
-const NAME: Name = Name { plain: "key-authority", secure: "__Host-key-authority" };
-/// The names of the cookie of the sign-in page. It is another one, since a page of another site can lead there, which
-/// must not end a session.
-const SIGN_IN_NAME: Name = Name { plain: "key-authority-sign-in", secure: "__Host-key-authority-sign-in" };
-/// The names of the cookie of the page behind a link to a portal. Its form is sent by the browser that opened the page.
-const ENTRANCE_NAME: Name = Name { plain: "key-authority-enter", secure: "__Host-key-authority-enter" };
+/// The cookie of somebody who is signed in.
+pub(super) const SESSION_COOKIE: Cookie = Cookie { plain: "key-authority", secure: "__Host-key-authority" };
+/// The cookie of the sign-in page. It is another one, since a page of another site can lead there, which must not end a
+/// session.
+pub(super) const SIGN_IN_COOKIE: Cookie =
+    Cookie { plain: "key-authority-sign-in", secure: "__Host-key-authority-sign-in" };
+/// The cookie of the page behind a link to a portal. Its form is sent by the browser that opened the page.
+pub(super) const ENTRANCE_COOKIE: Cookie =
+    Cookie { plain: "key-authority-enter", secure: "__Host-key-authority-enter" };
 
-/// The name of a cookie without TLS and with it.
+/// The names of a cookie without TLS and with it. The prefix of the latter binds it to this host, and to TLS.
 #[derive(Debug, Clone, Copy)]
-struct Name {
+pub(super) struct Cookie {
     plain: &'static str,
     secure: &'static str,
 }
 
-impl Name {
-    const fn of(self, is_secure: bool) -> &'static str {
+impl Cookie {
+    const fn name(self, is_secure: bool) -> &'static str {
         if is_secure { self.secure } else { self.plain }
+    }
+
+    /// Returns the header that removes the cookie from the browser.
+    pub(super) fn removal(self, is_secure: bool) -> HeaderValue {
+        set_cookie(self.name(is_secure), "", is_secure, Duration::ZERO)
     }
 }
 
@@ -162,34 +169,24 @@ impl Session {
 
     /// Opens the session of a request by somebody who has signed in.
     pub(super) fn open(keyring: &Keyring, headers: &HeaderMap, is_secure: bool, now: Timestamp) -> Option<Self> {
-        let session = Self::open_by(NAME, keyring, headers, is_secure)?;
+        let session = Self::open_by(SESSION_COOKIE, keyring, headers, is_secure)?;
         (!session.is_of_nobody() && !session.is_over(now)).then_some(session)
     }
 
     /// Whether a request is of a portal session, even of one that is over.
     pub(super) fn is_of_portal(keyring: &Keyring, headers: &HeaderMap, is_secure: bool) -> bool {
-        Self::open_by(NAME, keyring, headers, is_secure).is_some_and(|session| session.portal().is_some())
+        Self::open_by(SESSION_COOKIE, keyring, headers, is_secure).is_some_and(|session| session.portal().is_some())
     }
 
-    /// Opens the session of the sign-in page.
-    pub(super) fn open_sign_in(
+    /// Opens the session of a page that somebody sees who has not signed in.
+    pub(super) fn open_of_nobody(
+        cookie: Cookie,
         keyring: &Keyring,
         headers: &HeaderMap,
         is_secure: bool,
         now: Timestamp,
     ) -> Option<Self> {
-        let session = Self::open_by(SIGN_IN_NAME, keyring, headers, is_secure)?;
-        (session.is_of_nobody() && !session.is_over(now)).then_some(session)
-    }
-
-    /// Opens the session of the page behind a link.
-    pub(super) fn open_entrance(
-        keyring: &Keyring,
-        headers: &HeaderMap,
-        is_secure: bool,
-        now: Timestamp,
-    ) -> Option<Self> {
-        let session = Self::open_by(ENTRANCE_NAME, keyring, headers, is_secure)?;
+        let session = Self::open_by(cookie, keyring, headers, is_secure)?;
         (session.is_of_nobody() && !session.is_over(now)).then_some(session)
     }
 
@@ -197,10 +194,10 @@ impl Session {
         matches!(self.who, Who::Nobody)
     }
 
-    fn open_by(name: Name, keyring: &Keyring, headers: &HeaderMap, is_secure: bool) -> Option<Self> {
+    fn open_by(cookie: Cookie, keyring: &Keyring, headers: &HeaderMap, is_secure: bool) -> Option<Self> {
         // A neighbouring host or a page of clear text can add a cookie of the same name that does not open. It can also
         // add a session of nobody that it got from this server; under TLS, browsers prevent that (`__Host-`).
-        cookies(headers, name.of(is_secure)).find_map(|sealed| {
+        cookies(headers, cookie.name(is_secure)).find_map(|sealed| {
             let sealed = BASE64_URL_SAFE_NO_PAD.decode(sealed).ok()?;
             let opened = keyring.open(SEALED, &sealed).ok()?;
             serde_json::from_slice(&opened).ok()
@@ -209,14 +206,14 @@ impl Session {
 
     /// Returns the header that stores the session in the browser.
     pub(super) fn cookie(&self, keyring: &Keyring, is_secure: bool) -> Result<HeaderValue, EntropyError> {
-        let name = if self.is_of_nobody() { SIGN_IN_NAME } else { NAME };
-        Ok(set_cookie(name.of(is_secure), &self.sealed(keyring)?, is_secure, AGE_MAX))
+        let cookie = if self.is_of_nobody() { SIGN_IN_COOKIE } else { SESSION_COOKIE };
+        Ok(set_cookie(cookie.name(is_secure), &self.sealed(keyring)?, is_secure, AGE_MAX))
     }
 
     /// Returns the header that stores the session of the page behind a link. Links lead there from other sites, and the
     /// page must find the cookie again then (`Lax`); a form of another site is sent without it.
     pub(super) fn entrance_cookie(&self, keyring: &Keyring, is_secure: bool) -> Result<HeaderValue, EntropyError> {
-        Ok(cookie_header(ENTRANCE_NAME.of(is_secure), &self.sealed(keyring)?, is_secure, IDLE_MAX, "Lax"))
+        Ok(cookie_header(ENTRANCE_COOKIE.name(is_secure), &self.sealed(keyring)?, is_secure, IDLE_MAX, "Lax"))
     }
 
     fn sealed(&self, keyring: &Keyring) -> Result<String, EntropyError> {
@@ -227,25 +224,10 @@ impl Session {
 
 /// Whether a response stores or removes a session of somebody who is signed in.
 pub(super) fn is_set_by(headers: &HeaderMap, is_secure: bool) -> bool {
-    let name = NAME.of(is_secure).as_bytes();
+    let name = SESSION_COOKIE.name(is_secure).as_bytes();
     let is_of_session =
         |value: &HeaderValue| value.as_bytes().strip_prefix(name).is_some_and(|rest| rest.starts_with(b"="));
     headers.get_all(header::SET_COOKIE).iter().any(is_of_session)
-}
-
-/// Returns the header that removes the session from the browser.
-pub(super) fn removal(is_secure: bool) -> HeaderValue {
-    set_cookie(NAME.of(is_secure), "", is_secure, Duration::ZERO)
-}
-
-/// Returns the header that removes the session of the sign-in page.
-pub(super) fn sign_in_removal(is_secure: bool) -> HeaderValue {
-    set_cookie(SIGN_IN_NAME.of(is_secure), "", is_secure, Duration::ZERO)
-}
-
-/// Returns the header that removes the session of the page behind a link.
-pub(super) fn entrance_removal(is_secure: bool) -> HeaderValue {
-    set_cookie(ENTRANCE_NAME.of(is_secure), "", is_secure, Duration::ZERO)
 }
 
 /// Returns a header that sets a cookie of the console.
@@ -339,13 +321,13 @@ mod tests {
         assert!(cookie.to_str().unwrap().ends_with("; Path=/console; HttpOnly; SameSite=Strict; Max-Age=43200"));
         let nobody = headers(&Session::of_nobody(now).unwrap().cookie(&ring(), false).unwrap());
         assert!(Session::open(&ring(), &nobody, false, now).is_none());
-        assert!(Session::open_sign_in(&ring(), &nobody, false, now).is_some());
+        assert!(Session::open_of_nobody(SIGN_IN_COOKIE, &ring(), &nobody, false, now).is_some());
         // A cookie of the same name that does not open, in front of it, changes nothing.
         let pair = headers(&cookie).remove(header::COOKIE).unwrap();
         let both = format!("key-authority=planted; {}", pair.to_str().unwrap());
         let both = [(header::COOKIE, HeaderValue::try_from(both).unwrap())].into_iter().collect();
         assert!(Session::open(&ring(), &both, false, now).is_some());
-        assert!(removal(true).to_str().unwrap().starts_with("__Host-key-authority=; Path=/; Secure; "));
+        assert!(SESSION_COOKIE.removal(true).to_str().unwrap().starts_with("__Host-key-authority=; Path=/; Secure; "));
     }
 
     #[test]

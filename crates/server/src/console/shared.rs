@@ -11,9 +11,16 @@ use super::session::EndedSessions;
 use super::throttle::Throttle;
 use crate::admin::service::AdminService;
 use crate::auth::call::CallAuthorizer;
+use crate::auth::portal::PortalUser;
+use crate::keyed_semaphore::KeyedSemaphore;
 
 /// The longest wait for propagation. A page that takes longer looks broken; it offers to wait on instead.
 const PATIENCE_MAX: Duration = Duration::from_secs(15);
+/// The maximum number of requests of one portal user at a time. All users of a product share what its backend may use
+/// of this replica.
+const USER_REQUESTS_MAX: usize = 4;
+/// The maximum number of requests of one portal user that wait. A browser has about as many on one connection.
+const USER_WAITING_MAX: usize = 100;
 
 /// The components and settings of the console.
 pub(crate) struct ConsoleSettings {
@@ -37,10 +44,14 @@ pub(super) struct Shared {
     pub(super) replica: Arc<ReplicaState>,
     pub(super) is_tls: bool,
     pub(super) trusted_proxies: Vec<Network>,
-    /// The time limit of calls.
+    /// The time limit of a request.
+    pub(super) request_timeout: Duration,
+    /// The time limit of its calls.
     pub(super) patience: Duration,
     pub(super) failures: Throttle,
     pub(super) ended: EndedSessions,
+    /// The requests of each portal user that are in progress.
+    pub(super) portal_requests: KeyedSemaphore<PortalUser>,
 }
 
 impl Shared {
@@ -53,9 +64,11 @@ impl Shared {
             replica,
             is_tls,
             trusted_proxies,
+            request_timeout,
             patience: request_timeout.min(PATIENCE_MAX),
             failures: Throttle::default(),
             ended: EndedSessions::default(),
+            portal_requests: KeyedSemaphore::new(USER_REQUESTS_MAX, USER_WAITING_MAX),
         }
     }
 }

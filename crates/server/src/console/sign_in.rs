@@ -177,7 +177,7 @@ fn enter(arrival: &Arrival, fields: &Fields, digests: &[key_authority_domain::to
         redirect(local(fields.get("to")))
     };
     response.headers_mut().append(header::SET_COOKIE, cookie);
-    response.headers_mut().append(header::SET_COOKIE, session::sign_in_removal(arrival.is_secure));
+    response.headers_mut().append(header::SET_COOKIE, session::SIGN_IN_COOKIE.removal(arrival.is_secure));
     response
 }
 
@@ -205,10 +205,10 @@ pub(super) async fn sign_out(Extension(visit): Extension<Arc<Visit>>) -> Respons
     visit.shared.ended.end(&visit.session);
     let is_portal = visit.session.portal().is_some();
     let mut response = redirect(if is_portal { portal::LEFT_PATH } else { "/console/sign-in?why=out" });
-    response.headers_mut().append(header::SET_COOKIE, session::removal(visit.is_secure));
+    response.headers_mut().append(header::SET_COOKIE, session::SESSION_COOKIE.removal(visit.is_secure));
     if is_portal {
         // With it, this browser could start the session of the same link once more.
-        response.headers_mut().append(header::SET_COOKIE, session::entrance_removal(visit.is_secure));
+        response.headers_mut().append(header::SET_COOKIE, session::ENTRANCE_COOKIE.removal(visit.is_secure));
     }
     response
 }

@@ -114,7 +114,7 @@ impl Service<Request<Incoming>> for DoorService {
     }
 }
 
-/// `/`: leads people to the console. A program gets what every other unknown path gets.
+/// `/`: leads people to the console. A program gets 404, as for every other unknown path.
 async fn root(request: Request) -> Response {
     let accepts_pages = request
         .headers()
@@ -122,7 +122,8 @@ async fn root(request: Request) -> Response {
         .iter()
         .any(|accepted| accepted.to_str().is_ok_and(|accepted| accepted.contains("text/html")));
     if !accepts_pages || !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return not_found().await;
+        let message = "there is no such path; GET /openapi.json lists the API, and /console/ has pages for people";
+        return rejected(StatusCode::NOT_FOUND, "not_found", message);
     }
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SEE_OTHER;

@@ -97,7 +97,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_on_a_wildcard_address_is_checked_on_this_machine() {
-        let side_port = SidePort::bind((Ipv4Addr::UNSPECIFIED, 0).into()).await.unwrap();
+        let side_port = SidePort::bind((Ipv4Addr::UNSPECIFIED, 0).into()).unwrap();
         let args = args(side_port.address(), "10s");
         let (health, _service) = Health::new();
         let metrics = Arc::new(Metrics::new("0", &MethodTable::default(), &[]));

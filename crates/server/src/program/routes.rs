@@ -192,30 +192,32 @@ async fn identify(
 /// Charges the bytes of incomplete messages to the connection, and refuses messages of very many fields.
 fn charge(request: Request<Body>) -> Request<Body> {
     let Some(connection) = request.extensions().get::<ConnectionContext>() else { return request };
-    let (mut charge, mut progress) = (connection.budget.request(), FrameProgress::default());
+    let mut charge = connection.budget.request();
     // The headers stay in memory for as long as the call waits for its message.
     let headers = headers_bytes(request.headers());
-    let over = |error| BoxError::from(Status::from(RpcError::from(error)));
-    let refused = iter(charge.set(headers).map_err(over).err().map(Err));
-    request.map(|body| {
-        Body::from_stream(refused.chain(body.into_data_stream().map(move |chunk| {
-            let chunk = chunk.map_err(BoxError::from)?;
-            let arrived = progress.add(&chunk).map_err(Status::from)?;
-            charge.set(headers + arrived).map_err(over)?;
-            Ok(chunk)
-        })))
-    })
+    with_progress(request, move |arrived| Ok(charge.set(headers + arrived)?))
 }
 
 /// Refuses messages of very many fields.
 fn count_fields(request: Request<Body>) -> Request<Body> {
+    with_progress(request, |_arrived| Ok(()))
+}
+
+/// Refuses messages of very many fields, and those whose bytes `admit` refuses. It gets the bytes of the incomplete
+/// message so far: none at first, then with each chunk.
+fn with_progress(
+    request: Request<Body>,
+    mut admit: impl FnMut(usize) -> Result<(), RpcError> + Send + 'static,
+) -> Request<Body> {
     let mut progress = FrameProgress::default();
+    let refused = iter(admit(0).err().map(|error| Err(BoxError::from(Status::from(error)))));
     request.map(|body| {
-        Body::from_stream(body.into_data_stream().map(move |chunk| {
+        Body::from_stream(refused.chain(body.into_data_stream().map(move |chunk| {
             let chunk = chunk.map_err(BoxError::from)?;
-            progress.add(&chunk).map_err(Status::from)?;
-            Ok::<_, BoxError>(chunk)
-        }))
+            let arrived = progress.add(&chunk).map_err(Status::from)?;
+            admit(arrived).map_err(Status::from)?;
+            Ok(chunk)
+        })))
     })
 }
 

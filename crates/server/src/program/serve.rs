@@ -180,21 +180,21 @@ impl Listeners {
             Some(files) => tls::load(files).await.map(|(acceptor, reloader)| (Some(acceptor), Some(reloader)))?,
             None => (None, None),
         };
-        let bind = async |flag, address| {
-            let bound = Listener::bind(address, tls.clone(), config.limits, budget.clone(), metrics.clone()).await;
+        let bind = |flag, address| {
+            let bound = Listener::bind(address, tls.clone(), config.limits, budget.clone(), metrics.clone());
             bound.map_err(|source| ServeError::Bind { flag, address, source })
         };
         let verify = match config.verify_listen {
-            Some(address) => Some(bind("verify-listen", address).await?),
+            Some(address) => Some(bind("verify-listen", address)?),
             None => None,
         };
         let api = match config.api_listen {
-            Some(address) => Some(bind("api-listen", address).await?.with_http1()),
+            Some(address) => Some(bind("api-listen", address)?.with_http1()),
             None => None,
         };
         let (flag, address) = ("http-listen", config.http_listen);
-        let side_port = SidePort::bind(address).await.map_err(|source| ServeError::Bind { flag, address, source })?;
-        let calls = CallListeners { grpc: bind("listen", config.listen).await?, verify, api };
+        let side_port = SidePort::bind(address).map_err(|source| ServeError::Bind { flag, address, source })?;
+        let calls = CallListeners { grpc: bind("listen", config.listen)?, verify, api };
         Ok(Self { calls, side_port, tls, reloader })
     }
 

@@ -28,8 +28,9 @@ use tokio_util::sync::CancellationToken;
 use crate::gzip;
 use crate::observability::metrics::{ConnectionRejected, Format, SharedMetrics};
 use crate::rpc::health::{Health, HealthState, VerifyState};
-use crate::transport::connection::Lines;
+use crate::transport::connection::ConnectionLog;
 use crate::transport::places::{PlaceLimits, Places};
+use crate::transport::socket;
 
 /// The places for connections. Scrapers and probes are few and send their request at once, so that the oldest
 /// connection makes room for a new one: a peer that holds connections open cannot keep a probe out.
@@ -60,8 +61,8 @@ impl SidePort {
     ///
     /// # Errors
     /// When the address cannot be bound; the caller names the flag.
-    pub(crate) async fn bind(address: SocketAddr) -> io::Result<Self> {
-        let socket = TcpListener::bind(address).await?;
+    pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = socket::listen(address)?;
         let address = socket.local_addr()?;
         Ok(Self { socket, address })
     }
@@ -76,7 +77,7 @@ impl SidePort {
     pub(crate) async fn serve(self, health: Health, metrics: SharedMetrics, stop: CancellationToken) {
         let router = router(SidePortState { health, metrics: metrics.clone() });
         let (mut connections, places) = (JoinSet::new(), Places::new(PLACES));
-        let lines = Arc::new(Lines::new(self.address));
+        let log = Arc::new(ConnectionLog::new(self.address));
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -85,14 +86,14 @@ impl SidePort {
                     Ok((stream, peer)) => {
                         // There are strangers only, so that there is always one to make room.
                         let Some(place) = places.enter(peer.ip()) else { continue };
-                        let (router, lines, metrics) = (router.clone(), Arc::clone(&lines), metrics.clone());
+                        let (router, log, metrics) = (router.clone(), Arc::clone(&log), metrics.clone());
                         connections.spawn(async move {
                             let served = timeout(CONNECTION_LIMIT, serve_one(stream, router));
                             tokio::select! {
                                 _ = served => {}
                                 () = place.evicted() => {
                                     metrics.connections.rejected(ConnectionRejected::Evicted);
-                                    lines.refused(peer, ConnectionRejected::Evicted);
+                                    log.refused(peer, ConnectionRejected::Evicted);
                                 }
                             }
                         });
@@ -158,7 +159,7 @@ async fn ready(State(state): State<SidePortState>) -> (StatusCode, String) {
 fn readiness(state: HealthState) -> String {
     let verify = match state.verify {
         VerifyState::Ready => "ready".to_owned(),
-        _ if state.ending => "not ready: the server is shutting down".to_owned(),
+        _ if state.is_ending => "not ready: the server is shutting down".to_owned(),
         VerifyState::Starting => "not ready: starting; there is no lease yet".to_owned(),
         VerifyState::NoAuthority => {
             "not ready: the database contains no authority; run `key-authority bootstrap`".to_owned()
@@ -169,8 +170,8 @@ fn readiness(state: HealthState) -> String {
         }
     };
     let storage = match state {
-        HealthState { storage: true, .. } => "ready",
-        HealthState { ending: true, .. } => "not ready: the server is shutting down",
+        HealthState { is_storage_ready: true, .. } => "ready",
+        HealthState { is_ending: true, .. } => "not ready: the server is shutting down",
         _ => "not ready: the database does not answer, or cannot be written",
     };
     format!("verify: {verify}\nstorage: {storage}\n")
@@ -195,7 +196,7 @@ mod tests {
 
     #[tokio::test]
     async fn connections_that_send_no_request_keep_no_probe_out() {
-        let side_port = SidePort::bind((std::net::Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+        let side_port = SidePort::bind((std::net::Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let address = side_port.address();
         let metrics = Arc::new(Metrics::new("0", &MethodTable::default(), &[]));
         let _served = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(side_port.serve(
@@ -214,7 +215,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_side_port_serves_metrics_and_probes_until_it_is_stopped() {
-        let side_port = SidePort::bind((std::net::Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+        let side_port = SidePort::bind((std::net::Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let address = side_port.address();
         let (health, _service) = Health::new();
         let metrics = Arc::new(Metrics::new("0", &MethodTable::default(), &[]));

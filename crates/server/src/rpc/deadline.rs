@@ -148,7 +148,7 @@ where
         if let Poll::Ready(result) = this.inner.poll(context) {
             let (deadline, sleep) = (this.deadlines.call, None);
             return Poll::Ready(
-                result.map(|response| response.map(|inner| DeadlineBody { inner, deadline, sleep, over: false })),
+                result.map(|response| response.map(|inner| DeadlineBody { inner, deadline, sleep, is_over: false })),
             );
         }
         let Deadline(instant) = this.deadlines.response;
@@ -166,13 +166,13 @@ pin_project! {
         inner: B,
         deadline: Option<Deadline>,
         sleep: Option<Pin<Box<Sleep>>>,
-        over: bool,
+        is_over: bool,
     }
 }
 
 impl<B: Default> Default for DeadlineBody<B> {
     fn default() -> Self {
-        Self { inner: B::default(), deadline: None, sleep: None, over: false }
+        Self { inner: B::default(), deadline: None, sleep: None, is_over: false }
     }
 }
 
@@ -182,7 +182,7 @@ impl<B: Body> Body for DeadlineBody<B> {
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let this = self.project();
-        if *this.over {
+        if *this.is_over {
             return Poll::Ready(None);
         }
         if let ready @ Poll::Ready(_) = this.inner.poll_frame(context) {
@@ -191,12 +191,12 @@ impl<B: Body> Body for DeadlineBody<B> {
         let Some(Deadline(instant)) = *this.deadline else { return Poll::Pending };
         let sleep = this.sleep.get_or_insert_with(|| Box::pin(sleep_until(instant)));
         ready!(sleep.as_mut().poll(context));
-        *this.over = true;
+        *this.is_over = true;
         Poll::Ready(Some(Ok(trailers::error(&exceeded()))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.over || self.inner.is_end_stream()
+        self.is_over || self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -79,16 +79,16 @@ pub enum VerifyState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "the flags are independent of each other")]
 pub struct HealthState {
-    /// The process has started and is not shutting down.
-    pub alive: bool,
+    /// Whether the process has started and is not shutting down.
+    pub is_alive: bool,
     /// Whether Verify can answer.
     pub verify: VerifyState,
-    /// Admin RPCs can work: the database answers.
-    pub storage: bool,
-    /// The process is shutting down; no flag becomes true any more.
-    pub ending: bool,
-    /// All watches have ended.
-    closed: bool,
+    /// Whether admin RPCs can work: the database answers.
+    pub is_storage_ready: bool,
+    /// Whether the process is shutting down: nothing serves any more.
+    pub is_ending: bool,
+    /// Whether all watches have ended.
+    is_closed: bool,
 }
 
 impl HealthState {
@@ -100,9 +100,9 @@ impl HealthState {
 
     fn of(self, service: Service) -> Option<ServingStatus> {
         let serving = match service {
-            Service::Process => self.alive,
+            Service::Process => self.is_alive,
             Service::Verify => self.is_verify_ready(),
-            Service::Storage => self.storage,
+            Service::Storage => self.is_storage_ready,
             Service::Unknown => return None,
         };
         Some(if serving { ServingStatus::Serving } else { ServingStatus::NotServing })
@@ -130,16 +130,16 @@ impl Health {
         self.0.send_if_modified(|state| {
             let before = *state;
             change(state);
-            if state.ending {
-                *state = HealthState { ending: true, closed: state.closed, ..HealthState::default() };
+            if state.is_ending {
+                *state = HealthState { is_ending: true, is_closed: state.is_closed, ..HealthState::default() };
             }
             *state != before
         });
     }
 
     /// Sets whether the process is up.
-    pub fn set_alive(&self, alive: bool) {
-        self.set(|state| state.alive = alive);
+    pub fn set_alive(&self, is_alive: bool) {
+        self.set(|state| state.is_alive = is_alive);
     }
 
     /// Sets whether Verify can answer.
@@ -148,19 +148,19 @@ impl Health {
     }
 
     /// Sets whether admin RPCs can work.
-    pub fn set_storage(&self, storage: bool) {
-        self.set(|state| state.storage = storage);
+    pub fn set_storage(&self, is_ready: bool) {
+        self.set(|state| state.is_storage_ready = is_ready);
     }
 
     /// Sets everything to `NOT_SERVING` for good, regardless of later calls. Watches stay open, so that clients receive
     /// the change.
     pub fn stop_serving(&self) {
-        self.set(|state| state.ending = true);
+        self.set(|state| state.is_ending = true);
     }
 
     /// Sends `NOT_SERVING` to every watch and ends it, for good.
     pub fn close(&self) {
-        self.set(|state| (state.ending, state.closed) = (true, true));
+        self.set(|state| (state.is_ending, state.is_closed) = (true, true));
     }
 
     /// Returns the current health.
@@ -221,7 +221,7 @@ impl HealthRpc for HealthRpcService {
                 if sent != Some(status) {
                     return Some((Ok(response(status)), (receiver, place, Some(status))));
                 }
-                if state.closed || place.counted.is_none() {
+                if state.is_closed || place.counted.is_none() {
                     return None;
                 }
                 place.closing.run_until_cancelled(receiver.changed()).await?.ok()?;
@@ -288,7 +288,7 @@ mod tests {
         rpc.health.stop_serving();
         rpc.health.set_alive(true);
         assert_eq!(next(&mut alive).await, Some(ServingStatus::NotServing));
-        assert!(!rpc.health.state().alive);
+        assert!(!rpc.health.state().is_alive);
     }
 
     #[tokio::test]

@@ -54,12 +54,12 @@ pub(super) struct Setup {
     pub(super) serves_http1: bool,
     pub(super) metrics: SharedMetrics,
     pub(super) stop: CancellationToken,
-    pub(super) lines: Arc<Lines>,
+    pub(super) log: Arc<ConnectionLog>,
 }
 
-/// Limits the log lines about the connections of one listener.
+/// Logs the connections of one listener that were cut or refused, with a limit on the lines.
 #[derive(Debug)]
-pub(crate) struct Lines {
+pub(crate) struct ConnectionLog {
     listener: SocketAddr,
     cut: LineLimit,
     refused: LineLimit,
@@ -70,7 +70,7 @@ const CUT_LINES: u32 = 10;
 /// The maximum number of log lines about refused connections in a second: enough to see who floods a listener.
 const REFUSED_LINES: u32 = 1;
 
-impl Lines {
+impl ConnectionLog {
     pub(crate) fn new(listener: SocketAddr) -> Self {
         Self { listener, cut: LineLimit::new(CUT_LINES), refused: LineLimit::new(REFUSED_LINES) }
     }
@@ -87,7 +87,7 @@ impl Lines {
 impl Setup {
     fn refuse(&self, address: SocketAddr, reason: ConnectionRejected) {
         self.metrics.connections.rejected(reason);
-        self.lines.refused(address, reason);
+        self.log.refused(address, reason);
     }
 }
 
@@ -302,7 +302,7 @@ where
 
 fn log_cut(setup: &Setup, address: SocketAddr, cut: ConnectionCut) {
     setup.metrics.connections.cut(cut);
-    let Some(left_out) = setup.lines.cut.admit(boottime()) else { return };
+    let Some(left_out) = setup.log.cut.admit(boottime()) else { return };
     let left_out = (left_out > 0).then_some(left_out);
     tracing::info!(left_out, peer = %address, reason = cut.as_str(), "connection cut");
 }

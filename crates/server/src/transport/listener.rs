@@ -34,11 +34,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::budget::ProcessBudget;
 use super::connection;
-use super::connection::{ConnectionContext, Lines};
+use super::connection::{ConnectionContext, ConnectionLog};
 use super::limits::{BoxError, Limits};
 use super::places::Places;
 use crate::observability::metrics::{ConnectionRejected, SharedMetrics};
-use crate::transport::tls;
+use crate::transport::{socket, tls};
 
 /// The pause of the accept loop after a failure, such as a process without file descriptors or memory. Without a pause
 /// it would spin, since the waiting connection stays in the queue.
@@ -65,7 +65,7 @@ pub struct Listener {
     serves_http1: bool,
     budget: ProcessBudget,
     metrics: SharedMetrics,
-    lines: Arc<Lines>,
+    log: Arc<ConnectionLog>,
 }
 
 impl Listener {
@@ -73,18 +73,18 @@ impl Listener {
     ///
     /// # Errors
     /// When the address cannot be bound; the caller names the flag.
-    pub async fn bind(
+    pub fn bind(
         address: SocketAddr,
         tls: Option<tls::Acceptor>,
         limits: Limits,
         budget: ProcessBudget,
         metrics: SharedMetrics,
     ) -> io::Result<Self> {
-        let socket = TcpListener::bind(address).await?;
+        let socket = socket::listen(address)?;
         let address = socket.local_addr()?;
         let places = Places::new(limits.places);
-        let lines = Arc::new(Lines::new(address));
-        Ok(Self { socket, address, tls, limits, places, serves_http1: false, budget, metrics, lines })
+        let log = Arc::new(ConnectionLog::new(address));
+        Ok(Self { socket, address, tls, limits, places, serves_http1: false, budget, metrics, log })
     }
 
     /// Also serves HTTP/1.1.
@@ -166,7 +166,7 @@ impl Listener {
     {
         let Some(place) = self.places.enter(peer.ip()) else {
             self.metrics.connections.rejected(ConnectionRejected::AtLimit);
-            self.lines.refused(peer, ConnectionRejected::AtLimit);
+            self.log.refused(peer, ConnectionRejected::AtLimit);
             return;
         };
         connections.spawn(connection::run(
@@ -176,7 +176,7 @@ impl Listener {
                 serves_http1: self.serves_http1,
                 metrics: self.metrics.clone(),
                 stop: stop.clone(),
-                lines: Arc::clone(&self.lines),
+                log: Arc::clone(&self.log),
             },
             stream,
             peer,

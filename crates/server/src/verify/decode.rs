@@ -24,15 +24,15 @@ pub const BATCH_MAX: usize = 1000;
 pub(crate) struct VerifyRequestRef<'a> {
     /// The token, as its holder presented it.
     pub token: &'a str,
-    /// The project, as in the message; so are the following fields.
+    /// The project that the key must cover. This and every other text is empty if the message does not have it.
     pub project: &'a str,
-    /// See above.
+    /// The scopes that the key must have: at most one more than allowed.
     pub scopes: Vec<&'a str>,
-    /// See above.
+    /// The address of the client.
     pub client_ip: &'a str,
-    /// See above.
+    /// The account that must own the key.
     pub account: &'a str,
-    /// See above.
+    /// The ID that the key must have.
     pub key_id: &'a str,
 }
 

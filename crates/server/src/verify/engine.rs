@@ -54,7 +54,7 @@ impl<'a> Hit<'a> {
 pub(super) enum LookupError {
     /// The text is no token.
     Malformed,
-    /// The token is not among those that this replica can find, and there are others.
+    /// The token was not found, and tokens exist that this replica cannot find.
     SecretMissing(SecretMissing),
 }
 

@@ -48,7 +48,12 @@ impl Holder {
 
 /// Reads the scopes in field `scopes`.
 pub(crate) fn scopes(check: &mut Check, scopes: &[String], holder: Holder) -> BTreeSet<Scope> {
-    set(check, "scopes", scopes, SCOPES_MAX, |text| holder.scope(text))
+    scopes_in(check, "scopes", scopes, holder)
+}
+
+/// Reads the scopes in another field.
+pub(crate) fn scopes_in(check: &mut Check, field: &str, scopes: &[String], holder: Holder) -> BTreeSet<Scope> {
+    set(check, field, scopes, SCOPES_MAX, |text| holder.scope(text))
 }
 
 /// Reads the projects in field `projects`; `None` if the field is not set.

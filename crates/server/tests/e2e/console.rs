@@ -1,9 +1,13 @@
 //! The console: pages as a browser without scripts gets them. `browser` has the tests with a real one.
 
 mod browser;
+mod connect;
 mod forms;
+mod long_search;
+mod own_key;
 mod pages;
 mod portal;
+mod portal_users;
 mod sessions;
 
 use std::collections::BTreeMap;

@@ -54,7 +54,7 @@ async fn visit(authority: &Authority, caller: &str, query: &str, headers: &[(&st
 }
 
 /// Calls a method with the root token, which must succeed.
-async fn root_call(authority: &Authority, method: &str, body: &Value) -> Value {
+pub(crate) async fn root_call(authority: &Authority, method: &str, body: &Value) -> Value {
     let answer = call(authority, method, &authority.root_token(), body.to_string()).await;
     assert_eq!(answer.status, 200, "{method}: {answer:?}");
     answer.json()

@@ -15,7 +15,7 @@ const UNKNOWN: &[u8] = &[0, 0, 0, 0xaa, 0, 0, 0, 0, 0];
 
 #[tokio::test]
 async fn a_flood_of_frames_ends_its_connection_alone() {
-    let server = Server::start(LIMITS, FOREVER, None).await;
+    let server = Server::start(LIMITS, FOREVER, None);
     let mut other = server.client().await;
     for (frame, number) in [SETTINGS, PING, PING_ACK, WINDOW_UPDATE, PRIORITY, UNKNOWN].into_iter().zip(1..) {
         let mut peer = server.connect().await;
@@ -35,7 +35,7 @@ async fn a_flood_of_frames_ends_its_connection_alone() {
 
 #[tokio::test]
 async fn frames_that_go_with_calls_are_no_flood() {
-    let server = Server::start(LIMITS, FOREVER, None).await;
+    let server = Server::start(LIMITS, FOREVER, None);
     let endpoint = server.endpoint().http2_adaptive_window(true);
     let mut client = tonic_health::pb::health_client::HealthClient::new(endpoint.connect().await.unwrap());
     for _ in 0..5_000 {

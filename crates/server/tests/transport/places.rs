@@ -11,7 +11,7 @@ use super::{FOREVER, LIMITS, PLACES, Server, closed, in_time, known, noting, of}
 
 #[tokio::test]
 async fn one_connection_too_many_is_refused_and_room_is_given_back() {
-    let server = Server::start(Limits { places: PlaceLimits { total: 1, ..PLACES }, ..LIMITS }, FOREVER, None).await;
+    let server = Server::start(Limits { places: PlaceLimits { total: 1, ..PLACES }, ..LIMITS }, FOREVER, None);
     let mut client = server.client().await;
     client.check(known("")).await.unwrap();
     let mut second = server.connect().await;
@@ -34,7 +34,7 @@ async fn one_connection_too_many_is_refused_and_room_is_given_back() {
 #[tokio::test]
 async fn the_oldest_stranger_makes_room_for_a_new_one_and_known_callers_stay() {
     let places = PlaceLimits { strangers_per_address: 1, ..PLACES };
-    let server = Server::start(Limits { places, ..LIMITS }, FOREVER, None).await;
+    let server = Server::start(Limits { places, ..LIMITS }, FOREVER, None);
     let mut caller = server.client().await;
     caller.check(known("")).await.unwrap();
     let mut silent = server.connect().await;
@@ -56,7 +56,7 @@ async fn a_call_that_outlasts_the_grace_after_the_age_is_cut() {
         max_connection_age_grace: Duration::from_millis(50),
         ..LIMITS
     };
-    let (noting, server) = noting(limits, FOREVER, None).await;
+    let (noting, server) = noting(limits, FOREVER, None);
     let mut client = server.client().await;
     let slow = tokio::spawn(async move { client.check(of("slow")).await });
     noting.waiting.notified().await;
@@ -67,7 +67,7 @@ async fn a_call_that_outlasts_the_grace_after_the_age_is_cut() {
 
 #[tokio::test]
 async fn a_watch_ends_in_order_at_the_age_of_its_connection() {
-    let server = Server::start(Limits { max_connection_age: Duration::from_millis(50), ..LIMITS }, FOREVER, None).await;
+    let server = Server::start(Limits { max_connection_age: Duration::from_millis(50), ..LIMITS }, FOREVER, None);
     let mut watch = server.client().await.watch(of("")).await.unwrap().into_inner();
     watch.message().await.unwrap().unwrap();
     assert!(in_time("the watch ends", watch.message()).await.unwrap().is_none());
@@ -75,7 +75,7 @@ async fn a_watch_ends_in_order_at_the_age_of_its_connection() {
 
 #[tokio::test]
 async fn watches_beyond_the_limit_of_a_connection_get_the_status_and_end() {
-    let server = Server::start(LIMITS, FOREVER, None).await;
+    let server = Server::start(LIMITS, FOREVER, None);
     let mut client = server.client().await;
     let mut watches = Vec::new();
     for _ in 0..8 {
@@ -93,7 +93,7 @@ async fn watches_beyond_the_limit_of_a_connection_get_the_status_and_end() {
 
 #[tokio::test]
 async fn a_stranger_has_few_calls_in_progress() {
-    let (noting, server) = noting(Limits { max_streams_per_connection: 1_000, ..LIMITS }, FOREVER, None).await;
+    let (noting, server) = noting(Limits { max_streams_per_connection: 1_000, ..LIMITS }, FOREVER, None);
     let client = server.client().await;
     let mut slow = tokio::task::JoinSet::new();
     for _ in 0..101 {

@@ -131,12 +131,13 @@ fn name_of(url: &str) -> String {
 fn table(instructions: &[ConnectInstruction]) -> Table {
     let mut table = Table::list(&["CLIENT", "WHERE", "WHAT TO PASTE OR OPEN"]);
     for instruction in instructions {
+        let settings = on_one_line(&instruction.settings_json);
         let forms = [
             ("sh", &instruction.posix_command),
             ("PowerShell", &instruction.powershell_command),
             ("cmd", &instruction.cmd_command),
             ("link", &instruction.link),
-            ("settings", &instruction.settings_json),
+            ("settings", &settings),
             ("connector", &instruction.connector_url),
         ];
         // Each line is a separate row, so that it is easy to find.
@@ -145,6 +146,11 @@ fn table(instructions: &[ConnectInstruction]) -> Table {
         }
     }
     table
+}
+
+/// Writes JSON on one line, so that it can be copied as a whole from a table. A text of JSON has no line breaks.
+fn on_one_line(json: &str) -> String {
+    json.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
 /// A note about the token: which key it belongs to, and what to do if it is not filled in.
@@ -189,6 +195,15 @@ mod tests {
         for client in clients() {
             assert_eq!(client_by_name(&name(client)), client);
         }
+    }
+
+    #[test]
+    fn settings_are_one_row() {
+        let settings_json = "{\n  \"mcpServers\": {\n    \"a  b\": {}\n  }\n}".to_owned();
+        assert_eq!(on_one_line(&settings_json), r#"{ "mcpServers": { "a  b": {} } }"#);
+        assert_eq!(on_one_line(""), "", "a client without settings has no row");
+        let shown = table(&[ConnectInstruction { settings_json, ..Default::default() }]).render(false);
+        assert_eq!(shown.lines().count(), 2, "the header and a row: {shown}");
     }
 
     #[test]

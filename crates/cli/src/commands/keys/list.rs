@@ -84,6 +84,9 @@ impl List {
         let is_of_all_accounts = request.account.is_empty();
         let answer = all_keys(session, request).await?;
         session.console.show(&answer, || key::list(&answer.keys, session.now, is_of_all_accounts))?;
+        if answer.keys.is_empty() {
+            session.console.note_empty("no key matches");
+        }
         Ok(Exit::Done)
     }
 }

@@ -7,6 +7,7 @@ use axum::Extension;
 use axum::extract::Path;
 use axum::response::Response;
 use http::StatusCode;
+use key_authority_domain::id::SYSTEM_ACCOUNT;
 use key_authority_mcp_connect::{Endpoint, Instruction, ServerName};
 use key_authority_proto::v1::key_authority_server::KeyAuthority as _;
 use key_authority_proto::v1::{
@@ -18,7 +19,7 @@ use super::create::request_id;
 use super::created::TokenCard;
 use super::expiry::ExpiryMenu;
 use super::instructions::{ClientChoice, InstructionView, chosen_client, client_choices};
-use super::key_form::{Field, SYSTEM, policy};
+use super::key_form::{Field, policy};
 use super::key_view::KeyView;
 use crate::console::answer::{Answer, enforced, page_with, redirect};
 use crate::console::failure::{Failure, sentence};
@@ -155,7 +156,7 @@ impl ConnectPage {
 /// Reads the account, unless its keys are for callers of this authority: nobody should give such a token to a server of
 /// somebody else.
 async fn connectable(visit: &Visit, account: &str) -> Result<Account, Failure> {
-    if account == SYSTEM {
+    if account == SYSTEM_ACCOUNT {
         let message = "The keys of account system are for callers of this authority. Connect an AI agent with a key of \
                        another account.";
         return Err(Failure::not_permitted(message));

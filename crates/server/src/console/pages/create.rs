@@ -1,6 +1,5 @@
 //! Creating a key.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use askama::Template;
@@ -9,13 +8,15 @@ use axum::extract::Path;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::StatusCode;
+use key_authority_domain::id::SYSTEM_ACCOUNT;
 use key_authority_proto::v1::key_authority_server::KeyAuthority as _;
 use key_authority_proto::v1::{Account, CreateKeyRequest, Key, ProjectAccess, ProjectRule};
 
 use super::accounts::{Room, room};
 use super::created::{self, Issued};
 use super::expiry::ExpiryMenu;
-use super::key_form::{KeyForm, SYSTEM, offered_projects, policy, typed_labels, typed_projects, typed_scopes};
+use super::key_form::{KeyForm, offered, policy, typed_labels, typed_projects};
+use super::scope_choice::typed_scopes;
 use crate::console::answer::{Answer, page_with};
 use crate::console::failure::Failure;
 use crate::console::frame::Frame;
@@ -47,7 +48,7 @@ pub(super) fn request_id() -> Result<String, Failure> {
 pub(in crate::console) async fn form(Extension(visit): Extension<Arc<Visit>>, Path(account): Path<String>) -> Answer {
     let account = visit.account(&account).await?;
     check_may_create(&visit)?;
-    let offered = offered_projects(&visit, &account.id).await;
+    let offered = offered(&visit, &account.id).await;
     let key = Key { account: account.id.clone(), projects: Some(first_projects(&account)), ..Key::default() };
     let form = KeyForm::of_key(&key, &policy(&account), offered);
     let expiry = ExpiryMenu::new(&policy(&account), None);
@@ -60,7 +61,7 @@ fn check_may_create(visit: &Visit) -> Result<(), Failure> {
 
 /// Returns the projects of a form that nobody has filled in.
 fn first_projects(account: &Account) -> ProjectAccess {
-    let all = policy(account).project_rule() != ProjectRule::Chosen && account.id != SYSTEM;
+    let all = policy(account).project_rule() != ProjectRule::Chosen && account.id != SYSTEM_ACCOUNT;
     ProjectAccess { all, only: Vec::new() }
 }
 
@@ -159,7 +160,7 @@ async fn check_rest(visit: &Visit, account: &Account) -> Option<Failure> {
 async fn again(visit: &Visit, account: &Account, failure: Option<&Failure>, errors: &[(&str, String)]) -> Answer {
     let policy = policy(account);
     let typed = &visit.fields;
-    let offered: BTreeSet<String> = offered_projects(visit, &account.id).await;
+    let offered = offered(visit, &account.id).await;
     let key = Key { account: account.id.clone(), ..Key::default() };
     let mut form = KeyForm::of_fields(typed, &key, &policy, offered);
     let mut expiry = ExpiryMenu::new(&policy, Some(typed));

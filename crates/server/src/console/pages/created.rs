@@ -1,11 +1,11 @@
 //! The page that shows a new token, once.
 
 use askama::Template;
+use key_authority_domain::id::SYSTEM_ACCOUNT;
 use key_authority_proto::v1::{Key, Propagation};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::instructions::{ClientChoice, client_choices};
-use super::key_form::SYSTEM;
 use super::key_view::KeyView;
 use crate::console::answer::{Answer, enforced, page};
 use crate::console::frame::Frame;
@@ -82,7 +82,7 @@ pub(super) fn show(visit: &Visit, issued: Issued) -> Answer {
         account_href: show::path(&["accounts", &key.account]),
         instructions_href: show::path(&["accounts", &key.account, "instructions"]),
         clients: client_choices(""),
-        may_connect: key.account != SYSTEM,
+        may_connect: key.account != SYSTEM_ACCOUNT,
         key: view,
     })
 }

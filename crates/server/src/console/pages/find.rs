@@ -44,27 +44,27 @@ pub(in crate::console) async fn list(Extension(visit): Extension<Arc<Visit>>) ->
     let search = searchable(typed);
     // No address of a page contains a token.
     if search != typed {
-        return Ok(redirect(&format!("{PATH}?{}", query([("q", &*search), ("sort", order)]))));
+        return Ok(redirect(&format!("{PATH}?{}", query([("q", search), ("sort", order)]))));
     }
     let request = ListKeysRequest {
         page_size: PAGE,
         page_token: visit.fields.get("page").to_owned(),
-        query: search.to_string(),
+        query: search.to_owned(),
         order_by: order.to_owned(),
         ..Default::default()
     };
     let listed = visit.ask(visit.admin().list_keys(visit.request(request))).await?;
-    if let ([], Some(beginning)) = (listed.keys.as_slice(), beginning(&search)) {
+    if let ([], Some(beginning)) = (listed.keys.as_slice(), beginning(search)) {
         return Ok(redirect(&format!("{PATH}?{}", query([("q", beginning), ("sort", order)]))));
     }
-    let next = query([("q", &*search), ("sort", order), ("page", listed.next_page_token.as_str())]);
+    let next = query([("q", search), ("sort", order), ("page", listed.next_page_token.as_str())]);
     let row = |key| {
         let key = KeyView::new(key, visit.now);
         FoundKey { account_href: show::path(&["accounts", &key.account]), key }
     };
     page(&FindPage {
         frame: Frame::new(&visit, "Keys"),
-        search: search.to_string(),
+        search: search.to_owned(),
         orders: Choice::menu(ORDERS, order),
         rows: listed.keys.iter().map(row).collect(),
         next: if listed.next_page_token.is_empty() { String::new() } else { format!("{PATH}?{next}") },

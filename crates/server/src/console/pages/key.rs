@@ -7,17 +7,18 @@ use axum::Extension;
 use axum::extract::Path;
 use axum::response::Response;
 use http::StatusCode;
+use key_authority_domain::id::SYSTEM_ACCOUNT;
 use key_authority_proto::v1::key_authority_server::KeyAuthority as _;
 use key_authority_proto::v1::{Key, KeyPolicy, UpdateKeyRequest};
 use prost_types::FieldMask;
 
 use super::create::request_id;
+use super::edit_own;
 use super::events::{Trail, trail};
-use super::key_form::{
-    Field, KeyForm, SYSTEM, offered_projects, policy_of, typed_labels, typed_projects, typed_scopes,
-};
+use super::key_form::{Field, KeyForm, offered, policy_of, typed_labels, typed_projects};
 use super::key_view::KeyView;
 use super::overlap::{OverlapChoice, overlaps};
+use super::scope_choice::{chosen_lines, typed_scopes};
 use crate::console::answer::{Answer, finish, page_with, redirect, redirect_with};
 use crate::console::failure::Failure;
 use crate::console::fields::query;
@@ -98,7 +99,7 @@ pub(super) async fn page_of(
 ) -> Answer {
     let form = match extras.form {
         Some(form) => form,
-        None => KeyForm::of_key(key, policy, offered_projects(visit, &key.account).await),
+        None => KeyForm::of_key(key, policy, offered(visit, &key.account).await),
     };
     let view = KeyView::new(key, visit.now);
     let is_open = !view.is_revoked;
@@ -108,7 +109,7 @@ pub(super) async fn page_of(
             frame: Frame::new(visit, show::isolated(&view.name)),
             account_href: show::path(&["accounts", &key.account]),
             audit_href: format!("/console/audit?{}", query([("key", key.id.as_str())])),
-            caller_href: if key.account == SYSTEM {
+            caller_href: if key.account == SYSTEM_ACCOUNT {
                 format!("/console/audit?{}", query([("actor", key.id.as_str())]))
             } else {
                 String::new()
@@ -169,6 +170,9 @@ pub(in crate::console) async fn save(Extension(visit): Extension<Arc<Visit>>, Pa
     if paths.is_empty() {
         return redirect_with(&visit, &page, &Notice::plain("Nothing was changed: every field is as it was."));
     }
+    if let Some(question) = edit_own::ask_before(&visit, &current, &wanted) {
+        return question;
+    }
     let request = UpdateKeyRequest {
         key: Some(wanted),
         update_mask: Some(FieldMask { paths }),
@@ -221,7 +225,7 @@ async fn again(
     failure: Option<&Failure>,
     labels: Option<&str>,
 ) -> Answer {
-    let offered = offered_projects(visit, &key.account).await;
+    let offered = offered(visit, &key.account).await;
     let mut form = KeyForm::of_fields(&visit.fields, key, policy, offered);
     if let Some(failure) = failure {
         form.place(failure, None);
@@ -237,7 +241,7 @@ async fn again(
 
 /// Shows what somebody else changed since the form was opened. The typed text stays, and saving again overwrites.
 async fn conflict(visit: &Visit, current: &Key, policy: &KeyPolicy) -> Answer {
-    let offered = offered_projects(visit, &current.account).await;
+    let offered = offered(visit, &current.account).await;
     let theirs = KeyForm::of_key(current, policy, offered.clone());
     let yours = KeyForm::of_fields(&visit.fields, current, policy, offered);
     let projects = |form: &KeyForm| {
@@ -245,10 +249,9 @@ async fn conflict(visit: &Visit, current: &Key, policy: &KeyPolicy) -> Answer {
         let all = if form.projects.is_all { "all" } else { "" };
         [all].into_iter().chain(chosen).filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n")
     };
-    let scopes = |form: &KeyForm| {
-        let chosen = form.permissions.iter().filter(|choice| choice.is_chosen).map(|choice| choice.name);
-        let chosen = chosen.collect::<Vec<_>>().join("\n");
-        if chosen.is_empty() { form.scopes.value.clone() } else { chosen }
+    let scopes = |form: &KeyForm| match &form.scope_choices {
+        Some(choices) => chosen_lines(choices),
+        None => form.scopes.value.clone(),
     };
     let pairs = [
         ("Name", theirs.name.value.clone(), yours.name.value.clone()),

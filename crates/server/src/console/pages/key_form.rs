@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use key_authority_domain::access::{NETWORKS_MAX, PROJECTS_MAX, SCOPES_MAX};
 use key_authority_domain::account::{self, NamePattern};
+use key_authority_domain::id::SYSTEM_ACCOUNT;
 use key_authority_domain::permission::Permission;
 use key_authority_proto::v1::key_authority_server::KeyAuthority as _;
 use key_authority_proto::v1::{
@@ -11,6 +12,7 @@ use key_authority_proto::v1::{
 };
 
 use super::expiry::ExpiryMenu;
+use super::scope_choice::{ScopeChoice, offered_scopes, scope_choices, typed_scopes};
 use crate::console::failure::{Failure, sentence};
 use crate::console::fields::{Fields, lines};
 use crate::console::show;
@@ -22,48 +24,6 @@ const OFFERED_KEYS: i32 = 200;
 const OFFERED_ACCOUNTS: i32 = 100;
 /// The maximum number of projects that are offered.
 const OFFERED_PROJECTS: usize = 100;
-
-/// The account of callers.
-pub(super) const SYSTEM: &str = "system";
-
-/// A permission that a caller can have.
-pub(super) struct PermissionChoice {
-    pub(super) name: &'static str,
-    pub(super) meaning: &'static str,
-    pub(super) is_chosen: bool,
-}
-
-/// Returns the choice of permissions.
-fn permissions(chosen: &[String]) -> Vec<PermissionChoice> {
-    let choice = |permission: Permission| PermissionChoice {
-        name: permission.as_str(),
-        meaning: meaning(permission),
-        is_chosen: chosen.iter().any(|scope| scope == permission.as_str()),
-    };
-    Permission::ALL.map(choice).into()
-}
-
-const fn meaning(permission: Permission) -> &'static str {
-    match permission {
-        Permission::Verify => "verify tokens",
-        Permission::KeysRead => "read keys",
-        Permission::KeysWrite => "create, change, disable, renew, revoke and delete keys",
-        Permission::KeysRevoke => "revoke keys, and nothing else with them",
-        Permission::TokensReveal => "show stored tokens",
-        Permission::AccountsRead => "read accounts",
-        Permission::AccountsWrite => "create, change, suspend and delete accounts",
-        Permission::AuditRead => "read the audit log",
-        Permission::PortalWrite => "open the pages of an account for users of a product",
-        Permission::Operate => "read the state of the authority and its replicas",
-    }
-}
-
-/// Returns the scopes of a form: from lines, and from checkboxes.
-pub(super) fn typed_scopes(typed: &Fields) -> Vec<String> {
-    let mut scopes = typed.lines("scopes");
-    scopes.extend(typed.all("scope").map(str::to_owned));
-    scopes
-}
 
 /// A field.
 #[derive(Default)]
@@ -112,6 +72,14 @@ pub(super) struct Projects {
     pub(super) is_first_error: bool,
 }
 
+/// What a form offers to choose from.
+#[derive(Clone)]
+pub(super) struct Offered {
+    projects: BTreeSet<String>,
+    /// The scopes that the visitor may add to a key; `None`: any.
+    scopes: Option<Vec<ScopeChoice>>,
+}
+
 /// The fields of a key.
 #[derive(Default)]
 pub(super) struct KeyForm {
@@ -122,8 +90,10 @@ pub(super) struct KeyForm {
     pub(super) pattern_rule: String,
     pub(super) description: Field,
     pub(super) scopes: Field,
-    /// Of a caller: the permissions to choose from, instead of the lines of `scopes`.
-    pub(super) permissions: Vec<PermissionChoice>,
+    /// The scopes to choose from, instead of the lines of `scopes`; `None`: any.
+    pub(super) scope_choices: Option<Vec<ScopeChoice>>,
+    /// "Permissions" or "Scopes".
+    pub(super) scope_noun: &'static str,
     pub(super) networks: Field,
     pub(super) labels: Field,
     pub(super) projects: Projects,
@@ -133,31 +103,32 @@ pub(super) struct KeyForm {
 
 impl KeyForm {
     /// The form of a key with these values, for a policy.
-    pub(super) fn of_key(key: &Key, policy: &KeyPolicy, offered: BTreeSet<String>) -> Self {
+    pub(super) fn of_key(key: &Key, policy: &KeyPolicy, offered: Offered) -> Self {
         let labels: BTreeMap<_, _> = key.labels.iter().collect();
         let labels: Vec<_> = labels.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
         let access = key.projects.clone().unwrap_or_default();
-        let is_system = key.account == SYSTEM;
+        let is_system = key.account == SYSTEM_ACCOUNT;
         let mut form = Self {
             name: Field::new(&key.display_name, name_rule(policy)),
             pattern: policy.display_name_pattern.clone(),
             pattern_rule: pattern_rule(&policy.display_name_pattern),
             description: Field::new(&key.description, "What the key is for, at most 2,000 characters."),
-            scopes: Field::new(key.scopes.join("\n"), scope_rule(is_system)),
+            scopes: Field::new(key.scopes.join("\n"), scope_rule(is_system, offered.scopes.as_deref())),
             networks: Field::new(
                 key.allowed_networks.join("\n"),
                 format!("One in each line, such as 192.0.2.0/24; at most {NETWORKS_MAX}. Empty: anywhere."),
             ),
             labels: Field::new(labels.join("\n"), "One in each line: name=value; at most 64."),
-            permissions: if is_system { permissions(&key.scopes) } else { Vec::new() },
+            scope_choices: offered.scopes.map(|scopes| scope_choices(scopes, &key.scopes, &key.scopes)),
+            scope_noun: if is_system { "Permissions" } else { "Scopes" },
             ..Self::default()
         };
-        form.projects = projects(access, policy, offered, if is_system { "account" } else { "project" });
+        form.projects = projects(access, policy, offered.projects, if is_system { "account" } else { "project" });
         form
     }
 
     /// The form as somebody filled it in.
-    pub(super) fn of_fields(typed: &Fields, key: &Key, policy: &KeyPolicy, offered: BTreeSet<String>) -> Self {
+    pub(super) fn of_fields(typed: &Fields, key: &Key, policy: &KeyPolicy, offered: Offered) -> Self {
         let mut form = Self::of_key(&Key { account: key.account.clone(), ..Key::default() }, policy, offered.clone());
         for (name, field) in [
             ("name", &mut form.name),
@@ -168,11 +139,9 @@ impl KeyForm {
         ] {
             typed.get(name).clone_into(&mut field.value);
         }
-        if !form.permissions.is_empty() {
-            form.permissions = permissions(&typed_scopes(typed));
-        }
+        form.scope_choices = offered.scopes.map(|scopes| scope_choices(scopes, &key.scopes, &typed_scopes(typed)));
         let access = typed_projects(typed).unwrap_or_default();
-        form.projects = projects(access, policy, offered, form.projects.noun);
+        form.projects = projects(access, policy, offered.projects, form.projects.noun);
         form
     }
 
@@ -192,7 +161,8 @@ impl KeyForm {
     pub(super) fn has_access(&self) -> bool {
         let is_set = |field: &Field| !field.value.is_empty();
         let chosen = !self.projects.is_fixed && !self.projects.is_all;
-        chosen || [&self.scopes, &self.networks, &self.labels].into_iter().any(is_set)
+        let has_scope = self.scope_choices.iter().flatten().any(|choice| choice.is_chosen);
+        chosen || has_scope || [&self.scopes, &self.networks, &self.labels].into_iter().any(is_set)
     }
 
     /// Attributes a failed call to the fields. What belongs to none becomes an error of the form.
@@ -209,6 +179,7 @@ impl KeyForm {
         match failure.reason.as_str() {
             "FIELD_INVALID" if !failure.violations.is_empty() => {}
             "LIFETIME_NOT_ALLOWED" => self.add("lifetime", &message, expiry.as_deref_mut()),
+            "SCOPES_NOT_ALLOWED" => self.add("scopes", &message, expiry.as_deref_mut()),
             "PROJECTS_NOT_ALLOWED" => self.add("projects", &message, expiry.as_deref_mut()),
             _ => self.errors.push(message),
         }
@@ -289,11 +260,13 @@ fn pattern_rule(pattern: &str) -> String {
     }
 }
 
-fn scope_rule(is_system: bool) -> String {
-    if is_system {
-        return "A caller has at most the permissions of the key that you are signed in with.".to_owned();
+fn scope_rule(is_system: bool, offered: Option<&[ScopeChoice]>) -> String {
+    match offered {
+        _ if is_system => "A caller has at most the permissions of the key that you are signed in with.".to_owned(),
+        None => format!("What the holder may do, one in each line; at most {SCOPES_MAX}."),
+        Some([]) => "You may not add scopes to keys here.".to_owned(),
+        Some(_) => "What the holder may do.".to_owned(),
     }
-    format!("What the holder may do, one in each line; at most {SCOPES_MAX}.")
 }
 
 fn projects(access: ProjectAccess, policy: &KeyPolicy, offered: BTreeSet<String>, noun: &'static str) -> Projects {
@@ -356,11 +329,16 @@ pub(super) fn typed_labels(typed: &Fields) -> Result<BTreeMap<String, String>, S
     if errors.is_empty() { Ok(labels) } else { Err(errors.join(" ")) }
 }
 
+/// Returns what the form of a key of the account offers to this visitor.
+pub(super) async fn offered(visit: &Visit, account: &str) -> Offered {
+    Offered { projects: offered_projects(visit, account).await, scopes: offered_scopes(visit, account) }
+}
+
 /// Returns the projects that other keys of the account have, to choose from; for callers, the first accounts as well. A
 /// visitor who may not list them gets none.
-pub(super) async fn offered_projects(visit: &Visit, account: &str) -> BTreeSet<String> {
+async fn offered_projects(visit: &Visit, account: &str) -> BTreeSet<String> {
     let mut offered = projects_of_keys(visit, account).await;
-    if account == SYSTEM {
+    if account == SYSTEM_ACCOUNT {
         let request = ListAccountsRequest { page_size: OFFERED_ACCOUNTS, ..Default::default() };
         let listed = visit.ask(visit.admin().list_accounts(visit.request(request))).await;
         offered.extend(listed.map(|listed| listed.accounts).unwrap_or_default().into_iter().map(|account| account.id));

@@ -108,13 +108,14 @@ pub(in crate::console) async fn list(Extension(visit): Extension<Arc<Visit>>, Pa
     let account = visit.account(&account).await?;
     let typed = visit.fields.get("q").trim();
     let search = searchable(typed);
+    let filter = Filter::new(&visit.fields);
     // No address of a page contains a token.
     if search != typed {
-        let to = show::path(&["accounts", &account.id]);
-        return Ok(redirect(&format!("{to}?{}", query([("q", &*search)]))));
+        let Filter { state, project, order, .. } = filter;
+        let fields = query([("q", search), ("state", state), ("project", project), ("sort", order)]);
+        return Ok(redirect(&format!("{}?{fields}", show::path(&["accounts", &account.id]))));
     }
     let room = room(&visit, &account).await?;
-    let filter = Filter::new(&visit.fields);
     let Filter { search, state, project, order } = filter;
     let page_token = visit.fields.get("page");
     let (sections, next) = if search.is_empty() && project.is_empty() {

@@ -26,7 +26,7 @@ const RESPONSE_SHARE: usize = 64;
 const STRANGER_REQUEST_BYTES: usize = 64 * 1024;
 /// The share of the process's budget that the requests of all strangers may use together. Beyond it, the largest
 /// stranger is cut: to refuse requests instead would keep honest newcomers out during a flood.
-const STRANGERS_REQUEST_SHARE: usize = 16;
+const STRANGERS_REQUEST_SHARE: usize = 32;
 /// The size of the unread responses from which a stranger's connection gets no more of them.
 const STRANGER_RESPONSE_BYTES: usize = 256 * 1024;
 /// The maximum number of pages that a connection has at a time, read from the database or not read by the peer.
@@ -423,11 +423,11 @@ mod tests {
     #[tokio::test]
     async fn strangers_hold_few_bytes_of_requests_together_and_small_ones_do_not_count() {
         let limits = PlaceLimits { total: 100, per_address: 100, strangers: 100, strangers_per_address: 100 };
-        let (process, places) = (ProcessBudget::new(1 << 20, false), Places::new(limits));
+        let (process, places) = (ProcessBudget::new(4 * CHUNK * STRANGERS_REQUEST_SHARE, false), Places::new(limits));
         let connection = || process.connection(places.enter(IpAddr::from([10, 0, 0, 1])).map(Arc::new));
         let other = process.connection(places.enter(IpAddr::from([10, 0, 0, 2])).map(Arc::new));
         let mut charges: Vec<_> = (0..4).map(|_| connection().request()).collect();
-        assert!(charges.iter_mut().all(|charge| charge.set(CHUNK).is_ok()), "a sixteenth of a MiB");
+        assert!(charges.iter_mut().all(|charge| charge.set(CHUNK).is_ok()), "the share of all strangers");
         assert!(!charges[0].budget.holds_nothing());
         let is_cut = |budget: &ConnectionBudget| budget.0.cut.is_cancelled();
         assert!(!charges.iter().any(|charge| is_cut(&charge.budget)));

@@ -1,6 +1,6 @@
 // The page of the audit log: its filters, alone and together.
 
-import { assert, call, isFirefox, newAccount, newWindow, signIn } from "./browser.mjs";
+import { WITH_SCRIPTS, assert, call, newAccount, newWindow, signIn } from "./browser.mjs";
 
 const rows = (page) => page.locator("table[aria-label=Events] > tbody > tr");
 const cells = (page, label) => rows(page).locator(`td[data-label="${label}"]`).allTextContents();
@@ -37,7 +37,7 @@ export async function the_audit_log_is_narrowed(browser) {
   const began = events[0].time.slice(0, 16);
   const tomorrow = new Date(Date.parse(events.at(-1).time) + 86_400_000).toISOString().slice(0, 16);
 
-  for (const js of isFirefox ? [true] : [true, false]) {
+  for (const js of WITH_SCRIPTS) {
     const page = await newWindow(browser, { js });
     await signIn(page);
     await narrow(page, { account });

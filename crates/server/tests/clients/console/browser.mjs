@@ -41,6 +41,8 @@ export async function newAccount(product, policy = {}, more = {}) {
 }
 
 export const isFirefox = process.env.BROWSER === "firefox";
+/** Whether pages have scripts, for tests of both ways. This Firefox cannot leave them out. */
+export const WITH_SCRIPTS = isFirefox ? [true] : [true, false];
 export const launch = () => (isFirefox ? launchFirefox() : launchChromium());
 
 const launchChromium = () =>
@@ -66,7 +68,7 @@ export async function newWindow(browser, { js = true, at = base, prepare = async
   if (js) await context.grantPermissions(["clipboard-read", "clipboard-write"]);
   context.setDefaultTimeout(15_000);
   const page = await context.newPage();
-  page.hasScripts = js;
+  page.hasScripts = js || isFirefox;
   page.problems = [];
   page.on("pageerror", (error) => page.problems.push(error.message));
   page.on("console", (message) => {

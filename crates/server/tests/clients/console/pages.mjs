@@ -2,7 +2,8 @@
 // accessibility, of HTML and of weight run on these pages, and the screenshots in `docs/console.md` show them.
 
 import {
-  call, continueToPortal, createKey, letGo, newAccount, newWindow, portalUrl, rootToken, signIn, user, verdict,
+  call, continueToPortal, createKey, enterPortal, letGo, newAccount, newWindow, portalUrl, rootToken, signIn, user,
+  verdict,
 } from "./browser.mjs";
 
 const DAY = 86_400;
@@ -88,8 +89,15 @@ async function portals(browser, options, seen, account, key) {
   await seen("portal-left", page);
   await page.goto(url);
   await continueToPortal(page);
-  await page.getByRole("heading", { name: "This link is over" }).waitFor();
+  await page.getByRole("heading", { name: "This link no longer works" }).waitFor();
   await seen("portal-over", page);
+  await enterPortal(page, await portalUrl(account, { allowedScopes: { only: ["deploy", "read"] } }));
+  await page.goto(`/console/keys/${key.id}`);
+  await seen("portal-key-with-allowed-scopes", page);
+  await page.goto(`/console/accounts/${account}/create`);
+  await page.getByText("Scopes, projects, networks and labels").click();
+  await page.getByRole("checkbox", { name: "deploy" }).check();
+  await seen("portal-create-with-allowed-scopes", page);
   await page.context().close();
 }
 
@@ -271,6 +279,11 @@ async function others(browser, options, page, open, seen, account, key) {
   await press(manager, "Disable");
   await manager.getByRole("heading", { name: "Disable “key manager”?" }).waitFor();
   await seen("disable-own", manager);
+  await manager.goto(`/console/keys/${own.key.id}`);
+  await manager.getByRole("checkbox", { name: "accounts.read" }).uncheck();
+  await press(manager, "Save");
+  await manager.getByRole("heading", { name: "Take rights from “key manager”?" }).waitFor();
+  await seen("edit-own", manager);
   await manager.context().close();
   const nobody = await newWindow(browser, options);
   await signIn(nobody, await caller("new product", ["accounts.read", "keys.read"], ["not-yet"]));

@@ -1,7 +1,7 @@
 // Runs one scenario: `node run.mjs FILE NAME`. A scenario of a product runs for an operator and in a portal session, with
 // scripts and without them; in Firefox, WebDriver BiDi cannot switch scripts off.
 
-import { call, enterPortal, isFirefox, launch, newAccount, newWindow, portalUrl, signIn, user } from "./browser.mjs";
+import { WITH_SCRIPTS, call, enterPortal, launch, newAccount, newWindow, portalUrl, signIn, user } from "./browser.mjs";
 
 const [file, name] = process.argv.slice(2);
 const scenario = (await import(`./${file}.mjs`))[name];
@@ -24,8 +24,7 @@ const visitors = {
 const browser = await launch();
 try {
   if (file === "products") {
-    const ways = isFirefox ? [true] : [true, false];
-    for (const [visitor, js] of Object.keys(visitors).flatMap((visitor) => ways.map((js) => [visitor, js]))) {
+    for (const [visitor, js] of Object.keys(visitors).flatMap((visitor) => WITH_SCRIPTS.map((js) => [visitor, js]))) {
       const page = await newWindow(browser, { js });
       const { enter, who } = await visitors[visitor](page);
       const visit = async (product) => {

@@ -257,63 +257,6 @@ async fn a_stored_token_is_shown_again_and_recorded(authority: Authority) {
     assert_eq!(visitor.status, 400);
 }
 
-async fn clients_are_connected_with_what_the_page_knows(authority: Authority) {
-    let root = authority.client();
-    root.new_account("acme", KeyPolicy { token_prefix: "acme_".into(), ..KeyPolicy::default() }).await;
-    let connect = "/console/accounts/acme/connect";
-    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
-    visitor.open(connect).await;
-    visitor.sees("The account has no active key.");
-    visitor.sees("It never expires.");
-    let server = [("client", "claude-code"), ("server_name", "acme"), ("server_url", "https://acme.example/mcp")];
-    visitor.submit(connect, &[("client", "codex"), ("server_name", "a b"), ("server_url", "ftp://x")]).await;
-    assert_eq!(visitor.status, 422);
-    visitor.sees("Must be an http or https URL.");
-    visitor.sees("value=\"a b\"");
-    visitor.submit(connect, &[&server[..], &[("create", "yes")]].concat()).await;
-    visitor.sees("The key “acme” was created.");
-    visitor.sees("claude mcp add --transport http");
-    let token = visitor.field("token");
-    visitor.sees(&format!("Bearer {token}"));
-    visitor.sees("download=\"acme.txt\"");
-    visitor.sees("It never expires.");
-    assert_eq!(root.verdict(&token).await, Verdict::Valid);
-    // Another client is connected with the same token, as long as the page has it.
-    let instructions = "/console/accounts/acme/instructions";
-    visitor.submit(instructions, &[&[("client", "codex")], &server[1..]].concat()).await;
-    visitor.sees(&format!("export ACME_MCP_TOKEN={token}"));
-    visitor.submit(instructions, &[&[("client", "cursor")], &server[1..]].concat()).await;
-    visitor.sees("Open in Cursor");
-    visitor.open(connect).await;
-    visitor.submit(connect, &server).await;
-    visitor.sees("is not stored. Replace YOUR_API_KEY by the token that you saved; it begins with acme_");
-    // Nobody could put the token into a link.
-    visitor.submit(connect, &[&[("client", "cursor")], &server[1..]].concat()).await;
-    visitor.does_not_see("cursor://");
-    visitor.sees("&#34;Authorization&#34;: &#34;Bearer YOUR_API_KEY&#34;");
-    visitor.sees("~/.cursor/mcp.json");
-    // The page of a new key fills in its token.
-    let create = "/console/accounts/acme/create";
-    visitor.open(create).await;
-    visitor.submit(create, &[("name", "second")]).await;
-    let token = visitor.field("token");
-    visitor.submit("/console/accounts/acme/instructions", &server).await;
-    visitor.sees("This contains the new token.");
-    visitor.sees(&format!("Bearer {token}"));
-}
-
-async fn the_keys_of_callers_connect_no_agent(authority: Authority) {
-    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
-    visitor.open("/console/accounts/system").await;
-    visitor.does_not_see("Connect to an AI agent");
-    visitor.open("/console/accounts/system/connect").await;
-    assert_eq!(visitor.status, 403);
-    visitor.open("/console/accounts/system/create").await;
-    visitor.submit("/console/accounts/system/create", &[("name", "reader"), ("scope", "keys.read")]).await;
-    visitor.sees("<h1>Key created</h1>");
-    visitor.does_not_see("Connect to an AI agent");
-}
-
 async fn a_caller_gets_permissions_and_accounts_by_checkboxes(authority: Authority) {
     let root = authority.client();
     root.new_account("acme", KeyPolicy::default()).await;
@@ -410,7 +353,6 @@ async fn a_form_without_a_field_changes_nothing_by_it(authority: Authority) {
 }
 
 on_sqlite! {
-    the_keys_of_callers_connect_no_agent,
     a_caller_gets_permissions_and_accounts_by_checkboxes,
     a_revoked_key_has_no_expiry_and_a_limit_says_what_counts,
     a_form_without_a_field_changes_nothing_by_it,
@@ -423,5 +365,4 @@ on_sqlite! {
     a_full_account_says_how_to_make_room,
     a_deletion_of_a_used_key_has_to_be_insisted_on,
     a_stored_token_is_shown_again_and_recorded,
-    clients_are_connected_with_what_the_page_knows,
 }

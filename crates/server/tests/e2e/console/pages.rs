@@ -117,7 +117,9 @@ async fn a_key_is_found_by_its_token_in_every_account_that_the_visitor_covers(au
         visitor.sees(&format!("href=\"/console/keys/{}\"", key.id()));
     }
     let token = &mine.token;
-    for search in [token.clone(), token[..20].to_owned(), format!("{}…", &token[.."shop_".len() + 4]), mine.id()] {
+    let leaked = [format!("Authorization: Bearer {token}"), format!("\"{token}\","), format!("API_KEY={token}")];
+    let known = [token.clone(), token[..20].to_owned(), format!("{}…", &token[.."shop_".len() + 4]), mine.id()];
+    for search in leaked.into_iter().chain(known) {
         let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("q", &search).finish();
         visitor.open(&format!("/console/keys?{query}")).await;
         visitor.sees(&format!("href=\"/console/keys/{}\"", mine.id()));
@@ -125,9 +127,16 @@ async fn a_key_is_found_by_its_token_in_every_account_that_the_visitor_covers(au
         visitor.does_not_see(token);
         assert!(!visitor.path.contains(token), "{}", visitor.path);
     }
-    visitor.open(&format!("/console/accounts/mine?q={token}")).await;
+    visitor.open(&format!("/console/keys?q={}", &token[12..])).await;
+    visitor.sees("Paste a token from its beginning on.");
+    visitor.open(&format!("/console/accounts/mine?state=enabled&sort=create_time&q={token}")).await;
+    assert!(visitor.path.contains("state=enabled") && visitor.path.contains("sort=create_time"), "{}", visitor.path);
     visitor.sees(&format!("href=\"/console/keys/{}\"", mine.id()));
     assert!(!visitor.path.contains(token), "{}", visitor.path);
+    let mut signed_out = Visitor::new(&authority);
+    signed_out.open(&format!("/console/keys?sort=create_time&q={token}")).await;
+    assert!(signed_out.path.contains("sort") && !signed_out.path.contains(token), "{}", signed_out.path);
+    signed_out.does_not_see(token);
     let (reader, _) = authority.new_caller(&["keys.read"], Some(&["theirs"])).await;
     let visitor = Visitor::signed_in(&authority, &reader.token).await;
     assert_eq!(visitor.path, "/console/keys");

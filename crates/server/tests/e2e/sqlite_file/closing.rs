@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use key_authority_proto::v1::*;
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
 use super::{beside, checkpointed, database_of, python};
 use crate::support::process::run;
@@ -88,7 +89,7 @@ async fn a_wal_that_has_grown_is_copied_once(database: Database) {
     assert!(fs::metadata(beside(&path, "-wal")).unwrap().len() > 4 << 20);
     let changed = async || Some(checkpointed(&authority).await).filter(|mark| *mark != first);
     let second = eventually("a checkpoint", changed).await;
-    // That nothing happens is no event.
+    // The server looks at the file every second. That a look changes nothing is no event, so this waits for three.
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(checkpointed(&authority).await, second);
 }
@@ -97,16 +98,20 @@ async fn a_wal_that_has_grown_is_copied_once(database: Database) {
 async fn a_start_waits_a_moment_for_a_subcommand(database: Database) {
     let mut authority = Setup::on(database).start().await;
     assert!(authority.stop().await.success());
-    let lock = fs::File::open(beside(&database_of(&authority), ".serving")).unwrap();
+    let path = beside(&database_of(&authority), ".serving");
+    let lock = fs::File::open(&path).unwrap();
     lock.lock_shared().unwrap();
+    let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).unwrap();
+    inotify::add_watch(&watch, &path, WatchFlags::CLOSE).unwrap();
     let mut server = authority.serve_command();
     let mut server = server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     tokio::select! {
         ended = server.wait() => panic!("it does not wait: {ended:?}"),
-        () = tokio::time::sleep(Duration::from_millis(300)) => drop(lock),
+        // It closes the file that it cannot lock, until it tries again.
+        _ = eventually("the server tries", async || rustix::io::read(&watch, &mut [0; 1024]).ok()) => drop(lock),
     }
     let is_served = async || {
-        let mark = fs::read_to_string(beside(&database_of(&authority), ".serving")).unwrap();
+        let mark = fs::read_to_string(&path).unwrap();
         (!mark.contains(" closed ")).then_some(())
     };
     eventually("it starts", is_served).await;

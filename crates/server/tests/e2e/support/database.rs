@@ -2,10 +2,16 @@
 //!
 //! SQL goes through the databases' own clients, as processes: sea-orm belongs to storage alone.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+mod clock;
+mod login;
+mod transaction;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
-use std::sync::Mutex;
+use std::process::{Command, Output};
+
+pub(crate) use self::clock::DatabaseClock;
+pub(crate) use self::login::Login;
+use self::transaction::OpenTransaction;
 
 /// Where the facts are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,81 +50,6 @@ pub(crate) enum DatabaseServer {
     Shared,
     /// The one for tests of the module `whole_server`, one at a time: they may set its clock, and what concerns all of it.
     Clocked,
-}
-
-/// The clock of [`DatabaseServer::Clocked`]. Dropping it puts the clock right.
-pub(crate) struct DatabaseClock(PathBuf);
-
-impl DatabaseClock {
-    pub(crate) fn new() -> Self {
-        let file = std::env::var_os("KEY_AUTHORITY_TEST_CLOCK_FILE");
-        let clock =
-            Self(file.expect("KEY_AUTHORITY_TEST_CLOCK_FILE is not set: run the tests with scripts/test").into());
-        clock.set_off(0);
-        clock
-    }
-
-    /// Lets the clock show so many seconds more than it is.
-    pub(crate) fn set_off(&self, seconds: i64) {
-        // Renamed into place, since the servers may read it at any moment.
-        let partial = self.0.with_extension("partial");
-        std::fs::write(&partial, format!("{seconds:+}\n")).unwrap();
-        std::fs::rename(&partial, &self.0).unwrap();
-    }
-}
-
-impl Drop for DatabaseClock {
-    fn drop(&mut self) {
-        self.set_off(0);
-    }
-}
-
-/// Who logs in, and where.
-#[derive(Debug, Clone)]
-pub(crate) struct Login {
-    scheme: String,
-    pub(crate) user: String,
-    pub(crate) password: String,
-    pub(crate) host: String,
-    pub(crate) port: u16,
-}
-
-impl Login {
-    fn parse(url: &str) -> Option<Self> {
-        let (scheme, rest) = url.split_once("://")?;
-        let (user, rest) = rest.split_once(':')?;
-        let (password, rest) = rest.split_once('@')?;
-        let (host, port) = rest.split('/').next()?.split_once(':')?;
-        let owned = str::to_owned;
-        Some(Self {
-            scheme: owned(scheme),
-            user: owned(user),
-            password: owned(password),
-            host: owned(host),
-            port: port.parse().ok()?,
-        })
-    }
-
-    /// A server of a test's own.
-    pub(crate) fn local(scheme: &str, user: &str, password: &str, port: u16) -> Self {
-        let owned = str::to_owned;
-        let (scheme, user, password) = (owned(scheme), owned(user), owned(password));
-        Self { scheme, user, password, host: owned("127.0.0.1"), port }
-    }
-
-    pub(crate) fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// Where it listens.
-    pub(crate) fn address(&self) -> String {
-        format!("{}:{}", self.host, self.port)
-    }
-
-    pub(crate) fn url(&self, database: &str) -> String {
-        let Self { scheme, user, password, host, port } = self;
-        format!("{scheme}://{user}:{password}@{host}:{port}/{database}")
-    }
 }
 
 /// A database of one authority. Dropping it drops the database.
@@ -167,7 +98,7 @@ impl Provisioned {
                     format!("GRANT ALL ON {name}.* TO '{name}'@'%'"),
                 ],
             };
-            let server_login = Login { user: name.clone(), password: password.to_owned(), ..login.clone() };
+            let server_login = login.as_user(name, password);
             for statement in statements {
                 provisioned.admin(&statement);
             }
@@ -242,7 +173,7 @@ impl Provisioned {
     }
 
     /// Takes the lock that every change takes, and keeps it until what is returned is dropped.
-    pub(crate) fn hold_changes(&self) -> Held {
+    pub(crate) fn hold_changes(&self) -> OpenTransaction {
         let held = self.open_transaction();
         held.execute("UPDATE authority SET revision = revision");
         held
@@ -264,7 +195,7 @@ impl Provisioned {
     }
 
     /// Opens a transaction in a client of its own, which is undone when what is returned is dropped.
-    pub(crate) fn open_transaction(&self) -> Held {
+    pub(crate) fn open_transaction(&self) -> OpenTransaction {
         let script = "import sqlite3, sys\n\
             db = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
             for statement in sys.stdin:\n    \
@@ -281,15 +212,9 @@ impl Provisioned {
             }
             Some(login) => Self::mariadb_login(&mut command, login).args(["-N", "-B", "-n", &self.name]),
         };
-        let mut client = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let answers = BufReader::new(client.stdout.take().unwrap());
-        let held = Held { client, answers: Mutex::new(answers) };
-        if self.database == Database::Postgres {
-            // In a deadlock, the transaction that looks first is given up: that shall be the other one.
-            held.execute("SET deadlock_timeout = '20s'");
-        }
-        held.execute("BEGIN");
-        held
+        // In a deadlock, the transaction that looks first is given up: that shall be the other one.
+        let settings: &[_] = if self.database == Database::Postgres { &["SET deadlock_timeout = '20s'"] } else { &[] };
+        OpenTransaction::begin(&mut command, settings)
     }
 
     /// All that is stored, as bytes: of SQLite the file and its log, else a dump.
@@ -344,34 +269,6 @@ impl Provisioned {
         let Login { user, password, host, port, .. } = login;
         command.env("MYSQL_PWD", password).args(["--no-defaults", "--protocol=tcp"]);
         command.args([format!("--host={host}"), format!("--port={port}"), format!("--user={user}")])
-    }
-}
-
-/// An open transaction in a client of a database. It is undone when this is dropped.
-pub(crate) struct Held {
-    client: Child,
-    answers: Mutex<BufReader<ChildStdout>>,
-}
-
-impl Held {
-    /// Executes a statement, and returns when it is done.
-    pub(crate) fn execute(&self, statement: &str) {
-        let mut stdin = self.client.stdin.as_ref().unwrap();
-        stdin.write_all(format!("{statement};\nSELECT 'done';\n").as_bytes()).unwrap();
-        let mut answer = String::new();
-        self.answers.lock().unwrap().read_line(&mut answer).unwrap();
-        assert_eq!(answer.trim(), "done", "{statement}");
-    }
-
-    pub(crate) fn commit(self) {
-        self.execute("COMMIT");
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        let _ = self.client.kill();
-        let _ = self.client.wait();
     }
 }
 

@@ -1,17 +1,17 @@
-//! Formats an error with its causes.
+//! Errors with their causes, as people and log lines get them.
 
 use std::error::Error;
 
-/// Formats the error and its causes. An error of this workspace describes only its own layer; a cause that a library
-/// repeats is written once.
+/// Formats the error and its causes. An error of this workspace describes only its own layer. Some libraries repeat
+/// their cause in their own text; it is written once.
 #[must_use]
-pub(crate) fn whole(error: &dyn Error) -> String {
+pub fn whole(error: &dyn Error) -> String {
     join(Some(error))
 }
 
 /// Formats the causes alone.
 #[must_use]
-pub(crate) fn causes(error: &dyn Error) -> String {
+pub fn causes(error: &dyn Error) -> String {
     join(error.source())
 }
 
