@@ -7,6 +7,7 @@ use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter,
 use crate::entity::account::{Column, Entity};
 use crate::error::StorageError;
 use crate::mapping::account::to_domain;
+use crate::one_of::is_one_of;
 use crate::page::{AccountScope, Newest, Page, cut};
 use crate::store::Store;
 use crate::timeout::bounded;
@@ -55,6 +56,7 @@ pub(crate) async fn find(db: &impl ConnectionTrait, id: &AccountId) -> Result<Op
 }
 
 pub(crate) async fn find_all(db: &impl ConnectionTrait, ids: &[AccountId]) -> Result<Vec<Account>, StorageError> {
-    let rows = Entity::find().filter(Column::Id.is_in(ids.iter().map(AccountId::as_str))).all(db).await?;
+    let these = is_one_of(db.get_database_backend(), Column::Id, ids.iter().map(AccountId::as_str));
+    let rows = Entity::find().filter(these).all(db).await?;
     rows.into_iter().map(to_domain).collect()
 }

@@ -12,6 +12,7 @@ use sea_orm::{ColumnTrait, EntityTrait, Order, QueryFilter, QueryOrder, QuerySel
 use crate::entity::audit_event::{Column, Entity};
 use crate::error::StorageError;
 use crate::mapping::event::to_domain;
+use crate::one_of::is_one_of;
 use crate::page::{AccountScope, Page};
 use crate::row_size;
 use crate::settings::Head;
@@ -135,7 +136,8 @@ impl Store {
             if listed.is_empty() {
                 return Ok(Page { items: Vec::new(), next });
             }
-            let rows = Entity::find().filter(Column::Revision.is_in(listed.iter().map(|(revision, _)| *revision)));
+            let revisions = listed.iter().map(|(revision, _)| *revision);
+            let rows = Entity::find().filter(is_one_of(self.db.get_database_backend(), Column::Revision, revisions));
             let rows = rows.order_by(Column::Revision, order).all(&self.db).await?;
             let items = rows.into_iter().map(to_domain).collect::<Result<Vec<_>, _>>()?;
             Ok(Page { items, next })

@@ -17,6 +17,7 @@ use crate::entity::{account, api_key, audit_event, authority};
 use crate::error::StorageError;
 use crate::key_read::Batches;
 use crate::mapping::{AUTHORITY, RowContext};
+use crate::one_of::is_one_of;
 use crate::row_size::{self, READ_BYTES_MAX};
 use crate::session::is_read_only_sql;
 use crate::settings::{Head, head_of, row};
@@ -157,7 +158,8 @@ impl Store {
         let ids: Vec<String> = bounded(async { Ok(ids.into_tuple().all(&self.db).await?) }).await?;
         let mut keys = Vec::with_capacity(ids.len());
         for ids in ids.chunks(KEYS_BATCH) {
-            let select = api_key::Entity::find().filter(Column::Id.is_in(ids.iter().map(String::as_str)));
+            let these = is_one_of(self.db.get_database_backend(), Column::Id, ids.iter().map(String::as_str));
+            let select = api_key::Entity::find().filter(these);
             keys.extend(bounded(key_read::with_secrets(&self.db, select)).await?);
         }
         let deleted = match key_set {

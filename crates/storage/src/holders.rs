@@ -4,11 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use key_authority_domain::id::{AccountId, KeyId, Revision};
 use key_authority_domain::token::TokenDigest;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
 
 use crate::entity::{api_key, api_key_secret};
 use crate::error::StorageError;
 use crate::mapping::RowContext;
+use crate::one_of::is_one_of;
 use crate::read_tx::{IDS_PER_STATEMENT, ReadTx};
 use crate::timeout::bounded;
 
@@ -33,7 +34,8 @@ impl ReadTx {
         let mut held = Vec::new();
         for digests in digests.chunks(IDS_PER_STATEMENT) {
             let digests = digests.iter().map(|digest| digest.0.to_vec());
-            let select = api_key_secret::Entity::find().filter(Column::Digest.is_in(digests));
+            let these = is_one_of(self.tx.get_database_backend(), Column::Digest, digests);
+            let select = api_key_secret::Entity::find().filter(these);
             let select = select.select_only().column(Column::Digest).column(Column::KeyId);
             let found: Vec<(Vec<u8>, String)> = bounded(async { Ok(select.into_tuple().all(&self.tx).await?) }).await?;
             held.extend(found);
@@ -62,7 +64,8 @@ impl ReadTx {
         use api_key::Column;
         let mut owners = HashMap::new();
         for ids in ids.chunks(IDS_PER_STATEMENT) {
-            let select = api_key::Entity::find().filter(Column::Id.is_in(ids.iter().copied()));
+            let these = is_one_of(self.tx.get_database_backend(), Column::Id, ids.iter().copied());
+            let select = api_key::Entity::find().filter(these);
             let select = select.select_only().columns([Column::Id, Column::Account]).column(Column::CreateRevision);
             let found: Vec<(String, String, i64)> =
                 bounded(async { Ok(select.into_tuple().all(&self.tx).await?) }).await?;

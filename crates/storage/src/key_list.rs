@@ -4,9 +4,7 @@ use std::collections::HashMap;
 
 use key_authority_domain::key::Key;
 use sea_orm::sea_query::Order;
-use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect, Select,
-};
+use sea_orm::{Condition, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect, Select};
 
 use crate::entity::api_key::{self, Column};
 use crate::error::StorageError;
@@ -14,6 +12,7 @@ use crate::key_order::{KeyCursor, KeyOrder, KeyRank, NEVER_EXPIRES, NEVER_USED, 
 use crate::key_query::{KeyQuery, in_states};
 use crate::key_reach::Reach;
 use crate::key_read::with_secrets;
+use crate::one_of::is_one_of;
 use crate::page::Page;
 use crate::row_size;
 use crate::store::Store;
@@ -58,7 +57,8 @@ impl Store {
             return Ok(Page { items: Vec::new(), next });
         }
         let ids = listed.iter().map(|row| row.id.as_str());
-        let select = api_key::Entity::find().filter(Column::Id.is_in(ids)).filter(in_states(&query.states, query.now));
+        let these = is_one_of(self.db.get_database_backend(), Column::Id, ids);
+        let select = api_key::Entity::find().filter(these).filter(in_states(&query.states, query.now));
         let keys = bounded(with_secrets(&self.db, select)).await?;
         let mut keys: HashMap<_, _> = keys.into_iter().map(|key| (key.id.as_str().to_owned(), key)).collect();
         // A key that is deleted, or whose state changes, after it was listed is left out.

@@ -8,6 +8,7 @@ use sea_orm::{ColumnTrait, Condition, DbBackend, EntityTrait, QueryFilter, Query
 
 use crate::entity::api_key::{self, Column};
 use crate::entity::api_key_secret;
+use crate::one_of::is_one_of;
 use crate::page::AccountScope;
 
 /// Maximum number of keys that a page of a filtered list looks at.
@@ -69,7 +70,7 @@ impl KeyQuery {
             AccountScope::All => None,
             AccountScope::Only(ids) => Some(Column::Account.is_in(ids.iter().map(AccountId::as_str))),
         };
-        let ids = (!self.ids.is_empty()).then(|| Column::Id.is_in(self.ids.iter().map(KeyId::as_str)));
+        let ids = (!self.ids.is_empty()).then(|| is_one_of(backend, Column::Id, self.ids.iter().map(KeyId::as_str)));
         let unused = self.unused_since.map(|since| {
             let before =
                 Condition::any().add(Column::LastUsedTime.is_null()).add(Column::LastUsedTime.lt(since.micros()));

@@ -16,6 +16,7 @@ use crate::entity::api_key::{self, Column};
 use crate::error::StorageError;
 use crate::key_order::{KeyCursor, KeyOrder, KeyRank, RankValue};
 use crate::key_query::{KeyQuery, in_states};
+use crate::one_of::is_one_of;
 use crate::page::AccountScope;
 use crate::store::Store;
 use crate::timeout::bounded;
@@ -108,7 +109,7 @@ impl Reach {
     pub(crate) fn condition(&self, backend: DbBackend, order: KeyOrder) -> Condition {
         match self {
             Self::All => Condition::all(),
-            Self::Only(ids) => Condition::all().add(Column::Id.is_in(ids.iter().map(String::as_str))),
+            Self::Only(ids) => Condition::all().add(is_one_of(backend, Column::Id, ids.iter().map(String::as_str))),
             Self::UpTo(last) => order.up_to(backend, last),
         }
     }

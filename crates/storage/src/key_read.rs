@@ -13,6 +13,7 @@ use crate::entity::api_key_secret;
 use crate::error::StorageError;
 use crate::key_query::in_states;
 use crate::mapping::key::{KeyRows, to_domain_all};
+use crate::one_of::is_one_of;
 use crate::page::AccountScope;
 use crate::row_size;
 use crate::store::Store;
@@ -69,7 +70,8 @@ pub(crate) async fn newest_active(
 }
 
 pub(crate) async fn find_all(db: &impl ConnectionTrait, ids: &[KeyId]) -> Result<Vec<Key>, StorageError> {
-    with_secrets(db, api_key::Entity::find().filter(Column::Id.is_in(ids.iter().map(KeyId::as_str)))).await
+    let these = is_one_of(db.get_database_backend(), Column::Id, ids.iter().map(KeyId::as_str));
+    with_secrets(db, api_key::Entity::find().filter(these)).await
 }
 
 /// Number of keys of the account, but at most `max`: keys beyond it are not read.
@@ -180,12 +182,14 @@ pub(crate) async fn with_secrets(
         return Ok(Vec::new());
     }
     let ids: Vec<&str> = keys.iter().map(|key| key.id.as_str()).collect();
-    let secrets = api_key_secret::Entity::find().filter(api_key_secret::Column::KeyId.is_in(ids)).all(db).await?;
+    let of_these = is_one_of(db.get_database_backend(), api_key_secret::Column::KeyId, ids);
+    let secrets = api_key_secret::Entity::find().filter(of_these).all(db).await?;
     let owners: std::collections::HashSet<&str> = secrets.iter().map(|secret| secret.key_id.as_str()).collect();
     let without_secrets: Vec<String> =
         keys.iter().filter(|key| !owners.contains(key.id.as_str())).map(|key| key.id.clone()).collect();
     if !without_secrets.is_empty() {
-        let existing = api_key::Entity::find().filter(Column::Id.is_in(without_secrets.clone())).one(db).await?;
+        let these = is_one_of(db.get_database_backend(), Column::Id, without_secrets.iter().map(String::as_str));
+        let existing = api_key::Entity::find().filter(these).one(db).await?;
         if let Some(key) = existing {
             return Err(StorageError::corrupt("api_key_secret", "key_id", key.id));
         }

@@ -13,6 +13,7 @@
 #[expect(unreachable_pub, reason = "sea-orm derives for pub types; the module is private")]
 mod entity;
 mod mapping;
+mod one_of;
 mod row_size;
 mod schema_checks;
 mod server_options;

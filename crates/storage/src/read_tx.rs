@@ -19,6 +19,7 @@ use sea_orm::{
 use crate::entity::{audit_event, authority};
 use crate::error::StorageError;
 use crate::mapping::{self, AUTHORITY};
+use crate::one_of::is_one_of;
 use crate::page::AccountScope;
 use crate::registry::{self, ReplicaRow};
 use crate::store::{Store, now_expr};
@@ -155,7 +156,8 @@ impl ReadTx {
         let rest: Vec<&KeyId> = ids.iter().filter(|id| !used.contains(*id)).collect();
         for ids in rest.chunks(IDS_PER_STATEMENT) {
             use audit_event::Column;
-            let events = audit_event::Entity::find().filter(Column::KeyId.is_in(ids.iter().map(|id| id.as_str())));
+            let these = is_one_of(self.tx.get_database_backend(), Column::KeyId, ids.iter().map(|id| id.as_str()));
+            let events = audit_event::Entity::find().filter(these);
             let select = events.select_only().column(Column::KeyId).distinct();
             let found: HashSet<String> =
                 bounded(async { Ok(select.into_tuple().all(&self.tx).await?.into_iter().collect()) }).await?;

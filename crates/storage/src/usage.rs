@@ -7,10 +7,13 @@ use key_authority_domain::id::{KeyId, Revision};
 use key_authority_domain::time::Timestamp;
 use key_authority_domain::token::TokenDigest;
 use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, SimpleExpr};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, TransactionTrait, UpdateMany};
+use sea_orm::{
+    ColumnTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect, TransactionTrait, UpdateMany,
+};
 
 use crate::entity::{api_key, api_key_secret};
 use crate::error::StorageError;
+use crate::one_of::is_one_of;
 use crate::store::{StorageKind, Store};
 use crate::timeout::bounded;
 use crate::writer_queue::Urgency;
@@ -57,23 +60,24 @@ impl Store {
         } else {
             None
         };
-        let tx = self.db.begin().await?;
+        let (tx, backend) = (self.db.begin().await?, self.db.get_database_backend());
         let ids: BTreeSet<&str> = deltas.iter().map(|delta| delta.key_id.as_str()).collect();
         if self.kind() != StorageKind::Sqlite {
             // All replicas lock in the same order, keys before secrets, to avoid deadlocks. SQLite has no other writer,
             // and a transaction that starts with a read could fail to upgrade its lock.
             let rows = api_key::Entity::find().select_only().column(api_key::Column::Id);
-            let rows = rows.filter(api_key::Column::Id.is_in(ids.iter().copied())).order_by_asc(api_key::Column::Id);
+            let these = is_one_of(backend, api_key::Column::Id, ids.iter().copied());
+            let rows = rows.filter(these).order_by_asc(api_key::Column::Id);
             rows.lock_exclusive().into_tuple::<String>().all(&tx).await?;
         }
-        update_keys(deltas, ids).exec(&tx).await?;
-        update_secrets(deltas).exec(&tx).await?;
+        update_keys(backend, deltas, ids).exec(&tx).await?;
+        update_secrets(backend, deltas).exec(&tx).await?;
         Ok(tx.commit().await?)
     }
 }
 
 /// Adds to the counts of keys and advances their times.
-fn update_keys(deltas: &[UsageDelta], ids: BTreeSet<&str>) -> UpdateMany<api_key::Entity> {
+fn update_keys(backend: DbBackend, deltas: &[UsageDelta], ids: BTreeSet<&str>) -> UpdateMany<api_key::Entity> {
     use api_key::Column;
     let mut used = BTreeMap::<(&KeyId, Revision), (u64, Timestamp)>::new();
     for UsageDelta { key_id, create_revision, count, last_used_time, .. } in deltas {
@@ -90,11 +94,11 @@ fn update_keys(deltas: &[UsageDelta], ids: BTreeSet<&str>) -> UpdateMany<api_key
     api_key::Entity::update_many()
         .col_expr(Column::UseCount, counts.finally(Expr::col(Column::UseCount)).into())
         .col_expr(Column::LastUsedTime, times.finally(Expr::col(Column::LastUsedTime)).into())
-        .filter(Column::Id.is_in(ids))
+        .filter(is_one_of(backend, Column::Id, ids))
 }
 
 /// Advances the times of secret versions.
-fn update_secrets(deltas: &[UsageDelta]) -> UpdateMany<api_key_secret::Entity> {
+fn update_secrets(backend: DbBackend, deltas: &[UsageDelta]) -> UpdateMany<api_key_secret::Entity> {
     use api_key_secret::Column;
     let mut used = BTreeMap::<(TokenDigest, &KeyId), Timestamp>::new();
     for UsageDelta { key_id, digest, last_used_time, .. } in deltas {
@@ -108,7 +112,7 @@ fn update_secrets(deltas: &[UsageDelta]) -> UpdateMany<api_key_secret::Entity> {
     }
     api_key_secret::Entity::update_many()
         .col_expr(Column::LastUsedTime, times.finally(Expr::col(Column::LastUsedTime)).into())
-        .filter(Column::Digest.is_in(used.keys().map(|(digest, _)| digest.0.to_vec())))
+        .filter(is_one_of(backend, Column::Digest, used.keys().map(|(digest, _)| digest.0.to_vec())))
 }
 
 /// Whether `column` is null or earlier than `time`.

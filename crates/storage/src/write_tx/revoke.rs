@@ -16,6 +16,7 @@ use crate::error::StorageError;
 use crate::key_query::KeyQuery;
 use crate::mapping::RowContext;
 use crate::mapping::key::AccessColumns;
+use crate::one_of::is_one_of;
 use crate::read_tx::ReadTx;
 use crate::row_size;
 use crate::timeout::bounded;
@@ -161,7 +162,7 @@ impl WriteTx<'_> {
     /// If the write failed. Then the change must be rolled back.
     pub async fn revoke_keys(&self, ids: &[KeyId], reason: &str) -> Result<(), StorageError> {
         for ids in ids.chunks(ROWS) {
-            let these = || Column::Id.is_in(ids.iter().map(KeyId::as_str));
+            let these = || is_one_of(self.tx.get_database_backend(), Column::Id, ids.iter().map(KeyId::as_str));
             bounded(async {
                 if self.tx.get_database_backend() != DbBackend::Sqlite {
                     // In the order in which writes of usage lock the rows, to avoid deadlocks.

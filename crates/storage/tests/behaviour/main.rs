@@ -15,6 +15,7 @@ mod feed;
 mod large_account;
 mod listing;
 mod lost_commit;
+mod new_database;
 mod outage;
 mod registry;
 mod schema;

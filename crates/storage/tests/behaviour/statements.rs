@@ -20,7 +20,6 @@ use key_authority_storage::usage::UsageDelta;
 use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
 
 use crate::changes::every_event;
-use crate::support::database::query;
 use crate::support::make::{
     account, account_id, actor, at, digest, join_as, key, key_id, mark, only, put_account, put_key, put_keys,
     replica_id,
@@ -382,7 +381,12 @@ impl Step {
 
 pub(crate) async fn plan(session: &DatabaseConnection, kind: Kind, statement: &Statement) -> Vec<Step> {
     let explain = if kind == Kind::Sqlite { "EXPLAIN QUERY PLAN" } else { "EXPLAIN" };
-    let rows = query(session, format!("{explain} {statement}")).await;
+    let explained = match kind {
+        // As a text, an array of digests has the type of an array of texts.
+        Kind::Postgres => Statement { sql: format!("{explain} {}", statement.sql), ..statement.clone() },
+        _ => Statement::from_string(session.get_database_backend(), format!("{explain} {statement}")),
+    };
+    let rows = session.query_all_raw(explained).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
     let rows = rows.iter().map(|row| match kind {
         Kind::Sqlite => Step { access: row.try_get("", "detail").unwrap(), index: None },
         Kind::Postgres => Step { access: row.try_get("", "QUERY PLAN").unwrap(), index: None },
