@@ -1,3 +1,5 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| key_authority_fuzz_targets::run("batch_verify_request", input));
+use key_authority_fuzz_targets::targets::question::BATCH;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| BATCH.run(input));

@@ -1,3 +1,5 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| key_authority_fuzz_targets::run("grpc_frames", input));
+use key_authority_fuzz_targets::targets::frames::TARGET;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| TARGET.run(input));

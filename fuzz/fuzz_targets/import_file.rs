@@ -1,3 +1,5 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| key_authority_fuzz_targets::run("import_file", input));
+use key_authority_fuzz_targets::targets::import_file::TARGET;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| TARGET.run(input));

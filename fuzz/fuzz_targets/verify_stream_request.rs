@@ -1,3 +1,5 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| key_authority_fuzz_targets::run("verify_stream_request", input));
+use key_authority_fuzz_targets::targets::question::STREAM;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| STREAM.run(input));

@@ -4,13 +4,16 @@
 //! A target is a function of bytes that panics when a rule is broken. libFuzzer calls it (`fuzz/`, `scripts/fuzz`), and
 //! a test of this crate replays the corpora with seeded mutations of them.
 //!
-//! To add a target, add a file in `targets`, a line in [`TARGETS`] and in the test `replay`, and a program of two lines
-//! in `fuzz/fuzz_targets`, which `fuzz/Cargo.toml` names. Then write its seeds and its dictionary to `fuzz/`:
+//! To add a target, add a file in `targets`, a line in [`TARGETS`] and in the test `replay`, and a program of a few
+//! lines in `fuzz/fuzz_targets`, which `fuzz/Cargo.toml` names. Then write its seeds and its dictionary to `fuzz/`:
 //! `cargo test -p key-authority-fuzz-targets --test replay -- --ignored`.
+//!
+//! A program names its target alone, so that it contains no other code: after each input, libFuzzer looks at the
+//! coverage of the whole program.
 
 mod input;
 mod mutator;
-mod targets;
+pub mod targets;
 
 pub use mutator::Mutator;
 
@@ -69,15 +72,3 @@ pub static TARGETS: [&Target; 12] = [
     &targets::database_url::TARGET,
     &targets::authorization::TARGET,
 ];
-
-/// Runs the target with this name on one input.
-///
-/// # Panics
-/// When a rule is broken, or there is no such target.
-pub fn run(name: &str, input: &[u8]) {
-    let target = TARGETS.iter().find(|target| target.name == name);
-    assert!(target.is_some(), "no target is named {name}");
-    if let Some(target) = target {
-        target.run(input);
-    }
-}

@@ -15,7 +15,8 @@ use super::resident;
 use crate::Target;
 use crate::input::{CANARY, assert_hidden};
 
-pub(crate) static TARGET: Target = Target {
+/// The reader with its rule.
+pub static TARGET: Target = Target {
     name: "authorization",
     run,
     seeds,

@@ -8,7 +8,8 @@ use key_authority_server::testing::{Cli, Config, ConfigMode};
 use crate::Target;
 use crate::input::{CANARY, Input, assert_hidden};
 
-pub(crate) static TARGET: Target = Target {
+/// The reader with its rule.
+pub static TARGET: Target = Target {
     name: "database_url",
     run,
     seeds,

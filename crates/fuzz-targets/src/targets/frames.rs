@@ -5,7 +5,8 @@ use key_authority_server::testing::untrusted;
 use crate::Target;
 use crate::input::Input;
 
-pub(crate) static TARGET: Target = Target {
+/// The reader with its rule.
+pub static TARGET: Target = Target {
     name: "grpc_frames",
     run,
     seeds,

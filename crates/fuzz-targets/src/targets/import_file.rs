@@ -7,7 +7,8 @@ use key_authority_server::testing::untrusted;
 use crate::Target;
 use crate::input::{CANARY, Input, assert_hidden};
 
-pub(crate) static TARGET: Target = Target {
+/// The reader with its rule.
+pub static TARGET: Target = Target {
     name: "import_file",
     run,
     seeds,

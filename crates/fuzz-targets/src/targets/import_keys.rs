@@ -8,7 +8,8 @@ use v1::imported_key::{Expiry, Secret};
 use crate::Target;
 use crate::input::{CANARY, assert_hidden};
 
-pub(crate) static TARGET: Target = Target {
+/// The reader with its rule.
+pub static TARGET: Target = Target {
     name: "import_keys",
     run,
     seeds,

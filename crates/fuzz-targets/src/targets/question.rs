@@ -11,11 +11,14 @@ const DICTIONARY: &[&[u8]] =
     &[b"\x0a\x00", b"\x12\x00", b"\x38\x01", b"\x3b\x3c", b"\x80\x80\x80\x80\x10", b"\xff\xff\xff\xff\x0f"];
 const MEMORY: (u64, u64) = (65_536, 512);
 
-pub(crate) static VERIFY: Target =
+/// The decoder of `VerifyRequest`.
+pub static VERIFY: Target =
     Target { name: "verify_request", run: verify, seeds: verify_seeds, dictionary: DICTIONARY, memory: MEMORY };
-pub(crate) static BATCH: Target =
+/// The decoder of `BatchVerifyRequest`.
+pub static BATCH: Target =
     Target { name: "batch_verify_request", run: batch, seeds: batch_seeds, dictionary: DICTIONARY, memory: MEMORY };
-pub(crate) static STREAM: Target =
+/// The decoder of `VerifyStreamRequest`.
+pub static STREAM: Target =
     Target { name: "verify_stream_request", run: stream, seeds: stream_seeds, dictionary: DICTIONARY, memory: MEMORY };
 
 fn verify(input: &[u8]) {

@@ -5,7 +5,8 @@ use key_authority_testkit::rng::SeededRng;
 
 use crate::Target;
 
-pub(crate) static TARGET: Target = Target {
+/// The reader with its rule.
+pub static TARGET: Target = Target {
     name: "token",
     run,
     seeds,

@@ -7,7 +7,8 @@ use prost::Message;
 use super::{question, resident};
 use crate::Target;
 
-pub(crate) static TARGET: Target = Target {
+/// The reader with its rule.
+pub static TARGET: Target = Target {
     name: "verify",
     run,
     seeds,
