@@ -132,8 +132,9 @@ fn render(failure: &Failure, page: &ErrorPage) -> Response {
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         response
     });
+    let is_too_many = response.status() == StatusCode::TOO_MANY_REQUESTS;
     let headers = response.headers_mut();
-    if failure.is_outage() {
+    if failure.is_outage() || is_too_many {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
     }
     if is_retried {

@@ -1,5 +1,7 @@
 //! Users of portal sessions share what the backend of their product may use of a replica.
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use key_authority_proto::v1::{CreatePortalSessionRequest, ListKeysRequest, PortalAction};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -11,18 +13,26 @@ use crate::support::{Authority, in_time, on_sqlite};
 const KEYS: &str = "/console/accounts/acme";
 /// The requests of one user that are answered at a time.
 const AT_A_TIME: usize = 4;
+/// Those that wait.
+const WAITING_MAX: usize = 100;
 
-/// Sends the head of a form, and waits until the server wants the rest, which does not follow.
-async fn unfinished_form(visitor: &Visitor) -> TcpStream {
+/// Sends the head of a request: its first line, and further headers.
+async fn send(visitor: &Visitor, request: &str, headers: &str) -> TcpStream {
     let cookies: Vec<_> = visitor.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let head = format!(
-        "POST {KEYS}/create HTTP/1.1\r\nhost: {}\r\ncookie: {}\r\nsec-fetch-site: same-origin\r\n\
-         content-type: application/x-www-form-urlencoded\r\ncontent-length: 100\r\nexpect: 100-continue\r\n\r\n",
+        "{request} HTTP/1.1\r\nhost: {}\r\ncookie: {}\r\nsec-fetch-site: same-origin\r\n{headers}\r\n",
         visitor.address,
         cookies.join("; "),
     );
     let mut stream = TcpStream::connect(&visitor.address).await.unwrap();
     stream.write_all(head.as_bytes()).await.unwrap();
+    stream
+}
+
+/// Sends the head of a form, and waits until the server wants the rest, which does not follow.
+async fn unfinished_form(visitor: &Visitor) -> TcpStream {
+    let headers = "content-type: application/x-www-form-urlencoded\r\ncontent-length: 100\r\nexpect: 100-continue\r\n";
+    let mut stream = send(visitor, &format!("POST {KEYS}/create"), headers).await;
     let mut answer = [0; 25];
     in_time("the server reads the form", stream.read_exact(&mut answer)).await.unwrap();
     assert_eq!(std::str::from_utf8(&answer), Ok("HTTP/1.1 100 Continue\r\n\r\n"));
@@ -55,6 +65,29 @@ async fn many_requests_of_a_user_wait_for_each_other_and_not_those_of_another_us
     assert_eq!(ada.status, 200, "{}", ada.page);
 }
 
+async fn a_request_that_finds_a_hundred_others_waiting_is_refused_for_some_seconds(authority: Authority) {
+    let (_, backend) = product(&authority).await;
+    let ada = enter(&authority, &link_for(&backend, session_of("acme", &[])).await).await;
+    let mut forms = Vec::new();
+    for _ in 0..AT_A_TIME {
+        forms.push(unfinished_form(&ada).await);
+    }
+    let mut answers = FuturesUnordered::new();
+    for _ in 0..=WAITING_MAX {
+        let mut stream = send(&ada, &format!("GET {KEYS}"), "connection: close\r\n").await;
+        answers.push(async move {
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        });
+    }
+    let refused = in_time("one too many", answers.next()).await.unwrap();
+    assert!(refused.starts_with("HTTP/1.1 429 ") && refused.contains("\r\nretry-after: "), "{refused}");
+    drop(forms);
+    let answered: Vec<String> = in_time("the others are answered", answers.collect()).await;
+    assert_eq!(answered.iter().filter(|answer| answer.starts_with("HTTP/1.1 200 ")).count(), WAITING_MAX);
+}
+
 async fn a_request_that_waits_while_its_session_ends_changes_nothing(authority: Authority) {
     let (_, backend) = product(&authority).await;
     let link = link_for(&backend, session_of("acme", &[PortalAction::Create])).await;
@@ -80,6 +113,7 @@ async fn a_request_that_waits_while_its_session_ends_changes_nothing(authority: 
 }
 
 on_sqlite! {
+    a_request_that_finds_a_hundred_others_waiting_is_refused_for_some_seconds,
     a_request_that_waits_while_its_session_ends_changes_nothing,
     many_requests_of_a_user_wait_for_each_other_and_not_those_of_another_user,
 }
