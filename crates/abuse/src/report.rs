@@ -103,12 +103,12 @@ impl Outcome {
             memory: memory.curve(),
         };
         let after = samples.of(Kind::Verify, Phase::After).failed();
-        outcome.judge(attack.may_exclude_newcomers, after, memory_only);
+        outcome.check_bounds(attack.may_exclude_newcomers, after, memory_only);
         outcome
     }
 
     /// Compares the figures with the bounds.
-    fn judge(&mut self, may_exclude_newcomers: bool, failed_after: u64, memory_only: bool) {
+    fn check_bounds(&mut self, may_exclude_newcomers: bool, failed_after: u64, memory_only: bool) {
         let mut broken = Vec::new();
         if self.growth_max_mib > GROWTH_MIB_MAX + self.data_mib {
             broken.push(format!("memory grew by {:.0} MiB", self.growth_max_mib));
@@ -282,7 +282,7 @@ mod tests {
     #[test]
     fn figures_at_the_bounds_keep_them() {
         let mut outcome = outcome();
-        outcome.judge(false, 0, false);
+        outcome.check_bounds(false, 0, false);
         assert_eq!(outcome.broken, [""; 0]);
     }
 
@@ -300,7 +300,7 @@ mod tests {
         for case in cases {
             let mut outcome = outcome();
             case(&mut outcome);
-            outcome.judge(false, 0, false);
+            outcome.check_bounds(false, 0, false);
             assert_eq!(outcome.broken.len(), 1, "{:?}", outcome.broken);
         }
     }
@@ -308,7 +308,7 @@ mod tests {
     #[test]
     fn a_slow_quiet_phase_widens_the_bound_of_the_p99() {
         let mut outcome = Outcome { quiet: calls(4.0, &[]), good: calls(8.0, &[]), ..outcome() };
-        outcome.judge(false, 0, false);
+        outcome.check_bounds(false, 0, false);
         assert_eq!(outcome.broken, [""; 0]);
     }
 }

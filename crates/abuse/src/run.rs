@@ -20,11 +20,11 @@ use crate::stage::{Stage, VICTIMS, VICTIMS_MEMORY_ONLY};
 
 /// How long the good client is measured before an attack.
 const QUIET: Duration = Duration::from_secs(2);
-/// The same if no latency is judged: enough to know the memory before the attack.
+/// The same if no latency is measured: enough to know the memory before the attack.
 const QUIET_MEMORY_ONLY: Duration = Duration::from_millis(500);
 /// How long memory may take to fall after an attack.
 const AFTER: Duration = Duration::from_secs(10);
-/// The same with `--quick`, if there is little that could fall, or if only the largest memory is judged.
+/// The same with `--quick`, if there is little that could fall, or if only the largest memory is measured.
 const AFTER_LITTLE: Duration = Duration::from_secs(1);
 const LITTLE_MIB: f64 = 8.0;
 
@@ -121,8 +121,12 @@ async fn one(args: &Args, attack: &Attack) -> Result<Outcome> {
     let before = resident_mib(pid).unwrap_or_default();
     observer.samples.begin(Phase::Attack);
     if let Err(error) = attack.run(&stage, args.time()).await {
-        // A server that fails is a result, and so is an attack that it ended.
-        stage.note(format!("the attack ended early: {error:#}"));
+        // A server that fails is a result, and so is an attack that it ended, but not one that never began.
+        if stage.answers.all().is_empty() && subject.server.process.is_running() {
+            stage.broken(format!("the attack did not happen: {error:#}"));
+        } else {
+            stage.note(format!("the attack ended early: {error:#}"));
+        }
         sleep(args.time()).await;
     }
     observer.samples.begin(Phase::After);

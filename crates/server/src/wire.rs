@@ -24,6 +24,7 @@ pub(crate) mod methods;
 pub(crate) mod page;
 pub(crate) mod portal;
 pub(crate) mod propagation;
+pub(crate) mod request_types;
 pub(crate) mod revision;
 pub(crate) mod time;
 pub(crate) mod violations;

@@ -23,7 +23,7 @@ pub(super) const ATTACK: Attack =
 async fn caller(stage: &Stage, number: usize) -> Result<()> {
     let methods = ["Verify", "BatchVerify", "VerifyStream", "CreateKey", "UpdateAccount"].map(grpc::path);
     let others = [WATCH, REFLECTION, CHECK].map(str::to_owned);
-    // An unknown field, so that the whole message is read before it is judged.
+    // An unknown field, so that the whole message is read before it is refused.
     let message = grpc::frame_bytes(&grpc::field(15, &vec![b'x'; BYTES]));
     let token = if number.is_multiple_of(2) { None } else { Some(stage.tenant.as_str()) };
     loop {

@@ -72,11 +72,12 @@ impl Admin {
 
     /// Answers a request that changes nothing, without waiting in the queue of changes.
     async fn connect_unchanged(&self, call: &Call, spec: &ConnectSpec) -> Result<Option<PreparedConnection>, RpcError> {
-        let (tx, permit) = self.begin_reading(call).await?;
-        if replayed(&tx, &permit, spec.request.as_slice()).await?.is_some() {
+        let reading = self.begin_reading(call).await?;
+        let (tx, permit) = (&reading.tx, &reading.permit);
+        if replayed(tx, permit, spec.request.as_slice()).await?.is_some() {
             return Ok(None);
         }
-        Ok(match self.connect_step(&tx, &permit, spec).await? {
+        Ok(match self.connect_step(tx, permit, spec).await? {
             Step::Answer(found) => Some(found),
             Step::Create(_) | Step::Reveal(..) => None,
         })

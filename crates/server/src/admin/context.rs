@@ -18,7 +18,7 @@ use super::audited::visible;
 use super::import_queue::ImportQueue;
 use crate::auth::call::Call;
 use crate::auth::permit::{Rights, TxPermit};
-use crate::keyed_semaphore::KeyedSemaphore;
+use crate::keyed_semaphore::{KeyedPermit, KeyedSemaphore};
 use crate::observability::metrics::SharedMetrics;
 use crate::rpc::errors::RpcError;
 
@@ -36,6 +36,14 @@ pub(crate) struct Stores {
     pub(crate) reads_max: u32,
     /// For changes and the wait for their propagation.
     pub(crate) changes: Store,
+}
+
+/// A transaction that only reads, with the permit of the caller in it.
+pub(super) struct Reading<'a> {
+    pub(super) tx: ReadTx,
+    pub(super) permit: TxPermit,
+    /// Released after the transaction has ended.
+    _turn: Option<KeyedPermit<'a, Actor>>,
 }
 
 /// The shared context of the admin handlers.
@@ -84,14 +92,16 @@ impl Admin {
         propagation.ok_or(RpcError::PropagationPending { revision: change.revision, safe_after })
     }
 
-    /// Begins a transaction that only reads, and authorizes the caller in it.
+    /// Begins a transaction that only reads, in the turn of the caller among its reads, and authorizes the caller in
+    /// it. A caller that waits for a second one while it has a first one could wait forever.
     ///
     /// # Errors
     /// As [`Permit::authorize_in`](crate::auth::permit::Permit::authorize_in).
-    pub(super) async fn begin_reading(&self, call: &Call) -> Result<(ReadTx, TxPermit), RpcError> {
+    pub(super) async fn begin_reading(&self, call: &Call) -> Result<Reading<'_>, RpcError> {
+        let turn = self.reads.acquire(call.permit.actor()?).await;
         let tx = self.store.begin_reading().await?.not_before(self.replica.time());
         let permit = call.permit.authorize_in(&tx).await?;
-        Ok((tx, permit))
+        Ok(Reading { tx, permit, _turn: turn })
     }
 
     /// Reads the key, if the caller may see it.

@@ -61,12 +61,17 @@ impl Admin {
         call: &Call,
         request: v1::ImportKeysRequest,
     ) -> Result<v1::ImportKeysResponse, RpcError> {
-        let admitted = self.imports.admit(&call.permit.actor()?, request.encoded_len())?;
-        let message = {
-            let _parsing = self.imports.parsing().await;
-            let keyring = Arc::clone(&self.keyring);
-            spawn_compute(move || ImportMessage::read(&keyring, request)).await??
-        };
+        let admitted = Arc::new(self.imports.admit(&call.permit.actor()?, request.encoded_len())?);
+        let computing = admitted.computing().await;
+        let parsing = self.imports.parsing().await;
+        let (keyring, admission) = (Arc::clone(&self.keyring), Arc::clone(&admitted));
+        let message = spawn_compute(move || {
+            // Work on a blocking thread goes on when its call is given up, and counts as long.
+            let _parsing = parsing;
+            ImportMessage::read(&keyring, request, admission)
+        });
+        let message = message.await??;
+        drop(computing);
         let done = match self.progress(call, &message).await? {
             Progress::Answered(answer) => return Ok(answer),
             Progress::FirstParts(done) => done,
@@ -131,10 +136,12 @@ impl Admin {
         if !spec.dry_run && message.request_keys.is_empty() {
             return Ok(Progress::FirstParts(Vec::new()));
         }
-        let (tx, permit) = self.begin_reading(call).await?;
+        let _computing = if spec.dry_run { Some(message.admission.computing().await) } else { None };
+        let reading = self.begin_reading(call).await?;
+        let (tx, permit) = (&reading.tx, &reading.permit);
         if spec.dry_run {
-            let account = importable_account(&tx, &permit, &spec.account).await?;
-            let plan = self.plan(&tx, &permit, account, message, &message.all(), Mode::New(&HashSet::new())).await?;
+            let account = importable_account(tx, permit, &spec.account).await?;
+            let plan = self.plan(tx, permit, account, message, &message.all(), Mode::New(&HashSet::new())).await?;
             let mut total = ImportTotal::default();
             total.add(plan, None);
             return Ok(Progress::Answered(total.response()));
@@ -143,9 +150,9 @@ impl Admin {
         for number in 0..message.parts.len() {
             // The first part has the caller's request ID, under which an earlier build imported the whole message.
             let keys = if number == 0 { message.keys_of_first() } else { message.keys_of_part(number) };
-            done.push(replayed(&tx, &permit, &keys).await?);
+            done.push(replayed(tx, permit, &keys).await?);
         }
-        drop(tx);
+        drop(reading);
         // What follows the last part with an event may not have been imported.
         done.truncate(done.iter().rposition(Option::is_some).map_or(0, |last| last + 1));
         let Some(first) = done.first() else { return Ok(Progress::FirstParts(done)) };
@@ -174,10 +181,10 @@ impl Admin {
         part: &Range<usize>,
         logged: Option<&LoggedEvent>,
     ) -> Result<(ImportPlan, Option<CommittedChange>), RpcError> {
-        let (tx, permit) = self.begin_reading(call).await?;
-        let account = account_in(&tx, &permit, &message.spec.account).await?;
-        let plan = self.plan(&tx, &permit, account, message, part, Mode::Repeated).await?;
-        drop(tx);
+        let reading = self.begin_reading(call).await?;
+        let account = account_in(&reading.tx, &reading.permit, &message.spec.account).await?;
+        let plan = self.plan(&reading.tx, &reading.permit, account, message, part, Mode::Repeated).await?;
+        drop(reading);
         let plan = plan.replayed(logged.map(|logged| logged.revision));
         let change = logged.map(of_event).or_else(|| plan.newest_existing_change());
         Ok((plan, change))
@@ -196,7 +203,12 @@ impl Admin {
         let planner = ImportPlanner::new(account, permit.actor().clone(), tx, Arc::clone(&self.keyring));
         let existing = ExistingKeys::read(tx, message.candidates_of(part), planner.account(), mode).await?;
         let (candidates, part) = (Arc::clone(&message.candidates), part.clone());
-        spawn_compute(move || planner.plan(&candidates, part, existing)).await?
+        let admission = Arc::clone(&message.admission);
+        let plan = spawn_compute(move || {
+            let _admission = admission;
+            planner.plan(&candidates, part, existing)
+        });
+        plan.await?
     }
 
     /// Returns the response, once every replica enforces all parts.

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use key_authority_domain::id::Actor;
-use tokio::sync::{Mutex as AsyncMutex, MutexGuard as Turn, Semaphore, SemaphorePermit};
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard as Turn, OwnedSemaphorePermit, Semaphore};
 
 use crate::rpc::errors::RpcError;
 
@@ -21,12 +21,12 @@ pub(crate) const CALLER_MESSAGES_MAX: usize = 32;
 pub(super) struct ImportQueue {
     callers: Arc<Mutex<HashMap<Actor, CallerImports>>>,
     /// Ten thousand keys are much to compute: one message at a time leaves the other processors to other calls.
-    parsing: Semaphore,
+    parsing: Arc<Semaphore>,
 }
 
 impl Default for ImportQueue {
     fn default() -> Self {
-        Self { callers: Arc::default(), parsing: Semaphore::new(1) }
+        Self { callers: Arc::default(), parsing: Arc::new(Semaphore::new(1)) }
     }
 }
 
@@ -36,6 +36,7 @@ struct CallerImports {
     messages: usize,
     bytes: usize,
     turn: Arc<AsyncMutex<()>>,
+    computing: Arc<AsyncMutex<()>>,
 }
 
 impl ImportQueue {
@@ -53,14 +54,14 @@ impl ImportQueue {
         let caller = callers.entry(actor.clone()).or_default();
         caller.messages += 1;
         caller.bytes = caller.bytes.saturating_add(bytes);
-        let turn = Arc::clone(&caller.turn);
-        Ok(AdmittedImport { callers: Arc::clone(&self.callers), actor: actor.clone(), bytes, turn })
+        let (turn, computing) = (Arc::clone(&caller.turn), Arc::clone(&caller.computing));
+        Ok(AdmittedImport { callers: Arc::clone(&self.callers), actor: actor.clone(), bytes, turn, computing })
     }
 
     /// Waits until the message may be parsed.
-    pub(super) async fn parsing(&self) -> Option<SemaphorePermit<'_>> {
+    pub(super) async fn parsing(&self) -> Option<OwnedSemaphorePermit> {
         // The semaphore is never closed.
-        self.parsing.acquire().await.ok()
+        Arc::clone(&self.parsing).acquire_owned().await.ok()
     }
 }
 
@@ -70,12 +71,19 @@ pub(super) struct AdmittedImport {
     actor: Actor,
     bytes: usize,
     turn: Arc<AsyncMutex<()>>,
+    computing: Arc<AsyncMutex<()>>,
 }
 
 impl AdmittedImport {
     /// Waits for the caller's earlier messages.
     pub(super) async fn turn(&self) -> Turn<'_, ()> {
         self.turn.lock().await
+    }
+
+    /// Waits until no other message of the caller is parsed or planned for a dry run, so that the messages of others
+    /// need not wait for all of its messages.
+    pub(super) async fn computing(&self) -> Turn<'_, ()> {
+        self.computing.lock().await
     }
 }
 

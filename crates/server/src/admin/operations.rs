@@ -22,7 +22,9 @@ impl Admin {
         request: v1::AwaitRevisionRequest,
     ) -> Result<v1::AwaitRevisionResponse, RpcError> {
         let revision = wire::revision::awaited(request)?;
-        if revision > self.store.head().await?.revision {
+        // The revision that the next change would have.
+        let next = self.begin_reading(call).await?.tx.revision();
+        if revision >= next {
             return Err(RpcError::invalid("revision", wire::revision::AWAITED_RULE));
         }
         // That the revision is visible does not prove that the standbys have it.

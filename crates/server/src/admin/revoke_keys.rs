@@ -146,8 +146,9 @@ impl Admin {
 
     /// Reports which keys match, without a change.
     async fn report_matching(&self, call: &Call, spec: &RevokeKeysSpec) -> Result<v1::RevokeKeysResponse, RpcError> {
-        let (tx, permit) = self.begin_reading(call).await?;
-        account_in(&tx, &permit, &spec.account).await?;
+        let reading = self.begin_reading(call).await?;
+        let (tx, permit) = (&reading.tx, &reading.permit);
+        account_in(tx, permit, &spec.account).await?;
         let mut total = Total::default();
         let count = |key: MatchingKey| {
             total.count += 1;
@@ -156,7 +157,7 @@ impl Admin {
             }
             true
         };
-        tx.for_each_unrevoked(&query(spec, &tx), count).await?;
+        tx.for_each_unrevoked(&query(spec, tx), count).await?;
         Ok(total.response(None))
     }
 }

@@ -8,7 +8,7 @@
 //! 2. `wire/`: the rules of its fields, as one function that returns all violations at once, with a row in
 //!    `wire/tests.rs`.
 //! 3. A handler on [`Admin`] in the file of its subject. A read calls `self.store`; a change calls [`Admin::mutate`].
-//! 4. Its line below: `self.read` for a read, `self.call` for anything else.
+//! 4. Its line below: `self.read` for a read; `self.call` for anything else, in which [`Admin::begin_reading`] reads.
 //! 5. `tests/e2e/coverage/table.rs`: its row, which tests permission, tenancy and event. Then tests of its behaviour in
 //!    `tests/e2e/api`, and of its bad input in `tests/e2e/input`.
 //! 6. `keyctl`, if people use it by hand: a command, its test, and `docs/keyctl.md`. Then `CHANGELOG.md`.
@@ -22,6 +22,7 @@ use key_authority_domain::permission::Permission;
 use key_authority_domain::portal::PortalAction;
 use key_authority_proto::v1;
 use key_authority_proto::v1::key_authority_server::KeyAuthority;
+use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::context::Admin;
@@ -29,6 +30,7 @@ use super::import_stream::ImportStream;
 use crate::auth::call::{Call, CallAuthorizer, CallContext};
 use crate::auth::portal::PortalGrant;
 use crate::rpc::errors::RpcError;
+use crate::transport::connection::ConnectionContext;
 
 /// The service. Clones share one state.
 #[derive(Clone)]
@@ -73,14 +75,20 @@ impl AdminService {
     }
 
     /// Answers an admin RPC that reads from the database, in its turn among the reads of its caller.
-    async fn read<Q, R>(
+    async fn read<Q: Message, R>(
         &self,
         request: Request<Q>,
         permissions: &'static [Permission],
         handler: impl AsyncFnOnce(&Admin, &Call, Q) -> Result<R, RpcError>,
     ) -> Result<Response<R>, Status> {
         let _turn = match self.calls.caller(&CallContext::of(&request)) {
-            Some(caller) => self.admin.reads.acquire(caller).await,
+            Some(caller) => {
+                // What waits is in memory, and no rule about its fields has been applied.
+                let mut waiting = request.extensions().get().map(|c: &ConnectionContext| c.budget.request());
+                let charged = waiting.as_mut().map_or(Ok(()), |charge| charge.set(request.get_ref().encoded_len()));
+                charged.map_err(RpcError::from)?;
+                self.admin.reads.acquire(caller).await
+            }
             None => None,
         };
         // Authorized after the wait, in which the caller may have ended.

@@ -43,7 +43,7 @@ pub(super) async fn keep_health(health: Health, replica: Arc<ReplicaState>, ende
             _ if !has_lease && replica.applied() == Revision(0) => VerifyState::NoAuthority,
             _ if !has_lease && !was_ready => VerifyState::Starting,
             _ if !has_lease => VerifyState::NoLease,
-            // The replica cannot judge every token: others should get the calls.
+            // The replica cannot verify every token: others should get the calls.
             Some(missing) => VerifyState::SecretVersionMissing(missing.version),
             None => VerifyState::Ready,
         });

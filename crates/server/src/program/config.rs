@@ -58,7 +58,7 @@ const LEASE_MARGIN: Duration = Duration::from_secs(5);
 /// The purpose of a configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConfigMode {
-    /// To serve or to make a root key: the authority secret is required.
+    /// To serve, to make a root key, or to check or restore the audit log: the authority secret is required.
     Serve,
     /// To maintain the database: the secret is not required.
     Maintain,
@@ -115,7 +115,7 @@ pub struct Config {
     pub anonymous_verify: bool,
     /// TLS; `None` for plaintext.
     pub tls: Option<TlsFiles>,
-    /// The limits of each gRPC listener.
+    /// The limits of each listener of calls.
     pub limits: Limits,
     /// The limit of memory that is held for peers, in bytes.
     pub held_bytes_max: usize,

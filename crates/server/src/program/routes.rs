@@ -1,5 +1,6 @@
 //! The services of each listener, and their limits on message sizes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -23,12 +24,13 @@ use crate::auth::call::{CallAuthorizer, CallContext};
 use crate::ext_authz::service::AuthorizationService;
 use crate::rpc::errors::RpcError;
 use crate::rpc::health::HealthService;
-use crate::rpc::raw::frame::FrameProgress;
-use crate::transport::budget::headers_bytes;
+use crate::rpc::raw::frame::{FieldLimits, FrameProgress};
+use crate::transport::budget::{OverBudget, RequestCharge, headers_bytes};
 use crate::transport::connection::ConnectionContext;
 use crate::transport::limits::BoxError;
 use crate::transport::places::REFLECTIONS_MAX;
 use crate::wire::methods::path;
+use crate::wire::request_types::RequestTypes;
 
 /// The largest request of an admin RPC: a key with every field at its limit fits.
 const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -66,6 +68,7 @@ pub(crate) struct Services {
     pub(crate) ext_authz: AuthorizationService,
     pub(crate) health: HealthService,
     pub(crate) calls: CallAuthorizer,
+    pub(crate) request_types: Arc<RequestTypes>,
 }
 
 impl Services {
@@ -80,7 +83,8 @@ impl Services {
     /// Returns the routes behind the HTTP door: admin calls. The door charges what their requests hold.
     pub(crate) fn api(&self) -> Routes {
         let router = Routes::default().into_axum_router().merge(self.admin_router());
-        router.layer(MapRequestLayer::new(count_fields)).into()
+        let types = Arc::clone(&self.request_types);
+        router.layer(MapRequestLayer::new(move |request| count_fields(&types, request))).into()
     }
 
     fn admin_router(&self) -> axum::Router {
@@ -125,7 +129,8 @@ impl Services {
                     .merge(ext_authz.layer(from_fn_with_state((self.calls.clone(), false), identify))),
             )
         };
-        Ok(all.into_axum_router().layer(MapRequestLayer::new(charge)).into())
+        let types = Arc::clone(&self.request_types);
+        Ok(all.into_axum_router().layer(MapRequestLayer::new(move |request| charge(&types, request))).into())
     }
 }
 
@@ -142,27 +147,31 @@ async fn take_turn(request: Request<Body>, next: Next) -> Response {
     let Some(connection) = request.extensions().get::<ConnectionContext>() else { return next.run(request).await };
     let budget = connection.budget.clone();
     let (parts, body) = request.into_parts();
-    let (bytes, body) = read(body, REQUEST_BYTES_MAX).await;
     let mut waiting = budget.request();
-    if let Err(over) = waiting.set(bytes) {
-        return Status::from(RpcError::from(over)).into_http();
-    }
+    let body = match read(body, &mut waiting).await {
+        Ok(body) => body,
+        Err(over) => return Status::from(RpcError::from(over)).into_http(),
+    };
     let turn = budget.page().await;
     hold(turn, next.run(Request::from_parts(parts, body)).await)
 }
 
-/// Reads a body to its end, its first error, or more than `bytes_max`. Returns the number of bytes, and the whole body.
-async fn read(body: Body, bytes_max: usize) -> (usize, Body) {
+/// Reads a body to its end, its first error, or more than a request may have, and charges what has been read: it may
+/// be no complete message, or many. Returns the whole body.
+async fn read(body: Body, waiting: &mut RequestCharge) -> Result<Body, OverBudget> {
     let mut chunks = body.into_data_stream();
     let (mut read, mut failed) = (Vec::new(), None);
-    while read.len() <= bytes_max && failed.is_none() {
+    while read.len() <= REQUEST_BYTES_MAX && failed.is_none() {
         match chunks.next().await {
-            Some(Ok(chunk)) => read.extend_from_slice(&chunk),
+            Some(Ok(chunk)) => {
+                waiting.set(read.len() + chunk.len())?;
+                read.extend_from_slice(&chunk);
+            }
             Some(Err(error)) => failed = Some(Err(error)),
             None => break,
         }
     }
-    (read.len(), Body::from_stream(iter([Ok(Bytes::from(read))]).chain(iter(failed)).chain(chunks)))
+    Ok(Body::from_stream(iter([Ok(Bytes::from(read))]).chain(iter(failed)).chain(chunks)))
 }
 
 /// Keeps `guard` until the response ends.
@@ -190,26 +199,29 @@ async fn identify(
 }
 
 /// Charges the bytes of incomplete messages to the connection, and refuses messages of very many fields.
-fn charge(request: Request<Body>) -> Request<Body> {
+fn charge(types: &RequestTypes, request: Request<Body>) -> Request<Body> {
     let Some(connection) = request.extensions().get::<ConnectionContext>() else { return request };
     let mut charge = connection.budget.request();
     // The headers stay in memory for as long as the call waits for its message.
     let headers = headers_bytes(request.headers());
-    with_progress(request, move |arrived| Ok(charge.set(headers + arrived)?))
+    with_progress(types, request, move |arrived| Ok(charge.set(headers + arrived)?))
 }
 
 /// Refuses messages of very many fields.
-fn count_fields(request: Request<Body>) -> Request<Body> {
-    with_progress(request, |_arrived| Ok(()))
+fn count_fields(types: &RequestTypes, request: Request<Body>) -> Request<Body> {
+    with_progress(types, request, |_arrived| Ok(()))
 }
 
 /// Refuses messages of very many fields, and those whose bytes `admit` refuses. It gets the bytes of the incomplete
 /// message so far: none at first, then with each chunk.
 fn with_progress(
+    types: &RequestTypes,
     request: Request<Body>,
     mut admit: impl FnMut(usize) -> Result<(), RpcError> + Send + 'static,
 ) -> Request<Body> {
-    let mut progress = FrameProgress::default();
+    let path = request.uri().path();
+    let mut progress =
+        FrameProgress::new(FieldLimits { of: types.get(path), is_import: path.ends_with("/ImportKeys") });
     let refused = iter(admit(0).err().map(|error| Err(BoxError::from(Status::from(error)))));
     request.map(|body| {
         Body::from_stream(refused.chain(body.into_data_stream().map(move |chunk| {

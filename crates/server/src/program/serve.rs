@@ -44,6 +44,7 @@ use crate::transport::listener::{Drained, Listener};
 use crate::transport::tls;
 use crate::version::VERSION;
 use crate::wire::methods::MethodTable;
+use crate::wire::request_types::RequestTypes;
 
 /// Serves until `shutdown` is requested, or until the replicator ends: without it there is never a lease again.
 ///
@@ -52,6 +53,8 @@ use crate::wire::methods::MethodTable;
 pub(crate) async fn serve(config: Config, telemetry: &Telemetry, shutdown: Shutdown) -> Result<(), ServeError> {
     warn_at_start(&config);
     let methods = MethodTable::from_descriptor_sets(routes::DESCRIPTOR_SETS.iter().copied())?;
+    let request_types = RequestTypes::from_descriptor_sets(routes::DESCRIPTOR_SETS.iter().copied());
+    let request_types = request_types.map_err(ServeError::RequestTypes)?;
     let metrics = SharedMetrics::new(Metrics::new(VERSION, &methods, &Verdict::ALL.map(Verdict::as_str)));
     let budget = ProcessBudget::new(config.held_bytes_max, config.anonymous_verify);
     // Waiting for a lock, or for the end of a lease, can take a minute.
@@ -70,7 +73,7 @@ pub(crate) async fn serve(config: Config, telemetry: &Telemetry, shutdown: Shutd
     let (reads, changes) = (resources.store.clone(), resources.changes.clone());
     let stores = Stores { reads, reads_max: resources.reads_max, changes };
     let console_url = console_url(&config, &addresses);
-    let parts = (&resources.keyring, stores, &replica);
+    let parts = (&resources.keyring, stores, &replica, request_types);
     let server = Server::new(&config, parts, console_url, &metrics, telemetry.tracer(), health_service);
     let mut serving = JoinSet::new();
     serve_calls(&mut serving, &config, &server, listeners.calls, &stop_calls)?;

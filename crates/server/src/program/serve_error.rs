@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use key_authority_replica::agreement::AgreementError;
 use key_authority_replica::replicator::{EndError, StartError};
 use key_authority_storage::sqlite_file::SqliteFileError;
+use prost_reflect::DescriptorError;
 use tokio::task::JoinError;
 
 use super::bootstrap::BootstrapError;
@@ -58,6 +59,9 @@ pub(crate) enum ServeError {
     /// A built-in descriptor set does not decode.
     #[error("cannot read the list of methods")]
     Methods(#[from] prost::DecodeError),
+    /// A built-in descriptor set cannot be read.
+    #[error("cannot read the types of requests")]
+    RequestTypes(#[source] DescriptorError),
     /// A built-in descriptor set cannot be read.
     #[error("cannot set up the HTTP door")]
     Api(#[from] ApiError),

@@ -31,6 +31,7 @@ use crate::rpc::raw::{RawMethod, RawMethods};
 use crate::transport::connection::ConnectionContext;
 use crate::transport::peer::WithPeer;
 use crate::verify::{self, Verifier};
+use crate::wire::request_types::RequestTypes;
 
 /// The components that answer calls.
 pub(super) struct Server {
@@ -51,7 +52,7 @@ impl Server {
     /// console, if there is one.
     pub(super) fn new(
         config: &Config,
-        (keyring, stores, replica): (&Arc<Keyring>, Stores, &Arc<ReplicaState>),
+        (keyring, stores, replica, request_types): (&Arc<Keyring>, Stores, &Arc<ReplicaState>, RequestTypes),
         console_url: Option<String>,
         metrics: &SharedMetrics,
         tracer: CallTracer,
@@ -74,6 +75,7 @@ impl Server {
                 ext_authz: AuthorizationService::new(calls.clone(), Arc::clone(&verifier)),
                 health,
                 calls,
+                request_types: Arc::new(request_types),
             },
             admin,
             verifier,

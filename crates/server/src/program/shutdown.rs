@@ -55,13 +55,20 @@ impl Shutdown {
     }
 
     async fn handle(self, mut signals: Signals) {
-        tokio::select! {
-            (name, _) = self.next_request(&mut signals) => tracing::info!(signal = name, "shutting down"),
+        let is_by_signal = tokio::select! {
+            (name, _) = self.next_request(&mut signals) => {
+                tracing::info!(signal = name, "shutting down");
+                true
+            }
             // A task that cannot continue may also request the shutdown.
-            () = self.requested() => {}
-        }
+            () = self.requested() => false,
+        };
         limit_exit(EXIT_LIMIT);
         self.request();
+        if !is_by_signal {
+            let (name, _) = self.next_request(&mut signals).await;
+            tracing::info!(signal = name, "already shutting down; a second signal cuts the calls in flight");
+        }
         let (name, code) = self.next_request(&mut signals).await;
         tracing::warn!(signal = name, "second signal; closing connections without waiting for calls in flight");
         let _ = self.exit_code.set(code);
@@ -195,6 +202,9 @@ pub(crate) async fn wind_down(plan: WindDown, leave: impl Future<Output = ()>, f
     // Slightly longer than the listeners' own limit.
     let drained = step("drain", drain + Duration::from_millis(200), all_drained);
     hurried.run_until_cancelled(drained).await;
+    // Calls that are still in flight are cut before the lease ends: without it they would fail, and what they used would
+    // not be flushed.
+    listeners.shutdown().await;
     step("leave the registry", LEAVE_LIMIT, leave).await;
     step("flush", FLUSH_LIMIT, flush).await;
     tracing::info!("shut down");
@@ -253,6 +263,38 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_second_signal_cuts_the_calls_before_the_lease_ends() {
+        struct InFlight(Arc<Mutex<Vec<&'static str>>>);
+        impl Drop for InFlight {
+            fn drop(&mut self) {
+                self.0.lock().unwrap().push("cut");
+            }
+        }
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let (hurried, call) = (CancellationToken::new(), InFlight(Arc::clone(&order)));
+        let mut listeners = JoinSet::new();
+        listeners.spawn(async move {
+            let _call = call;
+            std::future::pending::<Drained>().await
+        });
+        let plan = WindDown {
+            health: Health::new().0,
+            delay: Duration::ZERO,
+            stop_calls: CancellationToken::new(),
+            listeners,
+            drain: Duration::from_secs(5),
+            hurried: hurried.clone(),
+        };
+        hurried.cancel();
+        let done = |name| {
+            let order = &order;
+            async move { order.lock().unwrap().push(name) }
+        };
+        wind_down(plan, done("leave"), done("flush")).await;
+        assert_eq!(*order.lock().unwrap(), ["cut", "leave", "flush"]);
+    }
+
+    #[tokio::test]
     async fn a_child_token_is_cancelled_by_the_shutdown_and_not_vice_versa() {
         let shutdown = Shutdown::default();
         let (one, other) = (shutdown.child(), shutdown.child());
@@ -261,10 +303,5 @@ mod tests {
         shutdown.request();
         shutdown.requested().await;
         assert!(other.is_cancelled());
-    }
-
-    #[test]
-    fn the_limit_of_open_files_is_known() {
-        assert!(raise_open_files_limit().is_none_or(|limit| limit > 0));
     }
 }

@@ -1,30 +1,57 @@
 //! Counts the fields of a message while its bytes arrive.
 //!
-//! A message of two bytes a field becomes an element of 24 bytes and more in memory, or of hundreds if the field is a
-//! message. So a message of few MiB can become gigabytes when it is decoded, before any rule about its fields applies.
+//! A field of two bytes becomes an element of 24 bytes and more in memory, or of hundreds if it is a message. So a
+//! message of few MiB can become gigabytes when it is decoded, before any rule about its fields applies.
 
-/// The maximum number of fields of a message: ten thousand keys to import, and the rest.
+use std::cmp::min;
+
+use prost_reflect::{Kind, MessageDescriptor};
+
+/// The maximum number of fields of a message, with those of the messages in it. Of an import, this is the maximum for
+/// the message itself: ten thousand keys, and the rest.
 pub(crate) const FIELDS_MAX: usize = 20_000;
+/// The maximum number of fields of an import with those of its keys. The largest message of keys with texts of 14 bytes
+/// fits.
+pub(crate) const IMPORT_FIELDS_MAX: usize = 1_000_000;
+/// The depth from which messages in messages are not decoded.
+const DEPTH_MAX: usize = 100;
 
 /// The fields of a message that have begun.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct FieldCount {
-    count: usize,
+    /// The number of fields, with those of the messages in the message.
+    all: usize,
+    /// The number of fields of the message itself.
+    own: usize,
+    /// The number of bytes so far.
+    at: u64,
     state: State,
+    /// What is being read: the message, and messages in it.
+    open: Vec<Open>,
+}
+
+/// A message that has begun.
+#[derive(Debug)]
+struct Open {
+    /// Without a type, no field is known to be a message.
+    of: Option<MessageDescriptor>,
+    /// Where it ends.
+    end: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum State {
     /// In a varint with the bits so far.
     Varint { what: Varint, value: u64, shift: u32 },
-    /// In the contents of a field, with this number of bytes to come.
-    Contents(u64),
+    /// In the contents of a field, up to this byte.
+    Contents { end: u64 },
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Varint {
     Tag,
-    Length,
+    /// The length of the field with this number.
+    Length(u32),
     Value,
 }
 
@@ -36,26 +63,37 @@ impl State {
     }
 }
 
-impl Default for State {
-    fn default() -> Self {
-        Self::TAG
-    }
-}
-
 impl FieldCount {
-    /// Adds bytes of the message, and returns the number of fields so far. What is no message is counted in some way,
-    /// and fails when it is decoded.
-    pub(crate) fn add(&mut self, mut bytes: &[u8]) -> usize {
+    /// Counts the fields of a message of this type. Without a type, the fields of messages in it are not counted.
+    pub(crate) fn of(message: Option<MessageDescriptor>) -> Self {
+        Self { all: 0, own: 0, at: 0, state: State::TAG, open: vec![Open { of: message, end: u64::MAX }] }
+    }
+
+    /// Returns the number of fields so far, with those of the messages in the message.
+    pub(crate) fn all(&self) -> usize {
+        self.all
+    }
+
+    /// Returns the number of fields of the message itself so far.
+    pub(crate) fn own(&self) -> usize {
+        self.own
+    }
+
+    /// Adds bytes of the message. What is no message is counted in some way, and fails when it is decoded.
+    pub(crate) fn add(&mut self, mut bytes: &[u8]) {
         while let Some((first, rest)) = bytes.split_first() {
             match self.state {
-                State::Contents(missing) => {
-                    let count = usize::try_from(missing).unwrap_or(usize::MAX).min(bytes.len());
+                State::Contents { end } => {
+                    let count = usize::try_from(end.saturating_sub(self.at)).unwrap_or(usize::MAX).min(bytes.len());
                     bytes = bytes.get(count..).unwrap_or_default();
-                    let missing = missing - count as u64;
-                    self.state = if missing == 0 { State::TAG } else { State::Contents(missing) };
+                    self.at += count as u64;
+                    if self.at >= end {
+                        self.state = State::TAG;
+                    }
                 }
                 State::Varint { what, value, shift } => {
                     bytes = rest;
+                    self.at += 1;
                     let value = value | u64::from(first & 0x7f).checked_shl(shift).unwrap_or_default();
                     self.state = if first & 0x80 == 0 {
                         self.after(what, value)
@@ -64,25 +102,55 @@ impl FieldCount {
                     };
                 }
             }
+            self.close();
         }
-        self.count
+    }
+
+    /// Closes the messages that end here.
+    fn close(&mut self) {
+        while self.open.len() > 1 && self.open.last().is_some_and(|open| open.end <= self.at) {
+            self.open.pop();
+            self.state = State::TAG;
+        }
     }
 
     /// The state after a complete varint.
     fn after(&mut self, what: Varint, value: u64) -> State {
         match what {
             Varint::Tag => {
-                self.count += 1;
+                self.all += 1;
+                self.own += usize::from(self.open.len() == 1);
                 match value & 7 {
                     0 => State::begin(Varint::Value),
-                    1 => State::Contents(8),
-                    2 => State::begin(Varint::Length),
-                    5 => State::Contents(4),
+                    1 => State::Contents { end: self.end_after(8) },
+                    2 => State::begin(Varint::Length(u32::try_from(value >> 3).unwrap_or(0))),
+                    5 => State::Contents { end: self.end_after(4) },
                     _ => State::TAG,
                 }
             }
-            Varint::Length if value > 0 => State::Contents(value),
-            Varint::Length | Varint::Value => State::TAG,
+            Varint::Length(field) if value > 0 => self.enter(field, self.end_after(value)),
+            Varint::Length(_) | Varint::Value => State::TAG,
+        }
+    }
+
+    /// Returns where `count` further bytes end, within the message that is being read.
+    fn end_after(&self, count: u64) -> u64 {
+        min(self.at.saturating_add(count), self.open.last().map_or(u64::MAX, |open| open.end))
+    }
+
+    /// The state in a field: its contents, or the message that it is.
+    fn enter(&mut self, field: u32, end: u64) -> State {
+        let of = self.open.last().and_then(|open| open.of.as_ref());
+        let message = of.and_then(|of| of.get_field(field)).and_then(|field| match field.kind() {
+            Kind::Message(message) => Some(message),
+            _ => None,
+        });
+        match message {
+            Some(message) if self.open.len() < DEPTH_MAX => {
+                self.open.push(Open { of: Some(message), end });
+                State::TAG
+            }
+            _ => State::Contents { end },
         }
     }
 }
@@ -92,6 +160,18 @@ mod tests {
     use super::*;
     use key_authority_proto::v1;
     use prost::Message as _;
+    use prost_reflect::DescriptorPool;
+
+    fn descriptor(name: &str) -> MessageDescriptor {
+        let pool = DescriptorPool::decode(key_authority_proto::FILE_DESCRIPTOR_SET).unwrap();
+        pool.get_message_by_name(&format!("keyauthority.v1.{name}")).unwrap()
+    }
+
+    fn counted(of: Option<&str>, chunks: &[&[u8]]) -> (usize, usize) {
+        let mut fields = FieldCount::of(of.map(descriptor));
+        chunks.iter().for_each(|chunk| fields.add(chunk));
+        (fields.own(), fields.all())
+    }
 
     #[test]
     fn the_fields_are_counted_in_chunks_of_any_size() {
@@ -104,19 +184,31 @@ mod tests {
         };
         let bytes = message.encode_to_vec();
         for step in 1..=bytes.len() {
-            let mut fields = FieldCount::default();
-            let counts: Vec<_> = bytes.chunks(step).map(|chunk| fields.add(chunk)).collect();
-            assert_eq!(counts.last(), Some(&5), "{step}");
+            let chunks: Vec<_> = bytes.chunks(step).collect();
+            assert_eq!(counted(Some("CreateKeyRequest"), &chunks), (5, 7), "{step}");
+            assert_eq!(counted(None, &chunks), (5, 5), "{step}");
         }
     }
 
     #[test]
-    fn endless_varints_and_unknown_wire_types_end_nothing() {
-        let mut fields = FieldCount::default();
-        fields.add(&[0xff; 100]);
-        assert_eq!(fields.add(&[0x7f]), 1);
-        assert_eq!(FieldCount::default().add(&[0x03; 10]), 10);
+    fn elements_in_a_message_are_counted_and_it_ends_where_its_field_ends() {
+        let key = v1::Key { secrets: vec![v1::KeySecret::default(); 1_000], ..Default::default() };
+        let request = v1::UpdateKeyRequest { key: Some(key), request_id: "r".into(), ..Default::default() };
+        assert_eq!(counted(Some("UpdateKeyRequest"), &[&request.encode_to_vec()]), (2, 1_002));
+        let labels = (0..10).map(|n| (n.to_string(), "value".into())).collect();
+        let imported = v1::ImportedKey { labels, scopes: vec![String::new(); 5], ..Default::default() };
+        let request = v1::ImportKeysRequest { keys: vec![imported; 3], ..Default::default() };
+        assert_eq!(counted(Some("ImportKeysRequest"), &[&request.encode_to_vec()]), (3, 3 + 3 * (5 + 10 * 3)));
+    }
+
+    #[test]
+    fn what_is_no_message_ends_nothing() {
+        assert_eq!(counted(None, &[&[0xff; 100], &[0x7f]]).1, 1);
+        assert_eq!(counted(None, &[&[0x03; 10]]).1, 10);
         let fixed = [0x0d, 1, 2, 3, 4, 0x09, 1, 2, 3, 4, 5, 6, 7, 8, 0x08, 0x96, 0x01];
-        assert_eq!(FieldCount::default().add(&fixed), 3);
+        assert_eq!(counted(None, &[&fixed]).1, 3);
+        // A field that is longer than the message in which it is.
+        let cut = [0x0a, 2, 0x12, 0x7f, 0x0a, 0, 0x0a, 0];
+        assert_eq!(counted(Some("UpdateKeyRequest"), &[&cut]), (3, 4));
     }
 }

@@ -216,7 +216,7 @@ async fn anonymous_callers_may_ask_where_that_is_set(database: Database) {
     refused(anyone.get_authority_status(GetAuthorityStatusRequest {}).await, Code::Unauthenticated, unknown);
 }
 
-async fn a_streams_caller_is_judged_for_every_question(authority: Authority) {
+async fn a_streams_caller_is_authorized_for_every_question(authority: Authority) {
     let root = authority.client();
     let (key, caller) = authority.new_caller(&["verify"], None).await;
     let (ask, questions) = mpsc::unbounded_channel();
@@ -280,7 +280,7 @@ on_every_database! {
     a_limited_caller_sees_nothing_of_other_accounts,
     a_change_of_a_callers_reach_holds_from_its_return_on,
     anonymous_callers_may_ask_where_that_is_set,
-    a_streams_caller_is_judged_for_every_question,
+    a_streams_caller_is_authorized_for_every_question,
     bootstrap_makes_another_root_key,
 }
 

@@ -141,7 +141,7 @@ async fn the_log_shows_a_change_by_a_caller_that_had_ended(mut authority: Author
     root.revoke(&caller.id()).await;
     assert!(authority.stop().await.success());
     authority.subcommand(&["audit", "verify"], &[]).await.well();
-    // As a build wrote it that judged callers on arrival alone: the revocation stands before the change.
+    // As a build wrote it that authorized callers on arrival alone: the revocation stands before the change.
     let events = "UPDATE audit_event SET revision = -revision WHERE action IN (5, 9) AND account IN ('system', 'before');\
                   UPDATE audit_event SET revision = CASE action WHEN 5 THEN -revision - 1 ELSE -revision + 1 END \
                   WHERE revision < 0";

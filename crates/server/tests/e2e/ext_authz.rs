@@ -241,7 +241,7 @@ async fn a_question_that_is_wrong_lets_nobody_in(authority: Authority) {
     assert_eq!(log.matches("invalid ext_authz route configuration").count(), 1, "and not of each request: {log}");
 }
 
-async fn a_proxy_is_judged_as_a_caller_of_verify(authority: Authority) {
+async fn a_proxy_is_authorized_as_a_caller_of_verify(authority: Authority) {
     let root = authority.client();
     let token = labelled_key(&authority).await.token;
     let asked = || Asked::bearer(&token);
@@ -341,7 +341,7 @@ mod once {
         a_callers_token_is_known_only_to_a_route_of_account_system,
     nothing_that_a_client_sends_is_an_error,
         a_question_that_is_wrong_lets_nobody_in,
-        a_proxy_is_judged_as_a_caller_of_verify,
+        a_proxy_is_authorized_as_a_caller_of_verify,
         what_opens_verify_opens_it_to_proxies_and_nothing_else,
         its_calls_are_counted_and_its_health_is_that_of_verify,
     }

@@ -9,6 +9,7 @@ use key_authority_proto::v1;
 use prost::Message as _;
 
 use super::plan::Candidate;
+use crate::admin::import_queue::AdmittedImport;
 use crate::admin::parts::of_part;
 use crate::rpc::errors::RpcError;
 use crate::wire::idempotency_key::keyed;
@@ -32,6 +33,8 @@ pub(super) struct ImportMessage {
     pub(super) candidates: Arc<Candidates>,
     /// The parts, in order. They follow from the message alone, so that a repeated message has the same ones.
     pub(super) parts: Vec<Range<usize>>,
+    /// Counts the message among those of its caller while it is in memory.
+    pub(super) admission: Arc<AdmittedImport>,
 }
 
 impl ImportMessage {
@@ -39,13 +42,17 @@ impl ImportMessage {
     ///
     /// # Errors
     /// The violations of the message as a whole.
-    pub(super) fn read(keyring: &Keyring, request: v1::ImportKeysRequest) -> Result<Self, RpcError> {
+    pub(super) fn read(
+        keyring: &Keyring,
+        request: v1::ImportKeysRequest,
+        admission: Arc<AdmittedImport>,
+    ) -> Result<Self, RpcError> {
         let sizes: Vec<usize> = request.keys.iter().map(v1::ImportedKey::encoded_len).collect();
         let mut spec = import::import_keys(request)?;
         let request_keys = keyed(keyring, spec.request.take().as_ref());
         let keys = std::mem::take(&mut spec.keys).into_iter();
         let candidates = keys.map(|key| key.map(|key| Candidate::new(keyring, key))).collect();
-        Ok(Self { spec, request_keys, candidates, parts: parts(&sizes) })
+        Ok(Self { spec, request_keys, candidates, parts: parts(&sizes), admission })
     }
 
     /// Returns the range of all keys.

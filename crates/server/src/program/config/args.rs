@@ -234,13 +234,14 @@ pub struct Settings {
     /// File of the CA certificates in PEM that sign client certificates, which are then required [default: none]
     #[arg(long, env = "KEY_AUTHORITY_CLIENT_CA", value_name = "PATH")]
     pub client_ca: Option<String>,
-    /// Maximum number of connections to one gRPC listener; further ones are closed at once
+    /// Maximum number of connections to one listener of --listen, --verify-listen or --api-listen; the oldest without a call
+    /// that had a valid token makes room for a new one
     #[arg(long, env = "KEY_AUTHORITY_MAX_CONNECTIONS", default_value = "10000", value_name = "COUNT")]
     pub max_connections: String,
-    /// Maximum number of connections from one address (IPv6: from one /64 network) to one gRPC listener
+    /// Maximum number of connections from one address (IPv6: from one /64 network) to one listener
     #[arg(long, env = "KEY_AUTHORITY_MAX_CONNECTIONS_PER_ADDRESS", default_value = "5000", value_name = "COUNT")]
     pub max_connections_per_address: String,
-    /// Maximum number of connections to one gRPC listener without a call that had a valid token, a quarter of them from
+    /// Maximum number of connections to one listener without a call that had a valid token, a quarter of them from
     /// one address; the oldest is closed to make room for a new one
     #[arg(long, env = "KEY_AUTHORITY_MAX_UNAUTHENTICATED_CONNECTIONS", default_value = "1024", value_name = "COUNT")]
     pub max_unauthenticated_connections: String,

@@ -3,11 +3,12 @@
 use std::convert::Infallible;
 
 use bytes::{Buf as _, Bytes, BytesMut};
+use prost_reflect::MessageDescriptor;
 use tonic::Status;
 
 use crate::rpc::decode_errors;
 use crate::rpc::errors::RpcError;
-use crate::rpc::field_count::{FIELDS_MAX, FieldCount};
+use crate::rpc::field_count::{FIELDS_MAX, FieldCount, IMPORT_FIELDS_MAX};
 
 const HEADER_BYTES: usize = 5;
 
@@ -51,7 +52,7 @@ pub(crate) fn append_infallible(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u
 }
 
 /// Follows the frames of a request body, to know how much of a message has arrived.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct FrameProgress {
     header: [u8; HEADER_BYTES],
     header_len: usize,
@@ -59,9 +60,42 @@ pub(crate) struct FrameProgress {
     arrived: usize,
     missing: usize,
     fields: FieldCount,
+    limits: FieldLimits,
+}
+
+/// The limits of the fields of a message, and its type.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FieldLimits {
+    /// The type, if it is known.
+    pub(crate) of: Option<MessageDescriptor>,
+    /// Whether the message is one of an import.
+    pub(crate) is_import: bool,
+}
+
+impl FieldLimits {
+    /// # Errors
+    /// `INVALID_ARGUMENT` when there are too many fields.
+    fn check(&self, fields: &FieldCount) -> Result<(), RpcError> {
+        let all_max = if self.is_import { IMPORT_FIELDS_MAX } else { FIELDS_MAX };
+        if fields.own() > FIELDS_MAX {
+            let rule = format!("must have at most {FIELDS_MAX} fields and elements of lists");
+            Err(RpcError::invalid("request", &rule))
+        } else if fields.all() > all_max {
+            let rule = format!("must have at most {all_max} fields and elements of lists, with those of its messages");
+            Err(RpcError::invalid("request", &rule))
+        } else {
+            Ok(())
+        }
+    }
 }
 
 impl FrameProgress {
+    /// Follows messages with these limits.
+    pub(crate) fn new(limits: FieldLimits) -> Self {
+        let fields = FieldCount::of(limits.of.clone());
+        Self { header: [0; HEADER_BYTES], header_len: 0, arrived: 0, missing: 0, fields, limits }
+    }
+
     /// Adds a chunk, and returns how many bytes of an incomplete message have arrived.
     ///
     /// # Errors
@@ -79,18 +113,14 @@ impl FrameProgress {
                 self.missing = usize::try_from(u32::from_be_bytes(len)).unwrap_or(usize::MAX);
             } else {
                 let (now, later) = chunk.split_at(chunk.len().min(self.missing));
-                if self.fields.add(now) > FIELDS_MAX {
-                    return Err(RpcError::invalid(
-                        "request",
-                        &format!("must have at most {FIELDS_MAX} fields and elements of lists"),
-                    ));
-                }
+                self.fields.add(now);
+                self.limits.check(&self.fields)?;
                 self.arrived += now.len();
                 self.missing -= now.len();
                 chunk = later;
             }
             if self.header_len == HEADER_BYTES && self.missing == 0 {
-                *self = Self::default();
+                *self = Self::new(std::mem::take(&mut self.limits));
             }
         }
         Ok(self.header_len + self.arrived)
@@ -153,12 +183,12 @@ mod tests {
         let frame = |len: u8| [&[0, 0, 0, 0, len][..], &vec![7; len.into()]].concat();
         let body = [frame(3), frame(0), frame(20)].concat();
         for step in 1..=body.len() {
-            let mut progress = FrameProgress::default();
+            let mut progress = FrameProgress::new(FieldLimits::default());
             let counts: Vec<_> = body.chunks(step).map(|chunk| progress.add(chunk).unwrap()).collect();
             assert_eq!(counts.last(), Some(&0), "{step}");
             assert!(counts.iter().all(|count| *count < 25), "{step}: {counts:?}");
         }
-        let mut progress = FrameProgress::default();
+        let mut progress = FrameProgress::new(FieldLimits::default());
         assert_eq!(progress.add(&[&frame(3)[..], &frame(20)[..9]].concat()).unwrap(), 9);
     }
 }

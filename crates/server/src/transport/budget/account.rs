@@ -52,7 +52,7 @@ struct Shared {
     /// Whether strangers may only make calls that are small.
     are_strangers_small: bool,
     held: AtomicUsize,
-    /// The bytes of requests of strangers.
+    /// The bytes of requests of strangers, with those of callers who were not known yet.
     stranger_requests: AtomicUsize,
     next_number: AtomicU64,
     /// The open connections that hold something, or have held something, by their numbers.
@@ -123,25 +123,25 @@ impl ProcessBudget {
         self.0.charged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Cuts the largest holder of the address whose connections hold the most together, unless those that are being cut
-    /// give back enough of `total`. So many small holders at one address cost no connection of another. `held` is what
-    /// a connection holds of `total`.
-    fn cut_largest(&self, total: &AtomicUsize, bytes_max: usize, held: impl Fn(&Account) -> usize) {
+    /// If the connections hold more than `bytes_max` together, without those that are being cut, cuts the largest
+    /// holder of the address whose connections hold the most. So many small holders at one address cost no connection
+    /// of another. `held` is what a connection holds.
+    fn cut_largest(&self, bytes_max: usize, held: impl Fn(&Account) -> usize) {
         // Dropped after the lock is released: the last reference to an account takes it.
         let accounts: Vec<Arc<Account>>;
         let charged = self.charged();
         accounts = charged.values().filter_map(Weak::upgrade).collect();
-        let (cut, open): (Vec<_>, Vec<_>) = accounts.iter().partition(|account| account.cut.is_cancelled());
-        let given_back: usize = cut.iter().map(|account| held(account)).sum();
-        if total.load(Ordering::Relaxed).saturating_sub(given_back) <= bytes_max {
+        let open = accounts.iter().filter(|account| !account.cut.is_cancelled());
+        let open: Vec<_> = open.map(|account| (account, held(account))).filter(|(_, held)| *held > 0).collect();
+        if open.iter().map(|(_, held)| held).sum::<usize>() <= bytes_max {
             return;
         }
         let mut by_address: HashMap<Option<IpAddr>, usize> = HashMap::new();
-        for account in &open {
-            *by_address.entry(account.address()).or_default() += held(account);
+        for (account, held) in &open {
+            *by_address.entry(account.address()).or_default() += held;
         }
-        let rank = |account: &Account| (by_address.get(&account.address()).copied(), held(account));
-        if let Some(largest) = open.iter().max_by_key(|account| rank(account)) {
+        let largest = open.iter().max_by_key(|(account, held)| (by_address.get(&account.address()), *held));
+        if let Some((largest, _)) = largest {
             largest.cut.cancel();
         }
     }
@@ -182,7 +182,7 @@ impl Account {
         let shared = &self.process.0;
         let held = shared.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if held > shared.bytes_max {
-            self.process.cut_largest(&shared.held, shared.bytes_max, Self::held);
+            self.process.cut_largest(shared.bytes_max, Self::held);
         }
     }
 
@@ -192,9 +192,10 @@ impl Account {
         let bytes_max = shared.bytes_max / STRANGERS_REQUEST_SHARE;
         let held = shared.stranger_requests.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if held > bytes_max {
+            // Of a connection whose caller is known, nothing: it has the share of a known caller.
             let of_stranger =
                 |account: &Self| if account.is_small() { account.requests.load(Ordering::Relaxed) } else { 0 };
-            self.process.cut_largest(&shared.stranger_requests, bytes_max, of_stranger);
+            self.process.cut_largest(bytes_max, of_stranger);
         }
     }
 }
@@ -315,7 +316,6 @@ impl AsRef<[u8]> for ChargedPiece {
 impl Drop for ChargedPiece {
     fn drop(&mut self) {
         let Account { process, responses, ended, changed, .. } = &*self.account;
-        // The process first: what the connections that are being cut hold must not be less than what they give back.
         process.0.held.fetch_sub(self.piece.len(), Ordering::Relaxed);
         responses.fetch_sub(self.piece.len(), Ordering::Relaxed);
         ended.fetch_add(1, Ordering::Relaxed);
@@ -445,6 +445,20 @@ mod tests {
         charges[0].budget.0.place.as_ref().unwrap().promote(|| false);
         drop((charges, newcomer));
         assert_eq!((process.held(), process.0.stranger_requests.load(Ordering::Relaxed)), (0, 0));
+    }
+
+    #[test]
+    fn what_known_callers_held_as_strangers_costs_no_stranger() {
+        let limits = PlaceLimits { total: 100, per_address: 100, strangers: 100, strangers_per_address: 100 };
+        let (process, places) = (ProcessBudget::new(4 * CHUNK * STRANGERS_REQUEST_SHARE, false), Places::new(limits));
+        let connection = |last| process.connection(places.enter(IpAddr::from([10, 0, 0, last])).map(Arc::new));
+        let mut charges: Vec<_> = (0..4).map(|_| connection(1).request()).collect();
+        assert!(charges.iter_mut().all(|charge| charge.set(CHUNK).is_ok()));
+        charges.iter().for_each(|charge| charge.budget.0.place.as_ref().unwrap().promote(|| false));
+        let newcomer = connection(2);
+        let mut form = newcomer.request();
+        assert!(form.set(FREE_BYTES + 1).is_ok());
+        assert!(!newcomer.0.cut.is_cancelled() && !charges.iter().any(|charge| charge.budget.0.cut.is_cancelled()));
     }
 
     #[test]

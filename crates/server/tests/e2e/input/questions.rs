@@ -10,7 +10,7 @@ use crate::support::{Authority, in_time, on_sqlite};
 fn cases(token: &str) -> Vec<Case<VerifyRequest>> {
     let base = &question(token);
     vec![
-        // What the holder presents is judged, never refused.
+        // What the holder presents gets a verdict, never an error.
         case(
             "token",
             base,

@@ -12,7 +12,10 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use key_authority_proto::ext_authz;
+use key_authority_proto::ext_authz::attribute_context::{self, HttpRequest};
 use key_authority_proto::v1::*;
+use prost::Message as _;
 use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, JoinSet};
 use tonic::transport::Endpoint;
@@ -232,6 +235,48 @@ async fn a_message_of_very_many_fields_is_refused_before_it_is_decoded() {
     connection.send("/keyauthority.v1.KeyAuthority/ImportKeys", &grpc(Some(&authority.root_token())), parts).await;
     let (_, refused) = connection.answer().await;
     assert_eq!(refused["grpc-status"], "3", "{refused:?}");
+    assert_serves(&authority).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_with_messages_of_very_many_fields_is_refused_before_it_is_decoded() {
+    let authority = Setup::on(Database::Sqlite).start().await;
+    let key = Key { secrets: vec![KeySecret::default(); 30_000], ..Default::default() };
+    let update = UpdateKeyRequest { key: Some(key), ..Default::default() };
+    let imported = ImportedKey { scopes: vec![String::new(); 1_000_001], ..Default::default() };
+    let import = ImportKeysRequest { keys: vec![imported], ..Default::default() };
+    let header_map = ext_authz::HeaderMap { headers: vec![ext_authz::HeaderValue::default(); 30_000] };
+    let http = HttpRequest { header_map: Some(header_map), ..Default::default() };
+    let request = Some(attribute_context::Request { http: Some(http) });
+    let attributes = Some(ext_authz::AttributeContext { request, ..Default::default() });
+    let check = ext_authz::CheckRequest { attributes };
+    for (path, message) in [
+        ("/keyauthority.v1.KeyAuthority/UpdateKey", update.encode_to_vec()),
+        ("/keyauthority.v1.KeyAuthority/ImportKeys", import.encode_to_vec()),
+        ("/envoy.service.auth.v3.Authorization/Check", check.encode_to_vec()),
+    ] {
+        let mut connection = Unfinished::open(authority.grpc()).await;
+        let announced = u32::try_from(message.len() + 2).unwrap().to_be_bytes();
+        let parts = vec![[&[0][..], &announced].concat().into(), Bytes::from(message)];
+        connection.send(path, &grpc(Some(&authority.root_token())), parts).await;
+        let (_, refused) = connection.answer().await;
+        assert_eq!(refused["grpc-status"], "3", "{path}: {refused:?}");
+    }
+    assert_serves(&authority).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_of_many_empty_messages_counts() {
+    let authority = Setup::on(Database::Sqlite).flags(["--max-held-mib", "192"]).start().await;
+    let mut connection = Unfinished::open(authority.grpc()).await;
+    let headers = grpc(Some(&authority.root_token()));
+    for _ in 0..16 {
+        let parts = vec![Bytes::from(vec![0; 2 * MIB])];
+        connection.send("/keyauthority.v1.KeyAuthority/ListKeys", &headers, parts).await;
+    }
+    // All of them would be 32 MiB, more than an eighth of the budget.
+    let (_, refused) = connection.answer().await;
+    assert_eq!(refused["grpc-status"], "8", "{refused:?}");
     assert_serves(&authority).await;
 }
 

@@ -1,4 +1,4 @@
-//! The authority secret rotates while replicas run: no token is ever judged by a replica that cannot judge it.
+//! The authority secret rotates while replicas run: no token is ever decided on by a replica that cannot verify it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -140,7 +140,7 @@ async fn a_rotation_in_one_step_never_answers_wrong(database: Database) {
 }
 
 /// The answer to each kind of question that may be about a token of the missing version.
-async fn assert_cannot_judge(replica: &Authority, token: &str, caller: &str) {
+async fn assert_cannot_verify(replica: &Authority, token: &str, caller: &str) {
     let missing = |status: Status| drop(refused::<()>(Err(status), Code::Unavailable, MISSING));
     let client = replica.client();
     missing(client.verify(question(token)).await.unwrap_err());
@@ -162,12 +162,12 @@ async fn a_replica_that_lacks_a_version_says_so(database: Database) {
     let secret = std::fs::read_to_string(first.secret_file()).unwrap();
     let secrets = format!("1:{}\n2:{}", secret.trim().trim_start_matches("1:"), "08".repeat(32));
     restart_with(&mut first, &secrets).await;
-    // It judges every token until one of the new version exists.
+    // It verifies every token until one of the new version exists.
     let unknown = subcommand(["generate-token"]).await.well().stdout;
     assert_eq!(second.client().verdict(unknown.trim()).await, Verdict::Unknown);
     let new = first.client().key_in("acme").await;
     let (caller, _) = first.new_caller(&["accounts.read"], None).await;
-    assert_cannot_judge(&second, &new.token, &caller.token).await;
+    assert_cannot_verify(&second, &new.token, &caller.token).await;
     let client = second.client();
     assert_eq!(client.verdict(&old.token).await, Verdict::Valid, "it has the version of this token");
     assert_eq!(client.verdict("no token").await, Verdict::Malformed);
@@ -178,7 +178,7 @@ async fn a_replica_that_lacks_a_version_says_so(database: Database) {
     let import = ImportKeysRequest { account: "acme".into(), keys, request_id: "r-1".into(), ..Default::default() };
     refused(client.import(import.clone()).await, Code::Unavailable, MISSING);
     assert_eq!(first.client().import(import).await.unwrap().imported, 1);
-    assert_cannot_judge(&second, "sk-live/0123456789", &caller.token).await;
+    assert_cannot_verify(&second, "sk-live/0123456789", &caller.token).await;
 
     second.await_health(VERIFY, ServingStatus::NotServing).await;
     let reason = "verify: not ready: the secret file lacks version 2 of the authority secret\n";
