@@ -39,7 +39,8 @@ use tonic_health::pb::{FILE_DESCRIPTOR_SET, HealthCheckRequest, HealthCheckRespo
 const KNOWN: &str = "known";
 /// Longer than any wait that goes well.
 const FOREVER: Duration = Duration::from_mins(10);
-const PLACES: PlaceLimits = PlaceLimits { total: 100, per_address: 100, strangers: 100, strangers_per_address: 100 };
+const PLACES: PlaceLimits =
+    PlaceLimits { total: 100, per_address: 100, per_caller: 100, strangers: 100, strangers_per_address: 100 };
 const LIMITS: Limits = Limits {
     places: PLACES,
     preface_timeout: FOREVER,
@@ -94,7 +95,7 @@ impl Server {
                 let place = Arc::clone(&connection.place);
                 let authenticate = move |headers: &HeaderMap| {
                     if headers.contains_key(KNOWN) {
-                        place.promote(|| false);
+                        place.promote(None, || false);
                     }
                 };
                 ConnectionService::new(Arc::clone(&raw), policy.clone(), authenticate, tonic, connection)

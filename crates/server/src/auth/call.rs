@@ -136,7 +136,7 @@ impl CallAuthorizer {
     /// Makes the place of a connection that of this caller, whose token was accepted.
     pub(crate) fn promote(&self, place: &Place, caller: &Authentication) {
         if !place.is_known() {
-            place.promote(self.authorizer.has_ended(caller));
+            place.promote(self.authorizer.presented_key(caller), self.authorizer.has_ended(caller));
         }
     }
 

@@ -96,12 +96,12 @@ impl Server {
             let authenticator = Authenticator::new(Arc::clone(&keyring), connection.peer.address());
             let (place, authorizer) = (Arc::clone(&connection.place), Arc::clone(&authorizer));
             if connection.peer.is_verified() {
-                place.promote(|| false);
+                place.promote(None, || false);
             }
             let authenticate: Authenticate = Box::new(move |headers| {
                 let caller = authenticator.authenticate(headers);
                 if !place.is_known() && authorizer.is_known(&caller) {
-                    place.promote(authorizer.has_ended(&caller));
+                    place.promote(authorizer.presented_key(&caller), authorizer.has_ended(&caller));
                 }
                 caller
             });

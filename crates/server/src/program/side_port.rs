@@ -34,7 +34,8 @@ use crate::transport::socket;
 
 /// The places for connections. Scrapers and probes are few and send their request at once, so that the oldest
 /// connection makes room for a new one: a peer that holds connections open cannot keep a probe out.
-const PLACES: PlaceLimits = PlaceLimits { total: 256, per_address: 64, strangers: 256, strangers_per_address: 64 };
+const PLACES: PlaceLimits =
+    PlaceLimits { total: 256, per_address: 64, per_caller: 256, strangers: 256, strangers_per_address: 64 };
 /// The time limit for a request's head.
 const HEAD_LIMIT: Duration = Duration::from_secs(5);
 /// The time limit for a whole connection, so that a peer that does not read its response cannot stay.

@@ -1,4 +1,4 @@
-//! The HTTP/2 limits. Each is set explicitly, since the defaults of hyper and h2 can change.
+//! The HTTP/2 limits. Each that can be set is set explicitly, since the defaults of hyper and h2 can change.
 
 use std::time::Duration;
 

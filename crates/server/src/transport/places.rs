@@ -7,12 +7,14 @@
 //! again.
 
 use std::cmp::Reverse;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use key_authority_domain::id::Actor;
 use tokio_util::sync::CancellationToken;
 
 /// The numbers of places.
@@ -22,6 +24,8 @@ pub struct PlaceLimits {
     pub total: usize,
     /// The maximum number of open connections from one address.
     pub per_address: usize,
+    /// The maximum number of open connections of one known caller. Further ones stay strangers'.
+    pub per_caller: usize,
     /// The maximum number of strangers' connections.
     pub strangers: usize,
     /// The maximum number of strangers' connections from one address.
@@ -44,6 +48,8 @@ struct State {
     known: usize,
     strangers: usize,
     by_address: HashMap<IpAddr, Occupants>,
+    /// The numbers of connections of known callers, but for those with a client certificate alone; none is zero.
+    by_caller: HashMap<Actor, usize>,
 }
 
 /// The connections from one address.
@@ -56,6 +62,7 @@ struct Occupants {
 
 /// The connection of a known caller.
 struct Known {
+    caller: Option<Actor>,
     evicted: CancellationToken,
     /// The flag of the place.
     flag: Arc<AtomicBool>,
@@ -73,17 +80,19 @@ impl Occupants {
         self.known.len() + self.strangers.len()
     }
 
-    /// Makes strangers of the known callers whose keys have ended. Returns their number.
-    fn demote_ended(&mut self) -> usize {
+    /// Makes strangers of the known callers whose keys have ended. Returns these callers.
+    fn demote_ended(&mut self) -> Vec<Option<Actor>> {
         let ended: Vec<u64> =
             self.known.iter().filter(|(_, known)| (known.has_ended)()).map(|(number, _)| *number).collect();
-        for number in &ended {
-            if let Some(known) = self.known.remove(number) {
+        let mut callers = Vec::new();
+        for number in ended {
+            if let Some(known) = self.known.remove(&number) {
                 known.flag.store(false, Ordering::Relaxed);
-                self.strangers.insert(*number, known.evicted);
+                self.strangers.insert(number, known.evicted);
+                callers.push(known.caller);
             }
         }
-        ended.len()
+        callers
     }
 }
 
@@ -132,14 +141,14 @@ impl Places {
         let limits = self.0.limits;
         let mut state = self.0.lock();
         let mut crowded = Vec::new();
-        let mut demoted = 0;
+        let mut demoted = Vec::new();
         for (address, here) in &mut state.by_address {
-            demoted += here.demote_ended();
+            demoted.extend(here.demote_ended());
             let surplus = here.strangers.len().saturating_sub(limits.strangers_per_address);
             crowded.extend(std::iter::repeat_n(*address, surplus));
         }
-        state.known -= demoted;
-        state.strangers += demoted;
+        state.strangers += demoted.len();
+        demoted.into_iter().for_each(|caller| state.remove_known(caller));
         for address in crowded {
             state.evict_oldest_of(address);
         }
@@ -172,6 +181,16 @@ impl State {
         };
         let largest = self.by_address.iter().max_by_key(|(_, here)| rank(here)).map(|(address, _)| *address);
         largest.is_some_and(|address| self.evict_oldest_of(address))
+    }
+
+    /// Counts a connection of a known caller out.
+    fn remove_known(&mut self, caller: Option<Actor>) {
+        self.known -= 1;
+        let Some(Entry::Occupied(mut count)) = caller.map(|caller| self.by_caller.entry(caller)) else { return };
+        *count.get_mut() -= 1;
+        if *count.get() == 0 {
+            count.remove();
+        }
     }
 
     fn forget_if_empty(&mut self, address: IpAddr) {
@@ -219,17 +238,26 @@ impl Place {
         self.is_known.load(Ordering::Relaxed)
     }
 
-    /// Makes this the place of a known caller, until `has_ended` returns true. A connection that was asked to leave
-    /// before still leaves, and stays a stranger's.
-    pub fn promote(&self, has_ended: impl Fn() -> bool + Send + Sync + 'static) {
+    /// Makes this the place of a known caller, until `has_ended` returns true; without a caller, of a peer with a client
+    /// certificate. A connection that was asked to leave before still leaves, and stays a stranger's. So does one of a
+    /// caller that has its share of the places.
+    pub fn promote(&self, caller: Option<Actor>, has_ended: impl Fn() -> bool + Send + Sync + 'static) {
         if self.is_known() {
             return;
         }
-        let mut state = self.shared.lock();
+        let mut guard = self.shared.lock();
+        let state = &mut *guard;
+        let open = caller.as_ref().and_then(|caller| state.by_caller.get(caller)).copied().unwrap_or_default();
         let Some(here) = state.by_address.get_mut(&self.address) else { return };
+        if open >= self.shared.limits.per_caller {
+            return;
+        }
         if let Some(evicted) = here.strangers.remove(&self.number) {
             let flag = Arc::clone(&self.is_known);
-            here.known.insert(self.number, Known { evicted, flag, has_ended: Box::new(has_ended) });
+            if let Some(caller) = &caller {
+                state.by_caller.insert(caller.clone(), open + 1);
+            }
+            here.known.insert(self.number, Known { caller, evicted, flag, has_ended: Box::new(has_ended) });
             state.strangers -= 1;
             state.known += 1;
             self.is_known.store(true, Ordering::Relaxed);
@@ -273,8 +301,8 @@ impl Drop for Place {
         let Some(here) = state.by_address.get_mut(&self.address) else { return };
         if here.strangers.remove(&self.number).is_some() {
             state.strangers -= 1;
-        } else if here.known.remove(&self.number).is_some() {
-            state.known -= 1;
+        } else if let Some(known) = here.known.remove(&self.number) {
+            state.remove_known(known.caller);
         }
         state.forget_if_empty(self.address);
     }
@@ -308,7 +336,8 @@ mod tests {
     use super::*;
     use std::net::Ipv4Addr;
 
-    const LIMITS: PlaceLimits = PlaceLimits { total: 6, per_address: 4, strangers: 4, strangers_per_address: 3 };
+    const LIMITS: PlaceLimits =
+        PlaceLimits { total: 6, per_address: 4, per_caller: 6, strangers: 4, strangers_per_address: 3 };
 
     fn host(last: u8) -> IpAddr {
         Ipv4Addr::new(10, 0, 0, last).into()
@@ -321,7 +350,7 @@ mod tests {
     }
 
     fn promote(place: &Place) {
-        place.promote(|| false);
+        place.promote(None, || false);
     }
 
     fn is_evicted(place: &Place) -> bool {
@@ -382,6 +411,27 @@ mod tests {
     }
 
     #[test]
+    fn a_caller_has_its_share_of_the_places() {
+        let places = Places::new(PlaceLimits { per_caller: 2, ..LIMITS });
+        let enter = |last, caller: &'static str| {
+            let place = places.enter(host(last)).unwrap();
+            place.promote(Some(Actor::new(caller).unwrap()), move || caller == "ended");
+            place
+        };
+        let mut busy: Vec<_> = [1, 2, 3].map(|last| enter(last, "busy")).into();
+        assert_eq!(busy.iter().map(Place::is_known).collect::<Vec<_>>(), [true, true, false]);
+        assert!(enter(3, "other").is_known(), "another caller is not limited");
+        busy.remove(0);
+        busy[1].promote(Some(Actor::new("busy").unwrap()), || false);
+        assert!(busy[1].is_known(), "a connection that has ended counts no more");
+        let ended = enter(4, "ended");
+        places.demote_ended();
+        assert!(!ended.is_known() && places.0.lock().by_caller.len() == 1);
+        drop(busy);
+        assert!(places.0.lock().by_caller.is_empty());
+    }
+
+    #[test]
     fn the_connections_of_a_key_that_has_ended_are_strangers_again() {
         let places = Places::new(LIMITS);
         let has_ended = Arc::new(AtomicBool::new(false));
@@ -390,7 +440,7 @@ mod tests {
         for last in [1, 1, 1, 2, 2] {
             let place = places.enter(host(last)).unwrap();
             let has_ended = Arc::clone(&has_ended);
-            place.promote(move || has_ended.load(Ordering::Relaxed));
+            place.promote(None, move || has_ended.load(Ordering::Relaxed));
             revoked.push(place);
         }
         assert!(places.enter(host(3)).is_none(), "known callers have all places");

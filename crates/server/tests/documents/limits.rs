@@ -25,6 +25,7 @@ const LIMITS: &[(&str, &str, &str, &str)] = &[
     ("open connections of a gRPC", "10,000", FLAGS, r#"MAX_CONNECTIONS", default_value = "10000""#),
     ("from one address", "5,000", FLAGS, r#"MAX_CONNECTIONS_PER_ADDRESS", default_value = "5000""#),
     ("of strangers |", "1,024", FLAGS, r#"MAX_UNAUTHENTICATED_CONNECTIONS", default_value = "1024""#),
+    ("of one caller", "half", "program/config/limits.rs", "CALLERS: usize = 2"),
     ("of strangers from one", "a quarter", "program/config/limits.rs", "STRANGER_ADDRESSES: usize = 4"),
     (
         "time that the calls of such",

@@ -11,7 +11,7 @@ use super::error::{SqliteFileError, failed};
 use super::header::{self, Content};
 use super::locks;
 use super::mark::{Mark, running};
-use super::origin::{Origin, judge};
+use super::origin::{Origin, decide};
 use crate::error::StorageError;
 use crate::exclusive_lock::{ExclusiveLock, ExclusiveLockError, LOCK_ENDING};
 use crate::paths::{beside, size, sync_folder};
@@ -49,7 +49,7 @@ impl ClaimedFile {
         check_names(&path, &file.metadata().map_err(failed(&path))?)?;
         locks::lock_for_server(&path, &file)?;
         keep_wal_at_close(&path, &file)?;
-        let (origin, mark) = judge(&path, &file, mark)?;
+        let (origin, mark) = decide(&path, &file, mark)?;
         mark.write(lock.file()).map_err(failed(&path))?;
         Ok(Box::leak(Box::new(Self { path, file, lock, origin, mark: Mutex::new(mark) })))
     }
@@ -164,10 +164,10 @@ pub fn inspect(path: &Path) -> Result<(), SqliteFileError> {
     match ExclusiveLock::shared_on(&path) {
         Err(ExclusiveLockError::Taken { .. }) => {}
         lock => {
-            // It is held until the file is judged, so that no server begins to change the file.
+            // It is held until the file is decided, so that no server begins to change the file.
             let lock = lock?;
             let mark = lock.as_ref().map_or(Ok(Mark::Unknown), |lock| Mark::read(lock.file()));
-            judge(&path, &file, mark.map_err(failed(&path))?)?;
+            decide(&path, &file, mark.map_err(failed(&path))?)?;
         }
     }
     Box::leak(Box::new(file));

@@ -13,7 +13,7 @@ use super::claim::lock_name;
 use super::error::{SqliteFileError, failed};
 use super::lost::{Lost, lost};
 use super::mark::Mark;
-use super::origin::judge;
+use super::origin::decide;
 use crate::error::StorageError;
 use crate::exclusive_lock::{ExclusiveLock, LOCK_ENDING};
 use crate::migrate::SchemaError;
@@ -146,8 +146,8 @@ fn give_to_owner(path: &Path, is_first: bool, new: &Path) -> Result<Option<u32>,
 
 /// Whether a database file and its `-wal` belong together.
 fn is_whole(path: &Path, lock: &ExclusiveLock) -> bool {
-    let judged = || judge(path, &File::open(path).ok()?, Mark::read(lock.file()).ok()?).ok();
-    judged().is_some()
+    let decided = || decide(path, &File::open(path).ok()?, Mark::read(lock.file()).ok()?).ok();
+    decided().is_some()
 }
 
 /// Copies a backup with its logs, and checks the copy.
@@ -189,7 +189,7 @@ fn logs_of(from: &Path) -> Result<Vec<&'static str>, SqliteFileError> {
     if mark.last().is_none() {
         return Err(SqliteFileError::UnknownLog { path: from.to_owned(), log: beside(from, first) });
     }
-    judge(from, &File::open(from).map_err(failed(from))?, mark)?;
+    decide(from, &File::open(from).map_err(failed(from))?, mark)?;
     Ok(logs)
 }
 

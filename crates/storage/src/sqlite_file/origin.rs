@@ -21,7 +21,7 @@ pub enum Origin {
 }
 
 /// Decides where a file comes from, and what the lock file says from now on.
-pub(super) fn judge(path: &Path, file: &File, mark: Mark) -> Result<(Origin, Mark), SqliteFileError> {
+pub(super) fn decide(path: &Path, file: &File, mark: Mark) -> Result<(Origin, Mark), SqliteFileError> {
     let content = header::read(file).map_err(failed(path))?;
     let bytes = file.metadata().map_err(failed(path))?.len();
     origin(path, content, bytes, mark)
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     /// What [`origin`] says of a file with the value 8 in its header.
-    fn judged(mark: Mark, has_wal: bool) -> Result<Origin, SqliteFileError> {
+    fn decided(mark: Mark, has_wal: bool) -> Result<Origin, SqliteFileError> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys.db");
         if has_wal {
@@ -84,23 +84,23 @@ mod tests {
     fn only_the_value_of_the_lock_file_shows_that_a_wal_belongs_to_the_file() {
         let copying = |from, to| Mark::Copying { from, to };
         for mark in [Mark::Served(8), Mark::Closed(8)] {
-            assert_eq!(judged(mark, true).unwrap(), Origin::Served);
+            assert_eq!(decided(mark, true).unwrap(), Origin::Served);
         }
         // The values do not show which of the two it is, so the whole file is checked.
         for mark in [copying(8, 2), copying(2, 8), Mark::Adopted, Mark::Unknown] {
-            assert_eq!(judged(mark, true).unwrap(), Origin::Elsewhere);
+            assert_eq!(decided(mark, true).unwrap(), Origin::Elsewhere);
         }
         for mark in [Mark::Served(2), Mark::Served(9), Mark::Closed(2), copying(2, 4)] {
-            assert!(matches!(judged(mark.clone(), true), Err(SqliteFileError::Leftover { .. })), "{mark:?}");
+            assert!(matches!(decided(mark.clone(), true), Err(SqliteFileError::Leftover { .. })), "{mark:?}");
         }
     }
 
     #[test]
     fn a_file_without_a_wal_is_whole_only_if_it_was_closed() {
-        assert_eq!(judged(Mark::Closed(8), false).unwrap(), Origin::Served);
-        assert!(matches!(judged(Mark::Served(8), false), Err(SqliteFileError::WalLost { .. })));
+        assert_eq!(decided(Mark::Closed(8), false).unwrap(), Origin::Served);
+        assert!(matches!(decided(Mark::Served(8), false), Err(SqliteFileError::WalLost { .. })));
         for mark in [Mark::Served(2), Mark::Closed(2), Mark::Copying { from: 8, to: 2 }, Mark::Adopted] {
-            assert_eq!(judged(mark, false).unwrap(), Origin::Elsewhere);
+            assert_eq!(decided(mark, false).unwrap(), Origin::Elsewhere);
         }
     }
 }

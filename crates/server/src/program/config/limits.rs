@@ -14,6 +14,8 @@ const AGE_GRACE_EXTRA: Duration = Duration::from_secs(5);
 pub(super) const HELD_MIB_MIN: usize = 192;
 /// The number of addresses that together take the places of strangers.
 const STRANGER_ADDRESSES: usize = 4;
+/// The number of callers that together take all places.
+const CALLERS: usize = 2;
 
 pub(super) fn limits(read: &mut Reader, settings: &Settings, request_timeout: Duration) -> Limits {
     let (second, minute, hour) = (Duration::from_secs(1), Duration::from_mins(1), Duration::from_hours(1));
@@ -34,8 +36,10 @@ pub(super) fn limits(read: &mut Reader, settings: &Settings, request_timeout: Du
 fn places(read: &mut Reader, settings: &Settings) -> PlaceLimits {
     let mut count = |flag, text: &str| read.count(flag, text, 1..=1_000_000_usize);
     let strangers = count("max-unauthenticated-connections", &settings.max_unauthenticated_connections);
+    let total = count("max-connections", &settings.max_connections);
     PlaceLimits {
-        total: count("max-connections", &settings.max_connections),
+        total,
+        per_caller: total.div_ceil(CALLERS),
         per_address: count("max-connections-per-address", &settings.max_connections_per_address),
         strangers,
         strangers_per_address: strangers.div_ceil(STRANGER_ADDRESSES),

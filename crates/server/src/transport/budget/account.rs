@@ -422,7 +422,8 @@ mod tests {
 
     #[tokio::test]
     async fn strangers_hold_few_bytes_of_requests_together_and_small_ones_do_not_count() {
-        let limits = PlaceLimits { total: 100, per_address: 100, strangers: 100, strangers_per_address: 100 };
+        let limits =
+            PlaceLimits { total: 100, per_address: 100, per_caller: 100, strangers: 100, strangers_per_address: 100 };
         let (process, places) = (ProcessBudget::new(4 * CHUNK * STRANGERS_REQUEST_SHARE, false), Places::new(limits));
         let connection = || process.connection(places.enter(IpAddr::from([10, 0, 0, 1])).map(Arc::new));
         let other = process.connection(places.enter(IpAddr::from([10, 0, 0, 2])).map(Arc::new));
@@ -439,22 +440,23 @@ mod tests {
         let mut small = connection().request();
         assert!(small.set(FREE_BYTES).is_ok() && small.budget.holds_nothing());
         let known = connection();
-        known.0.place.as_ref().unwrap().promote(|| false);
+        known.0.place.as_ref().unwrap().promote(None, || false);
         assert_eq!(known.request().set(CHUNK * 2), Ok(()));
         // A connection whose caller authenticates meanwhile gives back what it took.
-        charges[0].budget.0.place.as_ref().unwrap().promote(|| false);
+        charges[0].budget.0.place.as_ref().unwrap().promote(None, || false);
         drop((charges, newcomer));
         assert_eq!((process.held(), process.0.stranger_requests.load(Ordering::Relaxed)), (0, 0));
     }
 
     #[test]
     fn what_known_callers_held_as_strangers_costs_no_stranger() {
-        let limits = PlaceLimits { total: 100, per_address: 100, strangers: 100, strangers_per_address: 100 };
+        let limits =
+            PlaceLimits { total: 100, per_address: 100, per_caller: 100, strangers: 100, strangers_per_address: 100 };
         let (process, places) = (ProcessBudget::new(4 * CHUNK * STRANGERS_REQUEST_SHARE, false), Places::new(limits));
         let connection = |last| process.connection(places.enter(IpAddr::from([10, 0, 0, last])).map(Arc::new));
         let mut charges: Vec<_> = (0..4).map(|_| connection(1).request()).collect();
         assert!(charges.iter_mut().all(|charge| charge.set(CHUNK).is_ok()));
-        charges.iter().for_each(|charge| charge.budget.0.place.as_ref().unwrap().promote(|| false));
+        charges.iter().for_each(|charge| charge.budget.0.place.as_ref().unwrap().promote(None, || false));
         let newcomer = connection(2);
         let mut form = newcomer.request();
         assert!(form.set(FREE_BYTES + 1).is_ok());
