@@ -1,5 +1,5 @@
-//! The short form of the rig: the attacks on memory, against the server of this build. Latency has no bound here, since a
-//! test machine is busy.
+//! The short form of the rig: the attacks on memory, against the server of this build. Latency has no bound here, since
+//! a test machine is busy.
 
 #![expect(clippy::panic, reason = "a test that panics has failed")]
 

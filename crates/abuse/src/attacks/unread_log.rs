@@ -14,7 +14,8 @@ use crate::peer::{ATTACKER, connect};
 use crate::stage::Stage;
 
 const AT_ONCE: usize = 64;
-/// What the server takes for no HTTP/2, and logs. Lines about refused connections are limited, those at `debug` are not.
+/// What the server takes for no HTTP/2, and logs. Lines about refused connections are limited, those at `debug` are
+/// not.
 const NO_PREFACE: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 /// Counts the lines for which there was no room.
 const DROPPED: &str = "keyauthority_log_lines_dropped_total";
