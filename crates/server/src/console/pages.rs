@@ -16,6 +16,7 @@ pub(super) mod key_actions;
 mod key_form;
 mod key_view;
 pub(super) mod keys;
+mod lost;
 pub(super) mod new_account;
 mod overlap;
 pub(super) mod renew;

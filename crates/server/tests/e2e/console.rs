@@ -4,6 +4,7 @@ mod browser;
 mod connect;
 mod forms;
 mod long_search;
+mod lost_answers;
 mod own_key;
 mod pages;
 mod portal;

@@ -21,6 +21,7 @@ use super::expiry::ExpiryMenu;
 use super::instructions::{ClientChoice, InstructionView, chosen_client, client_choices};
 use super::key_form::{Field, policy};
 use super::key_view::KeyView;
+use super::lost;
 use crate::console::answer::{Answer, enforced, page_with, redirect};
 use crate::console::failure::{Failure, sentence};
 use crate::console::frame::Frame;
@@ -212,12 +213,13 @@ async fn create(visit: &Visit, account: &Account) -> Answer {
         request_id: typed.get("request_id").to_owned(),
         ..Default::default()
     };
-    let created = visit.ask(visit.admin().create_key(visit.request(request))).await;
-    // After the call, the list of keys contains the new one.
+    // Built before the call: only its answer has the token, and what fails after it would lose that.
     let mut page = ConnectPage::new(visit, account).await?;
+    let created = visit.ask(visit.admin().create_key(visit.request(request))).await;
     match created {
         Ok(created) if created.token.is_empty() => {
-            "This form was sent before, and the token was shown then. It is not shown again."
+            "This form was sent before, and the token was shown then, unless that answer was lost. It is not shown \
+             again. If nobody saved it, renew the key in the list of keys."
                 .clone_into(&mut page.source);
         }
         Ok(created) => {
@@ -227,6 +229,9 @@ async fn create(visit: &Visit, account: &Account) -> Answer {
             page.token.clone_from(&created.token);
             page.card = Some(TokenCard::new(key, created.token, policy(account).recoverable));
             page.instruct(visit);
+        }
+        Err(failure) if failure.pending_revision().is_some() => {
+            return lost::after_creation(visit, &account.id, &failure);
         }
         Err(failure) if failure.violations.is_empty() => return Err(failure),
         Err(failure) => page.place(&failure),

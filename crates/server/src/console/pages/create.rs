@@ -16,6 +16,7 @@ use super::accounts::{Room, room};
 use super::created::{self, Issued};
 use super::expiry::ExpiryMenu;
 use super::key_form::{KeyForm, offered, policy, typed_labels, typed_projects};
+use super::lost;
 use super::scope_choice::typed_scopes;
 use crate::console::answer::{Answer, page_with};
 use crate::console::failure::Failure;
@@ -122,6 +123,7 @@ pub(in crate::console) async fn submit(Extension(visit): Extension<Arc<Visit>>, 
                     is_recoverable: policy(&account).recoverable,
                 },
             ),
+            Err(failure) if failure.pending_revision().is_some() => lost::after_creation(&visit, &account.id, &failure),
             Err(failure) if failure.is_outage() || failure.is_unauthenticated() => Err(failure),
             Err(failure) => again(&visit, &account, Some(&failure), &[]).await,
         };
@@ -167,7 +169,6 @@ async fn again(visit: &Visit, account: &Account, failure: Option<&Failure>, erro
     for (path, error) in errors {
         form.add(path, error, Some(&mut expiry));
     }
-    let mut status = StatusCode::UNPROCESSABLE_ENTITY;
     let mut id = typed.get("request_id").to_owned();
     match failure {
         Some(failure) if failure.reason == "REQUEST_ID_REUSED" => {
@@ -176,16 +177,7 @@ async fn again(visit: &Visit, account: &Account, failure: Option<&Failure>, erro
             id = request_id()?;
         }
         Some(failure) => {
-            if let Some(revision) = failure.pending_revision() {
-                form.errors.push(format!(
-                    "The key was created as revision {}, but not every replica had confirmed it in time, and its token \
-                     is lost. Open the key in the list and renew it, instead of sending this form again.",
-                    show::count(revision)
-                ));
-                status = StatusCode::GATEWAY_TIMEOUT;
-            } else {
-                form.place(failure, Some(&mut expiry));
-            }
+            form.place(failure, Some(&mut expiry));
             if failure.reason == "KEY_LIMIT_REACHED" {
                 form.errors.push(advice(&room(visit, account).await?).to_owned());
             }
@@ -194,6 +186,7 @@ async fn again(visit: &Visit, account: &Account, failure: Option<&Failure>, erro
     }
     form.check_name();
     form.mark_first(Some(&mut expiry));
+    let status = StatusCode::UNPROCESSABLE_ENTITY;
     ask(visit, status, account, (form, expiry), typed.get("active") == "yes", id).await
 }
 

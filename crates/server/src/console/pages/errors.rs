@@ -98,8 +98,16 @@ pub(in crate::console) fn page(visit: &Visit, failure: &Failure) -> Response {
     )
 }
 
-/// Returns what is wrong. The user of a portal knows nothing of the key with which the backend of the product calls.
+/// Returns what is wrong. The user of a portal knows nothing of the key with which the backend of the product calls,
+/// nor of replicas. And nobody makes calls of the API here.
 fn message(visit: &Visit, failure: &Failure) -> String {
+    if failure.pending_revision().is_some() {
+        let missing = match visit.session.portal() {
+            Some(_) => "it is not in force everywhere yet",
+            None => "not every replica has confirmed it yet",
+        };
+        return format!("The change is saved, but {missing}.");
+    }
     let of_portal = match failure.reason.as_str() {
         "KEY_NOT_FOUND" => Some("There is no such key."),
         "ACCOUNT_NOT_FOUND" => Some("There is no such account."),

@@ -9,13 +9,14 @@ use http::StatusCode;
 use key_authority_proto::v1::create_key_request::Expiry;
 use key_authority_proto::v1::key_authority_server::KeyAuthority as _;
 use key_authority_proto::v1::renew_key_request::Expiry as RenewExpiry;
-use key_authority_proto::v1::{Key, RenewKeyRequest};
+use key_authority_proto::v1::{Key, KeyPolicy, RenewKeyRequest};
 
 use super::create::request_id;
 use super::created::{self, Issued};
 use super::expiry::ExpiryMenu;
 use super::key_form::policy_of;
 use super::key_view::KeyView;
+use super::lost;
 use super::overlap::{OverlapChoice, overlaps};
 use crate::console::answer::{Answer, page_with};
 use crate::console::failure::Failure;
@@ -46,15 +47,15 @@ fn check(visit: &Visit) -> Result<(), Failure> {
 pub(in crate::console) async fn ask(Extension(visit): Extension<Arc<Visit>>, Path(id): Path<String>) -> Answer {
     check(&visit)?;
     let key = visit.key(&id).await?;
-    form(&visit, &key, None).await
+    let policy = policy_of(&visit, &key).await?;
+    form(&visit, &key, &policy, None)
 }
 
-async fn form(visit: &Visit, key: &Key, failure: Option<&Failure>) -> Answer {
-    let policy = policy_of(visit, key).await?;
+fn form(visit: &Visit, key: &Key, policy: &KeyPolicy, failure: Option<&Failure>) -> Answer {
     let view = KeyView::new(key, visit.now);
     let current = view.expires.as_ref().map_or_else(|| "never".to_owned(), |expires| expires.exact.clone());
     let typed = failure.map(|_| &visit.fields);
-    let mut expiry = ExpiryMenu::of_renewal(&policy, &current, typed);
+    let mut expiry = ExpiryMenu::of_renewal(policy, &current, typed);
     let mut errors = Vec::new();
     match failure {
         Some(failure) if ["LIFETIME_NOT_ALLOWED", "KEY_EXPIRED"].contains(&failure.reason.as_str()) => {
@@ -69,7 +70,7 @@ async fn form(visit: &Visit, key: &Key, failure: Option<&Failure>) -> Answer {
         status,
         &RenewPage {
             frame: Frame::new(visit, "Renew key"),
-            overlaps: overlaps(&policy, visit.fields.get("overlap")),
+            overlaps: overlaps(policy, visit.fields.get("overlap")),
             expiry,
             request_id: request_id()?,
             errors,
@@ -81,19 +82,23 @@ async fn form(visit: &Visit, key: &Key, failure: Option<&Failure>) -> Answer {
 /// `POST /console/keys/{key}/renew`
 pub(in crate::console) async fn submit(Extension(visit): Extension<Arc<Visit>>, Path(id): Path<String>) -> Answer {
     check(&visit)?;
+    // Everything that can fail is read before the renewal. It may end the token of this session, and only this answer
+    // has the new one.
+    let key = visit.key(&id).await?;
+    let policy = policy_of(&visit, &key).await?;
     let typed = &visit.fields;
     let expiry = match ExpiryMenu::chosen(typed) {
         Ok(expiry) => expiry,
         Err(error) => {
             let failure = Failure::wrong_expiry(&error);
-            return form(&visit, &visit.key(&id).await?, Some(&failure)).await;
+            return form(&visit, &key, &policy, Some(&failure));
         }
     };
     // No overlap ends the old token at once, so it must have been chosen.
     let Ok(seconds) = typed.get("overlap").parse() else {
         let failure =
             Failure::wrong_field("The overlap must be an entry of the menu: how long the old token still works.");
-        return form(&visit, &visit.key(&id).await?, Some(&failure)).await;
+        return form(&visit, &key, &policy, Some(&failure));
     };
     let request = RenewKeyRequest {
         key_id: id.clone(),
@@ -109,7 +114,6 @@ pub(in crate::console) async fn submit(Extension(visit): Extension<Arc<Visit>>, 
     match visit.ask(visit.admin().renew_key(visit.request(request))).await {
         Ok(renewed) => {
             let key = renewed.key.unwrap_or_default();
-            let policy = policy_of(&visit, &key).await?;
             let old_token = if seconds == 0 { ENDED.to_owned() } else { old_token(&visit, &key) };
             created::show(
                 &visit,
@@ -123,10 +127,11 @@ pub(in crate::console) async fn submit(Extension(visit): Extension<Arc<Visit>>, 
                 },
             )
         }
-        Err(failure) if failure.is_outage() || failure.is_unauthenticated() || failure.pending_revision().is_some() => {
-            Err(failure)
+        Err(failure) if failure.pending_revision().is_some() => {
+            lost::after_renewal(&visit, &key, seconds == 0, &failure)
         }
-        Err(failure) => form(&visit, &visit.key(&id).await?, Some(&failure)).await,
+        Err(failure) if failure.is_outage() || failure.is_unauthenticated() => Err(failure),
+        Err(failure) => form(&visit, &key, &policy, Some(&failure)),
     }
 }
 

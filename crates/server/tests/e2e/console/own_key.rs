@@ -47,6 +47,22 @@ async fn rights_are_taken_from_the_own_key_only_when_confirmed(authority: Author
     visitor.sees("Saved.");
 }
 
+async fn renewing_the_own_key_shows_the_token_to_sign_in_with(authority: Authority) {
+    let (key, _) = authority.new_caller(&PERMISSIONS, None).await;
+    let renew = format!("/console/keys/{}/renew", key.id());
+    let mut visitor = Visitor::signed_in(&authority, &key.token).await;
+    visitor.open(&renew).await;
+    // Without an overlap, the session ends with the token that it began with.
+    visitor.submit(&renew, &[("overlap", "0"), ("expires", "")]).await;
+    visitor.sees("<h1>Key renewed</h1>");
+    let token = visitor.field("token");
+    visitor.open("/console/accounts").await;
+    visitor.sees("<h1>Sign in</h1>");
+    let visitor = Visitor::signed_in(&authority, &token).await;
+    visitor.sees("<h1>Accounts</h1>");
+}
+
 on_sqlite! {
+    renewing_the_own_key_shows_the_token_to_sign_in_with,
     rights_are_taken_from_the_own_key_only_when_confirmed,
 }
