@@ -90,16 +90,23 @@ identifier!(
 
 /// The beginning of the request IDs of the starts of portal sessions.
 const PORTAL_SESSION: &str = "portal-session:";
+/// The beginning of the request IDs that changes in portal sessions have in the log.
+const PORTAL_REQUEST: &str = "portal-request:";
+/// The domain of the digests in them.
+const PORTAL_REQUEST_CONTEXT: &str = "keyauthority.v1 2026-12 request id in a portal session";
 
 impl RequestId {
     /// Validates a request ID that a caller chose. Callers and the authority itself do not share request IDs: a caller
-    /// could use up that of a session that has not started yet.
+    /// could use up that of a session that has not started yet, or of a change that a user makes in one.
     ///
     /// # Errors
     /// The rule that `value` breaks.
     pub fn of_caller(value: &str) -> Result<Self, ValidationError> {
         if value.starts_with(PORTAL_SESSION) {
             return Err(ValidationError::new("must not begin with `portal-session:`"));
+        }
+        if value.starts_with(PORTAL_REQUEST) {
+            return Err(ValidationError::new("must not begin with `portal-request:`"));
         }
         Self::new(value)
     }
@@ -110,6 +117,19 @@ impl RequestId {
     /// If the number of the session is too long.
     pub fn of_portal_session(session_id: &str) -> Result<Self, ValidationError> {
         Self::new(&format!("{PORTAL_SESSION}{session_id}"))
+    }
+
+    /// Returns the ID under which a request with this one is recognized again in a portal session. The author of its
+    /// changes is the caller that created the session, and the browser of a user chooses the ID: it must not use up
+    /// those of the caller, nor of another session. The start of a session keeps its own.
+    #[must_use]
+    pub fn in_portal_session(&self, session: &[u8; 16]) -> Self {
+        if self.0.starts_with(PORTAL_SESSION) {
+            return self.clone();
+        }
+        let mut hasher = blake3::Hasher::new_derive_key(PORTAL_REQUEST_CONTEXT);
+        let digest = hasher.update(session).update(self.0.as_bytes()).finalize();
+        Self(format!("{PORTAL_REQUEST}{}", digest.to_hex()).into())
     }
 }
 

@@ -106,7 +106,7 @@ impl Admin {
         };
         let AuditRecord { account, key_id, before, after, added_scopes, is_preparation, action: other, subject } =
             record;
-        let request = request_keys.first().filter(|_| !is_preparation).cloned();
+        let request = request_keys.first().filter(|_| !is_preparation).map(|key| author.idempotency_key(key));
         let action = other.unwrap_or(action);
         author.check_change(action, &added_scopes)?;
         let subject = author.subject().cloned().or(subject);
@@ -170,8 +170,9 @@ pub(super) async fn replayed(
     request_keys: &[IdempotencyKey],
 ) -> Result<Option<LoggedEvent>, RpcError> {
     let mut is_reused = false;
+    let author = permit.author();
     for key in request_keys {
-        match tx.find_replayed(permit.actor(), key).await? {
+        match tx.find_replayed(&author.actor, &author.idempotency_key(key)).await? {
             Ok(None) => {}
             Ok(logged) => return Ok(logged),
             Err(RequestIdReused) => is_reused = true,

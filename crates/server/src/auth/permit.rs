@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use key_authority_domain::access::{Access, ProjectAccess, Scope};
-use key_authority_domain::audit::Action;
+use key_authority_domain::audit::{Action, IdempotencyKey};
 use key_authority_domain::id::{AccountId, Actor, SYSTEM_ACCOUNT, Subject};
 use key_authority_domain::key::Key;
 use key_authority_domain::permission::Permission;
@@ -121,6 +121,15 @@ impl Author {
     /// Returns the user for whom the caller acts.
     pub(crate) fn subject(&self) -> Option<&Subject> {
         self.portal.as_ref().map(|grant| &grant.subject)
+    }
+
+    /// Returns the idempotency key of a request by the author, as the log has it. Those of a user in a portal session
+    /// are apart from those of the caller, and of other sessions.
+    pub(crate) fn idempotency_key(&self, key: &IdempotencyKey) -> IdempotencyKey {
+        match &self.portal {
+            Some(grant) => IdempotencyKey { id: key.id.in_portal_session(&grant.id), digest: key.digest },
+            None => key.clone(),
+        }
     }
 
     /// Checks that the author may make a change whose event has this action, and which adds these scopes to a key. It

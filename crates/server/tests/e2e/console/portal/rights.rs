@@ -220,6 +220,37 @@ async fn callers_cannot_take_the_request_id_of_a_start(authority: Authority) {
     let key = backend.key_in("acme").await;
     let request = DisableKeyRequest { key_id: key.id(), request_id: format!("portal-session:{}", "0".repeat(32)) };
     assert_eq!(invalid(backend.disable_key(request).await, "request_id"), "must not begin with `portal-session:`");
+    let request = DisableKeyRequest { key_id: key.id(), request_id: "portal-request:0".into() };
+    assert_eq!(invalid(backend.disable_key(request).await, "request_id"), "must not begin with `portal-request:`");
+}
+
+async fn users_of_a_portal_cannot_take_the_request_ids_of_its_backend(authority: Authority) {
+    let (_, backend) = product(&authority).await;
+    let create = "/console/accounts/acme/create";
+    let longest = "x".repeat(128);
+    for (number, id) in ["order-1", longest.as_str()].into_iter().enumerate() {
+        let mut visitor = enter(&authority, &link(&backend, "acme", &EVERYTHING).await).await;
+        visitor.open(create).await;
+        let form = visitor.filled_in(create, &[("name", "of a user"), ("request_id", id)]);
+        visitor.post(create, &form).await;
+        visitor.sees("<h1>Key created</h1>");
+        // In the session, the ID still makes one key of a form that is sent twice.
+        visitor.post(create, &form).await;
+        visitor.sees("This form was sent before");
+        let request = CreateKeyRequest { account: "acme".into(), request_id: id.into(), ..Default::default() };
+        let created = backend.create_key(request.clone()).await.unwrap();
+        assert_eq!(backend.create_key(request).await.unwrap().key.unwrap().id, created.key.unwrap().id);
+        assert_eq!(backend.keys_of("acme").await.len(), 2 * (number + 1));
+        // Nor those of another session.
+        let mut other = enter(&authority, &link(&backend, "acme", &EVERYTHING).await).await;
+        other.open("/console/accounts/acme/connect").await;
+        let form = other.filled_in("/console/accounts/acme/connect", &[("request_id", id)]);
+        assert!(form.iter().any(|(name, value)| name == "request_id" && value == id));
+        let disable = format!("/console/keys/{}/disable", backend.keys_of("acme").await[0].id);
+        let form: Vec<_> = form.into_iter().filter(|(name, _)| name == "request_id" || name == "form_token").collect();
+        other.post(&disable, &form).await;
+        other.sees("is disabled.");
+    }
 }
 
 async fn refused_calls_of_a_portal_name_its_session_and_user_in_the_log(authority: Authority) {
@@ -253,6 +284,7 @@ on_sqlite! {
     a_caller_lets_nobody_do_more_than_itself,
     bad_input_names_the_field_and_its_rule,
     callers_cannot_take_the_request_id_of_a_start,
+    users_of_a_portal_cannot_take_the_request_ids_of_its_backend,
     refused_calls_of_a_portal_name_its_session_and_user_in_the_log,
 }
 
