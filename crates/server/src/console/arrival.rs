@@ -114,6 +114,11 @@ impl Arrival {
         Ok(self.shared.calls.authorize(&context, &Permission::ALL)?.permit)
     }
 
+    /// Returns how long a call of this request may take from now on.
+    pub(super) fn remaining(&self) -> Duration {
+        self.deadline().map_or(self.shared.patience, |deadline| deadline.remaining())
+    }
+
     /// Returns the deadline of the calls that this request makes from now on. It leaves time for the page, which
     /// says whether a change is committed.
     pub(super) fn deadline(&self) -> Option<Deadline> {

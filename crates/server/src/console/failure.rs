@@ -12,6 +12,8 @@ use crate::rpc::errors::RpcError;
 /// The reason of a failure for a method that a path does not have.
 const NO_METHOD: &str = "NO_METHOD";
 
+/// The reason of a failure for more requests than a visitor may have in progress.
+const TOO_MANY_CALLS: &str = "TOO_MANY_CALLS";
 /// The reason of a failure that no call has.
 const NO_PAGE: &str = "NO_PAGE";
 
@@ -50,9 +52,8 @@ impl Failure {
 
     /// The failure of a user whose other requests take too long.
     pub(super) fn too_many_requests() -> Self {
-        let message = "Other pages or changes of yours are still in progress. Nothing was changed. Go back, where a \
-                       form is kept, and try again.";
-        Self::new(Code::ResourceExhausted, "TOO_MANY_CALLS", message)
+        let message = "other pages or changes of yours are still in progress, and nothing was changed";
+        Self::new(Code::ResourceExhausted, TOO_MANY_CALLS, message)
     }
 
     /// The failure of a form whose expiry cannot be read.
@@ -88,6 +89,11 @@ impl Failure {
     /// Whether the server or the database failed, and no refusal.
     pub(super) fn is_fault(&self) -> bool {
         matches!(self.code, Code::Internal | Code::DataLoss | Code::Unknown)
+    }
+
+    /// Whether other requests have to end first.
+    pub(super) fn is_too_many_calls(&self) -> bool {
+        self.reason == TOO_MANY_CALLS
     }
 
     /// Returns the revision of a change that is committed, but not confirmed by every replica.

@@ -19,6 +19,7 @@ use axum::extract::Request;
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
 use key_authority_replica::index::SecretMissing;
+use tokio::time::timeout;
 use tonic::Code;
 
 use super::answer::{page_with, redirect};
@@ -130,6 +131,13 @@ pub(super) async fn submit(arrival: Arrival, request: Request) -> Response {
             }
         });
     }
+    // A start is a request of its user as well, and waits for the others.
+    let shared = Arc::clone(&arrival.shared);
+    let waited = timeout(arrival.remaining(), shared.portal_requests.acquire(grant.user())).await;
+    let Ok(Some(_in_progress)) = waited else {
+        let refused = Failure::too_many_requests();
+        return again(&arrival, Some(entrance), &refused, Some(&grant), (code, replaces));
+    };
     start(&arrival, (entrance, current), grant, (code, replaces)).await
 }
 
@@ -151,7 +159,7 @@ async fn start(
     let context = context(arrival, &grant);
     let browser = entrance.form_digest();
     let started = shared.admin.start_portal_session(&context, &grant, &browser);
-    let started = tokio::time::timeout(shared.patience, started).await;
+    let started = timeout(arrival.remaining(), started).await;
     let started =
         started.map_or_else(|_elapsed| Err(RpcError::DeadlineExceeded.into()), |done| done.map_err(Failure::from));
     let account = match started {

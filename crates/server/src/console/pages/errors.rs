@@ -52,6 +52,7 @@ fn words(failure: &Failure) -> (&'static str, &'static str) {
         Code::NotFound if failure.is_no_page() => ("Not found", ""),
         Code::NotFound => ("Not found", "It may have been deleted."),
         Code::PermissionDenied => ("Not permitted", ""),
+        Code::ResourceExhausted if failure.is_too_many_calls() => ("Too many requests", "Try again in some seconds."),
         Code::ResourceExhausted => ("Too many requests", ""),
         Code::Unavailable => ("This replica cannot tell right now", "Nothing was decided. It usually takes seconds."),
         Code::DeadlineExceeded if failure.pending_revision().is_some() => ("Not confirmed by every replica yet", ""),

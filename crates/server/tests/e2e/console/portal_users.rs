@@ -112,7 +112,39 @@ async fn a_request_that_waits_while_its_session_ends_changes_nothing(authority: 
     assert!(keys.is_empty(), "{keys:?}");
 }
 
+async fn a_link_waits_for_the_requests_of_its_user_and_is_not_spent(authority: Authority) {
+    let (_, backend) = product(&authority).await;
+    let ada = enter(&authority, &link_for(&backend, session_of("acme", &[])).await).await;
+    let link = link_for(&backend, session_of("acme", &[])).await;
+    let mut other_browser = Visitor::new(&authority);
+    other_browser.ask("GET", &link, &[("sec-fetch-site", "cross-site")], String::new()).await;
+    let mut forms = Vec::new();
+    for _ in 0..AT_A_TIME {
+        forms.push(unfinished_form(&ada).await);
+    }
+    let mut answers = FuturesUnordered::new();
+    for _ in 0..=WAITING_MAX {
+        let mut stream = send(&ada, &format!("GET {KEYS}"), "connection: close\r\n").await;
+        answers.push(async move {
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        });
+    }
+    let refused = in_time("one too many", answers.next()).await.unwrap();
+    assert!(refused.starts_with("HTTP/1.1 429 "), "{refused}");
+    other_browser.submit("/console/enter", &[]).await;
+    assert_eq!(other_browser.status, 429, "{}", other_browser.page);
+    other_browser.sees("Try again");
+    drop(forms);
+    let answered: Vec<String> = in_time("the others are answered", answers.collect()).await;
+    assert_eq!(answered.len(), WAITING_MAX);
+    other_browser.submit("/console/enter", &[]).await;
+    assert_eq!((other_browser.status, other_browser.path.as_str()), (200, KEYS), "{}", other_browser.page);
+}
+
 on_sqlite! {
+    a_link_waits_for_the_requests_of_its_user_and_is_not_spent,
     a_request_that_finds_a_hundred_others_waiting_is_refused_for_some_seconds,
     a_request_that_waits_while_its_session_ends_changes_nothing,
     many_requests_of_a_user_wait_for_each_other_and_not_those_of_another_user,
