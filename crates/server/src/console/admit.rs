@@ -185,7 +185,8 @@ async fn signed_out(arrival: &Arrival, parts: &Parts, body: Body, prompt: Prompt
     let path = destination.as_str();
     let by_script = parts.headers.contains_key(&BY_HTMX);
     if arrival.is_of_portal(&parts.headers) {
-        let mut response = portal::ended(arrival.is_secure);
+        let mut response =
+            portal::ended(arrival.is_secure, parts.method == Method::POST && parts.uri.path() != SIGN_OUT);
         if by_script {
             *response.status_mut() = StatusCode::OK;
             response.headers_mut().insert(HTMX_REDIRECT, HeaderValue::from_static(portal::LEFT_PATH));

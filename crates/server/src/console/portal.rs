@@ -300,10 +300,15 @@ pub(super) async fn left() -> Response {
     left_page(StatusCode::OK, "Signed out", message)
 }
 
-/// The page for a session that has ended. It has ended for good, so the browser forgets it.
-pub(super) fn ended(is_secure: bool) -> Response {
-    let message = "Your session has ended. What you did before is saved; what you had typed into a form but not sent \
-                   is not. To continue, go back to the page that led you here, and open your keys from there again.";
+/// The page for a session that has ended, after a form or not. It has ended for good, so the browser forgets it.
+pub(super) fn ended(is_secure: bool, is_form: bool) -> Response {
+    let message = if is_form {
+        "Your session has ended. The form that you have just sent changed nothing. To continue, go back to the page \
+         that led you here, and open your keys from there again."
+    } else {
+        "Your session has ended. What you did before is saved; what you had typed into a form but not sent is not. To \
+         continue, go back to the page that led you here, and open your keys from there again."
+    };
     let mut response = left_page(StatusCode::FORBIDDEN, "Your session has ended", message);
     response.headers_mut().append(header::SET_COOKIE, session::SESSION_COOKIE.removal(is_secure));
     response.headers_mut().append(header::SET_COOKIE, session::ENTRANCE_COOKIE.removal(is_secure));

@@ -122,14 +122,15 @@ struct RevealedPage {
 /// `POST /console/keys/{key}/reveal`: shows a stored token.
 pub(in crate::console) async fn reveal(Extension(visit): Extension<Arc<Visit>>, Path(id): Path<String>) -> Answer {
     check(&visit, Ability::Reveal)?;
-    let request = visit.request(RevealTokenRequest { key_id: id.clone() });
+    // Read before the token: the session may end meanwhile, and its page says that its form did nothing.
+    let key = KeyView::new(&visit.key(&id).await?, visit.now);
+    let request = visit.request(RevealTokenRequest { key_id: id });
     let token = visit.ask(visit.admin().reveal_token(request)).await?.token;
     if visit.wants_text {
         let mut response = Response::new(Body::from(token));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         return Ok(response);
     }
-    let key = KeyView::new(&visit.key(&id).await?, visit.now);
     page(&RevealedPage { frame: Frame::new(&visit, show::isolated(&key.name)), key, token })
 }
 

@@ -72,6 +72,21 @@ async fn changed(root: Client, key: Key, path: &'static str) {
     root.update_key(request).await.unwrap();
 }
 
+async fn the_page_of_an_ended_session_says_what_became_of_the_form(authority: Authority) {
+    let (key, backend) = product(&authority).await;
+    let mut visitor = enter(&authority, &link(&backend, "acme", &[PortalAction::Create]).await).await;
+    let cookies = visitor.cookies.clone();
+    visitor.open("/console/accounts/acme/create").await;
+    let form = visitor.filled_in("/console/accounts/acme/create", &[("name", "too late")]);
+    authority.client().revoke(&key).await;
+    visitor.post("/console/accounts/acme/create", &form).await;
+    visitor.sees("The form that you have just sent changed nothing.");
+    visitor.does_not_see("What you did before is saved");
+    visitor.cookies = cookies;
+    visitor.open("/console/accounts/acme").await;
+    visitor.sees("What you did before is saved");
+}
+
 async fn a_session_loses_what_its_caller_loses(authority: Authority) {
     let root = authority.client();
     root.new_account("acme", KeyPolicy::default()).await;
@@ -157,6 +172,7 @@ async fn the_session_of_one_replica_is_valid_at_all_of_them(authority: Authority
 on_sqlite! {
     signing_out_ends_the_session_and_leads_back_to_the_product,
     a_session_loses_what_its_caller_loses,
+    the_page_of_an_ended_session_says_what_became_of_the_form,
     a_session_that_is_replaced_has_ended,
 }
 
