@@ -12,6 +12,8 @@ use crate::rpc::errors::RpcError;
 /// The reason of a failure for a method that a path does not have.
 const NO_METHOD: &str = "NO_METHOD";
 
+/// The reason of a failure for a change that may have been made.
+const OUTCOME_UNKNOWN: &str = "OUTCOME_UNKNOWN";
 /// The reason of a failure for more requests than a visitor may have in progress.
 const TOO_MANY_CALLS: &str = "TOO_MANY_CALLS";
 /// The reason of a failure that no call has.
@@ -109,9 +111,19 @@ impl Failure {
         self.metadata.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// Whether the connection to the database was lost while a change was committed.
+    pub(super) fn is_outcome_unknown(&self) -> bool {
+        self.reason == OUTCOME_UNKNOWN
+    }
+
     /// Returns the message as a sentence.
     pub(super) fn sentence(&self) -> String {
-        sentence(&self.message)
+        sentence(self.text())
+    }
+
+    /// Returns the message, in words for people who make no calls of the API.
+    pub(super) fn text(&self) -> &str {
+        if self.is_outcome_unknown() { "it is not known whether the change was made" } else { &self.message }
     }
 }
 

@@ -279,7 +279,7 @@ fn again(
         page.error = format!(
             "The authority cannot answer now ({}). Try again: in this browser, the link works until it is a minute \
              old.",
-            failure.message
+            failure.text()
         );
         page.replaces = replaces;
     });

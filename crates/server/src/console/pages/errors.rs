@@ -54,6 +54,10 @@ fn words(failure: &Failure) -> (&'static str, &'static str) {
         Code::PermissionDenied => ("Not permitted", ""),
         Code::ResourceExhausted if failure.is_too_many_calls() => ("Too many requests", "Try again in some seconds."),
         Code::ResourceExhausted => ("Too many requests", ""),
+        // Each form that is sent again has the ID of its request, or has the same effect once more.
+        _ if failure.is_outcome_unknown() => {
+            ("The connection to the database was lost", "Send the form again: the change is made once.")
+        }
         Code::Unavailable => ("This replica cannot tell right now", "Nothing was decided. It usually takes seconds."),
         Code::DeadlineExceeded if failure.pending_revision().is_some() => ("Not confirmed by every replica yet", ""),
         Code::DeadlineExceeded => ("This took too long", "Repeating the form does not make a change twice."),
@@ -71,6 +75,7 @@ pub(in crate::console) fn page(visit: &Visit, failure: &Failure) -> Response {
     if visit.session.portal().is_some() {
         // Words about replicas are for operators.
         match failure.code {
+            Code::Unavailable if failure.is_outcome_unknown() => title = "The answer was lost",
             Code::Unavailable => title = "This cannot be answered right now",
             Code::DeadlineExceeded if failure.pending_revision().is_some() => title = "Not in force everywhere yet",
             _ => {}
@@ -182,4 +187,26 @@ pub(in crate::console) async fn no_method_for_nobody() -> Response {
 /// A path that the console does not have.
 pub(in crate::console) async fn no_page(_: Extension<Arc<Visit>>) -> Answer {
     Err(Failure::no_page())
+}
+
+#[cfg(test)]
+mod tests {
+    use key_authority_storage::StorageError;
+
+    use super::*;
+    use crate::rpc::errors::RpcError;
+
+    #[test]
+    fn a_change_with_an_unknown_outcome_is_not_called_undecided() {
+        let lost = StorageError::OutcomeUnknown(Box::new(StorageError::ReadOnly));
+        let failure = Failure::from(RpcError::Storage(lost));
+        let (title, advice) = words(&failure);
+        let text = format!("{title}. {} {advice}", failure.sentence());
+        assert_eq!(
+            text,
+            "The connection to the database was lost. It is not known whether the change was made. Send the form \
+             again: the change is made once."
+        );
+        assert!(failure.is_outage(), "its form is offered once more");
+    }
 }
