@@ -35,13 +35,18 @@ pub(super) struct ExpiryMenu {
 impl ExpiryMenu {
     /// The menu of a new key. `typed` is what the form contained.
     pub(super) fn new(policy: &KeyPolicy, typed: Option<&Fields>) -> Self {
+        if let ([only], false) = (policy.lifetimes.as_slice(), may_never(policy)) {
+            let lifetime = show::whole(show::duration(only));
+            return Self::fixed(format!("A key of this account expires {lifetime} after it was created."));
+        }
+        Self::of_choices(policy, typed)
+    }
+
+    /// The menu of all that a policy allows.
+    fn of_choices(policy: &KeyPolicy, typed: Option<&Fields>) -> Self {
         let lifetimes: Vec<Duration> = policy.lifetimes.iter().map(show::duration).collect();
         let default = policy.default_lifetime.as_ref().map(show::duration);
-        let is_free = lifetimes.is_empty();
-        let may_never = policy.may_never_expire.unwrap_or(is_free && default.is_none());
-        if let ([only], false) = (lifetimes.as_slice(), may_never) {
-            return Self::fixed(format!("A key of this account expires {} after it was created.", show::whole(*only)));
-        }
+        let (is_free, may_never) = (lifetimes.is_empty(), may_never(policy));
         let mut offered = if is_free { COMMON.map(Duration::from_secs).to_vec() } else { lifetimes };
         offered.extend(default);
         offered.sort_unstable();
@@ -79,22 +84,25 @@ impl ExpiryMenu {
         if let Some(lifetime) = policy.default_lifetime.as_ref().or(only) {
             return Some(format!("It expires {} after it was created.", show::whole(show::duration(lifetime))));
         }
-        let may_never = policy.may_never_expire.unwrap_or(policy.lifetimes.is_empty());
-        may_never.then(|| "It never expires.".to_owned())
+        may_never(policy).then(|| "It never expires.".to_owned())
     }
 
-    /// The menu of a renewal, which keeps the expiry unless another one is chosen.
-    pub(super) fn of_renewal(policy: &KeyPolicy, current: &str, typed: Option<&Fields>) -> Self {
-        let mut menu = Self::new(policy, typed);
-        menu.fixed = String::new();
-        let selected = typed.map_or("", |typed| typed.get("expires"));
+    /// The menu of a renewal, which keeps the current expiry unless another one is chosen. A key that has expired has
+    /// no `current` one to keep.
+    pub(super) fn of_renewal(policy: &KeyPolicy, current: Option<&str>, typed: Option<&Fields>) -> Self {
+        let mut menu = Self::of_choices(policy, typed);
+        let default = policy.default_lifetime.as_ref().filter(|_| current.is_none());
+        let standard = default.map(|default| value(show::duration(default))).unwrap_or_default();
+        let selected = typed.map_or(standard.as_str(), |typed| typed.get("expires"));
         for choice in &mut menu.choices {
             choice.is_selected = choice.value == selected;
             choice.label = choice.label.replace(" (the default)", "");
         }
         menu.choices.retain(|choice| !choice.value.is_empty());
-        let label = format!("As before: {current}");
-        menu.choices.insert(0, Choice { value: String::new(), label, is_selected: selected.is_empty() });
+        if let Some(current) = current {
+            let label = format!("As before: {current}");
+            menu.choices.insert(0, Choice { value: String::new(), label, is_selected: selected.is_empty() });
+        }
         menu
     }
 
@@ -121,6 +129,12 @@ impl ExpiryMenu {
             },
         }
     }
+}
+
+/// Whether a policy allows keys that never expire.
+fn may_never(policy: &KeyPolicy) -> bool {
+    let is_free = policy.lifetimes.is_empty() && policy.default_lifetime.is_none();
+    policy.may_never_expire.unwrap_or(is_free)
 }
 
 fn value(lifetime: Duration) -> String {
@@ -162,6 +176,20 @@ mod tests {
         assert!(menu.choices.is_empty());
         assert_eq!(menu.fixed, "A key of this account expires 365 days after it was created.");
         assert_eq!(ExpiryMenu::unchosen(&meko).as_deref(), Some("It expires 365 days after it was created."));
+    }
+
+    #[test]
+    fn a_renewal_offers_the_lifetimes_of_the_policy_and_keeps_no_expiry_that_has_passed() {
+        let meko = KeyPolicy { lifetimes: vec![days(365)], ..KeyPolicy::default() };
+        let menu = ExpiryMenu::of_renewal(&meko, Some("in a week"), None);
+        assert_eq!(labels(&menu), ["> As before: in a week", "After 365 days"]);
+        assert_eq!(labels(&ExpiryMenu::of_renewal(&meko, None, None)), ["After 365 days"]);
+        let two = KeyPolicy { lifetimes: vec![days(7)], default_lifetime: Some(days(30)), ..KeyPolicy::default() };
+        assert_eq!(labels(&ExpiryMenu::of_renewal(&two, None, None)), ["After 7 days", "> After 30 days"]);
+        let typed = Fields::parse(b"expires=604800");
+        assert_eq!(labels(&ExpiryMenu::of_renewal(&two, None, Some(&typed))), ["> After 7 days", "After 30 days"]);
+        let choosing = KeyPolicy { lifetimes: vec![days(7), days(30)], ..KeyPolicy::default() };
+        assert_eq!(labels(&ExpiryMenu::of_renewal(&choosing, None, None)), ["After 7 days", "After 30 days"]);
     }
 
     #[test]

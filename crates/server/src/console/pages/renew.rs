@@ -53,9 +53,13 @@ pub(in crate::console) async fn ask(Extension(visit): Extension<Arc<Visit>>, Pat
 
 fn form(visit: &Visit, key: &Key, policy: &KeyPolicy, failure: Option<&Failure>) -> Answer {
     let view = KeyView::new(key, visit.now);
-    let current = view.expires.as_ref().map_or_else(|| "never".to_owned(), |expires| expires.exact.clone());
+    let current = match &view.expires {
+        None => Some("never"),
+        Some(expires) if expires.is_past => None,
+        Some(expires) => Some(expires.exact.as_str()),
+    };
     let typed = failure.map(|_| &visit.fields);
-    let mut expiry = ExpiryMenu::of_renewal(policy, &current, typed);
+    let mut expiry = ExpiryMenu::of_renewal(policy, current, typed);
     let mut errors = Vec::new();
     match failure {
         Some(failure) if ["LIFETIME_NOT_ALLOWED", "KEY_EXPIRED"].contains(&failure.reason.as_str()) => {
