@@ -12,7 +12,7 @@ use key_authority_proto::v1::{AccountState, Key, KeyState, ListKeysRequest};
 use super::accounts::{Room, room};
 use super::key_form::policy;
 use super::key_view::KeyView;
-use super::search::searchable;
+use super::search::{beginning, searchable};
 use crate::console::answer::{Answer, page, redirect};
 use crate::console::failure::Failure;
 use crate::console::fields::{Fields, query};
@@ -111,9 +111,7 @@ pub(in crate::console) async fn list(Extension(visit): Extension<Arc<Visit>>, Pa
     let filter = Filter::new(&visit.fields);
     // No address of a page contains a token.
     if search != typed {
-        let Filter { state, project, order, .. } = filter;
-        let fields = query([("q", search), ("state", state), ("project", project), ("sort", order)]);
-        return Ok(redirect(&format!("{}?{fields}", show::path(&["accounts", &account.id]))));
+        return Ok(redirect(&filter.of_search(&account.id, search)));
     }
     let room = room(&visit, &account).await?;
     let Filter { search, state, project, order } = filter;
@@ -123,6 +121,12 @@ pub(in crate::console) async fn list(Extension(visit): Extension<Arc<Visit>>, Pa
     } else {
         found(&visit, &account.id, filter, page_token).await?
     };
+    if sections.is_empty()
+        && next.is_empty()
+        && let Some(beginning) = beginning(search)
+    {
+        return Ok(redirect(&filter.of_search(&account.id, beginning)));
+    }
     let states = [("", "Any state")].into_iter().chain(PARTS.map(|part| (part.id, part.title)));
     let title = if account.display_name.is_empty() { &account.id } else { &account.display_name };
     page(&KeysPage {
@@ -176,6 +180,13 @@ impl<'a> Filter<'a> {
     /// The parts of the list that are shown.
     fn parts(self) -> impl Iterator<Item = Part> + use<'a> {
         PARTS.into_iter().filter(move |part| self.state.is_empty() || part.id == self.state)
+    }
+
+    /// The address of the list with another search.
+    fn of_search(self, account: &str, search: &str) -> String {
+        let Self { state, project, order, .. } = self;
+        let fields = query([("q", search), ("state", state), ("project", project), ("sort", order)]);
+        format!("{}?{fields}", show::path(&["accounts", account]))
     }
 
     /// The address of the next page; empty for none.

@@ -133,6 +133,10 @@ async fn a_key_is_found_by_its_token_in_every_account_that_the_visitor_covers(au
     assert!(visitor.path.contains("state=enabled") && visitor.path.contains("sort=create_time"), "{}", visitor.path);
     visitor.sees(&format!("href=\"/console/keys/{}\"", mine.id()));
     assert!(!visitor.path.contains(token), "{}", visitor.path);
+    // The beginning of a token is shortened to its hint.
+    visitor.open(&format!("/console/accounts/mine?state=enabled&q={}", &token[..20])).await;
+    visitor.sees(&format!("href=\"/console/keys/{}\"", mine.id()));
+    assert!(visitor.path.contains("state=enabled"), "{}", visitor.path);
     let mut signed_out = Visitor::new(&authority);
     signed_out.open(&format!("/console/keys?sort=create_time&q={token}")).await;
     assert!(signed_out.path.contains("sort") && !signed_out.path.contains(token), "{}", signed_out.path);
