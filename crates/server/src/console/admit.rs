@@ -56,7 +56,9 @@ pub(super) async fn admit(mut arrival: Arrival, request: Request, next: Next) ->
     let Some(user) = waiting_user(session, &parts) else { return enter(arrival, visitor, parts, body, next).await };
     let shared = Arc::clone(&arrival.shared);
     let waited = timeout(shared.patience, shared.portal_requests.acquire(user)).await;
-    let Ok(Some(_in_progress)) = waited else { return errors::bare(&Failure::too_many_requests()) };
+    let Ok(Some(_in_progress)) = waited else {
+        return failed(&arrival, &parts, body, &Failure::too_many_requests()).await;
+    };
     // Once more, since the session may have ended meanwhile.
     arrival.now = shared.replica.time();
     match identify(&arrival, &parts.headers) {
@@ -83,7 +85,21 @@ fn identify(arrival: &Arrival, headers: &HeaderMap) -> Result<Visitor, Refusal> 
 async fn refuse(arrival: &Arrival, parts: &Parts, body: Body, refusal: Refusal) -> Response {
     match refusal {
         Refusal::SignedOut(prompt) => signed_out(arrival, parts, body, prompt).await,
-        Refusal::Failed(failure) => errors::bare(&failure),
+        Refusal::Failed(failure) => failed(arrival, parts, body, &failure).await,
+    }
+}
+
+/// Answers a request of a session that cannot be admitted now. A form is offered to be sent again: browsers keep no page
+/// of the console to go back to.
+async fn failed(arrival: &Arrival, parts: &Parts, body: Body, failure: &Failure) -> Response {
+    if parts.method != Method::POST {
+        return errors::bare_reloading(failure);
+    }
+    let Some(session) = arrival.session(&parts.headers) else { return errors::bare(failure) };
+    // A form of another site must not be offered as one's own.
+    match checked_form(arrival, &session, parts, body).await {
+        Ok(fields) => errors::unsent(&session, parts.uri.path(), &fields, failure),
+        Err(_) => errors::bare(failure),
     }
 }
 

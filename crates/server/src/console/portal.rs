@@ -76,7 +76,7 @@ pub(super) async fn ask(arrival: Arrival, request: Request) -> Response {
         _ if is_in_session_of(&arrival, request.headers(), &code) => return redirect(session::HOME),
         Ok(grant) => grant,
         Err(CodeError::Invalid) => return invalid_link(),
-        Err(CodeError::SecretMissing(version)) => return errors::bare(&missing(version)),
+        Err(CodeError::SecretMissing(version)) => return errors::bare_reloading(&missing(version)),
     };
     let entrance = arrival.entrance_session(request.headers());
     enter_page(&arrival, entrance, (StatusCode::OK, Some(&grant)), code, |page| page.is_sent_at_once = true)

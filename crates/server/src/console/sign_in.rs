@@ -146,12 +146,19 @@ pub(super) async fn submit(arrival: Arrival, request: Request) -> Response {
             }
             let message = match &error {
                 RpcError::Unauthenticated(_) => "This is not a valid token of a key of account system.".to_owned(),
+                error if code == Code::Unavailable => {
+                    format!("{} Try again in some seconds.", super::failure::sentence(&error.message()))
+                }
                 error => super::failure::sentence(&error.message()),
             };
-            match arrival.shared.calls.answer(&context, Err::<(), _>(error)) {
-                Err(status) if code == Code::Unavailable => errors::bare(&status.into()),
-                _ => again(&arrival, Some(session), &fields, &message),
+            let mut response = again(&arrival, Some(session), &fields, &message);
+            if let Err(status) = arrival.shared.calls.answer(&context, Err::<(), _>(error))
+                && status.code() == Code::Unavailable
+            {
+                *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
             }
+            response
         }
     }
 }

@@ -11,7 +11,9 @@ use tonic::Code;
 
 use crate::console::answer::{Answer, page_with, pending};
 use crate::console::failure::Failure;
+use crate::console::fields::Fields;
 use crate::console::frame::Frame;
+use crate::console::session::Session;
 use crate::console::visit::Visit;
 
 /// A header that makes the browser load a page again by itself, without a script.
@@ -66,21 +68,29 @@ fn words(failure: &Failure) -> (&'static str, &'static str) {
     }
 }
 
+/// Returns the title and the advice for a visitor. Words about replicas are for operators.
+fn words_for(failure: &Failure, is_portal: bool) -> (&'static str, &'static str) {
+    let (title, advice) = words(failure);
+    let title = match failure.code {
+        Code::Unavailable if is_portal && failure.is_outcome_unknown() => "The answer was lost",
+        Code::Unavailable if is_portal => "This cannot be answered right now",
+        Code::DeadlineExceeded if is_portal && failure.pending_revision().is_some() => "Not in force everywhere yet",
+        _ => title,
+    };
+    (title, advice)
+}
+
+/// Returns the fields of a form, for a page that sends it again.
+fn repeated(fields: &Fields) -> Vec<(String, String)> {
+    let sent = fields.pairs().filter(|(name, _)| *name != "form_token");
+    sent.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
 /// Returns the page of a failure for somebody who is signed in.
 pub(in crate::console) fn page(visit: &Visit, failure: &Failure) -> Response {
     let is_form = visit.method == Method::POST;
-    let is_repeatable = failure.is_outage() && is_form;
-    let fields = visit.fields.pairs().filter(|(name, _)| *name != "form_token");
-    let (mut title, advice) = words(failure);
-    if visit.session.portal().is_some() {
-        // Words about replicas are for operators.
-        match failure.code {
-            Code::Unavailable if failure.is_outcome_unknown() => title = "The answer was lost",
-            Code::Unavailable => title = "This cannot be answered right now",
-            Code::DeadlineExceeded if failure.pending_revision().is_some() => title = "Not in force everywhere yet",
-            _ => {}
-        }
-    }
+    let is_repeatable = is_form && (failure.is_outage() || failure.is_too_many_calls());
+    let (title, advice) = words_for(failure, visit.session.portal().is_some());
     let mut frame = Frame::new(visit, title);
     frame.notice = if is_form { pending(visit, "", failure).or(frame.notice) } else { frame.notice };
     let path = visit.path.split('?').next().unwrap_or_default().to_owned();
@@ -95,11 +105,7 @@ pub(in crate::console) fn page(visit: &Visit, failure: &Failure) -> Response {
             advice,
             is_retried: failure.is_outage() && !is_form,
             path: if is_repeatable { path } else { String::new() },
-            fields: if is_repeatable {
-                fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
-            } else {
-                Vec::new()
-            },
+            fields: if is_repeatable { repeated(&visit.fields) } else { Vec::new() },
         },
     )
 }
@@ -123,8 +129,33 @@ fn message(visit: &Visit, failure: &Failure) -> String {
     of_portal.filter(|_| visit.session.portal().is_some()).map_or_else(|| failure.sentence(), str::to_owned)
 }
 
-/// Returns the page of a failure for somebody whose session is not known.
+/// Returns the page for a form of a session that could not be read before: it offers the form to be sent again.
+pub(in crate::console) fn unsent(session: &Session, path: &str, fields: &Fields, failure: &Failure) -> Response {
+    let (title, advice) = words_for(failure, session.portal().is_some());
+    render(
+        failure,
+        &ErrorPage {
+            frame: Frame::of_nobody(Some(session), title),
+            message: pieces(failure.sentence()),
+            advice,
+            is_retried: false,
+            path: path.to_owned(),
+            fields: repeated(fields),
+        },
+    )
+}
+
+/// Returns the page of a failure for somebody whose session is not known, or whose form is not.
 pub(in crate::console) fn bare(failure: &Failure) -> Response {
+    bare_page(failure, false)
+}
+
+/// Returns the same for a page, not for a form: if it is an outage, the browser asks for the page again by itself.
+pub(in crate::console) fn bare_reloading(failure: &Failure) -> Response {
+    bare_page(failure, failure.is_outage())
+}
+
+fn bare_page(failure: &Failure, is_retried: bool) -> Response {
     let (title, advice) = words(failure);
     render(
         failure,
@@ -132,7 +163,7 @@ pub(in crate::console) fn bare(failure: &Failure) -> Response {
             frame: Frame::of_nobody(None, title),
             message: pieces(failure.sentence()),
             advice,
-            is_retried: failure.is_outage(),
+            is_retried,
             path: String::new(),
             fields: Vec::new(),
         },

@@ -136,6 +136,13 @@ async fn a_link_waits_for_the_requests_of_its_user_and_is_not_spent(authority: A
     other_browser.submit("/console/enter", &[]).await;
     assert_eq!(other_browser.status, 429, "{}", other_browser.page);
     other_browser.sees("Try again");
+    // A form of the session is offered once more as well.
+    let mut tab = Visitor { cookies: ada.cookies.clone(), page: ada.page.clone(), ..Visitor::new(&authority) };
+    let mut form = tab.filled_in("/console/sign-out", &[]);
+    form.push(("name".to_owned(), "typed with care".to_owned()));
+    tab.post(&format!("{KEYS}/create"), &form).await;
+    assert_eq!(tab.status, 429, "{}", tab.page);
+    tab.sees("typed with care");
     drop(forms);
     let answered: Vec<String> = in_time("the others are answered", answers.collect()).await;
     assert_eq!(answered.len(), WAITING_MAX);
