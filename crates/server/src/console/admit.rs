@@ -213,9 +213,8 @@ async fn signed_out(arrival: &Arrival, parts: &Parts, body: Body, prompt: Prompt
         // A form of another site must not be offered as one's own.
         let is_own = parts.headers.get("sec-fetch-site").is_some_and(|site| site == "same-origin");
         let connection = &arrival.connected.connection;
-        let kept =
-            if is_own { form(body, connection, KEPT_BYTES_MAX).await.unwrap_or_default() } else { Fields::default() };
-        return sign_in::keep(arrival, path, &kept, &prompt);
+        let kept = if is_own { form(body, connection, KEPT_BYTES_MAX).await.ok() } else { None };
+        return sign_in::keep(arrival, path, kept.as_ref(), &prompt);
     }
     if is_from_elsewhere(&parts.headers) && matches!(prompt, Prompt::Required) {
         return errors::again(path);

@@ -75,13 +75,21 @@ pub(super) async fn ask(arrival: Arrival, request: Request) -> Response {
     })
 }
 
-/// Asks to sign in, and keeps the form that somebody sent without a session.
-pub(super) fn keep(arrival: &Arrival, path: &str, kept: &Fields, prompt: &Prompt) -> Response {
-    let reason = match prompt {
-        Prompt::Required => "Your session has ended. Sign in again; what you typed is kept.".to_owned(),
-        Prompt::Ended(why) => format!("{why} Sign in with another token; what you typed is kept."),
+/// Asks to sign in, and keeps the form that somebody sent without a session; `None` for one that cannot be kept.
+pub(super) fn keep(arrival: &Arrival, path: &str, kept: Option<&Fields>, prompt: &Prompt) -> Response {
+    let (why, what_to_do) = match prompt {
+        Prompt::Required => ("Your session has ended.", "Sign in again"),
+        Prompt::Ended(why) => (why.as_str(), "Sign in with another token"),
     };
-    let kept = kept.encoded_without(NOT_KEPT);
+    let is_lost = kept.is_none();
+    let kept = kept.map(|kept| kept.encoded_without(NOT_KEPT)).unwrap_or_default();
+    let reason = if is_lost {
+        format!("{why} The form that you sent could not be kept, and changed nothing. {what_to_do}.")
+    } else if kept.is_empty() {
+        format!("{why} {what_to_do}.")
+    } else {
+        format!("{why} {what_to_do}; what you typed is kept.")
+    };
     let mut response = show_form(arrival, None, |frame| SignInPage {
         frame,
         error: String::new(),

@@ -195,6 +195,22 @@ async fn a_form_that_outlived_its_session_is_kept(authority: Authority) {
     assert_eq!((keys[0].display_name.as_str(), keys[0].description.as_str()), ("typed <with> care", "two\nlines"));
 }
 
+async fn a_form_that_could_not_be_kept_is_not_called_kept(authority: Authority) {
+    authority.client().new_account("acme", KeyPolicy::default()).await;
+    let action = "/console/accounts/acme/create";
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    visitor.open(action).await;
+    let form = visitor.filled_in(action, &[("name", "k"), ("description", &"x".repeat(20_000))]);
+    visitor.cookies.clear();
+    visitor.post(action, &form).await;
+    assert_eq!(visitor.status, 403);
+    visitor.does_not_see("what you typed is kept");
+    visitor.sees("could not be kept");
+    // A form without anything typed has nothing to keep.
+    visitor.post("/console/sign-out", &[("form_token".to_owned(), "old".to_owned())]).await;
+    visitor.sees("Your session has ended. Sign in again.");
+}
+
 async fn every_response_has_the_headers_of_a_strict_page(authority: Authority) {
     let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
     for path in ["/console/accounts", "/console/nothing", "/console/sign-in", "/console/assets/style.css", "/console"] {
@@ -300,6 +316,7 @@ on_sqlite! {
     signing_out_ends_the_session_also_for_a_copied_cookie,
     a_form_of_another_session_or_site_changes_nothing,
     a_form_that_outlived_its_session_is_kept,
+    a_form_that_could_not_be_kept_is_not_called_kept,
     every_response_has_the_headers_of_a_strict_page,
     a_link_on_another_site_does_not_lose_the_session,
     the_console_can_be_left_out,
