@@ -27,6 +27,9 @@ use crate::console::notice::Notice;
 use crate::console::show;
 use crate::console::visit::{Ability, Visit};
 
+/// What a form says that differs from nothing, though the key was changed since the form was opened.
+const SAVED_ALREADY: &str = "This is saved already: every field is as you sent it.";
+
 /// A field that somebody else changed in between.
 struct Conflict {
     field: &'static str,
@@ -141,9 +144,6 @@ pub(in crate::console) async fn save(Extension(visit): Extension<Arc<Visit>>, Pa
     let current = visit.key(&id).await?;
     let policy = policy_of(&visit, &current).await?;
     let typed = &visit.fields;
-    if typed.get("etag") != current.etag {
-        return conflict(&visit, &current, &policy).await;
-    }
     let labels = typed_labels(typed);
     // What a form lacks stays as it is: no networks would mean that the key may be used from everywhere.
     let text =
@@ -164,6 +164,14 @@ pub(in crate::console) async fn save(Extension(visit): Extension<Arc<Visit>>, Pa
     };
     let page = show::path(&["keys", &current.id]);
     let paths = differing(&current, &wanted);
+    if typed.get("etag") != current.etag {
+        // The answer to this form was lost, or somebody else saved the same.
+        if paths.is_empty() && labels.is_ok() {
+            let notice = Notice::plain(SAVED_ALREADY);
+            return redirect_with(&visit, &page, &notice);
+        }
+        return conflict(&visit, &current, &policy).await;
+    }
     if let Err(error) = labels {
         return again(&visit, &current, &policy, None, Some(&error)).await;
     }
@@ -174,7 +182,7 @@ pub(in crate::console) async fn save(Extension(visit): Extension<Arc<Visit>>, Pa
         return question;
     }
     let request = UpdateKeyRequest {
-        key: Some(wanted),
+        key: Some(wanted.clone()),
         update_mask: Some(FieldMask { paths }),
         etag: current.etag.clone(),
         request_id: typed.get("request_id").to_owned(),
@@ -183,6 +191,10 @@ pub(in crate::console) async fn save(Extension(visit): Extension<Arc<Visit>>, Pa
     match saved {
         Err(failure) if failure.reason == "ETAG_MISMATCH" => {
             let current = visit.key(&id).await?;
+            if differing(&current, &wanted).is_empty() {
+                let notice = Notice::plain(SAVED_ALREADY);
+                return redirect_with(&visit, &page, &notice);
+            }
             conflict(&visit, &current, &policy).await
         }
         Err(failure)

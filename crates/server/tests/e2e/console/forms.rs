@@ -113,6 +113,22 @@ async fn the_second_of_two_editors_sees_what_changed(authority: Authority) {
     second.sees("Nothing was changed");
 }
 
+async fn a_form_that_was_saved_before_is_no_conflict(authority: Authority) {
+    let root = authority.client();
+    root.new_account("acme", KeyPolicy::default()).await;
+    let page = format!("/console/keys/{}", root.key_in("acme").await.id());
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    visitor.open(&page).await;
+    let form = visitor.filled_in(&page, &[("name", "typed"), ("scopes", "b\r\na"), ("project_access", "all")]);
+    visitor.post(&page, &form).await;
+    visitor.sees("Saved. Enforced by");
+    // As after an answer that was lost.
+    visitor.post(&page, &form).await;
+    assert_eq!(visitor.status, 200, "{}", visitor.page);
+    visitor.sees("This is saved already");
+    visitor.does_not_see("Somebody changed this key");
+}
+
 async fn a_key_is_disabled_enabled_and_given_projects(authority: Authority) {
     let root = authority.client();
     let policy = KeyPolicy { project_rule: ProjectRule::Chosen.into(), ..KeyPolicy::default() };
@@ -359,6 +375,7 @@ on_sqlite! {
     a_key_is_created_shown_once_and_revoked,
     all_errors_are_shown_at_once_and_nothing_typed_is_lost,
     the_second_of_two_editors_sees_what_changed,
+    a_form_that_was_saved_before_is_no_conflict,
     a_key_is_disabled_enabled_and_given_projects,
     a_renewal_shows_the_new_token_once,
     an_account_is_created_with_its_rules_beside_the_fields,
