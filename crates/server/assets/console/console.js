@@ -71,11 +71,13 @@ const prepare = (root) => {
     form.addEventListener("submit", () => { form.dataset.leaving = "yes"; unsaved.leaving = true; });
   }
   for (const field of root.querySelectorAll("input[data-pattern]")) check(field);
-  for (const field of root.querySelectorAll("input[type=search]")) {
-    field.addEventListener("input", () => { field.value = TOKEN.exec(field.value)?.[1] ?? field.value; });
-  }
 };
 
+// The fields of a form by GET become part of an address.
+addEventListener("input", ({ target: field }) => {
+  const token = field.form?.method === "get" && TOKEN.exec(field.value)?.[1];
+  if (token) field.value = token;
+}, true);
 
 // The rule for names, before the form is sent. The server checks it again.
 const check = (field) => {

@@ -13,13 +13,14 @@ use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 use tonic::Code;
 
+use super::answer::redirect;
 use super::arrival::{Arrival, KEPT_BYTES_MAX, checked_form, form};
 use super::failure::Failure;
 use super::fields::{Fields, query};
 use super::notice::Notice;
 use super::origin::is_from_elsewhere;
 use super::pages::errors;
-use super::pages::search::searchable;
+use super::pages::search::hint_of_token;
 use super::portal;
 use super::session::{self, Session};
 use super::sign_in::{self, Prompt};
@@ -34,6 +35,9 @@ const SIGN_OUT: &str = "/console/sign-out";
 const BY_HTMX: HeaderName = HeaderName::from_static("hx-request");
 /// The header of responses that makes htmx open another page.
 const HTMX_REDIRECT: HeaderName = HeaderName::from_static("hx-redirect");
+
+/// The fields of addresses that say where a list goes on. The authority makes them, and they may look like any text.
+const PAGE_TOKENS: [&str; 2] = ["page", "trail"];
 
 /// Who makes a request to the pages for people who are signed in.
 type Visitor = (Session, Authentication, Permit);
@@ -118,8 +122,11 @@ async fn enter(
     body: Body,
     next: Next,
 ) -> Response {
-    let is_renewed = session.touch(arrival.now);
     let is_post = parts.method == Method::POST;
+    if !is_post && let Some(address) = without_tokens(&parts) {
+        return redirect(&address);
+    }
+    let is_renewed = session.touch(arrival.now);
     let fields = if is_post {
         match checked_form(&arrival, &session, &parts, body).await {
             Ok(fields) => fields,
@@ -184,15 +191,22 @@ fn is_for_portals(path: &str) -> bool {
         || is_below("/console/keys/")
 }
 
-/// Returns where somebody wanted to go, without the token that a search may contain.
+/// Returns where somebody wanted to go, without the tokens in the address.
 fn destination(parts: &Parts) -> String {
-    let fields = Fields::parse(parts.uri.query().unwrap_or_default().as_bytes());
-    let search = fields.get("q");
-    if searchable(search) == search {
-        return parts.uri.path_and_query().map_or("/console/", |path| path.as_str()).to_owned();
+    let as_sent = || parts.uri.path_and_query().map_or("/console/", |path| path.as_str()).to_owned();
+    without_tokens(parts).unwrap_or_else(as_sent)
+}
+
+/// Returns the address of a request with the hints of the tokens that it contains; `None` if it contains none. A token
+/// may be pasted into any field of a search, and browsers and proxies record addresses.
+fn without_tokens(parts: &Parts) -> Option<String> {
+    let fields = Fields::parse(parts.uri.query()?.as_bytes());
+    let hint = |name: &str, value| if PAGE_TOKENS.contains(&name) { None } else { hint_of_token(value) };
+    if fields.pairs().all(|(name, value)| hint(name, value).is_none()) {
+        return None;
     }
-    let shortened = fields.pairs().map(|(name, value)| (name, if name == "q" { searchable(value) } else { value }));
-    format!("{}?{}", parts.uri.path(), query(shortened))
+    let shortened = fields.pairs().map(|(name, value)| (name, hint(name, value).unwrap_or(value)));
+    Some(format!("{}?{}", parts.uri.path(), query(shortened)))
 }
 
 /// Answers somebody who is not signed in.
@@ -221,7 +235,7 @@ async fn signed_out(arrival: &Arrival, parts: &Parts, body: Body, prompt: Prompt
     }
     let why = if matches!(prompt, Prompt::Ended(_)) { "ended" } else { "" };
     let to = format!("/console/sign-in?{}", query([("to", path), ("why", why)]));
-    let mut response = super::answer::redirect(&to);
+    let mut response = redirect(&to);
     if by_script {
         *response.status_mut() = StatusCode::OK;
         response.headers_mut().insert(HTMX_REDIRECT, HeaderValue::try_from(to).unwrap_or(HeaderValue::from_static("")));

@@ -15,7 +15,12 @@ const ID: usize = 20;
 /// Returns what to search for: of a text with a token, its hint, and of a hint the part before its ellipsis.
 pub(in crate::console) fn searchable(typed: &str) -> &str {
     let is_ellipsis = |character: char| character.is_whitespace() || ['…', '.'].contains(&character);
-    words(typed).find_map(|word| hint(word, TOKEN)).unwrap_or_else(|| typed.trim_start().trim_end_matches(is_ellipsis))
+    hint_of_token(typed).unwrap_or_else(|| typed.trim_start().trim_end_matches(is_ellipsis))
+}
+
+/// Returns the hint of the token that a text contains; `None` if it contains none.
+pub(in crate::console) fn hint_of_token(text: &str) -> Option<&str> {
+    words(text).find_map(|word| hint(word, TOKEN))
 }
 
 /// Returns the hint of a text with what may be the beginning of a token, longer than the hint.

@@ -165,6 +165,11 @@ export async function a_pasted_token_is_in_no_address(browser) {
     await page.waitForURL((url) => url.searchParams.get("q") === key.tokenHint);
     await page.getByRole("link", { name: "pasted", exact: true }).waitFor();
   }
+  await page.goto("/console/audit");
+  await page.getByRole("textbox", { name: "Key ID" }).fill(token);
+  assert.equal(await page.getByRole("textbox", { name: "Key ID" }).inputValue(), key.tokenHint);
+  await page.getByRole("button", { name: "Show", exact: true }).click();
+  await page.waitForURL((url) => url.searchParams.get("key") === key.tokenHint);
   assert.deepEqual(addresses.filter((address) => address.includes(token)), []);
 }
 

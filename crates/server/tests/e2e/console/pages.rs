@@ -137,6 +137,21 @@ async fn a_key_is_found_by_its_token_in_every_account_that_the_visitor_covers(au
     visitor.open(&format!("/console/accounts/mine?state=enabled&q={}", &token[..20])).await;
     visitor.sees(&format!("href=\"/console/keys/{}\"", mine.id()));
     assert!(visitor.path.contains("state=enabled"), "{}", visitor.path);
+    // No other field of an address keeps a token either.
+    for address in [
+        "/console/audit?actor=&key=",
+        "/console/audit?actor=",
+        "/console/accounts?q=",
+        "/console/accounts/mine?project=",
+    ] {
+        visitor.open(&format!("{address}{token}")).await;
+        assert_eq!(visitor.status, 200, "{}", visitor.page);
+        assert!(visitor.path.contains("=shop_") && !visitor.path.contains(token), "{}", visitor.path);
+        visitor.does_not_see(token);
+        let mut signed_out = Visitor::new(&authority);
+        signed_out.open(&format!("{address}{token}")).await;
+        assert!(signed_out.path.contains("shop_") && !signed_out.path.contains(token), "{}", signed_out.path);
+    }
     let mut signed_out = Visitor::new(&authority);
     signed_out.open(&format!("/console/keys?sort=create_time&q={token}")).await;
     assert!(signed_out.path.contains("sort") && !signed_out.path.contains(token), "{}", signed_out.path);
