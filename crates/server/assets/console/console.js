@@ -6,6 +6,20 @@ const say = (text) => {
   if (said) said.textContent = text;
 };
 
+// What went wrong and what to do, where it went wrong.
+const warn = (text, place) => {
+  document.getElementById("warning")?.remove();
+  const warning = document.createElement("p");
+  warning.id = "warning";
+  warning.className = "notice wrong";
+  warning.setAttribute("role", "alert");
+  warning.textContent = text;
+  place.after(warning);
+};
+
+// The time after which a form can be sent again, in milliseconds: the server has answered by then, or nobody waits.
+const SENT = 20_000;
+
 // A token wherever it stands in a text, with the part that lists show in a group. No address of a page may contain the
 // rest.
 const TOKEN = /(?:^|[^a-z])([a-z][a-z0-9_]*_[0-9A-Za-z]{4})[0-9A-Za-z]{42}/;
@@ -26,8 +40,13 @@ const copy = async (text, button) => {
     const done = document.execCommand("copy");
     field.remove();
     button.focus();
-    if (!done) return say("Copying failed: select the text and copy it.");
+    if (!done) {
+      const place = button.closest(".with-copy") ?? button;
+      warn("Copying failed. Select the text, and copy it by the keyboard or the menu.", place);
+      return false;
+    }
   }
+  document.getElementById("warning")?.remove();
   const label = button.textContent;
   button.textContent = "Copied";
   say("Copied");
@@ -56,19 +75,21 @@ const prepare = (root) => {
         headers: { Accept: "text/plain" },
         redirect: "error",
       }).catch(() => null);
-      if (answer?.ok) await copy(await answer.text(), button);
-      else form.submit();
+      // The page of the form shows the token, to copy it there.
+      if (!answer?.ok || !(await copy(await answer.text(), button))) form.submit();
     });
   }
   for (const form of root.querySelectorAll("form[data-once]")) {
     form.addEventListener("submit", (event) => {
       if (form.dataset.sent) return event.preventDefault();
       form.dataset.sent = "yes";
+      setTimeout(() => { delete form.dataset.sent; }, SENT);
     });
   }
   for (const form of root.querySelectorAll("form[data-send]")) form.requestSubmit();
-  for (const form of root.querySelectorAll("form[data-keeps]")) {
-    form.addEventListener("submit", () => { form.dataset.leaving = "yes"; unsaved.leaving = true; });
+  // The next page has the token as well. A part of a page that is loaded leaves nothing.
+  for (const form of root.querySelectorAll("form[data-keeps]:not([data-hx-post])")) {
+    form.addEventListener("submit", () => { unsaved.leaving = true; });
   }
   for (const field of root.querySelectorAll("input[data-pattern]")) check(field);
 };
@@ -88,7 +109,7 @@ const check = (field) => {
     return;
   }
   const error = document.getElementById("name-error");
-  const judge = () => {
+  const validate = () => {
     const wrong = field.value !== "" && !pattern.test(field.value);
     field.setCustomValidity(wrong ? field.dataset.rule : "");
     field.closest(".field").classList.toggle("invalid", wrong);
@@ -96,7 +117,7 @@ const check = (field) => {
     if (wrong) field.setAttribute("aria-invalid", "true");
     else field.removeAttribute("aria-invalid");
   };
-  field.addEventListener("input", judge);
+  field.addEventListener("input", validate);
 };
 
 addEventListener("beforeunload", (event) => {
@@ -106,12 +127,27 @@ addEventListener("beforeunload", (event) => {
 addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 
 prepare(document);
-document.body.addEventListener("htmx:afterSwap", (event) => {
-  unsaved.leaving = false;
+document.body.addEventListener("htmx:afterSwap", () => {
+  document.getElementById("warning")?.remove();
   prepare(document);
   document.getElementById("instructions")?.focus();
 });
 document.body.addEventListener("htmx:beforeSwap", (event) => {
   // A form with errors is a page like any other.
   if (event.detail.xhr.status === 422) event.detail.shouldSwap = true;
+});
+
+// A part of a page that could not be loaded: the page stays as it is.
+const NO_ANSWER = "The server did not answer. Check your connection, and try again.";
+const refused = ({ status }) => {
+  if (status >= 500 || status === 429) {
+    return `The server cannot do this now (status ${status}). Try again in some seconds.`;
+  }
+  const first = unsaved.token ? "Save the token first, then open" : "Open";
+  return `The server refused this (status ${status}). ${first} the page again.`;
+};
+document.body.addEventListener("htmx:sendError", (event) => warn(NO_ANSWER, event.detail.elt));
+document.body.addEventListener("htmx:timeout", (event) => warn(NO_ANSWER, event.detail.elt));
+document.body.addEventListener("htmx:responseError", (event) => {
+  if (event.detail.xhr.status !== 422) warn(refused(event.detail.xhr), event.detail.elt);
 });

@@ -187,6 +187,42 @@ export async function a_double_click_makes_one_key(browser) {
   assert.equal((await keysOf(account)).length, 1);
 }
 
+/** A part of a page that cannot be loaded, and a token that cannot be copied, are said where the person looks. */
+export async function a_failure_beside_the_page_is_said(browser) {
+  const account = await newAccount("plain");
+  const prepare = (page) => page.addInitScript(() => {
+    navigator.clipboard.writeText = () => Promise.reject(new Error("denied"));
+    document.execCommand = () => false;
+  });
+  const page = await newWindow(browser, { prepare });
+  await signIn(page);
+  await createKey(page, account, "unlucky");
+  const warning = page.locator("main").getByRole("alert");
+  await page.getByRole("button", { name: "Copy", exact: true }).click();
+  await warning.getByText("Copying failed. Select the text").waitFor();
+  await page.getByRole("textbox", { name: "Name of the server" }).fill("acme");
+  await page.getByRole("textbox", { name: "Address of the server" }).fill("https://mcp.example.com/mcp");
+  const failures = [
+    [(route) => route.abort(), "The server did not answer."],
+    [(route) => route.fulfill({ status: 503, body: "" }), "The server cannot do this now (status 503). Try again in some seconds."],
+    [(route) => route.fulfill({ status: 403, body: "" }), "Save the token first, then open the page again."],
+  ];
+  for (const [fail, text] of failures) {
+    await page.route("**/instructions", fail, { times: 1 });
+    await page.getByRole("button", { name: "Show the instructions" }).click();
+    await warning.getByText(text).waitFor();
+    assert.equal(await warning.count(), 1);
+  }
+  // The token was not saved: the browser still asks before the page is left.
+  const asked = page.waitForEvent("dialog");
+  page.getByRole("link", { name: "All keys of the account" }).click().catch(() => {});
+  await (await asked).dismiss();
+  await page.getByRole("button", { name: "Show the instructions" }).click();
+  await page.getByText("This contains the new token.").waitFor();
+  assert.equal(await page.locator("#warning").count(), 0);
+  letGo(page);
+}
+
 /** Two browsers at two replicas: what one revokes, the other shows as revoked, and both deny it at once. */
 export async function two_browsers_at_two_replicas_agree(browser) {
   const other = process.env.OTHER;

@@ -112,6 +112,7 @@ mod safety {
         the_browser_keeps_no_token,
         a_pasted_token_is_in_no_address,
         a_double_click_makes_one_key,
+        a_failure_beside_the_page_is_said,
     } }
 
     #[test]
