@@ -15,7 +15,8 @@ use key_authority_proto::v1::{
     TokenSource,
 };
 
-use super::create::request_id;
+use super::accounts::room;
+use super::create::{advice, request_id};
 use super::created::TokenCard;
 use super::expiry::ExpiryMenu;
 use super::instructions::{ClientChoice, InstructionView, chosen_client, client_choices};
@@ -233,8 +234,20 @@ async fn create(visit: &Visit, account: &Account) -> Answer {
         Err(failure) if failure.pending_revision().is_some() => {
             return lost::after_creation(visit, &account.id, &failure);
         }
-        Err(failure) if failure.violations.is_empty() => return Err(failure),
-        Err(failure) => page.place(&failure),
+        Err(failure)
+            if failure.is_outage()
+                || failure.is_unauthenticated()
+                || failure.is_too_many_calls()
+                || failure.is_fault() =>
+        {
+            return Err(failure);
+        }
+        Err(failure) => {
+            page.place(&failure);
+            if failure.reason == "KEY_LIMIT_REACHED" {
+                page.errors.push(advice(&room(visit, account).await?).to_owned());
+            }
+        }
     }
     page.answer()
 }

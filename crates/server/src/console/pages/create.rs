@@ -191,7 +191,7 @@ async fn again(visit: &Visit, account: &Account, failure: Option<&Failure>, erro
 }
 
 /// Returns how to make room for a key.
-const fn advice(room: &Room) -> &'static str {
+pub(super) const fn advice(room: &Room) -> &'static str {
     if room.counts_active {
         "Revoke, disable or delete a key that nobody needs, and send the form again."
     } else {

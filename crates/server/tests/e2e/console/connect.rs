@@ -62,6 +62,22 @@ async fn the_keys_of_callers_connect_no_agent(authority: Authority) {
     visitor.does_not_see("Connect to an AI agent");
 }
 
+async fn a_refusal_by_the_policy_keeps_the_form(authority: Authority) {
+    let root = authority.client();
+    let policy = KeyPolicy { max_keys: 1, counted_states: CountedStates::All.into(), ..KeyPolicy::default() };
+    root.new_account("acme", policy).await;
+    let key = root.key_in("acme").await;
+    root.disable_key(DisableKeyRequest { key_id: key.id(), ..Default::default() }).await.unwrap();
+    let connect = "/console/accounts/acme/connect";
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    visitor.open(connect).await;
+    let fields = [("server_name", "my-server"), ("server_url", "https://acme.example/mcp"), ("create", "yes")];
+    visitor.submit(connect, &fields).await;
+    assert_eq!(visitor.status, 422, "{}", visitor.page);
+    visitor.sees("value=\"my-server\"");
+    visitor.sees("Keys in every state count. Delete one");
+}
+
 async fn a_form_that_is_sent_again_shows_no_token(authority: Authority) {
     let root = authority.client();
     root.new_account("acme", KeyPolicy::default()).await;
@@ -87,4 +103,5 @@ on_sqlite! {
     clients_are_connected_with_what_the_page_knows,
     the_keys_of_callers_connect_no_agent,
     a_form_that_is_sent_again_shows_no_token,
+    a_refusal_by_the_policy_keeps_the_form,
 }
