@@ -25,6 +25,9 @@ const OFFERED_ACCOUNTS: i32 = 100;
 /// The maximum number of projects that are offered.
 const OFFERED_PROJECTS: usize = 100;
 
+/// The number of characters of a value that a message quotes.
+const QUOTED_MAX: usize = 40;
+
 /// A field.
 #[derive(Default)]
 pub(super) struct Field {
@@ -99,6 +102,8 @@ pub(super) struct KeyForm {
     pub(super) projects: Projects,
     /// Errors that belong to no field.
     pub(super) errors: Vec<String>,
+    /// The values of the fields with several, as they are sent: an error names one by its index.
+    sent: BTreeMap<&'static str, Vec<String>>,
 }
 
 impl KeyForm {
@@ -141,6 +146,11 @@ impl KeyForm {
         }
         form.scope_choices = offered.scopes.map(|scopes| scope_choices(scopes, &key.scopes, &typed_scopes(typed)));
         let access = typed_projects(typed).unwrap_or_default();
+        form.sent = BTreeMap::from([
+            ("scopes", typed_scopes(typed)),
+            ("allowed_networks", typed.lines("networks")),
+            ("projects", access.only.clone()),
+        ]);
         form.projects = projects(access, policy, offered.projects, form.projects.noun);
         form
     }
@@ -169,8 +179,9 @@ impl KeyForm {
     pub(super) fn place(&mut self, failure: &Failure, mut expiry: Option<&mut ExpiryMenu>) {
         for (path, rule) in &failure.violations {
             let path = path.strip_prefix("key.").unwrap_or(path);
-            let text = match path.rsplit_once('[').and_then(|(_, index)| index.strip_suffix(']')?.parse::<u64>().ok()) {
-                Some(index) => format!("Line {}: {}.", index + 1, rule.trim_end_matches('.')),
+            // What was typed had blank lines, and was sorted: the number of a line would be another one.
+            let text = match self.sent_value(path) {
+                Some(value) => format!("{}: {}.", quoted(value), rule.trim_end_matches('.')),
                 None => sentence(rule),
             };
             self.add(path, &text, expiry.as_deref_mut());
@@ -184,6 +195,13 @@ impl KeyForm {
             _ => self.errors.push(message),
         }
         self.mark_first(expiry);
+    }
+
+    /// Returns the value that a path of the API names, such as `scopes[3]`.
+    fn sent_value(&self, path: &str) -> Option<&str> {
+        let (field, index) = path.strip_suffix(']')?.rsplit_once('[')?;
+        let values = self.sent.get(field.split('.').next()?)?;
+        values.get(index.parse::<usize>().ok()?).map(String::as_str)
     }
 
     /// Adds an error to a field, by the name that the API has for it.
@@ -242,6 +260,14 @@ impl KeyForm {
     pub(super) fn has_field_errors(&self) -> bool {
         let fields = [&self.name, &self.description, &self.scopes, &self.networks, &self.labels];
         fields.iter().any(|field| !field.error.is_empty()) || !self.projects.error.is_empty()
+    }
+}
+
+/// Returns a value that somebody typed, for a message: its beginning, if it is long.
+fn quoted(value: &str) -> String {
+    match value.char_indices().nth(QUOTED_MAX) {
+        Some((end, _)) => format!("“{}…”", show::isolated(&value[..end])),
+        None => format!("“{}”", show::isolated(value)),
     }
 }
 
@@ -314,16 +340,15 @@ pub(super) fn typed_projects(typed: &Fields) -> Option<ProjectAccess> {
 pub(super) fn typed_labels(typed: &Fields) -> Result<BTreeMap<String, String>, String> {
     let mut labels = BTreeMap::new();
     let mut errors = Vec::new();
-    for (index, line) in typed.lines("labels").iter().enumerate() {
+    for line in &typed.lines("labels") {
         match line.split_once('=') {
-            Some((name, value)) if labels.contains_key(name.trim()) => {
-                errors.push(format!("Line {}: {} is there twice.", index + 1, name.trim()));
-                let _ = value;
+            Some((name, _)) if labels.contains_key(name.trim()) => {
+                errors.push(format!("{} is there twice.", quoted(name.trim())));
             }
             Some((name, value)) => {
                 labels.insert(name.trim().to_owned(), value.trim().to_owned());
             }
-            None => errors.push(format!("Line {}: write name=value.", index + 1)),
+            None => errors.push(format!("{}: write name=value.", quoted(line))),
         }
     }
     if errors.is_empty() { Ok(labels) } else { Err(errors.join(" ")) }
@@ -379,7 +404,7 @@ mod tests {
         assert_eq!((labels["team"].as_str(), labels["env"].as_str()), ("blue", "prod=1"));
         assert_eq!(typed_projects(&typed).unwrap().only, ["a", "b"]);
         let wrong = typed_labels(&Fields::parse(b"labels=team%0Aa%3D1%0Aa%3D2")).unwrap_err();
-        assert_eq!(wrong, "Line 1: write name=value. Line 3: a is there twice.");
+        assert_eq!(wrong, "“team”: write name=value. “a” is there twice.");
         assert_eq!(typed_projects(&Fields::default()), None);
     }
 
@@ -394,10 +419,12 @@ mod tests {
             rule("display_name", "must match the pattern"),
             rule("unknown", "must be something"),
         ];
-        let mut form = KeyForm::default();
+        let typed = Fields::parse(b"scopes=a%0A%0Ab%0Ac&scope=d+e&networks=%0A%0Anowhere");
+        let offered = Offered { projects: BTreeSet::new(), scopes: None };
+        let mut form = KeyForm::of_fields(&typed, &Key::default(), &KeyPolicy::default(), offered);
         form.place(&failure, None);
-        assert_eq!(form.scopes.error, "Line 4: must have no spaces.");
-        assert_eq!(form.networks.error, "Line 1: must be a network.");
+        assert_eq!(form.scopes.error, "“d e”: must have no spaces.");
+        assert_eq!(form.networks.error, "“nowhere”: must be a network.");
         assert_eq!(form.name.error, "Must match the pattern.");
         assert_eq!(form.errors, ["Must be something."]);
         assert!(form.name.is_first_error && !form.scopes.is_first_error);

@@ -67,8 +67,9 @@ async fn all_errors_are_shown_at_once_and_nothing_typed_is_lost(authority: Autho
     assert_eq!(visitor.status, 422);
     for text in [
         "The name must begin with a letter.</p>",
-        "Line 2: must be",
-        "Line 1: write name=value.",
+        "“not fine”: must",
+        "“10.0.0.1/8”: must be",
+        "“team”: write name=value.",
         "Choose the date on which the key expires.",
         "value=\"1 &#60;name&#62;\"",
         "kept as it is</textarea>",
@@ -127,6 +128,21 @@ async fn a_form_that_was_saved_before_is_no_conflict(authority: Authority) {
     assert_eq!(visitor.status, 200, "{}", visitor.page);
     visitor.sees("This is saved already");
     visitor.does_not_see("Somebody changed this key");
+}
+
+async fn an_error_of_the_projects_has_the_focus_where_a_key_cannot_cover_all(authority: Authority) {
+    let policy = KeyPolicy { project_rule: ProjectRule::Chosen.into(), ..KeyPolicy::default() };
+    authority.client().new_account("acme", policy).await;
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    let action = "/console/accounts/acme/create";
+    visitor.open(action).await;
+    visitor.submit(action, &[("name", "k"), ("other_projects", &format!("b\r\n\r\n{}", "x".repeat(257)))]).await;
+    assert_eq!(visitor.status, 422);
+    visitor.sees(&format!("“{}…”: must", "x".repeat(40)));
+    // What was typed is a choice of its own now, the first of which has the focus.
+    let field = visitor.page.split("name=\"project\"").nth(1).unwrap().split('>').next().unwrap();
+    assert!(field.contains(" autofocus"), "{field}");
+    assert_eq!(visitor.page.matches(" autofocus").count(), 1);
 }
 
 async fn a_key_is_disabled_enabled_and_given_projects(authority: Authority) {
@@ -284,7 +300,7 @@ async fn a_caller_gets_permissions_and_accounts_by_checkboxes(authority: Authori
     let covered = ("project_access", "only");
     let chosen = [("name", "backend"), ("scope", "keys.read"), ("scope", "portal.write"), ("project", "acme"), covered];
     visitor.submit(action, &[&chosen[..], &[("labels", "wrong")]].concat()).await;
-    visitor.sees("Line 1: write name=value.");
+    visitor.sees("“wrong”: write name=value.");
     visitor.sees("value=\"portal.write\" checked");
     visitor.does_not_see("value=\"operate\" checked");
     visitor.submit(action, &[&chosen[..], &[("labels", "")]].concat()).await;
@@ -378,6 +394,7 @@ on_sqlite! {
     a_form_that_was_saved_before_is_no_conflict,
     a_key_is_disabled_enabled_and_given_projects,
     a_renewal_shows_the_new_token_once,
+    an_error_of_the_projects_has_the_focus_where_a_key_cannot_cover_all,
     an_account_is_created_with_its_rules_beside_the_fields,
     a_full_account_says_how_to_make_room,
     a_deletion_of_a_used_key_has_to_be_insisted_on,
