@@ -54,7 +54,7 @@ pub(super) fn redirect_with(visit: &Visit, to: &str, notice: &Notice) -> Answer 
 pub(super) fn finish(visit: &Visit, to: &str, what: &str, outcome: Result<Option<Propagation>, Failure>) -> Answer {
     let notice = match outcome {
         Ok(Some(propagation)) => Notice::plain(&format!("{what} {}", enforced(visit, &propagation))),
-        Ok(None) => Notice::done(what, None),
+        Ok(None) => Notice::plain(&format!("{what} Nothing had to change.")),
         Err(failure) => match pending(visit, what, &failure) {
             Some(notice) => notice,
             None => return Err(failure),

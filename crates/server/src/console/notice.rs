@@ -43,16 +43,7 @@ struct Sealed {
 }
 
 impl Notice {
-    /// The notice of a change that every replica enforces.
-    pub(super) fn done(what: &str, propagation: Option<&Propagation>) -> Self {
-        let text = match propagation {
-            Some(propagation) => format!("{what} {}", enforced(propagation)),
-            None => format!("{what} Nothing had to change."),
-        };
-        Self { text, pending: None }
-    }
-
-    /// A notice without a change.
+    /// A notice with nothing to wait for.
     pub(super) fn plain(text: &str) -> Self {
         Self { text: text.to_owned(), pending: None }
     }
@@ -125,7 +116,7 @@ mod tests {
         let confirmed = Propagation { revision: 7, state: 1, replicas: 3, waited: Some(waited) };
         assert_eq!(enforced(&confirmed), "Enforced by 3 of 3 replicas after 6 ms.");
         let alone = Propagation { replicas: 1, ..confirmed };
-        assert_eq!(Notice::done("Revoked.", Some(&alone)).text, "Revoked. Enforced by 1 of 1 replica after 6 ms.");
+        assert_eq!(enforced(&alone), "Enforced by 1 of 1 replica after 6 ms.");
         let seconds = prost_types::Duration { seconds: 10, nanos: 0 };
         let lapsed = Propagation { state: 2, waited: Some(seconds), ..confirmed };
         assert!(enforced(&lapsed).contains("after 10 s: at least one did not confirm"));

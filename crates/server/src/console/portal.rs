@@ -182,7 +182,8 @@ async fn start(
     if let Some(current) = &current {
         shared.ended.end(current);
     }
-    // The session of the link's page stays until the user signs out: another tab may have the page of another link.
+    // The session of the link's page stays: another tab may have the page of another link. It ends by its age, when the
+    // user signs out, or when a link is refused.
     let mut response = redirect(&show::path(&["accounts", account.id.as_str()]));
     response.headers_mut().append(header::SET_COOKIE, cookie);
     response
