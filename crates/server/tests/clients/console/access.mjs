@@ -165,6 +165,12 @@ export async function pages_of_an_unfinished_change_are_accessible(browser) {
   await page.getByText("have not confirmed it yet").waitFor();
   await wait.waitFor();
   assert.deepEqual(await violationsInEachView(page), []);
+  // A renewal whose token is lost.
+  await page.goto(`/console/keys/${process.env.KEY}/renew`);
+  await page.getByRole("button", { name: "Renew" }).click();
+  await page.getByRole("heading", { level: 1, name: "Key renewed, but not confirmed" }).waitFor();
+  await page.getByRole("link", { name: "Renew the key again" }).waitFor();
+  assert.deepEqual(await violationsInEachView(page), []);
 }
 
 /** Writes the HTML of every page, as the server sent it, to the folder PAGES for the HTML checker. */
