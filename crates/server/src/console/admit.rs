@@ -93,8 +93,8 @@ async fn refuse(arrival: &Arrival, parts: &Parts, body: Body, refusal: Refusal) 
     }
 }
 
-/// Answers a request of a session that cannot be admitted now. A form is offered to be sent again: browsers keep no page
-/// of the console to go back to.
+/// Answers a request of a session that cannot be admitted now. A form is offered to be sent again: browsers keep no
+/// page of the console to go back to.
 async fn failed(arrival: &Arrival, parts: &Parts, body: Body, failure: &Failure) -> Response {
     if parts.method != Method::POST {
         return errors::bare_reloading(failure);

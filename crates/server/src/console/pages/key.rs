@@ -27,7 +27,7 @@ use crate::console::notice::Notice;
 use crate::console::show;
 use crate::console::visit::{Ability, Visit};
 
-/// What a form says that differs from nothing, though the key was changed since the form was opened.
+/// The notice for a form that does not differ from the key, although the key was changed after the form was opened.
 const SAVED_ALREADY: &str = "This is saved already: every field is as you sent it.";
 
 /// A field that somebody else changed in between.
