@@ -204,7 +204,7 @@ export async function a_failure_beside_the_page_is_said(browser) {
   await page.getByRole("textbox", { name: "Address of the server" }).fill("https://mcp.example.com/mcp");
   const failures = [
     [(route) => route.abort(), "The server did not answer."],
-    [(route) => route.fulfill({ status: 503, body: "" }), "The server cannot do this now (status 503). Try again in some seconds."],
+    [(route) => route.fulfill({ status: 503, body: "" }), "The server cannot do this now (status 503)."],
     [(route) => route.fulfill({ status: 403, body: "" }), "Save the token first, then open the page again."],
   ];
   for (const [fail, text] of failures) {
