@@ -90,7 +90,8 @@ fn repeated(fields: &Fields) -> Vec<(String, String)> {
 pub(in crate::console) fn page(visit: &Visit, failure: &Failure) -> Response {
     let is_form = visit.method == Method::POST;
     let is_repeatable = is_form && (failure.is_outage() || failure.is_too_many_calls());
-    let (title, advice) = words_for(failure, visit.session.portal().is_some());
+    let is_portal = visit.session.portal().is_some();
+    let (title, advice) = words_for(failure, is_portal);
     let mut frame = Frame::new(visit, title);
     frame.notice = if is_form { pending(visit, "", failure).or(frame.notice) } else { frame.notice };
     let path = visit.path.split('?').next().unwrap_or_default().to_owned();
@@ -101,7 +102,7 @@ pub(in crate::console) fn page(visit: &Visit, failure: &Failure) -> Response {
         failure,
         &ErrorPage {
             frame,
-            message: pieces(message(visit, failure)),
+            message: pieces(message(failure, is_portal)),
             advice,
             is_retried: failure.is_outage() && !is_form,
             path: if is_repeatable { path } else { String::new() },
@@ -111,32 +112,33 @@ pub(in crate::console) fn page(visit: &Visit, failure: &Failure) -> Response {
 }
 
 /// Returns what is wrong. The user of a portal knows nothing of the key with which the backend of the product calls,
-/// nor of replicas. And nobody makes calls of the API here.
-fn message(visit: &Visit, failure: &Failure) -> String {
+/// nor of replicas and databases. And nobody makes calls of the API here.
+fn message(failure: &Failure, is_portal: bool) -> String {
     if failure.pending_revision().is_some() {
-        let missing = match visit.session.portal() {
-            Some(_) => "it is not in force everywhere yet",
-            None => "not every replica has confirmed it yet",
-        };
+        let missing =
+            if is_portal { "it is not in force everywhere yet" } else { "not every replica has confirmed it yet" };
         return format!("The change is saved, but {missing}.");
     }
     let of_portal = match failure.reason.as_str() {
         "KEY_NOT_FOUND" => Some("There is no such key."),
         "ACCOUNT_NOT_FOUND" => Some("There is no such account."),
         "PERMISSION_MISSING" => Some("You may not do this here."),
+        _ if failure.is_outcome_unknown() => None,
+        _ if failure.code == Code::Unavailable => Some("Your keys cannot be read or changed at the moment."),
         _ => None,
     };
-    of_portal.filter(|_| visit.session.portal().is_some()).map_or_else(|| failure.sentence(), str::to_owned)
+    of_portal.filter(|_| is_portal).map_or_else(|| failure.sentence(), str::to_owned)
 }
 
 /// Returns the page for a form of a session that could not be read before: it offers the form to be sent again.
 pub(in crate::console) fn unsent(session: &Session, path: &str, fields: &Fields, failure: &Failure) -> Response {
-    let (title, advice) = words_for(failure, session.portal().is_some());
+    let is_portal = session.portal().is_some();
+    let (title, advice) = words_for(failure, is_portal);
     render(
         failure,
         &ErrorPage {
             frame: Frame::of_nobody(Some(session), title),
-            message: pieces(failure.sentence()),
+            message: pieces(message(failure, is_portal)),
             advice,
             is_retried: false,
             path: path.to_owned(),
@@ -239,5 +241,15 @@ mod tests {
              again: the change is made once."
         );
         assert!(failure.is_outage(), "its form is offered once more");
+        assert_eq!(message(&failure, true), "It is not known whether the change was made.");
+    }
+
+    #[test]
+    fn users_of_a_portal_read_nothing_of_replicas_and_databases() {
+        for error in [StorageError::ReadOnly, StorageError::TimedOut] {
+            let failure = Failure::from(RpcError::Storage(error));
+            assert!(message(&failure, false).contains("database"));
+            assert_eq!(message(&failure, true), "Your keys cannot be read or changed at the moment.");
+        }
     }
 }
