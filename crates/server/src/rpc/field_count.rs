@@ -169,7 +169,9 @@ mod tests {
 
     fn counted(of: Option<&str>, chunks: &[&[u8]]) -> (usize, usize) {
         let mut fields = FieldCount::of(of.map(descriptor));
-        chunks.iter().for_each(|chunk| fields.add(chunk));
+        for chunk in chunks {
+            fields.add(chunk);
+        }
         (fields.own(), fields.all())
     }
 

@@ -148,7 +148,9 @@ impl Places {
             crowded.extend(std::iter::repeat_n(*address, surplus));
         }
         state.strangers += demoted.len();
-        demoted.into_iter().for_each(|caller| state.remove_known(caller));
+        for caller in demoted {
+            state.remove_known(caller);
+        }
         for address in crowded {
             state.evict_oldest_of(address);
         }

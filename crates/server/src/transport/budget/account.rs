@@ -456,7 +456,9 @@ mod tests {
         let connection = |last| process.connection(places.enter(IpAddr::from([10, 0, 0, last])).map(Arc::new));
         let mut charges: Vec<_> = (0..4).map(|_| connection(1).request()).collect();
         assert!(charges.iter_mut().all(|charge| charge.set(CHUNK).is_ok()));
-        charges.iter().for_each(|charge| charge.budget.0.place.as_ref().unwrap().promote(None, || false));
+        for charge in &charges {
+            charge.budget.0.place.as_ref().unwrap().promote(None, || false);
+        }
         let newcomer = connection(2);
         let mut form = newcomer.request();
         assert!(form.set(FREE_BYTES + 1).is_ok());
