@@ -20,11 +20,11 @@ use crate::stage::{Stage, VICTIMS, VICTIMS_MEMORY_ONLY};
 
 /// How long the good client is measured before an attack.
 const QUIET: Duration = Duration::from_secs(2);
-/// The same if no latency is measured: enough to know the memory before the attack.
+/// The same if latency has no bound: enough to know the memory before the attack.
 const QUIET_MEMORY_ONLY: Duration = Duration::from_millis(500);
 /// How long memory may take to fall after an attack.
 const AFTER: Duration = Duration::from_secs(10);
-/// The same with `--quick`, if there is little that could fall, or if only the largest memory is measured.
+/// The same with `--quick`, if there is little that could fall, or if only the largest memory has a bound.
 const AFTER_LITTLE: Duration = Duration::from_secs(1);
 const LITTLE_MIB: f64 = 8.0;
 

@@ -20,7 +20,7 @@ pub(crate) const TENANT_ACCOUNT: &str = "tenant";
 const GOOD_ACCOUNT: &str = "good";
 /// The number of keys to revoke: one each half second, for longer than any attack.
 pub(crate) const VICTIMS: usize = 300;
-/// The same if no latency is measured: each key takes time to create, and a few show that revocations still hold.
+/// The same if latency has no bound: each key takes time to create, and a few show that revocations still hold.
 pub(crate) const VICTIMS_MEMORY_ONLY: usize = 16;
 
 /// What a resident key of usual size may cost, in KiB.

@@ -7,7 +7,7 @@ use sea_orm::{ColumnTrait, DbBackend, Value};
 ///
 /// PostgreSQL gets them as an array that it reads as rows, and joins these with the table. It has no better plan for a
 /// list, or for `= ANY`, in a small table or one without statistics, than to compare each row with every value in turn:
-/// 190 ms for 500 keys of a new database. An array also has one prepared statement for all lengths.
+/// 190 ms for 500 keys of a new database. An array also has one prepared statement for all lengths over one.
 pub(crate) fn is_one_of(
     backend: DbBackend,
     column: impl ColumnTrait,

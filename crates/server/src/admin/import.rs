@@ -25,6 +25,7 @@ use self::message::ImportMessage;
 use self::plan::{ExistingKeys, ImportPlan, ImportPlanner, ImportTotal, Mode};
 use super::audited::account_in;
 use super::context::Admin;
+use super::import_queue::Computing;
 use super::mutate::{Mutated, check_log_format, of_event, replayed};
 use super::replay::Replay;
 use crate::auth::call::Call;
@@ -61,17 +62,16 @@ impl Admin {
         call: &Call,
         request: v1::ImportKeysRequest,
     ) -> Result<v1::ImportKeysResponse, RpcError> {
-        let admitted = Arc::new(self.imports.admit(&call.permit.actor()?, request.encoded_len())?);
+        let admitted = Arc::new(self.imports.admit(&call.permit.actor()?, memory_of(&request))?);
         let computing = admitted.computing().await;
         let parsing = self.imports.parsing().await;
         let (keyring, admission) = (Arc::clone(&self.keyring), Arc::clone(&admitted));
         let message = spawn_compute(move || {
             // Work on a blocking thread goes on when its call is given up, and counts as long.
-            let _parsing = parsing;
+            let _turns = (computing, parsing);
             ImportMessage::read(&keyring, request, admission)
         });
         let message = message.await??;
-        drop(computing);
         let done = match self.progress(call, &message).await? {
             Progress::Answered(answer) => return Ok(answer),
             Progress::FirstParts(done) => done,
@@ -107,7 +107,7 @@ impl Admin {
                     return Err(SecretMissing { version }.into());
                 }
                 let account = importable_account(&tx, &permit, &message.spec.account).await?;
-                let mut plan = self.plan(&tx, &permit, account, message, part, Mode::New(earlier)).await?;
+                let mut plan = self.plan((&tx, &permit), account, message, part, Mode::New(earlier), None).await?;
                 let record = plan.record.take();
                 if record.is_some() {
                     tx.insert_keys(&plan.keys).await?;
@@ -136,12 +136,14 @@ impl Admin {
         if !spec.dry_run && message.request_keys.is_empty() {
             return Ok(Progress::FirstParts(Vec::new()));
         }
-        let _computing = if spec.dry_run { Some(message.admission.computing().await) } else { None };
+        let computing = if spec.dry_run { Some(message.admission.computing().await) } else { None };
         let reading = self.begin_reading(call).await?;
         let (tx, permit) = (&reading.tx, &reading.permit);
         if spec.dry_run {
             let account = importable_account(tx, permit, &spec.account).await?;
-            let plan = self.plan(tx, permit, account, message, &message.all(), Mode::New(&HashSet::new())).await?;
+            let plan = self
+                .plan((tx, permit), account, message, &message.all(), Mode::New(&HashSet::new()), computing)
+                .await?;
             let mut total = ImportTotal::default();
             total.add(plan, None);
             return Ok(Progress::Answered(total.response()));
@@ -183,29 +185,30 @@ impl Admin {
     ) -> Result<(ImportPlan, Option<CommittedChange>), RpcError> {
         let reading = self.begin_reading(call).await?;
         let account = account_in(&reading.tx, &reading.permit, &message.spec.account).await?;
-        let plan = self.plan(&reading.tx, &reading.permit, account, message, part, Mode::Repeated).await?;
+        let plan = self.plan((&reading.tx, &reading.permit), account, message, part, Mode::Repeated, None).await?;
         drop(reading);
         let plan = plan.replayed(logged.map(|logged| logged.revision));
         let change = logged.map(of_event).or_else(|| plan.newest_existing_change());
         Ok((plan, change))
     }
 
-    /// Plans the import of a part, given the state in the transaction.
+    /// Plans the import of a part, given the state in the transaction. `computing` is held until the plan is made, also if
+    /// the call is given up.
     async fn plan(
         &self,
-        tx: &ReadTx,
-        permit: &TxPermit,
+        (tx, permit): (&ReadTx, &TxPermit),
         account: Account,
         message: &ImportMessage,
         part: &Range<usize>,
         mode: Mode<'_>,
+        computing: Option<Computing>,
     ) -> Result<ImportPlan, RpcError> {
         let planner = ImportPlanner::new(account, permit.actor().clone(), tx, Arc::clone(&self.keyring));
         let existing = ExistingKeys::read(tx, message.candidates_of(part), planner.account(), mode).await?;
         let (candidates, part) = (Arc::clone(&message.candidates), part.clone());
         let admission = Arc::clone(&message.admission);
         let plan = spawn_compute(move || {
-            let _admission = admission;
+            let _held = (admission, computing);
             planner.plan(&candidates, part, existing)
         });
         plan.await?
@@ -233,6 +236,17 @@ async fn importable_account(tx: &ReadTx, permit: &TxPermit, id: &AccountId) -> R
     // A replica with a build that predates imports would apply the event of one without reading its keys.
     check_log_format(tx, Action::ImportKeys).await?;
     Ok(account)
+}
+
+/// Returns about how many bytes a message holds: empty elements have few bytes when they are encoded.
+fn memory_of(request: &v1::ImportKeysRequest) -> usize {
+    const TEXT: usize = size_of::<String>();
+    let of_key = |key: &v1::ImportedKey| {
+        let projects = key.projects.as_ref().map_or(0, |projects| projects.only.len());
+        let texts = key.scopes.len() + key.allowed_networks.len() + projects + 4 * key.labels.len();
+        size_of::<v1::ImportedKey>() + TEXT * texts
+    };
+    request.encoded_len() + request.keys.iter().map(of_key).sum::<usize>()
 }
 
 /// Runs `work` on a blocking thread, where no other call waits for it.

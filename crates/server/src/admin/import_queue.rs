@@ -8,14 +8,18 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use key_authority_domain::id::Actor;
-use tokio::sync::{Mutex as AsyncMutex, MutexGuard as Turn, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard as Turn, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
 use crate::rpc::errors::RpcError;
 
-/// Maximum size of the messages of one caller that are imported or wait, in bytes. Two of the largest messages fit.
+/// Maximum memory of the messages of one caller that are imported or wait, in bytes. One of the largest
+/// messages fits, or two of those that keyctl sends.
 pub(crate) const CALLER_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Maximum number of messages of one caller that are imported or wait.
 pub(crate) const CALLER_MESSAGES_MAX: usize = 32;
+
+/// The turn of a message to be parsed, or to be planned for a dry run, among those of its caller.
+pub(super) type Computing = OwnedMutexGuard<()>;
 
 /// The imports of all callers.
 pub(super) struct ImportQueue {
@@ -82,8 +86,8 @@ impl AdmittedImport {
 
     /// Waits until no other message of the caller is parsed or planned for a dry run, so that the messages of others
     /// need not wait for all of its messages.
-    pub(super) async fn computing(&self) -> Turn<'_, ()> {
-        self.computing.lock().await
+    pub(super) async fn computing(&self) -> Computing {
+        Arc::clone(&self.computing).lock_owned().await
     }
 }
 

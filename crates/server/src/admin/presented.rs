@@ -76,8 +76,9 @@ impl Admin {
         let spec = &wire::key::revoke_token(&request)?;
         let token = &self.stored_digests(&spec.token)?;
         let request_keys = keyed(&self.keyring, spec.request.as_ref());
-        // Who may revoke any key does not wait for a read: those of others must not delay a revocation.
-        if !call.permit.has(Permission::KeysRevoke) {
+        // Who may revoke any key does not wait for a read: those of others must not delay the revocation of a token that
+        // is known. One that is not known must not take the lock.
+        if !call.permit.has(Permission::KeysRevoke) || !self.is_resident(token) {
             self.check_unlocked(call, &request_keys, token, check_may_revoke).await?;
         }
         let Mutated { result: RevokedKey { id, revision }, change } = self
@@ -129,6 +130,12 @@ impl Admin {
             })
             .await?;
         Ok(v1::RenewTokenResponse { key: Some(self.key_to_proto(&issued.key)), token: issued.token(), propagation })
+    }
+
+    /// Whether the replica has a key of the token. Without a lease, it does not know.
+    fn is_resident(&self, PresentedToken(digests): &PresentedToken) -> bool {
+        let lease = self.replica.lease_proof();
+        lease.is_ok_and(|lease| self.replica.find(lease, digests.iter().copied()).is_some())
     }
 
     /// Returns the digests under which a token may be stored.

@@ -34,7 +34,7 @@ use crate::wire::request_types::RequestTypes;
 
 /// The largest request of an admin RPC: a key with every field at its limit fits.
 const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// The largest message of an import: ten thousand keys with a kilobyte of scopes, labels and text each fit.
+/// The largest message of an import: ten thousand keys with a kilobyte of text each fit.
 const IMPORT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The largest request of a proxy. It contains headers that are as long as the client makes them, up to the proxy's own
 /// limit. If a proxy lets requests pass on an error, a request over this limit would pass, so the limit is far above a

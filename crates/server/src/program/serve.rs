@@ -76,7 +76,7 @@ pub(crate) async fn serve(config: Config, telemetry: &Telemetry, shutdown: Shutd
     let parts = (&resources.keyring, stores, &replica, request_types);
     let server = Server::new(&config, parts, console_url, &metrics, telemetry.tracer(), health_service);
     let mut serving = JoinSet::new();
-    serve_calls(&mut serving, &config, &server, listeners.calls, &stop_calls)?;
+    serve_calls(&mut serving, &config, &server, listeners.calls, &stop_calls, &shutdown)?;
     let (tasks, stop_usage) = (TaskTracker::new(), CancellationToken::new());
     tasks.spawn(listeners.side_port.serve(health.clone(), metrics, ended.clone()));
     tasks.spawn(keep_health(health.clone(), Arc::clone(&replica), ended.clone()));
@@ -150,14 +150,16 @@ fn serve_calls(
     server: &Server,
     listeners: CallListeners,
     stop: &CancellationToken,
+    shutdown: &Shutdown,
 ) -> Result<(), ServeError> {
     let drain = config.drain_timeout;
-    serving.spawn(listeners.grpc.serve(server.connections(server.services.all()?), stop.clone(), drain));
+    let hurried = |listener: Listener| listener.with_hurry(shutdown.hurried());
+    serving.spawn(hurried(listeners.grpc).serve(server.connections(server.services.all()?), stop.clone(), drain));
     if let Some(listener) = listeners.verify {
-        serving.spawn(listener.serve(server.connections(server.services.verify_only()?), stop.clone(), drain));
+        serving.spawn(hurried(listener).serve(server.connections(server.services.verify_only()?), stop.clone(), drain));
     }
     if let Some(listener) = listeners.api {
-        serving.spawn(listener.serve(server.door(config)?, stop.clone(), drain));
+        serving.spawn(hurried(listener).serve(server.door(config)?, stop.clone(), drain));
     }
     Ok(())
 }

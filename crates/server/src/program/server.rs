@@ -100,7 +100,7 @@ impl Server {
             }
             let authenticate: Authenticate = Box::new(move |headers| {
                 let caller = authenticator.authenticate(headers);
-                if !place.is_known() && authorizer.is_known(&caller) {
+                if place.may_promote() && authorizer.is_known(&caller) {
                     place.promote(authorizer.presented_key(&caller), authorizer.has_ended(&caller));
                 }
                 caller

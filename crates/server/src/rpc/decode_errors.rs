@@ -41,6 +41,12 @@ pub(crate) fn undecodable(error: &prost::DecodeError) -> RpcError {
     invalid(text.strip_prefix(PROST_PREFIX).unwrap_or(&text))
 }
 
+/// The error for a message whose encoding is wrong, no matter where.
+#[must_use]
+pub(crate) fn malformed() -> RpcError {
+    invalid("")
+}
+
 fn invalid(cause: &str) -> RpcError {
     // If prost knows the field, its error is `Message.field: cause`.
     let field = cause.split_once(": ").and_then(|(place, _)| place.split_once('.')).map_or("", |(_, field)| field);

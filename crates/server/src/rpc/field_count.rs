@@ -3,16 +3,15 @@
 //! A field of two bytes becomes an element of 24 bytes and more in memory, or of hundreds if it is a message. So a
 //! message of few MiB can become gigabytes when it is decoded, before any rule about its fields applies.
 
-use std::cmp::min;
-
 use prost_reflect::{Kind, MessageDescriptor};
 
-/// The maximum number of fields of a message, with those of the messages in it. Of an import, this is the maximum for
-/// the message itself: ten thousand keys, and the rest.
-pub(crate) const FIELDS_MAX: usize = 20_000;
-/// The maximum number of fields of an import with those of its keys. The largest message of keys with texts of 14 bytes
-/// fits.
-pub(crate) const IMPORT_FIELDS_MAX: usize = 1_000_000;
+/// The maximum number of fields of a message, with those of the messages in it: a key with every list at its limit has
+/// some two thousand.
+pub(crate) const FIELDS_MAX: usize = 5_000;
+/// The maximum number of fields of an import itself: ten thousand keys, and the rest.
+pub(crate) const IMPORT_OWN_FIELDS_MAX: usize = 20_000;
+/// The maximum number of fields of an import with those of its keys: of a message of 16 MiB, each may have 5 bytes.
+pub(crate) const IMPORT_FIELDS_MAX: usize = 3_000_000;
 /// The depth from which messages in messages are not decoded.
 const DEPTH_MAX: usize = 100;
 
@@ -28,6 +27,8 @@ pub(crate) struct FieldCount {
     state: State,
     /// What is being read: the message, and messages in it.
     open: Vec<Open>,
+    /// Whether a field ends after the message in which it is.
+    is_broken: bool,
 }
 
 /// A message that has begun.
@@ -66,7 +67,14 @@ impl State {
 impl FieldCount {
     /// Counts the fields of a message of this type. Without a type, the fields of messages in it are not counted.
     pub(crate) fn of(message: Option<MessageDescriptor>) -> Self {
-        Self { all: 0, own: 0, at: 0, state: State::TAG, open: vec![Open { of: message, end: u64::MAX }] }
+        Self {
+            all: 0,
+            own: 0,
+            at: 0,
+            state: State::TAG,
+            open: vec![Open { of: message, end: u64::MAX }],
+            is_broken: false,
+        }
     }
 
     /// Returns the number of fields so far, with those of the messages in the message.
@@ -79,7 +87,13 @@ impl FieldCount {
         self.own
     }
 
-    /// Adds bytes of the message. What is no message is counted in some way, and fails when it is decoded.
+    /// Whether a field ends after the message in which it is. Such a message must not be decoded: prost would decode
+    /// the field, with more than was counted, before it fails.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.is_broken
+    }
+
+    /// Adds bytes of the message. What is no message is counted in some way, and is broken or fails when it is decoded.
     pub(crate) fn add(&mut self, mut bytes: &[u8]) {
         while let Some((first, rest)) = bytes.split_first() {
             match self.state {
@@ -110,7 +124,8 @@ impl FieldCount {
     fn close(&mut self) {
         while self.open.len() > 1 && self.open.last().is_some_and(|open| open.end <= self.at) {
             self.open.pop();
-            self.state = State::TAG;
+            let is_complete = matches!(self.state, State::Varint { what: Varint::Tag, shift: 0, .. });
+            self.is_broken |= !is_complete;
         }
     }
 
@@ -122,35 +137,47 @@ impl FieldCount {
                 self.own += usize::from(self.open.len() == 1);
                 match value & 7 {
                     0 => State::begin(Varint::Value),
-                    1 => State::Contents { end: self.end_after(8) },
+                    1 => self.skip(8),
                     2 => State::begin(Varint::Length(u32::try_from(value >> 3).unwrap_or(0))),
-                    5 => State::Contents { end: self.end_after(4) },
+                    5 => self.skip(4),
                     _ => State::TAG,
                 }
             }
-            Varint::Length(field) if value > 0 => self.enter(field, self.end_after(value)),
+            Varint::Length(field) if value > 0 => self.enter(field, value),
             Varint::Length(_) | Varint::Value => State::TAG,
         }
     }
 
-    /// Returns where `count` further bytes end, within the message that is being read.
-    fn end_after(&self, count: u64) -> u64 {
-        min(self.at.saturating_add(count), self.open.last().map_or(u64::MAX, |open| open.end))
+    /// The state in contents of `count` bytes.
+    fn skip(&mut self, count: u64) -> State {
+        State::Contents { end: self.end_after(count) }
     }
 
-    /// The state in a field: its contents, or the message that it is.
-    fn enter(&mut self, field: u32, end: u64) -> State {
+    /// Returns where `count` further bytes end.
+    fn end_after(&mut self, count: u64) -> u64 {
+        let end = self.at.saturating_add(count);
+        self.is_broken |= self.open.last().is_some_and(|open| open.end < end);
+        end
+    }
+
+    /// The state in a field of `count` bytes: its contents, or the message that it is.
+    fn enter(&mut self, field: u32, count: u64) -> State {
         let of = self.open.last().and_then(|open| open.of.as_ref());
-        let message = of.and_then(|of| of.get_field(field)).and_then(|field| match field.kind() {
-            Kind::Message(message) => Some(message),
-            _ => None,
-        });
-        match message {
-            Some(message) if self.open.len() < DEPTH_MAX => {
+        let field = of.and_then(|of| of.get_field(field));
+        let end = self.end_after(count);
+        match field.map(|field| (field.kind(), field.is_list())) {
+            Some((Kind::Message(message), _)) if self.open.len() < DEPTH_MAX => {
                 self.open.push(Open { of: Some(message), end });
                 State::TAG
             }
-            _ => State::Contents { end },
+            Some((Kind::Message(_) | Kind::String | Kind::Bytes, _) | (_, false)) | None => State::Contents { end },
+            // A packed list of numbers: each has at least one byte.
+            Some((_, true)) => {
+                let elements = usize::try_from(count).unwrap_or(usize::MAX);
+                self.all = self.all.saturating_add(elements);
+                self.own = self.own.saturating_add(if self.open.len() == 1 { elements } else { 0 });
+                State::Contents { end }
+            }
         }
     }
 }
@@ -172,6 +199,7 @@ mod tests {
         for chunk in chunks {
             fields.add(chunk);
         }
+        assert!(!fields.is_broken());
         (fields.own(), fields.all())
     }
 
@@ -209,8 +237,32 @@ mod tests {
         assert_eq!(counted(None, &[&[0x03; 10]]).1, 10);
         let fixed = [0x0d, 1, 2, 3, 4, 0x09, 1, 2, 3, 4, 5, 6, 7, 8, 0x08, 0x96, 0x01];
         assert_eq!(counted(None, &[&fixed]).1, 3);
-        // A field that is longer than the message in which it is.
-        let cut = [0x0a, 2, 0x12, 0x7f, 0x0a, 0, 0x0a, 0];
-        assert_eq!(counted(Some("UpdateKeyRequest"), &[&cut]), (3, 4));
+    }
+
+    #[test]
+    fn a_field_that_ends_after_its_message_is_broken() {
+        let whole = [0x0a, 4, 0x12, 2, b'a', b'b'];
+        let broken: [&[u8]; 4] = [
+            // A text, the length of a text, a number, and a tag.
+            &[0x0a, 2, 0x12, 0x7f],
+            &[0x0a, 2, 0x12, 0x80, 1],
+            &[0x0a, 2, 0x08, 0x80, 1],
+            &[0x0a, 1, 0x80, 1],
+        ];
+        for (bytes, is_broken) in broken.into_iter().map(|bytes| (bytes, true)).chain([(&whole[..], false)]) {
+            for step in 1..=bytes.len() {
+                let mut fields = FieldCount::of(Some(descriptor("UpdateKeyRequest")));
+                for chunk in bytes.chunks(step) {
+                    fields.add(chunk);
+                }
+                assert_eq!(fields.is_broken(), is_broken, "{bytes:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_elements_of_a_packed_list_are_counted() {
+        let packed = [0x12, 3, 1, 2, 1];
+        assert_eq!(counted(Some("ListKeysRequest"), &[&packed]), (4, 4));
     }
 }

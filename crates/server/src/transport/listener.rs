@@ -63,6 +63,7 @@ pub struct Listener {
     limits: Limits,
     places: Places,
     serves_http1: bool,
+    hurried: CancellationToken,
     budget: ProcessBudget,
     metrics: SharedMetrics,
     log: Arc<ConnectionLog>,
@@ -84,13 +85,30 @@ impl Listener {
         let address = socket.local_addr()?;
         let places = Places::new(limits.places);
         let log = Arc::new(ConnectionLog::new(address));
-        Ok(Self { socket, address, tls, limits, places, serves_http1: false, budget, metrics, log })
+        Ok(Self {
+            socket,
+            address,
+            tls,
+            limits,
+            places,
+            serves_http1: false,
+            hurried: CancellationToken::new(),
+            budget,
+            metrics,
+            log,
+        })
     }
 
     /// Also serves HTTP/1.1.
     #[must_use]
     pub fn with_http1(self) -> Self {
         Self { serves_http1: true, ..self }
+    }
+
+    /// Ends the drain early when `hurried` is cancelled.
+    #[must_use]
+    pub(crate) fn with_hurry(self, hurried: CancellationToken) -> Self {
+        Self { hurried, ..self }
     }
 
     /// Returns the bound address.
@@ -140,11 +158,12 @@ impl Listener {
             }
         }
         // The socket closes before the drain: a client that connects now is rejected at once and uses another replica.
+        let hurried = listener.hurried.clone();
         drop(listener);
         if !connections.is_empty() {
             tracing::info!(%address, connections = connections.len(), ?drain, "waiting for calls in flight");
         }
-        let drained = drain_all(&mut connections, drain).await;
+        let drained = drain_all(&mut connections, drain, &hurried).await;
         tracing::info!(%address, cut = drained.cut, "listener closed");
         drained
     }
@@ -206,12 +225,29 @@ fn is_of_connection(error: &io::Error) -> bool {
     of_connection.contains(&Errno::from_raw_os_error(code))
 }
 
-async fn drain_all(connections: &mut JoinSet<()>, drain: Duration) -> Drained {
+async fn drain_all(connections: &mut JoinSet<()>, drain: Duration, hurried: &CancellationToken) -> Drained {
     let all_ended = async { while connections.join_next().await.is_some() {} };
-    if timeout(drain, all_ended).await.is_err() {
+    if !matches!(timeout(drain, hurried.run_until_cancelled(all_ended)).await, Ok(Some(()))) {
         let cut = connections.len();
         connections.shutdown().await;
         return Drained { cut };
     }
     Drained { cut: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_ends_with_its_time_or_when_it_is_hurried() {
+        let (hurried, unhurried) = (CancellationToken::new(), CancellationToken::new());
+        hurried.cancel();
+        for (token, drain) in [(hurried, Duration::MAX), (unhurried, Duration::from_secs(5))] {
+            let mut connections = JoinSet::new();
+            connections.spawn(std::future::pending());
+            assert_eq!(drain_all(&mut connections, drain, &token).await.cut, 1);
+            assert!(connections.is_empty());
+        }
+    }
 }

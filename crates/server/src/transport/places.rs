@@ -11,7 +11,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use key_authority_domain::id::Actor;
@@ -129,6 +129,8 @@ impl Places {
             number,
             evicted,
             is_known: Arc::default(),
+            is_refused: AtomicBool::default(),
+            refusals: AtomicU32::default(),
             stranger_calls: Counter::default(),
             reflections: Counter::default(),
             watches: Counter::default(),
@@ -221,11 +223,16 @@ pub struct Place {
     number: u64,
     evicted: CancellationToken,
     is_known: Arc<AtomicBool>,
+    /// Whether the caller had its share of the places, and the number of calls since then.
+    is_refused: AtomicBool,
+    refusals: AtomicU32,
     stranger_calls: Counter,
     reflections: Counter,
     watches: Counter,
 }
 
+/// Of the calls of a caller that has its share of the places, one in so many tries to get one.
+const RETRY: u32 = 64;
 /// The maximum number of calls in progress on a stranger's connection. Each can hold headers of 16 KiB.
 pub(crate) const STRANGER_CALLS_MAX: usize = 100;
 /// The maximum number of calls of reflection in progress on one connection. Each can hold two responses of 64 KiB.
@@ -240,6 +247,15 @@ impl Place {
         self.is_known.load(Ordering::Relaxed)
     }
 
+    /// Whether an authenticated call may make this the place of a known caller. If its caller has its share of the
+    /// places, only some calls try again: each takes the lock of the listener.
+    pub fn may_promote(&self) -> bool {
+        if self.is_known() {
+            return false;
+        }
+        !self.is_refused.load(Ordering::Relaxed) || self.refusals.fetch_add(1, Ordering::Relaxed).is_multiple_of(RETRY)
+    }
+
     /// Makes this the place of a known caller, until `has_ended` returns true; without a caller, of a peer with a client
     /// certificate. A connection that was asked to leave before still leaves, and stays a stranger's. So does one of a
     /// caller that has its share of the places.
@@ -251,7 +267,9 @@ impl Place {
         let state = &mut *guard;
         let open = caller.as_ref().and_then(|caller| state.by_caller.get(caller)).copied().unwrap_or_default();
         let Some(here) = state.by_address.get_mut(&self.address) else { return };
-        if open >= self.shared.limits.per_caller {
+        let is_full = open >= self.shared.limits.per_caller;
+        self.is_refused.store(is_full, Ordering::Relaxed);
+        if is_full {
             return;
         }
         if let Some(evicted) = here.strangers.remove(&self.number) {

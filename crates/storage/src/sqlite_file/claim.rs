@@ -164,7 +164,7 @@ pub fn inspect(path: &Path) -> Result<(), SqliteFileError> {
     match ExclusiveLock::shared_on(&path) {
         Err(ExclusiveLockError::Taken { .. }) => {}
         lock => {
-            // It is held until the file is decided, so that no server begins to change the file.
+            // It is held until the origin of the file is known, so that no server begins to change the file.
             let lock = lock?;
             let mark = lock.as_ref().map_or(Ok(Mark::Unknown), |lock| Mark::read(lock.file()));
             decide(&path, &file, mark.map_err(failed(&path))?)?;

@@ -8,7 +8,7 @@ use tonic::Status;
 
 use crate::rpc::decode_errors;
 use crate::rpc::errors::RpcError;
-use crate::rpc::field_count::{FIELDS_MAX, FieldCount, IMPORT_FIELDS_MAX};
+use crate::rpc::field_count::{FIELDS_MAX, FieldCount, IMPORT_FIELDS_MAX, IMPORT_OWN_FIELDS_MAX};
 
 const HEADER_BYTES: usize = 5;
 
@@ -74,18 +74,22 @@ pub(crate) struct FieldLimits {
 
 impl FieldLimits {
     /// # Errors
-    /// `INVALID_ARGUMENT` when there are too many fields.
+    /// `INVALID_ARGUMENT` when there are too many fields, or one ends after its message.
     fn check(&self, fields: &FieldCount) -> Result<(), RpcError> {
-        let all_max = if self.is_import { IMPORT_FIELDS_MAX } else { FIELDS_MAX };
-        if fields.own() > FIELDS_MAX {
-            let rule = format!("must have at most {FIELDS_MAX} fields and elements of lists");
-            Err(RpcError::invalid("request", &rule))
-        } else if fields.all() > all_max {
-            let rule = format!("must have at most {all_max} fields and elements of lists, with those of its messages");
-            Err(RpcError::invalid("request", &rule))
-        } else {
-            Ok(())
+        if fields.is_broken() {
+            return Err(decode_errors::malformed());
         }
+        let (own_max, all_max) =
+            if self.is_import { (IMPORT_OWN_FIELDS_MAX, IMPORT_FIELDS_MAX) } else { (FIELDS_MAX, FIELDS_MAX) };
+        let (max, with) = if fields.all() > all_max {
+            (all_max, ", with those of the messages in it")
+        } else if fields.own() > own_max {
+            (own_max, "")
+        } else {
+            return Ok(());
+        };
+        let rule = format!("must have at most {max} fields and elements of lists{with}; send fewer at a time");
+        Err(RpcError::invalid("request", &rule))
     }
 }
 
