@@ -23,6 +23,7 @@ use crate::auth::call::{CallAuthorizer, CallContext};
 #[cfg(feature = "ext-authz")]
 use crate::ext_authz::service::AuthorizationService;
 use crate::rpc::errors::RpcError;
+use crate::rpc::field_count::{CHECK_FIELDS_MAX, FIELDS_MAX, IMPORT_FIELDS_MAX, IMPORT_OWN_FIELDS_MAX};
 use crate::rpc::health::HealthService;
 use crate::rpc::raw::frame::{FieldLimits, FrameProgress};
 use crate::transport::budget::{OverBudget, RequestCharge, headers_bytes};
@@ -220,8 +221,14 @@ fn with_progress(
     mut admit: impl FnMut(usize) -> Result<(), RpcError> + Send + 'static,
 ) -> Request<Body> {
     let path = request.uri().path();
-    let mut progress =
-        FrameProgress::new(FieldLimits { of: types.get(path), is_import: path.ends_with("/ImportKeys") });
+    let (own_max, all_max) = if path.ends_with("/ImportKeys") {
+        (IMPORT_OWN_FIELDS_MAX, IMPORT_FIELDS_MAX)
+    } else if path.starts_with("/envoy.service.auth.v3.") {
+        (CHECK_FIELDS_MAX, CHECK_FIELDS_MAX)
+    } else {
+        (FIELDS_MAX, FIELDS_MAX)
+    };
+    let mut progress = FrameProgress::new(FieldLimits { of: types.get(path), own_max, all_max });
     let refused = iter(admit(0).err().map(|error| Err(BoxError::from(Status::from(error)))));
     request.map(|body| {
         Body::from_stream(refused.chain(body.into_data_stream().map(move |chunk| {

@@ -8,6 +8,9 @@ use prost_reflect::{Kind, MessageDescriptor};
 /// The maximum number of fields of a message, with those of the messages in it: a key with every list at its limit has
 /// some two thousand.
 pub(crate) const FIELDS_MAX: usize = 5_000;
+/// The maximum number of fields of a proxy's request: each header of its client has three. As its size, far above a
+/// proxy's own limit: if a proxy lets requests pass on an error, one over this limit would pass.
+pub(crate) const CHECK_FIELDS_MAX: usize = 100_000;
 /// The maximum number of fields of an import itself: ten thousand keys, and the rest.
 pub(crate) const IMPORT_OWN_FIELDS_MAX: usize = 20_000;
 /// The maximum number of fields of an import with those of its keys: of a message of 16 MiB, each may have 5 bytes.

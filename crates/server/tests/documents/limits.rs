@@ -105,6 +105,12 @@ const LIMITS: &[(&str, &str, &str, &str)] = &[
     ("incomplete requests over 2 KiB", "8 MiB", "transport/budget/account.rs", "STRANGERS_REQUEST_SHARE: usize = 32"),
     ("incomplete requests over 2 KiB", "2 KiB", "transport/budget/account.rs", "FREE_BYTES: usize = 2 * 1024"),
     ("fields and elements of a message", "5,000", "rpc/field_count.rs", "FIELDS_MAX: usize = 5_000"),
+    (
+        "fields and elements of a request of a proxy",
+        "100,000",
+        "rpc/field_count.rs",
+        "CHECK_FIELDS_MAX: usize = 100_000",
+    ),
     ("fields and elements of an import", "20,000", "rpc/field_count.rs", "IMPORT_OWN_FIELDS_MAX: usize = 20_000"),
     ("fields and elements of an import", "3,000,000", "rpc/field_count.rs", "IMPORT_FIELDS_MAX: usize = 3_000_000"),
     ("unread responses", "4 MiB", "transport/budget/account.rs", "RESPONSE_SHARE: usize = 64"),

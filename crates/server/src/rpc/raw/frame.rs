@@ -8,7 +8,7 @@ use tonic::Status;
 
 use crate::rpc::decode_errors;
 use crate::rpc::errors::RpcError;
-use crate::rpc::field_count::{FIELDS_MAX, FieldCount, IMPORT_FIELDS_MAX, IMPORT_OWN_FIELDS_MAX};
+use crate::rpc::field_count::FieldCount;
 
 const HEADER_BYTES: usize = 5;
 
@@ -68,8 +68,10 @@ pub(crate) struct FrameProgress {
 pub(crate) struct FieldLimits {
     /// The type, if it is known.
     pub(crate) of: Option<MessageDescriptor>,
-    /// Whether the message is one of an import.
-    pub(crate) is_import: bool,
+    /// The maximum number of fields of the message itself.
+    pub(crate) own_max: usize,
+    /// The maximum number of fields with those of the messages in the message.
+    pub(crate) all_max: usize,
 }
 
 impl FieldLimits {
@@ -79,12 +81,10 @@ impl FieldLimits {
         if fields.is_broken() {
             return Err(decode_errors::malformed());
         }
-        let (own_max, all_max) =
-            if self.is_import { (IMPORT_OWN_FIELDS_MAX, IMPORT_FIELDS_MAX) } else { (FIELDS_MAX, FIELDS_MAX) };
-        let (max, with) = if fields.all() > all_max {
-            (all_max, ", with those of the messages in it")
-        } else if fields.own() > own_max {
-            (own_max, "")
+        let (max, with) = if fields.all() > self.all_max {
+            (self.all_max, ", with those of the messages in it")
+        } else if fields.own() > self.own_max {
+            (self.own_max, "")
         } else {
             return Ok(());
         };
@@ -187,12 +187,12 @@ mod tests {
         let frame = |len: u8| [&[0, 0, 0, 0, len][..], &vec![7; len.into()]].concat();
         let body = [frame(3), frame(0), frame(20)].concat();
         for step in 1..=body.len() {
-            let mut progress = FrameProgress::new(FieldLimits::default());
+            let mut progress = FrameProgress::new(FieldLimits { of: None, own_max: 100, all_max: 100 });
             let counts: Vec<_> = body.chunks(step).map(|chunk| progress.add(chunk).unwrap()).collect();
             assert_eq!(counts.last(), Some(&0), "{step}");
             assert!(counts.iter().all(|count| *count < 25), "{step}: {counts:?}");
         }
-        let mut progress = FrameProgress::new(FieldLimits::default());
+        let mut progress = FrameProgress::new(FieldLimits { of: None, own_max: 100, all_max: 100 });
         assert_eq!(progress.add(&[&frame(3)[..], &frame(20)[..9]].concat()).unwrap(), 9);
     }
 }

@@ -245,7 +245,7 @@ async fn a_message_with_messages_of_very_many_fields_is_refused_before_it_is_dec
     let update = UpdateKeyRequest { key: Some(key), ..Default::default() };
     let imported = ImportedKey { scopes: vec![String::new(); 3_000_001], ..Default::default() };
     let import = ImportKeysRequest { keys: vec![imported], ..Default::default() };
-    let header_map = ext_authz::HeaderMap { headers: vec![ext_authz::HeaderValue::default(); 30_000] };
+    let header_map = ext_authz::HeaderMap { headers: vec![ext_authz::HeaderValue::default(); 110_000] };
     let http = HttpRequest { header_map: Some(header_map), ..Default::default() };
     let request = Some(attribute_context::Request { http: Some(http) });
     let attributes = Some(ext_authz::AttributeContext { request, ..Default::default() });
