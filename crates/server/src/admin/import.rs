@@ -192,8 +192,8 @@ impl Admin {
         Ok((plan, change))
     }
 
-    /// Plans the import of a part, given the state in the transaction. `computing` is held until the plan is made, also if
-    /// the call is given up.
+    /// Plans the import of a part, given the state in the transaction. `computing` is held until the plan is made,
+    /// also if the call is given up.
     async fn plan(
         &self,
         (tx, permit): (&ReadTx, &TxPermit),

@@ -76,8 +76,8 @@ impl Admin {
         let spec = &wire::key::revoke_token(&request)?;
         let token = &self.stored_digests(&spec.token)?;
         let request_keys = keyed(&self.keyring, spec.request.as_ref());
-        // Who may revoke any key does not wait for a read: those of others must not delay the revocation of a token that
-        // is known. One that is not known must not take the lock.
+        // Who may revoke any key does not wait for a read: those of others must not delay the revocation of a token
+        // that is known. One that is not known must not take the lock.
         if !call.permit.has(Permission::KeysRevoke) || !self.is_resident(token) {
             self.check_unlocked(call, &request_keys, token, check_may_revoke).await?;
         }

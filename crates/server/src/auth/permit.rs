@@ -11,9 +11,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use key_authority_domain::access::{Access, ProjectAccess, Scope};
-use key_authority_domain::audit::{Action, IdempotencyKey};
-use key_authority_domain::id::{AccountId, Actor, SYSTEM_ACCOUNT, Subject};
+use key_authority_domain::access::{Access, ProjectAccess};
+use key_authority_domain::id::{AccountId, Actor, SYSTEM_ACCOUNT};
 use key_authority_domain::key::Key;
 use key_authority_domain::permission::Permission;
 use key_authority_domain::portal::PortalAction;
@@ -28,7 +27,7 @@ use key_authority_storage::read_tx::ReadTx;
 use tonic::Code;
 
 use super::credential::{Authentication, Credential, MISSING, PORTAL_ENDED, UNKNOWN, Unauthenticated};
-use super::portal::PortalGrant;
+use super::portal::{Author, PortalGrant};
 use crate::rpc::errors::{GrantExcess, RpcError};
 
 impl From<Unauthenticated> for RpcError {
@@ -108,43 +107,6 @@ impl Rights for Permit {
 pub struct TxPermit {
     author: Author,
     caller: StoredCaller,
-}
-
-/// The author of an event: a caller, or a user for whom it acts in a portal session.
-#[derive(Debug, Clone)]
-pub(crate) struct Author {
-    pub(crate) actor: Actor,
-    portal: Option<Arc<PortalGrant>>,
-}
-
-impl Author {
-    /// Returns the user for whom the caller acts.
-    pub(crate) fn subject(&self) -> Option<&Subject> {
-        self.portal.as_ref().map(|grant| &grant.subject)
-    }
-
-    /// Returns the idempotency key of a request by the author, as the log has it. Those of a user in a portal session
-    /// are apart from those of the caller, and of other sessions.
-    pub(crate) fn idempotency_key(&self, key: &IdempotencyKey) -> IdempotencyKey {
-        match &self.portal {
-            Some(grant) => IdempotencyKey { id: key.id.in_portal_session(&grant.id), digest: key.digest },
-            None => key.clone(),
-        }
-    }
-
-    /// Checks that the author may make a change whose event has this action, and which adds these scopes to a key. It
-    /// limits portal sessions; other callers are limited by the permissions of the call.
-    ///
-    /// # Errors
-    /// `PERMISSION_MISSING` or `SCOPES_NOT_ALLOWED`.
-    pub(crate) fn check_change(&self, action: Action, added_scopes: &BTreeSet<Scope>) -> Result<(), RpcError> {
-        let Some(grant) = &self.portal else { return Ok(()) };
-        if !PortalAction::allows(&grant.may, action) {
-            return Err(RpcError::PortalMayNot);
-        }
-        let excess = grant.excess_scopes(added_scopes);
-        if excess.is_empty() { Ok(()) } else { Err(RpcError::ScopesNotAllowed(excess)) }
-    }
 }
 
 impl TxPermit {

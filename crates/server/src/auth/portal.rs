@@ -6,12 +6,14 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use key_authority_domain::access::Scope;
-use key_authority_domain::id::{AccountId, Subject};
+use key_authority_domain::audit::{Action, IdempotencyKey};
+use key_authority_domain::id::{AccountId, Actor, Subject};
 use key_authority_domain::portal::PortalAction;
 use key_authority_domain::seal::{SealContext, UnsealError};
 use key_authority_domain::secret::{Keyring, SecretVersion};
@@ -21,6 +23,7 @@ use key_authority_domain::token::TokenDigest;
 use serde::{Deserialize, Serialize};
 
 use crate::entropy::{self, EntropyError};
+use crate::rpc::errors::RpcError;
 
 /// How long the code in a link is valid.
 pub(crate) const CODE_AGE_MAX: Duration = Duration::from_mins(1);
@@ -181,6 +184,43 @@ impl TryFrom<Stored> for PortalGrant {
             allowed_scopes,
             end: Timestamp::from_micros(stored.end),
         })
+    }
+}
+
+/// The author of an event: a caller, or a user for whom it acts in a portal session.
+#[derive(Debug, Clone)]
+pub(crate) struct Author {
+    pub(crate) actor: Actor,
+    pub(super) portal: Option<Arc<PortalGrant>>,
+}
+
+impl Author {
+    /// Returns the user for whom the caller acts.
+    pub(crate) fn subject(&self) -> Option<&Subject> {
+        self.portal.as_ref().map(|grant| &grant.subject)
+    }
+
+    /// Returns the idempotency key of a request by the author, as the log has it. Those of a user in a portal session
+    /// are apart from those of the caller, and of other sessions.
+    pub(crate) fn idempotency_key(&self, key: &IdempotencyKey) -> IdempotencyKey {
+        match &self.portal {
+            Some(grant) => IdempotencyKey { id: key.id.in_portal_session(&grant.id), digest: key.digest },
+            None => key.clone(),
+        }
+    }
+
+    /// Checks that the author may make a change whose event has this action, and which adds these scopes to a key. It
+    /// limits portal sessions; other callers are limited by the permissions of the call.
+    ///
+    /// # Errors
+    /// `PERMISSION_MISSING` or `SCOPES_NOT_ALLOWED`.
+    pub(crate) fn check_change(&self, action: Action, added_scopes: &BTreeSet<Scope>) -> Result<(), RpcError> {
+        let Some(grant) = &self.portal else { return Ok(()) };
+        if !PortalAction::allows(&grant.may, action) {
+            return Err(RpcError::PortalMayNot);
+        }
+        let excess = grant.excess_scopes(added_scopes);
+        if excess.is_empty() { Ok(()) } else { Err(RpcError::ScopesNotAllowed(excess)) }
     }
 }
 

@@ -9,6 +9,7 @@ mod own_key;
 mod pages;
 mod portal;
 mod portal_users;
+mod renewals;
 mod sessions;
 
 use std::collections::BTreeMap;

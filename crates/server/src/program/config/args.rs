@@ -234,8 +234,8 @@ pub struct Settings {
     /// File of the CA certificates in PEM that sign client certificates, which are then required [default: none]
     #[arg(long, env = "KEY_AUTHORITY_CLIENT_CA", value_name = "PATH")]
     pub client_ca: Option<String>,
-    /// Maximum number of connections to one listener of --listen, --verify-listen or --api-listen; the oldest without a call
-    /// that had a valid token makes room for a new one
+    /// Maximum number of connections to one listener of --listen, --verify-listen or --api-listen; the oldest without
+    /// a call that had a valid token makes room for a new one
     #[arg(long, env = "KEY_AUTHORITY_MAX_CONNECTIONS", default_value = "10000", value_name = "COUNT")]
     pub max_connections: String,
     /// Maximum number of connections from one address (IPv6: from one /64 network) to one listener

@@ -4,7 +4,7 @@ use key_authority_proto::v1::*;
 
 use super::Visitor;
 use crate::support::client::{key_for, only};
-use crate::support::{Authority, Client, eventually, on_sqlite, seconds};
+use crate::support::{Authority, Client, on_sqlite, seconds};
 
 async fn keys_of(client: &Client, account: &str) -> Vec<Key> {
     client.list_keys(ListKeysRequest { account: account.into(), ..Default::default() }).await.unwrap().keys
@@ -177,45 +177,6 @@ async fn a_key_is_disabled_enabled_and_given_projects(authority: Authority) {
     assert_eq!(visitor.path, "/console/accounts/acme");
     visitor.sees("“inactive” is disabled. Enforced by");
     assert_eq!(root.verify(ask("new one")).await.unwrap().verdict(), Verdict::Disabled);
-}
-
-async fn a_renewal_shows_the_new_token_once(authority: Authority) {
-    let root = authority.client();
-    root.new_account("acme", KeyPolicy { max_overlap: seconds(3600), ..KeyPolicy::default() }).await;
-    let key = root.key_in("acme").await;
-    let page = format!("/console/keys/{}", key.id());
-    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
-    visitor.open(&page).await;
-    visitor.sees("<option value=\"3600\">1 hour: both tokens work</option>");
-    visitor.does_not_see("<option value=\"86400\">");
-    visitor.open(&format!("{page}/renew?overlap=3600")).await;
-    visitor.submit(&format!("{page}/renew"), &[("overlap", "3600"), ("expires", "")]).await;
-    visitor.sees("Key renewed. Enforced by");
-    visitor.sees("The old token works until");
-    let second = visitor.field("token");
-    assert_eq!([root.verdict(&key.token).await, root.verdict(&second).await], [Verdict::Valid; 2]);
-    visitor.open(&format!("{page}/renew")).await;
-    visitor.submit(&format!("{page}/renew"), &[("overlap", "0")]).await;
-    visitor.sees("The old token has ended.");
-    assert_eq!(root.verdict(&second).await, Verdict::Expired);
-    assert_eq!(root.verdict(&visitor.field("token")).await, Verdict::Valid);
-}
-
-async fn an_expired_key_is_renewed_by_the_lifetime_of_its_policy(authority: Authority) {
-    let root = authority.client();
-    let lifetimes = seconds(2).into_iter().collect();
-    root.new_account("acme", KeyPolicy { lifetimes, ..KeyPolicy::default() }).await;
-    let key = root.key_in("acme").await;
-    let renew = format!("/console/keys/{}/renew", key.id());
-    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
-    visitor.open(&renew).await;
-    visitor.sees("As before: ");
-    eventually("the key expires", async || (root.verdict(&key.token).await == Verdict::Expired).then_some(())).await;
-    visitor.open(&renew).await;
-    visitor.does_not_see("As before: ");
-    visitor.sees("<option value=\"2\">After 2 seconds</option>");
-    visitor.submit(&renew, &[("overlap", "0"), ("expires", "2")]).await;
-    visitor.sees("<h1>Key renewed</h1>");
 }
 
 async fn an_account_is_created_with_its_rules_beside_the_fields(authority: Authority) {
@@ -410,8 +371,6 @@ on_sqlite! {
     the_second_of_two_editors_sees_what_changed,
     a_form_that_was_saved_before_is_no_conflict,
     a_key_is_disabled_enabled_and_given_projects,
-    a_renewal_shows_the_new_token_once,
-    an_expired_key_is_renewed_by_the_lifetime_of_its_policy,
     an_error_of_the_projects_has_the_focus_where_a_key_cannot_cover_all,
     an_account_is_created_with_its_rules_beside_the_fields,
     a_full_account_says_how_to_make_room,

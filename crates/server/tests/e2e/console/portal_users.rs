@@ -1,7 +1,7 @@
 //! Users of portal sessions share what the backend of their product may use of a replica.
 
-use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{Stream, StreamExt as _};
 use key_authority_proto::v1::{CreatePortalSessionRequest, ListKeysRequest, PortalAction};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -39,6 +39,21 @@ async fn unfinished_form(visitor: &Visitor) -> TcpStream {
     stream
 }
 
+/// Makes as many requests as may wait, and one more, while the requests that are answered at a time do not end. Returns
+/// the answer to the one that is refused, and those that follow.
+async fn one_too_many(visitor: &Visitor) -> (String, impl Stream<Item = String> + use<>) {
+    let mut answers = FuturesUnordered::new();
+    for _ in 0..=WAITING_MAX {
+        let mut stream = send(visitor, &format!("GET {KEYS}"), "connection: close\r\n").await;
+        answers.push(async move {
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        });
+    }
+    (in_time("one too many", answers.next()).await.unwrap(), answers)
+}
+
 async fn many_requests_of_a_user_wait_for_each_other_and_not_those_of_another_user(authority: Authority) {
     let (_, backend) = product(&authority).await;
     let [mut ada, mut bob] = [const { None }; 2];
@@ -72,16 +87,7 @@ async fn a_request_that_finds_a_hundred_others_waiting_is_refused_for_some_secon
     for _ in 0..AT_A_TIME {
         forms.push(unfinished_form(&ada).await);
     }
-    let mut answers = FuturesUnordered::new();
-    for _ in 0..=WAITING_MAX {
-        let mut stream = send(&ada, &format!("GET {KEYS}"), "connection: close\r\n").await;
-        answers.push(async move {
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).await.unwrap();
-            answer
-        });
-    }
-    let refused = in_time("one too many", answers.next()).await.unwrap();
+    let (refused, answers) = one_too_many(&ada).await;
     assert!(refused.starts_with("HTTP/1.1 429 ") && refused.contains("\r\nretry-after: "), "{refused}");
     drop(forms);
     let answered: Vec<String> = in_time("the others are answered", answers.collect()).await;
@@ -122,16 +128,7 @@ async fn a_link_waits_for_the_requests_of_its_user_and_is_not_spent(authority: A
     for _ in 0..AT_A_TIME {
         forms.push(unfinished_form(&ada).await);
     }
-    let mut answers = FuturesUnordered::new();
-    for _ in 0..=WAITING_MAX {
-        let mut stream = send(&ada, &format!("GET {KEYS}"), "connection: close\r\n").await;
-        answers.push(async move {
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).await.unwrap();
-            answer
-        });
-    }
-    let refused = in_time("one too many", answers.next()).await.unwrap();
+    let (refused, answers) = one_too_many(&ada).await;
     assert!(refused.starts_with("HTTP/1.1 429 "), "{refused}");
     other_browser.submit("/console/enter", &[]).await;
     assert_eq!(other_browser.status, 429, "{}", other_browser.page);
