@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use key_authority_proto::v1::*;
 use tokio::task::JoinHandle;
@@ -32,7 +33,10 @@ struct Answers {
     wrong: Vec<String>,
 }
 
-/// Questions to one replica, without a pause.
+/// The time between two questions: enough for replicas to start beside three of these loads.
+const PACE: Duration = Duration::from_millis(5);
+
+/// Questions to one replica.
 struct Load {
     is_over: Arc<AtomicBool>,
     answers: JoinHandle<Answers>,
@@ -53,7 +57,9 @@ impl Load {
 
 async fn ask_until(is_over: Arc<AtomicBool>, client: Client, tokens: Tokens) -> Answers {
     let mut answers = Answers::default();
+    let mut pace = tokio::time::interval(PACE);
     for round in 0.. {
+        pace.tick().await;
         let token = {
             let valid = tokens.valid.lock().unwrap();
             valid[round % valid.len()].clone()
