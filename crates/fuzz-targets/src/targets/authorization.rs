@@ -1,6 +1,8 @@
 //! `authorization` headers, as callers of the authority and clients behind a proxy send them, and the challenges that
 //! answer them.
 
+use std::sync::OnceLock;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use http::header::AUTHORIZATION;
@@ -75,9 +77,13 @@ fn check_pair(input: &[u8]) {
 
 /// A caller is read exactly when the value is a bearer token in the authority's format, and the token is not shown.
 fn check_authentication(field: &[u8]) {
-    let (Ok(value), Ok(keyring)) = (HeaderValue::from_bytes(field), Authority::keyring()) else { return };
+    static AUTHENTICATOR: OnceLock<Option<Authenticator>> = OnceLock::new();
+    let made = || Authority::keyring().ok().map(|keyring| Authenticator::new(keyring.into(), None));
+    let (Ok(value), Some(authenticator)) = (HeaderValue::from_bytes(field), AUTHENTICATOR.get_or_init(made)) else {
+        return;
+    };
     let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
-    let read = Authenticator::new(keyring.into(), None).authenticate(&headers);
+    let read = authenticator.authenticate(&headers);
     let bearer = credential(field).filter(|found| found.scheme == Scheme::Bearer);
     let token = bearer.and_then(|found| std::str::from_utf8(found.value).ok());
     assert_eq!(read.is_ok(), token.is_some_and(|token| Token::parse(token).is_ok()));
