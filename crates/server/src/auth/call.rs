@@ -8,7 +8,7 @@ use key_authority_domain::id::Actor;
 use key_authority_domain::permission::Permission;
 use key_authority_replica::clock::boottime;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 
 use super::credential::{Authentication, MISSING};
 use super::permit::{Authorizer, Permit};
@@ -20,14 +20,23 @@ use crate::rpc::errors::RpcError;
 use crate::transport::connection::ConnectionContext;
 use crate::transport::places::Place;
 
+/// The path of a request that is not a gRPC call, as its route has it. The calls that it makes are logged with it.
+#[derive(Clone)]
+pub(crate) struct RequestPath(pub(crate) Arc<str>);
+
+impl From<&str> for RequestPath {
+    fn from(path: &str) -> Self {
+        Self(path.into())
+    }
+}
+
 /// The part of a call beside its message.
 #[derive(Clone)]
 pub(crate) struct CallContext {
     /// `None` only if the transport in front does not authenticate; then nothing is permitted.
     authentication: Option<Authentication>,
     series: Option<CallSeries>,
-    /// The path of a request that is not a gRPC call.
-    path: Option<&'static str>,
+    path: Option<RequestPath>,
     deadline: Option<Deadline>,
     peer: Option<IpAddr>,
     closing: CancellationToken,
@@ -45,7 +54,7 @@ impl CallContext {
         Self {
             authentication: extensions.get().cloned(),
             series: extensions.get().cloned(),
-            path: None,
+            path: extensions.get().cloned(),
             deadline: extensions.get().copied(),
             peer: connection.and_then(|connection| connection.peer.address()),
             closing: connection.map(|connection| connection.closing.clone()).unwrap_or_default(),
@@ -53,11 +62,15 @@ impl CallContext {
     }
 
     /// Makes the context of a request to this path, which is not a gRPC call.
-    pub(crate) fn new(authentication: Authentication, path: &'static str, connection: &ConnectionContext) -> Self {
+    pub(crate) fn new(
+        authentication: Authentication,
+        path: impl Into<RequestPath>,
+        connection: &ConnectionContext,
+    ) -> Self {
         Self {
             authentication: Some(authentication),
             series: None,
-            path: Some(path),
+            path: Some(path.into()),
             deadline: None,
             peer: connection.peer.address(),
             closing: connection.closing.clone(),
@@ -151,14 +164,18 @@ impl CallAuthorizer {
     /// Logs and counts a refused call. An outage or an internal error is no refusal; it is logged where it becomes a
     /// status.
     pub(crate) fn note_refusal(&self, context: &CallContext, error: &RpcError) {
-        if !error.is_refusal() {
-            return;
+        if error.is_refusal() {
+            let (code, reason) = error.code();
+            self.note(context, code, reason);
         }
-        let (code, reason) = error.code();
+    }
+
+    /// Logs and counts a refusal.
+    pub(crate) fn note(&self, context: &CallContext, code: Code, reason: &'static str) {
         self.metrics.admin_refused(reason);
         let actor = self.caller(context);
         let method = context.series.as_ref().and_then(CallSeries::method).map(|method| method.name.as_str());
-        let method = method.or(context.path);
+        let method = method.or(context.path.as_ref().map(|path| &*path.0));
         // The key of a token that is revoked or expired is known, and its holder is a stranger.
         let is_known = context.authentication.as_ref().is_some_and(|caller| self.authorizer.is_known(caller));
         let limit = if is_known { &self.callers } else { &self.strangers };

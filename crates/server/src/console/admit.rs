@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http::request::Parts;
@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tonic::Code;
 
 use super::answer::redirect;
-use super::arrival::{Arrival, KEPT_BYTES_MAX, checked_form, form};
+use super::arrival::{Arrival, KEPT_BYTES_MAX, checked_form, unowned_form};
 use super::failure::Failure;
 use super::fields::{Fields, query};
 use super::notice::Notice;
@@ -25,12 +25,15 @@ use super::portal;
 use super::session::{self, Session};
 use super::sign_in::{self, Prompt};
 use super::visit::Visit;
+use crate::auth::call::CallContext;
 use crate::auth::credential::Authentication;
 use crate::auth::permit::Permit;
 use crate::auth::portal::PortalUser;
 
 /// The path that ends a session.
 const SIGN_OUT: &str = "/console/sign-out";
+/// The route of the paths that the console does not have.
+pub(super) const NO_ROUTE: &str = "/console/{*path}";
 /// The header of requests by htmx.
 const BY_HTMX: HeaderName = HeaderName::from_static("hx-request");
 /// The header of responses that makes htmx open another page.
@@ -97,7 +100,7 @@ async fn refuse(arrival: &Arrival, parts: &Parts, body: Body, refusal: Refusal) 
 /// page of the console to go back to.
 async fn failed(arrival: &Arrival, parts: &Parts, body: Body, failure: &Failure) -> Response {
     if parts.method != Method::POST {
-        return errors::bare_reloading(failure);
+        return errors::bare_reloading(failure, arrival.is_of_portal(&parts.headers));
     }
     let Some(session) = arrival.session(&parts.headers) else { return errors::bare(failure) };
     // A form of another site must not be offered as one's own.
@@ -128,12 +131,16 @@ async fn enter(
     }
     let is_renewed = session.touch(arrival.now);
     let fields = if is_post {
-        match checked_form(&arrival, &session, &parts, body).await {
-            Ok(fields) => fields,
-            Err(failure) => return errors::bare(&failure),
-        }
+        checked_form(&arrival, &session, &parts, body).await
     } else {
-        Fields::parse(parts.uri.query().unwrap_or_default().as_bytes())
+        Ok(Fields::parse(parts.uri.query().unwrap_or_default().as_bytes()))
+    };
+    let fields = match fields {
+        Ok(fields) => fields,
+        Err(failure) => {
+            note(&arrival, &authentication, &parts, &failure);
+            return errors::bare(&failure);
+        }
     };
     let notice = if is_post { None } else { Notice::open(&arrival, &session, &parts.headers) };
     let wants_text = parts.headers.get(header::ACCEPT).is_some_and(|accepted| accepted == "text/plain");
@@ -141,6 +148,7 @@ async fn enter(
         session,
         method: parts.method.clone(),
         path: parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
+        route: route(&parts).into(),
         fields,
         now: arrival.now,
         notice,
@@ -153,15 +161,9 @@ async fn enter(
         shared: Arc::clone(&arrival.shared),
     });
     parts.extensions.insert(Arc::clone(&visit));
-    // A handler would refuse a path that is not UTF-8 with a page of its own.
-    let is_text = percent_decode_str(parts.uri.path()).decode_utf8().is_ok();
-    let is_shown = is_text && (visit.session.portal().is_none() || is_for_portals(parts.uri.path()));
-    let mut response = if is_shown {
-        next.run(Request::from_parts(parts.clone(), Body::empty())).await
-    } else {
-        Failure::no_page().into_response()
-    };
+    let mut response = handle(&arrival, &visit, &parts, next).await;
     if let Some(failure) = response.extensions_mut().remove::<Failure>() {
+        note(&arrival, &visit.authentication, &parts, &failure);
         if failure.is_unauthenticated() {
             let kept = Body::from(visit.fields.encoded_without(&[]));
             return signed_out(&arrival, &parts, kept, Prompt::Ended(failure.sentence())).await;
@@ -182,13 +184,39 @@ async fn enter(
     response
 }
 
+/// Runs the handler of a page that the visitor may see.
+async fn handle(arrival: &Arrival, visit: &Visit, parts: &Parts, next: Next) -> Response {
+    if visit.session.portal().is_some() && !is_for_portals(parts.uri.path()) {
+        if route(parts) != NO_ROUTE {
+            note(arrival, &visit.authentication, parts, &Failure::not_permitted(""));
+        }
+        return Failure::no_page().into_response();
+    }
+    // A handler would refuse a path that is not UTF-8 with a page of its own.
+    if percent_decode_str(parts.uri.path()).decode_utf8().is_err() {
+        return Failure::no_page().into_response();
+    }
+    next.run(Request::from_parts(parts.clone(), Body::empty())).await
+}
+
+/// Returns the path of a request as its route has it.
+fn route(parts: &Parts) -> &str {
+    parts.extensions.get::<MatchedPath>().map_or(NO_ROUTE, MatchedPath::as_str)
+}
+
+/// Records what the console itself refuses. Refused calls of the API are recorded where they are answered.
+fn note(arrival: &Arrival, authentication: &Authentication, parts: &Parts, failure: &Failure) {
+    if let Some(reason) = failure.own_refusal() {
+        let context = CallContext::new(authentication.clone(), route(parts), &arrival.connected.connection);
+        arrival.shared.calls.note(&context, failure.code, reason);
+    }
+}
+
 /// Whether a portal session has this page. The calls behind the pages have the same limits; this leaves out what would
 /// only be empty.
 fn is_for_portals(path: &str) -> bool {
     let is_below = |folder: &str| path.strip_prefix(folder).is_some_and(|rest| !rest.is_empty());
-    ["/console/", SIGN_OUT, "/console/wait"].contains(&path)
-        || is_below("/console/accounts/")
-        || is_below("/console/keys/")
+    ["/console/", SIGN_OUT].contains(&path) || is_below("/console/accounts/") || is_below("/console/keys/")
 }
 
 /// Returns where somebody wanted to go, without the tokens in the address.
@@ -224,11 +252,9 @@ async fn signed_out(arrival: &Arrival, parts: &Parts, body: Body, prompt: Prompt
         return response;
     }
     if parts.method == Method::POST && !by_script {
-        // A form of another site must not be offered as one's own.
-        let is_own = parts.headers.get("sec-fetch-site").is_some_and(|site| site == "same-origin");
-        let connection = &arrival.connected.connection;
-        let kept = if is_own { form(body, connection, KEPT_BYTES_MAX).await.ok() } else { None };
-        return sign_in::keep(arrival, path, kept.as_ref(), &prompt);
+        let kept = unowned_form(arrival, &parts.headers, body, KEPT_BYTES_MAX).await;
+        let session = arrival.sign_in_session(&parts.headers);
+        return sign_in::keep(arrival, session, (path, kept.as_ref()), &prompt);
     }
     if is_from_elsewhere(&parts.headers) && matches!(prompt, Prompt::Required) {
         return errors::again(path);

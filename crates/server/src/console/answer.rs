@@ -5,6 +5,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
 use key_authority_proto::v1::Propagation;
+use url::Url;
 
 use super::failure::Failure;
 use super::notice::{self, Notice};
@@ -77,15 +78,22 @@ pub(super) fn pending(visit: &Visit, what: &str, failure: &Failure) -> Option<No
     if visit.session.portal().is_none() {
         return Some(notice);
     }
+    // Without the revision: it counts the changes of all accounts.
     let from = failure.metadata("safe_after").map(show::exact_of_text).unwrap_or_default();
     let text = format!("{what} The change is saved. It is in force everywhere from {from} on, and maybe earlier.");
-    Some(Notice { text, ..notice })
+    Some(Notice::plain(&text))
 }
 
 /// Returns `to` if it is a path of the console, otherwise the first page.
 pub(super) fn local(to: &str) -> &str {
-    let is_local = to.starts_with("/console/") && to.bytes().all(|byte| byte.is_ascii_graphic());
-    if is_local { to } else { "/console/" }
+    let is_path = to.starts_with("/console/") && to.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_path && stays_in_console(to) { to } else { "/console/" }
+}
+
+/// Whether a path leads to the console after a browser has resolved its dots, also those that are written as `%2e`.
+fn stays_in_console(path: &str) -> bool {
+    let resolved = Url::parse("http://console").and_then(|base| base.join(path));
+    resolved.is_ok_and(|url| url.path().starts_with("/console/"))
 }
 
 #[cfg(test)]
@@ -95,7 +103,11 @@ mod tests {
     #[test]
     fn redirects_stay_in_the_console() {
         assert_eq!(local("/console/keys/a?x=1"), "/console/keys/a?x=1");
-        for to in ["", "//evil.example", "https://evil.example/console/", "/console/a b", "/console/\r\nx", "/other"] {
+        assert_eq!(local("/console/keys/../audit?x=/../../y"), "/console/keys/../audit?x=/../../y");
+        let above = ["/console/../openapi.json", "/console/a/%2e%2E/../../x", "/console/..\\x", "/console/.."];
+        let elsewhere =
+            ["", "//evil.example", "https://evil.example/console/", "/console/a b", "/console/\r\nx", "/other"];
+        for to in elsewhere.into_iter().chain(above) {
             assert_eq!(local(to), "/console/", "{to}");
         }
     }

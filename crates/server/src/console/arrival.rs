@@ -12,10 +12,11 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 use key_authority_domain::permission::Permission;
 use key_authority_domain::time::Timestamp;
+use percent_encoding::percent_decode;
 
 use super::failure::Failure;
 use super::fields::Fields;
-use super::origin::is_same_origin;
+use super::origin::{is_by_own_page, is_same_origin};
 use super::session::{Cookie, ENTRANCE_COOKIE, SIGN_IN_COOKIE, Session};
 use super::shared::Shared;
 use crate::auth::call::CallContext;
@@ -30,7 +31,7 @@ use crate::transport::connection::ConnectionContext;
 /// The largest form, in bytes: a key with every field at its limit fits.
 const FORM_BYTES_MAX: usize = 256 * 1024;
 /// The largest form of somebody who is not signed in, in bytes: a token, and a form that is kept.
-const SIGN_IN_BYTES_MAX: usize = 60 * 1024;
+pub(super) const SIGN_IN_BYTES_MAX: usize = 60 * 1024;
 /// The largest form that is kept while somebody signs in, in bytes. The sign-in form contains it encoded once more.
 pub(super) const KEPT_BYTES_MAX: usize = 16 * 1024;
 /// The share of the remaining time of a request that is left for its page.
@@ -141,7 +142,24 @@ pub(super) async fn form(body: Body, connection: &ConnectionContext, bytes_max: 
         CollectError::TooLarge => tonic::Status::out_of_range(format!("the form is larger than {bytes_max} bytes")),
         CollectError::OverBudget(over) => RpcError::from(over).into(),
     })?;
+    if percent_decode(&body).decode_utf8().is_err() {
+        return Err(Failure::wrong_field("The form must be UTF-8."));
+    }
     Ok(Fields::parse(&body))
+}
+
+/// Returns a form that was sent without a session, to keep it; `None` for one that is larger than `bytes_max`, or maybe of
+/// another site: that must not be offered as one's own.
+pub(super) async fn unowned_form(
+    arrival: &Arrival,
+    headers: &HeaderMap,
+    body: Body,
+    bytes_max: usize,
+) -> Option<Fields> {
+    if !is_by_own_page(headers) {
+        return None;
+    }
+    form(body, &arrival.connected.connection, bytes_max).await.ok()
 }
 
 /// Returns the form of a change, if it comes from this session.
@@ -153,7 +171,7 @@ pub(super) async fn checked_form(
 ) -> Result<Fields, Failure> {
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
     let refused = || {
-        Failure::not_permitted(
+        Failure::foreign_form(
             "This form does not belong to your session, so nothing was changed. Maybe somebody else has signed in, or \
              opened their keys, in this browser since you opened the page. Open the page again, and repeat the change \
              there.",

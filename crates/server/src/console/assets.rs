@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::RawQuery;
 use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
@@ -60,8 +61,12 @@ pub(super) static ADDRESSES: LazyLock<Addresses> = LazyLock::new(|| Addresses {
 });
 
 fn address(asset: &Asset) -> String {
+    format!("{}?v={}", asset.path, version(asset))
+}
+
+fn version(asset: &Asset) -> String {
     let digest = blake3::hash(asset.content).to_hex();
-    format!("{}?v={}", asset.path, digest.get(..12).unwrap_or_default())
+    digest.get(..12).unwrap_or_default().to_owned()
 }
 
 /// Returns the routes of the files.
@@ -70,11 +75,18 @@ pub(super) fn routes() -> Router {
     assets.into_iter().fold(Router::new(), |router, asset| {
         // Compressed once: anybody may ask for them, as often as they like.
         let compressed = gzip::gzip(asset.content, Compression::default());
-        router.route(asset.path, get(move |request: HeaderMap| ready(reply(asset, compressed.clone(), &request))))
+        let version = version(&asset);
+        let reply = move |query: RawQuery, request: HeaderMap| {
+            let is_current = query.0.is_some_and(|query| query.strip_prefix("v=") == Some(version.as_str()));
+            ready(reply(asset, compressed.clone(), &request, is_current))
+        };
+        router.route(asset.path, get(reply))
     })
 }
 
-fn reply(asset: Asset, compressed: Bytes, request: &HeaderMap) -> Response {
+/// Returns a file. Only the file of this version may be kept: while replicas are upgraded, one may be asked for the file of
+/// another build.
+fn reply(asset: Asset, compressed: Bytes, request: &HeaderMap, is_current: bool) -> Response {
     let is_compressed = gzip::is_accepted(request);
     let body = if is_compressed { Body::from(compressed) } else { Body::from(asset.content) };
     let mut response = Response::new(body);
@@ -84,6 +96,7 @@ fn reply(asset: Asset, compressed: Bytes, request: &HeaderMap) -> Response {
     }
     headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(asset.media_type));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
+    let caching = if is_current { "public, max-age=31536000, immutable" } else { "no-cache" };
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
     response
 }

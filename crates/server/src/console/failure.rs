@@ -16,6 +16,10 @@ const NO_METHOD: &str = "NO_METHOD";
 const OUTCOME_UNKNOWN: &str = "OUTCOME_UNKNOWN";
 /// The reason of a failure for more requests than a visitor may have in progress.
 const TOO_MANY_CALLS: &str = "TOO_MANY_CALLS";
+/// The reason of a failure of a visitor who may not do something.
+const NOT_PERMITTED: &str = "NOT_PERMITTED";
+/// The reason of a failure of a form that does not come from its session.
+const FOREIGN_FORM: &str = "FORM_FOREIGN";
 /// The reason of a failure that no call has.
 const NO_PAGE: &str = "NO_PAGE";
 
@@ -49,7 +53,21 @@ impl Failure {
 
     /// The failure of a visitor who may not do something.
     pub(super) fn not_permitted(message: &str) -> Self {
-        Self::new(Code::PermissionDenied, "NOT_PERMITTED", message)
+        Self::new(Code::PermissionDenied, NOT_PERMITTED, message)
+    }
+
+    /// The failure of a form that does not come from this session.
+    pub(super) fn foreign_form(message: &str) -> Self {
+        Self::new(Code::PermissionDenied, FOREIGN_FORM, message)
+    }
+
+    /// Returns the reason of a refusal by the console itself, for the log: no call of the API has recorded it.
+    pub(super) fn own_refusal(&self) -> Option<&'static str> {
+        match self.reason.as_str() {
+            NOT_PERMITTED => Some("PERMISSION_MISSING"),
+            FOREIGN_FORM => Some(FOREIGN_FORM),
+            _ => None,
+        }
     }
 
     /// The failure of a user whose other requests take too long.

@@ -14,6 +14,14 @@ pub(super) struct Link {
     pub(super) is_current: bool,
 }
 
+/// The longest address that a form returns to, in bytes. A list contains it in each of its rows.
+const BACK_BYTES_MAX: usize = 2048;
+
+/// Returns the address that a form returns to: a long one without its query.
+fn back(address: &str) -> &str {
+    if address.len() <= BACK_BYTES_MAX { address } else { address.split('?').next().unwrap_or_default() }
+}
+
 /// What all pages have in common.
 pub(super) struct Frame {
     pub(super) title: String,
@@ -53,7 +61,7 @@ impl Frame {
             account_name: portal.map(|portal| portal.account_name.clone()).unwrap_or_default(),
             form_token: visit.session.form_token(),
             notice: visit.notice.clone(),
-            path: visit.path.clone(),
+            path: back(&visit.path).to_owned(),
             assets: &ADDRESSES,
         }
     }

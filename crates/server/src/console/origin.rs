@@ -27,6 +27,11 @@ pub(super) fn is_from_elsewhere(headers: &HeaderMap) -> bool {
     headers.get(&FETCH_SITE).is_some_and(|site| site == "cross-site" || site == "same-site")
 }
 
+/// Whether the browser says that a page of the console has caused the request.
+pub(super) fn is_by_own_page(headers: &HeaderMap) -> bool {
+    headers.get(&FETCH_SITE).is_some_and(|site| site == "same-origin")
+}
+
 /// Whether the browser says that no other site has caused the request.
 pub(super) fn is_by_visitor(headers: &HeaderMap) -> bool {
     headers.get(&FETCH_SITE).is_some_and(|site| site == "same-origin" || site == "none")

@@ -76,7 +76,7 @@ pub(super) async fn ask(arrival: Arrival, request: Request) -> Response {
         _ if is_in_session_of(&arrival, request.headers(), &code) => return redirect(session::HOME),
         Ok(grant) => grant,
         Err(CodeError::Invalid) => return invalid_link(),
-        Err(CodeError::SecretMissing(version)) => return errors::bare_reloading(&missing(version)),
+        Err(CodeError::SecretMissing(version)) => return errors::bare_reloading(&missing(version), true),
     };
     let entrance = arrival.entrance_session(request.headers());
     enter_page(&arrival, entrance, (StatusCode::OK, Some(&grant)), code, |page| page.is_sent_at_once = true)
@@ -117,6 +117,9 @@ pub(super) async fn submit(arrival: Arrival, request: Request) -> Response {
             "The page had expired, or cookies are off.".clone_into(&mut page.error);
         });
     };
+    if arrival.shared.ended.has_ended(grant.id) {
+        return forget_entrance(&arrival, invalid_link());
+    }
     let current = arrival.session(&parts.headers);
     if let Some(current) = &current
         && !replaces
@@ -278,9 +281,8 @@ fn again(
     let mut response = enter_page(arrival, entrance, (failure.status(), grant), code, |page| {
         "Your keys could not be opened yet".clone_into(&mut page.frame.title);
         page.error = format!(
-            "The authority cannot answer now ({}). Try again: in this browser, the link works until it is a minute \
-             old.",
-            failure.text()
+            "{} Try again: in this browser, the link works until it is a minute old.",
+            errors::message(failure, true)
         );
         page.replaces = replaces;
     });

@@ -10,7 +10,7 @@ use axum::routing::{any, get, post};
 use flate2::Compression;
 use http::{HeaderName, HeaderValue, header};
 
-use super::admit::admit;
+use super::admit::{NO_ROUTE, admit};
 use super::answer::redirect;
 use super::origin::is_by_visitor;
 use super::pages::{
@@ -51,7 +51,7 @@ pub(crate) fn routes(settings: ConsoleSettings) -> Router {
         .route("/console/audit", get(audit::list))
         .route("/console/replicas", get(replicas::list))
         .route("/console/wait", post(key_actions::wait).get(accounts::home))
-        .route("/console/{*path}", any(errors::no_page))
+        .route(NO_ROUTE, any(errors::no_page))
         .method_not_allowed_fallback(errors::no_method)
         .layer(from_fn_with_state(Arc::clone(&shared), admit));
     let open = Router::new()

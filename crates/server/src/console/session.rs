@@ -243,8 +243,9 @@ fn cookie_header(name: &str, value: &str, is_secure: bool, age: Duration, same_s
 
 /// Returns the values of the cookies with this name.
 pub(super) fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
-    let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let pairs = all.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let all = headers.get_all(header::COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
+    // Another application of the host may have set a cookie of any bytes.
+    let pairs = all.filter_map(|pair| std::str::from_utf8(pair).ok()?.trim().split_once('='));
     pairs.filter(move |(known, _)| *known == name).map(|(_, value)| value)
 }
 
@@ -256,21 +257,28 @@ pub(super) fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterato
 pub(super) struct EndedSessions(Mutex<BTreeMap<[u8; 16], i64>>);
 
 impl EndedSessions {
-    /// Ends a session.
+    /// Ends a session, and with that of a portal its code: it must not start the session once more.
     pub(super) fn end(&self, session: &Session) {
         let mut ended = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         ended.retain(|_, begun| session.seen.saturating_sub(*begun) < micros(AGE_MAX));
-        if ended.len() >= ENDED_MAX
-            && let Some(oldest) = ended.iter().min_by_key(|(_, begun)| **begun).map(|(id, _)| *id)
-        {
-            ended.remove(&oldest);
+        for id in [session.id].into_iter().chain(session.portal().map(|portal| portal.grant.id)) {
+            if ended.len() >= ENDED_MAX
+                && let Some(oldest) = ended.iter().min_by_key(|(_, begun)| **begun).map(|(id, _)| *id)
+            {
+                ended.remove(&oldest);
+            }
+            ended.insert(id, session.begun);
         }
-        ended.insert(session.id, session.begun);
     }
 
     /// Whether the session has ended.
     pub(super) fn contains(&self, session: &Session) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&session.id)
+        self.has_ended(session.id)
+    }
+
+    /// Whether the session, or the grant of a portal session, with this ID has ended.
+    pub(super) fn has_ended(&self, id: [u8; 16]) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&id)
     }
 }
 
@@ -324,9 +332,12 @@ mod tests {
         assert!(Session::open_of_nobody(SIGN_IN_COOKIE, &ring(), &nobody, false, now).is_some());
         // A cookie of the same name that does not open, in front of it, changes nothing.
         let pair = headers(&cookie).remove(header::COOKIE).unwrap();
-        let both = format!("key-authority=planted; {}", pair.to_str().unwrap());
-        let both = [(header::COOKIE, HeaderValue::try_from(both).unwrap())].into_iter().collect();
-        assert!(Session::open(&ring(), &both, false, now).is_some());
+        for planted in [&b"key-authority=planted"[..], "visitor=J\u{fc}rgen".as_bytes(), b"visitor=J\xfcrgen", b"\xff"]
+        {
+            let both = [planted, b"; ", pair.as_bytes()].concat();
+            let both = [(header::COOKIE, HeaderValue::from_bytes(&both).unwrap())].into_iter().collect();
+            assert!(Session::open(&ring(), &both, false, now).is_some(), "{planted:?}");
+        }
         assert!(SESSION_COOKIE.removal(true).to_str().unwrap().starts_with("__Host-key-authority=; Path=/; Secure; "));
     }
 

@@ -11,8 +11,7 @@ use key_authority_replica::clock::boottime;
 use tonic::Code;
 
 use super::answer::{local, page_with, redirect};
-use super::arrival::{Arrival, checked_form};
-use super::failure::Failure;
+use super::arrival::{Arrival, SIGN_IN_BYTES_MAX, checked_form, unowned_form};
 use super::fields::Fields;
 use super::frame::Frame;
 use super::pages::errors;
@@ -53,6 +52,7 @@ struct KeptPage {
     fields: Vec<(String, String)>,
 }
 
+const NOT_VALID: &str = "This is not a valid token of a key of account system.";
 /// The fields of a form that are never kept.
 const NOT_KEPT: &[&str] = &["form_token", "token"];
 
@@ -76,7 +76,13 @@ pub(super) async fn ask(arrival: Arrival, request: Request) -> Response {
 }
 
 /// Asks to sign in, and keeps the form that somebody sent without a session; `None` for one that cannot be kept.
-pub(super) fn keep(arrival: &Arrival, path: &str, kept: Option<&Fields>, prompt: &Prompt) -> Response {
+/// The session of the sign-in page stays the same, for the pages of other tabs.
+pub(super) fn keep(
+    arrival: &Arrival,
+    session: Option<Session>,
+    (path, kept): (&str, Option<&Fields>),
+    prompt: &Prompt,
+) -> Response {
     let (why, what_to_do) = match prompt {
         Prompt::Required => ("Your session has ended.", "Sign in again"),
         Prompt::Ended(why) => (why.as_str(), "Sign in with another token"),
@@ -90,7 +96,7 @@ pub(super) fn keep(arrival: &Arrival, path: &str, kept: Option<&Fields>, prompt:
     } else {
         format!("{why} {what_to_do}; what you typed is kept.")
     };
-    let mut response = show_form(arrival, None, |frame| SignInPage {
+    let mut response = show_form(arrival, session, |frame| SignInPage {
         frame,
         error: String::new(),
         reason,
@@ -123,7 +129,8 @@ pub(super) async fn submit(arrival: Arrival, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let Some(session) = arrival.sign_in_session(&parts.headers) else {
         // The page was open for too long, or cookies are off.
-        return again(&arrival, None, &Fields::default(), "The page had expired, or cookies are off. Try again.");
+        let fields = unowned_form(&arrival, &parts.headers, body, SIGN_IN_BYTES_MAX).await.unwrap_or_default();
+        return again(&arrival, None, &fields, "The page had expired, or cookies are off. Try again.");
     };
     let fields = match checked_form(&arrival, &session, &parts, body).await {
         Ok(fields) => fields,
@@ -131,6 +138,9 @@ pub(super) async fn submit(arrival: Arrival, request: Request) -> Response {
     };
     let connection = &arrival.connected.connection;
     let token = fields.get("token").trim();
+    if token.is_empty() {
+        return again(&arrival, Some(session), &fields, "Enter a token.");
+    }
     let authentication = Credential::of_token(&arrival.shared.keyring, token, connection.peer.address());
     let context = CallContext::new(authentication.clone(), "/console/", connection);
     let digests = authentication.as_ref().ok().and_then(|credential| credential.digests().cloned());
@@ -144,16 +154,16 @@ pub(super) async fn submit(arrival: Arrival, request: Request) -> Response {
             }
             response
         }
-        (Ok(_), None) => again(&arrival, Some(session), &fields, "Enter a token."),
+        (Ok(_), None) => again(&arrival, Some(session), &fields, NOT_VALID),
         (Err(error), _) => {
             let (code, _) = error.code();
             if code == Code::Unauthenticated
                 && let Err(wait) = arrival.shared.failures.fail(arrival.address, boottime())
             {
-                return too_many(wait.as_secs() + 1);
+                return too_many(&arrival, session, &fields, wait.as_secs() + 1);
             }
             let message = match &error {
-                RpcError::Unauthenticated(_) => "This is not a valid token of a key of account system.".to_owned(),
+                RpcError::Unauthenticated(_) => NOT_VALID.to_owned(),
                 error if code == Code::Unavailable => {
                     format!("{} Try again in some seconds.", super::failure::sentence(&error.message()))
                 }
@@ -192,7 +202,6 @@ fn enter(arrival: &Arrival, fields: &Fields, digests: &[key_authority_domain::to
         redirect(local(fields.get("to")))
     };
     response.headers_mut().append(header::SET_COOKIE, cookie);
-    response.headers_mut().append(header::SET_COOKIE, session::SIGN_IN_COOKIE.removal(arrival.is_secure));
     response
 }
 
@@ -207,10 +216,11 @@ fn again(arrival: &Arrival, session: Option<Session>, fields: &Fields, error: &s
     })
 }
 
-fn too_many(seconds: u64) -> Response {
+fn too_many(arrival: &Arrival, session: Session, fields: &Fields, seconds: u64) -> Response {
     let wait = show::plural(seconds, "second");
     let message = format!("Too many sign-ins from your address have failed. Try again in {wait}.");
-    let mut response = errors::bare(&Failure::from(tonic::Status::resource_exhausted(message)));
+    let mut response = again(arrival, Some(session), fields, &message);
+    *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     response
 }

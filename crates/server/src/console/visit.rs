@@ -16,6 +16,7 @@ use super::notice::Notice;
 use super::session::Session;
 use super::shared::Shared;
 use crate::admin::service::AdminService;
+use crate::auth::call::RequestPath;
 use crate::auth::credential::Authentication;
 use crate::auth::permit::{Permit, Rights as _};
 use crate::rpc::deadline::Deadline;
@@ -29,6 +30,8 @@ pub(super) struct Visit {
     pub(super) method: Method,
     /// The path with the query.
     pub(super) path: String,
+    /// The path as its route has it.
+    pub(super) route: RequestPath,
     /// The form of a POST; the query of any other request.
     pub(super) fields: Fields,
     /// The time of the authority.
@@ -56,6 +59,7 @@ impl Visit {
         let extensions = request.extensions_mut();
         extensions.insert(self.authentication.clone());
         extensions.insert(self.connection.clone());
+        extensions.insert(self.route.clone());
         if let Some(deadline) = self.deadline {
             extensions.insert(deadline);
         }

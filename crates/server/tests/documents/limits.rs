@@ -185,6 +185,7 @@ const NO_LIMITS: &[(&str, &str, &str)] = &[
     ("rpc/raw/unary.rs", "USUAL_RESPONSE_BYTES", "the first capacity of a response"),
     ("http/connect/body.rs", "PREFIX_BYTES", "the length of a frame's header"),
     ("http/connect/call.rs", "GRPC_TIMEOUT", "the name of a header"),
+    ("console/frame.rs", "BACK_BYTES_MAX", "how long an address is that a form returns to"),
     ("console/pages/connect.rs", "KEYS_MAX", "how many keys a page of the console offers"),
     ("console/pages/accounts.rs", "COUNTED_MAX", "how far a page of the console counts"),
     ("console/pages/accounts.rs", "SEARCHED_MAX", "how far a search of the console goes"),

@@ -106,14 +106,17 @@ impl Visitor {
             .split("<input ")
             .skip(1)
             .filter(|input| {
-                !input.contains("type=\"checkbox\"") || input.split('>').next().unwrap().contains("checked")
+                let tag = input.split('>').next().unwrap();
+                let is_choice = ["checkbox", "radio"].iter().any(|kind| tag.contains(&format!("type=\"{kind}\"")));
+                !is_choice || tag.contains("checked")
             })
             .filter_map(|input| Some((attribute(input, "name")?, attribute(input, "value").unwrap_or_default())))
             .collect();
         for area in form.split("<textarea ").skip(1) {
             let (name, value) = (attribute(area, "name"), area.split_once('>').unwrap().1);
-            let value = value.split("</textarea>").next().unwrap().trim_start_matches('\n');
-            filled.extend(name.map(|name| (name, unescaped(value))));
+            let value = value.split("</textarea>").next().unwrap();
+            // HTML ignores the first line break.
+            filled.extend(name.map(|name| (name, unescaped(value.strip_prefix('\n').unwrap_or(value)))));
         }
         filled.retain(|(name, _)| fields.iter().all(|(given, _)| given != name));
         filled.extend(fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));

@@ -226,7 +226,8 @@ async fn create(visit: &Visit, account: &Account) -> Answer {
         Ok(created) => {
             let key = KeyView::new(&created.key.unwrap_or_default(), visit.now);
             let line = created.propagation.as_ref().map(|propagation| enforced(visit, propagation)).unwrap_or_default();
-            page.source = format!("The key “{}” was created. {line} This contains its token.", key.name);
+            page.source =
+                format!("The key “{}” was created. {line} This contains its token.", show::isolated(&key.name));
             page.token.clone_from(&created.token);
             page.card = Some(TokenCard::new(key, created.token, policy(account).recoverable));
             page.instruct(visit);
@@ -256,7 +257,7 @@ async fn create(visit: &Visit, account: &Account) -> Answer {
 fn source(prepared: &PrepareConnectionResponse) -> String {
     let key = prepared.key.as_ref();
     let name = key.map(|key| if key.display_name.is_empty() { &key.id } else { &key.display_name });
-    let name = name.map_or("", String::as_str);
+    let name = name.map(|name| show::isolated(name)).unwrap_or_default();
     let hint = key.map_or("", |key| key.token_hint.as_str());
     let placeholder = &prepared.placeholder;
     match prepared.token_source() {

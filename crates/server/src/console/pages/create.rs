@@ -1,5 +1,6 @@
 //! Creating a key.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use askama::Template;
@@ -94,14 +95,14 @@ pub(in crate::console) async fn submit(Extension(visit): Extension<Arc<Visit>>, 
     let account = visit.account(&account).await?;
     check_may_create(&visit)?;
     let typed = &visit.fields;
-    let (labels, expiry) = (typed_labels(typed), ExpiryMenu::chosen(typed));
+    let (labels, expiry) = (typed_labels(typed, &BTreeMap::new()), ExpiryMenu::chosen(typed));
     let is_nameless = typed.get("name").trim().is_empty();
     let request = CreateKeyRequest {
         account: account.id.clone(),
         display_name: typed.get("name").trim().to_owned(),
         description: typed.get("description").to_owned(),
         scopes: typed_scopes(typed),
-        projects: typed_projects(typed),
+        projects: typed_projects(typed, &ProjectAccess::default()),
         labels: labels.clone().unwrap_or_default(),
         allowed_networks: typed.lines("networks"),
         expiry: expiry.clone().ok().flatten(),
@@ -149,7 +150,7 @@ async fn check_rest(visit: &Visit, account: &Account) -> Option<Failure> {
         display_name: typed.get("name").trim().to_owned(),
         description: typed.get("description").to_owned(),
         scopes: typed_scopes(typed),
-        projects: typed_projects(typed),
+        projects: typed_projects(typed, &ProjectAccess::default()),
         allowed_networks: typed.lines("networks"),
         ..Default::default()
     };

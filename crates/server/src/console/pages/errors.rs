@@ -113,7 +113,7 @@ pub(in crate::console) fn page(visit: &Visit, failure: &Failure) -> Response {
 
 /// Returns what is wrong. The user of a portal knows nothing of the key with which the backend of the product calls,
 /// nor of replicas and databases. And nobody makes calls of the API here.
-fn message(failure: &Failure, is_portal: bool) -> String {
+pub(in crate::console) fn message(failure: &Failure, is_portal: bool) -> String {
     if failure.pending_revision().is_some() {
         let missing =
             if is_portal { "it is not in force everywhere yet" } else { "not every replica has confirmed it yet" };
@@ -123,6 +123,7 @@ fn message(failure: &Failure, is_portal: bool) -> String {
         "KEY_NOT_FOUND" => Some("There is no such key."),
         "ACCOUNT_NOT_FOUND" => Some("There is no such account."),
         "PERMISSION_MISSING" => Some("You may not do this here."),
+        "CALLER_NETWORK_DENIED" => Some("Your keys cannot be opened from here."),
         _ if failure.is_outcome_unknown() => None,
         _ if failure.code == Code::Unavailable => Some("Your keys cannot be read or changed at the moment."),
         _ => None,
@@ -149,21 +150,21 @@ pub(in crate::console) fn unsent(session: &Session, path: &str, fields: &Fields,
 
 /// Returns the page of a failure for somebody whose session is not known, or whose form is not.
 pub(in crate::console) fn bare(failure: &Failure) -> Response {
-    bare_page(failure, false)
+    bare_page(failure, false, false)
 }
 
 /// Returns the same for a page, not for a form: if it is an outage, the browser asks for the page again by itself.
-pub(in crate::console) fn bare_reloading(failure: &Failure) -> Response {
-    bare_page(failure, failure.is_outage())
+pub(in crate::console) fn bare_reloading(failure: &Failure, is_portal: bool) -> Response {
+    bare_page(failure, is_portal, failure.is_outage())
 }
 
-fn bare_page(failure: &Failure, is_retried: bool) -> Response {
-    let (title, advice) = words(failure);
+fn bare_page(failure: &Failure, is_portal: bool, is_retried: bool) -> Response {
+    let (title, advice) = words_for(failure, is_portal);
     render(
         failure,
         &ErrorPage {
             frame: Frame::of_nobody(None, title),
-            message: pieces(failure.sentence()),
+            message: pieces(message(failure, is_portal)),
             advice,
             is_retried,
             path: String::new(),

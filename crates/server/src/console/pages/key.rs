@@ -1,5 +1,6 @@
 //! One key: what it is, and editing it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use askama::Template;
@@ -15,13 +16,13 @@ use prost_types::FieldMask;
 use super::create::request_id;
 use super::edit_own;
 use super::events::{Trail, trail};
-use super::key_form::{Field, KeyForm, offered, policy_of, typed_labels, typed_projects};
+use super::key_form::{Field, KeyForm, offered, policy_of, typed_labels, typed_name, typed_projects};
 use super::key_view::KeyView;
 use super::overlap::{OverlapChoice, overlaps};
 use super::scope_choice::{chosen_lines, typed_scopes};
 use crate::console::answer::{Answer, finish, page_with, redirect, redirect_with};
 use crate::console::failure::Failure;
-use crate::console::fields::query;
+use crate::console::fields::{Fields, query};
 use crate::console::frame::Frame;
 use crate::console::notice::Notice;
 use crate::console::show;
@@ -144,24 +145,8 @@ pub(in crate::console) async fn save(Extension(visit): Extension<Arc<Visit>>, Pa
     let current = visit.key(&id).await?;
     let policy = policy_of(&visit, &current).await?;
     let typed = &visit.fields;
-    let labels = typed_labels(typed);
-    // What a form lacks stays as it is: no networks would mean that the key may be used from everywhere.
-    let text =
-        |name: &str, current: &String| if typed.has(name) { typed.get(name).to_owned() } else { current.clone() };
-    let list = |name: &str, current: &[String]| if typed.has(name) { typed.lines(name) } else { current.to_vec() };
-    let wanted = Key {
-        id: current.id.clone(),
-        display_name: text("name", &current.display_name).trim().to_owned(),
-        description: text("description", &current.description),
-        scopes: if typed.has("scopes") { typed_scopes(typed) } else { current.scopes.clone() },
-        projects: typed_projects(typed).or_else(|| current.projects.clone()),
-        labels: match &labels {
-            Ok(labels) if typed.has("labels") => labels.clone(),
-            _ => current.labels.clone(),
-        },
-        allowed_networks: list("networks", &current.allowed_networks),
-        ..Key::default()
-    };
+    let labels = typed_labels(typed, &current.labels);
+    let wanted = wanted(typed, &current, labels.as_ref().ok());
     let page = show::path(&["keys", &current.id]);
     let paths = differing(&current, &wanted);
     if typed.get("etag") != current.etag {
@@ -203,6 +188,25 @@ pub(in crate::console) async fn save(Extension(visit): Extension<Arc<Visit>>, Pa
             again(&visit, &current, &policy, Some(&failure), None).await
         }
         saved => finish(&visit, &page, "Saved.", saved.map(|saved| saved.propagation)),
+    }
+}
+
+/// Returns the key as a form wants it. What the form lacks stays as it is: no networks would mean that the key may be
+/// used from everywhere.
+fn wanted(typed: &Fields, current: &Key, labels: Option<&BTreeMap<String, String>>) -> Key {
+    let text = |name: &str, current: &str| if typed.has(name) { typed.get(name) } else { current }.to_owned();
+    let list = |name: &str, current: &[String]| if typed.has(name) { typed.lines(name) } else { current.to_vec() };
+    let name = if typed.has("name") { typed_name(typed, &current.display_name) } else { &current.display_name };
+    let projects = current.projects.clone();
+    Key {
+        id: current.id.clone(),
+        display_name: name.to_owned(),
+        description: text("description", &current.description),
+        scopes: if typed.has("scopes") { typed_scopes(typed) } else { current.scopes.clone() },
+        projects: typed_projects(typed, &projects.clone().unwrap_or_default()).or(projects),
+        labels: labels.filter(|_| typed.has("labels")).unwrap_or(&current.labels).clone(),
+        allowed_networks: list("networks", &current.allowed_networks),
+        ..Key::default()
     }
 }
 

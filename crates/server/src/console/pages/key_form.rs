@@ -14,7 +14,7 @@ use key_authority_proto::v1::{
 use super::expiry::ExpiryMenu;
 use super::scope_choice::{ScopeChoice, offered_scopes, scope_choices, typed_scopes};
 use crate::console::failure::{Failure, sentence};
-use crate::console::fields::{Fields, lines};
+use crate::console::fields::Fields;
 use crate::console::show;
 use crate::console::visit::Visit;
 
@@ -87,8 +87,8 @@ pub(super) struct Offered {
 #[derive(Default)]
 pub(super) struct KeyForm {
     pub(super) name: Field,
-    /// The pattern of names, for the check before sending.
-    pub(super) pattern: String,
+    /// The pattern of names.
+    pattern: String,
     /// What the pattern demands.
     pub(super) pattern_rule: String,
     pub(super) description: Field,
@@ -109,8 +109,7 @@ pub(super) struct KeyForm {
 impl KeyForm {
     /// The form of a key with these values, for a policy.
     pub(super) fn of_key(key: &Key, policy: &KeyPolicy, offered: Offered) -> Self {
-        let labels: BTreeMap<_, _> = key.labels.iter().collect();
-        let labels: Vec<_> = labels.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let labels: Vec<_> = key.labels.iter().map(|(name, value)| label_line(name, value)).collect();
         let access = key.projects.clone().unwrap_or_default();
         let is_system = key.account == SYSTEM_ACCOUNT;
         let mut form = Self {
@@ -145,7 +144,8 @@ impl KeyForm {
             typed.get(name).clone_into(&mut field.value);
         }
         form.scope_choices = offered.scopes.map(|scopes| scope_choices(scopes, &key.scopes, &typed_scopes(typed)));
-        let access = typed_projects(typed).unwrap_or_default();
+        let current = key.projects.clone().unwrap_or_default();
+        let access = typed_projects(typed, &current).unwrap_or_default();
         form.sent = BTreeMap::from([
             ("scopes", typed_scopes(typed)),
             ("allowed_networks", typed.lines("networks")),
@@ -165,6 +165,12 @@ impl KeyForm {
         {
             self.name.add_error(&self.pattern_rule);
         }
+    }
+
+    /// Returns the pattern of names for a check in the browser, if it means the same there: JavaScript knows fewer letters
+    /// (`\\w`), and a pattern that Rust matches in linear time can take it for ever.
+    pub(super) fn browser_pattern(&self) -> Option<&str> {
+        pattern_words(&self.pattern).map(|_| self.pattern.as_str())
     }
 
     /// Whether the form limits what the key may do.
@@ -280,10 +286,11 @@ fn name_rule(policy: &KeyPolicy) -> String {
 
 /// Returns what a pattern of names demands: in words, for the patterns that policies usually have.
 fn pattern_rule(pattern: &str) -> String {
-    match pattern {
-        r"^\p{L}" | "^[A-Za-z]" | "^[a-zA-Z]" => "The name must begin with a letter.".to_owned(),
-        pattern => format!("The name must match the pattern {pattern}"),
-    }
+    pattern_words(pattern).map_or_else(|| format!("The name must match the pattern {pattern}"), str::to_owned)
+}
+
+fn pattern_words(pattern: &str) -> Option<&'static str> {
+    [r"^\p{L}", "^[A-Za-z]", "^[a-zA-Z]"].contains(&pattern).then_some("The name must begin with a letter.")
 }
 
 fn scope_rule(is_system: bool, offered: Option<&[ScopeChoice]>) -> String {
@@ -321,37 +328,65 @@ fn projects(access: ProjectAccess, policy: &KeyPolicy, offered: BTreeSet<String>
     }
 }
 
-/// Returns the projects that a form chose; `None` if it left the choice to the policy.
-pub(super) fn typed_projects(typed: &Fields) -> Option<ProjectAccess> {
+/// Returns a line without surrounding spaces, unless the form showed it with them: what nobody edits must not change.
+fn edited<'a>(line: &'a str, shown: &BTreeSet<String>) -> &'a str {
+    if shown.contains(line) { line } else { line.trim() }
+}
+
+/// Returns the lines of a field that are not blank.
+fn edited_lines<'a>(text: &'a str, shown: &'a BTreeSet<String>) -> impl Iterator<Item = &'a str> {
+    text.lines().map(move |line| edited(line, shown)).filter(|line| !line.is_empty())
+}
+
+/// Returns the name of a form for a key with this one.
+pub(super) fn typed_name<'a>(typed: &'a Fields, current: &str) -> &'a str {
+    edited(typed.get("name"), &BTreeSet::from([current.to_owned()]))
+}
+
+/// Returns the projects that a form chose, for a key with these; `None` if it left the choice to the policy.
+pub(super) fn typed_projects(typed: &Fields, current: &ProjectAccess) -> Option<ProjectAccess> {
     if typed.get("project_access") == "all" {
         return Some(ProjectAccess { all: true, only: Vec::new() });
     }
     typed.has("project_access").then(|| {
-        let others = lines(typed.get("other_projects"));
+        let shown = current.only.iter().cloned().collect();
+        let others = edited_lines(typed.get("other_projects"), &shown);
         let only: BTreeSet<_> = typed.all("project").chain(others).map(str::to_owned).collect();
         ProjectAccess { all: false, only: only.into_iter().collect() }
     })
 }
 
-/// Returns the labels of a form.
+/// Returns the labels of a form, for a key with these.
 ///
 /// # Errors
 /// The lines that are no label.
-pub(super) fn typed_labels(typed: &Fields) -> Result<BTreeMap<String, String>, String> {
+pub(super) fn typed_labels(
+    typed: &Fields,
+    current: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, String> {
+    let shown: BTreeSet<_> = current.iter().map(|(name, value)| label_line(name, value)).collect();
     let mut labels = BTreeMap::new();
     let mut errors = Vec::new();
-    for line in &typed.lines("labels") {
-        match line.split_once('=') {
-            Some((name, _)) if labels.contains_key(name.trim()) => {
-                errors.push(format!("{} is there twice.", quoted(name.trim())));
+    for line in edited_lines(typed.get("labels"), &shown) {
+        let (name, value) = match line.split_once('=') {
+            Some(label) if shown.contains(line) => label,
+            Some((name, value)) => (name.trim(), value.trim()),
+            None => {
+                errors.push(format!("{}: write name=value.", quoted(line)));
+                continue;
             }
-            Some((name, value)) => {
-                labels.insert(name.trim().to_owned(), value.trim().to_owned());
-            }
-            None => errors.push(format!("{}: write name=value.", quoted(line))),
+        };
+        if labels.contains_key(name) {
+            errors.push(format!("{} is there twice.", quoted(name)));
+        } else {
+            labels.insert(name.to_owned(), value.to_owned());
         }
     }
     if errors.is_empty() { Ok(labels) } else { Err(errors.join(" ")) }
+}
+
+fn label_line(name: &str, value: &str) -> String {
+    format!("{name}={value}")
 }
 
 /// Returns what the form of a key of the account offers to this visitor.
@@ -394,18 +429,62 @@ pub(super) async fn policy_of(visit: &Visit, key: &Key) -> Result<KeyPolicy, Fai
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::console::fields::query;
 
     #[test]
     fn labels_and_projects_are_read_from_lines() {
         let typed = Fields::parse(
             b"labels=team%3Dblue%0D%0Aenv+%3D+prod%3D1&project_access=only&project=a&other_projects=b%0Aa",
         );
-        let labels = typed_labels(&typed).unwrap();
+        let labels = typed_labels(&typed, &BTreeMap::new()).unwrap();
         assert_eq!((labels["team"].as_str(), labels["env"].as_str()), ("blue", "prod=1"));
-        assert_eq!(typed_projects(&typed).unwrap().only, ["a", "b"]);
-        let wrong = typed_labels(&Fields::parse(b"labels=team%0Aa%3D1%0Aa%3D2")).unwrap_err();
+        assert_eq!(typed_projects(&typed, &ProjectAccess::default()).unwrap().only, ["a", "b"]);
+        let wrong = typed_labels(&Fields::parse(b"labels=team%0Aa%3D1%0Aa%3D2"), &BTreeMap::new()).unwrap_err();
         assert_eq!(wrong, "“team”: write name=value. “a” is there twice.");
-        assert_eq!(typed_projects(&Fields::default()), None);
+        assert_eq!(typed_projects(&Fields::default(), &ProjectAccess::default()), None);
+    }
+
+    #[test]
+    fn lines_that_nobody_edited_keep_their_spaces() {
+        let current = Key {
+            display_name: " x ".to_owned(),
+            labels: [(" a".to_owned(), " v=1 ".to_owned()), ("b".to_owned(), "\u{2028}x".to_owned())].into(),
+            projects: Some(ProjectAccess { all: false, only: vec!["p ".to_owned(), "q".to_owned()] }),
+            ..Key::default()
+        };
+        let form = |fields: &[(&str, &str)]| Fields::parse(query(fields.iter().copied()).as_bytes());
+        let shown = [
+            ("name", " x "),
+            ("labels", " a= v=1 \nb=\u{2028}x"),
+            ("project_access", "only"),
+            ("other_projects", "p \nq"),
+        ];
+        let typed = form(&shown);
+        let projects = current.projects.clone().unwrap();
+        assert_eq!(typed_name(&typed, &current.display_name), " x ");
+        assert_eq!(typed_labels(&typed, &current.labels).unwrap(), current.labels);
+        assert_eq!(typed_projects(&typed, &projects).unwrap(), projects);
+
+        let typed = form(&[
+            ("name", " y "),
+            ("labels", " a= v=1 \n c = d "),
+            ("project_access", "only"),
+            ("other_projects", "p \n r "),
+        ]);
+        assert_eq!(typed_name(&typed, &current.display_name), "y");
+        let expected = [(" a".to_owned(), " v=1 ".to_owned()), ("c".to_owned(), "d".to_owned())].into();
+        assert_eq!(typed_labels(&typed, &current.labels).unwrap(), expected);
+        assert_eq!(typed_projects(&typed, &projects).unwrap().only, ["p ", "r"]);
+    }
+
+    #[test]
+    fn browsers_check_patterns_alone_that_mean_the_same_there() {
+        for (pattern, is_checked) in
+            [("", false), (r"^\p{L}", true), ("^[A-Za-z]", true), (r"^\w+$", false), ("^(a+)+$", false)]
+        {
+            let form = KeyForm { pattern: pattern.to_owned(), ..KeyForm::default() };
+            assert_eq!(form.browser_pattern().is_some(), is_checked, "{pattern}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! A key, as pages show it.
 
+use std::borrow::Cow;
+
 use key_authority_domain::time::Timestamp;
 use key_authority_proto::v1::{Key, KeyState};
 
@@ -52,6 +54,11 @@ pub(super) struct SecretView {
 }
 
 impl KeyView {
+    /// Returns the name for a place where HTML has no element around it.
+    pub(super) fn isolated_name(&self) -> Cow<'_, str> {
+        show::isolated(&self.name)
+    }
+
     pub(super) fn new(key: &Key, now: Timestamp) -> Self {
         let when = |time: Option<&prost_types::Timestamp>| When::of(time, now);
         let projects = key.projects.clone().unwrap_or_default();

@@ -130,7 +130,7 @@ pub(in crate::console) async fn list(Extension(visit): Extension<Arc<Visit>>, Pa
     let states = [("", "Any state")].into_iter().chain(PARTS.map(|part| (part.id, part.title)));
     let title = if account.display_name.is_empty() { &account.id } else { &account.display_name };
     page(&KeysPage {
-        frame: Frame::new(&visit, title),
+        frame: Frame::new(&visit, show::isolated(title)),
         name: title.clone(),
         is_suspended: account.state() == AccountState::Suspended,
         create_href: show::path(&["accounts", &account.id, "create"]),

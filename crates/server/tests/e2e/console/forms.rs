@@ -114,6 +114,63 @@ async fn the_second_of_two_editors_sees_what_changed(authority: Authority) {
     second.sees("Nothing was changed");
 }
 
+async fn a_form_that_nobody_edited_changes_nothing(authority: Authority) {
+    let root = authority.client();
+    root.new_account("acme", KeyPolicy::default()).await;
+    // More projects than a page offers to choose from: the others are lines.
+    let mut projects: Vec<String> = (0..120).map(|number| format!("p{number:03}")).collect();
+    projects.push("zz ".to_owned());
+    let key = CreateKeyRequest {
+        display_name: " x ".into(),
+        description: "\n two\n lines ".into(),
+        labels: [("a".to_owned(), " v = 1 ".to_owned()), ("b".to_owned(), "\u{2028}x".to_owned())].into(),
+        projects: Some(ProjectAccess { all: false, only: projects }),
+        ..key_for("acme")
+    };
+    let key = root.new_key(key).await.key;
+    let page = format!("/console/keys/{}", key.id);
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    visitor.open(&page).await;
+    let mut form = visitor.filled_in(&page, &[]);
+    // As a browser sends the lines.
+    for (_, value) in &mut form {
+        *value = value.replace('\n', "\r\n");
+    }
+    visitor.post(&page, &form).await;
+    visitor.sees("Nothing was changed");
+    assert_eq!(root.key(&key.id).await, key);
+
+    visitor.open(&page).await;
+    visitor.submit(&page, &[("name", " y ")]).await;
+    visitor.sees("Saved. Enforced by");
+    let saved = root.key(&key.id).await;
+    let expected =
+        Key { display_name: "y".into(), etag: saved.etag.clone(), update_time: saved.update_time, ..key.clone() };
+    assert_eq!(saved, expected);
+}
+
+async fn a_form_that_is_no_utf_8_is_refused(authority: Authority) {
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    let (_, token) = visitor.filled_in("/console/sign-out", &[]).remove(0);
+    let headers = [("content-type", "application/x-www-form-urlencoded"), ("sec-fetch-site", "same-origin")];
+    let body = format!("form_token={token}&id=acme&name=t%ff%fe");
+    visitor.ask("POST", "/console/create-account", &headers, body).await;
+    assert_eq!(visitor.status, 400);
+    visitor.sees("The form must be UTF-8.");
+}
+
+async fn a_list_does_not_repeat_a_long_address_in_each_row(authority: Authority) {
+    let root = authority.client();
+    root.new_account("acme", KeyPolicy::default()).await;
+    let key = root.key_in("acme").await;
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    visitor.open(&format!("/console/accounts/acme?x={}", "a".repeat(5000))).await;
+    visitor.sees("name=\"back\" value=\"/console/accounts/acme\"");
+    visitor.does_not_see("aaaaaaaa");
+    visitor.submit(&format!("/console/keys/{}/disable", key.id()), &[]).await;
+    assert_eq!((visitor.status, visitor.path.as_str()), (200, "/console/accounts/acme"));
+}
+
 async fn a_form_that_was_saved_before_is_no_conflict(authority: Authority) {
     let root = authority.client();
     root.new_account("acme", KeyPolicy::default()).await;
@@ -369,6 +426,9 @@ on_sqlite! {
     a_key_is_created_shown_once_and_revoked,
     all_errors_are_shown_at_once_and_nothing_typed_is_lost,
     the_second_of_two_editors_sees_what_changed,
+    a_form_that_nobody_edited_changes_nothing,
+    a_form_that_is_no_utf_8_is_refused,
+    a_list_does_not_repeat_a_long_address_in_each_row,
     a_form_that_was_saved_before_is_no_conflict,
     a_key_is_disabled_enabled_and_given_projects,
     an_error_of_the_projects_has_the_focus_where_a_key_cannot_cover_all,

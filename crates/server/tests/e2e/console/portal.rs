@@ -10,6 +10,7 @@ use tonic::Code;
 
 use super::Visitor;
 use crate::support::client::{PERMISSIONS, mask, only};
+use crate::support::http::series;
 use crate::support::{Authority, Client, Database, Setup, invalid, on_database_servers, on_every_database, on_sqlite};
 use crate::support::{eventually, refused, seconds};
 

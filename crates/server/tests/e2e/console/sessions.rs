@@ -3,8 +3,8 @@
 use key_authority_proto::v1::*;
 
 use super::Visitor;
-use crate::support::http::{request, send};
-use crate::support::{Authority, Database, Setup, on_sqlite};
+use crate::support::http::{request, send, series};
+use crate::support::{Authority, Database, Setup, eventually, on_sqlite};
 
 async fn a_page_asks_to_sign_in_and_leads_back(authority: Authority) {
     authority.client().new_account("acme", KeyPolicy::default()).await;
@@ -195,6 +195,116 @@ async fn a_form_that_outlived_its_session_is_kept(authority: Authority) {
     assert_eq!((keys[0].display_name.as_str(), keys[0].description.as_str()), ("typed <with> care", "two\nlines"));
 }
 
+async fn forms_of_two_tabs_are_kept(authority: Authority) {
+    authority.client().new_account("acme", KeyPolicy::default()).await;
+    let action = "/console/accounts/acme/create";
+    let mut tab = Visitor::signed_in(&authority, &authority.root_token()).await;
+    tab.open(action).await;
+    let form = tab.filled_in(action, &[("name", "typed in the first tab")]);
+    tab.cookies.clear();
+    tab.post(action, &form).await;
+    let mut other = Visitor::new(&authority);
+    other.cookies = tab.cookies.clone();
+    other.post(action, &[("name".to_owned(), "typed in the second tab".to_owned())]).await;
+    // The browser has one cookie of the sign-in for both.
+    tab.cookies = other.cookies.clone();
+    tab.submit("/console/sign-in", &[("token", &authority.root_token())]).await;
+    tab.sees("<dd class=\"lines\"><bdi>typed in the first tab</bdi></dd>");
+    other.cookies = tab.cookies.clone();
+    other.submit("/console/sign-in", &[("token", &authority.root_token())]).await;
+    other.sees("<dd class=\"lines\"><bdi>typed in the second tab</bdi></dd>");
+}
+
+async fn a_form_is_kept_over_a_failed_sign_in(authority: Authority) {
+    authority.client().new_account("acme", KeyPolicy::default()).await;
+    let action = "/console/accounts/acme/create";
+    let mut visitor = Visitor::new(&authority);
+    visitor.post(action, &[("name".to_owned(), "typed with care".to_owned())]).await;
+    // The cookie of the sign-in lasts as long as a session without requests; here somebody deleted it.
+    visitor.cookies.clear();
+    visitor.submit("/console/sign-in", &[("token", &authority.root_token())]).await;
+    assert_eq!(visitor.status, 422);
+    visitor.sees("The page had expired");
+    visitor.submit("/console/sign-in", &[("token", "")]).await;
+    assert_eq!(visitor.status, 422);
+    visitor.sees("Enter a token.");
+    while visitor.status == 422 {
+        visitor.submit("/console/sign-in", &[("token", "wrong")]).await;
+    }
+    assert_eq!(visitor.status, 429);
+    visitor.sees("Too many sign-ins from your address have failed.");
+    visitor.submit("/console/sign-in", &[("token", &authority.root_token())]).await;
+    visitor.sees("<dd class=\"lines\"><bdi>typed with care</bdi></dd>");
+    // A form of another site is not shown as one's own.
+    let body = "token=&kept_path=%2Fconsole%2Faccounts%2Facme%2Fcreate&kept=name%3Dof+another+site";
+    for site in ["cross-site", "same-site", "none"] {
+        visitor.cookies.clear();
+        let headers = [("content-type", "application/x-www-form-urlencoded"), ("sec-fetch-site", site)];
+        visitor.ask("POST", "/console/sign-in", &headers, body.to_owned()).await;
+        visitor.does_not_see("of another site");
+    }
+}
+
+async fn a_cookie_of_another_application_signs_nobody_out(authority: Authority) {
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    visitor.cookies.insert("a-visitor".to_owned(), "Jürgen".to_owned());
+    let answer = visitor.ask("GET", "/console/accounts", &[], String::new()).await;
+    assert_eq!(answer.status, 200, "{:?}", answer.headers);
+}
+
+async fn refusals_of_the_console_are_logged_and_counted(authority: Authority) {
+    let root = authority.client();
+    root.new_account("acme", KeyPolicy::default()).await;
+    let key = root.key_in("acme").await;
+    let (caller, _) = authority.new_caller(&["keys.read", "accounts.read"], None).await;
+    let mut visitor = Visitor::signed_in(&authority, &caller.token).await;
+    let token = visitor.filled_in("/console/sign-out", &[]);
+    let page = format!("/console/keys/{}", key.id());
+    for action in [page.clone(), format!("{page}/revoke"), "/console/accounts/acme/create".to_owned()] {
+        visitor.post(&action, &token).await;
+        assert_eq!(visitor.status, 403, "{action}");
+    }
+    visitor.post(&format!("{page}/disable"), &[("form_token".to_owned(), "of another session".to_owned())]).await;
+    assert_eq!(visitor.status, 403);
+    visitor.open("/console/audit").await;
+    assert_eq!(visitor.status, 403);
+    let metrics = authority.metrics().await;
+    let count = |reason| series(&metrics, "keyauthority_admin_refused_total", &[("reason", reason)]);
+    assert_eq!((count("PERMISSION_MISSING"), count("FORM_FOREIGN")), (Some(4.0), Some(1.0)), "{metrics}");
+    for (route, reason) in [
+        ("/console/keys/{key}", "PERMISSION_MISSING"),
+        ("/console/keys/{key}/revoke", "PERMISSION_MISSING"),
+        ("/console/accounts/{account}/create", "PERMISSION_MISSING"),
+        ("/console/keys/{key}/disable", "FORM_FOREIGN"),
+        ("/console/audit", "PERMISSION_MISSING"),
+    ] {
+        eventually("the refusal is logged", async || {
+            let output = authority.output();
+            let of_route = |line: &&str| {
+                line.contains("admin call refused")
+                    && [format!("\"{route}\""), reason.to_owned(), caller.id()].iter().all(|word| line.contains(word))
+            };
+            output.lines().find(of_route).map(|_| ())
+        })
+        .await;
+    }
+}
+
+async fn files_of_another_version_are_not_kept(authority: Authority) {
+    let mut visitor = Visitor::new(&authority);
+    visitor.open("/console/sign-in").await;
+    let style = visitor.page.split("href=\"").find(|link| link.starts_with("/console/assets/style.css")).unwrap();
+    let style = style.split('"').next().unwrap().to_owned();
+    for (path, caching) in [
+        (style.as_str(), "public, max-age=31536000, immutable"),
+        ("/console/assets/style.css", "no-cache"),
+        ("/console/assets/style.css?v=000000000000", "no-cache"),
+    ] {
+        let answer = visitor.ask("GET", path, &[], String::new()).await;
+        assert_eq!((answer.status, answer.header("cache-control")), (200, Some(caching)), "{path}");
+    }
+}
+
 async fn a_form_that_could_not_be_kept_is_not_called_kept(authority: Authority) {
     authority.client().new_account("acme", KeyPolicy::default()).await;
     let action = "/console/accounts/acme/create";
@@ -316,6 +426,11 @@ on_sqlite! {
     signing_out_ends_the_session_also_for_a_copied_cookie,
     a_form_of_another_session_or_site_changes_nothing,
     a_form_that_outlived_its_session_is_kept,
+    forms_of_two_tabs_are_kept,
+    a_form_is_kept_over_a_failed_sign_in,
+    a_cookie_of_another_application_signs_nobody_out,
+    refusals_of_the_console_are_logged_and_counted,
+    files_of_another_version_are_not_kept,
     a_form_that_could_not_be_kept_is_not_called_kept,
     every_response_has_the_headers_of_a_strict_page,
     a_link_on_another_site_does_not_lose_the_session,

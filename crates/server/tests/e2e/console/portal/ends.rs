@@ -6,12 +6,20 @@ use super::*;
 
 async fn signing_out_ends_the_session_and_leads_back_to_the_product(authority: Authority) {
     let (_, backend) = product(&authority).await;
-    let mut visitor = enter(&authority, &link(&backend, "acme", &[]).await).await;
+    let mut visitor = Visitor::new(&authority);
+    visitor.open(&link(&backend, "acme", &[]).await).await;
+    let (entrance, form) = (visitor.cookies.clone(), visitor.page.clone());
+    visitor.submit(ENTER, &[]).await;
     let mut thief = Visitor::new(&authority);
     thief.cookies = visitor.cookies.clone();
     visitor.submit("/console/sign-out", &[]).await;
     assert_eq!(visitor.status, 200);
     visitor.sees("go back to the page that led you here");
+    // Nor does the link start the session again, with a copy of the cookie of its page.
+    let mut entered = Visitor::new(&authority);
+    (entered.cookies, entered.page) = (entrance, form);
+    entered.submit(ENTER, &[]).await;
+    assert_eq!(entered.status, 410);
     assert!(visitor.cookies.is_empty(), "{:?}", visitor.cookies);
     thief.open("/console/accounts/acme").await;
     thief.sees("<h1>Your session has ended</h1>");

@@ -225,7 +225,7 @@ async fn a_replica_without_the_secret_of_a_link_does_not_spend_it(database: Data
     let mut elsewhere = Visitor::new(&second);
     elsewhere.ask("GET", &link, &[], String::new()).await;
     assert_eq!(elsewhere.status, 503, "{}", elsewhere.page);
-    elsewhere.sees("version 2 of the authority secret");
+    elsewhere.sees("Your keys cannot be read or changed at the moment.");
     // The page was opened at one replica, and its form reaches the other one.
     let mut visitor = Visitor::new(&first);
     visitor.ask("GET", &link, &[], String::new()).await;
@@ -234,7 +234,7 @@ async fn a_replica_without_the_secret_of_a_link_does_not_spend_it(database: Data
     visitor.submit(ENTER, &[]).await;
     assert_eq!(visitor.status, 503, "{}", visitor.page);
     visitor.sees("<h1>Your keys could not be opened yet</h1>");
-    visitor.sees("version 2 of the authority secret");
+    visitor.sees("Your keys cannot be read or changed at the moment. Try again: in this browser, the link works");
     first.api().clone_into(&mut visitor.address);
     visitor.submit(ENTER, &[]).await;
     assert_eq!((visitor.status, visitor.path.as_str()), (200, "/console/accounts/acme"), "{}", visitor.page);

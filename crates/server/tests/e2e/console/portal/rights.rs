@@ -253,6 +253,43 @@ async fn users_of_a_portal_cannot_take_the_request_ids_of_its_backend(authority:
     }
 }
 
+async fn users_of_a_portal_read_nothing_of_other_accounts_activity(authority: Authority) {
+    let root = authority.client();
+    let (_, backend) = product(&authority).await;
+    let key = root.key_in("acme").await;
+    let mut visitor = enter(&authority, &link(&backend, "acme", &EVERYTHING).await).await;
+    visitor.open(&format!("/console/keys/{}", key.id())).await;
+    visitor.sees("Audit trail");
+    visitor.does_not_see("Revision");
+    let mut form = visitor.filled_in("/console/sign-out", &[]);
+    form.push(("revision".to_owned(), "1".to_owned()));
+    for path in ["/console/wait", "/console/audit", "/console/replicas", "/console/accounts"] {
+        visitor.post(path, &form).await;
+        assert_eq!(visitor.status, 404, "{path}");
+    }
+    visitor.open("/console/nothing").await;
+    assert_eq!(visitor.status, 404);
+    let refused =
+        series(&authority.metrics().await, "keyauthority_admin_refused_total", &[("reason", "PERMISSION_MISSING")]);
+    assert_eq!(refused, Some(4.0), "a path that is not there is no refusal");
+}
+
+async fn a_portal_whose_backend_may_not_call_from_its_address_says_so_in_words_for_users(authority: Authority) {
+    let root = authority.client();
+    let (caller, backend) = product(&authority).await;
+    let mut visitor = enter(&authority, &link(&backend, "acme", &[]).await).await;
+    let networks = UpdateKeyRequest {
+        key: Some(Key { id: caller, allowed_networks: vec!["192.0.2.0/24".into()], ..Key::default() }),
+        update_mask: mask(&["allowed_networks"]),
+        ..Default::default()
+    };
+    root.update_key(networks).await.unwrap();
+    visitor.open("/console/accounts/acme").await;
+    assert_eq!(visitor.status, 403);
+    visitor.sees("Your keys cannot be opened from here.");
+    visitor.does_not_see("caller");
+}
+
 async fn refused_calls_of_a_portal_name_its_session_and_user_in_the_log(authority: Authority) {
     let (_, backend) = product(&authority).await;
     let request = CreatePortalSessionRequest { subject: "grace".into(), ..session_of("acme", &[]) };
@@ -285,6 +322,8 @@ on_sqlite! {
     bad_input_names_the_field_and_its_rule,
     callers_cannot_take_the_request_id_of_a_start,
     users_of_a_portal_cannot_take_the_request_ids_of_its_backend,
+    users_of_a_portal_read_nothing_of_other_accounts_activity,
+    a_portal_whose_backend_may_not_call_from_its_address_says_so_in_words_for_users,
     refused_calls_of_a_portal_name_its_session_and_user_in_the_log,
 }
 
