@@ -110,7 +110,7 @@ const check = (field) => {
   }
   const error = document.getElementById("name-error");
   const validate = () => {
-    const wrong = field.value !== "" && !pattern.test(field.value);
+    const wrong = field.value !== "" && !pattern.test(field.value.trim());
     field.setCustomValidity(wrong ? field.dataset.rule : "");
     field.closest(".field").classList.toggle("invalid", wrong);
     error.textContent = wrong ? field.dataset.rule : "";

@@ -1,5 +1,6 @@
 //! The context of a call: its authentication, deadline and peer, the rights of its caller, and the log of refusals.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -21,11 +22,11 @@ use crate::transport::connection::ConnectionContext;
 use crate::transport::places::Place;
 
 /// The path of a request that is not a gRPC call, as its route has it. The calls that it makes are logged with it.
-#[derive(Clone)]
-pub(crate) struct RequestPath(pub(crate) Arc<str>);
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct RequestPath(pub(crate) Cow<'static, str>);
 
-impl From<&str> for RequestPath {
-    fn from(path: &str) -> Self {
+impl From<&'static str> for RequestPath {
+    fn from(path: &'static str) -> Self {
         Self(path.into())
     }
 }
@@ -166,12 +167,12 @@ impl CallAuthorizer {
     pub(crate) fn note_refusal(&self, context: &CallContext, error: &RpcError) {
         if error.is_refusal() {
             let (code, reason) = error.code();
-            self.note(context, code, reason);
+            self.record_refusal(context, code, reason);
         }
     }
 
     /// Logs and counts a refusal.
-    pub(crate) fn note(&self, context: &CallContext, code: Code, reason: &'static str) {
+    pub(crate) fn record_refusal(&self, context: &CallContext, code: Code, reason: &'static str) {
         self.metrics.admin_refused(reason);
         let actor = self.caller(context);
         let method = context.series.as_ref().and_then(CallSeries::method).map(|method| method.name.as_str());

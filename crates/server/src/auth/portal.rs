@@ -225,11 +225,10 @@ impl Author {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn grant() -> PortalGrant {
-        PortalGrant {
+impl PortalGrant {
+    /// A grant of the largest size, until second 9.
+    pub(crate) fn example() -> Self {
+        Self {
             id: [0xab; 16],
             caller: TokenDigest([3; 32]),
             address: Some([192, 0, 2, 1].into()),
@@ -241,6 +240,15 @@ mod tests {
             ),
             end: Timestamp::from_micros(9_000_000),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant() -> PortalGrant {
+        PortalGrant::example()
     }
 
     #[test]

@@ -8,14 +8,14 @@ use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 use tonic::Code;
 
 use super::answer::redirect;
-use super::arrival::{Arrival, KEPT_BYTES_MAX, checked_form, unowned_form};
-use super::failure::Failure;
+use super::arrival::{Arrival, KEPT_BYTES_MAX, checked_form, form_without_session};
+use super::failure::{Failure, PERMISSION_MISSING};
 use super::fields::{Fields, query};
 use super::notice::Notice;
 use super::origin::is_from_elsewhere;
@@ -25,7 +25,7 @@ use super::portal;
 use super::session::{self, Session};
 use super::sign_in::{self, Prompt};
 use super::visit::Visit;
-use crate::auth::call::CallContext;
+use crate::auth::call::{CallContext, RequestPath};
 use crate::auth::credential::Authentication;
 use crate::auth::permit::Permit;
 use crate::auth::portal::PortalUser;
@@ -54,7 +54,7 @@ enum Refusal {
 /// Admits a request to the pages for people who are signed in.
 pub(super) async fn admit(mut arrival: Arrival, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    let visitor = match identify(&arrival, &parts.headers) {
+    let visitor = match identify(&arrival, &parts) {
         Ok(visitor) => visitor,
         Err(refusal) => return refuse(&arrival, &parts, body, refusal).await,
     };
@@ -68,19 +68,20 @@ pub(super) async fn admit(mut arrival: Arrival, request: Request, next: Next) ->
     };
     // Once more, since the session may have ended meanwhile.
     arrival.now = shared.replica.time();
-    match identify(&arrival, &parts.headers) {
+    match identify(&arrival, &parts) {
         Ok(visitor) => enter(arrival, visitor, parts, body, next).await,
         Err(refusal) => refuse(&arrival, &parts, body, refusal).await,
     }
 }
 
 /// Opens the session of a request, and authorizes its caller.
-fn identify(arrival: &Arrival, headers: &HeaderMap) -> Result<Visitor, Refusal> {
+fn identify(arrival: &Arrival, parts: &Parts) -> Result<Visitor, Refusal> {
     let address = arrival.connected.connection.peer.address();
-    let known = arrival.session(headers).and_then(|session| Some((session.credential(address)?, session)));
+    let known = arrival.session(&parts.headers).and_then(|session| Some((session.credential(address)?, session)));
     let (credential, session) = known.ok_or(Refusal::SignedOut(Prompt::Required))?;
     let authentication: Authentication = Ok(credential);
-    match arrival.authorize(&authentication) {
+    let context = CallContext::new(authentication.clone(), route(parts), &arrival.connected.connection);
+    match arrival.authorize(&authentication).inspect_err(|error| arrival.shared.calls.note_refusal(&context, error)) {
         Ok(permit) => Ok((session, authentication, permit)),
         Err(error) if error.code().0 == Code::Unauthenticated => {
             Err(Refusal::SignedOut(Prompt::Ended(Failure::from(error).sentence())))
@@ -91,7 +92,7 @@ fn identify(arrival: &Arrival, headers: &HeaderMap) -> Result<Visitor, Refusal> 
 
 async fn refuse(arrival: &Arrival, parts: &Parts, body: Body, refusal: Refusal) -> Response {
     match refusal {
-        Refusal::SignedOut(prompt) => signed_out(arrival, parts, body, prompt).await,
+        Refusal::SignedOut(prompt) => signed_out(arrival, parts, Form::Unread(body), prompt).await,
         Refusal::Failed(failure) => failed(arrival, parts, body, &failure).await,
     }
 }
@@ -106,7 +107,7 @@ async fn failed(arrival: &Arrival, parts: &Parts, body: Body, failure: &Failure)
     // A form of another site must not be offered as one's own.
     match checked_form(arrival, &session, parts, body).await {
         Ok(fields) => errors::unsent(&session, parts.uri.path(), &fields, failure),
-        Err(_) => errors::bare(failure),
+        Err(_) => errors::bare_for(failure, session.portal().is_some()),
     }
 }
 
@@ -138,7 +139,7 @@ async fn enter(
     let fields = match fields {
         Ok(fields) => fields,
         Err(failure) => {
-            note(&arrival, &authentication, &parts, &failure);
+            record_own_refusal(&arrival, &authentication, &parts, &failure);
             return errors::bare(&failure);
         }
     };
@@ -148,7 +149,7 @@ async fn enter(
         session,
         method: parts.method.clone(),
         path: parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
-        route: route(&parts).into(),
+        route: route(&parts),
         fields,
         now: arrival.now,
         notice,
@@ -161,12 +162,12 @@ async fn enter(
         shared: Arc::clone(&arrival.shared),
     });
     parts.extensions.insert(Arc::clone(&visit));
-    let mut response = handle(&arrival, &visit, &parts, next).await;
+    let mut response = handle(&visit, &parts, next).await;
     if let Some(failure) = response.extensions_mut().remove::<Failure>() {
-        note(&arrival, &visit.authentication, &parts, &failure);
+        record_own_refusal(&arrival, &visit.authentication, &parts, &failure);
         if failure.is_unauthenticated() {
-            let kept = Body::from(visit.fields.encoded_without(&[]));
-            return signed_out(&arrival, &parts, kept, Prompt::Ended(failure.sentence())).await;
+            let form = Form::Checked(&visit.fields);
+            return signed_out(&arrival, &parts, form, Prompt::Ended(failure.sentence())).await;
         }
         response = errors::page(&visit, &failure);
     }
@@ -185,10 +186,11 @@ async fn enter(
 }
 
 /// Runs the handler of a page that the visitor may see.
-async fn handle(arrival: &Arrival, visit: &Visit, parts: &Parts, next: Next) -> Response {
+async fn handle(visit: &Visit, parts: &Parts, next: Next) -> Response {
     if visit.session.portal().is_some() && !is_for_portals(parts.uri.path()) {
-        if route(parts) != NO_ROUTE {
-            note(arrival, &visit.authentication, parts, &Failure::not_permitted(""));
+        if visit.route != NO_ROUTE.into() {
+            let context = CallContext::new(visit.authentication.clone(), route(parts), &visit.connection);
+            visit.shared.calls.record_refusal(&context, Code::PermissionDenied, PERMISSION_MISSING);
         }
         return Failure::no_page().into_response();
     }
@@ -200,15 +202,15 @@ async fn handle(arrival: &Arrival, visit: &Visit, parts: &Parts, next: Next) -> 
 }
 
 /// Returns the path of a request as its route has it.
-fn route(parts: &Parts) -> &str {
-    parts.extensions.get::<MatchedPath>().map_or(NO_ROUTE, MatchedPath::as_str)
+fn route(parts: &Parts) -> RequestPath {
+    parts.extensions.get::<MatchedPath>().map_or(NO_ROUTE.into(), |path| RequestPath(path.as_str().to_owned().into()))
 }
 
 /// Records what the console itself refuses. Refused calls of the API are recorded where they are answered.
-fn note(arrival: &Arrival, authentication: &Authentication, parts: &Parts, failure: &Failure) {
+fn record_own_refusal(arrival: &Arrival, authentication: &Authentication, parts: &Parts, failure: &Failure) {
     if let Some(reason) = failure.own_refusal() {
         let context = CallContext::new(authentication.clone(), route(parts), &arrival.connected.connection);
-        arrival.shared.calls.note(&context, failure.code, reason);
+        arrival.shared.calls.record_refusal(&context, failure.code, reason);
     }
 }
 
@@ -237,8 +239,16 @@ fn without_tokens(parts: &Parts) -> Option<String> {
     Some(format!("{}?{}", parts.uri.path(), query(shortened)))
 }
 
+/// The form of somebody who is signed out.
+enum Form<'a> {
+    /// It has the token of the session that has just ended.
+    Checked(&'a Fields),
+    /// Nobody has read it.
+    Unread(Body),
+}
+
 /// Answers somebody who is not signed in.
-async fn signed_out(arrival: &Arrival, parts: &Parts, body: Body, prompt: Prompt) -> Response {
+async fn signed_out(arrival: &Arrival, parts: &Parts, form: Form<'_>, prompt: Prompt) -> Response {
     let destination = destination(parts);
     let path = destination.as_str();
     let by_script = parts.headers.contains_key(&BY_HTMX);
@@ -252,9 +262,12 @@ async fn signed_out(arrival: &Arrival, parts: &Parts, body: Body, prompt: Prompt
         return response;
     }
     if parts.method == Method::POST && !by_script {
-        let kept = unowned_form(arrival, &parts.headers, body, KEPT_BYTES_MAX).await;
+        let kept = match form {
+            Form::Checked(fields) => Some(fields.clone()).filter(|fields| fields.encoded().len() <= KEPT_BYTES_MAX),
+            Form::Unread(body) => form_without_session(arrival, &parts.headers, body).await,
+        };
         let session = arrival.sign_in_session(&parts.headers);
-        return sign_in::keep(arrival, session, (path, kept.as_ref()), &prompt);
+        return sign_in::keep(arrival, session, path, kept.as_ref(), &prompt);
     }
     if is_from_elsewhere(&parts.headers) && matches!(prompt, Prompt::Required) {
         return errors::again(path);

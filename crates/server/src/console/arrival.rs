@@ -148,18 +148,13 @@ pub(super) async fn form(body: Body, connection: &ConnectionContext, bytes_max: 
     Ok(Fields::parse(&body))
 }
 
-/// Returns a form that was sent without a session, to keep it; `None` for one that is larger than `bytes_max`, or maybe of
-/// another site: that must not be offered as one's own.
-pub(super) async fn unowned_form(
-    arrival: &Arrival,
-    headers: &HeaderMap,
-    body: Body,
-    bytes_max: usize,
-) -> Option<Fields> {
+/// Returns a form that was sent without a session, to keep it. `None` if it cannot be read, is larger than
+/// [`KEPT_BYTES_MAX`], or may come from another site: that must not be offered as one's own.
+pub(super) async fn form_without_session(arrival: &Arrival, headers: &HeaderMap, body: Body) -> Option<Fields> {
     if !is_by_own_page(headers) {
         return None;
     }
-    form(body, &arrival.connected.connection, bytes_max).await.ok()
+    form(body, &arrival.connected.connection, KEPT_BYTES_MAX).await.ok()
 }
 
 /// Returns the form of a change, if it comes from this session.

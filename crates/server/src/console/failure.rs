@@ -18,6 +18,8 @@ const OUTCOME_UNKNOWN: &str = "OUTCOME_UNKNOWN";
 const TOO_MANY_CALLS: &str = "TOO_MANY_CALLS";
 /// The reason of a failure of a visitor who may not do something.
 const NOT_PERMITTED: &str = "NOT_PERMITTED";
+/// The reason of a refused call whose caller lacks the permission.
+pub(super) const PERMISSION_MISSING: &str = "PERMISSION_MISSING";
 /// The reason of a failure of a form that does not come from its session.
 const FOREIGN_FORM: &str = "FORM_FOREIGN";
 /// The reason of a failure that no call has.
@@ -56,6 +58,11 @@ impl Failure {
         Self::new(Code::PermissionDenied, NOT_PERMITTED, message)
     }
 
+    /// The failure of a visitor for whom the console has nothing here. It is not recorded as a refusal.
+    pub(super) fn nothing_here(message: &str) -> Self {
+        Self::new(Code::PermissionDenied, "NOTHING_HERE", message)
+    }
+
     /// The failure of a form that does not come from this session.
     pub(super) fn foreign_form(message: &str) -> Self {
         Self::new(Code::PermissionDenied, FOREIGN_FORM, message)
@@ -64,7 +71,7 @@ impl Failure {
     /// Returns the reason of a refusal by the console itself, for the log: no call of the API has recorded it.
     pub(super) fn own_refusal(&self) -> Option<&'static str> {
         match self.reason.as_str() {
-            NOT_PERMITTED => Some("PERMISSION_MISSING"),
+            NOT_PERMITTED => Some(PERMISSION_MISSING),
             FOREIGN_FORM => Some(FOREIGN_FORM),
             _ => None,
         }

@@ -40,6 +40,11 @@ impl Fields {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
+    /// Returns the fields as text again.
+    pub(super) fn encoded(&self) -> String {
+        self.encoded_without(&[])
+    }
+
     /// Returns the fields as text again, without those in `left_out`.
     pub(super) fn encoded_without(&self, left_out: &[&str]) -> String {
         let kept = self.pairs().filter(|(name, _)| !left_out.contains(name));

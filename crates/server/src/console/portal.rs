@@ -118,6 +118,7 @@ pub(super) async fn submit(arrival: Arrival, request: Request) -> Response {
         });
     };
     if arrival.shared.ended.has_ended(grant.id) {
+        arrival.shared.calls.note_refusal(&context(&arrival, &grant), &RpcError::RequestIdReused);
         return forget_entrance(&arrival, invalid_link());
     }
     let current = arrival.session(&parts.headers);

@@ -133,6 +133,11 @@ impl Session {
         self.id
     }
 
+    /// Returns the ID that the session ends by. All sessions of one link end together: a browser can start it several times.
+    fn ending_id(&self) -> [u8; 16] {
+        self.portal().map_or(self.id, |portal| portal.grant.id)
+    }
+
     /// Returns a digest of the form token, which only this browser has.
     pub(super) fn form_digest(&self) -> [u8; 32] {
         *blake3::hash(&self.form).as_bytes()
@@ -257,26 +262,24 @@ pub(super) fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterato
 pub(super) struct EndedSessions(Mutex<BTreeMap<[u8; 16], i64>>);
 
 impl EndedSessions {
-    /// Ends a session, and with that of a portal its code: it must not start the session once more.
+    /// Ends a session.
     pub(super) fn end(&self, session: &Session) {
         let mut ended = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         ended.retain(|_, begun| session.seen.saturating_sub(*begun) < micros(AGE_MAX));
-        for id in [session.id].into_iter().chain(session.portal().map(|portal| portal.grant.id)) {
-            if ended.len() >= ENDED_MAX
-                && let Some(oldest) = ended.iter().min_by_key(|(_, begun)| **begun).map(|(id, _)| *id)
-            {
-                ended.remove(&oldest);
-            }
-            ended.insert(id, session.begun);
+        if ended.len() >= ENDED_MAX
+            && let Some(oldest) = ended.iter().min_by_key(|(_, begun)| **begun).map(|(id, _)| *id)
+        {
+            ended.remove(&oldest);
         }
+        ended.insert(session.ending_id(), session.begun);
     }
 
     /// Whether the session has ended.
     pub(super) fn contains(&self, session: &Session) -> bool {
-        self.has_ended(session.id)
+        self.has_ended(session.ending_id())
     }
 
-    /// Whether the session, or the grant of a portal session, with this ID has ended.
+    /// Whether the session, or the portal session of the grant, with this ID has ended.
     pub(super) fn has_ended(&self, id: [u8; 16]) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&id)
     }
@@ -350,5 +353,18 @@ mod tests {
         let ended = EndedSessions::default();
         ended.end(&mine);
         assert!(ended.contains(&mine) && !ended.contains(&other));
+    }
+
+    #[test]
+    fn all_sessions_of_one_link_end_together() {
+        let now = Timestamp::from_micros(1);
+        let begin = |grant: PortalGrant| Session::of_portal(now, grant, "Acme").unwrap();
+        let grant = PortalGrant::example();
+        let [first, second] = [begin(grant.clone()), begin(grant.clone())];
+        let other = begin(PortalGrant { id: [0xcd; 16], ..grant.clone() });
+        let ended = EndedSessions::default();
+        ended.end(&first);
+        assert!(ended.contains(&first) && ended.contains(&second) && ended.has_ended(grant.id));
+        assert!(!ended.contains(&other));
     }
 }

@@ -4,16 +4,20 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Extension;
+use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
+use http::request::Parts;
 use http::{HeaderValue, StatusCode, header};
 use key_authority_replica::clock::boottime;
 use tonic::Code;
 
 use super::answer::{local, page_with, redirect};
-use super::arrival::{Arrival, SIGN_IN_BYTES_MAX, checked_form, unowned_form};
+use super::arrival::{Arrival, SIGN_IN_BYTES_MAX, checked_form, form};
+use super::failure::Failure;
 use super::fields::Fields;
 use super::frame::Frame;
+use super::origin::is_by_own_page;
 use super::pages::errors;
 use super::portal;
 use super::session::{self, Session};
@@ -52,6 +56,9 @@ struct KeptPage {
     fields: Vec<(String, String)>,
 }
 
+/// The error of a page that cannot be used any longer.
+const EXPIRED: &str = "The page had expired, or cookies are off. Try again.";
+/// The error of a token that signs nobody in.
 const NOT_VALID: &str = "This is not a valid token of a key of account system.";
 /// The fields of a form that are never kept.
 const NOT_KEPT: &[&str] = &["form_token", "token"];
@@ -80,7 +87,8 @@ pub(super) async fn ask(arrival: Arrival, request: Request) -> Response {
 pub(super) fn keep(
     arrival: &Arrival,
     session: Option<Session>,
-    (path, kept): (&str, Option<&Fields>),
+    path: &str,
+    kept: Option<&Fields>,
     prompt: &Prompt,
 ) -> Response {
     let (why, what_to_do) = match prompt {
@@ -124,17 +132,30 @@ fn show_form(arrival: &Arrival, session: Option<Session>, page: impl FnOnce(Fram
     response
 }
 
+/// Returns the form of the page to sign in, with the session of that page; otherwise the page once more, with the form
+/// that it keeps. The page may have been open for too long, or the browser may have opened another one since.
+async fn sign_in_form(arrival: &Arrival, parts: &Parts, body: Body) -> Result<(Session, Fields), Box<Response>> {
+    let session = arrival.sign_in_session(&parts.headers);
+    let refused = |failure: Failure| Box::new(errors::bare(&failure));
+    if !is_by_own_page(&parts.headers) {
+        // What another site may have sent is not shown.
+        let Some(session) = session else { return Err(again(arrival, None, &Fields::default(), EXPIRED).into()) };
+        let fields = checked_form(arrival, &session, parts, body).await.map_err(refused)?;
+        return Ok((session, fields));
+    }
+    let fields = form(body, &arrival.connected.connection, SIGN_IN_BYTES_MAX).await.map_err(refused)?;
+    match session {
+        Some(session) if session.is_form_token(fields.get("form_token")) => Ok((session, fields)),
+        session => Err(again(arrival, session, &fields, EXPIRED).into()),
+    }
+}
+
 /// `POST /console/sign-in`
 pub(super) async fn submit(arrival: Arrival, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let Some(session) = arrival.sign_in_session(&parts.headers) else {
-        // The page was open for too long, or cookies are off.
-        let fields = unowned_form(&arrival, &parts.headers, body, SIGN_IN_BYTES_MAX).await.unwrap_or_default();
-        return again(&arrival, None, &fields, "The page had expired, or cookies are off. Try again.");
-    };
-    let fields = match checked_form(&arrival, &session, &parts, body).await {
-        Ok(fields) => fields,
-        Err(failure) => return errors::bare(&failure),
+    let (session, fields) = match sign_in_form(&arrival, &parts, body).await {
+        Ok(form) => form,
+        Err(response) => return *response,
     };
     let connection = &arrival.connected.connection;
     let token = fields.get("token").trim();

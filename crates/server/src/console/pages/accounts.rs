@@ -63,7 +63,7 @@ pub(in crate::console) async fn home(Extension(visit): Extension<Arc<Visit>>) ->
     let first = pages.into_iter().find(|(permission, _)| visit.has(*permission));
     let none = "Your key has none of the permissions accounts.read, keys.read, audit.read and operate, which the pages \
                 need.";
-    first.map(|(_, path)| redirect(path)).ok_or_else(|| Failure::not_permitted(none))
+    first.map(|(_, path)| redirect(path)).ok_or_else(|| Failure::nothing_here(none))
 }
 
 /// `GET /console/accounts`

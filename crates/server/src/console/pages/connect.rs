@@ -161,7 +161,7 @@ async fn connectable(visit: &Visit, account: &str) -> Result<Account, Failure> {
     if account == SYSTEM_ACCOUNT {
         let message = "The keys of account system are for callers of this authority. Connect an AI agent with a key of \
                        another account.";
-        return Err(Failure::not_permitted(message));
+        return Err(Failure::nothing_here(message));
     }
     visit.account(account).await
 }

@@ -125,7 +125,7 @@ pub(in crate::console) fn message(failure: &Failure, is_portal: bool) -> String 
         "PERMISSION_MISSING" => Some("You may not do this here."),
         "CALLER_NETWORK_DENIED" => Some("Your keys cannot be opened from here."),
         _ if failure.is_outcome_unknown() => None,
-        _ if failure.code == Code::Unavailable => Some("Your keys cannot be read or changed at the moment."),
+        _ if failure.is_outage() => Some("Your keys cannot be read or changed at the moment."),
         _ => None,
     };
     of_portal.filter(|_| is_portal).map_or_else(|| failure.sentence(), str::to_owned)
@@ -150,7 +150,12 @@ pub(in crate::console) fn unsent(session: &Session, path: &str, fields: &Fields,
 
 /// Returns the page of a failure for somebody whose session is not known, or whose form is not.
 pub(in crate::console) fn bare(failure: &Failure) -> Response {
-    bare_page(failure, false, false)
+    bare_for(failure, false)
+}
+
+/// Returns the same, in words for the user of a portal if the visitor is one.
+pub(in crate::console) fn bare_for(failure: &Failure, is_portal: bool) -> Response {
+    bare_page(failure, is_portal, false)
 }
 
 /// Returns the same for a page, not for a form: if it is an outage, the browser asks for the page again by itself.

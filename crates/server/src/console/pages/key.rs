@@ -11,6 +11,7 @@ use http::StatusCode;
 use key_authority_domain::id::SYSTEM_ACCOUNT;
 use key_authority_proto::v1::key_authority_server::KeyAuthority as _;
 use key_authority_proto::v1::{Key, KeyPolicy, UpdateKeyRequest};
+use prost::Message as _;
 use prost_types::FieldMask;
 
 use super::create::request_id;
@@ -119,7 +120,7 @@ pub(super) async fn page_of(
                 String::new()
             },
             form,
-            etag: key.etag.clone(),
+            etag: form_etag(key),
             request_id: request_id()?,
             overlaps: overlaps(policy, ""),
             conflicts: extras.conflicts,
@@ -149,7 +150,7 @@ pub(in crate::console) async fn save(Extension(visit): Extension<Arc<Visit>>, Pa
     let wanted = wanted(typed, &current, labels.as_ref().ok());
     let page = show::path(&["keys", &current.id]);
     let paths = differing(&current, &wanted);
-    if typed.get("etag") != current.etag {
+    if typed.get("etag") != form_etag(&current) {
         // The answer to this form was lost, or somebody else saved the same.
         if paths.is_empty() && labels.is_ok() {
             let notice = Notice::plain(SAVED_ALREADY);
@@ -189,6 +190,15 @@ pub(in crate::console) async fn save(Extension(visit): Extension<Arc<Visit>>, Pa
         }
         saved => finish(&visit, &page, "Saved.", saved.map(|saved| saved.propagation)),
     }
+}
+
+/// Returns what a form contains to find out whether somebody has changed the key since. The etag of the API would tell users
+/// of a portal how many changes all accounts make.
+fn form_etag(key: &Key) -> String {
+    // What changes by itself is left out.
+    let (etag, state, last_used_time, use_count, secrets) = (String::new(), 0, None, 0, Vec::new());
+    let content = Key { etag, state, last_used_time, use_count, secrets, ..key.clone() };
+    blake3::hash(&content.encode_to_vec()).to_hex().to_string()
 }
 
 /// Returns the key as a form wants it. What the form lacks stays as it is: no networks would mean that the key may be

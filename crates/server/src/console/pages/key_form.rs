@@ -167,8 +167,8 @@ impl KeyForm {
         }
     }
 
-    /// Returns the pattern of names for a check in the browser, if it means the same there: JavaScript knows fewer letters
-    /// (`\\w`), and a pattern that Rust matches in linear time can take it for ever.
+    /// Returns the pattern of names for a check in the browser, if it means the same there: JavaScript's `\w` covers fewer
+    /// letters, and a pattern that Rust matches in linear time can take JavaScript exponential time.
     pub(super) fn browser_pattern(&self) -> Option<&str> {
         pattern_words(&self.pattern).map(|_| self.pattern.as_str())
     }
@@ -317,7 +317,8 @@ fn projects(access: ProjectAccess, policy: &KeyPolicy, offered: BTreeSet<String>
     let choice = |name: String| ProjectChoice { is_chosen: chosen.contains(&name), name };
     Projects {
         is_fixed: rule == ProjectRule::All,
-        may_be_all: rule == ProjectRule::Unspecified,
+        // A key may have had all before the policy made it choose.
+        may_be_all: rule == ProjectRule::Unspecified || access.all,
         is_all: access.all,
         offered: offered.into_iter().map(choice).collect(),
         others: others.join("\n"),
@@ -329,18 +330,18 @@ fn projects(access: ProjectAccess, policy: &KeyPolicy, offered: BTreeSet<String>
 }
 
 /// Returns a line without surrounding spaces, unless the form showed it with them: what nobody edits must not change.
-fn edited<'a>(line: &'a str, shown: &BTreeSet<String>) -> &'a str {
+fn trimmed_unless_shown<'a>(line: &'a str, shown: &BTreeSet<String>) -> &'a str {
     if shown.contains(line) { line } else { line.trim() }
 }
 
 /// Returns the lines of a field that are not blank.
-fn edited_lines<'a>(text: &'a str, shown: &'a BTreeSet<String>) -> impl Iterator<Item = &'a str> {
-    text.lines().map(move |line| edited(line, shown)).filter(|line| !line.is_empty())
+fn lines_as_shown<'a>(text: &'a str, shown: &'a BTreeSet<String>) -> impl Iterator<Item = &'a str> {
+    text.lines().map(move |line| trimmed_unless_shown(line, shown)).filter(|line| !line.is_empty())
 }
 
 /// Returns the name of a form for a key with this one.
 pub(super) fn typed_name<'a>(typed: &'a Fields, current: &str) -> &'a str {
-    edited(typed.get("name"), &BTreeSet::from([current.to_owned()]))
+    trimmed_unless_shown(typed.get("name"), &BTreeSet::from([current.to_owned()]))
 }
 
 /// Returns the projects that a form chose, for a key with these; `None` if it left the choice to the policy.
@@ -350,7 +351,7 @@ pub(super) fn typed_projects(typed: &Fields, current: &ProjectAccess) -> Option<
     }
     typed.has("project_access").then(|| {
         let shown = current.only.iter().cloned().collect();
-        let others = edited_lines(typed.get("other_projects"), &shown);
+        let others = lines_as_shown(typed.get("other_projects"), &shown);
         let only: BTreeSet<_> = typed.all("project").chain(others).map(str::to_owned).collect();
         ProjectAccess { all: false, only: only.into_iter().collect() }
     })
@@ -367,7 +368,7 @@ pub(super) fn typed_labels(
     let shown: BTreeSet<_> = current.iter().map(|(name, value)| label_line(name, value)).collect();
     let mut labels = BTreeMap::new();
     let mut errors = Vec::new();
-    for line in edited_lines(typed.get("labels"), &shown) {
+    for line in lines_as_shown(typed.get("labels"), &shown) {
         let (name, value) = match line.split_once('=') {
             Some(label) if shown.contains(line) => label,
             Some((name, value)) => (name.trim(), value.trim()),

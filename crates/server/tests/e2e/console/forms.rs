@@ -3,7 +3,7 @@
 use key_authority_proto::v1::*;
 
 use super::Visitor;
-use crate::support::client::{key_for, only};
+use crate::support::client::{key_for, mask, only};
 use crate::support::{Authority, Client, on_sqlite, seconds};
 
 async fn keys_of(client: &Client, account: &str) -> Vec<Key> {
@@ -149,7 +149,29 @@ async fn a_form_that_nobody_edited_changes_nothing(authority: Authority) {
     assert_eq!(saved, expected);
 }
 
-async fn a_form_that_is_no_utf_8_is_refused(authority: Authority) {
+async fn a_key_keeps_all_projects_after_its_policy_demands_a_choice(authority: Authority) {
+    let root = authority.client();
+    root.new_account("acme", KeyPolicy::default()).await;
+    let all = Some(ProjectAccess { all: true, only: Vec::new() });
+    let key = root.new_key(CreateKeyRequest { projects: all.clone(), ..key_for("acme") }).await;
+    let account = root.get_account(GetAccountRequest { account: "acme".into() }).await.unwrap();
+    let policy = KeyPolicy { project_rule: ProjectRule::Chosen.into(), ..account.policy.clone().unwrap() };
+    let request = UpdateAccountRequest {
+        account: Some(Account { policy: Some(policy), ..account }),
+        update_mask: mask(&["policy.project_rule"]),
+        ..Default::default()
+    };
+    root.update_account(request).await.unwrap();
+    let page = format!("/console/keys/{}", key.id());
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    visitor.open(&page).await;
+    visitor.submit(&page, &[("name", "another name")]).await;
+    visitor.sees("Saved. Enforced by");
+    let saved = root.key(&key.id()).await;
+    assert_eq!((saved.display_name.as_str(), saved.projects), ("another name", all));
+}
+
+async fn a_form_that_is_not_utf_8_is_refused(authority: Authority) {
     let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
     let (_, token) = visitor.filled_in("/console/sign-out", &[]).remove(0);
     let headers = [("content-type", "application/x-www-form-urlencoded"), ("sec-fetch-site", "same-origin")];
@@ -427,7 +449,8 @@ on_sqlite! {
     all_errors_are_shown_at_once_and_nothing_typed_is_lost,
     the_second_of_two_editors_sees_what_changed,
     a_form_that_nobody_edited_changes_nothing,
-    a_form_that_is_no_utf_8_is_refused,
+    a_key_keeps_all_projects_after_its_policy_demands_a_choice,
+    a_form_that_is_not_utf_8_is_refused,
     a_list_does_not_repeat_a_long_address_in_each_row,
     a_form_that_was_saved_before_is_no_conflict,
     a_key_is_disabled_enabled_and_given_projects,

@@ -38,6 +38,20 @@ async fn a_link_is_followed_without_harm_and_redeemed_once(authority: Authority)
     assert!(!authority.output().contains(code) && !authority.output().contains(&code[..40]), "the log has the code");
 }
 
+async fn pages_of_a_link_load_nothing_that_stores_its_address(authority: Authority) {
+    let (_, backend) = product(&authority).await;
+    let link = link(&backend, "acme", &[]).await;
+    let mut visitor = Visitor::new(&authority);
+    visitor.open(&link).await;
+    visitor.sees("/console/assets/console.js");
+    visitor.does_not_see("htmx.min.js");
+    visitor.open(&link.replace("code=", "code=x")).await;
+    assert_eq!(visitor.status, 410);
+    visitor.does_not_see("htmx.min.js");
+    let entered = enter(&authority, &link).await;
+    entered.sees("htmx.min.js");
+}
+
 async fn links_in_two_tabs_of_a_browser_both_open_the_keys(authority: Authority) {
     let (_, backend) = product(&authority).await;
     let mut visitor = Visitor::new(&authority);
@@ -241,6 +255,7 @@ async fn a_replica_without_the_secret_of_a_link_does_not_spend_it(database: Data
 }
 
 on_sqlite! {
+    pages_of_a_link_load_nothing_that_stores_its_address,
     links_in_two_tabs_of_a_browser_both_open_the_keys,
     only_the_browser_that_opened_a_link_sends_its_code,
     a_link_does_not_quietly_replace_an_operator,

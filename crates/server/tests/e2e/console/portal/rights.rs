@@ -261,6 +261,8 @@ async fn users_of_a_portal_read_nothing_of_other_accounts_activity(authority: Au
     visitor.open(&format!("/console/keys/{}", key.id())).await;
     visitor.sees("Audit trail");
     visitor.does_not_see("Revision");
+    // The etag of the API is a revision.
+    visitor.does_not_see(&format!("value=\"{}\"", root.key(&key.id()).await.etag));
     let mut form = visitor.filled_in("/console/sign-out", &[]);
     form.push(("revision".to_owned(), "1".to_owned()));
     for path in ["/console/wait", "/console/audit", "/console/replicas", "/console/accounts"] {
