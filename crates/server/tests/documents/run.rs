@@ -16,7 +16,7 @@ use std::process::{Command, Stdio};
 /// Stands between the outputs of two blocks.
 const END: &str = "==== end of block";
 /// Longer than a document takes, and shorter than the test runner's patience.
-const DEADLINE_S: &str = "100";
+const DEADLINE_S: &str = "540";
 
 /// Some commands of a document, and the answer that it promises.
 #[derive(Debug, PartialEq)]

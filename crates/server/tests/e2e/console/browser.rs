@@ -18,7 +18,7 @@ use crate::support::process::{Server, output, program};
 use crate::support::{Authority, Database, Setup, eventually, on_database_servers, on_sqlite};
 
 /// The time that one scenario may take, on a machine that runs many of them at once.
-const SCENARIO_MAX: Duration = Duration::from_mins(4);
+const SCENARIO_MAX: Duration = Duration::from_mins(9);
 
 fn package(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
