@@ -15,7 +15,7 @@ use tonic::Code;
 
 use super::answer::redirect;
 use super::arrival::{Arrival, KEPT_BYTES_MAX, checked_form, form_without_session};
-use super::failure::{Failure, PERMISSION_MISSING};
+use super::failure::{Failure, PERMISSION_MISSING, TOO_MANY_CALLS};
 use super::fields::{Fields, query};
 use super::notice::Notice;
 use super::origin::is_from_elsewhere;
@@ -64,6 +64,8 @@ pub(super) async fn admit(mut arrival: Arrival, request: Request, next: Next) ->
     let shared = Arc::clone(&arrival.shared);
     let waited = timeout(shared.patience, shared.portal_requests.acquire(user)).await;
     let Ok(Some(_in_progress)) = waited else {
+        let context = CallContext::new(authentication.clone(), route(&parts), &arrival.connected.connection);
+        shared.calls.record_refusal(&context, Code::ResourceExhausted, TOO_MANY_CALLS);
         return failed(&arrival, &parts, body, &Failure::too_many_requests()).await;
     };
     // Once more, since the session may have ended meanwhile.

@@ -84,8 +84,8 @@ pub(super) fn routes() -> Router {
     })
 }
 
-/// Returns a file. Only the file of this version may be kept: while replicas are upgraded, one may be asked for the file
-/// of another build.
+/// Returns a file. Only the file of this version may be kept: while replicas are upgraded, one may be asked for the
+/// file of another build.
 fn reply(asset: Asset, compressed: Bytes, request: &HeaderMap, is_current: bool) -> Response {
     let is_compressed = gzip::is_accepted(request);
     let body = if is_compressed { Body::from(compressed) } else { Body::from(asset.content) };

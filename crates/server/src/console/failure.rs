@@ -15,7 +15,7 @@ const NO_METHOD: &str = "NO_METHOD";
 /// The reason of a failure for a change that may have been made.
 const OUTCOME_UNKNOWN: &str = "OUTCOME_UNKNOWN";
 /// The reason of a failure for more requests than a visitor may have in progress.
-const TOO_MANY_CALLS: &str = "TOO_MANY_CALLS";
+pub(super) const TOO_MANY_CALLS: &str = "TOO_MANY_CALLS";
 /// The reason of a failure of a visitor who may not do something.
 const NOT_PERMITTED: &str = "NOT_PERMITTED";
 /// The reason of a refused call whose caller lacks the permission.
@@ -66,6 +66,11 @@ impl Failure {
     /// The failure of a form that does not come from this session.
     pub(super) fn foreign_form(message: &str) -> Self {
         Self::new(Code::PermissionDenied, FOREIGN_FORM, message)
+    }
+
+    /// Whether a form does not come from its session.
+    pub(super) fn is_foreign_form(&self) -> bool {
+        self.reason == FOREIGN_FORM
     }
 
     /// Returns the reason of a refusal by the console itself, for the log: no call of the API has recorded it.

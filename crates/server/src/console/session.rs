@@ -133,7 +133,8 @@ impl Session {
         self.id
     }
 
-    /// Returns the ID that the session ends by. All sessions of one link end together: a browser can start it several times.
+    /// Returns the ID that the session ends by. All sessions of one link end together: a browser can start it several
+    /// times.
     fn ending_id(&self) -> [u8; 16] {
         self.portal().map_or(self.id, |portal| portal.grant.id)
     }

@@ -140,8 +140,13 @@ async fn sign_in_form(arrival: &Arrival, parts: &Parts, body: Body) -> Result<(S
     if !is_by_own_page(&parts.headers) {
         // What another site may have sent is not shown.
         let Some(session) = session else { return Err(again(arrival, None, &Fields::default(), EXPIRED).into()) };
-        let fields = checked_form(arrival, &session, parts, body).await.map_err(refused)?;
-        return Ok((session, fields));
+        return match checked_form(arrival, &session, parts, body).await {
+            Ok(fields) => Ok((session, fields)),
+            Err(failure) if failure.is_foreign_form() => {
+                Err(again(arrival, Some(session), &Fields::default(), EXPIRED).into())
+            }
+            Err(failure) => Err(refused(failure)),
+        };
     }
     let fields = form(body, &arrival.connected.connection, SIGN_IN_BYTES_MAX).await.map_err(refused)?;
     match session {
@@ -163,7 +168,7 @@ pub(super) async fn submit(arrival: Arrival, request: Request) -> Response {
         return again(&arrival, Some(session), &fields, "Enter a token.");
     }
     let authentication = Credential::of_token(&arrival.shared.keyring, token, connection.peer.address());
-    let context = CallContext::new(authentication.clone(), "/console/", connection);
+    let context = CallContext::new(authentication.clone(), "/console/sign-in", connection);
     let digests = authentication.as_ref().ok().and_then(|credential| credential.digests().cloned());
     match (arrival.authorize(&authentication), digests) {
         (Ok(_permit), Some(digests)) => {

@@ -125,6 +125,7 @@ pub(in crate::console) fn message(failure: &Failure, is_portal: bool) -> String 
         "PERMISSION_MISSING" => Some("You may not do this here."),
         "CALLER_NETWORK_DENIED" => Some("Your keys cannot be opened from here."),
         _ if failure.is_outcome_unknown() => None,
+        _ if failure.code == Code::DeadlineExceeded => Some("There was no answer in time."),
         _ if failure.is_outage() => Some("Your keys cannot be read or changed at the moment."),
         _ => None,
     };
@@ -257,5 +258,8 @@ mod tests {
             assert!(message(&failure, false).contains("database"));
             assert_eq!(message(&failure, true), "Your keys cannot be read or changed at the moment.");
         }
+        // The change may have been made.
+        let late = Failure::from(RpcError::DeadlineExceeded);
+        assert_eq!(message(&late, true), "There was no answer in time.");
     }
 }

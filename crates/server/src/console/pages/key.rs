@@ -192,8 +192,8 @@ pub(in crate::console) async fn save(Extension(visit): Extension<Arc<Visit>>, Pa
     }
 }
 
-/// Returns what a form contains to find out whether somebody has changed the key since. The etag of the API would tell users
-/// of a portal how many changes all accounts make.
+/// Returns what a form contains to find out whether somebody has changed the key since. The etag of the API would tell
+/// users of a portal how many changes all accounts make.
 fn form_etag(key: &Key) -> String {
     // What changes by itself is left out.
     let (etag, state, last_used_time, use_count, secrets) = (String::new(), 0, None, 0, Vec::new());

@@ -127,7 +127,8 @@ impl KeyForm {
             scope_noun: if is_system { "Permissions" } else { "Scopes" },
             ..Self::default()
         };
-        form.projects = projects(access, policy, offered.projects, if is_system { "account" } else { "project" });
+        let (had_all, noun) = (access.all, if is_system { "account" } else { "project" });
+        form.projects = projects(access, had_all, policy, offered.projects, noun);
         form
     }
 
@@ -151,7 +152,7 @@ impl KeyForm {
             ("allowed_networks", typed.lines("networks")),
             ("projects", access.only.clone()),
         ]);
-        form.projects = projects(access, policy, offered.projects, form.projects.noun);
+        form.projects = projects(access, current.all, policy, offered.projects, form.projects.noun);
         form
     }
 
@@ -167,8 +168,8 @@ impl KeyForm {
         }
     }
 
-    /// Returns the pattern of names for a check in the browser, if it means the same there: JavaScript's `\w` covers fewer
-    /// letters, and a pattern that Rust matches in linear time can take JavaScript exponential time.
+    /// Returns the pattern of names for a check in the browser, if it means the same there: JavaScript's `\w` covers
+    /// fewer letters, and a pattern that Rust matches in linear time can take JavaScript exponential time.
     pub(super) fn browser_pattern(&self) -> Option<&str> {
         pattern_words(&self.pattern).map(|_| self.pattern.as_str())
     }
@@ -302,7 +303,14 @@ fn scope_rule(is_system: bool, offered: Option<&[ScopeChoice]>) -> String {
     }
 }
 
-fn projects(access: ProjectAccess, policy: &KeyPolicy, offered: BTreeSet<String>, noun: &'static str) -> Projects {
+/// Returns the choice of projects. A key that has all may keep them: its policy may have made keys choose since.
+fn projects(
+    access: ProjectAccess,
+    had_all: bool,
+    policy: &KeyPolicy,
+    offered: BTreeSet<String>,
+    noun: &'static str,
+) -> Projects {
     let rule = policy.project_rule();
     let mut offered = offered;
     let chosen: BTreeSet<_> = access.only.into_iter().collect();
@@ -317,8 +325,7 @@ fn projects(access: ProjectAccess, policy: &KeyPolicy, offered: BTreeSet<String>
     let choice = |name: String| ProjectChoice { is_chosen: chosen.contains(&name), name };
     Projects {
         is_fixed: rule == ProjectRule::All,
-        // A key may have had all before the policy made it choose.
-        may_be_all: rule == ProjectRule::Unspecified || access.all,
+        may_be_all: rule == ProjectRule::Unspecified || had_all || access.all,
         is_all: access.all,
         offered: offered.into_iter().map(choice).collect(),
         others: others.join("\n"),

@@ -165,7 +165,11 @@ async fn a_key_keeps_all_projects_after_its_policy_demands_a_choice(authority: A
     let page = format!("/console/keys/{}", key.id());
     let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
     visitor.open(&page).await;
-    visitor.submit(&page, &[("name", "another name")]).await;
+    // Also after an error of a form that chose others.
+    visitor.submit(&page, &[("project_access", "only"), ("labels", "no label")]).await;
+    assert_eq!(visitor.status, 422);
+    visitor.sees("name=\"project_access\" value=\"all\"");
+    visitor.submit(&page, &[("project_access", "all"), ("labels", ""), ("name", "another name")]).await;
     visitor.sees("Saved. Enforced by");
     let saved = root.key(&key.id()).await;
     assert_eq!((saved.display_name.as_str(), saved.projects), ("another name", all));

@@ -255,6 +255,11 @@ async fn a_form_is_kept_over_a_failed_sign_in(authority: Authority) {
         let headers = [("content-type", "application/x-www-form-urlencoded"), ("sec-fetch-site", site)];
         visitor.ask("POST", "/console/sign-in", &headers, body.to_owned()).await;
         visitor.does_not_see("of another site");
+        // Nor with a page to sign in that is open in the same browser.
+        visitor.open("/console/sign-in").await;
+        visitor.ask("POST", "/console/sign-in", &headers, body.to_owned()).await;
+        assert_eq!(visitor.status, 422, "{site}");
+        visitor.does_not_see("of another site");
     }
 }
 
