@@ -6,7 +6,7 @@
 //!
 //! To add a target, add a file in `targets`, a line in [`TARGETS`] and in the test `replay`, and a program of a few
 //! lines in `fuzz/fuzz_targets`, which `fuzz/Cargo.toml` names. Then write its seeds and its dictionary to `fuzz/`:
-//! `cargo test -p key-authority-fuzz-targets --test replay -- --ignored`.
+//! `cargo run -p key-authority-fuzz-targets --example write_seeds`.
 //!
 //! A program names its target alone, so that it contains no other code: after each input, libFuzzer looks at the
 //! coverage of the whole program.

@@ -13,6 +13,7 @@ pub(super) mod find;
 mod instructions;
 pub(super) mod key;
 pub(super) mod key_actions;
+mod key_fields;
 mod key_form;
 mod key_view;
 pub(super) mod keys;

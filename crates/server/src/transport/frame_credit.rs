@@ -1,6 +1,6 @@
 //! A limit on the frames that cost the server work and carry no call: `SETTINGS`, `PING`, `PRIORITY`, `WINDOW_UPDATE`,
-//! `RST_STREAM`, empty `DATA`, and unknown types. h2 answers or applies each of them, as many as the peer sends; of empty
-//! `DATA` it takes no more than 100.
+//! `RST_STREAM`, empty `DATA`, and unknown types. h2 answers or applies each of them, as many as the peer sends; of
+//! empty `DATA` it takes no more than 100.
 //!
 //! A connection has a credit. Each such frame takes one from it; requests and time give some back. So the frames that
 //! clients send for their calls and keepalives are never counted out, and a flood ends after a moment.

@@ -257,8 +257,8 @@ impl Place {
     }
 
     /// Makes this the place of a known caller, until `has_ended` returns true; without a caller, of a peer with a
-    /// client certificate. A connection that was asked to leave before still leaves, and stays a stranger's. So does one of a
-    /// caller that has its share of the places.
+    /// client certificate. A connection that was asked to leave before still leaves, and stays a stranger's. So does
+    /// one of a caller that has its share of the places.
     pub fn promote(&self, caller: Option<Actor>, has_ended: impl Fn() -> bool + Send + Sync + 'static) {
         if self.is_known() {
             return;

@@ -189,7 +189,7 @@ const NO_LIMITS: &[(&str, &str, &str)] = &[
     ("console/pages/connect.rs", "KEYS_MAX", "how many keys a page of the console offers"),
     ("console/pages/accounts.rs", "COUNTED_MAX", "how far a page of the console counts"),
     ("console/pages/accounts.rs", "SEARCHED_MAX", "how far a search of the console goes"),
-    ("console/pages/key_form.rs", "QUOTED_MAX", "how much of a value an error quotes"),
+    ("console/pages/key_fields.rs", "QUOTED_MAX", "how much of a value an error quotes"),
     ("console/pages/created.rs", "FILE_NAME_MAX", "the name of a downloaded file"),
     ("admin/revoke_keys.rs", "IDS_MAX", "how many IDs a response of RevokeKeys has"),
 ];

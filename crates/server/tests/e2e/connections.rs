@@ -100,7 +100,9 @@ async fn a_subcommand_needs_two_connections_to_detect_a_pooler(database: Databas
     authority.restart().await;
 }
 
-/// Other clients have the connections for a moment, as the sessions of an earlier process may.
+/// Other clients have the connections for a moment, as the sessions of an earlier process may. A start tries for
+/// some seconds, and what it has found so far is no event that a test could await, so the others stay for a part of
+/// them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_moment_of_few_connections_decides_nothing() {
     let mut authority = limited(Database::Postgres, 19).await;

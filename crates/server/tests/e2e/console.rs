@@ -2,7 +2,9 @@
 
 mod browser;
 mod connect;
+mod edits;
 mod forms;
+mod kept_forms;
 mod long_search;
 mod lost_answers;
 mod own_key;

@@ -6,7 +6,7 @@ use key_authority_domain::id::KeyId;
 use key_authority_storage::key_order::{KeyCursor, KeyOrder, RankValue};
 use key_authority_storage::key_query::KeyQuery;
 
-use crate::statements::{Step, plan};
+use crate::plan::{Step, plan};
 use crate::support::make::{account, at, key, key_id, only, put_account, put_keys};
 use crate::support::{Database, Kind, on_every_database};
 

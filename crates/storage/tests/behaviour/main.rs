@@ -17,6 +17,7 @@ mod listing;
 mod lost_commit;
 mod new_database;
 mod outage;
+mod plan;
 mod registry;
 mod schema;
 mod secrets;

@@ -16,7 +16,8 @@ use key_authority_proto::v1::{Account, CreateKeyRequest, Key, ProjectAccess, Pro
 use super::accounts::{Room, room};
 use super::created::{self, Issued};
 use super::expiry::ExpiryMenu;
-use super::key_form::{KeyForm, offered, policy, typed_labels, typed_projects};
+use super::key_fields::{typed_labels, typed_projects};
+use super::key_form::{KeyForm, offered, policy};
 use super::lost;
 use super::scope_choice::typed_scopes;
 use crate::console::answer::{Answer, page_with};

@@ -17,7 +17,8 @@ use prost_types::FieldMask;
 use super::create::request_id;
 use super::edit_own;
 use super::events::{Trail, trail};
-use super::key_form::{Field, KeyForm, offered, policy_of, typed_labels, typed_name, typed_projects};
+use super::key_fields::{typed_labels, typed_name, typed_projects};
+use super::key_form::{Field, KeyForm, offered, policy_of};
 use super::key_view::KeyView;
 use super::overlap::{OverlapChoice, overlaps};
 use super::scope_choice::{chosen_lines, typed_scopes};
@@ -192,8 +193,8 @@ pub(in crate::console) async fn save(Extension(visit): Extension<Arc<Visit>>, Pa
     }
 }
 
-/// Returns what a form contains to find out whether somebody has changed the key since. The etag of the API would tell
-/// users of a portal how many changes all accounts make.
+/// Returns what a form contains to find out whether somebody has changed the key since. It is not the etag of the API:
+/// from that, users of a portal could read how many changes all accounts make.
 fn form_etag(key: &Key) -> String {
     // What changes by itself is left out.
     let (etag, state, last_used_time, use_count, secrets) = (String::new(), 0, None, 0, Vec::new());

@@ -176,93 +176,6 @@ async fn a_form_of_another_session_or_site_changes_nothing(authority: Authority)
     assert_eq!(authority.client().list_keys(keys).await.unwrap().keys.len(), 1);
 }
 
-async fn a_form_that_outlived_its_session_is_kept(authority: Authority) {
-    authority.client().new_account("acme", KeyPolicy::default()).await;
-    let action = "/console/accounts/acme/create";
-    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
-    visitor.open(action).await;
-    let form = visitor.filled_in(action, &[("name", "typed <with> care"), ("description", "two\r\nlines")]);
-    visitor.cookies.clear();
-    visitor.post(action, &form).await;
-    visitor.sees("what you typed is kept");
-    visitor.submit("/console/sign-in", &[("token", &authority.root_token())]).await;
-    visitor.sees("<h1>You are signed in again</h1>");
-    visitor.sees("typed &#60;with&#62; care");
-    visitor.submit(action, &[]).await;
-    visitor.sees("<h1>Key created</h1>");
-    let keys = ListKeysRequest { account: "acme".into(), ..Default::default() };
-    let keys = authority.client().list_keys(keys).await.unwrap().keys;
-    assert_eq!((keys[0].display_name.as_str(), keys[0].description.as_str()), ("typed <with> care", "two\nlines"));
-}
-
-async fn forms_of_two_tabs_are_kept(authority: Authority) {
-    authority.client().new_account("acme", KeyPolicy::default()).await;
-    let action = "/console/accounts/acme/create";
-    let mut tab = Visitor::signed_in(&authority, &authority.root_token()).await;
-    tab.open(action).await;
-    let form = tab.filled_in(action, &[("name", "typed in the first tab")]);
-    tab.cookies.clear();
-    tab.post(action, &form).await;
-    let mut other = Visitor::new(&authority);
-    other.cookies = tab.cookies.clone();
-    other.post(action, &[("name".to_owned(), "typed in the second tab".to_owned())]).await;
-    // The browser has one cookie of the sign-in for both.
-    tab.cookies = other.cookies.clone();
-    tab.submit("/console/sign-in", &[("token", &authority.root_token())]).await;
-    tab.sees("<dd class=\"lines\"><bdi>typed in the first tab</bdi></dd>");
-    other.cookies = tab.cookies.clone();
-    other.submit("/console/sign-in", &[("token", &authority.root_token())]).await;
-    other.sees("<dd class=\"lines\"><bdi>typed in the second tab</bdi></dd>");
-}
-
-async fn a_form_is_kept_over_a_failed_sign_in(authority: Authority) {
-    authority.client().new_account("acme", KeyPolicy::default()).await;
-    let action = "/console/accounts/acme/create";
-    let mut visitor = Visitor::new(&authority);
-    visitor.post(action, &[("name".to_owned(), "typed with care".to_owned())]).await;
-    // The cookie of the sign-in lasts as long as a session without requests; here somebody deleted it.
-    visitor.cookies.clear();
-    visitor.submit("/console/sign-in", &[("token", &authority.root_token())]).await;
-    assert_eq!(visitor.status, 422);
-    visitor.sees("The page had expired");
-    // Another tab has got another page to sign in since.
-    let mut other = Visitor::new(&authority);
-    other.open("/console/sign-in").await;
-    visitor.cookies = other.cookies;
-    visitor.submit("/console/sign-in", &[("token", &authority.root_token())]).await;
-    assert_eq!(visitor.status, 422);
-    visitor.sees("The page had expired");
-    for _ in 0..11 {
-        visitor.submit("/console/sign-in", &[("token", "")]).await;
-        assert_eq!(visitor.status, 422);
-        visitor.sees("Enter a token.");
-    }
-    // One is forgiven after six seconds, and a busy machine may need that long.
-    let mut wrong = 0;
-    while visitor.status == 422 && wrong < 20 {
-        visitor.submit("/console/sign-in", &[("token", "wrong")]).await;
-        wrong += 1;
-    }
-    assert_eq!(visitor.status, 429);
-    assert!(wrong > 10, "ten fail before one is refused: {wrong}");
-    visitor.sees("Too many sign-ins from your address have failed.");
-    visitor.submit("/console/sign-in", &[("token", &authority.root_token())]).await;
-    visitor.sees("<dd class=\"lines\"><bdi>typed with care</bdi></dd>");
-    // A form of another site is not shown as one's own.
-    let body = "token=&kept_path=%2Fconsole%2Faccounts%2Facme%2Fcreate&kept=name%3Dof+another+site";
-    for site in ["cross-site", "same-site", "none"] {
-        visitor.cookies.clear();
-        let headers = [("content-type", "application/x-www-form-urlencoded"), ("sec-fetch-site", site)];
-        visitor.ask("POST", "/console/sign-in", &headers, body.to_owned()).await;
-        visitor.does_not_see("of another site");
-        // Nor with a page to sign in that is open in the same browser.
-        visitor.open("/console/sign-in").await;
-        visitor.ask("POST", "/console/sign-in", &headers, body.to_owned()).await;
-        assert_eq!(visitor.status, 422, "{site}");
-        visitor.does_not_see("of another site");
-    }
-}
-
 async fn a_cookie_of_another_application_signs_nobody_out(authority: Authority) {
     let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
     visitor.cookies.insert("a-visitor".to_owned(), "Jürgen".to_owned());
@@ -338,22 +251,6 @@ async fn files_of_another_version_are_not_kept(authority: Authority) {
         let answer = visitor.ask("GET", path, &[], String::new()).await;
         assert_eq!((answer.status, answer.header("cache-control")), (200, Some(caching)), "{path}");
     }
-}
-
-async fn a_form_that_could_not_be_kept_is_not_called_kept(authority: Authority) {
-    authority.client().new_account("acme", KeyPolicy::default()).await;
-    let action = "/console/accounts/acme/create";
-    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
-    visitor.open(action).await;
-    let form = visitor.filled_in(action, &[("name", "k"), ("description", &"x".repeat(20_000))]);
-    visitor.cookies.clear();
-    visitor.post(action, &form).await;
-    assert_eq!(visitor.status, 403);
-    visitor.does_not_see("what you typed is kept");
-    visitor.sees("could not be kept");
-    // A form without anything typed has nothing to keep.
-    visitor.post("/console/sign-out", &[("form_token".to_owned(), "old".to_owned())]).await;
-    visitor.sees("Your session has ended. Sign in again.");
 }
 
 async fn every_response_has_the_headers_of_a_strict_page(authority: Authority) {
@@ -460,14 +357,10 @@ on_sqlite! {
     a_revoked_caller_is_signed_out_at_once,
     signing_out_ends_the_session_also_for_a_copied_cookie,
     a_form_of_another_session_or_site_changes_nothing,
-    a_form_that_outlived_its_session_is_kept,
-    forms_of_two_tabs_are_kept,
-    a_form_is_kept_over_a_failed_sign_in,
     a_cookie_of_another_application_signs_nobody_out,
     refusals_of_the_console_are_logged_and_counted,
     requests_after_the_end_of_the_key_are_logged,
     files_of_another_version_are_not_kept,
-    a_form_that_could_not_be_kept_is_not_called_kept,
     every_response_has_the_headers_of_a_strict_page,
     a_link_on_another_site_does_not_lose_the_session,
     the_console_can_be_left_out,
