@@ -265,7 +265,7 @@ async fn signed_out(arrival: &Arrival, parts: &Parts, form: Form<'_>, prompt: Pr
     }
     if parts.method == Method::POST && !by_script {
         let kept = match form {
-            Form::Checked(fields) => Some(fields.clone()).filter(|fields| fields.encoded().len() <= KEPT_BYTES_MAX),
+            Form::Checked(fields) => (fields.encoded().len() <= KEPT_BYTES_MAX).then(|| fields.clone()),
             Form::Unread(body) => form_without_session(arrival, &parts.headers, body).await,
         };
         let session = arrival.sign_in_session(&parts.headers);

@@ -87,7 +87,7 @@ pub(super) async fn submit(arrival: Arrival, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
     if !is_same_origin(&parts.headers, authority) {
-        return errors::bare(&Failure::not_permitted("This form does not come from the console."));
+        return errors::bare(&Failure::foreign_form("This form does not come from the console."));
     }
     let fields = match form(body, &arrival.connected.connection, CODE_BYTES_MAX).await {
         Ok(fields) => fields,

@@ -89,6 +89,24 @@ async fn all_errors_are_shown_at_once_and_nothing_typed_is_lost(authority: Autho
     assert_eq!((key.description.as_str(), key.labels["team"].as_str()), ("kept as it is", "blue"));
 }
 
+async fn a_name_changes_the_direction_of_no_other_text(authority: Authority) {
+    let root = authority.client();
+    let account = Account { id: "acme".into(), display_name: "A\u{202e}B".into(), ..Account::default() };
+    root.create_account(CreateAccountRequest { account: Some(account), ..Default::default() }).await.unwrap();
+    // As long as a name may be, in characters: browsers count an emoji as two.
+    let name = format!("\u{202e}{}", "🔑".repeat(199));
+    let isolated = format!("\u{2068}{name}\u{2069}");
+    let key = root.new_key(CreateKeyRequest { display_name: name, ..key_for("acme") }).await;
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    visitor.open("/console/accounts/acme").await;
+    visitor.sees("<title>\u{2068}A\u{202e}B\u{2069} · Key Authority</title>");
+    visitor.sees(&format!("aria-label=\"Disable {isolated}\""));
+    visitor.open("/console/accounts/acme/connect").await;
+    visitor.sees(&format!("<option value=\"{}\">{isolated}", key.id()));
+    visitor.open(&format!("/console/keys/{}", key.id())).await;
+    visitor.does_not_see("maxlength=\"200\"");
+}
+
 async fn a_form_that_is_not_utf_8_is_refused(authority: Authority) {
     let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
     let (_, token) = visitor.filled_in("/console/sign-out", &[]).remove(0);
@@ -304,6 +322,7 @@ on_sqlite! {
     a_revoked_key_has_no_expiry_and_a_limit_says_what_counts,
     a_key_is_created_shown_once_and_revoked,
     all_errors_are_shown_at_once_and_nothing_typed_is_lost,
+    a_name_changes_the_direction_of_no_other_text,
     a_form_that_is_not_utf_8_is_refused,
     a_list_does_not_repeat_a_long_address_in_each_row,
     a_key_is_disabled_enabled_and_given_projects,
