@@ -180,9 +180,12 @@ export async function every_page_is_written(browser) {
   mkdirSync(folder, { recursive: true });
   const prepare = (page) => page.on("response", (response) => {
     const isPage = response.request().isNavigationRequest() && response.headers()["content-type"]?.startsWith("text/html");
-    if (isPage) page.html = response.text();
+    if (isPage) page.response = response;
   });
-  await everyPage(browser, { js: false, prepare }, async (name, page) => writeFileSync(`${folder}/${name}.html`, await page.html));
+  // The browser has the body of the page that it shows, and not that of a page that it has left.
+  await everyPage(browser, { js: false, prepare }, async (name, page) => {
+    writeFileSync(`${folder}/${name}.html`, await page.response.text());
+  });
   const page = await newWindow(browser);
   const again = await page.request.get("/console/audit", { headers: { "sec-fetch-site": "cross-site" } });
   writeFileSync(`${folder}/opened-from-elsewhere.html`, await again.text());
