@@ -273,7 +273,7 @@ async fn a_call_in_flight_ends_well_at_shutdown() {
 }
 
 #[tokio::test]
-async fn a_call_that_takes_too_long_is_told_so_and_counted() {
+async fn a_call_past_its_deadline_is_refused_and_counted() {
     let (noting, server) = noting(LIMITS, Duration::from_secs(1), None);
     let mut client = server.client().await;
     let status = in_time("the deadline", client.check(of("slow"))).await.unwrap_err();

@@ -319,7 +319,7 @@ async fn the_waiting_changes_of_a_caller_have_a_limit_and_cancelled_ones_do_not_
 }
 
 /// How many changes wait in the queue of the process.
-async fn waiting(authority: &Authority, urgency: &str) -> u64 {
+pub(crate) async fn waiting(authority: &Authority, urgency: &str) -> u64 {
     let series = format!("keyauthority_waiting_changes{{urgency=\"{urgency}\"}} ");
     let metrics = authority.metrics().await;
     metrics.lines().find_map(|line| line.strip_prefix(&series)).expect("the metric is there").parse().unwrap()

@@ -1,9 +1,11 @@
 //! Forms that are sent without a session: they are kept while somebody signs in.
 
 use key_authority_proto::v1::*;
+use tokio::task::JoinSet;
 
 use super::Visitor;
-use crate::support::{Authority, on_sqlite};
+use crate::ended::waiting;
+use crate::support::{Authority, eventually, on_sqlite};
 
 async fn a_form_that_outlived_its_session_is_kept(authority: Authority) {
     authority.client().new_account("acme", KeyPolicy::default()).await;
@@ -22,6 +24,41 @@ async fn a_form_that_outlived_its_session_is_kept(authority: Authority) {
     let keys = ListKeysRequest { account: "acme".into(), ..Default::default() };
     let keys = authority.client().list_keys(keys).await.unwrap().keys;
     assert_eq!((keys[0].display_name.as_str(), keys[0].description.as_str()), ("typed <with> care", "two\nlines"));
+}
+
+async fn a_form_whose_session_ends_during_its_call_is_kept(authority: Authority) {
+    let root = authority.client();
+    root.new_account("acme", KeyPolicy::default()).await;
+    let (caller, _) = authority.new_caller(&["accounts.read", "keys.read", "keys.write"], None).await;
+    let action = "/console/accounts/acme/create";
+    let mut visitor = Visitor::signed_in(&authority, &caller.token).await;
+    visitor.open(action).await;
+    let form = visitor.filled_in(action, &[("name", "typed with care")]);
+    let held = authority.database().hold_changes();
+    let mut before = JoinSet::new();
+    for client in [authority.client(), authority.client()] {
+        before.spawn(async move { client.key_in("acme").await });
+    }
+    let one_waits = async || (waiting(&authority, "ordinary").await == 1).then_some(());
+    eventually("one change has the turn, and one waits", one_waits).await;
+    let posting = tokio::spawn(async move {
+        visitor.post(action, &form).await;
+        visitor
+    });
+    let form_waits = async || (waiting(&authority, "ordinary").await == 2).then_some(());
+    eventually("the form waits", form_waits).await;
+    let revocation = tokio::spawn(async move { root.revoke_everywhere(&caller.id()).await });
+    let revocation_waits = async || (waiting(&authority, "ending").await == 1).then_some(());
+    eventually("the revocation waits", revocation_waits).await;
+    drop(held);
+    let mut visitor = posting.await.unwrap();
+    revocation.await.unwrap();
+    before.join_all().await;
+    visitor.sees("what you typed is kept");
+    visitor.submit("/console/sign-in", &[("token", &authority.root_token())]).await;
+    visitor.sees("<dd class=\"lines\"><bdi>typed with care</bdi></dd>");
+    visitor.submit(action, &[]).await;
+    visitor.sees("<h1>Key created</h1>");
 }
 
 async fn forms_of_two_tabs_are_kept(authority: Authority) {
@@ -110,6 +147,7 @@ async fn a_form_that_could_not_be_kept_is_not_called_kept(authority: Authority) 
 
 on_sqlite! {
     a_form_that_outlived_its_session_is_kept,
+    a_form_whose_session_ends_during_its_call_is_kept,
     forms_of_two_tabs_are_kept,
     a_form_is_kept_over_a_failed_sign_in,
     a_form_that_could_not_be_kept_is_not_called_kept,
