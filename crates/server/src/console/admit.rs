@@ -1,6 +1,7 @@
 //! Admits requests: opens the session, authorizes its caller from memory, and checks that a change comes from a form of
 //! this session.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -237,8 +238,9 @@ fn without_tokens(parts: &Parts) -> Option<String> {
     if fields.pairs().all(|(name, value)| hint(name, value).is_none()) {
         return None;
     }
-    let shortened = fields.pairs().map(|(name, value)| (name, hint(name, value).unwrap_or(value)));
-    Some(format!("{}?{}", parts.uri.path(), query(shortened)))
+    let shortened = fields.pairs().map(|(name, value)| (name, hint(name, value).map_or(value.into(), Cow::Owned)));
+    let shortened: Vec<(_, Cow<'_, str>)> = shortened.collect();
+    Some(format!("{}?{}", parts.uri.path(), query(shortened.iter().map(|(name, value)| (*name, &**value)))))
 }
 
 /// The form of somebody who is signed out.

@@ -1,5 +1,6 @@
 //! The pages: thin handlers, each with its template.
 
+pub(super) mod account_actions;
 pub(super) mod accounts;
 pub(super) mod audit;
 pub(super) mod connect;

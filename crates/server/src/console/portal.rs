@@ -293,8 +293,8 @@ fn again(
 
 /// The page for a link that starts no session.
 fn invalid_link() -> Response {
-    let message = "This link was used before, or it is older than a minute. Go back to the page that led you here, and \
-                   open your keys from there again.";
+    let message = "This link was used before, it is older than a minute, or it was not copied completely. Go back to \
+                   the page that led you here, and open your keys from there again.";
     left_page(StatusCode::GONE, "This link no longer works", message)
 }
 

@@ -14,7 +14,8 @@ use super::admit::{NO_ROUTE, admit};
 use super::answer::redirect;
 use super::origin::is_by_visitor;
 use super::pages::{
-    accounts, audit, connect, create, errors, find, key, key_actions, keys, new_account, renew, replicas,
+    account_actions, accounts, audit, connect, create, errors, find, key, key_actions, keys, new_account, renew,
+    replicas,
 };
 use super::shared::{ConsoleSettings, Shared};
 use super::{assets, portal, sign_in};
@@ -40,6 +41,8 @@ pub(crate) fn routes(settings: ConsoleSettings) -> Router {
         .route("/console/accounts/{account}", get(keys::list))
         .route("/console/accounts/{account}/create", get(create::form).post(create::submit))
         .route("/console/accounts/{account}/connect", get(connect::form).post(connect::submit))
+        .route("/console/accounts/{account}/suspend", get(account_actions::ask_suspend).post(account_actions::suspend))
+        .route("/console/accounts/{account}/resume", post(account_actions::resume).get(account_actions::to_page))
         .route("/console/accounts/{account}/instructions", post(connect::with_token).get(connect::to_form))
         .route("/console/keys/{key}", get(key::show).post(key::save))
         .route("/console/keys/{key}/disable", post(key_actions::disable).get(key::to_page))

@@ -59,7 +59,8 @@ struct KeptPage {
 /// The error of a page that cannot be used any longer.
 const EXPIRED: &str = "The page had expired, or cookies are off. Try again.";
 /// The error of a token that signs nobody in.
-const NOT_VALID: &str = "This is not a valid token of a key of account system.";
+const NOT_VALID: &str =
+    "This is not a valid token of a key of account system. Enter the token itself, not the name of its file.";
 /// The fields of a form that are never kept.
 const NOT_KEPT: &[&str] = &["form_token", "token"];
 

@@ -13,6 +13,7 @@ mod portal;
 mod portal_users;
 mod renewals;
 mod sessions;
+mod suspension;
 
 use std::collections::BTreeMap;
 

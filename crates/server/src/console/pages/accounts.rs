@@ -1,12 +1,15 @@
 //! The list of accounts.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use askama::Template;
 use axum::Extension;
 use key_authority_domain::permission::Permission;
 use key_authority_proto::v1::key_authority_server::KeyAuthority as _;
-use key_authority_proto::v1::{Account, AccountState, CountedStates, KeyState, ListAccountsRequest, ListKeysRequest};
+use key_authority_proto::v1::{
+    Account, AccountState, CountedStates, Key, KeyState, ListAccountsRequest, ListKeysRequest,
+};
 
 use super::key_form::policy;
 use crate::console::answer::{Answer, page, redirect};
@@ -104,6 +107,19 @@ pub(in crate::console) async fn list(Extension(visit): Extension<Arc<Visit>>) ->
         search,
         rows,
     })
+}
+
+/// Returns the suspended ones of the accounts of some keys; none for a visitor who may not read accounts.
+pub(super) async fn suspended_accounts(visit: &Visit, keys: &[Key]) -> Result<BTreeSet<String>, Failure> {
+    let mut suspended = BTreeSet::new();
+    if visit.has(Permission::AccountsRead) {
+        for account in keys.iter().map(|key| key.account.as_str()).collect::<BTreeSet<_>>() {
+            if visit.account(account).await?.state() == AccountState::Suspended {
+                suspended.insert(account.to_owned());
+            }
+        }
+    }
+    Ok(suspended)
 }
 
 fn matches(account: &Account, search: &str) -> bool {

@@ -57,9 +57,11 @@ struct ConnectPage {
     token: String,
     /// The key that this form has just created.
     card: Option<TokenCard>,
-    instructions: Vec<InstructionView>,
-    /// What the instructions contain.
+    instruction: Option<InstructionView>,
+    /// What the instruction contains.
     source: String,
+    /// Where the key of the instruction gets another token; empty where the visitor needs none or may not.
+    renew_href: String,
 }
 
 impl ConnectPage {
@@ -93,8 +95,9 @@ impl ConnectPage {
             request_id: request_id()?,
             token: String::new(),
             card: None,
-            instructions: Vec::new(),
+            instruction: None,
             source: String::new(),
+            renew_href: String::new(),
         })
     }
 
@@ -104,7 +107,7 @@ impl ConnectPage {
         may_create_here || !self.keys.is_empty() || !self.token.is_empty()
     }
 
-    /// Shows the instructions for the chosen client with the token of the page.
+    /// Shows the instruction for the chosen client with the token of the page.
     fn instruct(&mut self, visit: &Visit) {
         let typed = &visit.fields;
         let name = ServerName::new(typed.get("server_name").trim());
@@ -117,8 +120,13 @@ impl ConnectPage {
         }
         if let (Ok(name), Ok(url), Some(client)) = (name, url, client_of_proto(chosen_client(typed.get("client")))) {
             let instruction = instruction_to_proto(Instruction::new(client, &name, &url, &self.token));
-            self.instructions = vec![InstructionView::new(&instruction)];
+            self.instruction = Some(InstructionView::new(&instruction));
         }
+    }
+
+    /// Says what the instruction contains; empty without an instruction.
+    fn contains(&self, token: &str) -> String {
+        self.instruction.as_ref().map(|instruction| instruction.contains(token)).unwrap_or_default()
     }
 
     /// Attributes the errors of a failed call.
@@ -193,10 +201,12 @@ pub(in crate::console) async fn submit(Extension(visit): Extension<Arc<Visit>>, 
     let mut page = ConnectPage::new(&visit, &account).await?;
     match prepared {
         Ok(prepared) => {
-            page.source = source(&prepared);
-            page.instructions = prepared.instructions.iter().map(InstructionView::new).collect();
-            if prepared.token_source() == TokenSource::NoKey {
-                page.instructions.clear();
+            let has_key = prepared.token_source() != TokenSource::NoKey;
+            page.instruction = prepared.instructions.first().filter(|_| has_key).map(InstructionView::new);
+            page.source = source(&page, &prepared);
+            let lacks_token = matches!(prepared.token_source(), TokenSource::NotKept | TokenSource::NotPermitted);
+            if let Some(key) = prepared.key.as_ref().filter(|_| lacks_token && visit.may(Ability::Renew)) {
+                page.renew_href = show::path(&["keys", &key.id, "renew"]);
             }
         }
         Err(failure) if failure.violations.is_empty() && failure.reason != "KEY_NOT_ACTIVE" => return Err(failure),
@@ -226,11 +236,11 @@ async fn create(visit: &Visit, account: &Account) -> Answer {
         Ok(created) => {
             let key = KeyView::new(&created.key.unwrap_or_default(), visit.now);
             let line = created.propagation.as_ref().map(|propagation| enforced(visit, propagation)).unwrap_or_default();
-            page.source =
-                format!("The key “{}” was created. {line} This contains its token.", show::isolated(&key.name));
             page.token.clone_from(&created.token);
-            page.card = Some(TokenCard::new(key, created.token, policy(account).recoverable));
             page.instruct(visit);
+            let contains = page.contains("its token");
+            page.source = format!("The key “{}” was created. {line} {contains}", show::isolated(&key.name));
+            page.card = Some(TokenCard::new(key, created.token, policy(account).recoverable));
         }
         Err(failure) if failure.pending_revision().is_some() => {
             return lost::after_creation(visit, &account.id, &failure);
@@ -253,8 +263,8 @@ async fn create(visit: &Visit, account: &Account) -> Answer {
     page.answer()
 }
 
-/// Returns what the instructions contain.
-fn source(prepared: &PrepareConnectionResponse) -> String {
+/// Returns what the instruction contains.
+fn source(page: &ConnectPage, prepared: &PrepareConnectionResponse) -> String {
     let key = prepared.key.as_ref();
     let name = key.map(|key| if key.display_name.is_empty() { &key.id } else { &key.display_name });
     let name = name.map(|name| show::isolated(name)).unwrap_or_default();
@@ -262,7 +272,8 @@ fn source(prepared: &PrepareConnectionResponse) -> String {
     let placeholder = &prepared.placeholder;
     match prepared.token_source() {
         TokenSource::Revealed => {
-            format!("This contains the token of the key “{name}”. The audit trail of the key records that.")
+            let contains = page.contains(&format!("the token of the key “{name}”"));
+            if contains.is_empty() { contains } else { format!("{contains} The audit trail of the key records that.") }
         }
         // The page around it says so.
         TokenSource::NoKey => String::new(),
@@ -285,9 +296,7 @@ pub(in crate::console) async fn with_token(
     let mut page = ConnectPage::new(&visit, &account).await?;
     visit.fields.get("token").clone_into(&mut page.token);
     page.instruct(&visit);
-    if !page.instructions.is_empty() {
-        "This contains the new token.".clone_into(&mut page.source);
-    }
+    page.source = page.contains("the new token");
     page.answer()
 }
 

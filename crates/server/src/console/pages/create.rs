@@ -111,7 +111,10 @@ pub(in crate::console) async fn submit(Extension(visit): Extension<Arc<Visit>>, 
         request_id: typed.get("request_id").to_owned(),
         ..Default::default()
     };
-    if labels.is_ok() && expiry.is_ok() && !is_nameless {
+    // A caller without accounts cannot make any call.
+    let covers_none = |projects: &ProjectAccess| !projects.all && projects.only.is_empty();
+    let is_without_account = account.id == SYSTEM_ACCOUNT && request.projects.as_ref().is_none_or(covers_none);
+    if labels.is_ok() && expiry.is_ok() && !is_nameless && !is_without_account {
         let created = visit.ask(visit.admin().create_key(visit.request(request))).await;
         return match created {
             Ok(created) => created::show(
@@ -133,6 +136,9 @@ pub(in crate::console) async fn submit(Extension(visit): Extension<Arc<Visit>>, 
     let mut errors = Vec::new();
     if is_nameless {
         errors.push(("display_name", "Enter a name, so that people know which key this is.".to_owned()));
+    }
+    if is_without_account {
+        errors.push(("projects", "Choose at least one account, or all.".to_owned()));
     }
     errors.extend(labels.err().map(|error| ("labels", error)));
     errors.extend(expiry.err().map(|error| ("lifetime", error)));

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Extension;
-use key_authority_proto::v1::ListKeysRequest;
+use key_authority_domain::permission::Permission;
 use key_authority_proto::v1::key_authority_server::KeyAuthority as _;
+use key_authority_proto::v1::{Key, ListKeysRequest};
 
+use super::accounts::suspended_accounts;
 use super::key_view::KeyView;
 use super::keys::{Choice, ORDERS};
 use super::search::{beginning, searchable};
@@ -33,6 +35,7 @@ struct FindPage {
 
 struct FoundKey {
     key: KeyView,
+    /// The page of the account; empty for a visitor who may not see it.
     account_href: String,
 }
 
@@ -41,7 +44,7 @@ pub(in crate::console) async fn list(Extension(visit): Extension<Arc<Visit>>) ->
     let typed = visit.fields.get("q").trim();
     let order = ORDERS.into_iter().map(|(order, _)| order).find(|order| *order == visit.fields.get("sort"));
     let order = order.unwrap_or_default();
-    let search = searchable(typed);
+    let search = &*searchable(typed);
     // No address of a page contains a token.
     if search != typed {
         return Ok(redirect(&format!("{PATH}?{}", query([("q", search), ("sort", order)]))));
@@ -58,9 +61,12 @@ pub(in crate::console) async fn list(Extension(visit): Extension<Arc<Visit>>) ->
         return Ok(redirect(&format!("{PATH}?{}", query([("q", beginning), ("sort", order)]))));
     }
     let next = query([("q", search), ("sort", order), ("page", listed.next_page_token.as_str())]);
-    let row = |key| {
-        let key = KeyView::new(key, visit.now);
-        FoundKey { account_href: show::path(&["accounts", &key.account]), key }
+    let suspended = suspended_accounts(&visit, &listed.keys).await?;
+    let may_read_accounts = visit.has(Permission::AccountsRead);
+    let row = |key: &Key| {
+        let account_href = if may_read_accounts { show::path(&["accounts", &key.account]) } else { String::new() };
+        let key = KeyView::new(key, visit.now).in_account(suspended.contains(&key.account)).found_by(search);
+        FoundKey { key, account_href }
     };
     page(&FindPage {
         frame: Frame::new(&visit, "Keys"),

@@ -14,6 +14,22 @@ const CLIENTS: [(ConnectClient, &str, &str); 6] = [
     (ConnectClient::Chatgpt, "chatgpt", "ChatGPT"),
 ];
 
+/// What to do with the URL of a connector in Claude.
+const CLAUDE_STEPS: [&str; 4] = [
+    "In Claude, open Settings (in newer versions: Customize), then Connectors.",
+    "Choose “Add custom connector”. On Team and Enterprise plans, an owner has to add it.",
+    "Enter a name, and paste the URL below as the URL of the server. Leave the other fields empty.",
+    "Choose “Add”. In a conversation, check that the connector is switched on.",
+];
+
+/// The same in ChatGPT.
+const CHATGPT_STEPS: [&str; 4] = [
+    "In ChatGPT on the web, open Settings, then Apps (in older versions: Connectors).",
+    "Under “Advanced settings”, switch on developer mode. In a workspace, an administrator may have to allow it.",
+    "Choose “Create”. Enter a name, and paste the URL below as the URL of the MCP server.",
+    "Choose no authentication, since the URL contains the key, and create the app.",
+];
+
 /// An entry of the menu of clients.
 pub(super) struct ClientChoice {
     pub(super) value: &'static str,
@@ -45,10 +61,14 @@ pub(super) struct Snippet {
 /// The instruction for one client.
 pub(super) struct InstructionView {
     pub(super) client: &'static str,
+    /// Where to paste the URL of a connector; empty for the other clients.
+    pub(super) steps: Vec<&'static str>,
     pub(super) snippets: Vec<Snippet>,
     /// A link to open; empty for none.
     pub(super) link: String,
     pub(super) warnings: Vec<String>,
+    /// What contains the token, in a word; empty for nothing.
+    carrier: &'static str,
 }
 
 impl InstructionView {
@@ -71,7 +91,25 @@ impl InstructionView {
             rows: text.lines().count().max(text.len().div_ceil(56)).clamp(1, 8),
         });
         let warnings = instruction.warning.split("; ").filter(|warning| !warning.is_empty()).map(sentence);
-        Self { client, snippets: snippets.collect(), link: instruction.link.clone(), warnings: warnings.collect() }
+        let carriers =
+            [("command", &instruction.posix_command), ("link", &instruction.link), ("URL", &instruction.connector_url)];
+        Self {
+            client,
+            steps: match instruction.client() {
+                ConnectClient::ClaudeDesktop => CLAUDE_STEPS.to_vec(),
+                ConnectClient::Chatgpt => CHATGPT_STEPS.to_vec(),
+                _ => Vec::new(),
+            },
+            snippets: snippets.collect(),
+            link: instruction.link.clone(),
+            warnings: warnings.collect(),
+            carrier: carriers.into_iter().find(|(_, text)| !text.is_empty()).map_or("", |(word, _)| word),
+        }
+    }
+
+    /// Says that the instruction contains a token; empty if it does not.
+    pub(super) fn contains(&self, token: &str) -> String {
+        if self.carrier.is_empty() { String::new() } else { format!("The {} below contains {token}.", self.carrier) }
     }
 }
 
@@ -95,5 +133,8 @@ mod tests {
         let view = InstructionView::new(&instruction);
         assert_eq!((view.client, view.snippets.len(), view.snippets[0].rows), ("Codex", 1, 2));
         assert_eq!(view.warnings, ["One thing.", "Another."]);
+        assert_eq!((view.contains("it"), view.steps.len()), ("The command below contains it.".to_owned(), 0));
+        let refused = ConnectInstruction { client: ConnectClient::Cursor.into(), ..Default::default() };
+        assert_eq!(InstructionView::new(&refused).contains("it"), "");
     }
 }

@@ -9,11 +9,13 @@ use axum::extract::Path;
 use axum::response::Response;
 use http::StatusCode;
 use key_authority_domain::id::SYSTEM_ACCOUNT;
+use key_authority_domain::permission::Permission;
 use key_authority_proto::v1::key_authority_server::KeyAuthority as _;
 use key_authority_proto::v1::{Key, KeyPolicy, UpdateKeyRequest};
 use prost::Message as _;
 use prost_types::FieldMask;
 
+use super::accounts::suspended_accounts;
 use super::create::request_id;
 use super::edit_own;
 use super::events::{Trail, trail};
@@ -46,6 +48,7 @@ struct Conflict {
 struct KeyPage {
     frame: Frame,
     key: KeyView,
+    /// The page of the account; empty for a visitor who may not see it.
     account_href: String,
     audit_href: String,
     /// The events by the caller that this key is; empty for no caller.
@@ -107,13 +110,18 @@ pub(super) async fn page_of(
         Some(form) => form,
         None => KeyForm::of_key(key, policy, offered(visit, &key.account).await),
     };
-    let view = KeyView::new(key, visit.now);
+    let is_suspended = !suspended_accounts(visit, std::slice::from_ref(key)).await?.is_empty();
+    let view = KeyView::new(key, visit.now).in_account(is_suspended);
     let is_open = !view.is_revoked;
     page_with(
         status,
         &KeyPage {
             frame: Frame::new(visit, show::isolated(&view.name)),
-            account_href: show::path(&["accounts", &key.account]),
+            account_href: if visit.has(Permission::AccountsRead) {
+                show::path(&["accounts", &key.account])
+            } else {
+                String::new()
+            },
             audit_href: format!("/console/audit?{}", query([("key", key.id.as_str())])),
             caller_href: if key.account == SYSTEM_ACCOUNT {
                 format!("/console/audit?{}", query([("actor", key.id.as_str())]))

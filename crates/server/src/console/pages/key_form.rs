@@ -172,12 +172,12 @@ impl KeyForm {
         pattern_words(&self.pattern).map(|_| self.pattern.as_str())
     }
 
-    /// Whether the form limits what the key may do.
+    /// Whether the form limits what the key may do, or offers scopes, without which the key may do nothing.
     pub(super) fn has_access(&self) -> bool {
         let is_set = |field: &Field| !field.value.is_empty();
         let chosen = !self.projects.is_fixed && !self.projects.is_all;
-        let has_scope = self.scope_choices.iter().flatten().any(|choice| choice.is_chosen);
-        chosen || has_scope || [&self.scopes, &self.networks, &self.labels].into_iter().any(is_set)
+        let has_scopes = self.scope_choices.as_ref().is_some_and(|choices| !choices.is_empty());
+        chosen || has_scopes || [&self.scopes, &self.networks, &self.labels].into_iter().any(is_set)
     }
 
     /// Attributes a failed call to the fields. What belongs to none becomes an error of the form.

@@ -8,6 +8,9 @@ use key_authority_proto::v1::{Key, KeyState};
 use super::events::actor_href;
 use crate::console::show::{self, When};
 
+/// What pages say instead of the state of an active key whose account is suspended.
+const SUSPENDED: &str = "Account suspended";
+
 /// A key, as pages show it.
 #[derive(Clone)]
 pub(super) struct KeyView {
@@ -19,6 +22,8 @@ pub(super) struct KeyView {
     pub(super) description: String,
     pub(super) hint: String,
     pub(super) state: &'static str,
+    /// How the state looks: the name of a class of the stylesheet.
+    pub(super) tone: &'static str,
     pub(super) is_active: bool,
     pub(super) is_disabled: bool,
     pub(super) is_revoked: bool,
@@ -41,6 +46,8 @@ pub(super) struct KeyView {
     pub(super) revoked: Option<When>,
     pub(super) revoke_reason: String,
     pub(super) secrets: Vec<SecretView>,
+    /// The token that a search found, if it is not the newest one.
+    pub(super) found: Option<SecretView>,
 }
 
 /// One secret of a key.
@@ -80,6 +87,11 @@ impl KeyView {
             description: key.description.clone(),
             hint: masked(&key.token_hint),
             state: state(key.state()),
+            tone: match key.state() {
+                KeyState::Active => "on",
+                KeyState::Disabled => "off",
+                KeyState::Revoked | KeyState::Expired | KeyState::Unspecified => "gone",
+            },
             is_active: key.state() == KeyState::Active,
             is_disabled: key.state() == KeyState::Disabled,
             is_revoked: key.state() == KeyState::Revoked,
@@ -98,7 +110,34 @@ impl KeyView {
             revoked: when(key.revoke_time.as_ref()),
             revoke_reason: key.revoke_reason.clone(),
             secrets: secrets.collect(),
+            found: None,
         }
+    }
+
+    /// Says what Verify answers for an active key if its account is suspended.
+    pub(super) fn in_account(mut self, is_suspended: bool) -> Self {
+        if is_suspended && self.is_active {
+            (self.state, self.tone) = (SUSPENDED, "off");
+        }
+        self
+    }
+
+    /// Whether the key is active, and yet denied, because its account is suspended.
+    pub(super) fn is_suspended(&self) -> bool {
+        self.state == SUSPENDED
+    }
+
+    /// Whether the key is revoked or has expired.
+    pub(super) fn is_ended(&self) -> bool {
+        self.tone == "gone"
+    }
+
+    /// Notes which token a search found, if it is not the one that a list shows.
+    pub(super) fn found_by(mut self, search: &str) -> Self {
+        if !search.is_empty() && !self.hint.starts_with(search) {
+            self.found = self.secrets.iter().find(|secret| secret.hint.starts_with(search)).cloned();
+        }
+        self
     }
 }
 

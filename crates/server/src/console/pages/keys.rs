@@ -5,10 +5,10 @@ use std::sync::Arc;
 use askama::Template;
 use axum::Extension;
 use axum::extract::Path;
-use key_authority_domain::time::Timestamp;
 use key_authority_proto::v1::key_authority_server::KeyAuthority as _;
-use key_authority_proto::v1::{AccountState, Key, KeyState, ListKeysRequest};
+use key_authority_proto::v1::{Account, AccountState, Key, KeyState, ListKeysRequest};
 
+use super::account_actions;
 use super::accounts::{Room, room};
 use super::key_form::policy;
 use super::key_view::KeyView;
@@ -87,6 +87,9 @@ struct KeysPage {
     room: Room,
     create_href: String,
     connect_href: String,
+    /// Where the account is suspended and resumed; empty for a visitor who may not do that.
+    suspend_href: String,
+    resume_href: String,
     may_create: bool,
     may_disable: bool,
     /// Whether tokens can be shown again.
@@ -107,7 +110,7 @@ struct KeysPage {
 pub(in crate::console) async fn list(Extension(visit): Extension<Arc<Visit>>, Path(account): Path<String>) -> Answer {
     let account = visit.account(&account).await?;
     let typed = visit.fields.get("q").trim();
-    let search = searchable(typed);
+    let search = &*searchable(typed);
     let filter = Filter::new(&visit.fields);
     // No address of a page contains a token.
     if search != typed {
@@ -117,9 +120,9 @@ pub(in crate::console) async fn list(Extension(visit): Extension<Arc<Visit>>, Pa
     let Filter { search, state, project, order } = filter;
     let page_token = visit.fields.get("page");
     let (sections, next) = if search.is_empty() && project.is_empty() {
-        (sections(&visit, &account.id, filter, page_token).await?, String::new())
+        (sections(&visit, &account, filter, page_token).await?, String::new())
     } else {
-        found(&visit, &account.id, filter, page_token).await?
+        found(&visit, &account, filter, page_token).await?
     };
     if sections.is_empty()
         && next.is_empty()
@@ -135,6 +138,8 @@ pub(in crate::console) async fn list(Extension(visit): Extension<Arc<Visit>>, Pa
         is_suspended: account.state() == AccountState::Suspended,
         create_href: show::path(&["accounts", &account.id, "create"]),
         connect_href: show::path(&["accounts", &account.id, "connect"]),
+        suspend_href: account_actions::href(&visit, &account.id, "suspend"),
+        resume_href: account_actions::href(&visit, &account.id, "resume"),
         may_create: visit.may(Ability::Create),
         may_disable: visit.may(Ability::Disable),
         may_reveal: policy(&account).recoverable && visit.may(Ability::Reveal),
@@ -201,8 +206,8 @@ impl<'a> Filter<'a> {
 }
 
 impl Part {
-    fn section(self, keys: &[Key], next: String, now: Timestamp) -> Section {
-        let rows = keys.iter().map(|key| KeyView::new(key, now)).collect();
+    fn section(self, keys: &[Key], next: String, view: impl Fn(&Key) -> KeyView) -> Section {
+        let rows = keys.iter().map(view).collect();
         // A page looks at a limited number of keys.
         let empty = if next.is_empty() { self.empty } else { "None of the keys that this page looked at." };
         Section { id: self.id, title: self.title, empty, rows, next }
@@ -210,13 +215,18 @@ impl Part {
 }
 
 /// Returns the sections of the list, each with its own pages.
-async fn sections(visit: &Visit, account: &str, filter: Filter<'_>, page_token: &str) -> Result<Vec<Section>, Failure> {
+async fn sections(
+    visit: &Visit,
+    account: &Account,
+    filter: Filter<'_>,
+    page_token: &str,
+) -> Result<Vec<Section>, Failure> {
     let mut sections = Vec::new();
     for part in filter.parts() {
-        let (keys, next) = ask(visit, account, part.states, filter, page_token).await?;
-        let next = filter.next(account, part.id, &next);
+        let (keys, next) = ask(visit, &account.id, part.states, filter, page_token).await?;
+        let next = filter.next(&account.id, part.id, &next);
         if !keys.is_empty() || !next.is_empty() || part.id != "ended" || part.id == filter.state {
-            sections.push(part.section(&keys, next, visit.now));
+            sections.push(part.section(&keys, next, view(visit, account, filter)));
         }
     }
     Ok(sections)
@@ -226,7 +236,7 @@ async fn sections(visit: &Visit, account: &str, filter: Filter<'_>, page_token: 
 /// once for each section, because no index helps it.
 async fn found(
     visit: &Visit,
-    account: &str,
+    account: &Account,
     filter: Filter<'_>,
     page_token: &str,
 ) -> Result<(Vec<Section>, String), Failure> {
@@ -234,12 +244,18 @@ async fn found(
     let states: Vec<_> = parts.iter().flat_map(|part| part.states).copied().collect();
     // Without a filter, a key is not compared with each state.
     let states = if filter.state.is_empty() { &[] } else { states.as_slice() };
-    let (keys, next) = ask(visit, account, states, filter, page_token).await?;
+    let (keys, next) = ask(visit, &account.id, states, filter, page_token).await?;
     let section = |part: Part| {
         let keys: Vec<_> = keys.iter().filter(|key| part.states.contains(&key.state())).cloned().collect();
-        (!keys.is_empty()).then(|| part.section(&keys, String::new(), visit.now))
+        (!keys.is_empty()).then(|| part.section(&keys, String::new(), view(visit, account, filter)))
     };
-    Ok((parts.into_iter().filter_map(section).collect(), filter.next(account, filter.state, &next)))
+    Ok((parts.into_iter().filter_map(section).collect(), filter.next(&account.id, filter.state, &next)))
+}
+
+/// Returns what makes the row of a key.
+fn view(visit: &Visit, account: &Account, filter: Filter<'_>) -> impl Fn(&Key) -> KeyView {
+    let is_suspended = account.state() == AccountState::Suspended;
+    move |key| KeyView::new(key, visit.now).in_account(is_suspended).found_by(filter.search)
 }
 
 /// Returns a page of keys, and the token of the page after it.

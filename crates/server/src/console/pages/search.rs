@@ -3,6 +3,15 @@
 //!
 //! An address of a page contains at most the hint of a token of the authority. The hint finds the key as well.
 
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::alphabet::{STANDARD, URL_SAFE};
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use percent_encoding::percent_decode_str;
+
+/// The maximum number of characters of a search, as the API has it. No name and no ID is longer.
+const SEARCH_MAX: usize = 200;
 /// The number of random characters in a hint.
 const HINT: usize = 4;
 /// The number of random characters in a token of the authority, with the checksum.
@@ -13,14 +22,53 @@ const ID_PREFIX: &str = "key_";
 const ID: usize = 20;
 
 /// Returns what to search for: of a text with a token, its hint, and of a hint the part before its ellipsis.
-pub(in crate::console) fn searchable(typed: &str) -> &str {
+pub(in crate::console) fn searchable(typed: &str) -> Cow<'_, str> {
     let is_ellipsis = |character: char| character.is_whitespace() || ['…', '.'].contains(&character);
-    hint_of_token(typed).unwrap_or_else(|| typed.trim_start().trim_end_matches(is_ellipsis))
+    hint_of_token(typed).map_or_else(
+        || {
+            let typed = typed.trim_start().trim_end_matches(is_ellipsis);
+            let end = typed.char_indices().nth(SEARCH_MAX).map_or(typed.len(), |(end, _)| end);
+            typed.get(..end).unwrap_or_default().into()
+        },
+        Cow::Owned,
+    )
 }
 
-/// Returns the hint of the token that a text contains; `None` if it contains none.
-pub(in crate::console) fn hint_of_token(text: &str) -> Option<&str> {
-    words(text).find_map(|word| hint(word, TOKEN))
+/// Returns the hint of the token that a text contains, also if it is encoded as in addresses, in JSON or in base64;
+/// `None` if it contains none.
+pub(in crate::console) fn hint_of_token(text: &str) -> Option<String> {
+    let plain = |text: &str| words(text).find_map(|word| hint(word, TOKEN)).map(str::to_owned);
+    let text = unescaped(&percent_decode_str(text).decode_utf8_lossy());
+    plain(&text).or_else(|| in_base64(&text).find_map(|decoded| plain(&unescaped(&decoded))))
+}
+
+/// Replaces the escapes `\\uXXXX` of JSON by the characters that they stand for.
+fn unescaped(text: &str) -> String {
+    let mut parts = text.split("\\u");
+    let mut result = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let digits = part.get(..4).and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        match digits.and_then(char::from_u32) {
+            Some(character) => {
+                result.push(character);
+                result.push_str(part.get(4..).unwrap_or_default());
+            }
+            None => result.extend(["\\u", part]),
+        }
+    }
+    result
+}
+
+/// Returns the texts that parts of a text encode in base64 with either alphabet, as credentials and links do.
+fn in_base64(text: &str) -> impl Iterator<Item = String> {
+    const CONFIG: GeneralPurposeConfig = GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true);
+    let is_of_base64 = |character: char| character.is_ascii_alphanumeric() || "+/-_".contains(character);
+    text.split(move |character| !is_of_base64(character)).filter(|word| word.len() > TOKEN).filter_map(|word| {
+        let alphabet = if word.contains(['-', '_']) { &URL_SAFE } else { &STANDARD };
+        String::from_utf8(GeneralPurpose::new(alphabet, CONFIG).decode(word).ok()?).ok()
+    })
 }
 
 /// Returns the hint of a text with what may be the beginning of a token, longer than the hint.
@@ -49,6 +97,7 @@ fn hint(word: &str, random: usize) -> Option<&str> {
 mod tests {
     use std::convert::Infallible;
 
+    use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
     use key_authority_domain::token::{Token, TokenPrefix};
 
     use super::*;
@@ -73,6 +122,34 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_token_is_found_in_the_encodings_in_which_it_leaks() {
+        let token = Token::mint(&TokenPrefix::new("org_key_").unwrap(), |bytes| {
+            bytes.fill(7);
+            Ok::<_, Infallible>(())
+        });
+        let token = token.unwrap();
+        let (token, expected) = (token.reveal(), token.hint());
+        let escaped = token.replace('_', "\\u005f");
+        let link =
+            format!("{{\"url\":\"https://x.example\",\"headers\":{{\"Authorization\":\"Bearer\\u0020{token}\"}}}}");
+        let link = BASE64_URL_SAFE_NO_PAD.encode(link);
+        for text in [
+            format!("\"Authorization\":\"Bearer\\u0020{token}\""),
+            format!("{{\"key\":\"{escaped}\"}}"),
+            format!("?key={}", token.replace('_', "%5F")),
+            format!("Authorization: Basic {}", BASE64_STANDARD.encode(format!("key_1:{token}"))),
+            format!("cursor://x/install?name=acme&config={link}"),
+            format!("cursor://x/install?config={link}%3D%3D&name=acme"),
+        ] {
+            assert_eq!(searchable(&text), expected, "{text}");
+        }
+        for text in ["\\u", "\\u12", "\\ud800 x", "\\uäöü", "100%", "Basic ZGVtbzpkZW1v"] {
+            assert_eq!(searchable(text), text);
+        }
+        assert_eq!(searchable(&"ä".repeat(300)), "ä".repeat(SEARCH_MAX));
     }
 
     #[test]

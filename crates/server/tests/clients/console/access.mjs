@@ -275,7 +275,7 @@ export async function the_keyboard_is_enough(browser) {
   await tabTo(page, "Address of the server", "input");
   await type("https://mcp.example.com/mcp");
   await keyboard.press("Enter");
-  await page.getByText("This contains the new token.").waitFor();
+  await page.getByText("The command below contains the new token.").waitFor();
   await page.waitForFunction(() => document.activeElement.id === "instructions");
   await tabTo(page, "The page of this key", "a");
   await keyboard.press("Enter");

@@ -95,7 +95,6 @@ async function portals(browser, options, seen, account, key) {
   await page.goto(`/console/keys/${key.id}`);
   await seen("portal-key-with-allowed-scopes", page);
   await page.goto(`/console/accounts/${account}/create`);
-  await page.getByText("Scopes, projects, networks and labels").click();
   await page.getByRole("checkbox", { name: "deploy" }).check();
   await seen("portal-create-with-allowed-scopes", page);
   await page.context().close();
@@ -127,7 +126,7 @@ async function lists(open, account) {
   const full = await newAccount("mecha", { maxKeys: 2 });
   for (const displayName of ["one", "two"]) await call("CreateKey", { account: full, displayName });
   const suspended = await newAccount("plain");
-  await call("CreateKey", { account: suspended, displayName: "stopped" });
+  const { key: stopped } = await call("CreateKey", { account: suspended, displayName: "stopped" });
   await call("SuspendAccount", { account: suspended });
   await open("accounts", "/console/accounts");
   await open("accounts-no-match", "/console/accounts?q=no-such-account");
@@ -140,6 +139,8 @@ async function lists(open, account) {
   await open("keys-empty", `/console/accounts/${await newAccount("mecha")}`);
   await open("keys-full", `/console/accounts/${full}`);
   await open("keys-suspended", `/console/accounts/${suspended}`);
+  await open("key-suspended", `/console/keys/${stopped.id}`);
+  await open("suspend", `/console/accounts/${account}/suspend`);
   await open("keys-system", "/console/accounts/system");
   await open("create-full", `/console/accounts/${full}/create`);
   await open("audit", "/console/audit");
@@ -168,7 +169,7 @@ async function creating(page, open, seen, account) {
   await createKey(page, account, "invoice robot");
   await seen("created", page);
   await connectTo(page, "Claude Code");
-  await page.getByText("This contains the new token.").waitFor();
+  await page.getByText("The command below contains the new token.").waitFor();
   await seen("created-and-connected", page);
   const projects = await newAccount("gaio");
   let sent;
@@ -204,7 +205,7 @@ async function connecting(page, open, seen, account) {
   await page.getByRole("textbox", { name: "Name of the server" }).fill("acme");
   await page.getByRole("textbox", { name: "Address of the server" }).fill("https://mcp.example.com/mcp");
   await press(page, "Create a key and show the instructions");
-  await page.getByText("This contains its token.").waitFor();
+  await page.getByText("The command below contains its token.").waitFor();
   await seen("connect-with-a-new-key", page);
   await open("connect-with-a-saved-token", `/console/accounts/${empty}/connect`);
   await connectTo(page, "Claude Code");

@@ -284,7 +284,7 @@ export async function console_portal_6_an_ai_agent_is_connected_with_the_account
   assert.equal(await verdict(token), "VERDICT_VALID");
   await connectForm(page, "VS Code");
   await page.getByRole("button", { name: "Show the instructions" }).click();
-  await page.getByText("This contains the new token.").waitFor();
+  await page.getByText("The command below contains the new token.").waitFor();
   const command = await page.getByRole("textbox", { name: "Terminal" }).inputValue();
   assert.ok(command.startsWith("code --add-mcp") && command.includes(token), command);
   if (js) assert.equal(await copied(page, page.getByRole("button", { name: "Copy", exact: true })), command);

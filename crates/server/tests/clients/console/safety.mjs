@@ -218,7 +218,7 @@ export async function a_failure_beside_the_page_is_said(browser) {
   page.getByRole("link", { name: "All keys of the account" }).click().catch(() => {});
   await (await asked).dismiss();
   await page.getByRole("button", { name: "Show the instructions" }).click();
-  await page.getByText("This contains the new token.").waitFor();
+  await page.getByText("The command below contains the new token.").waitFor();
   assert.equal(await page.locator("#warning").count(), 0);
   letGo(page);
 }

@@ -3,6 +3,7 @@
 use key_authority_proto::v1::*;
 
 use super::Visitor;
+use super::portal::{enter, link_for, product, session_of};
 use crate::support::{Authority, on_sqlite};
 
 async fn clients_are_connected_with_what_the_page_knows(authority: Authority) {
@@ -13,6 +14,8 @@ async fn clients_are_connected_with_what_the_page_knows(authority: Authority) {
     visitor.open(connect).await;
     visitor.sees("The account has no active key.");
     visitor.sees("It never expires.");
+    visitor.sees("not the address of Key Authority");
+    visitor.does_not_see("Instructions for");
     let server = [("client", "claude-code"), ("server_name", "acme"), ("server_url", "https://acme.example/mcp")];
     visitor.submit(connect, &[("client", "codex"), ("server_name", "a b"), ("server_url", "ftp://x")]).await;
     assert_eq!(visitor.status, 422);
@@ -20,7 +23,11 @@ async fn clients_are_connected_with_what_the_page_knows(authority: Authority) {
     visitor.sees("value=\"a b\"");
     visitor.submit(connect, &[&server[..], &[("create", "yes")]].concat()).await;
     visitor.sees("The key “acme” was created.");
+    visitor.sees("The command below contains its token.");
     visitor.sees("claude mcp add --transport http");
+    let [result, form] =
+        ["<h2>Instructions for Claude Code</h2>", "name=\"server_url\""].map(|text| visitor.page.find(text));
+    assert!(result.is_some() && result < form, "the result is above the form: {}", visitor.page);
     let token = visitor.field("token");
     visitor.sees(&format!("Bearer {token}"));
     visitor.sees("download=\"acme.txt\"");
@@ -32,9 +39,20 @@ async fn clients_are_connected_with_what_the_page_knows(authority: Authority) {
     visitor.sees(&format!("export ACME_MCP_TOKEN={token}"));
     visitor.submit(instructions, &[&[("client", "cursor")], &server[1..]].concat()).await;
     visitor.sees("Open in Cursor");
+    visitor.sees("The link below contains the new token.");
+    // A URL comes with the place where it is pasted, and with what the server has to do.
+    visitor.submit(instructions, &[&[("client", "claude-desktop")], &server[1..]].concat()).await;
+    visitor.sees("The URL below contains the new token.");
+    visitor.sees("<li>Choose “Add custom connector”.");
+    visitor.sees("The MCP server has to accept the key in the parameter <code>api_key</code> of the URL");
+    visitor.submit(instructions, &[&[("client", "chatgpt")], &server[1..]].concat()).await;
+    visitor.sees("switch on developer mode");
     visitor.open(connect).await;
+    assert_eq!(visitor.link("create a separate key"), "/console/accounts/acme/create");
     visitor.submit(connect, &server).await;
     visitor.sees("is not stored. Replace YOUR_API_KEY by the token that you saved; it begins with acme_");
+    let key = root.keys_of("acme").await[0].id.clone();
+    assert_eq!(visitor.link("renew the key"), format!("/console/keys/{key}/renew"));
     // Nobody could put the token into a link.
     visitor.submit(connect, &[&[("client", "cursor")], &server[1..]].concat()).await;
     visitor.does_not_see("cursor://");
@@ -46,8 +64,27 @@ async fn clients_are_connected_with_what_the_page_knows(authority: Authority) {
     visitor.submit(create, &[("name", "second")]).await;
     let token = visitor.field("token");
     visitor.submit("/console/accounts/acme/instructions", &server).await;
-    visitor.sees("This contains the new token.");
+    visitor.sees("The command below contains the new token.");
     visitor.sees(&format!("Bearer {token}"));
+}
+
+async fn a_visitor_is_led_only_to_what_it_may_do(authority: Authority) {
+    let (_, backend) = product(&authority).await;
+    authority.client().key_in("acme").await;
+    let connect = "/console/accounts/acme/connect";
+    let server = [("server_name", "acme"), ("server_url", "https://acme.example/mcp")];
+    let mut user = enter(&authority, &link_for(&backend, session_of("acme", &[])).await).await;
+    user.open(connect).await;
+    user.does_not_see("create a separate key");
+    user.submit(connect, &server).await;
+    user.sees("Replace YOUR_API_KEY");
+    user.does_not_see("renew the key");
+    let may = [PortalAction::Create, PortalAction::Renew];
+    let mut user = enter(&authority, &link_for(&backend, session_of("acme", &may)).await).await;
+    user.open(connect).await;
+    user.sees("create a separate key");
+    user.submit(connect, &server).await;
+    user.sees("renew the key");
 }
 
 async fn the_keys_of_callers_connect_no_agent(authority: Authority) {
@@ -57,7 +94,8 @@ async fn the_keys_of_callers_connect_no_agent(authority: Authority) {
     visitor.open("/console/accounts/system/connect").await;
     assert_eq!(visitor.status, 403);
     visitor.open("/console/accounts/system/create").await;
-    visitor.submit("/console/accounts/system/create", &[("name", "reader"), ("scope", "keys.read")]).await;
+    let reader = [("name", "reader"), ("scope", "keys.read"), ("project_access", "all")];
+    visitor.submit("/console/accounts/system/create", &reader).await;
     visitor.sees("<h1>Key created</h1>");
     visitor.does_not_see("Connect to an AI agent");
 }
@@ -101,6 +139,7 @@ async fn a_form_that_is_sent_again_shows_no_token(authority: Authority) {
 
 on_sqlite! {
     clients_are_connected_with_what_the_page_knows,
+    a_visitor_is_led_only_to_what_it_may_do,
     the_keys_of_callers_connect_no_agent,
     a_form_that_is_sent_again_shows_no_token,
     a_refusal_by_the_policy_keeps_the_form,

@@ -20,6 +20,13 @@ async fn a_renewal_shows_the_new_token_once(authority: Authority) {
     visitor.sees("The old token works until");
     let second = visitor.field("token");
     assert_eq!([root.verdict(&key.token).await, root.verdict(&second).await], [Verdict::Valid; 2]);
+    // The search says which token it found.
+    for list in ["/console/keys", "/console/accounts/acme"] {
+        visitor.open(&format!("{list}?q={}", key.token)).await;
+        visitor.sees(&format!("Found: <span class=\"code\">{}…</span> ends <time", &key.token[..7]));
+        visitor.open(&format!("{list}?q={second}")).await;
+        visitor.does_not_see("Found:");
+    }
     visitor.open(&format!("{page}/renew")).await;
     visitor.submit(&format!("{page}/renew"), &[("overlap", "0")]).await;
     visitor.sees("The old token has ended.");
