@@ -1,7 +1,10 @@
-//! Runs a target on seeded mutations of its corpora, on every processor: `mutate TARGET RUNS CRASHES FOLDER…`. The inputs in
-//! the folders are what is mutated. Without the coverage that guides libFuzzer, an input takes a fraction of the time.
+//! Runs a target on seeded mutations of its corpora, on every processor: `mutate TARGET RUNS CRASHES FOLDER…`. The
+//! inputs in the folders are what is mutated. Without the coverage that guides libFuzzer, an input takes a fraction of
+//! the time.
 //!
-//! An input that breaks a rule is written to the folder CRASHES. `KEY_AUTHORITY_SEED` repeats a run.
+//! An input that breaks a rule is written to the folder CRASHES. `KEY_AUTHORITY_SEED` repeats a run, also one that an
+//! abort or an endless loop has ended.
+#![expect(clippy::print_stdout, reason = "a program prints its result")]
 
 use std::error::Error;
 use std::fs;
@@ -53,7 +56,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let threads = thread::available_parallelism()?.get();
     let done = thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| run.work())).collect();
-        workers.into_iter().map(|worker| worker.join().unwrap_or_default()).sum::<u64>()
+        workers.into_iter().map(|worker| worker.join().expect("a panic of a target is caught")).sum::<u64>()
     });
     println!("stat::number_of_executed_units: {done}");
     Ok(if run.has_failed.into_inner() { ExitCode::FAILURE } else { ExitCode::SUCCESS })

@@ -24,6 +24,17 @@ const SENT = 20_000;
 // rest.
 const TOKEN = /(?:^|[^a-z])([a-z][a-z0-9_]*_[0-9A-Za-z]{4})[0-9A-Za-z]{42}/;
 
+// A text as it is, and as it reads if it is encoded as in addresses, in JSON or in base64. The server knows more of them.
+const readings = (text) => {
+  const character = (_, hex) => String.fromCharCode(Number.parseInt(hex, 16));
+  const plain = text.replace(/%([0-9a-f]{2})/gi, character).replace(/\\u([0-9a-f]{4})/gi, character);
+  const decoded = (run) => [0, 1, 2, 3].map((start) => {
+    const part = run.slice(start).replaceAll("-", "+").replaceAll("_", "/");
+    return atob(part.length % 4 === 1 ? part.slice(0, -1) : part);
+  });
+  return [plain, ...(plain.match(/[\w+/-]{47,}/g) ?? []).flatMap(decoded)];
+};
+
 // A token that nobody has copied or saved yet.
 const unsaved = { token: document.querySelector("[data-unsaved]") !== null };
 
@@ -96,7 +107,8 @@ const prepare = (root) => {
 
 // The fields of a form by GET become part of an address.
 addEventListener("input", ({ target: field }) => {
-  const token = field.form?.method === "get" && TOKEN.exec(field.value)?.[1];
+  if (field.form?.method !== "get") return;
+  const token = readings(field.value).map((text) => TOKEN.exec(text)?.[1]).find(Boolean);
   if (token) field.value = token;
 }, true);
 

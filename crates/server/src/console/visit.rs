@@ -15,6 +15,7 @@ use super::fields::Fields;
 use super::notice::Notice;
 use super::session::Session;
 use super::shared::Shared;
+use super::show;
 use crate::admin::service::AdminService;
 use crate::auth::call::RequestPath;
 use crate::auth::credential::Authentication;
@@ -91,6 +92,11 @@ impl Visit {
     pub(super) fn may(&self, ability: Ability) -> bool {
         let is_allowed = self.session.portal().is_none_or(|portal| portal.grant.may.contains(&ability));
         is_allowed && ability.permissions().iter().any(|permission| self.permit.has(*permission))
+    }
+
+    /// Returns the page of an account, or the list of all keys for a visitor who may not see it.
+    pub(super) fn list_href(&self, account: &str) -> String {
+        if self.has(Permission::AccountsRead) { show::path(&["accounts", account]) } else { "/console/keys".to_owned() }
     }
 
     /// Whether the visitor has a permission.

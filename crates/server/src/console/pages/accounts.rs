@@ -10,6 +10,7 @@ use key_authority_proto::v1::key_authority_server::KeyAuthority as _;
 use key_authority_proto::v1::{
     Account, AccountState, CountedStates, Key, KeyState, ListAccountsRequest, ListKeysRequest,
 };
+use tonic::Code;
 
 use super::key_form::policy;
 use crate::console::answer::{Answer, page, redirect};
@@ -109,13 +110,18 @@ pub(in crate::console) async fn list(Extension(visit): Extension<Arc<Visit>>) ->
     })
 }
 
-/// Returns the suspended ones of the accounts of some keys; none for a visitor who may not read accounts.
+/// Returns the suspended ones of the accounts of those keys that are active; none for a visitor who may not read
+/// accounts.
 pub(super) async fn suspended_accounts(visit: &Visit, keys: &[Key]) -> Result<BTreeSet<String>, Failure> {
     let mut suspended = BTreeSet::new();
     if visit.has(Permission::AccountsRead) {
-        for account in keys.iter().map(|key| key.account.as_str()).collect::<BTreeSet<_>>() {
-            if visit.account(account).await?.state() == AccountState::Suspended {
-                suspended.insert(account.to_owned());
+        let active = keys.iter().filter(|key| key.state() == KeyState::Active);
+        for account in active.map(|key| key.account.as_str()).collect::<BTreeSet<_>>() {
+            match visit.account(account).await {
+                Ok(read) if read.state() == AccountState::Suspended => drop(suspended.insert(account.to_owned())),
+                // It may have been deleted since, with its keys.
+                Err(failure) if failure.code != Code::NotFound => return Err(failure),
+                Ok(_) | Err(_) => {}
             }
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Extension;
+use key_authority_domain::permission::Permission;
 use key_authority_proto::v1::key_authority_server::KeyAuthority as _;
 use key_authority_proto::v1::{Action, ListAuditEventsRequest};
 
@@ -35,6 +36,8 @@ struct AuditPage {
     from: String,
     until: String,
     events: Vec<EventView>,
+    /// Whether the page links to accounts.
+    may_read_accounts: bool,
     /// The query without times, before another parameter.
     all: String,
     next: String,
@@ -70,6 +73,7 @@ pub(in crate::console) async fn list(Extension(visit): Extension<Arc<Visit>>) ->
         from: from.to_owned(),
         until: until.to_owned(),
         events: listed.events.iter().map(|event| EventView::new(event, visit.now)).collect(),
+        may_read_accounts: visit.has(Permission::AccountsRead),
         all: if all.is_empty() { all } else { format!("{all}&") },
         next: if listed.next_page_token.is_empty() { String::new() } else { format!("/console/audit?{next}") },
     })

@@ -273,7 +273,8 @@ fn source(page: &ConnectPage, prepared: &PrepareConnectionResponse) -> String {
     match prepared.token_source() {
         TokenSource::Revealed => {
             let contains = page.contains(&format!("the token of the key “{name}”"));
-            if contains.is_empty() { contains } else { format!("{contains} The audit trail of the key records that.") }
+            let revealed = "The audit trail of the key records that its token was revealed.";
+            if contains.is_empty() { revealed.to_owned() } else { format!("{contains} {revealed}") }
         }
         // The page around it says so.
         TokenSource::NoKey => String::new(),

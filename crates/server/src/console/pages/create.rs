@@ -113,7 +113,7 @@ pub(in crate::console) async fn submit(Extension(visit): Extension<Arc<Visit>>, 
     };
     // A caller without accounts cannot make any call.
     let covers_none = |projects: &ProjectAccess| !projects.all && projects.only.is_empty();
-    let is_without_account = account.id == SYSTEM_ACCOUNT && request.projects.as_ref().is_none_or(covers_none);
+    let is_without_account = account.id == SYSTEM_ACCOUNT && request.projects.as_ref().is_some_and(covers_none);
     if labels.is_ok() && expiry.is_ok() && !is_nameless && !is_without_account {
         let created = visit.ask(visit.admin().create_key(visit.request(request))).await;
         return match created {
@@ -138,7 +138,7 @@ pub(in crate::console) async fn submit(Extension(visit): Extension<Arc<Visit>>, 
         errors.push(("display_name", "Enter a name, so that people know which key this is.".to_owned()));
     }
     if is_without_account {
-        errors.push(("projects", "Choose at least one account, or all.".to_owned()));
+        errors.push(("projects", "Choose at least one account.".to_owned()));
     }
     errors.extend(labels.err().map(|error| ("labels", error)));
     errors.extend(expiry.err().map(|error| ("lifetime", error)));

@@ -79,7 +79,7 @@ pub(super) fn show(visit: &Visit, issued: Issued) -> Answer {
         enforced: propagation.as_ref().map(|propagation| enforced(visit, propagation)).unwrap_or_default(),
         old_token,
         card: (!token.is_empty()).then(|| TokenCard::new(view.clone(), token, is_recoverable)),
-        account_href: show::path(&["accounts", &key.account]),
+        account_href: visit.list_href(&key.account),
         instructions_href: show::path(&["accounts", &key.account, "instructions"]),
         clients: client_choices(""),
         may_connect: key.account != SYSTEM_ACCOUNT,

@@ -30,6 +30,7 @@ struct FindPage {
     search: String,
     orders: Vec<Choice>,
     rows: Vec<FoundKey>,
+    may_read_accounts: bool,
     next: String,
 }
 
@@ -73,6 +74,7 @@ pub(in crate::console) async fn list(Extension(visit): Extension<Arc<Visit>>) ->
         search: search.to_owned(),
         orders: Choice::menu(ORDERS, order),
         rows: listed.keys.iter().map(row).collect(),
+        may_read_accounts,
         next: if listed.next_page_token.is_empty() { String::new() } else { format!("{PATH}?{next}") },
     })
 }

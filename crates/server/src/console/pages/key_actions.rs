@@ -167,7 +167,7 @@ async fn delete_page(visit: &Visit, status: StatusCode, key: &Key, failure: Opti
         status,
         &DeletePage {
             frame: Frame::new(visit, "Delete key"),
-            account_href: show::path(&["accounts", &key.account]),
+            account_href: visit.list_href(&key.account),
             request_id: request_id()?,
             used: used.filter(|_| is_recent(window.max(RECENT)) || is_refused).map(|used| When::new(used, visit.now)),
             is_guarded: is_refused || is_recent(window),

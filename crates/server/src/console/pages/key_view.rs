@@ -1,6 +1,7 @@
 //! A key, as pages show it.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use key_authority_domain::time::Timestamp;
 use key_authority_proto::v1::{Key, KeyState};
@@ -8,8 +9,33 @@ use key_authority_proto::v1::{Key, KeyState};
 use super::events::actor_href;
 use crate::console::show::{self, When};
 
-/// What pages say instead of the state of an active key whose account is suspended.
-const SUSPENDED: &str = "Account suspended";
+/// What Verify thinks of a key, in a word for pages.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Status {
+    Key(KeyState),
+    /// The key is active, and yet denied.
+    AccountSuspended,
+}
+
+impl Status {
+    /// Returns the name of the class of the stylesheet.
+    pub(super) const fn class(self) -> &'static str {
+        match self {
+            Self::Key(KeyState::Active) => "on",
+            Self::Key(KeyState::Disabled) | Self::AccountSuspended => "off",
+            Self::Key(KeyState::Revoked | KeyState::Expired | KeyState::Unspecified) => "gone",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
+        text.write_str(match self {
+            Self::Key(key) => state(*key),
+            Self::AccountSuspended => "Account suspended",
+        })
+    }
+}
 
 /// A key, as pages show it.
 #[derive(Clone)]
@@ -21,9 +47,7 @@ pub(super) struct KeyView {
     pub(super) name: String,
     pub(super) description: String,
     pub(super) hint: String,
-    pub(super) state: &'static str,
-    /// How the state looks: the name of a class of the stylesheet.
-    pub(super) tone: &'static str,
+    pub(super) state: Status,
     pub(super) is_active: bool,
     pub(super) is_disabled: bool,
     pub(super) is_revoked: bool,
@@ -60,6 +84,13 @@ pub(super) struct SecretView {
     pub(super) retires: Option<When>,
 }
 
+impl SecretView {
+    /// Whether the token has ended before its key.
+    pub(super) fn is_retired(&self) -> bool {
+        self.retires.as_ref().is_some_and(|when| when.is_past)
+    }
+}
+
 impl KeyView {
     /// Returns the name for a place where HTML has no element around it.
     pub(super) fn isolated_name(&self) -> Cow<'_, str> {
@@ -86,12 +117,7 @@ impl KeyView {
             name: name.clone(),
             description: key.description.clone(),
             hint: masked(&key.token_hint),
-            state: state(key.state()),
-            tone: match key.state() {
-                KeyState::Active => "on",
-                KeyState::Disabled => "off",
-                KeyState::Revoked | KeyState::Expired | KeyState::Unspecified => "gone",
-            },
+            state: Status::Key(key.state()),
             is_active: key.state() == KeyState::Active,
             is_disabled: key.state() == KeyState::Disabled,
             is_revoked: key.state() == KeyState::Revoked,
@@ -117,19 +143,19 @@ impl KeyView {
     /// Says what Verify answers for an active key if its account is suspended.
     pub(super) fn in_account(mut self, is_suspended: bool) -> Self {
         if is_suspended && self.is_active {
-            (self.state, self.tone) = (SUSPENDED, "off");
+            self.state = Status::AccountSuspended;
         }
         self
     }
 
     /// Whether the key is active, and yet denied, because its account is suspended.
     pub(super) fn is_suspended(&self) -> bool {
-        self.state == SUSPENDED
+        self.state == Status::AccountSuspended
     }
 
     /// Whether the key is revoked or has expired.
     pub(super) fn is_ended(&self) -> bool {
-        self.tone == "gone"
+        matches!(self.state, Status::Key(KeyState::Revoked | KeyState::Expired))
     }
 
     /// Notes which token a search found, if it is not the one that a list shows.

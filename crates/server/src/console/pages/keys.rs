@@ -10,6 +10,7 @@ use key_authority_proto::v1::{Account, AccountState, Key, KeyState, ListKeysRequ
 
 use super::account_actions;
 use super::accounts::{Room, room};
+use super::create::request_id;
 use super::key_form::policy;
 use super::key_view::KeyView;
 use super::search::{beginning, searchable};
@@ -90,6 +91,7 @@ struct KeysPage {
     /// Where the account is suspended and resumed; empty for a visitor who may not do that.
     suspend_href: String,
     resume_href: String,
+    request_id: String,
     may_create: bool,
     may_disable: bool,
     /// Whether tokens can be shown again.
@@ -139,6 +141,7 @@ pub(in crate::console) async fn list(Extension(visit): Extension<Arc<Visit>>, Pa
         create_href: show::path(&["accounts", &account.id, "create"]),
         connect_href: show::path(&["accounts", &account.id, "connect"]),
         suspend_href: account_actions::href(&visit, &account.id, "suspend"),
+        request_id: request_id()?,
         resume_href: account_actions::href(&visit, &account.id, "resume"),
         may_create: visit.may(Ability::Create),
         may_disable: visit.may(Ability::Disable),

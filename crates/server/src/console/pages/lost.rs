@@ -24,7 +24,7 @@ struct LostPage {
 
 /// Returns the page for a renewal. It reads nothing: the session may have ended with the old token.
 pub(super) fn after_renewal(visit: &Visit, key: &Key, is_without_overlap: bool, failure: &Failure) -> Answer {
-    let frame = framed(visit, "Key renewed", &show::path(&["accounts", &key.account]), failure);
+    let frame = framed(visit, "Key renewed", &visit.list_href(&key.account), failure);
     let is_signed_out = is_without_overlap && frame.is_signed_in_with(&key.id);
     page_with(
         failure.status(),
@@ -33,7 +33,7 @@ pub(super) fn after_renewal(visit: &Visit, key: &Key, is_without_overlap: bool, 
             advice: "Renew it once more to get a token that you can save.",
             is_signed_out,
             renew_href: if is_signed_out { String::new() } else { show::path(&["keys", &key.id, "renew"]) },
-            account_href: show::path(&["accounts", &key.account]),
+            account_href: visit.list_href(&key.account),
             frame,
         },
     )
@@ -41,7 +41,7 @@ pub(super) fn after_renewal(visit: &Visit, key: &Key, is_without_overlap: bool, 
 
 /// Returns the page for a new key.
 pub(super) fn after_creation(visit: &Visit, account: &str, failure: &Failure) -> Answer {
-    let account_href = show::path(&["accounts", account]);
+    let account_href = visit.list_href(account);
     page_with(
         failure.status(),
         &LostPage {

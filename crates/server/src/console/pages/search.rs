@@ -6,16 +6,20 @@
 use std::borrow::Cow;
 
 use base64::Engine as _;
-use base64::alphabet::{STANDARD, URL_SAFE};
+use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use percent_encoding::percent_decode_str;
 
 /// The maximum number of characters of a search, as the API has it. No name and no ID is longer.
-const SEARCH_MAX: usize = 200;
+const SEARCH_CHARS: usize = 200;
 /// The number of random characters in a hint.
 const HINT: usize = 4;
 /// The number of random characters in a token of the authority, with the checksum.
 const TOKEN: usize = 46;
+/// The characters of base64, in one of its alphabets, that stand between words as well.
+const SEPARATORS: [char; 4] = ['+', '/', '-', '_'];
+/// The number of those after which base64 is looked for.
+const SEPARATORS_TRIED: usize = 16;
 /// The prefix of generated IDs of keys.
 const ID_PREFIX: &str = "key_";
 /// The number of random characters in such an ID. They look like those of a token.
@@ -24,50 +28,75 @@ const ID: usize = 20;
 /// Returns what to search for: of a text with a token, its hint, and of a hint the part before its ellipsis.
 pub(in crate::console) fn searchable(typed: &str) -> Cow<'_, str> {
     let is_ellipsis = |character: char| character.is_whitespace() || ['…', '.'].contains(&character);
-    hint_of_token(typed).map_or_else(
-        || {
-            let typed = typed.trim_start().trim_end_matches(is_ellipsis);
-            let end = typed.char_indices().nth(SEARCH_MAX).map_or(typed.len(), |(end, _)| end);
-            typed.get(..end).unwrap_or_default().into()
-        },
-        Cow::Owned,
-    )
+    let end = typed.char_indices().nth(SEARCH_CHARS).map_or(typed.len(), |(end, _)| end);
+    let short = typed.get(..end).unwrap_or_default().trim_start().trim_end_matches(is_ellipsis);
+    hint_of_token(typed).or_else(|| hint_of_token(short)).map_or(short.into(), Cow::Owned)
 }
 
-/// Returns the hint of the token that a text contains, also if it is encoded as in addresses, in JSON or in base64;
-/// `None` if it contains none.
+/// Returns the hint of the token that a text contains, also if it is encoded as in addresses, in JSON or in base64, or
+/// in base64 that is encoded once more; `None` if it contains none.
 pub(in crate::console) fn hint_of_token(text: &str) -> Option<String> {
-    let plain = |text: &str| words(text).find_map(|word| hint(word, TOKEN)).map(str::to_owned);
-    let text = unescaped(&percent_decode_str(text).decode_utf8_lossy());
-    plain(&text).or_else(|| in_base64(&text).find_map(|decoded| plain(&unescaped(&decoded))))
+    hint_within(text, 2)
 }
 
-/// Replaces the escapes `\\uXXXX` of JSON by the characters that they stand for.
-fn unescaped(text: &str) -> String {
-    let mut parts = text.split("\\u");
-    let mut result = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let digits = part.get(..4).and_then(|digits| u32::from_str_radix(digits, 16).ok());
-        match digits.and_then(char::from_u32) {
-            Some(character) => {
-                result.push(character);
-                result.push_str(part.get(4..).unwrap_or_default());
-            }
-            None => result.extend(["\\u", part]),
+/// Returns the hint of the token in a text, within so many layers of base64.
+fn hint_within(text: &str, layers: u8) -> Option<String> {
+    let text = unescaped(&percent_decoded(text));
+    let found = words(&text).find_map(|word| hint(word, TOKEN)).map(str::to_owned);
+    found.or_else(|| in_base64(&text).find_map(|decoded| hint_within(&decoded, layers.checked_sub(1)?)))
+}
+
+/// Decodes a text as addresses encode it, and as addresses that contain addresses do.
+fn percent_decoded(text: &str) -> Cow<'_, str> {
+    let mut text = Cow::Borrowed(text);
+    for _ in 0..3 {
+        if text.contains('%') {
+            text = percent_decode_str(&text).decode_utf8_lossy().into_owned().into();
         }
     }
+    text
+}
+
+/// Replaces the escapes of JSON by what they stand for, and its control characters by a space.
+fn unescaped(text: &str) -> String {
+    let mut result = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('\\') {
+        result.push_str(before);
+        let digits = after.strip_prefix('u').and_then(|digits| u32::from_str_radix(digits.get(..4)?, 16).ok());
+        let (character, length) = match after.chars().next() {
+            Some('u') => (digits.and_then(char::from_u32), 5),
+            Some('n' | 'r' | 't' | 'b' | 'f') => (Some(' '), 1),
+            _ => (None, 0),
+        };
+        result.push(character.unwrap_or('\\'));
+        rest = character.and_then(|_| after.get(length..)).unwrap_or(after);
+    }
+    result.push_str(rest);
     result
 }
 
-/// Returns the texts that parts of a text encode in base64 with either alphabet, as credentials and links do.
+/// Returns the texts that parts of a text may encode in base64, with either alphabet. What stands before such a part,
+/// in a path or in a name, can look like a piece of it.
 fn in_base64(text: &str) -> impl Iterator<Item = String> {
     const CONFIG: GeneralPurposeConfig = GeneralPurposeConfig::new()
         .with_decode_padding_mode(DecodePaddingMode::Indifferent)
         .with_decode_allow_trailing_bits(true);
-    let is_of_base64 = |character: char| character.is_ascii_alphanumeric() || "+/-_".contains(character);
-    text.split(move |character| !is_of_base64(character)).filter(|word| word.len() > TOKEN).filter_map(|word| {
-        let alphabet = if word.contains(['-', '_']) { &URL_SAFE } else { &STANDARD };
-        String::from_utf8(GeneralPurpose::new(alphabet, CONFIG).decode(word).ok()?).ok()
+    const ENGINE: GeneralPurpose = GeneralPurpose::new(&STANDARD, CONFIG);
+    let is_of_base64 = |character: char| character.is_ascii_alphanumeric() || SEPARATORS.contains(&character);
+    let runs = text.split(move |character| !is_of_base64(character)).filter(|run| run.len() > TOKEN);
+    runs.flat_map(|run| {
+        let after_separators = run.match_indices(SEPARATORS).map(|(place, _)| place + 1).take(SEPARATORS_TRIED);
+        let starts = std::iter::once(0).chain(after_separators).chain(1..4);
+        starts.filter_map(|start| {
+            let mut part = run.get(start..)?.replace('-', "+").replace('_', "/");
+            if part.len() % 4 == 1 {
+                part.pop();
+            }
+            let decoded = ENGINE.decode(part).ok()?;
+            // A text in UTF-16 is ASCII with zeros between.
+            Some(String::from_utf8_lossy(&decoded).replace('\0', ""))
+        })
     })
 }
 
@@ -136,20 +165,40 @@ mod tests {
         let link =
             format!("{{\"url\":\"https://x.example\",\"headers\":{{\"Authorization\":\"Bearer\\u0020{token}\"}}}}");
         let link = BASE64_URL_SAFE_NO_PAD.encode(link);
+        let basic = BASE64_STANDARD.encode(format!("key_1:{token}"));
+        let utf16: Vec<u8> = format!("$key = '{token}'").bytes().flat_map(|byte| [byte, 0]).collect();
+        let nested = BASE64_STANDARD.encode(format!("{{\"auth\":\"{basic}\"}}"));
+        let latin = [b"jos\xe9:", token.as_bytes()].concat();
         for text in [
             format!("\"Authorization\":\"Bearer\\u0020{token}\""),
             format!("{{\"key\":\"{escaped}\"}}"),
+            format!("\"first line\\n{token}\""),
             format!("?key={}", token.replace('_', "%5F")),
-            format!("Authorization: Basic {}", BASE64_STANDARD.encode(format!("key_1:{token}"))),
+            format!("?next=%252Fpath%253Fkey%253D{}", token.replace('_', "%255F")),
+            format!("?key%253d{token}"),
+            format!("Authorization: Basic {basic}"),
+            format!("authorization=Basic+{basic}"),
+            format!("https://x.example/install/{basic}"),
+            format!("/c/{basic}/"),
+            format!("AUTH_{}", BASE64_URL_SAFE_NO_PAD.encode(format!("key_1:{token}"))),
+            BASE64_STANDARD.encode(latin),
+            BASE64_STANDARD.encode(utf16),
+            nested,
             format!("cursor://x/install?name=acme&config={link}"),
             format!("cursor://x/install?config={link}%3D%3D&name=acme"),
         ] {
             assert_eq!(searchable(&text), expected, "{text}");
         }
-        for text in ["\\u", "\\u12", "\\ud800 x", "\\uäöü", "100%", "Basic ZGVtbzpkZW1v"] {
+        for text in ["\\", "\\u", "\\u12", "\\ud800 x", "\\uäöü", "100%", "%zz", "Basic ZGVtbzpkZW1v", "a\\nb"] {
             assert_eq!(searchable(text), text);
         }
-        assert_eq!(searchable(&"ä".repeat(300)), "ä".repeat(SEARCH_MAX));
+        assert_eq!(searchable(&"ä".repeat(300)), "ä".repeat(SEARCH_CHARS));
+        // What is cut stays as it is when it is searched for again.
+        let ends = [format!("{}. tail", "x".repeat(199)), format!("{link}yyy//{}", "z".repeat(300))];
+        for text in ends {
+            let search = searchable(&text).into_owned();
+            assert_eq!(searchable(&search), search);
+        }
     }
 
     #[test]

@@ -66,6 +66,23 @@ async fn a_form_that_nobody_edited_changes_nothing(authority: Authority) {
     assert_eq!(saved, expected);
 }
 
+async fn a_caller_is_created_also_if_the_policy_gives_all_accounts(authority: Authority) {
+    let root = authority.client();
+    let account = root.get_account(GetAccountRequest { account: "system".into() }).await.unwrap();
+    let policy = KeyPolicy { project_rule: ProjectRule::All.into(), ..account.policy.clone().unwrap() };
+    let request = UpdateAccountRequest {
+        account: Some(Account { policy: Some(policy), ..account }),
+        update_mask: mask(&["policy.project_rule"]),
+        ..Default::default()
+    };
+    root.update_account(request).await.unwrap();
+    let action = "/console/accounts/system/create";
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    visitor.open(action).await;
+    visitor.submit(action, &[("name", "reader"), ("scope", "keys.read")]).await;
+    visitor.sees("<h1>Key created</h1>");
+}
+
 async fn a_key_keeps_all_projects_after_its_policy_demands_a_choice(authority: Authority) {
     let root = authority.client();
     root.new_account("acme", KeyPolicy::default()).await;
@@ -153,6 +170,7 @@ async fn a_form_without_a_field_changes_nothing_by_it(authority: Authority) {
 }
 
 on_sqlite! {
+    a_caller_is_created_also_if_the_policy_gives_all_accounts,
     the_second_of_two_editors_sees_what_changed,
     a_form_that_nobody_edited_changes_nothing,
     a_key_keeps_all_projects_after_its_policy_demands_a_choice,

@@ -276,7 +276,7 @@ async fn a_caller_gets_permissions_and_accounts_by_checkboxes(authority: Authori
     visitor.sees("name=\"project\" value=\"acme\"");
     visitor.submit(action, &[("name", "backend"), ("scope", "keys.read"), ("project_access", "only")]).await;
     assert_eq!(visitor.status, 422);
-    visitor.sees("Choose at least one account, or all.");
+    visitor.sees("Choose at least one account.");
     let covered = ("project_access", "only");
     let chosen = [("name", "backend"), ("scope", "keys.read"), ("scope", "portal.write"), ("project", "acme"), covered];
     visitor.submit(action, &[&chosen[..], &[("labels", "wrong")]].concat()).await;

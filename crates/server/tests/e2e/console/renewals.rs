@@ -34,6 +34,20 @@ async fn a_renewal_shows_the_new_token_once(authority: Authority) {
     assert_eq!(root.verdict(&visitor.field("token")).await, Verdict::Valid);
 }
 
+async fn a_search_for_a_token_that_ended_with_its_key_says_so(authority: Authority) {
+    let root = authority.client();
+    root.new_account("acme", KeyPolicy { max_overlap: seconds(3600), ..KeyPolicy::default() }).await;
+    let key = root.key_in("acme").await;
+    let renewal = RenewKeyRequest { key_id: key.id(), overlap: seconds(3600), ..Default::default() };
+    root.renew_key(renewal).await.unwrap();
+    root.revoke_everywhere(&key.id()).await;
+    let mut visitor = Visitor::signed_in(&authority, &authority.root_token()).await;
+    visitor.open(&format!("/console/keys?q={}", key.token)).await;
+    visitor.sees(&format!("Found: <span class=\"code\">{}…</span> ended with the key", &key.token[..7]));
+    visitor.open(&format!("/console/keys/{}", key.id())).await;
+    assert_eq!(visitor.page.matches("ended with the key").count(), 2, "{}", visitor.page);
+}
+
 async fn an_expired_key_is_renewed_by_the_lifetime_of_its_policy(authority: Authority) {
     let root = authority.client();
     let lifetimes = seconds(2).into_iter().collect();
@@ -52,6 +66,7 @@ async fn an_expired_key_is_renewed_by_the_lifetime_of_its_policy(authority: Auth
 }
 
 on_sqlite! {
+    a_search_for_a_token_that_ended_with_its_key_says_so,
     a_renewal_shows_the_new_token_once,
     an_expired_key_is_renewed_by_the_lifetime_of_its_policy,
 }

@@ -75,6 +75,8 @@ async fn what_may_lacks_is_not_shown_and_is_refused_when_posted(authority: Autho
         (format!("{page}/enable"), Vec::new()),
         (format!("{page}/reveal"), Vec::new()),
         (format!("{page}/renew"), Vec::new()),
+        ("/console/accounts/acme/suspend".into(), Vec::new()),
+        ("/console/accounts/acme/resume".into(), Vec::new()),
         (format!("{page}/delete"), vec![("allow_recently_used".to_owned(), "yes".to_owned())]),
         ("/console/accounts/acme/create".into(), vec![("name".to_owned(), "stolen".to_owned())]),
         (
