@@ -10,11 +10,12 @@ import { everyPage } from "./pages.mjs";
 
 /** The pages that have a picture. */
 const SHOWN = [
-  "sign-in", "accounts", "create-account", "find", "keys", "create", "created", "connect-claude-code", "key", "renew",
-  "delete-in-use", "audit", "replicas", "key-conflict", "not-found", "not-permitted", "outage",
+  "sign-in", "accounts", "create-account", "find", "keys", "suspend", "key-suspended", "create", "created",
+  "connect-claude-code", "key", "renew", "delete-in-use", "audit", "replicas", "key-conflict", "not-found",
+  "not-permitted", "outage",
 ];
 /** Those of them that have little on them: the upper part is enough. */
-const SHORT = ["not-found", "not-permitted", "outage"];
+const SHORT = ["suspend", "not-found", "not-permitted", "outage"];
 const SHORT_HEIGHT = 360;
 const HEIGHT = 720;
 const SIZES = { wide: { width: 1100, height: HEIGHT }, small: { width: 360, height: HEIGHT } };
