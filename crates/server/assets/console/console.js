@@ -24,7 +24,7 @@ const SENT = 20_000;
 // rest.
 const TOKEN = /(?:^|[^a-z])([a-z][a-z0-9_]*_[0-9A-Za-z]{4})[0-9A-Za-z]{42}/;
 
-// A text as it is, and as it reads if it is encoded as in addresses, in JSON or in base64. The server knows more of them.
+// What a text says if it is encoded as in addresses, in JSON or in base64. The server knows more encodings.
 const readings = (text) => {
   const character = (_, hex) => String.fromCharCode(Number.parseInt(hex, 16));
   const plain = text.replace(/%([0-9a-f]{2})/gi, character).replace(/\\u([0-9a-f]{4})/gi, character);

@@ -235,11 +235,11 @@ fn destination(parts: &Parts) -> String {
 fn without_tokens(parts: &Parts) -> Option<String> {
     let fields = Fields::parse(parts.uri.query()?.as_bytes());
     let hint = |name: &str, value| if PAGE_TOKENS.contains(&name) { None } else { hint_of_token(value) };
-    if fields.pairs().all(|(name, value)| hint(name, value).is_none()) {
-        return None;
-    }
     let shortened = fields.pairs().map(|(name, value)| (name, hint(name, value).map_or(value.into(), Cow::Owned)));
     let shortened: Vec<(_, Cow<'_, str>)> = shortened.collect();
+    if shortened.iter().all(|(_, value)| matches!(value, Cow::Borrowed(_))) {
+        return None;
+    }
     Some(format!("{}?{}", parts.uri.path(), query(shortened.iter().map(|(name, value)| (*name, &**value)))))
 }
 

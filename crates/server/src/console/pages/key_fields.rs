@@ -10,7 +10,8 @@ use crate::console::show;
 /// The number of characters of a value that a message quotes.
 const QUOTED_MAX: usize = 40;
 
-/// Returns the lines of a field that are not blank: without surrounding spaces, unless the form showed a line with them.
+/// Returns the lines of a field that are not blank: without surrounding spaces, unless the form showed a line with
+/// them.
 fn lines_as_shown<'a>(text: &'a str, shown: &'a BTreeSet<String>) -> impl Iterator<Item = &'a str> {
     let edited = move |line: &'a str| if shown.contains(line) { line } else { line.trim() };
     text.lines().map(edited).filter(|line| !line.is_empty())

@@ -36,14 +36,19 @@ pub(in crate::console) fn searchable(typed: &str) -> Cow<'_, str> {
 /// Returns the hint of the token that a text contains, also if it is encoded as in addresses, in JSON or in base64, or
 /// in base64 that is encoded once more; `None` if it contains none.
 pub(in crate::console) fn hint_of_token(text: &str) -> Option<String> {
-    hint_within(text, 2)
+    let plain = |text: &str| words(text).find_map(|word| hint(word, TOKEN)).map(str::to_owned);
+    let text = readable(text);
+    plain(&text).or_else(|| {
+        // Strangers send addresses too: of what is within base64, each part is decoded once.
+        in_base64(&text, SEPARATORS_TRIED).map(|decoded| readable(&decoded)).find_map(|decoded| {
+            plain(&decoded).or_else(|| in_base64(&decoded, 0).find_map(|inner| plain(&readable(&inner))))
+        })
+    })
 }
 
-/// Returns the hint of the token in a text, within so many layers of base64.
-fn hint_within(text: &str, layers: u8) -> Option<String> {
-    let text = unescaped(&percent_decoded(text));
-    let found = words(&text).find_map(|word| hint(word, TOKEN)).map(str::to_owned);
-    found.or_else(|| in_base64(&text).find_map(|decoded| hint_within(&decoded, layers.checked_sub(1)?)))
+/// Decodes a text as addresses and JSON encode it.
+fn readable(text: &str) -> String {
+    unescaped(&percent_decoded(text))
 }
 
 /// Decodes a text as addresses encode it, and as addresses that contain addresses do.
@@ -77,17 +82,18 @@ fn unescaped(text: &str) -> String {
 }
 
 /// Returns the texts that parts of a text may encode in base64, with either alphabet. What stands before such a part,
-/// in a path or in a name, can look like a piece of it.
-fn in_base64(text: &str) -> impl Iterator<Item = String> {
+/// in a path or in a name, can look like a piece of it, so as many separators as this begin a part too.
+fn in_base64(text: &str, separators: usize) -> impl Iterator<Item = String> {
     const CONFIG: GeneralPurposeConfig = GeneralPurposeConfig::new()
         .with_decode_padding_mode(DecodePaddingMode::Indifferent)
         .with_decode_allow_trailing_bits(true);
     const ENGINE: GeneralPurpose = GeneralPurpose::new(&STANDARD, CONFIG);
     let is_of_base64 = |character: char| character.is_ascii_alphanumeric() || SEPARATORS.contains(&character);
     let runs = text.split(move |character| !is_of_base64(character)).filter(|run| run.len() > TOKEN);
-    runs.flat_map(|run| {
-        let after_separators = run.match_indices(SEPARATORS).map(|(place, _)| place + 1).take(SEPARATORS_TRIED);
-        let starts = std::iter::once(0).chain(after_separators).chain(1..4);
+    runs.flat_map(move |run| {
+        let after_separators = run.match_indices(SEPARATORS).map(|(place, _)| place + 1).take(separators);
+        let alignments = if separators == 0 { 0..0 } else { 1..4 };
+        let starts = std::iter::once(0).chain(after_separators).chain(alignments);
         starts.filter_map(|start| {
             let mut part = run.get(start..)?.replace('-', "+").replace('_', "/");
             if part.len() % 4 == 1 {
