@@ -1,6 +1,6 @@
 //! Runs a target on seeded mutations of its corpora, on every processor: `mutate TARGET RUNS CRASHES FOLDER…`. The
-//! inputs in the folders are what is mutated. Without the coverage that guides libFuzzer, an input takes a fraction of
-//! the time.
+//! inputs in the folders are what is mutated. There is no coverage, which guides libFuzzer and takes
+//! time.
 //!
 //! An input that breaks a rule is written to the folder CRASHES. `KEY_AUTHORITY_SEED` repeats a run, also one that an
 //! abort or an endless loop has ended.
